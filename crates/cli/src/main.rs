@@ -1,0 +1,3 @@
+//! The operators' command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The domain and the steps of a bake, behind ports; no SDK and no I/O.
+
+pub mod id;

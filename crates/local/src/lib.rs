@@ -1,0 +1,1 @@
+//! The local cloud: the world served over HTTP, with real machines.

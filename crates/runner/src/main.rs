@@ -1,0 +1,3 @@
+//! The program that works on the builder: provision, test, seal.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! EC2 and SSM as one pure, strict model with a given clock and faults on demand.

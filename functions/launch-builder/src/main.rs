@@ -1,0 +1,3 @@
+//! The launch-builder Lambda.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The poll-readiness Lambda.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The promote Lambda.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The prune Lambda.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The run-validation Lambda.
+
+fn main() {}

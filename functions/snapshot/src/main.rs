@@ -1,0 +1,3 @@
+//! The snapshot Lambda.
+
+fn main() {}
