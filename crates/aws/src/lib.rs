@@ -1,1 +1,20 @@
-//! The adapters for core's ports on the AWS SDK, and serve() for the Lambdas.
+//! The adapters for core's ports on the AWS SDK, and `serve()` for the Lambdas.
+//!
+//! This is the only crate that names the SDK. An adapter translates AWS's answers into domain words, and only
+//! those error codes that need a decision into their own error; it decides nothing itself.
+
+pub mod bucket;
+pub mod cloud;
+pub mod commands;
+pub mod errors;
+pub mod functions;
+pub mod images;
+pub mod instances;
+pub mod parameters;
+pub mod serve;
+pub mod settings;
+pub mod table;
+pub mod workflow;
+
+pub use cloud::Cloud;
+pub use ovenbird_core as core;

@@ -1,3 +1,17 @@
 //! The domain and the steps of a bake, behind ports; no SDK and no I/O.
 
+pub mod artifact;
+pub mod bake;
+pub mod digest;
+pub mod error;
 pub mod id;
+pub mod keys;
+pub mod ledger;
+pub mod plan;
+pub mod ports;
+pub mod recipe;
+pub mod report;
+pub mod steps;
+pub mod trigger;
+
+pub use error::{Error, Result};

@@ -1,3 +1,8 @@
-//! The poll-readiness Lambda.
+//! Looks once at what a bake waits for.
 
-fn main() {}
+use ovenbird_aws::{functions, serve::serve};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    serve(functions::poll_readiness).await
+}

@@ -1,3 +1,8 @@
-//! The promote Lambda.
+//! Moves the channel to the validated image.
 
-fn main() {}
+use ovenbird_aws::{functions, serve::serve};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    serve(functions::promote).await
+}

@@ -1,3 +1,8 @@
-//! The snapshot Lambda.
+//! Seals the builder, and asks for the image of it.
 
-fn main() {}
+use ovenbird_aws::{functions, serve::serve};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    serve(functions::snapshot).await
+}

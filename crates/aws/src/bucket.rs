@@ -1,0 +1,144 @@
+//! The bucket, through S3.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{presigning::PresigningConfig, primitives::ByteStream};
+use jiff::Timestamp;
+use ovenbird_core::{
+    Error, Result,
+    id::Digest,
+    plan::PresignedUrl,
+    ports::{Bucket, Object, Presigner},
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Cloud,
+    errors::{code, translate, unreadable},
+};
+
+/// Codes by which S3 says that an object is not there.
+const NO_OBJECT: &[&str] = &["NoSuchKey", "NotFound", "NoSuchVersion", "404"];
+
+impl Bucket for Cloud {
+    async fn text(&self, key: &str) -> Result<Option<String>> {
+        let answer = match self.s3.get_object().bucket(&self.settings.bucket).key(key).send().await {
+            Ok(answer) => answer,
+            Err(error) if NO_OBJECT.contains(&code(&error)) => return Ok(None),
+            Err(error) => return Err(translate("s3:GetObject", key, &error)),
+        };
+        let bytes = answer.body.collect().await.map_err(|error| cut("s3:GetObject", key, &error))?;
+        let text = String::from_utf8(bytes.to_vec()).map_err(|error| unreadable("s3:GetObject", key, error))?;
+        Ok(Some(text))
+    }
+
+    async fn put_text(&self, key: &str, text: &str) -> Result<()> {
+        self.put(key, ByteStream::from(text.as_bytes().to_vec())).await
+    }
+
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Object>> {
+        let request = self.s3.head_object().bucket(&self.settings.bucket).key(key);
+        let answer = match request.set_version_id(version.map(str::to_owned)).send().await {
+            Ok(answer) => answer,
+            Err(error) if NO_OBJECT.contains(&code(&error)) => return Ok(None),
+            // An answer to HEAD has no body, so the SDK often knows only that it was a 404.
+            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 404) => return Ok(None),
+            Err(error) => return Err(translate("s3:GetObject", key, &error)),
+        };
+        Ok(Some(Object {
+            key: key.to_owned(),
+            // An unversioned bucket calls every version "null".
+            version: answer.version_id().filter(|version| *version != "null").map(str::to_owned),
+            bytes: u64::try_from(answer.content_length().unwrap_or(0)).unwrap_or(0),
+            written: time(key, answer.last_modified())?,
+        }))
+    }
+
+    async fn newest(&self, prefix: &str) -> Result<Option<Object>> {
+        let request = self.s3.list_objects_v2().bucket(&self.settings.bucket).prefix(prefix);
+        let mut pages = request.into_paginator().send();
+        let mut newest: Option<Object> = None;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| translate("s3:ListBucket", prefix, &error))?;
+            for one in page.contents() {
+                let key = one.key().unwrap_or_default();
+                let written = time(key, one.last_modified())?;
+                if newest.as_ref().is_none_or(|newest| newest.written <= written) {
+                    let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);
+                    newest = Some(Object { key: key.to_owned(), version: None, bytes, written });
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest> {
+        let request = self.s3.get_object().bucket(&self.settings.bucket).key(key);
+        let answer = request.set_version_id(version.map(str::to_owned)).send().await;
+        let mut body = answer.map_err(|error| translate("s3:GetObject", key, &error))?.body;
+        let mut hash = Sha256::new();
+        // Piece by piece: an artifact may be larger than the function's memory.
+        while let Some(bytes) = body.next().await {
+            hash.update(bytes.map_err(|error| cut("s3:GetObject", key, &error))?);
+        }
+        Digest::parse(&hex::encode(hash.finalize())).map_err(|error| unreadable("s3:GetObject", key, error))
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let request = self.s3.list_objects_v2().bucket(&self.settings.bucket).prefix(prefix).delimiter("/");
+        let mut pages = request.into_paginator().send();
+        let mut names = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| translate("s3:ListBucket", prefix, &error))?;
+            let folders = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
+            names.extend(folders.filter_map(|folder| Some(folder.strip_prefix(prefix)?.trim_end_matches('/').to_owned())));
+        }
+        Ok(names)
+    }
+}
+
+impl Presigner for Cloud {
+    async fn get_url(&self, key: &str, version: Option<&str>, seconds: u64) -> Result<PresignedUrl> {
+        let request = self.s3.get_object().bucket(&self.settings.bucket).key(key);
+        let request = request.set_version_id(version.map(str::to_owned));
+        let signed = request.presigned(lasting(key, seconds)?).await;
+        signed.map(|url| PresignedUrl::new(url.uri())).map_err(|error| translate("s3:GetObject", key, &error))
+    }
+
+    async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl> {
+        let request = self.s3.put_object().bucket(&self.settings.bucket).key(key);
+        let signed = request.presigned(lasting(key, seconds)?).await;
+        signed.map(|url| PresignedUrl::new(url.uri())).map_err(|error| translate("s3:PutObject", key, &error))
+    }
+}
+
+impl Cloud {
+    /// Uploads an object: what the operators' command does with recipes and artifacts.
+    pub async fn put(&self, key: &str, body: ByteStream) -> Result<()> {
+        let request = self.s3.put_object().bucket(&self.settings.bucket).key(key).body(body);
+        request.send().await.map(drop).map_err(|error| translate("s3:PutObject", key, &error))
+    }
+
+    /// Uploads a file.
+    pub async fn put_file(&self, key: &str, path: &std::path::Path) -> Result<()> {
+        let body = ByteStream::from_path(path).await.map_err(|error| {
+            Error::bad_input(format!("file `{}`", path.display()), error.to_string(), "Name a file that can be read")
+        })?;
+        self.put(key, body).await
+    }
+}
+
+fn lasting(key: &str, seconds: u64) -> Result<PresigningConfig> {
+    PresigningConfig::expires_in(Duration::from_secs(seconds)).map_err(|error| unreadable("s3:GetObject", key, error))
+}
+
+fn time(key: &str, time: Option<&aws_sdk_s3::primitives::DateTime>) -> Result<Timestamp> {
+    let time = time.ok_or_else(|| unreadable("s3:GetObject", key, "no time of its last change"))?;
+    Timestamp::from_second(time.secs()).map_err(|error| unreadable("s3:GetObject", key, error))
+}
+
+/// A body that ended early: the step runs again.
+fn cut(operation: &'static str, key: &str, error: &dyn std::error::Error) -> Error {
+    let source = unreadable(operation, key, error);
+    Error::Throttled { operation: operation.to_owned(), source: Some(Box::new(source)) }
+}

@@ -1,0 +1,56 @@
+//! The SDK's clients, made once for a process, with the names they work on.
+
+use aws_config::BehaviorVersion;
+use aws_smithy_http_client::{Builder, tls};
+use ovenbird_core::Error;
+
+use crate::settings::Settings;
+
+/// Every port's adapter: core's traits are implemented for it, a file for each.
+#[derive(Debug, Clone)]
+pub struct Cloud {
+    pub(crate) ec2: aws_sdk_ec2::Client,
+    pub(crate) ssm: aws_sdk_ssm::Client,
+    pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) sfn: aws_sdk_sfn::Client,
+    pub(crate) settings: Settings,
+}
+
+impl Cloud {
+    /// For a Lambda: names from its environment, credentials from its role.
+    pub async fn from_env() -> Result<Self, Error> {
+        Ok(Self::with(Settings::from_env()?, None, None).await)
+    }
+
+    /// For a person: names as given, the usual profile and Region, or an endpoint of the local cloud.
+    pub async fn with(settings: Settings, profile: Option<&str>, endpoint: Option<&str>) -> Self {
+        let http = Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+            .build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        if let Some(profile) = profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(endpoint) = endpoint {
+            // The local cloud knows no callers: any credentials do, and none of a real account may go there.
+            let dummy = aws_sdk_s3::config::Credentials::new("local", "local", None, None, "ovenbird local");
+            loader = loader
+                .endpoint_url(endpoint)
+                .region(aws_sdk_s3::config::Region::new("us-east-1"))
+                .credentials_provider(dummy);
+        }
+        let config = loader.load().await;
+        // An endpoint of one host name has no name for each bucket.
+        let path_style = config.endpoint_url().is_some();
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(path_style).build();
+        Self {
+            ec2: aws_sdk_ec2::Client::new(&config),
+            ssm: aws_sdk_ssm::Client::new(&config),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            sfn: aws_sdk_sfn::Client::new(&config),
+            settings,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Parameters, through SSM.
+
+use aws_sdk_ssm::types::ParameterType;
+use ovenbird_core::{
+    Result,
+    id::{AmiId, ParameterName},
+    ports::Parameters,
+};
+
+use crate::{
+    Cloud,
+    errors::{code, translate},
+};
+
+impl Parameters for Cloud {
+    async fn get(&self, name: &ParameterName) -> Result<Option<String>> {
+        match self.ssm.get_parameter().name(name.as_str()).send().await {
+            Ok(answer) => Ok(answer.parameter().and_then(|parameter| parameter.value()).map(str::to_owned)),
+            Err(error) if code(&error) == "ParameterNotFound" => Ok(None),
+            Err(error) => Err(translate("ssm:GetParameter", name.as_str(), &error)),
+        }
+    }
+
+    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {
+        self.ssm
+            .put_parameter()
+            .name(name.as_str())
+            .value(image.as_str())
+            .r#type(ParameterType::String)
+            .data_type("aws:ec2:image")
+            .overwrite(true)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| translate("ssm:PutParameter", name.as_str(), &error))
+    }
+
+    async fn remove(&self, name: &ParameterName) -> Result<()> {
+        match self.ssm.delete_parameter().name(name.as_str()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == "ParameterNotFound" => Ok(()),
+            Err(error) => Err(translate("ssm:DeleteParameter", name.as_str(), &error)),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What every function's `main` is: adapters, logs, and one step served by the Lambda runtime.
+
+use std::future::Future;
+
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use ovenbird_core::{Error, Result};
+use serde_json::Value;
+
+use crate::Cloud;
+
+/// Serves one step until the Lambda service ends the process.
+///
+/// A failure becomes a `Diagnostic` whose type is the error's stable name: that is what the state machine
+/// matches. The function logs nothing of a failure itself, because the execution that caught it does.
+pub async fn serve<S, F>(step: S) -> std::result::Result<(), lambda_runtime::Error>
+where
+    S: Fn(Cloud, Value) -> F + Clone,
+    F: Future<Output = Result<Value>>,
+{
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().json().with_env_filter(filter).without_time().with_target(false).init();
+    let cloud = Cloud::from_env().await?;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+        let (cloud, step) = (cloud.clone(), step.clone());
+        async move { step(cloud, event.payload).await.map_err(|error| diagnostic(&error)) }
+    }))
+    .await
+}
+
+fn diagnostic(error: &Error) -> Diagnostic {
+    Diagnostic {
+        error_type: error.name().to_owned(),
+        error_message: format!("{}\nhint: {}", error.chain(), error.hint()),
+    }
+}

@@ -1,0 +1,45 @@
+//! What a function is told by its environment, read once at its start.
+
+use ovenbird_core::Error;
+
+/// The names of the things that `infra/template.yaml` makes.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The table.
+    pub table: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The builders' instance profile; only launch-builder is told.
+    pub builder_profile: Option<String>,
+    /// The builders' security group; only launch-builder is told.
+    pub builder_security_group: Option<String>,
+    /// The builders' subnet; none means the default one.
+    pub subnet: Option<String>,
+}
+
+impl Settings {
+    /// Reads `OVENBIRD_…` of the environment; a missing name is an error and never a default.
+    pub fn from_env() -> Result<Self, Error> {
+        Ok(Self {
+            table: required("OVENBIRD_TABLE")?,
+            bucket: required("OVENBIRD_BUCKET")?,
+            builder_profile: optional("OVENBIRD_BUILDER_PROFILE"),
+            builder_security_group: optional("OVENBIRD_BUILDER_SECURITY_GROUP"),
+            subnet: optional("OVENBIRD_SUBNET"),
+        })
+    }
+}
+
+fn optional(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn required(name: &str) -> Result<String, Error> {
+    optional(name).ok_or_else(|| {
+        Error::bad_input(
+            format!("environment variable `{name}`"),
+            "is not set",
+            "Deploy with `infra/template.yaml`, which sets it",
+        )
+    })
+}

@@ -1,0 +1,72 @@
+//! Executions of the state machines, through Step Functions: for the operators' command.
+
+use aws_sdk_sfn::types::ExecutionStatus;
+use ovenbird_core::{Error, Result, id::BakeId};
+
+use crate::{
+    Cloud,
+    errors::{code, translate},
+};
+
+/// How an execution stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Execution {
+    /// On its way.
+    Running,
+    /// Ended well, with this output.
+    Succeeded(String),
+    /// Ended badly.
+    Failed {
+        /// The error's name.
+        error: String,
+        /// What happened.
+        cause: String,
+    },
+}
+
+impl Cloud {
+    /// Starts an execution under a name; one of the same name and input that is there already is no error.
+    pub async fn start(&self, machine: &str, name: &BakeId, input: &str) -> Result<()> {
+        let request = self.sfn.start_execution().state_machine_arn(machine).name(name.as_str()).input(input);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == "ExecutionAlreadyExists" => Err(Error::bad_input(
+                format!("bake `{name}`"),
+                "exists already",
+                "Leave the name out: one is made for you",
+            )),
+            Err(error) => Err(translate("states:StartExecution", machine_name(machine), &error)),
+        }
+    }
+
+    /// How an execution stands; none when there is none of this name.
+    pub async fn execution(&self, machine: &str, name: &BakeId) -> Result<Option<Execution>> {
+        let arn = format!("{}:{name}", machine.replacen(":stateMachine:", ":execution:", 1));
+        let answer = match self.sfn.describe_execution().execution_arn(arn).send().await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == "ExecutionDoesNotExist" => return Ok(None),
+            Err(error) => return Err(translate("states:DescribeExecution", name.as_str(), &error)),
+        };
+        Ok(Some(match answer.status() {
+            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => Execution::Running,
+            ExecutionStatus::Succeeded => Execution::Succeeded(answer.output().unwrap_or_default().to_owned()),
+            other => Execution::Failed {
+                error: answer.error().unwrap_or(other.as_str()).to_owned(),
+                cause: answer.cause().unwrap_or_default().to_owned(),
+            },
+        }))
+    }
+
+    /// The names of the newest executions, with their ARNs' last part, newest first.
+    pub async fn executions(&self, machine: &str) -> Result<Vec<BakeId>> {
+        let request = self.sfn.list_executions().state_machine_arn(machine).max_results(50);
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
+        Ok(answer.executions().iter().filter_map(|execution| BakeId::parse(execution.name()).ok()).collect())
+    }
+}
+
+/// The machine's name without the account's id, which no log should show.
+fn machine_name(arn: &str) -> &str {
+    arn.rsplit(':').next().unwrap_or(arn)
+}

@@ -1,0 +1,159 @@
+//! `ovenbird bake`: starts a bake and shows it, stage by stage.
+
+use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use ovenbird_aws::workflow::Execution;
+use ovenbird_core::{
+    Error, Result,
+    artifact::{self, ArtifactKey},
+    bake::{Bake, Status},
+    id::{BakeId, PipelineName},
+    keys,
+    ledger::Ledger,
+    ports::Bucket as _,
+};
+use serde_json::json;
+
+use crate::{
+    render,
+    target::{Site, Target},
+};
+
+/// Starts a bake and follows it to its end
+#[derive(Debug, Args)]
+pub struct BakeArgs {
+    /// The pipeline
+    pipeline: String,
+    /// Upload this file as the artifact; the upload itself starts the bake
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "force", "no_promote", "keep_builder"])]
+    artifact: Option<PathBuf>,
+    /// Bake this artifact of the bucket (default: the newest)
+    #[arg(long)]
+    key: Option<String>,
+    /// Bake even if an image of these inputs exists, promote even over a newer artifact
+    #[arg(long)]
+    force: bool,
+    /// Make and test the image, but leave the channel where it is
+    #[arg(long)]
+    no_promote: bool,
+    /// Leave the builder running if the bake fails
+    #[arg(long)]
+    keep_builder: bool,
+}
+
+/// How often the record is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// After an upload, the bake's record is there within this time, or the trigger doesn't work.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts and follows; gives the bake as it ended.
+pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
+    let site = target.site().await?;
+    let pipeline = PipelineName::parse(&args.pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
+    if site.cloud.text(&keys::recipe_pointer(&pipeline)).await?.is_none() {
+        return Err(Error::NoRecipe { pipeline });
+    }
+    let id = match &args.artifact {
+        Some(file) => upload(&site, &pipeline, file).await?,
+        None => start(&site, &pipeline, args).await?,
+    };
+    follow(&site, &pipeline, &id, json).await
+}
+
+async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) -> Result<BakeId> {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let key = ArtifactKey::parse(&format!("{}{pipeline}/{name}", artifact::PREFIX))?;
+    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0) {
+        return Err(Error::NoArtifact { key: file.display().to_string(), problem: "is empty".into() });
+    }
+    let ledger = Ledger(&site.cloud);
+    let before: Vec<BakeId> = ledger.bakes(pipeline).await?.into_iter().map(|bake| bake.bake).collect();
+    site.cloud.put_file(key.as_str(), file).await?;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let ours = ledger.bakes(pipeline).await?.into_iter().find(|bake| {
+            !before.contains(&bake.bake) && bake.artifact.as_ref().is_some_and(|artifact| artifact.key == key)
+        });
+        if let Some(bake) = ours {
+            return Ok(bake.bake);
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(Error::bad_input(
+                format!("upload of `{key}`"),
+                format!("started no bake within {} s", PATIENCE.as_secs()),
+                "Look at the newest execution of the bake state machine: it failed before it had a record",
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn start(site: &Site, pipeline: &PipelineName, args: &BakeArgs) -> Result<BakeId> {
+    let name = format!("{pipeline}-{}", uuid::Uuid::new_v4().simple());
+    let id = BakeId::parse(&name).map_err(|error| Error::bad_id("the execution's name", &error))?;
+    let mut input = json!({
+        "pipeline": pipeline,
+        "force": args.force,
+        "promote": !args.no_promote,
+        "keep-builder": args.keep_builder,
+    });
+    if let Some(key) = &args.key {
+        input["artifact"] = json!(ArtifactKey::parse(key)?);
+    }
+    site.cloud.start(&site.bake_machine, &id, &input.to_string()).await?;
+    Ok(id)
+}
+
+/// Shows every stage as it begins and ends, until the bake has ended.
+async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
+    let bar = if json || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    if let Ok(style) = ProgressStyle::with_template("  {msg:<12} {elapsed_precise} {spinner}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    if !json {
+        eprintln!("bake {id}");
+    }
+    let mut shown = 0;
+    loop {
+        let bake = Ledger(&site.cloud).bake(pipeline, id).await?;
+        if let Some(bake) = &bake {
+            bar.set_message(bake.stage.as_str());
+            let ended = bake.timeline.iter().filter(|span| span.end.is_some()).skip(shown);
+            for span in ended {
+                shown += 1;
+                let seconds = render::seconds(span.start, span.end.unwrap_or(span.start));
+                if !json {
+                    bar.suspend(|| eprintln!("  {:<12} {seconds:>6.1} s", span.stage.as_str()));
+                }
+            }
+        }
+        if let Some(bake) = bake.filter(|bake| bake.status != Status::Running) {
+            bar.finish_and_clear();
+            return Ok(bake);
+        }
+        // A bake that failed before it had a record is known to Step Functions alone.
+        if let Some(Execution::Failed { error, cause }) = site.cloud.execution(&site.bake_machine, id).await?
+            && Ledger(&site.cloud).bake(pipeline, id).await?.is_none_or(|bake| bake.status == Status::Running)
+        {
+            bar.finish_and_clear();
+            return Err(Error::bad_input(format!("bake `{id}`: {error}"), cause, "Mend it, and start the bake again"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What is printed at the end.
+pub fn report(bake: &Bake) -> String {
+    let mut text = render::timeline(bake, Timestamp::now());
+    text.push('\n');
+    if let Some(failure) = &bake.failure {
+        text.push_str(&format!("error: {}: {}\n", failure.error, failure.cause));
+    }
+    text.push_str(&render::verdict(bake));
+    text
+}

@@ -1,0 +1,78 @@
+//! Which cloud a command talks to: the local one or an AWS account, chosen explicitly.
+
+use clap::Args;
+use ovenbird_aws::{Cloud, settings::Settings};
+use ovenbird_core::{
+    Error, Result,
+    id::ParameterName,
+    ports::Parameters as _,
+};
+use serde::Deserialize;
+
+/// The options that every command talking to a cloud has.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// Talk to the local cloud (`ovenbird local up`), not to AWS
+    #[arg(long, global = true, env = "OVENBIRD_LOCAL", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0)]
+    pub local: bool,
+    /// The port of the local cloud
+    #[arg(long, global = true, default_value_t = 4566, env = "OVENBIRD_PORT")]
+    pub port: u16,
+    /// The profile of your AWS configuration
+    #[arg(long, global = true, conflicts_with = "local")]
+    pub profile: Option<String>,
+    /// The name of the stack that `infra/template.yaml` was deployed as
+    #[arg(long, global = true, default_value = "ovenbird", env = "OVENBIRD_STACK")]
+    pub stack: String,
+}
+
+/// What the stack tells operators of itself, in the parameter `/<stack>/operator`.
+#[derive(Debug, Deserialize)]
+struct Operator {
+    bucket: String,
+    table: String,
+    bake: String,
+    prune: String,
+}
+
+/// A cloud with Ovenbird deployed.
+#[derive(Debug)]
+pub struct Site {
+    /// The adapters.
+    pub cloud: Cloud,
+    /// The bake state machine.
+    pub bake_machine: String,
+    /// The prune state machine.
+    pub prune_machine: String,
+}
+
+impl Target {
+    /// Finds the stack.
+    pub async fn site(&self) -> Result<Site> {
+        let mut settings = Settings {
+            table: String::new(),
+            bucket: String::new(),
+            builder_profile: None,
+            builder_security_group: None,
+            subnet: None,
+        };
+        let endpoint = self.local.then(|| format!("http://127.0.0.1:{}", self.port));
+        let cloud = Cloud::with(settings.clone(), self.profile.as_deref(), endpoint.as_deref()).await;
+        let name = format!("/{}/operator", self.stack);
+        let name = ParameterName::parse(&name).map_err(|error| Error::bad_id("--stack", &error))?;
+        let fix = if self.local {
+            "Start the local cloud: `ovenbird local up`"
+        } else {
+            "Deploy it (README, \"On AWS\"), choose it with `--stack` and `--profile`, or say `--local`"
+        };
+        let missing = |problem: String| Error::bad_input(format!("stack `{}`", self.stack), problem, fix);
+        let text = cloud.get(&name).await.map_err(|error| missing(format!("can't be asked: {}", error.chain())))?;
+        let text = text.ok_or_else(|| missing("is not there".into()))?;
+        let operator: Operator = serde_json::from_str(&text)
+            .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })?;
+        settings.bucket = operator.bucket;
+        settings.table = operator.table;
+        let cloud = Cloud::with(settings, self.profile.as_deref(), endpoint.as_deref()).await;
+        Ok(Site { cloud, bake_machine: operator.bake, prune_machine: operator.prune })
+    }
+}

@@ -1,0 +1,348 @@
+//! The table's meaning: bakes, channels, leases and images, and the conditions of every write.
+
+use std::cmp::Ordering;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    bake::{Bake, Order, Status},
+    error::{Error, Result},
+    id::{AmiId, BakeId, ChannelName, Digest, ImageName, PipelineName, SnapshotId},
+    ports::{Expect, Index, Key, Row, Table, Write},
+};
+
+/// How far back a channel remembers what it pointed at.
+const HISTORY: usize = 20;
+
+/// How a digest's image stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageStatus {
+    /// Being made.
+    Baking,
+    /// Made, and its tests passed.
+    Validated,
+}
+
+/// A digest's image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The image.
+    pub image: AmiId,
+    /// Its name.
+    pub name: ImageName,
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// The bake that made it.
+    pub bake: BakeId,
+    /// How it stands.
+    pub status: ImageStatus,
+    /// Its snapshots.
+    pub snapshots: Vec<SnapshotId>,
+    /// How many tests it passed.
+    pub tests_passed: usize,
+    /// The fencing number under which it was made.
+    pub fence: u64,
+}
+
+/// Who bakes a digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The bake; none when the lease is free.
+    pub holder: Option<BakeId>,
+    /// After this moment it may be taken over.
+    pub expires: Timestamp,
+    /// Grows with every holder: the writes of an older one are refused.
+    pub fence: u64,
+}
+
+/// What a channel points at, or pointed at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The image.
+    pub image: AmiId,
+    /// Its digest.
+    pub digest: Digest,
+    /// The bake that promoted it.
+    pub bake: BakeId,
+    /// Its place in the line of versions.
+    pub order: Order,
+    /// Since when.
+    pub promoted: Timestamp,
+}
+
+/// A named pointer of a pipeline to its current image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// Its name.
+    pub name: ChannelName,
+    /// What it points at; none after the first promotion was taken back.
+    pub current: Option<Target>,
+    /// What it pointed at before, newest first.
+    pub previous: Vec<Target>,
+    /// How often it moved.
+    pub generation: u64,
+}
+
+/// What became of a promotion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promotion {
+    /// The channel points at the image.
+    Moved,
+    /// It already did.
+    Unchanged,
+    /// It points at something newer.
+    Superseded,
+}
+
+/// Who may bake a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// This bake, under this fencing number.
+    Granted(u64),
+    /// Another one.
+    Held(BakeId),
+}
+
+/// The table with its meaning.
+#[derive(Debug)]
+pub struct Ledger<'a, T>(pub &'a T);
+
+impl<T: Table> Ledger<'_, T> {
+    /// The bake's record.
+    pub async fn bake(&self, pipeline: &PipelineName, bake: &BakeId) -> Result<Option<Bake>> {
+        read(self.0.get(&bake_key(pipeline, bake)).await?).map(|found| found.map(|(_, bake)| bake))
+    }
+
+    /// The bakes of a pipeline, newest first.
+    pub async fn bakes(&self, pipeline: &PipelineName) -> Result<Vec<Bake>> {
+        let mut bakes: Vec<Bake> = self.all(&format!("PIPELINE#{pipeline}"), "BAKE#").await?;
+        bakes.sort_by_key(|bake| std::cmp::Reverse(bake.started));
+        Ok(bakes)
+    }
+
+    /// The bakes of a status, oldest first.
+    pub async fn with_status(&self, status: Status) -> Result<Vec<Bake>> {
+        self.0.by_status(status.as_str()).await?.into_iter().map(|row| doc(&row)).collect()
+    }
+
+    /// Writes the bake's record, which only its own steps do.
+    pub async fn save(&self, bake: &Bake) -> Result<()> {
+        let key = bake_key(&bake.pipeline, &bake.bake);
+        let row = self.0.get(&key).await?;
+        let doc = encode(bake);
+        if row.as_ref().is_some_and(|row| row.doc == doc) {
+            return Ok(());
+        }
+        let index = Index {
+            status: Some((bake.status.as_str().to_owned(), bake.started.to_string())),
+            image: bake.image.clone(),
+            expires: None,
+        };
+        self.0.commit(vec![Write::Put { key, doc, expect: expect(row.as_ref()), index }]).await
+    }
+
+    /// Asks for the right to bake a digest.
+    pub async fn claim(&self, digest: &Digest, bake: &Bake, now: Timestamp, expires: Timestamp) -> Result<Claim> {
+        let key = lease_key(digest);
+        let row = self.0.get(&key).await?;
+        let lease = read::<Lease>(row.clone())?.map(|(_, lease)| lease);
+        if let Some(lease) = &lease
+            && let Some(holder) = &lease.holder
+            && *holder != bake.bake
+            && lease.expires > now
+        {
+            return Ok(Claim::Held(holder.clone()));
+        }
+        let fence = match &lease {
+            Some(lease) if lease.holder.as_ref() == Some(&bake.bake) => lease.fence,
+            Some(lease) => lease.fence + 1,
+            None => 1,
+        };
+        let lease = Lease { holder: Some(bake.bake.clone()), expires, fence };
+        let doc = encode(&lease);
+        if row.as_ref().is_none_or(|row| row.doc != doc) {
+            let put = Write::Put { key, doc, expect: expect(row.as_ref()), index: Index::default() };
+            self.0.commit(vec![put]).await?;
+        }
+        Ok(Claim::Granted(fence))
+    }
+
+    /// Who holds the digest's lease at this moment.
+    pub async fn holder(&self, digest: &Digest, now: Timestamp) -> Result<Option<BakeId>> {
+        let lease = read::<Lease>(self.0.get(&lease_key(digest)).await?)?;
+        Ok(lease.and_then(|(_, lease)| lease.holder.filter(|_| lease.expires > now)))
+    }
+
+    /// Gives the lease back. Its fencing number stays, so that it never goes down.
+    pub async fn release(&self, digest: &Digest, bake: &BakeId) -> Result<()> {
+        let key = lease_key(digest);
+        let Some((row, lease)) = read::<Lease>(self.0.get(&key).await?)? else { return Ok(()) };
+        if lease.holder.as_ref() != Some(bake) {
+            return Ok(());
+        }
+        let doc = encode(&Lease { holder: None, ..lease });
+        self.0.commit(vec![Write::Put { key, doc, expect: Expect::Version(row.version), index: Index::default() }]).await
+    }
+
+    /// The digest's image.
+    pub async fn image(&self, digest: &Digest) -> Result<Option<ImageRecord>> {
+        read(self.0.get(&image_key(digest)).await?).map(|found| found.map(|(_, record)| record))
+    }
+
+    /// Records the digest's image, in the same moment as the bake holds the lease under its own fencing number.
+    pub async fn record_image(&self, digest: &Digest, record: &ImageRecord) -> Result<()> {
+        let lease_key = lease_key(digest);
+        let lost = || Error::LeaseLost { bake: record.bake.clone() };
+        let (lease_row, lease) = read::<Lease>(self.0.get(&lease_key).await?)?.ok_or_else(lost)?;
+        if lease.holder.as_ref() != Some(&record.bake) || lease.fence != record.fence {
+            return Err(lost());
+        }
+        let key = image_key(digest);
+        let row = self.0.get(&key).await?;
+        let doc = encode(record);
+        if row.as_ref().is_some_and(|row| row.doc == doc) {
+            return Ok(());
+        }
+        let index = Index { image: Some(record.image.clone()), ..Index::default() };
+        self.0
+            .commit(vec![
+                Write::Put { key, doc, expect: expect(row.as_ref()), index },
+                Write::Check { key: lease_key, expect: Expect::Version(lease_row.version) },
+            ])
+            .await
+    }
+
+    /// Forgets the digest's image if it still is this one.
+    pub async fn forget_image(&self, digest: &Digest, image: &AmiId) -> Result<()> {
+        let key = image_key(digest);
+        match read::<ImageRecord>(self.0.get(&key).await?)? {
+            Some((row, record)) if record.image == *image => {
+                self.0.commit(vec![Write::Delete { key, expect: Expect::Version(row.version) }]).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A channel.
+    pub async fn channel(&self, pipeline: &PipelineName, name: &ChannelName) -> Result<Option<Channel>> {
+        read(self.0.get(&channel_key(pipeline, name)).await?).map(|found| found.map(|(_, channel)| channel))
+    }
+
+    /// The channels of a pipeline.
+    pub async fn channels(&self, pipeline: &PipelineName) -> Result<Vec<Channel>> {
+        self.all(&format!("PIPELINE#{pipeline}"), "CHANNEL#").await
+    }
+
+    /// Moves the bake's channel to its image, if that is validated and nothing newer was promoted.
+    pub async fn promote(&self, bake: &Bake, now: Timestamp) -> Result<Promotion> {
+        let image = bake.image()?;
+        let refuse = |problem: &str| Error::NotPromotable { image: image.clone(), problem: problem.to_owned() };
+        let image_key = image_key(&bake.digest);
+        let (image_row, record) =
+            read::<ImageRecord>(self.0.get(&image_key).await?)?.ok_or_else(|| refuse("no record of it"))?;
+        if record.image != *image {
+            return Err(refuse("another image of its digest took its place"));
+        }
+        match record.status {
+            ImageStatus::Baking => return Err(refuse("it has not passed its tests")),
+            ImageStatus::Validated => {}
+        }
+
+        let key = channel_key(&bake.pipeline, &bake.settings.channel);
+        let row = self.0.get(&key).await?;
+        let channel = read::<Channel>(row.clone())?.map(|(_, channel)| channel);
+        let mut channel = channel.unwrap_or_else(|| Channel {
+            pipeline: bake.pipeline.clone(),
+            name: bake.settings.channel.clone(),
+            current: None,
+            previous: Vec::new(),
+            generation: 0,
+        });
+        let order = bake.order();
+        if let Some(current) = &channel.current {
+            if current.image == *image && current.bake == bake.bake {
+                return Ok(Promotion::Unchanged);
+            }
+            if !bake.options.force && order.compare(&current.order) == Ordering::Less {
+                return Ok(Promotion::Superseded);
+            }
+        }
+        let target = Target {
+            image: image.clone(),
+            digest: bake.digest.clone(),
+            bake: bake.bake.clone(),
+            order,
+            promoted: now,
+        };
+        channel.previous.splice(0..0, channel.current.replace(target));
+        channel.previous.truncate(HISTORY);
+        channel.generation += 1;
+        let index = Index { image: Some(image.clone()), ..Index::default() };
+        self.0
+            .commit(vec![
+                Write::Put { key, doc: encode(&channel), expect: expect(row.as_ref()), index },
+                Write::Check { key: image_key, expect: Expect::Version(image_row.version) },
+            ])
+            .await?;
+        Ok(Promotion::Moved)
+    }
+
+    /// Takes a bake's promotion back, if the channel still points at what it promoted.
+    pub async fn take_back(&self, bake: &Bake) -> Result<()> {
+        let key = channel_key(&bake.pipeline, &bake.settings.channel);
+        let Some((row, mut channel)) = read::<Channel>(self.0.get(&key).await?)? else { return Ok(()) };
+        if channel.current.as_ref().is_none_or(|current| current.bake != bake.bake) {
+            return Ok(());
+        }
+        channel.current = if channel.previous.is_empty() { None } else { Some(channel.previous.remove(0)) };
+        channel.generation += 1;
+        let index = Index { image: channel.current.as_ref().map(|target| target.image.clone()), ..Index::default() };
+        self.0.commit(vec![Write::Put { key, doc: encode(&channel), expect: Expect::Version(row.version), index }]).await
+    }
+
+    async fn all<D: DeserializeOwned>(&self, pk: &str, prefix: &str) -> Result<Vec<D>> {
+        self.0.list(pk, prefix).await?.iter().map(doc).collect()
+    }
+}
+
+/// A lease lasts this long beyond the deadline of the stage it covers: time for the step to be retried.
+pub fn lease_end(now: Timestamp, stage_seconds: i64) -> Timestamp {
+    now + SignedDuration::from_secs(stage_seconds + 600)
+}
+
+fn bake_key(pipeline: &PipelineName, bake: &BakeId) -> Key {
+    Key { pk: format!("PIPELINE#{pipeline}"), sk: format!("BAKE#{bake}") }
+}
+
+fn channel_key(pipeline: &PipelineName, channel: &ChannelName) -> Key {
+    Key { pk: format!("PIPELINE#{pipeline}"), sk: format!("CHANNEL#{channel}") }
+}
+
+fn lease_key(digest: &Digest) -> Key {
+    Key { pk: format!("DIGEST#{digest}"), sk: "LEASE".to_owned() }
+}
+
+fn image_key(digest: &Digest) -> Key {
+    Key { pk: format!("DIGEST#{digest}"), sk: "IMAGE".to_owned() }
+}
+
+fn expect(row: Option<&Row>) -> Expect {
+    row.map_or(Expect::Absent, |row| Expect::Version(row.version))
+}
+
+fn encode(doc: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(doc).unwrap_or_else(|_| unreachable!("our documents have string keys only"))
+}
+
+fn doc<D: DeserializeOwned>(row: &Row) -> Result<D> {
+    serde_json::from_value(row.doc.clone())
+        .map_err(|source| Error::Corrupt { what: format!("item {} {}", row.key.pk, row.key.sk), source })
+}
+
+fn read<D: DeserializeOwned>(row: Option<Row>) -> Result<Option<(Row, D)>> {
+    row.map(|row| doc(&row).map(|doc| (row, doc))).transpose()
+}

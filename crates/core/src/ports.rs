@@ -1,0 +1,369 @@
+//! What the steps ask of the outside world, in domain words.
+//!
+//! `crates/aws` answers with the SDK, `crates/world` with its model. An answer is never a success that isn't
+//! known to be one: a lost reply is an error, and the step looks before it does again.
+
+#![expect(async_fn_in_trait, reason = "the ports are used as generics in this workspace; no trait object needs Send bounds")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    error::Result,
+    id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName, SnapshotId},
+    plan::PresignedUrl,
+};
+
+/// EC2's states of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceState {
+    /// Starting.
+    Pending,
+    /// Up.
+    Running,
+    /// Being stopped.
+    Stopping,
+    /// Stopped; its disk is kept.
+    Stopped,
+    /// Being terminated.
+    ShuttingDown,
+    /// Gone.
+    Terminated,
+}
+
+impl InstanceState {
+    /// Whether the instance is on its way out, or out: it costs nothing and uses nothing any more.
+    pub fn is_gone(self) -> bool {
+        match self {
+            Self::ShuttingDown | Self::Terminated => true,
+            Self::Pending | Self::Running | Self::Stopping | Self::Stopped => false,
+        }
+    }
+
+    /// EC2's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
+/// What an instance is for; its tag `ovenbird:role`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It is configured and becomes the image.
+    Builder,
+    /// It was started from the finished image, to test that.
+    Verifier,
+}
+
+impl Role {
+    /// The tag's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Builder => "builder",
+            Self::Verifier => "verifier",
+        }
+    }
+}
+
+/// An instance that carries our tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its state.
+    pub state: InstanceState,
+    /// EC2's reason for the state, or empty.
+    pub reason: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What to launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchOrder {
+    /// The image to start from.
+    pub image: AmiId,
+    /// Types in order of preference.
+    pub instance_types: Vec<String>,
+    /// Ask for spot capacity first.
+    pub spot: bool,
+    /// What cloud-init runs.
+    pub user_data: String,
+    /// The same token gives the same instance, however often it is asked (at most 64 characters).
+    pub token: String,
+    /// Tags, set with the launch and not after it.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Instances of bakes.
+pub trait Builders {
+    /// Launches one instance, or finds the one the token already made.
+    async fn launch(&self, order: &LaunchOrder) -> Result<InstanceId>;
+    /// The instances that carry the bake's tag, gone ones included while EC2 shows them.
+    async fn of_bake(&self, bake: &BakeId) -> Result<Vec<Instance>>;
+    /// Every instance of any bake that isn't gone.
+    async fn all(&self) -> Result<Vec<Instance>>;
+    /// One instance; none when EC2 doesn't know it.
+    async fn look(&self, id: &InstanceId) -> Result<Option<Instance>>;
+    /// Terminates; one that is gone already is no error.
+    async fn terminate(&self, id: &InstanceId) -> Result<()>;
+    /// What the console showed, or empty.
+    async fn console(&self, id: &InstanceId) -> Result<String>;
+}
+
+/// EC2's states of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageState {
+    /// Being made.
+    Pending,
+    /// Usable.
+    Available,
+    /// Not usable and never will be.
+    Failed,
+}
+
+/// An image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its id.
+    pub id: AmiId,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: ImageState,
+    /// EC2's reason for the state, or empty.
+    pub reason: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its CPU architecture in EC2's word: `x86_64`, `arm64`.
+    pub architecture: String,
+    /// Its snapshots.
+    pub snapshots: Vec<SnapshotId>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A snapshot that carries our tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Making images and looking at them.
+pub trait Images {
+    /// One image; none when EC2 doesn't know it or it was deregistered.
+    async fn look(&self, id: &AmiId) -> Result<Option<Image>>;
+    /// Our image of this name.
+    async fn named(&self, name: &ImageName) -> Result<Option<Image>>;
+    /// The newest available image of an owner whose name matches the pattern.
+    async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<Image>>;
+    /// Makes an image of a stopped instance. A taken name is [`crate::Error::TryAgain`]: look again.
+    async fn create(&self, builder: &InstanceId, name: &ImageName, tags: &BTreeMap<String, String>) -> Result<AmiId>;
+}
+
+/// What only prune may do to images.
+pub trait Retirement {
+    /// Our images, all of them or one bake's.
+    async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<Image>>;
+    /// Our snapshots, all of them or one bake's.
+    async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<Snapshot>>;
+    /// Every image that an instance of this account was started from and that isn't gone, ours or not.
+    async fn in_use(&self) -> Result<BTreeSet<AmiId>>;
+    /// Deregisters; one that is gone already is no error.
+    async fn deregister(&self, image: &AmiId) -> Result<()>;
+    /// Deletes; one that is gone already is no error, one still in use by an image is [`crate::Error::TryAgain`].
+    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()>;
+}
+
+/// How a command stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandState {
+    /// Not ended yet.
+    Running,
+    /// Ended with exit status 0.
+    Succeeded,
+    /// Ended badly.
+    Failed {
+        /// `exit 3`, `timed out`.
+        exit: String,
+        /// The last lines of its output.
+        output: String,
+    },
+}
+
+/// Commands in instances, through SSM.
+pub trait Commands {
+    /// Whether the instance's agent answers.
+    async fn online(&self, instance: &InstanceId) -> Result<bool>;
+    /// The command that was sent to the instance with this comment.
+    async fn find(&self, instance: &InstanceId, comment: &str) -> Result<Option<CommandId>>;
+    /// Sends a shell script.
+    async fn send(&self, instance: &InstanceId, comment: &str, script: &str, timeout_seconds: i64) -> Result<CommandId>;
+    /// How it stands; `None` when SSM doesn't know it (yet).
+    async fn outcome(&self, instance: &InstanceId, command: &CommandId) -> Result<Option<CommandState>>;
+}
+
+/// SSM parameters.
+pub trait Parameters {
+    /// The value.
+    async fn get(&self, name: &ParameterName) -> Result<Option<String>>;
+    /// Writes an image's id. AWS answers before it has validated it: read it back.
+    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()>;
+    /// Removes; one that is gone already is no error.
+    async fn remove(&self, name: &ParameterName) -> Result<()>;
+}
+
+/// An object of the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its version, on a versioned bucket.
+    pub version: Option<String>,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written.
+    pub written: Timestamp,
+}
+
+/// The bucket.
+pub trait Bucket {
+    /// A small text object.
+    async fn text(&self, key: &str) -> Result<Option<String>>;
+    /// Writes a small text object.
+    async fn put_text(&self, key: &str, text: &str) -> Result<()>;
+    /// An object's facts.
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Object>>;
+    /// The newest object under a prefix.
+    async fn newest(&self, prefix: &str) -> Result<Option<Object>>;
+    /// SHA-256 of an object's bytes, streamed.
+    async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest>;
+    /// The names directly under a prefix that ends in `/`.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>>;
+}
+
+/// URLs that let a builder read and write single objects without any permission of its own.
+pub trait Presigner {
+    /// For one GET of the object (or of one version of it).
+    async fn get_url(&self, key: &str, version: Option<&str>, seconds: u64) -> Result<PresignedUrl>;
+    /// For one PUT of the object.
+    async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl>;
+}
+
+/// The key of an item of the table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// The partition.
+    pub pk: String,
+    /// The place in it.
+    pub sk: String,
+}
+
+/// An item of the table as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its key.
+    pub key: Key,
+    /// How often it was written; a conditional write names it.
+    pub version: u64,
+    /// What it holds.
+    pub doc: Value,
+}
+
+/// What a write demands of the item before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// That it isn't there.
+    Absent,
+    /// That it is as it was read.
+    Version(u64),
+}
+
+/// Under what an item is found besides its key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Index {
+    /// By status: the status and the time.
+    pub status: Option<(String, String)>,
+    /// By image.
+    pub image: Option<AmiId>,
+    /// After this moment the table may drop it.
+    pub expires: Option<Timestamp>,
+}
+
+/// A conditional write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Puts an item.
+    Put {
+        /// Where.
+        key: Key,
+        /// What.
+        doc: Value,
+        /// On what condition.
+        expect: Expect,
+        /// Found under what.
+        index: Index,
+    },
+    /// Deletes an item.
+    Delete {
+        /// Which.
+        key: Key,
+        /// On what condition.
+        expect: Expect,
+    },
+    /// Changes nothing, but lets the others happen only if the condition holds.
+    Check {
+        /// Which.
+        key: Key,
+        /// The condition.
+        expect: Expect,
+    },
+}
+
+/// The table: versioned items, written conditionally. All decisions on them are in [`crate::ledger`].
+pub trait Table {
+    /// One item, strongly consistent.
+    async fn get(&self, key: &Key) -> Result<Option<Row>>;
+    /// The items of a partition whose place begins with the prefix, last first.
+    async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>>;
+    /// The items of a status, oldest first; eventually consistent.
+    async fn by_status(&self, status: &str) -> Result<Vec<Row>>;
+    /// All of the writes or none; a condition that doesn't hold is [`crate::Error::TryAgain`].
+    async fn commit(&self, writes: Vec<Write>) -> Result<()>;
+}
+
+/// The tags that everything a bake makes carries from its first moment.
+pub fn tags(bake: &BakeId, pipeline: &PipelineName, digest: &Digest, expires: Timestamp) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (TAG_BAKE.to_owned(), bake.to_string()),
+        (TAG_PIPELINE.to_owned(), pipeline.to_string()),
+        (TAG_DIGEST.to_owned(), digest.to_string()),
+        (TAG_EXPIRES.to_owned(), expires.to_string()),
+    ])
+}
+
+/// The bake that made it.
+pub const TAG_BAKE: &str = "ovenbird:bake";
+/// The pipeline it belongs to.
+pub const TAG_PIPELINE: &str = "ovenbird:pipeline";
+/// The digest it was made for.
+pub const TAG_DIGEST: &str = "ovenbird:digest";
+/// What it is for.
+pub const TAG_ROLE: &str = "ovenbird:role";
+/// When it may be reaped.
+pub const TAG_EXPIRES: &str = "ovenbird:expires";
+/// An image with this tag is never retired.
+pub const TAG_KEEP: &str = "ovenbird:keep";

@@ -1,0 +1,166 @@
+//! clean-up: removes what one bake no longer needs, and all that a failed one made. It is part of prune.
+//!
+//! It finds by tag and not only by recorded id, takes "already gone" for success, tries everything before it
+//! gives up, and never touches an image that was validated.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{promote, prune::Shears};
+use crate::{
+    bake::{Bake, Failure, Status},
+    error::{Error, Result},
+    id::{AmiId, BakeId},
+    ledger::{ImageStatus, Ledger},
+    ports::{self, Builders, Parameters, Retirement, Table},
+};
+
+/// Cleans up after a bake that ended well: its instances go, its lease is free, its record is closed.
+pub async fn after_success<B, R, P, T>(document: Bake, shears: &Shears<'_, B, R, P, T>, now: Timestamp) -> Result<Bake>
+where
+    B: Builders,
+    R: Retirement,
+    P: Parameters,
+    T: Table,
+{
+    let ledger = Ledger(shears.table);
+    let mut left = Leftovers::default();
+    terminate(&document.bake, shears.builders, &mut left).await?;
+    left.check(&document.bake)?;
+    ledger.release(&document.digest, &document.bake).await?;
+    let mut bake = document;
+    let status = bake.status;
+    if ledger.bake(&bake.pipeline, &bake.bake).await?.is_none_or(|record| record.status == Status::Running) {
+        bake.finish(status, now);
+        ledger.save(&bake).await?;
+    }
+    Ok(bake)
+}
+
+/// Cleans up after a bake that failed: nothing it made stays, the channel is as it was.
+pub async fn after_failure<B, R, P, T>(
+    id: &BakeId,
+    record: Option<Bake>,
+    failure: Option<Failure>,
+    shears: &Shears<'_, B, R, P, T>,
+    now: Timestamp,
+) -> Result<()>
+where
+    B: Builders,
+    R: Retirement,
+    P: Parameters,
+    T: Table,
+{
+    let ledger = Ledger(shears.table);
+    let mut left = Leftovers::default();
+    let keep = record.as_ref().is_some_and(|bake| bake.options.keep_builder && now < bake.expires);
+    if !keep {
+        terminate(id, shears.builders, &mut left).await?;
+    }
+    if let Some(bake) = &record {
+        promote::undo(bake, shears.parameters, shears.table).await?;
+    }
+    images(id, record.as_ref(), shears.retirement, &ledger, &mut left).await?;
+    left.check(id)?;
+    if let Some(mut bake) = record {
+        ledger.release(&bake.digest, id).await?;
+        if bake.status == Status::Running {
+            bake.failure = failure;
+            bake.finish(Status::Failed, now);
+            ledger.save(&bake).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The error that a state machine's catch kept: its name, and what the function said.
+pub fn caught(document: &Value, stage: crate::bake::Stage) -> Failure {
+    let text = |name: &str| document.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let cause = text("/error/Cause");
+    // A Lambda's cause is a JSON text; what a person wants to read is in it.
+    let message = serde_json::from_str::<Value>(&cause)
+        .ok()
+        .and_then(|cause| cause.get("errorMessage")?.as_str().map(str::to_owned));
+    Failure { error: text("/error/Error"), cause: message.unwrap_or(cause), stage }
+}
+
+async fn terminate(bake: &BakeId, builders: &impl Builders, left: &mut Leftovers) -> Result<()> {
+    for instance in builders.of_bake(bake).await?.into_iter().filter(|instance| !instance.state.is_gone()) {
+        let command = format!("aws ec2 terminate-instances --instance-ids {}", instance.id);
+        left.note(builders.terminate(&instance.id).await, command);
+    }
+    Ok(())
+}
+
+async fn images<R: Retirement, T: Table>(
+    bake: &BakeId,
+    record: Option<&Bake>,
+    retirement: &R,
+    ledger: &Ledger<'_, T>,
+    left: &mut Leftovers,
+) -> Result<()> {
+    let mut kept = BTreeSet::new();
+    if let Some(record) = record {
+        let validated = ledger.image(&record.digest).await?.filter(|image| image.status == ImageStatus::Validated);
+        kept.extend(validated.map(|image| image.image));
+        for channel in ledger.channels(&record.pipeline).await? {
+            kept.extend(channel.current.into_iter().chain(channel.previous).map(|target| target.image));
+        }
+    }
+    let is_kept = |image: &AmiId| kept.contains(image);
+    let mut kept_snapshots = Vec::new();
+    for image in retirement.images(Some(bake)).await? {
+        if is_kept(&image.id) || image.tags.contains_key(ports::TAG_KEEP) {
+            kept_snapshots.extend(image.snapshots);
+            continue;
+        }
+        let command = format!("aws ec2 deregister-image --image-id {}", image.id);
+        left.note(retirement.deregister(&image.id).await, command);
+        if let Some(record) = record {
+            ledger.forget_image(&record.digest, &image.id).await?;
+        }
+    }
+    if let Some(record) = record
+        && let Some(image) = &record.image
+        && !is_kept(image)
+    {
+        ledger.forget_image(&record.digest, image).await?;
+    }
+    for snapshot in retirement.snapshots(Some(bake)).await? {
+        if !kept_snapshots.contains(&snapshot.id) {
+            let command = format!("aws ec2 delete-snapshot --snapshot-id {}", snapshot.id);
+            left.note(retirement.delete_snapshot(&snapshot.id).await, command);
+        }
+    }
+    Ok(())
+}
+
+/// What could not be removed, with the commands that remove it.
+#[derive(Debug, Default)]
+struct Leftovers {
+    what: Vec<String>,
+    throttled: bool,
+}
+
+impl Leftovers {
+    fn note(&mut self, result: Result<()>, command: String) {
+        if let Err(error) = result {
+            self.throttled |= matches!(error, Error::Throttled { .. } | Error::TryAgain { .. });
+            self.what.push(format!("{error}; `{command}`"));
+        }
+    }
+
+    fn check(self, bake: &BakeId) -> Result<()> {
+        if self.what.is_empty() {
+            return Ok(());
+        }
+        let what = self.what.join("\n");
+        if self.throttled {
+            // The state machine tries again by itself.
+            return Err(Error::TryAgain { what });
+        }
+        Err(Error::LeftBehind { bake: bake.clone(), what })
+    }
+}

@@ -1,0 +1,252 @@
+//! poll-readiness: looks once, at whatever the bake waits for, and says whether it is there.
+//!
+//! It starts nothing, removes nothing and writes nothing. A stage's deadline is judged here.
+
+use jiff::Timestamp;
+
+use super::wrong_stage;
+use crate::{
+    bake::{Bake, Stage, To},
+    error::{Error, Result},
+    id::InstanceId,
+    keys,
+    ledger::{ImageStatus, Ledger},
+    ports::{Bucket, Builders, CommandState, Commands, ImageState, Images, InstanceState, Parameters, Table},
+    report::{ProvisionReport, TestReport},
+};
+
+/// How many of the console's last lines an error shows.
+const CONSOLE_LINES: usize = 15;
+
+/// What poll-readiness looks through.
+#[derive(Debug)]
+pub struct Eyes<'a, B, I, C, P, K, T> {
+    /// Instances.
+    pub builders: &'a B,
+    /// Images.
+    pub images: &'a I,
+    /// Commands.
+    pub commands: &'a C,
+    /// Parameters.
+    pub parameters: &'a P,
+    /// Reports.
+    pub bucket: &'a K,
+    /// Leases.
+    pub table: &'a T,
+}
+
+/// Looks once.
+pub async fn run<B, I, C, P, K, T>(bake: Bake, eyes: &Eyes<'_, B, I, C, P, K, T>, now: Timestamp) -> Result<Bake>
+where
+    B: Builders,
+    I: Images,
+    C: Commands,
+    P: Parameters,
+    K: Bucket,
+    T: Table,
+{
+    match bake.stage {
+        Stage::AwaitTwin => twin(bake, eyes.table, now).await,
+        Stage::Builder => builder(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
+        Stage::Validation => validation(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
+        Stage::Seal => seal(bake, eyes.builders, eyes.commands, now).await,
+        Stage::Image => image(bake, eyes.images, now).await,
+        Stage::Boot => boot(bake, eyes.builders, eyes.bucket, now).await,
+        Stage::Promotion => promotion(bake, eyes.parameters, now).await,
+        Stage::Launch | Stage::CleanUp => Err(wrong_stage(&bake, "poll-readiness")),
+    }
+}
+
+/// The other bake of this digest: its image is validated, or it gave up, or it is still on its way.
+async fn twin(mut bake: Bake, table: &impl Table, now: Timestamp) -> Result<Bake> {
+    let ledger = Ledger(table);
+    if let Some(record) = ledger.image(&bake.digest).await?.filter(|record| record.status == ImageStatus::Validated) {
+        bake.image = Some(record.image);
+        bake.snapshots = record.snapshots;
+        bake.tests_passed = Some(record.tests_passed);
+        bake.reused = true;
+        return Ok(bake.go(To::Promote));
+    }
+    match ledger.holder(&bake.digest, now).await? {
+        None => Ok(bake.go(To::Launch)),
+        Some(holder) => bake.wait(now, "the twin's image", format!("bake `{holder}` still at work")),
+    }
+}
+
+async fn builder(
+    bake: Bake,
+    builders: &impl Builders,
+    commands: &impl Commands,
+    bucket: &impl Bucket,
+    now: Timestamp,
+) -> Result<Bake> {
+    let id = bake.builder()?.clone();
+    let report = bucket.text(&keys::of_bake(&bake.pipeline, &bake.bake, keys::PROVISION_REPORT)).await?;
+    if let Some(text) = report {
+        let report: ProvisionReport = parse("the provisioning report", &text)?;
+        if let Some(failed) = report.failure() {
+            return Err(Error::StepFailed {
+                step: failed.name.clone(),
+                exit: failed.exit.to_string(),
+                output: failed.output_tail.clone(),
+            });
+        }
+        if commands.online(&id).await? {
+            return Ok(bake.go(To::Go));
+        }
+        alive(&bake, &id, builders).await?;
+        return bake.wait(now, "the SSM agent to register", "the steps done, the agent offline");
+    }
+    let state = alive(&bake, &id, builders).await?;
+    match bake.clone().wait(now, "the steps to end", format!("instance {id} {}, no report yet", state.as_str())) {
+        Ok(bake) => Ok(bake),
+        Err(Error::DeadlinePassed { stage, allowed, awaited, seen }) => {
+            let console = last_lines(&builders.console(&id).await?, CONSOLE_LINES);
+            let seen = format!("{seen}; its console ends:\n{console}");
+            Err(Error::DeadlinePassed { stage, allowed, awaited, seen })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn validation(
+    mut bake: Bake,
+    builders: &impl Builders,
+    commands: &impl Commands,
+    bucket: &impl Bucket,
+    now: Timestamp,
+) -> Result<Bake> {
+    let id = bake.builder()?.clone();
+    let command = bake.command.clone();
+    let outcome = match &command {
+        Some(command) => commands.outcome(&id, command).await?,
+        None => return Err(wrong_stage(&bake, "poll-readiness")),
+    };
+    match outcome {
+        Some(CommandState::Running) | None => {
+            alive(&bake, &id, builders).await?;
+            bake.wait(now, "the tests to end", "the test command still running")
+        }
+        Some(CommandState::Succeeded) => {
+            let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::TEST_REPORT);
+            match bucket.text(&key).await? {
+                Some(text) => {
+                    bake.tests_passed = Some(passed(&text)?);
+                    Ok(bake.go(To::Go))
+                }
+                None => bake.wait(now, "the test report", "the test command done, no report yet"),
+            }
+        }
+        Some(CommandState::Failed { exit, output }) => {
+            let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::TEST_REPORT);
+            if let Some(text) = bucket.text(&key).await? {
+                passed(&text)?;
+            }
+            Err(Error::CommandFailed { purpose: "test", instance: id, exit, output })
+        }
+    }
+}
+
+/// The builder powers itself off at the end of the seal; that is the only sign that can't come too early.
+async fn seal(bake: Bake, builders: &impl Builders, commands: &impl Commands, now: Timestamp) -> Result<Bake> {
+    let id = bake.builder()?.clone();
+    let instance = builders.look(&id).await?;
+    let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
+    match state {
+        InstanceState::Stopped => return Ok(bake.go(To::Go)),
+        InstanceState::ShuttingDown | InstanceState::Terminated => {
+            return Err(lost(&bake, id, instance.map(|instance| instance.reason), state, String::new()));
+        }
+        InstanceState::Pending | InstanceState::Running | InstanceState::Stopping => {}
+    }
+    if let Some(command) = &bake.command
+        && let Some(CommandState::Failed { exit, output }) = commands.outcome(&id, command).await?
+        && state == InstanceState::Running
+    {
+        return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
+    }
+    bake.wait(now, "the builder to stop", format!("instance {id} {}", state.as_str()))
+}
+
+async fn image(mut bake: Bake, images: &impl Images, now: Timestamp) -> Result<Bake> {
+    let id = bake.image()?.clone();
+    let Some(image) = images.look(&id).await? else {
+        // A new image may not be visible yet; if it never is, the deadline says so.
+        return bake.wait(now, "the image", format!("no image {id} yet"));
+    };
+    match image.state {
+        ImageState::Available => {
+            bake.snapshots = image.snapshots;
+            let to = if bake.settings.verify_boot { To::Verify } else { To::Go };
+            Ok(bake.go(to))
+        }
+        ImageState::Failed => Err(Error::ImageFailed { image: id, reason: image.reason }),
+        ImageState::Pending => bake.wait(now, "the image", format!("image {id} pending")),
+    }
+}
+
+/// The fresh instance of the image runs the tests by itself and leaves a report.
+async fn boot(mut bake: Bake, builders: &impl Builders, bucket: &impl Bucket, now: Timestamp) -> Result<Bake> {
+    let id = bake.booted.clone().ok_or_else(|| wrong_stage(&bake, "poll-readiness"))?;
+    let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::BOOT_REPORT);
+    if let Some(text) = bucket.text(&key).await? {
+        bake.tests_passed = Some(passed(&text)?);
+        return Ok(bake.go(To::Go));
+    }
+    let state = alive(&bake, &id, builders).await?;
+    bake.wait(now, "the tests on a fresh instance", format!("instance {id} {}, no report yet", state.as_str()))
+}
+
+/// AWS answers a write of an image parameter before it has validated it: only reading it back tells.
+async fn promotion(bake: Bake, parameters: &impl Parameters, now: Timestamp) -> Result<Bake> {
+    let Some(name) = bake.settings.parameter.clone() else { return Ok(bake.go(To::Go)) };
+    let value = parameters.get(&name).await?;
+    if value.as_deref() == Some(bake.image()?.as_str()) {
+        return Ok(bake.go(To::Go));
+    }
+    let seen = format!("parameter `{name}` is {}", value.as_deref().unwrap_or("not there"));
+    bake.wait(now, "the parameter to take the image", seen)
+}
+
+/// The instance's state while it may still do its work; an error once it can't.
+async fn alive(bake: &Bake, id: &InstanceId, builders: &impl Builders) -> Result<InstanceState> {
+    let Some(instance) = builders.look(id).await? else {
+        // Not visible yet, most likely; if it never is, the deadline says so.
+        return Ok(InstanceState::Pending);
+    };
+    match instance.state {
+        InstanceState::Pending | InstanceState::Running => Ok(instance.state),
+        InstanceState::Stopping | InstanceState::Stopped | InstanceState::ShuttingDown | InstanceState::Terminated => {
+            let console = last_lines(&builders.console(id).await?, CONSOLE_LINES);
+            Err(lost(bake, id.clone(), Some(instance.reason), instance.state, console))
+        }
+    }
+}
+
+fn lost(bake: &Bake, instance: InstanceId, reason: Option<String>, state: InstanceState, console: String) -> Error {
+    let reason = reason.filter(|reason| !reason.is_empty()).map_or_else(String::new, |reason| format!(": {reason}"));
+    Error::BuilderLost { instance, stage: bake.stage, state: state.as_str().to_owned(), reason, console }
+}
+
+/// How many tests passed, or the failure that the report tells.
+fn passed(text: &str) -> Result<usize> {
+    let report: TestReport = parse("the test report", text)?;
+    let failed = report.tests.iter().filter(|test| !test.passed).count();
+    match report.tests.iter().find(|test| !test.passed) {
+        None => Ok(report.tests.len()),
+        Some(first) => Err(Error::TestsFailed {
+            failed,
+            total: report.tests.len(),
+            detail: format!("`{}`: {}", first.name, first.detail),
+        }),
+    }
+}
+
+fn parse<D: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<D> {
+    serde_json::from_str(text).map_err(|source| Error::Corrupt { what: what.to_owned(), source })
+}
+
+fn last_lines(text: &str, most: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(most)..].join("\n")
+}

@@ -1,0 +1,334 @@
+//! prune: the only step that may destroy. It plans, shows the plan with a reason for each image, then acts.
+//!
+//! It fails closed: when any part of the inventory can't be read, nothing is removed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::clean_up;
+use crate::{
+    bake::{Bake, Failure, Status},
+    error::{Error, Result},
+    id::{AmiId, BakeId, Digest, PipelineName},
+    keys,
+    ledger::Ledger,
+    ports::{self, Bucket, Builders, Image, ImageState, Parameters, Retirement, Table},
+    recipe::Recipe,
+    steps::launch_builder::RecipePointer,
+};
+
+/// No run removes more than this, so that a mistake stays small.
+pub const MOST_PER_RUN: usize = 50;
+
+/// What prune works with.
+#[derive(Debug)]
+pub struct Shears<'a, B, R, P, T> {
+    /// Instances.
+    pub builders: &'a B,
+    /// Images and snapshots.
+    pub retirement: &'a R,
+    /// Parameters, to take a promotion back.
+    pub parameters: &'a P,
+    /// Records.
+    pub table: &'a T,
+}
+
+/// Why an image stays or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// A channel points at it.
+    Channel,
+    /// An instance runs (or could be started again) from it.
+    Instance,
+    /// It carries the tag `ovenbird:keep`.
+    KeepTag,
+    /// Its bake is still on its way.
+    Baking,
+    /// It is among the newest that the recipe retains.
+    Newest,
+    /// It is younger than the recipe retains.
+    Young,
+    /// Its pipeline has no recipe that says what to retain.
+    NoRecipe,
+    /// Nothing refers to it and the recipe does not retain it.
+    Retired,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Channel => "a channel points at it",
+            Self::Instance => "an instance uses it",
+            Self::KeepTag => "it has the tag `ovenbird:keep`",
+            Self::Baking => "its bake is on its way",
+            Self::Newest => "it is among the newest retained",
+            Self::Young => "it is younger than retained",
+            Self::NoRecipe => "its pipeline has no recipe",
+            Self::Retired => "nothing refers to it",
+        })
+    }
+}
+
+/// The verdict on one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The image.
+    pub image: AmiId,
+    /// Its name.
+    pub name: String,
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// Why it stays or goes.
+    pub reason: Reason,
+}
+
+/// A bake whose execution is dead, and that may have left something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadBake {
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// Its id.
+    pub bake: BakeId,
+}
+
+/// What a prune run will do, and what it will not and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Bakes to clean up after.
+    pub dead_bakes: Vec<DeadBake>,
+    /// Images to retire.
+    pub retire: Vec<Verdict>,
+    /// Images that stay.
+    pub keep: Vec<Verdict>,
+}
+
+/// How many images, and for how long, a pipeline retains.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// So many of the newest stay.
+    pub newest: usize,
+    /// Younger ones stay too.
+    pub age: SignedDuration,
+}
+
+/// Everything a verdict rests on.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// Our images.
+    pub images: Vec<Image>,
+    /// What channels point at now. What they pointed at before is kept by retention, not by the channel.
+    pub channels: BTreeSet<AmiId>,
+    /// What instances use.
+    pub instances: BTreeSet<AmiId>,
+    /// Bakes on their way.
+    pub running: BTreeSet<BakeId>,
+    /// What each pipeline retains; one without a recipe is not here.
+    pub retention: BTreeMap<PipelineName, Retention>,
+}
+
+/// Reads the inventory and judges every image.
+pub async fn plan<B, R, P, T>(shears: &Shears<'_, B, R, P, T>, bucket: &impl Bucket, now: Timestamp) -> Result<Plan>
+where
+    B: Builders,
+    R: Retirement,
+    P: Parameters,
+    T: Table,
+{
+    let ledger = Ledger(shears.table);
+    let mut inventory = Inventory {
+        images: shears.retirement.images(None).await?,
+        instances: shears.retirement.in_use().await?,
+        ..Inventory::default()
+    };
+    let mut dead = BTreeMap::new();
+    for bake in ledger.with_status(Status::Running).await? {
+        if bake.expires < now {
+            dead.insert(bake.bake.clone(), bake.pipeline.clone());
+        } else {
+            inventory.running.insert(bake.bake.clone());
+        }
+    }
+    let mut pipelines: BTreeSet<PipelineName> =
+        inventory.images.iter().filter_map(|image| tag(&image.tags, ports::TAG_PIPELINE)).collect();
+    pipelines.extend(bucket.folders("recipes/").await?.iter().filter_map(|name| PipelineName::parse(name).ok()));
+    for pipeline in pipelines {
+        for channel in ledger.channels(&pipeline).await? {
+            inventory.channels.extend(channel.current.map(|target| target.image));
+        }
+        if let Some(retention) = retention(&pipeline, bucket).await? {
+            inventory.retention.insert(pipeline, retention);
+        }
+    }
+    // A builder, or a half-made image, whose bake has no running record is what a lost execution left.
+    let builders = shears.builders.all().await?;
+    let unvalidated = unvalidated(&inventory.images, &ledger).await?;
+    let tagged = builders.iter().map(|instance| &instance.tags).chain(unvalidated.iter().map(|image| &image.tags));
+    for tags in tagged {
+        let (Some(bake), Some(pipeline)) = (tag::<BakeId>(tags, ports::TAG_BAKE), tag(tags, ports::TAG_PIPELINE))
+        else {
+            continue;
+        };
+        let expired = tag::<Timestamp>(tags, ports::TAG_EXPIRES).is_none_or(|expires| expires < now);
+        if expired && !inventory.running.contains(&bake) && !ended_well(ledger.bake(&pipeline, &bake).await?.as_ref()) {
+            dead.insert(bake, pipeline);
+        }
+    }
+    let (mut retire, keep) = judge(&inventory, now);
+    retire.truncate(MOST_PER_RUN);
+    let dead_bakes = dead.into_iter().take(MOST_PER_RUN).map(|(bake, pipeline)| DeadBake { pipeline, bake }).collect();
+    Ok(Plan { dead_bakes, retire, keep })
+}
+
+/// Judges every image. Pure: the same inventory gives the same plan.
+pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdict>) {
+    let mut by_pipeline: BTreeMap<PipelineName, Vec<&Image>> = BTreeMap::new();
+    for image in &inventory.images {
+        if let Some(pipeline) = tag(&image.tags, ports::TAG_PIPELINE) {
+            by_pipeline.entry(pipeline).or_default().push(image);
+        }
+    }
+    let mut verdicts = Vec::new();
+    for (pipeline, mut images) in by_pipeline {
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.id.cmp(&a.id)));
+        let retention = inventory.retention.get(&pipeline);
+        // Only images that can be started count as "the newest".
+        let mut usable = 0;
+        for image in images {
+            usable += usize::from(image.state == ImageState::Available);
+            let reason = reason(image, inventory, retention, usable, now);
+            verdicts.push(Verdict { image: image.id.clone(), name: image.name.clone(), pipeline: pipeline.clone(), reason });
+        }
+    }
+    verdicts.into_iter().partition(|verdict| verdict.reason == Reason::Retired)
+}
+
+fn reason(image: &Image, inventory: &Inventory, retention: Option<&Retention>, rank: usize, now: Timestamp) -> Reason {
+    let Some(retention) = retention else { return Reason::NoRecipe };
+    let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
+    if inventory.channels.contains(&image.id) {
+        Reason::Channel
+    } else if inventory.instances.contains(&image.id) {
+        Reason::Instance
+    } else if image.tags.contains_key(ports::TAG_KEEP) {
+        Reason::KeepTag
+    } else if bake.is_some_and(|bake| inventory.running.contains(&bake)) {
+        Reason::Baking
+    } else if rank <= retention.newest {
+        Reason::Newest
+    } else if now.duration_since(image.created) < retention.age {
+        Reason::Young
+    } else {
+        Reason::Retired
+    }
+}
+
+/// Retires one image: looks again whether something refers to it, then removes it with its snapshots.
+pub async fn retire<B, R, P, T>(verdict: &Verdict, shears: &Shears<'_, B, R, P, T>) -> Result<Verdict>
+where
+    B: Builders,
+    R: Retirement,
+    P: Parameters,
+    T: Table,
+{
+    let ledger = Ledger(shears.table);
+    // The plan may be minutes old: an instance may have been started, a rollback made.
+    let stays = |reason| Ok(Verdict { reason, ..verdict.clone() });
+    if shears.retirement.in_use().await?.contains(&verdict.image) {
+        return stays(Reason::Instance);
+    }
+    for channel in ledger.channels(&verdict.pipeline).await? {
+        if channel.current.is_some_and(|target| target.image == verdict.image) {
+            return stays(Reason::Channel);
+        }
+    }
+    let image = shears.retirement.images(None).await?.into_iter().find(|image| image.id == verdict.image);
+    let Some(image) = image else { return stays(Reason::Retired) };
+    if image.tags.contains_key(ports::TAG_KEEP) {
+        return stays(Reason::KeepTag);
+    }
+    // Forgotten before it is removed: from here on no bake reuses it.
+    if let Some(digest) = tag::<Digest>(&image.tags, ports::TAG_DIGEST) {
+        ledger.forget_image(&digest, &image.id).await?;
+    }
+    shears.retirement.deregister(&image.id).await?;
+    let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
+    let mut snapshots: BTreeSet<_> = image.snapshots.into_iter().collect();
+    if let Some(bake) = &bake {
+        snapshots.extend(shears.retirement.snapshots(Some(bake)).await?.into_iter().map(|snapshot| snapshot.id));
+    }
+    for snapshot in snapshots {
+        shears.retirement.delete_snapshot(&snapshot).await?;
+    }
+    stays(Reason::Retired)
+}
+
+/// Cleans up after a bake whose execution is dead.
+pub async fn reap<B, R, P, T>(dead: &DeadBake, shears: &Shears<'_, B, R, P, T>, now: Timestamp) -> Result<()>
+where
+    B: Builders,
+    R: Retirement,
+    P: Parameters,
+    T: Table,
+{
+    let record: Option<Bake> = Ledger(shears.table).bake(&dead.pipeline, &dead.bake).await?;
+    if record.as_ref().is_some_and(|bake| bake.status == Status::Running && now < bake.expires) {
+        return Err(Error::bad_input(
+            format!("bake `{}`", dead.bake),
+            "is still on its way",
+            "Stop its execution first; its own clean-up then runs",
+        ));
+    }
+    if ended_well(record.as_ref()) {
+        return Ok(());
+    }
+    let failure = record.as_ref().map(|bake| Failure {
+        error: "ExecutionLost".into(),
+        cause: "The execution ended without its clean-up; prune reaped what it left".into(),
+        stage: bake.stage,
+    });
+    clean_up::after_failure(&dead.bake, record, failure, shears, now).await
+}
+
+/// Whether the bake's image is retention's business, and no longer its own.
+fn ended_well(record: Option<&Bake>) -> bool {
+    record.is_some_and(|bake| match bake.status {
+        Status::Promoted | Status::Validated | Status::Superseded => true,
+        Status::Running | Status::Failed => false,
+    })
+}
+
+/// The images that no record says passed their tests.
+async fn unvalidated<'i, T: Table>(images: &'i [Image], ledger: &Ledger<'_, T>) -> Result<Vec<&'i Image>> {
+    let mut found = Vec::new();
+    for image in images {
+        let Some(digest) = tag::<Digest>(&image.tags, ports::TAG_DIGEST) else { continue };
+        let record = ledger.image(&digest).await?.filter(|record| record.image == image.id);
+        if record.is_none_or(|record| record.status == crate::ledger::ImageStatus::Baking) {
+            found.push(image);
+        }
+    }
+    Ok(found)
+}
+
+async fn retention(pipeline: &PipelineName, bucket: &impl Bucket) -> Result<Option<Retention>> {
+    let Some(text) = bucket.text(&keys::recipe_pointer(pipeline)).await? else { return Ok(None) };
+    let pointer: RecipePointer = serde_json::from_str(&text)
+        .map_err(|source| Error::Corrupt { what: "the recipe's pointer".to_owned(), source })?;
+    let Some(text) = bucket.text(&keys::recipe(pipeline, &pointer.version)).await? else { return Ok(None) };
+    let recipe = Recipe::parse_pushed(&text)
+        .map_err(|errors| Error::BadRecipe { pipeline: pipeline.clone(), problem: errors.to_string() })?;
+    Ok(Some(Retention {
+        newest: recipe.retain.newest as usize,
+        age: SignedDuration::from_hours(24 * i64::from(recipe.retain.days)),
+    }))
+}
+
+fn tag<V: std::str::FromStr>(tags: &BTreeMap<String, String>, key: &str) -> Option<V> {
+    tags.get(key)?.parse().ok()
+}

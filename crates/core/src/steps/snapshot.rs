@@ -1,0 +1,110 @@
+//! snapshot: seals the builder, then makes the image of it.
+
+use jiff::Timestamp;
+
+use super::{comment, resume, wrong_stage};
+use crate::{
+    bake::{Bake, Stage, To},
+    error::{Error, Result},
+    ledger::{ImageRecord, ImageStatus, Ledger, lease_end},
+    plan,
+    ports::{self, Commands, Image, Images, Table},
+};
+
+/// Sends the seal command after the tests, and asks for the image after the seal.
+pub async fn run(
+    document: Bake,
+    ssm: &impl Commands,
+    images: &impl Images,
+    table: &impl Table,
+    now: Timestamp,
+) -> Result<Bake> {
+    match document.stage {
+        Stage::Validation => seal(document, ssm, table, now).await,
+        Stage::Seal => create(document, images, table, now).await,
+        Stage::Launch
+        | Stage::AwaitTwin
+        | Stage::Builder
+        | Stage::Image
+        | Stage::Boot
+        | Stage::Promotion
+        | Stage::CleanUp => Err(wrong_stage(&document, "snapshot")),
+    }
+}
+
+async fn seal(document: Bake, ssm: &impl Commands, table: &impl Table, now: Timestamp) -> Result<Bake> {
+    let mut bake = resume(table, &document).await?;
+    let ledger = Ledger(table);
+    if bake.stage == Stage::Validation {
+        bake.enter(Stage::Seal, now);
+        bake.command = None;
+        ledger.save(&bake).await?;
+    }
+    if bake.command.is_none() {
+        let comment = comment(&bake, Stage::Seal);
+        let builder = bake.builder()?;
+        // Sealing twice is sealing once, but the second command may never start: the first powers off.
+        let command = match ssm.find(builder, &comment).await? {
+            Some(command) => command,
+            None => ssm.send(builder, &comment, plan::SEAL_SCRIPT, bake.settings.deadlines.imaging).await?,
+        };
+        bake.command = Some(command);
+        ledger.save(&bake).await?;
+    }
+    Ok(bake.go(To::Await))
+}
+
+async fn create(document: Bake, images: &impl Images, table: &impl Table, now: Timestamp) -> Result<Bake> {
+    let mut bake = resume(table, &document).await?;
+    let ledger = Ledger(table);
+    if bake.stage == Stage::Seal {
+        bake.enter(Stage::Image, now);
+        ledger.save(&bake).await?;
+    }
+    // The lease is renewed before the image exists: an old holder stops here, with nothing made.
+    let expires = lease_end(now, bake.settings.deadlines.imaging + bake.settings.deadlines.builder);
+    match ledger.claim(&bake.digest, &bake, now, expires).await? {
+        crate::ledger::Claim::Granted(fence) if fence == bake.fence => {}
+        crate::ledger::Claim::Granted(_) => {
+            ledger.release(&bake.digest, &bake.bake).await?;
+            return Err(Error::LeaseLost { bake: bake.bake });
+        }
+        crate::ledger::Claim::Held(_) => return Err(Error::LeaseLost { bake: bake.bake }),
+    }
+    if bake.image.is_none() {
+        let image = match images.named(&bake.image_name).await? {
+            Some(image) => own(&bake, image)?,
+            None => {
+                let tags = ports::tags(&bake.bake, &bake.pipeline, &bake.digest, bake.expires);
+                images.create(bake.builder()?, &bake.image_name, &tags).await?
+            }
+        };
+        // Recorded before any wait: a wait that times out must not leak the image.
+        bake.image = Some(image);
+        ledger.save(&bake).await?;
+    }
+    let record = ImageRecord {
+        image: bake.image()?.clone(),
+        name: bake.image_name.clone(),
+        pipeline: bake.pipeline.clone(),
+        bake: bake.bake.clone(),
+        status: ImageStatus::Baking,
+        snapshots: Vec::new(),
+        tests_passed: bake.tests_passed.unwrap_or(0),
+        fence: bake.fence,
+    };
+    ledger.record_image(&bake.digest, &record).await?;
+    Ok(bake.go(To::Await))
+}
+
+/// Takes an image found under the bake's name, if this bake made it.
+fn own(bake: &Bake, image: Image) -> Result<crate::id::AmiId> {
+    if image.tags.get(ports::TAG_BAKE).map(String::as_str) == Some(bake.bake.as_str()) {
+        return Ok(image.id);
+    }
+    Err(Error::bad_input(
+        format!("image name `{}`", bake.image_name),
+        format!("is taken by {}, which this bake did not make", image.id),
+        format!("Rename or deregister it: `aws ec2 deregister-image --image-id {}`", image.id),
+    ))
+}

@@ -1,0 +1,125 @@
+//! What starts a bake: an upload or somebody's hand. Both are outside inputs, parsed once.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    artifact::ArtifactKey,
+    bake::Options,
+    error::{Error, Result},
+    id::PipelineName,
+};
+
+/// A start, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// An artifact was uploaded.
+    Upload {
+        /// Its key.
+        key: ArtifactKey,
+        /// Its version, on a versioned bucket.
+        version: Option<String>,
+        /// S3's order of writes to the key, or empty.
+        sequencer: String,
+    },
+    /// Somebody asked.
+    Manual {
+        /// For which pipeline.
+        pipeline: PipelineName,
+        /// With which artifact; none means the newest.
+        artifact: Option<ArtifactKey>,
+        /// With which options.
+        options: Options,
+    },
+}
+
+/// What a manual execution is started with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manual {
+    pipeline: Option<String>,
+    artifact: Option<String>,
+    #[serde(default)]
+    force: bool,
+    #[serde(default = "yes")]
+    promote: bool,
+    #[serde(default, rename = "keep-builder")]
+    keep_builder: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Trigger {
+    /// The pipeline it starts.
+    pub fn pipeline(&self) -> &PipelineName {
+        match self {
+            Self::Upload { key, .. } => key.pipeline(),
+            Self::Manual { pipeline, .. } => pipeline,
+        }
+    }
+
+    /// Its word in the record.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Upload { .. } => "upload",
+            Self::Manual { .. } => "manual",
+        }
+    }
+
+    /// What it asks for.
+    pub fn options(&self) -> Options {
+        match self {
+            Self::Upload { .. } => Options::default(),
+            Self::Manual { options, .. } => options.clone(),
+        }
+    }
+
+    /// Parses the input of a manual execution: `{"pipeline": …}`, `{"artifact": …}` or both, with options.
+    pub fn manual(input: &Value) -> Result<Self> {
+        const FIX: &str = "Start with `{\"pipeline\": \"storefront\"}` or `{\"artifact\": \"artifacts/storefront/app.jar\"}`, \
+                           and `force`, `promote` or `keep-builder` as you like";
+        let refuse = |problem: String| Error::bad_input("the execution's input", problem, FIX);
+        let manual = Manual::deserialize(input).map_err(|error| refuse(error.to_string()))?;
+        let artifact = manual.artifact.as_deref().map(ArtifactKey::parse).transpose()?;
+        let named = manual.pipeline.as_deref().map(PipelineName::parse).transpose();
+        let pipeline = match (named.map_err(|error| refuse(error.to_string()))?, &artifact) {
+            (Some(pipeline), Some(key)) if *key.pipeline() != pipeline => {
+                return Err(refuse(format!("artifact `{key}` is not of pipeline `{pipeline}`")));
+            }
+            (Some(pipeline), _) => pipeline,
+            (None, Some(key)) => key.pipeline().clone(),
+            (None, None) => return Err(refuse("names neither a pipeline nor an artifact".into())),
+        };
+        let options =
+            Options { force: manual.force, promote: manual.promote, keep_builder: manual.keep_builder };
+        Ok(Self::Manual { pipeline, artifact, options })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_artifact_alone_names_its_pipeline() {
+        let trigger = Trigger::manual(&json!({"artifact": "artifacts/shop/a.jar", "promote": false})).unwrap();
+        assert_eq!(trigger.pipeline().as_str(), "shop");
+        assert!(!trigger.options().promote);
+    }
+
+    #[test]
+    fn a_contradiction_and_an_unknown_key_are_refused() {
+        for input in [
+            json!({"pipeline": "blog", "artifact": "artifacts/shop/a.jar"}),
+            json!({"pipelin": "blog"}),
+            json!({}),
+            json!({"pipeline": "../x"}),
+            json!("blog"),
+        ] {
+            assert!(Trigger::manual(&input).is_err(), "{input}");
+        }
+    }
+}
