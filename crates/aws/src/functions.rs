@@ -69,9 +69,8 @@ pub async fn promote(cloud: Cloud, input: Value) -> Result<Value> {
 pub async fn prune(cloud: Cloud, input: Value) -> Result<Value> {
     let shears = Shears { builders: &cloud, retirement: &cloud, parameters: &cloud, table: &cloud };
     match parse("prune's input", input)? {
-        Cut::Bake { bake, document, failed: false } => {
+        Cut::Bake { bake: _, document, failed: false } => {
             let document: Bake = parse("the bake document", document)?;
-            debug_assert_eq!(document.bake, bake);
             output(&clean_up::after_success(document, &shears, now()).await?)
         }
         Cut::Bake { bake, document, failed: true } => {
@@ -80,25 +79,20 @@ pub async fn prune(cloud: Cloud, input: Value) -> Result<Value> {
             clean_up::after_failure(&bake, record, Some(failure.clone()), &shears, now()).await?;
             Ok(json!({"failure": {"error": failure.error, "cause": failure.cause}}))
         }
-        Cut::Plan { action: Action::Plan, run } => {
+        Cut::Run(Action::Plan { run }) => {
             let plan = prune::plan(&shears, &cloud, now()).await?;
             for verdict in plan.keep.iter().chain(&plan.retire) {
                 tracing::info!(image.id = %verdict.image, "{} {}: {}", verdict.pipeline, verdict.name, verdict.reason);
             }
-            let mut plan = serde_json::to_value(&plan).unwrap_or_default();
+            let mut plan = output(&plan)?;
             plan["run"] = json!(run);
             Ok(plan)
         }
-        Cut::Plan { action: Action::Clean | Action::Retire, .. } => Err(Error::bad_input(
-            "prune's input",
-            "has an action but no item",
-            "Deploy functions and state machine of one version",
-        )),
-        Cut::Clean { action: _, item } => {
+        Cut::Run(Action::Clean { item }) => {
             prune::reap(&item, &shears, now()).await?;
             output(&item)
         }
-        Cut::Retire { action: _, item } => output(&prune::retire(&item, &shears).await?),
+        Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, &shears).await?),
     }
 }
 
@@ -114,19 +108,19 @@ struct First {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Cut {
+    /// The end of one bake.
     Bake { bake: BakeId, document: Value, failed: bool },
-    Clean { action: Action, item: DeadBake },
-    Retire { action: Action, item: Verdict },
-    Plan { action: Action, run: String },
+    /// A part of a prune run.
+    Run(Action),
 }
 
-/// What a prune run's state asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// What a state of a prune run asks for.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
 enum Action {
-    Plan,
-    Clean,
-    Retire,
+    Plan { run: String },
+    Clean { item: DeadBake },
+    Retire { item: Verdict },
 }
 
 /// The part of S3's "Object Created" event that we read.

@@ -1,3 +1,142 @@
-//! The operators' command.
+//! `ovenbird`: the operators' command.
 
-fn main() {}
+mod bake;
+mod list;
+mod local;
+mod prune;
+mod recipe;
+mod render;
+mod runner;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ovenbird_core::{Result, bake::Status};
+use serde::Serialize;
+
+use crate::target::Target;
+
+/// Bakes golden machine images on AWS, and locally
+#[derive(Debug, Parser)]
+#[command(name = "ovenbird", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The local cloud: the pipeline on one machine
+    #[command(subcommand)]
+    Local(local::LocalCommand),
+    #[command(subcommand)]
+    Recipe(recipe::RecipeCommand),
+    #[command(subcommand)]
+    Runner(runner::RunnerCommand),
+    Bake(bake::BakeArgs),
+    /// Lists the bakes of a pipeline, newest first
+    List {
+        /// The pipeline (default: all)
+        pipeline: Option<String>,
+    },
+    /// Shows one bake: inputs, image, timeline, and why it failed
+    Show {
+        /// Its id, as `ovenbird list` prints it
+        bake: String,
+    },
+    /// Retires images that nothing refers to and the recipes do not retain
+    Prune,
+    /// Removes what a bake left that died without its clean-up
+    Clean {
+        /// Its id
+        bake: String,
+    },
+    /// Forwards a loopback port to a port of a local machine
+    Open {
+        /// The instance
+        instance: String,
+        /// Its port
+        port: u16,
+    },
+}
+
+/// The exit status when what was asked for failed: 1, as for every failure that isn't a wrong use (2).
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    // Before anything else: a machine's first process is this program again, and has no use for a runtime.
+    if let Some(code) = local::hidden() {
+        return code;
+    }
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no threads: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{}", render::error(&error));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode> {
+    let Cli { target, json, command } = cli;
+    match command {
+        Command::Local(command) => return local::run(&command, &target, json).await,
+        Command::Open { instance, port } => return local::open(&instance, port, &target, json).await,
+        Command::Recipe(command) => {
+            let pushed = recipe::run(&command, &target).await?;
+            let text = format!("pipeline {}, version {}, {} files", pushed.pipeline, &pushed.version.as_str()[..12], pushed.files);
+            print(json, &pushed, &text);
+        }
+        Command::Runner(command) => {
+            let pointer = runner::run(&command, &target).await?;
+            print(json, &pointer, &format!("runner {}", &pointer.sha256.as_str()[..12]));
+        }
+        Command::Bake(args) => {
+            let bake = bake::run(&args, &target, json).await?;
+            print(json, &bake, &bake::report(&bake));
+            if bake.status == Status::Failed {
+                return Ok(ExitCode::from(FAILED));
+            }
+        }
+        Command::List { pipeline } => {
+            let bakes = list::list(pipeline.as_deref(), &target).await?;
+            print(json, &bakes, render::table(&bakes).trim_end());
+        }
+        Command::Show { bake } => {
+            let bake = list::show(&bake, &target).await?;
+            print(json, &bake, render::bake(&bake, jiff::Timestamp::now()).trim_end());
+        }
+        Command::Prune => {
+            let output = prune::run(&target).await?;
+            print(json, &output, &prune::text(&output));
+        }
+        Command::Clean { bake } => {
+            let dead = prune::clean(&bake, &target).await?;
+            print(json, &dead, &format!("nothing is left of bake {}", dead.bake));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Data goes to standard output, as JSON or as text; everything else goes to standard error.
+fn print(json: bool, data: &impl Serialize, text: &str) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(data).unwrap_or_default());
+    } else {
+        println!("{text}");
+    }
+}

@@ -98,7 +98,7 @@ fn bundle(path: &Path) -> Result<Bundle> {
     let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.display().to_string();
-    let recipe = Recipe::parse(&name, &text, folder).map_err(|errors| {
+    let recipe = Recipe::parse(&name, &text, &|path| folder.join(path).exists()).map_err(|errors| {
         Error::bad_input(format!("recipe `{name}`"), format!("\n{errors}"), "Mend it, then `ovenbird recipe check` again")
     })?;
     let mut files = BTreeMap::new();

@@ -1,0 +1,141 @@
+//! The main job, watched: an artifact goes in, a tested image comes out, machines serve from it, and the next
+//! version takes over. It ends with success only if every line of it was seen.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use ovenbird_core::{bake::Bake, steps::prune::Plan};
+use ovenbird_tests::{
+    clients::{Local, get, within},
+    sample,
+};
+use serde_json::Value;
+
+const PIPELINE: &str = "storefront";
+const PARAMETER: &str = "/images/storefront/production";
+
+fn main() -> Result<()> {
+    let port = std::env::var("OVENBIRD_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(4566);
+    let local = Local { port };
+    let keep = std::env::var("KEEP").is_ok_and(|keep| keep == "1");
+    say("The local cloud");
+    local.ovenbird(&["local", "up"])?;
+    let result = main_job(&local);
+    if keep {
+        println!("\nThe local cloud stays up (KEEP=1): `ovenbird --local list`, `ovenbird local down`");
+    } else {
+        say("Down again");
+        local.ovenbird(&["local", "down"])?;
+    }
+    result?;
+    println!("\nEverything above was seen to happen.");
+    Ok(())
+}
+
+fn main_job(local: &Local) -> Result<()> {
+    say("The sample application, built on a machine of the base image");
+    let jars = sample::build(local, &["v1", "v2"])?;
+
+    say("The recipe");
+    local.ovenbird(&["recipe", "push", "tests/storefront"])?;
+
+    let first = deploy(local, &jars[0], "v1")?;
+    let old = serve(local, "v1", 2)?;
+    let second = deploy(local, &jars[1], "v2")?;
+    let new = serve(local, "v2", 2)?;
+
+    say("The machines of v1 go");
+    terminate(local, &old)?;
+
+    say("The scheduled prune retires the image of v1");
+    let output: Value = local.ovenbird_json(&["prune"], false)?;
+    let plan: Plan = serde_json::from_value(output).context("the prune run's output")?;
+    let image = first.image.clone().context("no image of v1")?;
+    ensure!(plan.retire.iter().any(|verdict| verdict.image == image), "{image} was not retired: {plan:?}");
+    for verdict in plan.retire.iter().map(|verdict| ("retired", verdict)).chain(plan.keep.iter().map(|v| ("kept", v))) {
+        println!("  {} {}: {}", verdict.0, verdict.1.image, verdict.1.reason);
+    }
+    let gone = local.aws(&["ec2", "describe-images", "--owners", "self"])?;
+    ensure!(!gone.to_string().contains(image.as_str()), "{image} is still there");
+    let status = local.ovenbird_json(&["local", "status"], false)?;
+    for snapshot in &first.snapshots {
+        let layers = Path::new(status["home"].as_str().context("no home")?).join("snapshots");
+        ensure!(!layers.join(snapshot.as_str()).exists(), "the layer of {snapshot} is still on the disk");
+    }
+    println!("  its layer left the disk");
+
+    say("Where the seconds went");
+    for (version, bake) in [("v1", &first), ("v2", &second)] {
+        println!("{version}: {}", bake.bake);
+        local.ovenbird(&["show", bake.bake.as_str()])?;
+    }
+    terminate(local, &new)
+}
+
+/// Uploads the artifact by plain S3 `PutObject`, and waits for the bake that the upload started.
+fn deploy(local: &Local, jar: &Path, version: &str) -> Result<Bake> {
+    say(&format!("{version} is uploaded"));
+    let bucket = local.operator("bucket")?;
+    let key = format!("artifacts/{PIPELINE}/storefront-{version}.jar");
+    let start = Instant::now();
+    let body = jar.to_str().context("temporary folder")?;
+    local.aws(&["s3api", "put-object", "--bucket", &bucket, "--key", &key, "--body", body])?;
+    let mut shown = 0;
+    let bake = within("the bake", Duration::from_secs(180), || {
+        let bakes: Vec<Bake> = serde_json::from_value(local.ovenbird_json(&["list", PIPELINE], false)?)?;
+        let bake = bakes.into_iter().find(|bake| bake.artifact.as_ref().is_some_and(|one| one.key.as_str() == key));
+        let bake = bake.context("no bake yet")?;
+        for span in bake.timeline.iter().skip(shown) {
+            println!("  {:>6.1} s  {}", start.elapsed().as_secs_f64(), span.stage.as_str());
+        }
+        shown = bake.timeline.len();
+        ensure!(bake.status.as_str() != "running", "still running");
+        Ok(bake)
+    })?;
+    ensure!(bake.status.as_str() == "promoted", "{:?}", bake.failure);
+    let image = bake.image.clone().context("no image")?;
+    println!("  {:>6.1} s  promoted {image}", start.elapsed().as_secs_f64());
+    Ok(bake)
+}
+
+/// Starts machines from the promoted image, as an Auto Scaling group would, and sees them answer.
+fn serve(local: &Local, version: &str, count: usize) -> Result<Vec<String>> {
+    say(&format!("{count} machines start from the promoted image"));
+    let answer = local.aws(&["ssm", "get-parameter", "--name", PARAMETER])?;
+    let image = answer.pointer("/Parameter/Value").and_then(Value::as_str).context("no parameter")?.to_owned();
+    let start = Instant::now();
+    let count_text = count.to_string();
+    let launched =
+        local.aws(&["ec2", "run-instances", "--image-id", &image, "--count", &count_text, "--instance-type", "m7i.large"])?;
+    let instances = launched["Instances"].as_array().context("no instances")?;
+    let ids: Vec<String> = instances.iter().filter_map(|one| Some(one["InstanceId"].as_str()?.to_owned())).collect();
+    ensure!(ids.len() == count, "{launched}");
+    for id in &ids {
+        let page = within("HTTP 200", Duration::from_secs(60), || get(&local.forward(id, 8080)?))?;
+        println!("  {:>6.1} s  {id}: {}", start.elapsed().as_secs_f64(), page.trim());
+        ensure!(page == format!("storefront {version}\n"), "{id} answered {page:?}");
+    }
+    Ok(ids)
+}
+
+fn terminate(local: &Local, ids: &[String]) -> Result<()> {
+    let mut arguments = vec!["ec2", "terminate-instances", "--instance-ids"];
+    arguments.extend(ids.iter().map(String::as_str));
+    local.aws(&arguments)?;
+    within("terminated", Duration::from_secs(30), || {
+        let mut arguments = vec!["ec2", "describe-instances", "--instance-ids"];
+        arguments.extend(ids.iter().map(String::as_str));
+        let text = local.aws(&arguments)?.to_string();
+        ensure!(text.matches("\"terminated\"").count() == ids.len(), "{text}");
+        Ok(())
+    })
+}
+
+fn say(what: &str) {
+    println!("\n── {what}");
+    // Lines of a child and ours keep their order on a pipe.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+}

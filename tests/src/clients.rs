@@ -1,0 +1,133 @@
+//! Ovenbird's own command and AWS's, as an operator would run them.
+
+use std::{
+    env,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Where the local cloud keeps what it keeps between runs, and its Python environments.
+pub fn home() -> PathBuf {
+    env::var_os("OVENBIRD_HOME").map_or_else(|| PathBuf::from("/var/lib/ovenbird"), PathBuf::from)
+}
+
+/// A local cloud, asked through commands.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// Its port.
+    pub port: u16,
+}
+
+impl Local {
+    /// The endpoint, one and the same for machines, functions and clients.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// `ovenbird --local …`, whose output goes to ours.
+    pub fn ovenbird(&self, arguments: &[&str]) -> Result<()> {
+        let status = self.command(arguments).status().context("ovenbird")?;
+        ensure!(status.success(), "`ovenbird {}` ended with {status}", arguments.join(" "));
+        Ok(())
+    }
+
+    /// `ovenbird --local --json …`, parsed; an exit status other than 0 is an error unless `may_fail`.
+    pub fn ovenbird_json(&self, arguments: &[&str], may_fail: bool) -> Result<Value> {
+        let output = self.command(arguments).arg("--json").stdin(Stdio::null()).output().context("ovenbird")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() && !may_fail {
+            bail!("`ovenbird {}`: {text}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        }
+        serde_json::from_str(&text).with_context(|| format!("`ovenbird {}` printed: {text}", arguments.join(" ")))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        // The demo and the tests are built into the same folder as the command, or one below.
+        let here = env::current_exe().unwrap_or_default();
+        let beside = here.ancestors().skip(1).take(2).map(|folder| folder.join("ovenbird")).find(|path| path.is_file());
+        let mut command = Command::new(beside.unwrap_or_else(|| "ovenbird".into()));
+        command.args(arguments).env("OVENBIRD_LOCAL", "1").env("OVENBIRD_PORT", self.port.to_string());
+        command.current_dir(repository());
+        command
+    }
+
+    /// AWS's own command on the local endpoint; gives its JSON.
+    pub fn aws(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.aws_output(arguments)?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success(),
+            "`aws {}`: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("`aws {}` printed: {text}", arguments.join(" ")))
+    }
+
+    /// AWS's own command, whatever it answers.
+    pub fn aws_output(&self, arguments: &[&str]) -> Result<std::process::Output> {
+        let mut command = Command::new(home().join("venv/bin/aws"));
+        command.args(arguments).stdin(Stdio::null()).env_remove("AWS_PROFILE");
+        command.envs([
+            ("AWS_ENDPOINT_URL", self.endpoint().as_str()),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+            ("AWS_DEFAULT_OUTPUT", "json"),
+            ("AWS_PAGER", ""),
+        ]);
+        command.output().context("aws: run `make setup` first")
+    }
+
+    /// What the stack tells operators of itself.
+    pub fn operator(&self, name: &str) -> Result<String> {
+        let answer = self.aws(&["ssm", "get-parameter", "--name", "/ovenbird/operator"])?;
+        let text = answer.pointer("/Parameter/Value").and_then(Value::as_str).unwrap_or_default();
+        let operator: Value = serde_json::from_str(text).context("parameter /ovenbird/operator")?;
+        Ok(operator[name].as_str().with_context(|| format!("no `{name}`"))?.to_owned())
+    }
+
+    /// A loopback address that is forwarded to a machine's port.
+    pub fn forward(&self, instance: &str, port: u16) -> Result<String> {
+        let answer = self.ovenbird_json(&["open", instance, &port.to_string()], false)?;
+        Ok(answer["address"].as_str().context("no address")?.to_owned())
+    }
+}
+
+/// GETs `/` of a plain HTTP server; an error while nothing answers.
+pub fn get(address: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET / HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+    ensure!(head.lines().next().is_some_and(|line| line.contains(" 200 ")), "{head}");
+    Ok(body.to_owned())
+}
+
+/// Looks again and again until it succeeds, or gives the last error once the time is over.
+pub fn within<T>(what: &str, time: Duration, mut look: impl FnMut() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return Ok(found),
+            Err(error) if start.elapsed() > time => return Err(error.context(format!("{what}: not within {time:?}"))),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
