@@ -1,0 +1,74 @@
+//! Sockets in a machine's network, held by the supervisor: no address of a machine is reachable from the host,
+//! and no port of the host from a machine, but through these.
+
+use std::{
+    fs::File,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    time::Duration,
+};
+
+use nix::sched::{CloneFlags, setns};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+};
+
+/// Does something in the network namespace of a process. A socket belongs to the namespace it was made in for ever.
+pub(super) fn inside<T: Send + 'static>(
+    pid: u32,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
+    // A thread of its own, which ends afterwards: nothing else may ever run in that namespace.
+    let thread = std::thread::spawn(move || {
+        setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+        work()
+    });
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
+}
+
+/// Listens on an address of the machine.
+pub(super) fn listen(pid: u32, address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = inside(pid, move || StdListener::bind(address))?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Makes a loopback port of the host reachable in the machine, under the same number.
+pub fn listen_inside(pid: u32, port: u16) -> io::Result<AbortHandle> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listener = listen(pid, address)?;
+    Ok(tokio::spawn(pump(listener, move || async move { TcpStream::connect(address).await })).abort_handle())
+}
+
+/// Makes a port of the machine reachable on the host's loopback; gives the address there.
+pub async fn forward(pid: u32, address: Ipv4Addr, port: u16) -> io::Result<(SocketAddr, AbortHandle)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let here = listener.local_addr()?;
+    let connect = move || async move {
+        let stream = tokio::task::spawn_blocking(move || {
+            inside(pid, move || StdStream::connect_timeout(&(address, port).into(), Duration::from_secs(5)))
+        });
+        let stream = stream.await.map_err(io::Error::other)??;
+        stream.set_nonblocking(true)?;
+        TcpStream::from_std(stream)
+    };
+    Ok((here, tokio::spawn(pump(listener, connect)).abort_handle()))
+}
+
+async fn pump<F>(listener: TcpListener, connect: impl Fn() -> F + Clone + Send + 'static)
+where
+    F: Future<Output = io::Result<TcpStream>> + Send + 'static,
+{
+    while let Ok((mut from, _)) = listener.accept().await {
+        let connect = connect.clone();
+        tokio::spawn(async move {
+            // A refused connection closes this one: that is what the caller would have seen.
+            if let Ok(mut to) = connect().await {
+                let _ = copy_bidirectional(&mut from, &mut to).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,146 @@
+//! The instance metadata service of one machine, as cloud-init and the AWS SDKs ask it.
+
+use std::{
+    collections::HashSet,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use tokio::task::AbortHandle;
+
+use super::forward::listen;
+
+/// What a machine may know of itself.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Its id.
+    pub instance: String,
+    /// Its image.
+    pub image: String,
+    /// Its type.
+    pub instance_type: String,
+    /// Its zone.
+    pub zone: String,
+    /// Its Region.
+    pub region: String,
+    /// Its account.
+    pub account: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its host name.
+    pub hostname: String,
+    /// The name of its instance profile.
+    pub profile: Option<String>,
+    /// What cloud-init runs.
+    pub user_data: Option<Vec<u8>>,
+    /// Whether a session token is required (IMDSv2).
+    pub tokens_required: bool,
+}
+
+struct Service {
+    identity: Identity,
+    tokens: Mutex<HashSet<String>>,
+}
+
+/// Serves `169.254.169.254:80` in the machine's network.
+pub fn serve(pid: u32, identity: Identity) -> io::Result<AbortHandle> {
+    let listener = listen(pid, SocketAddr::from(([169, 254, 169, 254], 80)))?;
+    let service = Arc::new(Service { identity, tokens: Mutex::default() });
+    let router = Router::new().fallback(answer).with_state(service);
+    let task = tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(task.abort_handle())
+}
+
+async fn answer(State(service): State<Arc<Service>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let Some((_version, path)) = uri.path().trim_start_matches('/').split_once('/') else {
+        return match (method, uri.path()) {
+            (Method::GET, "/") => "1.0\n2009-04-04\n2021-03-23\nlatest".into_response(),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        };
+    };
+    if method == Method::PUT && path == "api/token" {
+        return token(&service, &headers);
+    }
+    if method != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let given = headers.get("x-aws-ec2-metadata-token").and_then(|token| token.to_str().ok());
+    let known = given.is_some_and(|token| tokens(&service).contains(token));
+    // A wrong token is refused even where none is required.
+    if !known && (given.is_some() || service.identity.tokens_required) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    match document(&service.identity, path) {
+        Some(document) => Body::from(document).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn tokens(service: &Service) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    service.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn token(service: &Service, headers: &HeaderMap) -> Response {
+    const SECONDS: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+    let seconds = headers.get(SECONDS).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    let Some(seconds) = seconds.filter(|seconds| (1..=21_600).contains(seconds)) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    tokens(service).insert(token.clone());
+    ([(SECONDS, seconds.to_string())], token).into_response()
+}
+
+fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
+    let path = path.trim_end_matches('/');
+    if path == "user-data" {
+        return identity.user_data.clone();
+    }
+    if path == "dynamic/instance-identity" {
+        return Some(b"document".to_vec());
+    }
+    if path == "dynamic/instance-identity/document" {
+        let document = json!({
+            "accountId": identity.account, "architecture": "x86_64", "availabilityZone": identity.zone,
+            "imageId": identity.image, "instanceId": identity.instance, "instanceType": identity.instance_type,
+            "privateIp": identity.address, "region": identity.region, "version": "2017-09-30",
+        });
+        return Some(document.to_string().into_bytes());
+    }
+    let rest = path.strip_prefix("meta-data").map(|rest| rest.trim_start_matches('/'));
+    let text = match rest {
+        Some("") => {
+            let iam = if identity.profile.is_some() { "iam/\n" } else { "" };
+            format!("ami-id\nhostname\n{iam}instance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\n")
+        }
+        Some("ami-id") => identity.image.clone(),
+        Some("hostname" | "local-hostname") => identity.hostname.clone(),
+        Some("instance-id") => identity.instance.clone(),
+        Some("instance-type") => identity.instance_type.clone(),
+        Some("local-ipv4") => identity.address.to_string(),
+        Some("mac") => {
+            let [_, _, high, low] = identity.address.octets();
+            format!("02:00:0a:63:{high:02x}:{low:02x}")
+        }
+        Some("placement") => "availability-zone\nregion".to_owned(),
+        Some("placement/availability-zone") => identity.zone.clone(),
+        Some("placement/region") => identity.region.clone(),
+        Some("iam") if identity.profile.is_some() => "info".to_owned(),
+        Some("iam/info") => {
+            let profile = identity.profile.as_ref()?;
+            let arn = format!("arn:aws:iam::{}:instance-profile/{profile}", identity.account);
+            json!({"Code": "Success", "InstanceProfileArn": arn}).to_string()
+        }
+        Some(_) | None => return None,
+    };
+    Some(text.into_bytes())
+}

@@ -1,0 +1,22 @@
+//! Real machines: namespaces and overlayfs over a Debian base, with systemd as init and cloud-init in it.
+//!
+//! A machine is this program started again as `machine-init` (see [`init`]), which becomes the machine's first
+//! process. Everything it has lives in its own namespaces, so that it ends with that process, and that process
+//! ends with the supervisor.
+
+mod address;
+mod disk;
+mod exec;
+mod forward;
+mod imds;
+pub mod init;
+mod run;
+
+pub use self::{
+    address::{Addresses, GATEWAY},
+    disk::{Disks, Layer},
+    exec::{Outcome, exec},
+    forward::{forward, listen_inside},
+    imds::{Identity, serve as serve_imds},
+    run::{Machine, MachineConfig, Notice},
+};

@@ -1,0 +1,241 @@
+//! A machine's life in the supervisor: start, console, online, stop.
+
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::PathBuf,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ovenbird_core::{digest, id::InstanceId};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    process::{Child, ChildStdin, Command},
+    sync::mpsc,
+    task::AbortHandle,
+};
+
+use super::{
+    address::{GATEWAY, PREFIX},
+    exec::exec,
+    forward::listen_inside,
+    imds::{self, Identity},
+    init::InitConfig,
+};
+
+/// What EC2 keeps of a console, in bytes.
+const CONSOLE: usize = 64 * 1024;
+
+/// How often a booting machine is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a machine is started with.
+#[derive(Debug, Clone)]
+pub struct MachineConfig {
+    /// Its id.
+    pub instance: InstanceId,
+    /// The folder of its disk.
+    pub disk: PathBuf,
+    /// The lower layers, the uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// The cgroup to make for it.
+    pub cgroup: PathBuf,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The process that holds the cloud's network.
+    pub cloud_pid: u32,
+    /// The port of the cloud's endpoint, on loopback of host and machine alike.
+    pub endpoint_port: u16,
+    /// What its IMDS tells.
+    pub identity: Identity,
+}
+
+/// What a machine tells the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Its init runs.
+    Booted(InstanceId),
+    /// It takes commands.
+    Online(InstanceId),
+    /// Its init ended.
+    Ended(InstanceId),
+}
+
+/// A running machine.
+#[derive(Debug)]
+pub struct Machine {
+    instance: InstanceId,
+    cgroup: PathBuf,
+    outer: u32,
+    console: Arc<Mutex<Vec<u8>>>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Machine {
+    /// Starts a machine; notices of it follow.
+    pub async fn start(config: MachineConfig, notices: mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
+        fs::create_dir_all(&config.cgroup)?;
+        let terminal = nix::pty::openpty(None, None)?;
+        let name = fs::read_link(format!("/proc/self/fd/{}", terminal.slave.as_raw_fd()))?;
+        let init = InitConfig {
+            cgroup: config.cgroup.clone(),
+            layers: config.lower.clone(),
+            disk: config.disk.clone(),
+            hostname: config.identity.hostname.clone(),
+            uuid: uuid(&config.instance),
+            address: format!("{}/{PREFIX}", config.address),
+            gateway: GATEWAY.to_string(),
+            cloud_pid: config.cloud_pid,
+            link: link(&config.instance),
+            console: name,
+            supervisor: i32::try_from(std::process::id()).map_err(io::Error::other)?,
+        };
+        let mut child = spawner().spawn()?;
+        let outer = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
+        let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("no standard input"))?;
+        stdin.write_all(format!("{}\n", serde_json::to_string(&init)?).as_bytes()).await?;
+        let mut answer = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut answer).await?;
+        }
+        if !answer.starts_with("net ") {
+            let output = child.wait_with_output().await?;
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        let console = Arc::new(Mutex::new(Vec::new()));
+        let tasks = vec![
+            imds::serve(outer, config.identity.clone())?,
+            listen_inside(outer, config.endpoint_port)?,
+        ];
+        watch_console(terminal.master, Arc::clone(&console));
+        let machine = Self { instance: config.instance.clone(), cgroup: config.cgroup, outer, console, tasks };
+        tokio::spawn(live(config.instance, child, stdin, terminal.slave, outer, notices));
+        Ok(machine)
+    }
+
+    /// The process in whose namespaces the machine's first process runs.
+    pub fn network_pid(&self) -> u32 {
+        self.outer
+    }
+
+    /// The machine's first process, as the host numbers it.
+    pub fn init_pid(&self) -> io::Result<u32> {
+        init_pid(self.outer).ok_or_else(|| io::Error::other(format!("{} has no first process", self.instance)))
+    }
+
+    /// What its console showed last.
+    pub fn console(&self) -> String {
+        let console = self.console.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&console).into_owned()
+    }
+
+    /// Asks it to power off, and ends it when it doesn't within the grace.
+    pub async fn power_off(&self, grace: Duration) {
+        if let Ok(pid) = self.init_pid() {
+            let _ = exec(pid, "systemctl poweroff --no-block", grace).await;
+        }
+        let deadline = tokio::time::Instant::now() + grace;
+        while init_pid(self.outer).is_some() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(LOOK).await;
+        }
+        self.kill();
+    }
+
+    /// Ends every process of it at once.
+    pub fn kill(&self) {
+        // It may be gone already, with its cgroup.
+        let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+        for task in &self.tasks {
+            task.abort();
+        }
+        remove_cgroup(&self.cgroup);
+    }
+}
+
+/// Removes a cgroup with those inside it; a cgroup with processes stays, and the next start removes it.
+pub(crate) fn remove_cgroup(cgroup: &std::path::Path) {
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(cgroup);
+}
+
+/// Follows a machine from its network to its end.
+async fn live(
+    instance: InstanceId,
+    mut child: Child,
+    mut stdin: ChildStdin,
+    slave: OwnedFd,
+    outer: u32,
+    notices: mpsc::UnboundedSender<Notice>,
+) {
+    // A machine whose supervisor stops listening is going down with it: notices may then be lost.
+    let tell = |notice| drop(notices.send(notice));
+    if stdin.write_all(b"go\n").await.is_ok() {
+        tell(Notice::Booted(instance.clone()));
+        let online = async {
+            while !init_pid(outer).is_some_and(|pid| fs::exists(format!("/proc/{pid}/root/run/systemd/private")).unwrap_or(false)) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = online => tell(Notice::Online(instance.clone())),
+            _ = child.wait() => {}
+        }
+    }
+    let _ = child.wait().await;
+    // Held until now: a terminal whose last slave is closed gives its reader an end.
+    drop(slave);
+    tell(Notice::Ended(instance));
+}
+
+/// Keeps the end of what the console shows.
+fn watch_console(master: OwnedFd, console: Arc<Mutex<Vec<u8>>>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        // EIO is how a terminal says that nobody has it open any more.
+        while let Ok(count @ 1..) = nix::unistd::read(&master, &mut buffer) {
+            let mut console = console.lock().unwrap_or_else(PoisonError::into_inner);
+            console.extend_from_slice(&buffer[..count]);
+            let excess = console.len().saturating_sub(CONSOLE);
+            console.drain(..excess);
+        }
+    });
+}
+
+/// The one child of a machine's outer process.
+fn init_pid(outer: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+/// A network link's name has at most 15 characters; the end of an instance's id is its random part.
+fn link(instance: &InstanceId) -> String {
+    let id = instance.as_str();
+    format!("v{}", &id[id.len().saturating_sub(12)..])
+}
+
+/// As EC2's hypervisors number their guests, from the instance's id.
+fn uuid(instance: &InstanceId) -> String {
+    let hash = digest::sha256(instance.as_str().as_bytes());
+    let hex = hash.as_str();
+    format!("ec2{}-{}-4{}-8{}-{}", &hex[..5], &hex[5..9], &hex[9..12], &hex[12..15], &hex[15..27])
+}
+
+/// The command that becomes a machine's first process.
+pub(super) fn spawner() -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("machine-init").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}

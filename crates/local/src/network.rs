@@ -1,0 +1,106 @@
+//! The cloud's own network: one namespace with a bridge, and a way out for machines that touches nothing of the host.
+//!
+//! A process of this program holds the namespace (`ovenbird cloud-net`), `slirp4netns` carries its packets out as
+//! an ordinary program would. Both end with the supervisor; no link, rule or setting of the host is ever changed.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    process::{Command as StdCommand, ExitCode, Stdio},
+};
+
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::{prctl, signal::Signal},
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use crate::machine::GATEWAY;
+
+/// The network while it is up.
+#[derive(Debug)]
+pub struct Network {
+    holder: Child,
+    _way_out: Child,
+}
+
+/// The address at which `slirp4netns` answers for the host's resolver.
+pub const RESOLVER: &str = "10.0.2.3";
+
+impl Network {
+    /// Brings the network up.
+    pub async fn start() -> io::Result<Self> {
+        let mut holder = Command::new("/proc/self/exe")
+            .arg("cloud-net")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let pid = holder.id().ok_or_else(|| io::Error::other("the network's holder ended at once"))?;
+        let mut line = String::new();
+        if let Some(stdout) = holder.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).await?;
+        }
+        if line.trim() != "ready" {
+            let output = holder.wait_with_output().await?;
+            return Err(io::Error::other(format!("cloud network: {}", String::from_utf8_lossy(&output.stderr).trim())));
+        }
+        // Host loopback is closed to machines: they reach the endpoint, and nothing else of the host.
+        let way_out = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"])
+            .args([&pid.to_string(), "tap0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self { holder, _way_out: way_out })
+    }
+
+    /// The process that holds the namespace.
+    pub fn pid(&self) -> io::Result<u32> {
+        self.holder.id().ok_or_else(|| io::Error::other("the cloud's network is gone"))
+    }
+}
+
+/// The entry of `ovenbird cloud-net`: makes the namespace, and holds it until the supervisor's end.
+pub fn main() -> ExitCode {
+    match hold() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn hold() -> io::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let gateway = format!("{GATEWAY}/16");
+    let commands: [&[&str]; 7] = [
+        &["ip", "link", "set", "lo", "up"],
+        &["ip", "link", "add", "br0", "type", "bridge"],
+        &["ip", "addr", "add", &gateway, "dev", "br0"],
+        &["ip", "link", "set", "br0", "up"],
+        &["nft", "add", "table", "ip", "nat"],
+        &["nft", "add", "chain", "ip", "nat", "out", "{ type nat hook postrouting priority 100 ; }"],
+        &["nft", "add", "rule", "ip", "nat", "out", "oifname", "tap0", "masquerade"],
+    ];
+    for command in commands {
+        let output = StdCommand::new(command[0]).args(&command[1..]).output()?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(format!("{}: {}", command.join(" "), text.trim())));
+        }
+    }
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+    println!("ready");
+    io::stdout().flush()?;
+    // Until the supervisor closes it, which its death does too.
+    io::copy(&mut io::stdin().lock(), &mut io::sink()).map(drop)
+}
