@@ -1,0 +1,68 @@
+# Thin on purpose: a target is what you would type. `make` says what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build functions runner demo test test-all lint release deploy push-runner
+
+# What the functions run on in AWS (arm64, x86_64); what the runner runs on (a Rust target).
+ARCHITECTURE ?= arm64
+RUNNER_TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+
+export OVENBIRD_HOME ?= /var/lib/ovenbird
+export SAM_CLI_TELEMETRY := 0
+FUNCTIONS := launch-builder poll-readiness run-validation snapshot promote prune
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+SAM := $(OVENBIRD_HOME)/venv/bin/sam
+
+help: ## Says what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## Installs what the demo and the tests need (apt packages, a private Python environment)
+	@tests/tools/setup
+
+build: functions runner ## Builds all for this machine, the functions and the runner into build/
+	cargo build --quiet -p ovenbird
+
+# The dev profile: a release build of the AWS SDK takes minutes. Stripped, because the zips travel.
+functions:
+	cargo build --quiet $(FUNCTIONS:%=-p %)
+	@for name in $(FUNCTIONS); do \
+	  if [[ $(TARGET)/debug/$$name -nt build/$$name/bootstrap ]]; then \
+	    mkdir -p build/$$name && strip -o build/$$name/bootstrap $(TARGET)/debug/$$name; \
+	  fi; \
+	done
+
+# Static: it runs on bases older than this machine.
+runner:
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet -p ovenbird-runner --profile runner --target $(RUNNER_TARGET)
+	@mkdir -p build && install $(TARGET)/$(RUNNER_TARGET)/runner/ovenbird-runner build/ovenbird-runner
+
+demo: setup build ## The main job on this machine: artifact in, tested image out, machines serve from it (KEEP=1 leaves it up)
+	cargo run --quiet -p ovenbird-tests --bin demo
+
+lint: setup ## Format, clippy and the template's linter
+	cargo fmt --all -- --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	$(SAM) validate --lint --region us-east-1
+
+test: setup build lint ## Everything that must hold
+	@mkdir -p build
+	cargo test --workspace 2>&1 | tee build/test.log
+	@awk '/^test result:/ {passed += $$4; failed += $$6; ignored += $$8} END {print "test: format, clippy and template clean;", \
+	  passed, "tests passed,", failed, "failed,", ignored, "not run"}' build/test.log
+
+test-all: test ## And the slow ones
+	cargo test --workspace -- --ignored
+
+release: ## Builds the functions for AWS (ARCHITECTURE=arm64 or x86_64) into build/
+	@tests/tools/setup release
+	rm -rf $(FUNCTIONS:%=build/%)
+	PATH="$(OVENBIRD_HOME)/venv/bin:$$PATH" cargo lambda build --release --lambda-dir build \
+	  $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=-p %)
+
+deploy: release ## Deploys the stack to the AWS account of your profile
+	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE)
+
+push-runner: runner ## Puts the runner into the deployed bucket; once for each architecture of your bases
+	cargo run --quiet -p ovenbird -- runner push build/ovenbird-runner \
+	  --architecture $(if $(filter aarch64%,$(RUNNER_TARGET)),arm64,x86_64)
