@@ -1,1 +1,46 @@
 //! The local cloud: the world served over HTTP, with real machines.
+//!
+//! One endpoint on loopback answers as AWS. EC2 and SSM's commands are [`ovenbird_world`], carried out by
+//! [`machine`]; everything else is MiniStack, a child process. [`serve`] is the process that holds it all;
+//! [`up`], [`down`], [`status`], [`reset`] and [`open`] are what an operator does with it.
+
+pub mod base;
+mod control;
+mod deploy;
+mod error;
+mod front;
+mod hardware;
+mod home;
+mod http_client;
+pub mod machine;
+mod ministack;
+pub mod network;
+mod options;
+mod progress;
+mod requirements;
+mod supervisor;
+
+use std::process::ExitCode;
+
+pub use self::{
+    control::{Forward, Status, down, logs_path, open, reset, status, up},
+    error::{LocalError, Result},
+    front::{Front, router},
+    hardware::{Hardware, Simulated},
+    home::Home,
+    options::{Machines, Options},
+    progress::{Event, Stage},
+    supervisor::serve,
+};
+
+/// The first process of a machine, and the holder of the network, are this program again.
+///
+/// Call it before anything else of `main`: it answers for the hidden commands `machine-init` and `cloud-net`,
+/// and gives none for every other command line.
+pub fn hidden_main() -> Option<ExitCode> {
+    match std::env::args().nth(1)?.as_str() {
+        "machine-init" => Some(machine::init::main()),
+        "cloud-net" => Some(network::main()),
+        _ => None,
+    }
+}

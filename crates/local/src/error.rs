@@ -1,0 +1,133 @@
+//! What can go wrong with the local cloud itself, as an operator is told it.
+
+use std::{io, path::PathBuf};
+
+use crate::progress::Stage;
+
+/// The result of running or asking the local cloud.
+pub type Result<T, E = LocalError> = std::result::Result<T, E>;
+
+/// A failure of the local cloud.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The machine lacks something that the local cloud needs.
+    #[error("the local cloud can't run here: {}", missing.join("; "))]
+    Missing {
+        /// What is missing.
+        missing: Vec<String>,
+        /// The commands that get it.
+        fix: String,
+    },
+    /// Nothing answers on the port.
+    #[error("no local cloud answers on port {port}")]
+    NotUp {
+        /// The port.
+        port: u16,
+    },
+    /// Another program has the port.
+    #[error("port {port} is taken")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another supervisor uses the same home.
+    #[error("a local cloud already runs in {}", home.display())]
+    HomeTaken {
+        /// The folder.
+        home: PathBuf,
+    },
+    /// The supervisor ended, or gave up, while it was starting.
+    #[error("the local cloud failed at {stage}: {reason}")]
+    Start {
+        /// How far it had come.
+        stage: Stage,
+        /// What it said.
+        reason: String,
+        /// Where more is written.
+        log: PathBuf,
+    },
+    /// A file, process or socket failed.
+    #[error("{operation}")]
+    Io {
+        /// What was being done, to what.
+        operation: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that Ovenbird wrote itself can't be read.
+    #[error("{} can't be understood", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// `MiniStack` ended or never answered.
+    #[error("MiniStack {problem}")]
+    MiniStack {
+        /// What it did, or didn't do.
+        problem: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// A request to the endpoint did not reach it.
+    #[error("request {request}")]
+    Request {
+        /// Method and path.
+        request: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A request was answered with an error.
+    #[error("{request} was answered with {status}: {body}")]
+    Refused {
+        /// Method and path, or service and operation.
+        request: String,
+        /// The status.
+        status: u16,
+        /// The beginning of the body.
+        body: String,
+    },
+    /// The stack could not be deployed.
+    #[error("deploying {what}: {problem}")]
+    Deploy {
+        /// The resource or file.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl LocalError {
+    /// The command or setting that fixes it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing { fix, .. } => fix.clone(),
+            Self::NotUp { .. } => "Start it with `ovenbird local up`, or give its `--port`".into(),
+            Self::PortTaken { .. } => "End the program that listens there, or choose another `--port`".into(),
+            Self::HomeTaken { .. } => {
+                "End it with `ovenbird local down`, or give this one a folder of its own in OVENBIRD_HOME".into()
+            }
+            Self::Start { log, .. } | Self::MiniStack { log, .. } => format!("Read {}", log.display()),
+            Self::Corrupt { path, .. } => {
+                format!("Start from nothing with `ovenbird local reset`, or mend {}", path.display())
+            }
+            Self::Io { .. } | Self::Request { .. } | Self::Refused { .. } => {
+                "`ovenbird local logs` shows what the local cloud saw".into()
+            }
+            Self::Deploy { .. } => "Build the functions with `make build`, then run `ovenbird local up` again".into(),
+        }
+    }
+
+    /// A function that gives an I/O error its operation.
+    pub(crate) fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let operation = operation.into();
+        move |source| Self::Io { operation, source }
+    }
+}

@@ -1,0 +1,117 @@
+//! The folder in which a local cloud keeps everything.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{LocalError, Result};
+
+/// The home of a local cloud: `OVENBIRD_HOME`, or `/var/lib/ovenbird`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// A home in the given folder.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self(root.into())
+    }
+
+    /// The folder that the environment names, or the default one.
+    pub fn from_env() -> Self {
+        Self(env::var_os("OVENBIRD_HOME").map_or_else(|| PathBuf::from("/var/lib/ovenbird"), PathBuf::from))
+    }
+
+    /// The folder itself; disks and layers lie right below it.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// The Python of the environment that has `MiniStack`.
+    pub fn python(&self) -> PathBuf {
+        self.0.join("venv/bin/python")
+    }
+
+    /// The cache of base images.
+    pub fn bases(&self) -> PathBuf {
+        self.0.join("base")
+    }
+
+    /// The world as it was saved last.
+    pub fn world(&self) -> PathBuf {
+        self.state().join("world.json")
+    }
+
+    /// What was deployed last.
+    pub fn deployed(&self) -> PathBuf {
+        self.state().join("deployed.json")
+    }
+
+    /// What `MiniStack` saves.
+    pub fn ministack(&self) -> PathBuf {
+        self.state().join("ministack")
+    }
+
+    /// Where `MiniStack` and the functions put what they need for a moment.
+    pub fn temporary(&self) -> PathBuf {
+        self.0.join("run/tmp")
+    }
+
+    /// The supervisor's log.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("log/supervisor.log")
+    }
+
+    /// `MiniStack`'s log.
+    pub fn ministack_log(&self) -> PathBuf {
+        self.0.join("log/ministack.log")
+    }
+
+    /// What the supervisor tells while it starts.
+    pub fn progress(&self) -> PathBuf {
+        self.0.join("run/progress.jsonl")
+    }
+
+    /// The supervisor's process id, in a file that it holds locked.
+    pub fn pid_file(&self) -> PathBuf {
+        self.0.join("run/supervisor.pid")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+
+    /// Makes the folders.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        for folder in [self.state(), self.ministack(), self.temporary(), self.0.join("log")] {
+            fs::create_dir_all(&folder).map_err(LocalError::io(format!("make folder {}", folder.display())))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets everything but what is costly to get: base images, the Python environment and logs.
+    pub(crate) fn forget(&self) -> Result<()> {
+        for name in ["state", "run", "instances", "snapshots"] {
+            let folder = self.0.join(name);
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LocalError::io(format!("remove {}", folder.display()))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Replaces a file by a whole new one: a crash leaves either the old or the new.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let mut file = fs::File::create(&unfinished)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    fs::rename(unfinished, path)
+}
