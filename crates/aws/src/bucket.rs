@@ -6,11 +6,11 @@ use aws_sdk_s3::{presigning::PresigningConfig, primitives::ByteStream};
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
+    digest::Hash,
     id::Digest,
     plan::PresignedUrl,
     ports::{Bucket, Object, Presigner},
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     Cloud,
@@ -76,12 +76,12 @@ impl Bucket for Cloud {
         let request = self.s3.get_object().bucket(&self.settings.bucket).key(key);
         let answer = request.set_version_id(version.map(str::to_owned)).send().await;
         let mut body = answer.map_err(|error| translate("s3:GetObject", key, &error))?.body;
-        let mut hash = Sha256::new();
+        let mut hash = Hash::default();
         // Piece by piece: an artifact may be larger than the function's memory.
         while let Some(bytes) = body.next().await {
-            hash.update(bytes.map_err(|error| cut("s3:GetObject", key, &error))?);
+            hash.update(&bytes.map_err(|error| cut("s3:GetObject", key, &error))?);
         }
-        Digest::parse(&hex::encode(hash.finalize())).map_err(|error| unreadable("s3:GetObject", key, error))
+        Ok(hash.finish())
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>> {

@@ -45,10 +45,28 @@ fn canonical(value: Value) -> Value {
     }
 }
 
+/// SHA-256 of bytes that come piece by piece.
+#[derive(Debug, Default)]
+pub struct Hash(Sha256);
+
+impl Hash {
+    /// The next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all pieces.
+    pub fn finish(self) -> Digest {
+        let hex = hex::encode(self.0.finalize());
+        Digest::parse(&hex).unwrap_or_else(|_| unreachable!("32 bytes are 64 hexadecimal digits"))
+    }
+}
+
 /// SHA-256 of some bytes.
 pub fn sha256(bytes: &[u8]) -> Digest {
-    let hex = hex::encode(Sha256::digest(bytes));
-    Digest::parse(&hex).unwrap_or_else(|_| unreachable!("32 bytes are 64 hexadecimal digits"))
+    let mut hash = Hash::default();
+    hash.update(bytes);
+    hash.finish()
 }
 
 /// A client token for one purpose of one bake: at most 64 ASCII characters, the same however often it is asked.
