@@ -24,13 +24,15 @@ build: functions runner ## Builds all for this machine, the functions and the ru
 	cargo build --quiet -p ovenbird
 
 # The dev profile: a release build of the AWS SDK takes minutes. Stripped, because the zips travel.
+# What `make release` left there is newer, and maybe for another architecture: it makes way.
 functions:
 	cargo build --quiet $(FUNCTIONS:%=-p %)
 	@for name in $(FUNCTIONS); do \
-	  if [[ $(TARGET)/debug/$$name -nt build/$$name/bootstrap ]]; then \
+	  if [[ -e build/.release || $(TARGET)/debug/$$name -nt build/$$name/bootstrap ]]; then \
 	    mkdir -p build/$$name && strip -o build/$$name/bootstrap $(TARGET)/debug/$$name; \
 	  fi; \
-	done
+	done; \
+	rm -f build/.release
 
 # Static: it runs on bases older than this machine.
 runner:
@@ -57,6 +59,7 @@ test-all: test ## And the slow ones
 release: ## Builds the functions for AWS (ARCHITECTURE=arm64 or x86_64) into build/
 	@tests/tools/setup release
 	rm -rf $(FUNCTIONS:%=build/%)
+	@mkdir -p build && touch build/.release
 	PATH="$(OVENBIRD_HOME)/venv/bin:$$PATH" cargo lambda build --release --lambda-dir build \
 	  $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=-p %)
 
