@@ -1,0 +1,88 @@
+//! Calls to the few services that a deployment needs, in their own protocols.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde_json::Value;
+
+use super::REGION;
+use crate::{
+    error::{LocalError, Result},
+    http_client::{refused, send},
+    xml::Element,
+};
+
+/// A cloud that asks for no signature.
+#[derive(Debug)]
+pub(crate) struct Api {
+    url: String,
+}
+
+impl Api {
+    /// Calls go to this URL.
+    pub fn new(url: &str) -> Self {
+        Self { url: url.to_owned() }
+    }
+
+    /// A call of a query service; an error's code and message are in what comes back as an error.
+    pub async fn query(&self, service: &str, version: &str, action: &str, parameters: &[(&str, &str)]) -> Result<Element> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("Action", action).append_pair("Version", version).extend_pairs(parameters);
+        let request = self.request(service, "POST", "/");
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(Body::from(form.finish()));
+        let (status, body) = self.send(request).await?;
+        let document = Element::parse(&String::from_utf8_lossy(&body));
+        match document.filter(|_| status.is_success()) {
+            Some(document) => Ok(document),
+            None => Err(refused(format!("{service}:{action}"), status, &body)),
+        }
+    }
+
+    /// A call of a service that speaks JSON over REST.
+    pub async fn json(&self, service: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = self.request(service, method, path).header("content-type", "application/json").body(body);
+        let (status, body) = self.send(request).await?;
+        if status.is_success() {
+            Ok(serde_json::from_slice(&body).unwrap_or_default())
+        } else {
+            Err(refused(format!("{method} {path}"), status, &body))
+        }
+    }
+
+    /// Puts an object into a bucket, or makes the bucket when `key` is empty.
+    pub async fn put(&self, bucket: &str, key: &str, body: Bytes) -> Result<()> {
+        self.object("PUT", bucket, key, body).await
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, bucket: &str, key: &str) -> Result<()> {
+        self.object("DELETE", bucket, key, Bytes::new()).await
+    }
+
+    async fn object(&self, method: &str, bucket: &str, key: &str, body: Bytes) -> Result<()> {
+        let path = format!("/{bucket}/{key}");
+        let path = path.trim_end_matches('/');
+        let request = self.request("s3", method, path).body(Body::from(body));
+        let (status, body) = self.send(request).await?;
+        // A bucket that is ours already is what we want.
+        if status.is_success() || status == StatusCode::CONFLICT {
+            return Ok(());
+        }
+        Err(refused(format!("{method} {path}"), status, &body))
+    }
+
+    fn request(&self, service: &str, method: &str, path: &str) -> http::request::Builder {
+        // Services are told apart by the scope of the credentials; nobody checks the signature.
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential=local/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
+        Request::builder().method(method).uri(format!("{}{path}", self.url)).header("authorization", authorization)
+    }
+
+    async fn send(&self, request: Result<Request<Body>, http::Error>) -> Result<(StatusCode, Bytes)> {
+        let request =
+            request.map_err(|source| LocalError::Request { request: self.url.clone(), source: Box::new(source) })?;
+        send(request).await
+    }
+}

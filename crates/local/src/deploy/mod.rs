@@ -1,0 +1,114 @@
+//! Deploys the very template of the repository to the local endpoint.
+//!
+//! It does what `sam package` and `sam deploy` do, without them: zips the functions, puts them into a bucket, and
+//! hands the template to CloudFormation. Afterwards each function is told the endpoint, which is all that differs.
+
+mod api;
+mod package;
+mod runner;
+mod stack;
+mod zip;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use ovenbird_core::digest;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    error::{LocalError, Result},
+    home::{Home, write_whole},
+    options::Options,
+};
+
+pub(crate) use self::api::Api;
+use self::{package::Package, stack::Stack};
+
+/// The bucket that carries the functions from here to Lambda.
+const PACKAGES: &str = "ovenbird-local-packages";
+
+/// The Region of everything local.
+pub(crate) const REGION: &str = "us-east-1";
+
+/// What was deployed last.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Deployed {
+    fingerprint: String,
+}
+
+/// Deploys what changed; gives a note on what was done.
+pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &str) -> Result<String> {
+    let api = Api::new(ministack);
+    let template = repository.join("infra/template.yaml");
+    let package = Package::read(&template)?;
+    let runner = runner::find(repository);
+    let fingerprint = fingerprint(options, &package, runner.as_deref())?;
+    let stack = Stack { api: &api, name: &options.stack };
+    let before = stack.status().await?;
+    if before.as_deref().is_some_and(stack::is_whole) && deployed(&options.home) == Some(fingerprint.clone()) {
+        return Ok("unchanged".to_owned());
+    }
+    if let Some(status) = before.filter(|status| !stack::is_whole(status)) {
+        tracing::warn!("stack `{}` is {status}: it is deleted and made anew", options.stack);
+        stack.delete().await?;
+    }
+    let text = package.upload(&api, PACKAGES).await?;
+    stack.deploy(&text, &[("Architecture", architecture())]).await?;
+    // Lambda has the functions now; MiniStack keeps objects in memory.
+    package.remove(&api, PACKAGES).await?;
+    let functions = stack.resources("AWS::Lambda::Function").await?;
+    for function in &functions {
+        tell_endpoint(&api, function, &options.endpoint()).await?;
+    }
+    let bucket = stack.output("Bucket").await?;
+    match &runner {
+        Some(runner) => runner::upload(&api, &bucket, architecture(), runner).await?,
+        None => tracing::warn!("there is no build/ovenbird-runner: no builder can work"),
+    }
+    remember(&options.home, fingerprint)?;
+    Ok(format!("{} functions, bucket {bucket}", functions.len()))
+}
+
+/// The machines' architecture, in the words of EC2 and Lambda.
+fn architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
+}
+
+/// Tells a function where AWS is; its other variables stay.
+async fn tell_endpoint(api: &Api, function: &str, endpoint: &str) -> Result<()> {
+    let path = format!("/2015-03-31/functions/{function}/configuration");
+    let configuration = api.json("lambda", "GET", &path, &Value::Null).await?;
+    let mut variables: BTreeMap<String, Value> =
+        serde_json::from_value(configuration["Environment"]["Variables"].clone()).unwrap_or_default();
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_REGION", REGION),
+    ] {
+        variables.insert(name.to_owned(), json!(value));
+    }
+    api.json("lambda", "PUT", &path, &json!({"Environment": {"Variables": variables}})).await.map(drop)
+}
+
+/// A hash over everything that decides what is deployed. Of files it takes size and time, not the contents: the
+/// programs are large, and a needless deployment is harmless.
+fn fingerprint(options: &Options, package: &Package, runner: Option<&Path>) -> Result<String> {
+    let mut text = format!("{} {}\n{}\n", options.stack, options.endpoint(), package.template());
+    for path in package.files().chain(runner) {
+        let file = fs::metadata(path).map_err(LocalError::io(format!("look at {}", path.display())))?;
+        let time = file.modified().map_err(LocalError::io(format!("look at {}", path.display())))?;
+        text.push_str(&format!("{} {} {time:?}\n", path.display(), file.len()));
+    }
+    Ok(digest::sha256(text.as_bytes()).to_string())
+}
+
+fn deployed(home: &Home) -> Option<String> {
+    let text = fs::read_to_string(home.deployed()).ok()?;
+    serde_json::from_str::<Deployed>(&text).ok().map(|deployed| deployed.fingerprint)
+}
+
+fn remember(home: &Home, fingerprint: String) -> Result<()> {
+    let text = serde_json::to_vec(&Deployed { fingerprint }).unwrap_or_else(|_| unreachable!("it has string keys only"));
+    write_whole(&home.deployed(), &text).map_err(LocalError::io("remember what was deployed"))
+}

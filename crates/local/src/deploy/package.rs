@@ -1,0 +1,98 @@
+//! The template and the local files it names, put where CloudFormation finds them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use ovenbird_core::digest;
+
+use super::{api::Api, zip};
+use crate::error::{LocalError, Result};
+
+/// The properties that name local files; `sam package` rewrites the same.
+const PROPERTIES: &[&str] = &["CodeUri:", "DefinitionUri:"];
+
+/// A template with what it refers to.
+#[derive(Debug)]
+pub(super) struct Package {
+    template: String,
+    /// The line that names it, and the file itself.
+    files: Vec<(usize, PathBuf)>,
+}
+
+impl Package {
+    /// Reads a template and finds its files.
+    pub fn read(path: &Path) -> Result<Self> {
+        let template = fs::read_to_string(path).map_err(LocalError::io(format!("read {}", path.display())))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut files = Vec::new();
+        for (number, line) in template.lines().enumerate() {
+            let Some((_, value)) = local_file(line) else { continue };
+            let named = folder.join(value);
+            // A function's folder holds the one file that the custom runtime starts.
+            let file = if named.is_dir() { named.join("bootstrap") } else { named };
+            if !file.is_file() {
+                let problem = format!("{}:{}: there is no {}", path.display(), number + 1, file.display());
+                return Err(LocalError::Deploy { what: value.to_owned(), problem });
+            }
+            files.push((number, file));
+        }
+        Ok(Self { template, files })
+    }
+
+    /// The template's text.
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
+    /// The files that the template names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(_, file)| file.as_path())
+    }
+
+    /// Puts every file into a bucket; gives the template that names them there.
+    pub async fn upload(&self, api: &Api, bucket: &str) -> Result<String> {
+        api.put(bucket, "", Bytes::new()).await?;
+        let mut lines: Vec<String> = self.template.lines().map(str::to_owned).collect();
+        for (number, file) in &self.files {
+            let bytes = fs::read(file).map_err(LocalError::io(format!("read {}", file.display())))?;
+            let key = key(file, &bytes);
+            let bytes = if is_program(file) { zip::pack(&bytes) } else { bytes };
+            api.put(bucket, &key, bytes.into()).await?;
+            if let Some((property, _)) = local_file(&lines[*number]) {
+                lines[*number] = format!("{property} s3://{bucket}/{key}");
+            }
+        }
+        Ok(lines.join("\n"))
+    }
+
+    /// Takes the files out of the bucket again.
+    pub async fn remove(&self, api: &Api, bucket: &str) -> Result<()> {
+        for file in self.files().filter(|file| is_program(file)) {
+            let bytes = fs::read(file).map_err(LocalError::io(format!("read {}", file.display())))?;
+            api.delete(bucket, &key(file, &bytes)).await?;
+        }
+        Ok(())
+    }
+}
+
+fn is_program(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name == "bootstrap")
+}
+
+/// A name by content: CloudFormation sees a changed function by its changed key.
+fn key(file: &Path, bytes: &[u8]) -> String {
+    let extension = if is_program(file) { "zip" } else { "json" };
+    format!("{}.{extension}", digest::sha256(bytes))
+}
+
+/// The property up to its colon and the value, if the line names a local file.
+fn local_file(line: &str) -> Option<(&str, &str)> {
+    let trimmed = line.trim_start();
+    let property = PROPERTIES.iter().find(|property| trimmed.starts_with(**property))?;
+    let end = line.len() - trimmed.len() + property.len();
+    let value = line[end..].split(" #").next()?.trim();
+    Some((&line[..end], value)).filter(|_| !value.is_empty() && !value.starts_with("s3://"))
+}

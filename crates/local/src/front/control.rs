@@ -1,0 +1,128 @@
+//! The local cloud's own affairs, under `/_ovenbird/`.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Json,
+    extract::{FromRequest as _, Request},
+    response::{IntoResponse as _, Response},
+};
+use http::{Method, StatusCode};
+use ovenbird_core::id::InstanceId;
+use ovenbird_world::{DescribeImages, InstanceState, Paging};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::Front;
+use crate::{
+    control::{Forward, InstanceStatus, Status},
+    options::Options,
+};
+
+/// What the supervisor tells the endpoint of itself, and hears from it.
+#[derive(Debug)]
+pub struct Control {
+    /// How this cloud is to be.
+    pub options: Options,
+    /// The version of `MiniStack`.
+    pub ministack_version: String,
+    /// The process of `MiniStack`.
+    pub ministack_pid: Option<i32>,
+    /// The base image.
+    pub base_image: Option<String>,
+    /// Whether everything started.
+    pub ready: AtomicBool,
+    /// Told when an operator wants an end.
+    pub shutdown: Notify,
+}
+
+impl Control {
+    /// For a cloud of which nothing has started yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            ministack_version: String::new(),
+            ministack_pid: None,
+            base_image: None,
+            ready: AtomicBool::new(false),
+            shutdown: Notify::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForwardRequest {
+    instance: InstanceId,
+    port: u16,
+}
+
+/// Answers a request for `/_ovenbird/PATH`.
+pub(super) async fn answer(front: &Front, path: &str, request: Request) -> Response {
+    match (request.method(), path) {
+        (&Method::GET, "status") => Json(status(front)).into_response(),
+        (&Method::POST, "shutdown") => {
+            front.control.shutdown.notify_one();
+            Json(json!({})).into_response()
+        }
+        (&Method::POST, "forward") => forward(front, request).await,
+        _ => (StatusCode::NOT_FOUND, "unknown: status, forward and shutdown are there\n").into_response(),
+    }
+}
+
+async fn forward(front: &Front, request: Request) -> Response {
+    let body = match axum::body::Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let ForwardRequest { instance, port } = match serde_json::from_slice(&body) {
+        Ok(asked) => asked,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    match front.service.hardware().forward(instance.clone(), port).await {
+        Ok(address) => Json(Forward { instance: instance.to_string(), port, address }).into_response(),
+        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    }
+}
+
+fn status(front: &Front) -> Status {
+    let control = &front.control;
+    let (instances, images) = front.service.look(|world| {
+        let instances = world.describe_instances(&[], &[], &Paging::default());
+        let images = world.describe_images(&DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() });
+        (instances.map(|page| page.items).unwrap_or_default(), images.map_or(0, |page| page.items.len()))
+    });
+    let alive = instances.iter().filter(|instance| instance.state != InstanceState::Terminated);
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ministack: control.ministack_version.clone(),
+        endpoint: control.options.endpoint(),
+        home: control.options.home.root().to_owned(),
+        pid: std::process::id(),
+        ready: control.ready.load(Ordering::Acquire),
+        base_image: control.base_image.clone(),
+        instances: alive
+            .map(|instance| InstanceStatus {
+                instance: instance.id.to_string(),
+                state: instance.state.as_str().to_owned(),
+                image: instance.image.to_string(),
+                address: front.service.hardware().address(&instance.id).map(|address| address.to_string()),
+            })
+            .collect(),
+        images,
+        supervisor_mib: resident_mib(std::process::id()),
+        ministack_mib: control.ministack_pid.and_then(|pid| u32::try_from(pid).ok()).map_or(0.0, resident_mib),
+    }
+}
+
+/// The resident memory of a process.
+fn resident_mib(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u32 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    f64::from(kib) / 1024.0
+}

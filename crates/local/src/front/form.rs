@@ -1,0 +1,132 @@
+//! The query protocol's form: `Filter.1.Value.2=x` read as a tree, with nothing in it overlooked.
+
+use std::{cell::RefCell, collections::{BTreeMap, BTreeSet}};
+
+use ovenbird_world::ApiError;
+
+/// A form as it came.
+#[derive(Debug)]
+pub(super) struct Form {
+    values: BTreeMap<String, String>,
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl Form {
+    /// Reads an encoded body.
+    pub fn parse(body: &[u8]) -> Self {
+        let values = form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.into_owned()));
+        Self { values: values.collect(), read: RefCell::default() }
+    }
+
+    /// All of it.
+    pub fn root(&self) -> Params<'_> {
+        Params { form: self, prefix: String::new() }
+    }
+
+    /// Fails if something was never asked for: it would be silently without effect.
+    pub fn finish(&self) -> Result<(), ApiError> {
+        let read = self.read.borrow();
+        let unread = self.values.keys().find(|name| !read.contains(*name));
+        match unread {
+            None => Ok(()),
+            Some(name) => Err(ApiError::new("UnknownParameter", format!("The parameter {name} is not recognized"))),
+        }
+    }
+}
+
+/// A part of a form.
+#[derive(Debug, Clone)]
+pub(super) struct Params<'a> {
+    form: &'a Form,
+    prefix: String,
+}
+
+impl<'a> Params<'a> {
+    /// The parameter's whole name.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A parameter as it stands.
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        let name = self.name(name);
+        let value = self.form.values.get(&name)?;
+        self.form.read.borrow_mut().insert(name);
+        Some(value)
+    }
+
+    /// A parameter that must be there.
+    pub fn required(&self, name: &str) -> Result<&'a str, ApiError> {
+        self.text(name).filter(|value| !value.is_empty()).ok_or_else(|| {
+            ApiError::new("MissingParameter", format!("The request must contain the parameter {}", self.name(name)))
+        })
+    }
+
+    /// A parameter of any type that is written as text.
+    pub fn parsed<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            let message = format!("Invalid value '{text}' for {}", self.name(name));
+            ApiError::new("InvalidParameterValue", message)
+        })
+    }
+
+    /// A truth value; false when it isn't there.
+    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        Ok(self.parsed(name)?.unwrap_or(false))
+    }
+
+    /// A part with its own names: `MetadataOptions`.
+    pub fn part(&self, name: &str) -> Self {
+        Self { form: self.form, prefix: format!("{}{name}.", self.prefix) }
+    }
+
+    /// Whether anything is in this part.
+    pub fn is_given(&self) -> bool {
+        self.form.values.range(self.prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&self.prefix))
+    }
+
+    /// A list of parts: `Filter.1.…`, `Filter.2.…`, by their numbers.
+    pub fn list(&self, name: &str) -> Vec<Self> {
+        let numbers = self.numbers(name);
+        numbers.into_iter().map(|number| self.part(&format!("{name}.{number}"))).collect()
+    }
+
+    /// A list of texts: `InstanceId.1`, `InstanceId.2`.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let numbers = self.numbers(name);
+        numbers.iter().filter_map(|number| self.text(&format!("{name}.{number}"))).map(str::to_owned).collect()
+    }
+
+    fn numbers(&self, name: &str) -> BTreeSet<u32> {
+        let prefix = format!("{}{name}.", self.prefix);
+        let names = self.form.values.range(prefix.clone()..).map(|(name, _)| name);
+        let below = names.map_while(|name| name.strip_prefix(&prefix));
+        below.filter_map(|rest| rest.split('.').next()?.parse().ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Form;
+
+    #[test]
+    fn lists_are_in_the_order_of_their_numbers() {
+        let form = Form::parse(b"F.10.Name=b&F.2.Name=a&F.2.Value.1=x&F.2.Value.2=y&Id.1=i");
+        let root = form.root();
+        let names: Vec<_> = root.list("F").iter().map(|one| one.text("Name")).collect();
+        assert_eq!(names, [Some("a"), Some("b")]);
+        assert_eq!(root.list("F")[0].texts("Value"), ["x", "y"]);
+        assert_eq!(root.texts("Id"), ["i"]);
+        assert!(form.finish().is_ok());
+    }
+
+    #[test]
+    fn what_nobody_read_is_an_error() {
+        let form = Form::parse(b"Action=X&Surprise=1");
+        assert_eq!(form.root().text("Action"), Some("X"));
+        let error = form.finish().expect_err("Surprise was not read");
+        assert_eq!(error.code, "UnknownParameter");
+        assert!(error.message.contains("Surprise"));
+    }
+}

@@ -1,0 +1,76 @@
+//! XML as EC2 writes it.
+
+use quick_xml::escape::escape;
+
+/// The version of the API, which is part of its answers' namespace.
+const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
+
+/// An answer while it is written.
+#[derive(Debug, Default)]
+pub(super) struct Xml {
+    text: String,
+}
+
+impl Xml {
+    /// A whole answer of an action.
+    pub fn answer(action: &str, request_id: &str, content: impl FnOnce(&mut Self)) -> String {
+        let mut xml = Self { text: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned() };
+        xml.text.push_str(&format!("<{action}Response xmlns=\"{NAMESPACE}\">"));
+        xml.text("requestId", request_id);
+        content(&mut xml);
+        xml.text.push_str(&format!("</{action}Response>"));
+        xml.text
+    }
+
+    /// A whole error.
+    pub fn error(code: &str, message: &str, request_id: &str) -> String {
+        let mut xml = Self { text: "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned() };
+        xml.part("Response", |xml| {
+            xml.part("Errors", |xml| {
+                xml.part("Error", |xml| {
+                    xml.text("Code", code);
+                    xml.text("Message", message);
+                });
+            });
+            xml.text("RequestID", request_id);
+        });
+        xml.text
+    }
+
+    /// An element with a text.
+    pub fn text(&mut self, name: &str, text: impl std::fmt::Display) {
+        let text = text.to_string();
+        self.text.push_str(&format!("<{name}>{}</{name}>", escape(&text)));
+    }
+
+    /// An element with a text, if there is one.
+    pub fn optional(&mut self, name: &str, text: Option<impl std::fmt::Display>) {
+        if let Some(text) = text {
+            self.text(name, text);
+        }
+    }
+
+    /// An element with elements.
+    pub fn part(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
+        self.text.push_str(&format!("<{name}>"));
+        content(self);
+        self.text.push_str(&format!("</{name}>"));
+    }
+
+    /// A list: every element in it is called `item`.
+    pub fn list<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Self, T)) {
+        self.part(name, |xml| {
+            for one in items {
+                xml.part("item", |xml| item(xml, one));
+            }
+        });
+    }
+
+    /// Tags, sorted as they come; none are an empty list.
+    pub fn tags<'a>(&mut self, tags: impl IntoIterator<Item = (&'a String, &'a String)>) {
+        self.list("tagSet", tags, |xml, (key, value)| {
+            xml.text("key", key);
+            xml.text("value", value);
+        });
+    }
+}

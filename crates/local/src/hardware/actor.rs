@@ -1,0 +1,347 @@
+//! One instance's machine: its orders are carried out here, one after another.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use ovenbird_core::id::{CommandId, InstanceId, SnapshotId};
+use ovenbird_world::{MachineFacts, News, Order};
+use tokio::{sync::mpsc, task::AbortHandle};
+
+use super::real::{Seen, lock};
+use crate::{
+    deploy::REGION,
+    machine::{Addresses, Disks, Identity, Layer, Machine, MachineConfig, Notice, exec},
+    ministack::ACCOUNT,
+};
+
+/// How long a machine may take to power off before it is ended.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What all machines share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub disks: Disks,
+    pub cgroup: PathBuf,
+    pub port: u16,
+    pub network_pid: u32,
+    pub addresses: Mutex<Addresses>,
+    pub under: Mutex<Under>,
+    pub news: mpsc::UnboundedSender<News>,
+}
+
+/// Which layers lie under disks.
+#[derive(Debug, Default)]
+pub(super) struct Under {
+    /// How many disks lie on each.
+    pub used: HashMap<SnapshotId, usize>,
+    /// Those to delete when the last disk on them goes.
+    pub dropped: HashSet<SnapshotId>,
+}
+
+/// What a machine was started with, kept for its next start.
+#[derive(Debug, Clone)]
+struct Start {
+    layers: Vec<Layer>,
+    user_data: Option<Vec<u8>>,
+    facts: MachineFacts,
+}
+
+/// An instance.
+#[derive(Debug)]
+pub(super) struct Actor {
+    instance: InstanceId,
+    shared: Arc<Shared>,
+    seen: Arc<Mutex<Seen>>,
+    start: Option<Start>,
+    /// Layers that came from its own disk by freezing it: they lie above its image's.
+    frozen: Vec<SnapshotId>,
+    held: Vec<SnapshotId>,
+    commands: HashMap<CommandId, AbortHandle>,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    notice: mpsc::UnboundedSender<Notice>,
+}
+
+impl Actor {
+    /// An instance that has not been started.
+    pub fn new(instance: InstanceId, shared: Arc<Shared>, seen: Arc<Mutex<Seen>>) -> Self {
+        let (notice, notices) = mpsc::unbounded_channel();
+        let (frozen, held, commands) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { instance, shared, seen, start: None, frozen, held, commands, notices, notice }
+    }
+
+    /// Carries orders out until the machine is destroyed.
+    pub async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        loop {
+            tokio::select! {
+                // What the machine did comes before what it shall do.
+                biased;
+                Some(notice) = self.notices.recv() => self.notice(&notice),
+                order = orders.recv() => match order {
+                    Some(Order::Destroy { .. }) => return self.destroy().await,
+                    Some(order) => self.carry_out(order).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Boot { layers, user_data, facts, .. } => {
+                let layers = layers.into_iter().map(|layer| match layer {
+                    ovenbird_world::Layer::Base => Layer::Base,
+                    ovenbird_world::Layer::Snapshot(snapshot) => Layer::Snapshot(snapshot),
+                });
+                self.start = Some(Start { layers: layers.collect(), user_data, facts });
+                self.boot().await;
+            }
+            Order::PowerOff { .. } => match self.machine() {
+                // Not waited for here: the order to destroy it may come meanwhile.
+                Some(machine) => drop(tokio::spawn(async move { machine.power_off(GRACE).await })),
+                None => self.tell(News::PoweredOff { instance: self.instance.clone() }),
+            },
+            Order::Freeze { snapshot, reboot, .. } => self.freeze(snapshot, reboot).await,
+            Order::Run { command, script, timeout_seconds, .. } => self.command(command, script, timeout_seconds),
+            Order::Cancel { command, .. } => {
+                if let Some(task) = self.commands.remove(&command) {
+                    task.abort();
+                }
+            }
+            Order::Destroy { .. } | Order::DropSnapshot { .. } => {}
+        }
+    }
+
+    async fn boot(&mut self) {
+        match self.try_boot().await {
+            Ok(machine) => lock(&self.seen).machine = Some(Arc::new(machine)),
+            Err(error) => {
+                tracing::warn!("{} could not be started: {error}", self.instance);
+                self.tell(News::BootFailed { instance: self.instance.clone(), reason: error.to_string() });
+            }
+        }
+    }
+
+    async fn try_boot(&mut self) -> io::Result<Machine> {
+        let Some(Start { layers, user_data, facts }) = self.start.clone() else {
+            return Err(io::Error::other("it was never started"));
+        };
+        let layers: Vec<Layer> = layers.into_iter().chain(self.frozen.iter().cloned().map(Layer::Snapshot)).collect();
+        self.hold(&layers);
+        let address = self.address()?;
+        let identity = Identity {
+            instance: self.instance.to_string(),
+            image: facts.image,
+            instance_type: facts.instance_type,
+            zone: facts.zone,
+            region: REGION.to_owned(),
+            account: ACCOUNT.to_owned(),
+            address,
+            hostname: format!("ip-{}", address.to_string().replace('.', "-")),
+            profile: facts.profile,
+            user_data,
+            tokens_required: facts.tokens_required,
+        };
+        let config = MachineConfig {
+            instance: self.instance.clone(),
+            disk: self.shared.disks.prepare(&self.instance)?,
+            lower: self.shared.disks.lower(&layers)?,
+            cgroup: self.shared.cgroup.join(self.instance.as_str()),
+            address,
+            cloud_pid: self.shared.network_pid,
+            endpoint_port: self.shared.port,
+            identity,
+        };
+        Machine::start(config, self.notice.clone()).await
+    }
+
+    /// Its address: the same one from its first start to its end.
+    fn address(&self) -> io::Result<Ipv4Addr> {
+        let mut seen = lock(&self.seen);
+        if let Some(address) = seen.address {
+            return Ok(address);
+        }
+        let address = self.shared.take_address()?;
+        seen.address = Some(address);
+        Ok(address)
+    }
+
+    /// Keeps the layers that its disk lies on from being deleted.
+    fn hold(&mut self, layers: &[Layer]) {
+        let mut under = lock(&self.shared.under);
+        for layer in layers {
+            if let Layer::Snapshot(snapshot) = layer
+                && !self.held.contains(snapshot)
+            {
+                *under.used.entry(snapshot.clone()).or_default() += 1;
+                self.held.push(snapshot.clone());
+            }
+        }
+    }
+
+    /// Lets go of the layers, and deletes those that only this disk kept.
+    fn let_go(&mut self) {
+        let mut unused = Vec::new();
+        let mut under = lock(&self.shared.under);
+        for snapshot in self.held.drain(..) {
+            let Some(count) = under.used.get_mut(&snapshot) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                under.used.remove(&snapshot);
+                if under.dropped.remove(&snapshot) {
+                    unused.push(snapshot);
+                }
+            }
+        }
+        drop(under);
+        for snapshot in unused {
+            self.shared.delete_layer(&snapshot);
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        let instance = self.instance.clone();
+        match notice {
+            Notice::Booted(_) => self.tell(News::Booted { instance }),
+            Notice::Online(_) => self.tell(News::AgentOnline { instance }),
+            Notice::Ended(_) => {
+                self.ended();
+                self.tell(News::PoweredOff { instance });
+            }
+        }
+    }
+
+    /// Keeps the last words of a machine that has ended, and forgets it.
+    fn ended(&mut self) {
+        let machine = lock(&self.seen).machine.take();
+        if let Some(machine) = machine {
+            self.tell(News::Console { instance: self.instance.clone(), text: machine.console() });
+        }
+    }
+
+    /// Ends the machine and waits until its last process is gone: its disk is in use until then.
+    async fn stop(&mut self, machine: &Machine, kindly: bool) {
+        if kindly {
+            machine.power_off(GRACE).await;
+        }
+        machine.kill();
+        while let Some(notice) = self.notices.recv().await {
+            if matches!(notice, Notice::Ended(_)) {
+                break;
+            }
+        }
+        self.ended();
+    }
+
+    async fn destroy(mut self) {
+        if let Some(machine) = self.machine() {
+            self.stop(&machine, false).await;
+        }
+        for (_, task) in self.commands.drain() {
+            task.abort();
+        }
+        let (disks, instance) = (self.shared.disks.clone(), self.instance.clone());
+        let deleted = tokio::task::spawn_blocking(move || disks.delete_instance(&instance)).await;
+        if let Ok(Err(error)) = deleted {
+            tracing::warn!("the disk of {} could not be deleted: {error}", self.instance);
+        }
+        self.let_go();
+        if let Some(address) = lock(&self.seen).address.take() {
+            lock(&self.shared.addresses).give_back(address);
+        }
+        self.tell(News::Destroyed { instance: self.instance.clone() });
+    }
+
+    async fn freeze(&mut self, snapshot: SnapshotId, reboot: bool) {
+        let news = match self.try_freeze(&snapshot, reboot).await {
+            Ok(bytes) => News::Frozen { snapshot, bytes },
+            Err(error) => {
+                tracing::warn!("{snapshot} of {} could not be made: {error}", self.instance);
+                News::FreezeFailed { snapshot, reason: error.to_string() }
+            }
+        };
+        self.tell(news);
+    }
+
+    async fn try_freeze(&mut self, snapshot: &SnapshotId, reboot: bool) -> io::Result<u64> {
+        let running = self.machine();
+        if let Some(machine) = &running {
+            if !reboot {
+                return Err(io::Error::other("a running machine's disk can't be frozen: stop it, or let it be rebooted"));
+            }
+            self.stop(machine, true).await;
+        }
+        let (disks, instance, id) = (self.shared.disks.clone(), self.instance.clone(), snapshot.clone());
+        let frozen = tokio::task::spawn_blocking(move || {
+            disks.freeze(&instance, &id)?;
+            size(&disks.snapshot(&id))
+        });
+        let bytes = frozen.await.map_err(io::Error::other)??;
+        // What the disk had until now lies in the snapshot, and the disk on it.
+        self.frozen.push(snapshot.clone());
+        self.hold(&[Layer::Snapshot(snapshot.clone())]);
+        if running.is_some() {
+            self.boot().await;
+        }
+        Ok(bytes)
+    }
+
+    fn command(&mut self, command: CommandId, script: String, timeout_seconds: u64) {
+        let (instance, news, machine) = (self.instance.clone(), self.shared.news.clone(), self.machine());
+        self.commands.retain(|_, task| !task.is_finished());
+        let id = command.clone();
+        let task = tokio::spawn(async move {
+            // A supervisor that is ending hears nothing more.
+            let _ = news.send(News::CommandStarted { instance: instance.clone(), command: command.clone() });
+            let outcome = match machine.ok_or_else(|| io::Error::other("the machine doesn't run")).and_then(|it| it.init_pid()) {
+                Ok(pid) => exec(pid, &script, Duration::from_secs(timeout_seconds)).await,
+                Err(error) => Err(error),
+            };
+            let ended = match outcome {
+                Ok(outcome) => News::CommandEnded {
+                    instance,
+                    command,
+                    exit: outcome.exit,
+                    stdout: outcome.stdout,
+                    stderr: outcome.stderr,
+                    timed_out: outcome.timed_out,
+                },
+                Err(error) => News::CommandEnded {
+                    instance,
+                    command,
+                    exit: -1,
+                    stdout: String::new(),
+                    stderr: error.to_string(),
+                    timed_out: false,
+                },
+            };
+            let _ = news.send(ended);
+        });
+        self.commands.insert(id, task.abort_handle());
+    }
+
+    fn machine(&self) -> Option<Arc<Machine>> {
+        lock(&self.seen).machine.clone()
+    }
+
+    fn tell(&self, news: News) {
+        // The world is gone only when the process is going.
+        let _ = self.shared.news.send(news);
+    }
+}
+
+/// The bytes of the files in a folder.
+fn size(folder: &std::path::Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,32 @@
+//! What carries out the world's orders: real machines, or simulated ones for tests.
+
+mod actor;
+mod real;
+mod simulated;
+
+use std::{fmt, io, net::SocketAddr};
+
+use futures::future::BoxFuture;
+use ovenbird_core::id::InstanceId;
+use ovenbird_world::Order;
+
+pub(crate) use self::real::RealHardware;
+pub use self::simulated::Simulated;
+
+/// Something that machines run on.
+pub trait Hardware: fmt::Debug + Send + Sync + 'static {
+    /// Begins to carry an order out; news of it follow. Orders to one machine are carried out one after another.
+    fn carry_out(&self, order: Order);
+
+    /// What a machine's console shows now, if it runs.
+    fn console(&self, instance: &InstanceId) -> Option<String>;
+
+    /// The private address of a machine, if it has one.
+    fn address(&self, instance: &InstanceId) -> Option<std::net::Ipv4Addr>;
+
+    /// Makes a machine's port reachable on loopback; asked again, the address is the same.
+    fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>>;
+
+    /// Ends every machine.
+    fn shut_down(&self) -> BoxFuture<'_, ()>;
+}

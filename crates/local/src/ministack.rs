@@ -1,0 +1,186 @@
+//! `MiniStack` as a child: everything of AWS that isn't EC2 or SSM's commands.
+
+use std::{
+    fs::File,
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use axum::body::Body;
+use http::Request;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::{
+    control::tail,
+    error::{LocalError, Result},
+    home::Home,
+    http_client::{ask, send},
+};
+
+/// The account that everything local belongs to.
+pub(crate) const ACCOUNT: &str = "123456789012";
+
+/// Without the first line an invocation of a warm function takes 55 ms and not 9: Nagle's delay, at both ends.
+const MAIN: &str = "import socketserver
+socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+from ministack.app import main
+main()
+";
+
+/// How long it may take to answer for the first time; usually it takes one second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may take to save what it has and to end its functions.
+const GRACE: Duration = Duration::from_secs(12);
+
+/// The running child.
+#[derive(Debug)]
+pub(crate) struct MiniStack {
+    /// Its own port on loopback.
+    pub port: u16,
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: Pid,
+    exit: watch::Receiver<Option<String>>,
+}
+
+impl MiniStack {
+    /// Starts it and waits until it answers.
+    pub async fn start(home: &Home, wait_scale: f64) -> Result<Self> {
+        let port = free_port()?;
+        let command = command(home, port)?;
+        let (child, exit) = spawn(command).await?;
+        let mut this = Self { port, version: String::new(), pid: child, exit };
+        let log = home.ministack_log();
+        this.version = this.ready(&log).await?;
+        this.configure(&json!({"stepfunctions._SFN_WAIT_SCALE": wait_scale})).await?;
+        Ok(this)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    async fn ready(&self, log: &PathBuf) -> Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(exit) = self.exit.borrow().clone() {
+                let problem = format!("ended with {exit}:\n{}", tail(log));
+                return Err(LocalError::MiniStack { problem, log: log.clone() });
+            }
+            let request = Request::get(format!("{}/_ministack/health", self.url())).body(Body::empty());
+            if let Ok(request) = request
+                && let Ok((status, body)) = send(request).await
+                && status.is_success()
+            {
+                let health: Value = serde_json::from_slice(&body).unwrap_or_default();
+                return Ok(health["version"].as_str().unwrap_or("?").to_owned());
+            }
+            if Instant::now() > deadline {
+                let problem = format!("did not answer within {} s:\n{}", PATIENCE.as_secs(), tail(log));
+                return Err(LocalError::MiniStack { problem, log: log.clone() });
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    async fn configure(&self, settings: &Value) -> Result<()> {
+        let path = format!("{}/_ministack/config", self.url());
+        let request = Request::post(&path).header("content-type", "application/json").body(Body::from(settings.to_string()));
+        let request = request.map_err(|source| LocalError::Request { request: path, source: Box::new(source) })?;
+        ask(request).await.map(drop)
+    }
+
+    /// Waits for its end, which nobody asked for.
+    pub async fn ended(&self) -> String {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "its watcher is gone".to_owned(),
+        }
+    }
+
+    /// Lets it save what it has and end its functions.
+    pub async fn stop(&self) {
+        for (signal, grace) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, Duration::from_secs(2))] {
+            if self.exit.borrow().is_some() {
+                return;
+            }
+            // It may end at this very moment; its watcher will tell.
+            let _ = kill(self.pid, signal);
+            if tokio::time::timeout(grace, self.ended()).await.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+fn command(home: &Home, port: u16) -> Result<Command> {
+    let log = home.ministack_log();
+    let out = File::options().create(true).append(true).open(&log);
+    let out = out.map_err(LocalError::io(format!("open {}", log.display())))?;
+    let error = out.try_clone().map_err(LocalError::io(format!("open {}", log.display())))?;
+    let state = home.ministack();
+    // SIGTERM and not SIGKILL when the supervisor dies: it then saves, and ends its functions' processes.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "TERM"])
+        .arg(home.python())
+        .args(["-I", "-c", MAIN])
+        .current_dir(home.temporary())
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(error)
+        // Functions inherit what it has: nothing of the operator's environment may leak into them.
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", home.temporary())
+        .env("TMPDIR", home.temporary())
+        .env("LANG", "C.UTF-8")
+        .env("PYTHONUNBUFFERED", "1")
+        .env("BIND_HOST", "127.0.0.1")
+        .env("GATEWAY_PORT", port.to_string())
+        .env("MINISTACK_HOST", "127.0.0.1")
+        .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("SFTP_ENABLED", "0")
+        .env("PERSIST_STATE", "1")
+        .env("STATE_DIR", state.join("services"))
+        .env("S3_PERSIST", "1")
+        .env("S3_DATA_DIR", state.join("s3"));
+    Ok(command)
+}
+
+/// Starts the child from a thread that lives as long as it: a parent-death signal comes when the *thread* ends.
+async fn spawn(mut command: Command) -> Result<(Pid, watch::Receiver<Option<String>>)> {
+    let (tell, exit) = watch::channel(None);
+    let (started, starting) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let child = command.spawn();
+        let id = child.as_ref().map(Child::id).map_err(|error| std::io::Error::new(error.kind(), error.to_string()));
+        if started.send(id).is_err() {
+            return;
+        }
+        if let Ok(mut child) = child {
+            let reason = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+            tell.send_replace(Some(reason));
+        }
+    });
+    let id = starting.await.map_err(|_| LocalError::io("start MiniStack")(std::io::Error::other("no thread")))?;
+    let id = id.map_err(LocalError::io("start MiniStack with `setpriv`"))?;
+    Ok((Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX)), exit))
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    listener.map(|address| address.port()).map_err(LocalError::io("find a free port"))
+}

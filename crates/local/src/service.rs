@@ -1,0 +1,119 @@
+//! The world with its hardware: every call's orders go out, all news come in, and what must last is saved.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use ovenbird_world::{ApiError, News, World};
+use tokio::sync::mpsc;
+
+use crate::{
+    deploy::REGION,
+    error::{LocalError, Result},
+    hardware::Hardware,
+    ministack::ACCOUNT,
+};
+
+/// The world as the endpoint and the hardware share it.
+#[derive(Debug)]
+pub struct Service {
+    world: Mutex<World>,
+    hardware: Box<dyn Hardware>,
+    /// Where the world is kept; none for a world that ends with the process.
+    saved: Option<PathBuf>,
+}
+
+impl Service {
+    /// Brings a world together with its hardware; from now on the hardware's news reach it.
+    pub fn start(
+        world: World,
+        hardware: Box<dyn Hardware>,
+        mut news: mpsc::UnboundedReceiver<News>,
+        saved: Option<PathBuf>,
+    ) -> Arc<Self> {
+        let service = Arc::new(Self { world: Mutex::new(world), hardware, saved });
+        let listener = Arc::downgrade(&service);
+        tokio::spawn(async move {
+            while let Some(news) = news.recv().await {
+                let Some(service) = listener.upgrade() else { return };
+                service.hear(news);
+            }
+        });
+        service
+    }
+
+    /// Looks at the world.
+    pub fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Calls an operation that may change the world; it is saved before the caller has its answer.
+    pub fn call<T>(
+        &self,
+        operation: impl FnOnce(&mut World, Timestamp) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let mut world = self.lock();
+        let answer = operation(&mut world, Timestamp::now());
+        self.follow_up(&mut world);
+        answer
+    }
+
+    /// What a machine's console shows now becomes known to the world.
+    pub fn refresh_console(&self, instance: &str) {
+        let Ok(instance) = instance.parse() else { return };
+        if let Some(text) = self.hardware.console(&instance) {
+            self.hear(News::Console { instance, text });
+        }
+    }
+
+    /// The hardware.
+    pub fn hardware(&self) -> &dyn Hardware {
+        &*self.hardware
+    }
+
+    /// Tells the world what happened.
+    pub fn hear(&self, news: News) {
+        tracing::debug!("{news:?}");
+        let mut world = self.lock();
+        world.hear(Timestamp::now(), news);
+        self.follow_up(&mut world);
+    }
+
+    /// Sends orders out and saves, while the world is still locked: orders keep their order.
+    fn follow_up(&self, world: &mut World) {
+        for order in world.take_orders() {
+            tracing::debug!("{order:?}");
+            self.hardware.carry_out(order);
+        }
+        if let Some(path) = &self.saved
+            && let Err(error) = save(world, path)
+        {
+            tracing::error!("the world could not be saved to {}: {error}", path.display());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The world as it was saved last, or a new one.
+pub(crate) fn load(path: &Path) -> Result<World> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|source| LocalError::Corrupt { path: path.to_owned(), source })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(World::new(ACCOUNT, REGION)),
+        Err(error) => Err(LocalError::io(format!("read {}", path.display()))(error)),
+    }
+}
+
+/// Saves the world whole or not at all. It isn't synced: it must outlive the process, not the power.
+fn save(world: &World, path: &Path) -> std::io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, serde_json::to_vec(world)?)?;
+    fs::rename(unfinished, path)
+}

@@ -1,0 +1,217 @@
+//! The process behind `ovenbird local serve`: everything else is started by it, and ends with it.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use ovenbird_world::{BaseImage, News, World};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use crate::{
+    base,
+    deploy::deploy,
+    error::{LocalError, Result},
+    front::{Control, Front, router},
+    hardware::{Hardware, RealHardware, Simulated},
+    ministack::MiniStack,
+    network::Network,
+    options::{Machines, Options},
+    progress::{Event, Span, Stage},
+    service::{self, Service},
+};
+
+/// The public parameter whose value is the local base image; the name is Debian's own on AWS.
+const BASE_PARAMETER: &str = "/aws/service/debian/release/12/latest/amd64";
+
+/// Runs a local cloud until it is told to end, or fails.
+pub async fn serve(options: Options) -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let start = Instant::now();
+    let mut stage = Stage::Front;
+    let result = run(options, start, &mut stage).await;
+    if let Err(error) = &result {
+        let reason = chain(error);
+        tracing::error!("{stage}: {reason}");
+        Event::Failed { stage, reason, hint: error.hint() }.tell();
+    }
+    result
+}
+
+async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> {
+    options.home.prepare()?;
+    // Held until the end of the process, whatever end that is.
+    let _lock = lock(&options)?;
+    let mut ends = Ends::listen()?;
+
+    let span = Span::begin(Stage::Front, None);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
+    let listener = listener.map_err(|source| LocalError::PortTaken { port: options.port, source })?;
+    span.done(Some(options.endpoint()));
+
+    *stage = Stage::Ministack;
+    let span = Span::begin(*stage, None);
+    let ministack = MiniStack::start(&options.home, options.wait_scale).await?;
+    span.done(Some(format!("version {}", ministack.version)));
+
+    let running = start_world(&options, &ministack, stage);
+    let front = tokio::select! {
+        front = running => front,
+        end = ends.next() => { tracing::info!("{end} while starting"); ministack.stop().await; return Ok(()) }
+    };
+    let front = match front {
+        Ok(front) => front,
+        Err(error) => {
+            ministack.stop().await;
+            return Err(error);
+        }
+    };
+
+    let server = tokio::spawn(serve_front(listener, Arc::clone(&front)));
+    let result = tokio::select! {
+        result = work(&front, &ministack, start, stage) => result,
+        end = ends.next() => { tracing::info!("{end}"); Ok(()) }
+        () = front.control.shutdown.notified() => Ok(()),
+    };
+    // Machines first: nothing shall call an endpoint that is going.
+    front.service.hardware().shut_down().await;
+    ministack.stop().await;
+    server.abort();
+    result
+}
+
+/// Deploys, tells that everything is ready, and watches what must not end.
+async fn work(front: &Arc<Front>, ministack: &MiniStack, start: Instant, stage: &mut Stage) -> Result<()> {
+    let options = &front.control.options;
+    if let Some(repository) = &options.repository {
+        *stage = Stage::Deploy;
+        let span = Span::begin(*stage, None);
+        let note = deploy(options, repository, &ministack.url()).await?;
+        span.done(Some(note));
+    }
+    front.control.ready.store(true, Ordering::Release);
+    Event::Ready { seconds: start.elapsed().as_secs_f64() }.tell();
+    *stage = Stage::Ministack;
+    let problem = format!("ended by itself: {}", ministack.ended().await);
+    Err(LocalError::MiniStack { problem, log: options.home.ministack_log() })
+}
+
+/// The world as it was, on new hardware.
+async fn start_world(options: &Options, ministack: &MiniStack, stage: &mut Stage) -> Result<Arc<Front>> {
+    let mut world = service::load(&options.home.world())?;
+    let (tell, news) = mpsc::unbounded_channel();
+    *stage = Stage::Base;
+    let (hardware, name): (Box<dyn Hardware>, String) = match options.machines {
+        Machines::Simulated => (Box::new(Simulated::new(tell)), "simulated".into()),
+        Machines::Real => {
+            let base = make_base(options).await?;
+            *stage = Stage::Network;
+            let span = Span::begin(*stage, None);
+            let network = Network::start().await.map_err(LocalError::io("start the machines' network"))?;
+            let name = base.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let hardware = RealHardware::new(&options.home, &base, options.port, network, tell);
+            let hardware = hardware.map_err(LocalError::io("make room for machines"))?;
+            span.done(None);
+            (Box::new(hardware), name)
+        }
+    };
+    let image = register_base(&mut world, &name)?;
+    let mut control = Control::new(options.clone());
+    control.ministack_version.clone_from(&ministack.version);
+    control.ministack_pid = Some(ministack.pid.as_raw());
+    control.base_image = Some(image.clone());
+    let service = Service::start(world, hardware, news, Some(options.home.world()));
+    // No machine outlives a supervisor: those that the world remembers are gone.
+    service.hear(News::HostLost);
+    let parameters = BTreeMap::from([(BASE_PARAMETER.to_owned(), image)]);
+    Ok(Arc::new(Front { service, ministack: Some(ministack.url()), parameters, control }))
+}
+
+async fn make_base(options: &Options) -> Result<PathBuf> {
+    let cache = options.home.bases();
+    let there = base::path(&cache).is_dir();
+    let note = "a Debian with a JDK is made by mmdebstrap; this takes minutes, once";
+    let span = Span::begin(Stage::Base, (!there).then_some(note));
+    let base = base::make(&cache).await.map_err(LocalError::io("make the base image"))?;
+    span.done(None);
+    Ok(base)
+}
+
+/// The base as an image that anyone may launch; the same base keeps its id.
+fn register_base(world: &mut World, name: &str) -> Result<String> {
+    let base = BaseImage { name: name.to_owned() };
+    let image = world.put_base_image(Timestamp::now(), base);
+    image.map(|id| id.to_string()).map_err(|error| LocalError::io("register the base image")(std::io::Error::other(error)))
+}
+
+async fn serve_front(listener: TcpListener, front: Arc<Front>) {
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        // Small answers must not wait for more to come.
+        let _ = stream.set_nodelay(true);
+    });
+    if let Err(error) = axum::serve(listener, router(front)).await {
+        tracing::error!("the endpoint ended: {error}");
+    }
+}
+
+/// The pid file, written and locked: the lock goes with the process, so a stale file locks nothing.
+fn lock(options: &Options) -> Result<File> {
+    let path = options.home.pid_file();
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let mut file = file.map_err(LocalError::io(format!("open {}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            return Err(LocalError::HomeTaken { home: options.home.root().to_owned() });
+        }
+        Err(fs::TryLockError::Error(error)) => return Err(LocalError::io(format!("lock {}", path.display()))(error)),
+    }
+    let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+    written.map_err(LocalError::io(format!("write {}", path.display())))?;
+    Ok(file)
+}
+
+/// The signals that ask for an end.
+struct Ends {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Ends {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(LocalError::io("listen for signals"));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
