@@ -1,1 +1,135 @@
-//! EC2 and SSM as one pure, strict model with a given clock and faults on demand.
+//! EC2 and SSM's commands as one pure, strict model with a given clock.
+//!
+//! The model does no I/O: what machines must do leaves it as [`Order`]s, what they did comes back as [`News`].
+//! The local cloud carries the orders out for real, tests with [`SimulatedHardware`] in virtual time. It is
+//! stricter than AWS where it differs, never laxer.
+
+mod commands;
+mod error;
+mod filters;
+mod images;
+mod instances;
+mod network;
+mod orders;
+mod paging;
+mod simulated;
+mod tags;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use ovenbird_core::{
+    digest,
+    id::{AmiId, CommandId, InstanceId, SnapshotId, VolumeId},
+};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
+    error::ApiError,
+    filters::Filter,
+    images::{BaseImage, CreateImage, DescribeImages, Image, ImageState, RegisterImage, Snapshot, SnapshotState},
+    instances::{Instance, InstanceState, RunInstances, StateChange, Volume},
+    network::{SecurityGroup, Subnet, Vpc},
+    orders::{Layer, MachineFacts, News, Order},
+    paging::{Page, Paging},
+    simulated::{Script, SimulatedHardware},
+    tags::TagDescription,
+};
+
+/// The tags of a resource.
+pub type Tags = BTreeMap<String, String>;
+
+/// The result of an API operation.
+pub type Result<T, E = ApiError> = std::result::Result<T, E>;
+
+/// One account in one Region.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct World {
+    account: String,
+    region: String,
+    /// How many ids were given out; they are derived from it, so that a run can be repeated to the letter.
+    sequence: u64,
+    instances: BTreeMap<InstanceId, Instance>,
+    volumes: BTreeMap<VolumeId, Volume>,
+    images: BTreeMap<AmiId, Image>,
+    snapshots: BTreeMap<SnapshotId, Snapshot>,
+    commands: BTreeMap<CommandId, Command>,
+    tokens: BTreeMap<String, instances::Launch>,
+    vpcs: Vec<Vpc>,
+    subnets: Vec<Subnet>,
+    security_groups: BTreeMap<String, SecurityGroup>,
+    #[serde(skip)]
+    orders: Vec<Order>,
+}
+
+impl World {
+    /// An account with a default network and nothing in it.
+    pub fn new(account: &str, region: &str) -> Self {
+        let (vpcs, subnets, security_groups) = network::default(account, region);
+        Self {
+            account: account.to_owned(),
+            region: region.to_owned(),
+            sequence: 0,
+            instances: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            images: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            vpcs,
+            subnets,
+            security_groups,
+            orders: Vec::new(),
+        }
+    }
+
+    /// The account's id.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The Region.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// What the machines must do now, in this order; asked again, what came since.
+    pub fn take_orders(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// What the machines did.
+    pub fn hear(&mut self, now: Timestamp, news: News) {
+        match news {
+            News::Booted { instance } => self.booted(now, &instance),
+            News::BootFailed { instance, reason } => self.boot_failed(now, &instance, &reason),
+            News::PoweredOff { instance } => self.powered_off(now, &instance),
+            News::Destroyed { instance } => self.destroyed(now, &instance),
+            News::AgentOnline { instance } => self.agent_online(now, &instance),
+            News::Console { instance, text } => self.console(&instance, text),
+            News::Frozen { snapshot, bytes } => self.frozen(now, &snapshot, bytes),
+            News::FreezeFailed { snapshot, reason } => self.freeze_failed(&snapshot, &reason),
+            News::SnapshotProgress { snapshot, percent } => self.progressed(&snapshot, percent),
+            News::CommandStarted { command, .. } => self.command_started(&command),
+            News::CommandEnded { command, exit, stdout, stderr, timed_out, .. } => {
+                self.command_ended(now, &command, exit, stdout, stderr, timed_out);
+            }
+            News::HostLost => self.host_lost(now),
+        }
+    }
+
+    /// The next id's random-looking part.
+    fn next_id(&mut self, kind: &str) -> String {
+        self.sequence += 1;
+        let seed = format!("{}/{}/{kind}/{}", self.account, self.region, self.sequence);
+        digest::sha256(seed.as_bytes()).as_str().to_owned()
+    }
+}
+
+/// What the caller asked not to be done: AWS answers that it could have been.
+fn refuse_dry_run(dry_run: bool) -> Result<()> {
+    if dry_run { Err(ApiError::dry_run()) } else { Ok(()) }
+}

@@ -1,0 +1,171 @@
+//! The default network: one VPC, a subnet in each zone, security groups.
+
+use std::collections::BTreeMap;
+
+use ovenbird_core::digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{ApiError, Filter, Result, Tags, World, filters::{Filtered, matches}};
+
+/// A virtual network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vpc {
+    /// Its id.
+    pub id: String,
+    /// Its addresses.
+    pub cidr: String,
+    /// Whether it is the account's default one.
+    pub is_default: bool,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// A part of a network in one zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Its id.
+    pub id: String,
+    /// Its network.
+    pub vpc: String,
+    /// Its zone.
+    pub zone: String,
+    /// Its addresses.
+    pub cidr: String,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// A security group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityGroup {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its network.
+    pub vpc: String,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+type Network = (Vec<Vpc>, Vec<Subnet>, BTreeMap<String, SecurityGroup>);
+
+pub(crate) fn default(account: &str, region: &str) -> Network {
+    let id = |kind: &str| {
+        let hash = digest::sha256(format!("{account}/{region}/{kind}").as_bytes());
+        format!("{}-{}", kind.split('/').next().unwrap_or(kind), &hash.as_str()[..17])
+    };
+    let vpc = Vpc { id: id("vpc"), cidr: "172.31.0.0/16".into(), is_default: true, tags: Tags::new() };
+    let subnets = ["a", "b", "c"].iter().enumerate().map(|(index, letter)| Subnet {
+        id: id(&format!("subnet/{letter}")),
+        vpc: vpc.id.clone(),
+        zone: format!("{region}{letter}"),
+        cidr: format!("172.31.{}.0/20", index * 16),
+        tags: Tags::new(),
+    });
+    let group = SecurityGroup {
+        id: id("sg"),
+        name: "default".into(),
+        description: "default VPC security group".into(),
+        vpc: vpc.id.clone(),
+        tags: Tags::new(),
+    };
+    let subnets = subnets.collect();
+    (vec![vpc], subnets, BTreeMap::from([(group.id.clone(), group)]))
+}
+
+impl World {
+    /// Puts a security group that was made elsewhere, or changes it.
+    pub fn put_security_group(&mut self, group: SecurityGroup) {
+        self.security_groups.insert(group.id.clone(), group);
+    }
+
+    /// The zones of the Region.
+    pub fn describe_availability_zones(&self) -> Vec<String> {
+        self.subnets.iter().map(|subnet| subnet.zone.clone()).collect()
+    }
+
+    /// Networks.
+    pub fn describe_vpcs(&self, ids: &[String], filters: &[Filter]) -> Result<Vec<Vpc>> {
+        described(&self.vpcs, |vpc| &vpc.id, ids, filters, "InvalidVpcID.NotFound", "vpc ID")
+    }
+
+    /// Subnets.
+    pub fn describe_subnets(&self, ids: &[String], filters: &[Filter]) -> Result<Vec<Subnet>> {
+        described(&self.subnets, |subnet| &subnet.id, ids, filters, "InvalidSubnetID.NotFound", "subnet ID")
+    }
+
+    /// Security groups.
+    pub fn describe_security_groups(&self, ids: &[String], filters: &[Filter]) -> Result<Vec<SecurityGroup>> {
+        let groups: Vec<_> = self.security_groups.values().cloned().collect();
+        described(&groups, |group| &group.id, ids, filters, "InvalidGroup.NotFound", "security group")
+    }
+}
+
+fn described<T: Filtered + Clone>(
+    all: &[T],
+    id: impl Fn(&T) -> &String,
+    ids: &[String],
+    filters: &[Filter],
+    code: &'static str,
+    what: &str,
+) -> Result<Vec<T>> {
+    if let Some(unknown) = ids.iter().find(|wanted| !all.iter().any(|one| id(one) == *wanted)) {
+        return Err(ApiError::new(code, format!("The {what} '{unknown}' does not exist")));
+    }
+    let mut found = Vec::new();
+    for one in all {
+        if (ids.is_empty() || ids.contains(id(one))) && matches(one, filters)? {
+            found.push(one.clone());
+        }
+    }
+    Ok(found)
+}
+
+impl Filtered for Vpc {
+    fn field(&self, name: &str) -> Option<Vec<String>> {
+        Some(vec![match name {
+            "vpc-id" => self.id.clone(),
+            "cidr" | "cidr-block" => self.cidr.clone(),
+            "is-default" | "isDefault" => self.is_default.to_string(),
+            "state" => "available".into(),
+            _ => return None,
+        }])
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+}
+
+impl Filtered for Subnet {
+    fn field(&self, name: &str) -> Option<Vec<String>> {
+        Some(vec![match name {
+            "subnet-id" => self.id.clone(),
+            "vpc-id" => self.vpc.clone(),
+            "availability-zone" | "availabilityZone" => self.zone.clone(),
+            "default-for-az" | "defaultForAz" => "true".into(),
+            "state" => "available".into(),
+            _ => return None,
+        }])
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+}
+
+impl Filtered for SecurityGroup {
+    fn field(&self, name: &str) -> Option<Vec<String>> {
+        Some(vec![match name {
+            "group-id" => self.id.clone(),
+            "group-name" => self.name.clone(),
+            "description" => self.description.clone(),
+            "vpc-id" => self.vpc.clone(),
+            _ => return None,
+        }])
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+}

@@ -1,0 +1,44 @@
+//! Pages: `MaxResults` and `NextToken`.
+
+use crate::{ApiError, Result};
+
+/// Which page is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Paging {
+    /// At most so many results.
+    pub max_results: Option<i64>,
+    /// Where the page before ended.
+    pub next_token: Option<String>,
+}
+
+/// A page of results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The results.
+    pub items: Vec<T>,
+    /// Where the next page begins; none after the last one.
+    pub next_token: Option<String>,
+}
+
+impl Paging {
+    /// Cuts the page out of all results, which must come in the same order each time.
+    ///
+    /// The token names the first result of the next page: one that appears or goes meanwhile shifts nothing.
+    pub(crate) fn cut<T>(&self, all: Vec<T>, least: i64, key: impl Fn(&T) -> String) -> Result<Page<T>> {
+        if let Some(most) = self.max_results
+            && !(least..=1000).contains(&most)
+        {
+            let problem = format!("Expecting a value between {least} and 1000.");
+            return Err(ApiError::value(&most.to_string(), "MaxResults", &problem));
+        }
+        let mut rest = all;
+        if let Some(token) = &self.next_token {
+            let from = token.strip_prefix("from:").ok_or_else(|| ApiError::value(token, "NextToken", "Unknown token."))?;
+            rest.retain(|item| key(item).as_str() >= from);
+        }
+        let most = usize::try_from(self.max_results.unwrap_or(1000)).unwrap_or(1000);
+        let next_token = rest.get(most).map(|item| format!("from:{}", key(item)));
+        rest.truncate(most);
+        Ok(Page { items: rest, next_token })
+    }
+}

@@ -1,0 +1,127 @@
+//! Tags of every kind of resource.
+
+use crate::{
+    ApiError, Filter, Page, Paging, Result, Tags, World,
+    filters::{Filtered, matches},
+    refuse_dry_run,
+};
+
+/// EC2's limit of tags for one resource.
+const MOST_TAGS: usize = 50;
+
+/// One tag of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagDescription {
+    /// The resource's id.
+    pub resource: String,
+    /// Its kind: `instance`, `image`, `snapshot`, `volume`.
+    pub kind: &'static str,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
+
+/// Refuses what AWS refuses: its own prefix, keys and values that are too long, too many.
+pub(crate) fn check(tags: &Tags) -> Result<()> {
+    if tags.len() > MOST_TAGS {
+        return Err(ApiError::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached."));
+    }
+    for (key, value) in tags {
+        if key.is_empty() || key.chars().count() > 127 || key.starts_with("aws:") {
+            return Err(ApiError::value(key, "Tag.Key", "Tag keys have 1 to 127 characters and don't begin with aws:."));
+        }
+        if value.chars().count() > 255 {
+            return Err(ApiError::value(value, "Tag.Value", "Tag values have at most 255 characters."));
+        }
+    }
+    Ok(())
+}
+
+impl World {
+    /// Adds or changes tags.
+    pub fn create_tags(&mut self, resources: &[String], tags: &Tags, dry_run: bool) -> Result<()> {
+        check(tags)?;
+        // All resources are looked up before the first is changed.
+        for id in resources {
+            let mut merged = self.tags_of(id)?.clone();
+            merged.extend(tags.clone());
+            check(&merged)?;
+        }
+        refuse_dry_run(dry_run)?;
+        for id in resources {
+            self.tags_of(id)?.extend(tags.clone());
+        }
+        Ok(())
+    }
+
+    /// Removes tags: by key, or only where the value is also this; no tags at all removes every one.
+    pub fn delete_tags(&mut self, resources: &[String], tags: &[(String, Option<String>)], dry_run: bool) -> Result<()> {
+        for id in resources {
+            self.tags_of(id)?;
+        }
+        refuse_dry_run(dry_run)?;
+        for id in resources {
+            let own = self.tags_of(id)?;
+            if tags.is_empty() {
+                own.clear();
+            }
+            for (key, value) in tags {
+                if value.is_none() || own.get(key) == value.as_ref() {
+                    own.remove(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every tag.
+    pub fn describe_tags(&self, filters: &[Filter], paging: &Paging) -> Result<Page<TagDescription>> {
+        let instances = self.instances.values().map(|one| (one.id.to_string(), "instance", &one.tags));
+        let images = self.images.values().map(|one| (one.id.to_string(), "image", &one.tags));
+        let snapshots = self.snapshots.values().map(|one| (one.id.to_string(), "snapshot", &one.tags));
+        let volumes = self.volumes.values().map(|one| (one.id.to_string(), "volume", &one.tags));
+        let mut all = Vec::new();
+        for (resource, kind, tags) in instances.chain(images).chain(snapshots).chain(volumes) {
+            for (key, value) in tags {
+                let tag = TagDescription { resource: resource.clone(), kind, key: key.clone(), value: value.clone() };
+                if matches(&Tagged(&tag, Tags::from([(key.clone(), value.clone())])), filters)? {
+                    all.push(tag);
+                }
+            }
+        }
+        all.sort_by_key(|tag| format!("{}/{}", tag.resource, tag.key));
+        paging.cut(all, 5, |tag| format!("{}/{}", tag.resource, tag.key))
+    }
+
+    fn tags_of(&mut self, id: &str) -> Result<&mut Tags> {
+        let (kind, _) = id.split_once('-').unwrap_or((id, ""));
+        match kind {
+            "i" => self.instance_mut(id).map(|one| &mut one.tags),
+            "ami" => self.own_image_mut(id).map(|one| &mut one.tags),
+            "snap" => self.own_snapshot_mut(id).map(|one| &mut one.tags),
+            "vol" => {
+                let missing = || ApiError::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist."));
+                self.volumes.values_mut().find(|one| one.id.as_str() == id).map(|one| &mut one.tags).ok_or_else(missing)
+            }
+            _ => Err(ApiError::new("InvalidID", format!("The ID '{id}' is not valid"))),
+        }
+    }
+}
+
+struct Tagged<'a>(&'a TagDescription, Tags);
+
+impl Filtered for Tagged<'_> {
+    fn field(&self, name: &str) -> Option<Vec<String>> {
+        Some(vec![match name {
+            "resource-id" => self.0.resource.clone(),
+            "resource-type" => self.0.kind.to_owned(),
+            "key" => self.0.key.clone(),
+            "value" => self.0.value.clone(),
+            _ => return None,
+        }])
+    }
+    fn tags(&self) -> &Tags {
+        &self.1
+    }
+}
