@@ -18,18 +18,21 @@ pub mod network;
 mod options;
 mod progress;
 mod requirements;
+mod service;
 mod supervisor;
+mod xml;
 
 use std::process::ExitCode;
 
 pub use self::{
     control::{Forward, Status, down, logs_path, open, reset, status, up},
     error::{LocalError, Result},
-    front::{Front, router},
+    front::{Control, Front, router},
     hardware::{Hardware, Simulated},
     home::Home,
     options::{Machines, Options},
     progress::{Event, Stage},
+    service::Service,
     supervisor::serve,
 };
 

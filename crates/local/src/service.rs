@@ -1,13 +1,15 @@
 //! The world with its hardware: every call's orders go out, all news come in, and what must last is saved.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::Timestamp;
-use ovenbird_world::{ApiError, News, World};
+use ovenbird_core::id::SnapshotId;
+use ovenbird_world::{ApiError, News, Order, World};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -22,6 +24,8 @@ use crate::{
 pub struct Service {
     world: Mutex<World>,
     hardware: Box<dyn Hardware>,
+    /// Deleted snapshots whose layers something still lies on.
+    dropped: Mutex<BTreeSet<SnapshotId>>,
     /// Where the world is kept; none for a world that ends with the process.
     saved: Option<PathBuf>,
 }
@@ -34,7 +38,7 @@ impl Service {
         mut news: mpsc::UnboundedReceiver<News>,
         saved: Option<PathBuf>,
     ) -> Arc<Self> {
-        let service = Arc::new(Self { world: Mutex::new(world), hardware, saved });
+        let service = Arc::new(Self { world: Mutex::new(world), hardware, dropped: Mutex::default(), saved });
         let listener = Arc::downgrade(&service);
         tokio::spawn(async move {
             while let Some(news) = news.recv().await {
@@ -78,15 +82,33 @@ impl Service {
     pub fn hear(&self, news: News) {
         tracing::debug!("{news:?}");
         let mut world = self.lock();
+        self.note_address(&mut world, &news);
         world.hear(Timestamp::now(), news);
         self.follow_up(&mut world);
     }
 
+    /// Addresses are the hardware's to choose.
+    fn note_address(&self, world: &mut World, news: &News) {
+        if let News::Booted { instance } = news
+            && let Some(address) = self.hardware.address(instance)
+        {
+            world.set_address(instance, &address.to_string());
+        }
+    }
+
     /// Sends orders out and saves, while the world is still locked: orders keep their order.
     fn follow_up(&self, world: &mut World) {
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
         for order in world.take_orders() {
             tracing::debug!("{order:?}");
-            self.hardware.carry_out(order);
+            match order {
+                Order::DropSnapshot { snapshot } => drop(dropped.insert(snapshot)),
+                order => self.hardware.carry_out(order),
+            }
+        }
+        // A deleted snapshot's layer stays while an image lies on it, as at EBS its blocks do.
+        for snapshot in dropped.extract_if(.., |snapshot| !world.is_layer_in_use(snapshot)) {
+            self.hardware.carry_out(Order::DropSnapshot { snapshot });
         }
         if let Some(path) = &self.saved
             && let Err(error) = save(world, path)

@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ovenbird_world::{BaseImage, News, World};
+use ovenbird_world::{BaseImage, News};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -33,6 +33,9 @@ use crate::{
 
 /// The public parameter whose value is the local base image; the name is Debian's own on AWS.
 const BASE_PARAMETER: &str = "/aws/service/debian/release/12/latest/amd64";
+
+/// The account that publishes Debian's images on AWS: recipes that name it work locally, too.
+const DEBIAN: &str = "136693071363";
 
 /// Runs a local cloud until it is told to end, or fails.
 pub async fn serve(options: Options) -> Result<()> {
@@ -129,7 +132,14 @@ async fn start_world(options: &Options, ministack: &MiniStack, stage: &mut Stage
             (Box::new(hardware), name)
         }
     };
-    let image = register_base(&mut world, &name)?;
+    // The same base keeps its id.
+    let base = BaseImage {
+        name: format!("{name}-amd64"),
+        owner: DEBIAN.to_owned(),
+        description: "The base of local machines".to_owned(),
+        architecture: crate::deploy::architecture().to_owned(),
+    };
+    let image = world.register_base(Timestamp::now(), &base).to_string();
     let mut control = Control::new(options.clone());
     control.ministack_version.clone_from(&ministack.version);
     control.ministack_pid = Some(ministack.pid.as_raw());
@@ -149,13 +159,6 @@ async fn make_base(options: &Options) -> Result<PathBuf> {
     let base = base::make(&cache).await.map_err(LocalError::io("make the base image"))?;
     span.done(None);
     Ok(base)
-}
-
-/// The base as an image that anyone may launch; the same base keeps its id.
-fn register_base(world: &mut World, name: &str) -> Result<String> {
-    let base = BaseImage { name: name.to_owned() };
-    let image = world.put_base_image(Timestamp::now(), base);
-    image.map(|id| id.to_string()).map_err(|error| LocalError::io("register the base image")(std::io::Error::other(error)))
 }
 
 async fn serve_front(listener: TcpListener, front: Arc<Front>) {

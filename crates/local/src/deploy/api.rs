@@ -26,10 +26,12 @@ impl Api {
 
     /// A call of a query service; an error's code and message are in what comes back as an error.
     pub async fn query(&self, service: &str, version: &str, action: &str, parameters: &[(&str, &str)]) -> Result<Element> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("Action", action).append_pair("Version", version).extend_pairs(parameters);
+        let form = {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.append_pair("Action", action).append_pair("Version", version).extend_pairs(parameters).finish()
+        };
         let request = self.request(service, "POST", "/");
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(Body::from(form.finish()));
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(Body::from(form));
         let (status, body) = self.send(request).await?;
         let document = Element::parse(&String::from_utf8_lossy(&body));
         match document.filter(|_| status.is_success()) {

@@ -70,7 +70,7 @@ pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &str
 }
 
 /// The machines' architecture, in the words of EC2 and Lambda.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
 }
 

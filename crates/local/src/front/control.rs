@@ -6,14 +6,13 @@ use std::{
 };
 
 use axum::{
-    Json,
     extract::{FromRequest as _, Request},
     response::{IntoResponse as _, Response},
 };
 use http::{Method, StatusCode};
 use ovenbird_core::id::InstanceId;
 use ovenbird_world::{DescribeImages, InstanceState, Paging};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -63,14 +62,22 @@ struct ForwardRequest {
 
 /// Answers a request for `/_ovenbird/PATH`.
 pub(super) async fn answer(front: &Front, path: &str, request: Request) -> Response {
-    match (request.method(), path) {
-        (&Method::GET, "status") => Json(status(front)).into_response(),
+    let method = request.method().clone();
+    match (&method, path) {
+        (&Method::GET, "status") => json_answer(&status(front)),
         (&Method::POST, "shutdown") => {
             front.control.shutdown.notify_one();
-            Json(json!({})).into_response()
+            json_answer(&json!({}))
         }
         (&Method::POST, "forward") => forward(front, request).await,
         _ => (StatusCode::NOT_FOUND, "unknown: status, forward and shutdown are there\n").into_response(),
+    }
+}
+
+fn json_answer(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => ([(http::header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 
@@ -84,18 +91,19 @@ async fn forward(front: &Front, request: Request) -> Response {
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
     match front.service.hardware().forward(instance.clone(), port).await {
-        Ok(address) => Json(Forward { instance: instance.to_string(), port, address }).into_response(),
+        Ok(address) => json_answer(&Forward { instance: instance.to_string(), port, address }),
         Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
     }
 }
 
 fn status(front: &Front) -> Status {
     let control = &front.control;
-    let (instances, images) = front.service.look(|world| {
-        let instances = world.describe_instances(&[], &[], &Paging::default());
-        let images = world.describe_images(&DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() });
-        (instances.map(|page| page.items).unwrap_or_default(), images.map_or(0, |page| page.items.len()))
+    let everything = front.service.call(|world, now| {
+        let instances = world.describe_instances(now, &[], &[], &Paging::default())?;
+        let own = DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() };
+        Ok((instances.items, world.describe_images(&own)?.items.len()))
     });
+    let (instances, images) = everything.unwrap_or_default();
     let alive = instances.iter().filter(|instance| instance.state != InstanceState::Terminated);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,6 +1,9 @@
 //! The query protocol's form: `Filter.1.Value.2=x` read as a tree, with nothing in it overlooked.
 
-use std::{cell::RefCell, collections::{BTreeMap, BTreeSet}};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
 use ovenbird_world::ApiError;
 
@@ -8,14 +11,14 @@ use ovenbird_world::ApiError;
 #[derive(Debug)]
 pub(super) struct Form {
     values: BTreeMap<String, String>,
-    read: RefCell<BTreeSet<String>>,
+    read: Mutex<BTreeSet<String>>,
 }
 
 impl Form {
     /// Reads an encoded body.
     pub fn parse(body: &[u8]) -> Self {
         let values = form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.into_owned()));
-        Self { values: values.collect(), read: RefCell::default() }
+        Self { values: values.collect(), read: Mutex::default() }
     }
 
     /// All of it.
@@ -25,7 +28,7 @@ impl Form {
 
     /// Fails if something was never asked for: it would be silently without effect.
     pub fn finish(&self) -> Result<(), ApiError> {
-        let read = self.read.borrow();
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let unread = self.values.keys().find(|name| !read.contains(*name));
         match unread {
             None => Ok(()),
@@ -51,7 +54,7 @@ impl<'a> Params<'a> {
     pub fn text(&self, name: &str) -> Option<&'a str> {
         let name = self.name(name);
         let value = self.form.values.get(&name)?;
-        self.form.read.borrow_mut().insert(name);
+        self.form.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
         Some(value)
     }
 
@@ -79,11 +82,6 @@ impl<'a> Params<'a> {
     /// A part with its own names: `MetadataOptions`.
     pub fn part(&self, name: &str) -> Self {
         Self { form: self.form, prefix: format!("{}{name}.", self.prefix) }
-    }
-
-    /// Whether anything is in this part.
-    pub fn is_given(&self) -> bool {
-        self.form.values.range(self.prefix.clone()..).next().is_some_and(|(name, _)| name.starts_with(&self.prefix))
     }
 
     /// A list of parts: `Filter.1.…`, `Filter.2.…`, by their numbers.

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequest as _, Request, State},
     response::{IntoResponse as _, Response},
 };
@@ -41,26 +41,33 @@ pub fn router(front: Arc<Front>) -> Router {
 }
 
 async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
-    match Route::of(request.uri(), request.headers()) {
+    let route = Route::of(request.uri(), request.headers());
+    match route {
         Route::PassOn => front.pass_on(request).await,
-        Route::Ec2 => match form_of(request).await {
-            Ok(form) => ec2::answer(&front, &form).await,
-            Err(refusal) => refusal,
-        },
+        Route::Ec2 => front.ec2(request).await,
         Route::Ssm(operation) => ssm::answer(&front, &operation, request).await,
         Route::Control(path) => control::answer(&front, &path, request).await,
     }
 }
 
-/// The body of a query-protocol request; such requests may also come as GET, with everything in the URL.
-async fn form_of(request: Request) -> Result<Bytes, Response> {
-    if request.method() == http::Method::GET {
-        return Ok(Bytes::from(request.uri().query().unwrap_or_default().to_owned()));
-    }
-    Bytes::from_request(request, &()).await.map_err(|refusal| refusal.into_response())
-}
-
 impl Front {
+    async fn ec2(&self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        // Such requests may also come as GET, with everything in the URL.
+        let form = if parts.method == http::Method::GET {
+            Bytes::from(parts.uri.query().unwrap_or_default().to_owned())
+        } else {
+            match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
+                Ok(form) => form,
+                Err(refusal) => return refusal.into_response(),
+            }
+        };
+        if ec2::is_passed_on(&form) {
+            return self.pass_on(Request::from_parts(parts, Body::from(form))).await;
+        }
+        ec2::answer(self, &form).await
+    }
+
     async fn pass_on(&self, request: Request) -> Response {
         match &self.ministack {
             Some(ministack) => pass::pass_on(request, ministack).await,

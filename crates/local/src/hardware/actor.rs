@@ -98,7 +98,9 @@ impl Actor {
                     ovenbird_world::Layer::Base => Layer::Base,
                     ovenbird_world::Layer::Snapshot(snapshot) => Layer::Snapshot(snapshot),
                 });
-                self.start = Some(Start { layers: layers.collect(), user_data, facts });
+                let layers = layers.collect();
+                // Its image's layers never change, and its image may be gone by now: the first start counts.
+                self.start.get_or_insert(Start { layers, user_data, facts });
                 self.boot().await;
             }
             Order::PowerOff { .. } => match self.machine() {

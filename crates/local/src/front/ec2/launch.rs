@@ -1,0 +1,142 @@
+//! `RunInstances`.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ovenbird_world::{ApiError, Filter, RunInstances};
+
+use super::{
+    Call,
+    instances::instance,
+    shared::{ROOT_DEVICE, tag_specifications},
+};
+use crate::front::form::Params;
+
+/// Launches instances.
+pub(super) async fn run_instances(call: &Call<'_>) -> Result<String, ApiError> {
+    // The stack's security group and instance profile are known to MiniStack alone.
+    call.front.mirror_security_groups().await?;
+    let request = read(call)?;
+    call.finish()?;
+    if let Some(profile) = &request.profile {
+        call.front.check_instance_profile(profile).await?;
+    }
+    let (launched, account) =
+        call.world(|world, now| Ok((world.run_instances(now, &request)?, world.account().to_owned())))?;
+    call.answer("RunInstances", |xml| {
+        xml.optional("reservationId", launched.first().map(|instance| &instance.reservation));
+        xml.text("ownerId", &account);
+        xml.list("groupSet", [(); 0], |_, ()| {});
+        call.look(|world| xml.list("instancesSet", &launched, |xml, one| instance(xml, one, world)));
+    })
+}
+
+fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
+    let params = &call.params;
+    let user_data = params.text("UserData").map(|text| STANDARD.decode(text)).transpose();
+    let user_data = user_data
+        .map_err(|_| ApiError::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data."))?;
+    let metadata = params.part("MetadataOptions");
+    // They make no difference to a machine here, which has one hop to its metadata.
+    for name in ["HttpPutResponseHopLimit", "HttpEndpoint", "InstanceMetadataTags", "HttpProtocolIpv6"] {
+        let _ = metadata.text(name);
+    }
+    // Machines here have one kind of disk and no detailed monitoring.
+    for name in ["EbsOptimized", "Monitoring.Enabled", "DisableApiTermination"] {
+        let _ = params.text(name);
+    }
+    let (volume_size, delete_on_termination) = root_volume(params)?;
+    let mut security_groups = params.texts("SecurityGroupId");
+    security_groups.extend(groups_by_name(call, &params.texts("SecurityGroup"))?);
+    Ok(RunInstances {
+        image: params.required("ImageId")?.to_owned(),
+        instance_type: params.text("InstanceType").map(str::to_owned),
+        min_count: params.parsed("MinCount")?.ok_or_else(|| missing("MinCount"))?,
+        max_count: params.parsed("MaxCount")?.ok_or_else(|| missing("MaxCount"))?,
+        user_data,
+        client_token: params.text("ClientToken").map(str::to_owned),
+        tags: tag_specifications(params)?,
+        profile: profile(params)?,
+        security_groups,
+        subnet: subnet(call)?,
+        http_tokens: metadata.text("HttpTokens").map(str::to_owned),
+        shutdown_behavior: params.text("InstanceInitiatedShutdownBehavior").map(str::to_owned),
+        volume_size,
+        delete_on_termination,
+        spot: market(params)?,
+        dry_run: params.flag("DryRun")?,
+    })
+}
+
+fn missing(parameter: &str) -> ApiError {
+    ApiError::new("MissingParameter", format!("The request must contain the parameter {parameter}"))
+}
+
+/// The name of the instance profile, given itself or at the end of an ARN.
+fn profile(params: &Params<'_>) -> Result<Option<String>, ApiError> {
+    let profile = params.part("IamInstanceProfile");
+    match (profile.text("Name"), profile.text("Arn")) {
+        (Some(_), Some(_)) => {
+            let message = "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'";
+            Err(ApiError::new("InvalidParameterCombination", message))
+        }
+        (Some(name), None) => Ok(Some(name.to_owned())),
+        (None, Some(arn)) => Ok(arn.rsplit('/').next().map(str::to_owned)),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The root volume's size, and whether it goes with its instance.
+fn root_volume(params: &Params<'_>) -> Result<(Option<u32>, Option<bool>), ApiError> {
+    let mut root = (None, None);
+    for device in params.list("BlockDeviceMapping") {
+        let name = device.required("DeviceName")?;
+        if name != ROOT_DEVICE {
+            let message = format!("A local machine has one disk, {ROOT_DEVICE}; {name} can't be had.");
+            return Err(ApiError::new("InvalidBlockDeviceMapping", message));
+        }
+        let ebs = device.part("Ebs");
+        // There is one kind of disk.
+        for ignored in ["VolumeType", "Encrypted", "Iops", "Throughput", "KmsKeyId"] {
+            let _ = ebs.text(ignored);
+        }
+        root = (ebs.parsed("VolumeSize")?, ebs.parsed("DeleteOnTermination")?);
+    }
+    Ok(root)
+}
+
+/// Whether a spot instance is asked for.
+fn market(params: &Params<'_>) -> Result<bool, ApiError> {
+    let options = params.part("InstanceMarketOptions");
+    for name in ["MaxPrice", "SpotInstanceType", "InstanceInterruptionBehavior"] {
+        let _ = options.part("SpotOptions").text(name);
+    }
+    match options.text("MarketType") {
+        None => Ok(false),
+        Some("spot") => Ok(true),
+        Some(other) => Err(ApiError::new("InvalidParameterValue", format!("Invalid market type '{other}'"))),
+    }
+}
+
+/// The subnet asked for, or the default one of the zone asked for.
+fn subnet(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+    let _ = call.params.text("Placement.Tenancy");
+    let zone = call.params.text("Placement.AvailabilityZone");
+    if let Some(subnet) = call.params.text("SubnetId") {
+        return Ok(Some(subnet.to_owned()));
+    }
+    let Some(zone) = zone else { return Ok(None) };
+    let filter = Filter { name: "availability-zone".into(), values: vec![zone.to_owned()] };
+    let subnet = call.look(|world| world.describe_subnets(&[], &[filter]))?.into_iter().next();
+    let unknown = || ApiError::new("InvalidParameterValue", format!("Invalid availability zone: [{zone}]"));
+    Ok(Some(subnet.ok_or_else(unknown)?.id))
+}
+
+fn groups_by_name(call: &Call<'_>, names: &[String]) -> Result<Vec<String>, ApiError> {
+    let mut ids = Vec::new();
+    for name in names {
+        let filter = Filter { name: "group-name".into(), values: vec![name.clone()] };
+        let group = call.look(|world| world.describe_security_groups(&[], &[filter]))?.into_iter().next();
+        let unknown = || ApiError::new("InvalidGroup.NotFound", format!("The security group '{name}' does not exist"));
+        ids.push(group.ok_or_else(unknown)?.id);
+    }
+    Ok(ids)
+}

@@ -1,0 +1,82 @@
+//! Parameters: public ones are ours, those that hold an image are checked; `MiniStack` keeps them.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    response::Response,
+};
+use http::{StatusCode, header, request::Parts};
+use http_body_util::BodyExt as _;
+use ovenbird_world::{DescribeImages, Filter};
+use serde_json::{Value, json};
+
+use super::{again, reply};
+use crate::{deploy::REGION, front::Front};
+
+/// Answers `GetParameter`, `GetParameters` or `PutParameter`.
+pub(super) async fn answer(front: &Front, operation: &str, parts: Parts, body: Bytes) -> Response {
+    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match operation {
+        "GetParameter" => match asked["Name"].as_str().and_then(|name| public(front, name)) {
+            Some(parameter) => reply(StatusCode::OK, &json!({"Parameter": parameter})),
+            None => front.pass_on(again(parts, body)).await,
+        },
+        "GetParameters" => get_parameters(front, &asked, parts).await,
+        _ => put_parameter(front, &asked, parts, body).await,
+    }
+}
+
+/// A parameter that AWS gives to everyone.
+fn public(front: &Front, name: &str) -> Option<Value> {
+    let value = front.parameters.get(name)?;
+    Some(json!({
+        "Name": name, "Type": "String", "Value": value, "Version": 1, "DataType": "aws:ec2:image",
+        "LastModifiedDate": 0, "ARN": format!("arn:aws:ssm:{REGION}::parameter{name}"),
+    }))
+}
+
+async fn get_parameters(front: &Front, asked: &Value, parts: Parts) -> Response {
+    let names: Vec<&str> = asked["Names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let ours: Vec<Value> = names.iter().filter_map(|name| public(front, name)).collect();
+    let theirs: Vec<&str> = names.into_iter().filter(|name| !front.parameters.contains_key(*name)).collect();
+    if theirs.is_empty() && !ours.is_empty() {
+        return reply(StatusCode::OK, &json!({"Parameters": ours, "InvalidParameters": []}));
+    }
+    let mut rest = asked.clone();
+    rest["Names"] = json!(theirs);
+    let answer = front.pass_on(rewritten(parts, &rest)).await;
+    if ours.is_empty() || !answer.status().is_success() {
+        return answer;
+    }
+    let Ok(body) = answer.into_body().collect().await else {
+        return reply(StatusCode::SERVICE_UNAVAILABLE, &json!({"__type": "InternalServerError"}));
+    };
+    let mut merged: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+    if let Some(parameters) = merged["Parameters"].as_array_mut() {
+        parameters.extend(ours);
+    }
+    reply(StatusCode::OK, &merged)
+}
+
+fn rewritten(mut parts: Parts, body: &Value) -> Request {
+    let text = body.to_string();
+    parts.headers.insert(header::CONTENT_LENGTH, text.len().into());
+    Request::from_parts(parts, Body::from(text))
+}
+
+/// AWS answers 200 before it looks whether the image is there, and forgets the value if it isn't. So do we: whoever
+/// doesn't read back what was written doesn't know.
+async fn put_parameter(front: &Front, asked: &Value, parts: Parts, body: Bytes) -> Response {
+    let image = asked["Value"].as_str().unwrap_or_default();
+    if asked["DataType"] != "aws:ec2:image" || is_available(front, image) {
+        return front.pass_on(again(parts, body)).await;
+    }
+    tracing::warn!("parameter {} keeps its value: {image} is no available image", asked["Name"]);
+    reply(StatusCode::OK, &json!({"Version": 1, "Tier": "Standard"}))
+}
+
+fn is_available(front: &Front, image: &str) -> bool {
+    let available = Filter { name: "state".into(), values: vec!["available".into()] };
+    let request = DescribeImages { ids: vec![image.to_owned()], filters: vec![available], ..DescribeImages::default() };
+    front.service.look(|world| world.describe_images(&request)).is_ok_and(|page| !page.items.is_empty())
+}

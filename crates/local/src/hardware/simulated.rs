@@ -1,0 +1,91 @@
+//! Machines that only say that they run: for tests of the endpoint, which need no root.
+
+use std::{collections::HashSet, io, net::{Ipv4Addr, SocketAddr}, sync::{Arc, Mutex, PoisonError}, time::Duration};
+
+use futures::future::BoxFuture;
+use ovenbird_core::id::{CommandId, InstanceId};
+use ovenbird_world::{News, Order};
+use tokio::sync::mpsc;
+
+use super::Hardware;
+
+/// How long everything takes.
+const STEP: Duration = Duration::from_millis(30);
+
+/// Simulated machines. A script's output is the script itself.
+#[derive(Debug)]
+pub struct Simulated {
+    news: mpsc::UnboundedSender<News>,
+    cancelled: Arc<Mutex<HashSet<CommandId>>>,
+}
+
+impl Simulated {
+    /// Machines whose news go here.
+    pub fn new(news: mpsc::UnboundedSender<News>) -> Self {
+        Self { news, cancelled: Arc::default() }
+    }
+
+    fn plan(&self, events: Vec<News>) {
+        let (tell, cancelled) = (self.news.clone(), Arc::clone(&self.cancelled));
+        tokio::spawn(async move {
+            for news in events {
+                tokio::time::sleep(STEP).await;
+                if let News::CommandEnded { command, .. } = &news
+                    && cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(command)
+                {
+                    continue;
+                }
+                if tell.send(news).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl Hardware for Simulated {
+    fn carry_out(&self, order: Order) {
+        match order {
+            Order::Boot { instance, .. } => {
+                self.plan(vec![News::Booted { instance: instance.clone() }, News::AgentOnline { instance }]);
+            }
+            Order::PowerOff { instance } => self.plan(vec![News::PoweredOff { instance }]),
+            Order::Destroy { instance } => self.plan(vec![News::Destroyed { instance }]),
+            Order::Freeze { snapshot, .. } => self.plan(vec![
+                News::SnapshotProgress { snapshot: snapshot.clone(), percent: 50 },
+                News::Frozen { snapshot, bytes: 1 << 20 },
+            ]),
+            Order::DropSnapshot { .. } => {}
+            Order::Run { instance, command, script, .. } => self.plan(vec![
+                News::CommandStarted { instance: instance.clone(), command: command.clone() },
+                News::CommandEnded {
+                    instance,
+                    command,
+                    exit: 0,
+                    stdout: script,
+                    stderr: String::new(),
+                    timed_out: false,
+                },
+            ]),
+            Order::Cancel { command, .. } => {
+                self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(command);
+            }
+        }
+    }
+
+    fn console(&self, instance: &InstanceId) -> Option<String> {
+        Some(format!("{instance} is simulated\n"))
+    }
+
+    fn address(&self, _instance: &InstanceId) -> Option<Ipv4Addr> {
+        None
+    }
+
+    fn forward(&self, instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
+        Box::pin(async move { Err(io::Error::other(format!("{instance} is simulated: it has no ports"))) })
+    }
+
+    fn shut_down(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+}
