@@ -93,6 +93,14 @@ pub async fn prune(cloud: Cloud, input: Value) -> Result<Value> {
             output(&item)
         }
         Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, &shears).await?),
+        Cut::Run(Action::Report { run, cleaned, retired }) => {
+            let failed = |item: &&Value| item.get("error").is_some();
+            let failures: Vec<String> = cleaned.iter().chain(&retired).filter(failed).map(ToString::to_string).collect();
+            if failures.is_empty() {
+                return Ok(json!({"run": run, "cleaned": cleaned.len(), "retired": retired.len()}));
+            }
+            Err(Error::PruneIncomplete { run, failures: failures.join("\n") })
+        }
     }
 }
 
@@ -121,6 +129,7 @@ enum Action {
     Plan { run: String },
     Clean { item: DeadBake },
     Retire { item: Verdict },
+    Report { run: String, cleaned: Vec<Value>, retired: Vec<Value> },
 }
 
 /// The part of S3's "Object Created" event that we read.

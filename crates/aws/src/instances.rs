@@ -38,8 +38,9 @@ impl Builders for Cloud {
         let types = &order.instance_types;
         let spot = if order.spot { &[true, false][..] } else { &[false] };
         let mut refusal = None;
-        for (try_number, (kind, spot)) in spot.iter().flat_map(|spot| types.iter().map(move |kind| (kind, *spot))).enumerate() {
-            match self.run_instance(order, kind, spot, try_number).await {
+        let tries: Vec<_> = spot.iter().flat_map(|spot| types.iter().map(move |kind| (kind, *spot))).collect();
+        for (number, (kind, spot)) in tries.into_iter().enumerate() {
+            match self.run_instance(order, kind, spot, number).await {
                 Ok(id) => return Ok(id),
                 Err(error) if NO_CAPACITY.contains(&error.code().unwrap_or_default()) => {
                     refusal = Some(translate("ec2:RunInstances", kind, &error));
@@ -100,11 +101,11 @@ impl Cloud {
         order: &LaunchOrder,
         kind: &str,
         spot: bool,
-        try_number: usize,
+        number: usize,
     ) -> Result<InstanceId, aws_sdk_ec2::error::SdkError<RunInstancesError>> {
         // One token for each combination: EC2 refuses a token that comes back with another instance type.
         // A hash keeps its length.
-        let token = ovenbird_core::digest::sha256(format!("{} {try_number}", order.token).as_bytes());
+        let token = ovenbird_core::digest::sha256(format!("{} {number}", order.token).as_bytes());
         let metadata = InstanceMetadataOptionsRequest::builder()
             .http_tokens(HttpTokensState::Required)
             .http_put_response_hop_limit(1)

@@ -1,12 +1,15 @@
 //! What every function's `main` is: adapters, logs, and one step served by the Lambda runtime.
 
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use ovenbird_core::{Error, Result};
 use serde_json::Value;
 
 use crate::Cloud;
+
+/// What becomes of a call.
+type Answer = Pin<Box<dyn Future<Output = std::result::Result<Value, Diagnostic>>>>;
 
 /// Serves one step until the Lambda service ends the process.
 ///
@@ -15,14 +18,17 @@ use crate::Cloud;
 pub async fn serve<S, F>(step: S) -> std::result::Result<(), lambda_runtime::Error>
 where
     S: Fn(Cloud, Value) -> F + Clone,
-    F: Future<Output = Result<Value>>,
+    F: Future<Output = Result<Value>> + 'static,
+    S: 'static,
 {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().json().with_env_filter(filter).without_time().with_target(false).init();
     let cloud = Cloud::from_env().await?;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let (cloud, step) = (cloud.clone(), step.clone());
-        async move { step(cloud, event.payload).await.map_err(|error| diagnostic(&error)) }
+        // Boxed: the types of the SDK's futures, nested any deeper, are more than the compiler follows.
+        let answer: Answer = Box::pin(async move { step(cloud, event.payload).await.map_err(|error| diagnostic(&error)) });
+        answer
     }))
     .await
 }

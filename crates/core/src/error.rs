@@ -153,6 +153,14 @@ pub enum Error {
         /// Every resource left, with the command that removes it.
         what: String,
     },
+    /// A prune run could not do all that it planned; the rest was done.
+    #[error("prune run `{run}` could not do everything:\n{failures}")]
+    PruneIncomplete {
+        /// The run.
+        run: String,
+        /// Each item that failed, with its error.
+        failures: String,
+    },
     /// Somebody else wrote first, or an earlier try of this step is only half visible: the step may simply run again.
     #[error("{what} changed meanwhile")]
     TryAgain {
@@ -226,6 +234,7 @@ impl Error {
         "NotPromotable",
         "LeaseLost",
         "LeftBehind",
+        "PruneIncomplete",
         "TryAgain",
         "Throttled",
         "Denied",
@@ -251,6 +260,7 @@ impl Error {
             Self::NotPromotable { .. } => "NotPromotable",
             Self::LeaseLost { .. } => "LeaseLost",
             Self::LeftBehind { .. } => "LeftBehind",
+            Self::PruneIncomplete { .. } => "PruneIncomplete",
             Self::TryAgain { .. } => "TryAgain",
             Self::Throttled { .. } => "Throttled",
             Self::Denied { .. } => "Denied",
@@ -293,6 +303,7 @@ impl Error {
             Self::NotPromotable { .. } => "Bake it anew: `ovenbird bake PIPELINE --force`".into(),
             Self::LeaseLost { .. } => "Nothing to do: the bake that took over goes on".into(),
             Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),
+            Self::PruneIncomplete { .. } => "The next run tries again; if it fails too, mend what each item says".into(),
             Self::TryAgain { .. } | Self::Throttled { .. } => "Nothing to do: the state machine tries again".into(),
             Self::Denied { operation, .. } => {
                 format!("Allow `{operation}` in the function's role in `infra/template.yaml`, and deploy")

@@ -89,6 +89,14 @@ impl Command {
     }
 }
 
+/// How a command ended in an instance.
+pub(crate) struct CommandEnd {
+    pub exit: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub timed_out: bool,
+}
+
 /// The parameters of `SendCommand`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SendCommand {
@@ -205,7 +213,7 @@ impl World {
         paging: &Paging,
     ) -> Result<Page<(Command, Invocation)>> {
         let mut found = Vec::new();
-        for one in self.list_commands(command, instance, &Paging::default())?.items {
+        for one in self.found(command, instance)? {
             for invocation in &one.invocations {
                 if instance.is_none_or(|wanted| invocation.instance.as_str() == wanted) {
                     found.push((one.clone(), invocation.clone()));
@@ -217,6 +225,10 @@ impl World {
 
     /// Commands, newest first.
     pub fn list_commands(&self, command: Option<&str>, instance: Option<&str>, paging: &Paging) -> Result<Page<Command>> {
+        page(self.found(command, instance)?, paging)
+    }
+
+    fn found(&self, command: Option<&str>, instance: Option<&str>) -> Result<Vec<Command>> {
         if let Some(wanted) = command
             && CommandId::parse(wanted).is_err()
         {
@@ -230,7 +242,7 @@ impl World {
             .cloned()
             .collect();
         found.sort_by(|a, b| b.requested.cmp(&a.requested).then_with(|| a.id.cmp(&b.id)));
-        page(found, paging)
+        Ok(found)
     }
 
     /// The instances that answer, or did until they stopped.
@@ -274,34 +286,35 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn command_started(&mut self, id: &CommandId) {
-        for invocation in self.commands.get_mut(id).into_iter().flat_map(|one| &mut one.invocations) {
-            if invocation.status == CommandStatus::Pending {
-                invocation.status = CommandStatus::InProgress;
-            }
+    pub(crate) fn command_started(&mut self, instance: &InstanceId, id: &CommandId) {
+        if let Some(invocation) = self.invocation(instance, id)
+            && invocation.status == CommandStatus::Pending
+        {
+            invocation.status = CommandStatus::InProgress;
         }
+    }
+
+    fn invocation(&mut self, instance: &InstanceId, id: &CommandId) -> Option<&mut Invocation> {
+        self.commands.get_mut(id)?.invocations.iter_mut().find(|one| one.instance == *instance)
     }
 
     pub(crate) fn command_ended(
         &mut self,
         now: Timestamp,
+        instance: &InstanceId,
         id: &CommandId,
-        exit: i32,
-        stdout: String,
-        stderr: String,
-        timed_out: bool,
+        end: CommandEnd,
     ) {
-        // Commands of ours go to one instance each; one that was cancelled or lost stays so.
-        let invocations = self.commands.get_mut(id).into_iter().flat_map(|one| &mut one.invocations);
-        let Some(invocation) = invocations.into_iter().find(|invocation| !invocation.status.is_over()) else { return };
-        invocation.status = match (timed_out, exit) {
+        // One that was cancelled or lost stays so.
+        let Some(invocation) = self.invocation(instance, id).filter(|one| !one.status.is_over()) else { return };
+        invocation.status = match (end.timed_out, end.exit) {
             (true, _) => CommandStatus::TimedOut,
             (false, 0) => CommandStatus::Success,
             (false, _) => CommandStatus::Failed,
         };
-        invocation.exit = exit;
-        invocation.stdout = stdout;
-        invocation.stderr = stderr;
+        invocation.exit = end.exit;
+        invocation.stdout = end.stdout;
+        invocation.stderr = end.stderr;
         invocation.ended = Some(now);
     }
 

@@ -221,10 +221,9 @@ impl World {
         refuse_dry_run(request.dry_run)?;
         let snapshot = self.fresh(SnapshotId::parse, "snap");
         let id = self.fresh(AmiId::parse, "ami");
-        let source = &self.images.get(&instance.image);
-        let mut layers = source.map(|image| image.layers.clone()).unwrap_or_else(|| vec![Layer::Base]);
+        let source = self.images.get(&instance.image);
         let architecture = source.map_or_else(|| "x86_64".to_owned(), |image| image.architecture.clone());
-        layers.extend(instance.own_layers.iter().cloned().map(Layer::Snapshot));
+        let mut layers = instance.layers.clone();
         layers.push(Layer::Snapshot(snapshot.clone()));
         let size = self.volumes.get(&instance.volume).map_or(8, |volume| volume.size);
         self.snapshots.insert(
@@ -261,7 +260,7 @@ impl World {
         self.images.insert(id.clone(), image);
         // From here on the instance's own disk lies on the snapshot.
         if let Some(instance) = self.instances.get_mut(&instance.id) {
-            instance.own_layers.push(snapshot.clone());
+            instance.layers.push(Layer::Snapshot(snapshot.clone()));
         }
         let reboot = instance.state == InstanceState::Running && !request.no_reboot;
         self.orders.push(Order::Freeze { instance: instance.id, snapshot, reboot });
@@ -394,11 +393,8 @@ impl World {
         let layer = Layer::Snapshot(snapshot.clone());
         let on_image = self.images.values().any(|image| image.layers.contains(&layer));
         let on_snapshot = self.snapshots.values().any(|one| one.layers.contains(&layer));
-        let on_instance = self.instances.values().any(|instance| {
-            instance.terminated.is_none()
-                && (instance.own_layers.contains(snapshot)
-                    || self.images.get(&instance.image).is_some_and(|image| image.layers.contains(&layer)))
-        });
+        let mut instances = self.instances.values().filter(|instance| instance.terminated.is_none());
+        let on_instance = instances.any(|instance| instance.layers.contains(&layer));
         on_image || on_snapshot || on_instance
     }
 
@@ -430,6 +426,10 @@ impl World {
     pub(crate) fn freeze_failed(&mut self, id: &SnapshotId, reason: &str) {
         let Some(snapshot) = self.snapshots.get_mut(id) else { return };
         snapshot.state = SnapshotState::Error;
+        // There is no such layer: its instance's disk is as it was.
+        for instance in self.instances.values_mut() {
+            instance.layers.retain(|layer| *layer != Layer::Snapshot(id.clone()));
+        }
         for image in self.images.values_mut().filter(|image| image.snapshot.as_ref() == Some(id)) {
             image.state = ImageState::Failed;
             image.state_reason = Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));

@@ -7,7 +7,7 @@ use ovenbird_core::id::{AmiId, InstanceId, SnapshotId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Filter, ImageState, News, Order, Page, Paging, Result, Tags, World,
+    ApiError, Filter, ImageState, Layer, News, Order, Page, Paging, Result, Tags, World,
     filters::{Filtered, matches},
     orders::MachineFacts,
     refuse_dry_run, tags,
@@ -118,9 +118,8 @@ pub struct Instance {
     /// What its console showed last.
     #[serde(default)]
     pub console: String,
-    /// Whether its disk has snapshots as layers above its image's (it was imaged while it existed).
-    #[serde(default)]
-    pub own_layers: Vec<SnapshotId>,
+    /// What its own disk lies on: its image's layers, and a snapshot for each time it was imaged.
+    pub layers: Vec<Layer>,
 }
 
 /// A volume: every instance has one, its root disk.
@@ -212,7 +211,11 @@ impl World {
                     let message = "The client token was already used with other parameters.";
                     return Err(ApiError::new("IdempotentParameterMismatch", message));
                 }
-                return Ok(launch.instances.iter().filter_map(|id| self.instances.get(id)).cloned().collect());
+                let known: Vec<_> = launch.instances.iter().filter_map(|id| self.instances.get(id)).cloned().collect();
+                // A launch whose instances are forgotten is forgotten, too.
+                if !known.is_empty() {
+                    return Ok(known);
+                }
             }
         }
         let (image, subnet, groups) = self.check_launch(request)?;
@@ -247,7 +250,7 @@ impl World {
                 tags: request.tags.get("instance").cloned().unwrap_or_default(),
                 agent_since: None,
                 console: String::new(),
-                own_layers: Vec::new(),
+                layers: self.images[&image].layers.clone(),
             };
             let image = &self.images[&image];
             let size = request.volume_size.unwrap_or(image.size).max(image.size);
@@ -335,11 +338,9 @@ impl World {
     }
 
     fn order_boot(&mut self, instance: &Instance) {
-        let mut layers = self.images.get(&instance.image).map(|image| image.layers.clone()).unwrap_or_default();
-        layers.extend(instance.own_layers.iter().cloned().map(crate::Layer::Snapshot));
         self.orders.push(Order::Boot {
             instance: instance.id.clone(),
-            layers,
+            layers: instance.layers.clone(),
             user_data: instance.user_data.clone(),
             facts: MachineFacts {
                 image: instance.image.to_string(),

@@ -113,9 +113,10 @@ impl World {
             News::Frozen { snapshot, bytes } => self.frozen(now, &snapshot, bytes),
             News::FreezeFailed { snapshot, reason } => self.freeze_failed(&snapshot, &reason),
             News::SnapshotProgress { snapshot, percent } => self.progressed(&snapshot, percent),
-            News::CommandStarted { command, .. } => self.command_started(&command),
-            News::CommandEnded { command, exit, stdout, stderr, timed_out, .. } => {
-                self.command_ended(now, &command, exit, stdout, stderr, timed_out);
+            News::CommandStarted { instance, command } => self.command_started(&instance, &command),
+            News::CommandEnded { instance, command, exit, stdout, stderr, timed_out } => {
+                let end = commands::CommandEnd { exit, stdout, stderr, timed_out };
+                self.command_ended(now, &instance, &command, end);
             }
             News::HostLost => self.host_lost(now),
         }

@@ -133,6 +133,10 @@ fn builder(source: &mut Source<'_>, root: &mut Table<'_>) -> Builder {
         source.wrong(&at, "`instance-types` names no instance types", "Write `instance-types = [\"c7i.large\"]`");
     }
     let spot = table.flag(source, "spot", false);
+    if spot {
+        let hint = "Leave `spot` out: EC2 can't stop a one-time spot instance, and only a stopped builder is imaged";
+        source.wrong(&at, "`spot = true` is not supported yet", hint);
+    }
     table.finish(source, &["instance-types", "spot"]);
     Builder { instance_types, spot }
 }

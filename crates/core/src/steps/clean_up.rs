@@ -27,15 +27,18 @@ where
 {
     let ledger = Ledger(shears.table);
     let mut left = Leftovers::default();
-    terminate(&document.bake, shears.builders, &mut left).await?;
-    left.check(&document.bake)?;
-    ledger.release(&document.digest, &document.bake).await?;
     let mut bake = document;
-    let status = bake.status;
-    if ledger.bake(&bake.pipeline, &bake.bake).await?.is_none_or(|record| record.status == Status::Running) {
+    let record = ledger.bake(&bake.pipeline, &bake.bake).await?;
+    if record.is_none_or(|record| record.status == Status::Running) {
+        // Before anything is removed: from here on a lost execution's image is retention's business, and no
+        // later prune takes the promotion back.
+        let status = bake.status;
         bake.finish(status, now);
         ledger.save(&bake).await?;
     }
+    terminate(&bake.bake, shears.builders, &mut left).await?;
+    left.check(&bake.bake)?;
+    ledger.release(&bake.digest, &bake.bake).await?;
     Ok(bake)
 }
 
@@ -78,6 +81,11 @@ where
 /// The error that a state machine's catch kept: its name, and what the function said.
 pub fn caught(document: &Value, stage: crate::bake::Stage) -> Failure {
     let text = |name: &str| document.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if document.get("error").is_none() {
+        let word = text("/next/to");
+        let cause = format!("The state machine knows no way on from `{word}`: deploy functions and state machine of one version");
+        return Failure { error: "UnknownWay".into(), cause, stage };
+    }
     let cause = text("/error/Cause");
     // A Lambda's cause is a JSON text; what a person wants to read is in it.
     let message = serde_json::from_str::<Value>(&cause)

@@ -175,7 +175,7 @@ where
             continue;
         };
         let expired = tag::<Timestamp>(tags, ports::TAG_EXPIRES).is_none_or(|expires| expires < now);
-        if expired && !inventory.running.contains(&bake) && !ended_well(ledger.bake(&pipeline, &bake).await?.as_ref()) {
+        if expired && !inventory.running.contains(&bake) {
             dead.insert(bake, pipeline);
         }
     }
@@ -284,8 +284,11 @@ where
             "Stop its execution first; its own clean-up then runs",
         ));
     }
-    if ended_well(record.as_ref()) {
-        return Ok(());
+    if let Some(bake) = &record
+        && ended_well(bake)
+    {
+        // Its image is retention's business; only what it forgot to end is left of it.
+        return clean_up::after_success(bake.clone(), shears, now).await.map(drop);
     }
     let failure = record.as_ref().map(|bake| Failure {
         error: "ExecutionLost".into(),
@@ -296,11 +299,11 @@ where
 }
 
 /// Whether the bake's image is retention's business, and no longer its own.
-fn ended_well(record: Option<&Bake>) -> bool {
-    record.is_some_and(|bake| match bake.status {
+fn ended_well(bake: &Bake) -> bool {
+    match bake.status {
         Status::Promoted | Status::Validated | Status::Superseded => true,
         Status::Running | Status::Failed => false,
-    })
+    }
 }
 
 /// The images that no record says passed their tests.

@@ -1,0 +1,114 @@
+//! `ovenbird local`: the local cloud, from an operator's side.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use ovenbird_core::Result;
+use ovenbird_local::{Event, LocalError, Options, Status};
+
+use crate::{FAILED, print, target::Target};
+
+/// What can be done with the local cloud.
+#[derive(Debug, Subcommand)]
+pub enum LocalCommand {
+    /// Starts it, and deploys the pipeline to it
+    Up,
+    /// Ends it with everything it started; bucket, table and images stay
+    Down,
+    /// Says what runs
+    Status,
+    /// Ends it and forgets everything but the base image
+    Reset,
+    /// Says where the logs are
+    Logs,
+    /// The supervisor itself, which `up` starts
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        options: String,
+    },
+}
+
+/// The first process of a machine is this program again: it has its own entry, before anything else.
+pub fn hidden() -> Option<ExitCode> {
+    ovenbird_local::hidden_main()
+}
+
+/// Carries out a command; failures are shown here, because they are the local cloud's own.
+pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<ExitCode> {
+    let mut options = Options::new(target.port);
+    options.stack.clone_from(&target.stack);
+    let done = match command {
+        LocalCommand::Up => ovenbird_local::up(&options, |event| tell(event, json)).await.map(|status| show(&status, json)),
+        LocalCommand::Down => ovenbird_local::down(&options).await.map(|ran| {
+            print(json, &ran, if ran { "the local cloud is down" } else { "no local cloud was up" });
+        }),
+        LocalCommand::Status => ovenbird_local::status(&options).await.map(|status| show(&status, json)),
+        LocalCommand::Reset => ovenbird_local::reset(&options).await.map(|()| {
+            print(json, &true, "the local cloud is down, and forgot everything but the base image");
+        }),
+        LocalCommand::Logs => {
+            let paths = ovenbird_local::logs_path(&options);
+            let lines: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            print(json, &paths, &lines.join("\n"));
+            Ok(())
+        }
+        LocalCommand::Serve { options } => match serde_json::from_str(options) {
+            Ok(options) => ovenbird_local::serve(options).await,
+            Err(source) => Err(LocalError::Corrupt { path: "--options".into(), source }),
+        },
+    };
+    Ok(done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS))
+}
+
+/// `ovenbird open`: the forward lasts as long as the local cloud.
+pub async fn open(instance: &str, port: u16, target: &Target, json: bool) -> Result<ExitCode> {
+    match ovenbird_local::open(&Options::new(target.port), instance, port).await {
+        Ok(forward) => {
+            print(json, &forward, &forward.address.to_string());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => Ok(failed(&error)),
+    }
+}
+
+fn failed(error: &LocalError) -> ExitCode {
+    eprint!("error: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        eprint!("\n  caused by: {cause}");
+        source = cause.source();
+    }
+    eprintln!("\n\nhint: {}", error.hint());
+    ExitCode::from(FAILED)
+}
+
+fn tell(event: &Event, json: bool) {
+    match event {
+        _ if json => {}
+        Event::Begun { stage, note: Some(note) } => eprintln!("  {stage:<10} {note}"),
+        Event::Begun { note: None, .. } | Event::Failed { .. } => {}
+        Event::Done { stage, seconds, note } => {
+            let stage = stage.to_string();
+            eprintln!("  {stage:<10} {seconds:>6.1} s  {}", note.as_deref().unwrap_or_default());
+        }
+        Event::Ready { seconds } => eprintln!("  {:<10} {seconds:>6.1} s", "ready"),
+    }
+}
+
+fn show(status: &Status, json: bool) {
+    print(json, status, &text(status));
+}
+
+fn text(status: &Status) -> String {
+    let mut text = format!("{} in {}, process {}\n", status.endpoint, status.home.display(), status.pid);
+    text.push_str(&format!(
+        "memory: {:.0} MiB supervisor, {:.0} MiB MiniStack; {} images",
+        status.supervisor_mib, status.ministack_mib, status.images
+    ));
+    for one in &status.instances {
+        let address = one.address.as_deref().unwrap_or("-");
+        text.push_str(&format!("\n{} {:<10} {:<15} {}", one.instance, one.state, address, one.image));
+    }
+    text
+}
