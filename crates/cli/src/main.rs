@@ -62,6 +62,7 @@ enum Command {
         /// The instance
         instance: String,
         /// Its port
+        #[arg(id = "MACHINE_PORT")]
         port: u16,
     },
 }
