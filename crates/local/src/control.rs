@@ -109,13 +109,17 @@ fn spawn(options: &Options) -> Result<Child> {
         how.create(true).write(true).append(append).truncate(!append);
         how.open(&path).map_err(LocalError::io(format!("open {}", path.display())))
     };
-    let text = serde_json::to_string(options).unwrap_or_else(|_| unreachable!("options have string keys only"));
+    let text =
+        serde_json::to_string(options).unwrap_or_else(|_| unreachable!("options have string keys only"));
     let program = std::env::current_exe().map_err(LocalError::io("find this program"))?;
     // A session of its own: the terminal's end and its Ctrl-C are not the cloud's.
     Command::new("setsid")
         .arg(program)
         .args(["local", "serve", "--options", &text])
         .current_dir("/")
+        // Large blocks go back to the kernel when they are freed: a deployment's would stay for ever.
+        .env("MALLOC_MMAP_THRESHOLD_", "131072")
+        .env("MALLOC_ARENA_MAX", "2")
         .stdin(Stdio::null())
         .stdout(open(options.home.progress(), false)?)
         .stderr(open(log, true)?)
@@ -134,8 +138,8 @@ fn follow(child: &mut Child, home: &Home, progress: &mut impl FnMut(&Event)) -> 
         while let Some(length) = text[read..].find('\n') {
             let line = &text[read..read + length];
             read += length + 1;
-            let event: Event =
-                serde_json::from_str(line).map_err(|source| LocalError::Corrupt { path: path.clone(), source })?;
+            let event: Event = serde_json::from_str(line)
+                .map_err(|source| LocalError::Corrupt { path: path.clone(), source })?;
             progress(&event);
             match event {
                 Event::Begun { stage: begun, .. } => stage = begun,
@@ -206,7 +210,8 @@ fn supervisor(home: &Home) -> Result<Option<Pid>> {
     match file.try_lock_shared() {
         Ok(()) => Ok(None),
         Err(fs::TryLockError::WouldBlock) => {
-            let text = fs::read_to_string(&path).map_err(LocalError::io(format!("read {}", path.display())))?;
+            let text =
+                fs::read_to_string(&path).map_err(LocalError::io(format!("read {}", path.display())))?;
             // It is empty for the moment between lock and write: the next look will see it.
             Ok(Some(Pid::from_raw(text.trim().parse().unwrap_or(i32::MAX))))
         }
@@ -238,7 +243,8 @@ pub fn logs_path(options: &Options) -> [PathBuf; 2] {
 }
 
 async fn post<T: DeserializeOwned>(options: &Options, what: &str, body: &serde_json::Value) -> Result<T> {
-    let request = Request::post(format!("{}/_ovenbird/{what}", options.endpoint())).body(Body::from(body.to_string()));
+    let request =
+        Request::post(format!("{}/_ovenbird/{what}", options.endpoint())).body(Body::from(body.to_string()));
     let request = request.map_err(|source| bad_request(what, source))?;
     answer(options, what, request).await
 }
@@ -255,10 +261,13 @@ async fn answer<T: DeserializeOwned>(options: &Options, what: &str, request: Req
         }
         Err(error) => return Err(error),
     };
-    serde_json::from_slice(&bytes).map_err(|source| LocalError::Corrupt { path: format!("/_ovenbird/{what}").into(), source })
+    serde_json::from_slice(&bytes)
+        .map_err(|source| LocalError::Corrupt { path: format!("/_ovenbird/{what}").into(), source })
 }
 
 fn refused_connection(error: &(dyn std::error::Error + 'static)) -> bool {
-    let refused = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    let refused = error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
     refused || error.source().is_some_and(refused_connection)
 }

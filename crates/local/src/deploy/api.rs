@@ -25,13 +25,23 @@ impl Api {
     }
 
     /// A call of a query service; an error's code and message are in what comes back as an error.
-    pub async fn query(&self, service: &str, version: &str, action: &str, parameters: &[(&str, &str)]) -> Result<Element> {
+    pub async fn query(
+        &self,
+        service: &str,
+        version: &str,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Element> {
         let form = {
             let mut form = form_urlencoded::Serializer::new(String::new());
-            form.append_pair("Action", action).append_pair("Version", version).extend_pairs(parameters).finish()
+            form.append_pair("Action", action)
+                .append_pair("Version", version)
+                .extend_pairs(parameters)
+                .finish()
         };
         let request = self.request(service, "POST", "/");
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(Body::from(form));
+        let request =
+            request.header("content-type", "application/x-www-form-urlencoded").body(Body::from(form));
         let (status, body) = self.send(request).await?;
         let document = Element::parse(&String::from_utf8_lossy(&body));
         match document.filter(|_| status.is_success()) {
@@ -43,7 +53,8 @@ impl Api {
     /// A call of a service that speaks JSON over REST.
     pub async fn json(&self, service: &str, method: &str, path: &str, body: &Value) -> Result<Value> {
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-        let request = self.request(service, method, path).header("content-type", "application/json").body(body);
+        let request =
+            self.request(service, method, path).header("content-type", "application/json").body(body);
         let (status, body) = self.send(request).await?;
         if status.is_success() {
             Ok(serde_json::from_slice(&body).unwrap_or_default())
@@ -79,12 +90,15 @@ impl Api {
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential=local/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
         );
-        Request::builder().method(method).uri(format!("{}{path}", self.url)).header("authorization", authorization)
+        Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("authorization", authorization)
     }
 
     async fn send(&self, request: Result<Request<Body>, http::Error>) -> Result<(StatusCode, Bytes)> {
-        let request =
-            request.map_err(|source| LocalError::Request { request: self.url.clone(), source: Box::new(source) })?;
+        let request = request
+            .map_err(|source| LocalError::Request { request: self.url.clone(), source: Box::new(source) })?;
         send(request).await
     }
 }

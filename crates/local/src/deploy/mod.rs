@@ -45,7 +45,8 @@ pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &str
     let fingerprint = fingerprint(options, &package, runner.as_deref())?;
     let stack = Stack { api: &api, name: &options.stack };
     let before = stack.status().await?;
-    if before.as_deref().is_some_and(stack::is_whole) && deployed(&options.home) == Some(fingerprint.clone()) {
+    if before.as_deref().is_some_and(stack::is_whole) && deployed(&options.home) == Some(fingerprint.clone())
+    {
         return Ok("unchanged".to_owned());
     }
     if let Some(status) = before.filter(|status| !stack::is_whole(status)) {
@@ -91,15 +92,10 @@ async fn tell_endpoint(api: &Api, function: &str, endpoint: &str) -> Result<()> 
     api.json("lambda", "PUT", &path, &json!({"Environment": {"Variables": variables}})).await.map(drop)
 }
 
-/// A hash over everything that decides what is deployed. Of files it takes size and time, not the contents: the
-/// programs are large, and a needless deployment is harmless.
+/// A hash over everything that decides what is deployed.
 fn fingerprint(options: &Options, package: &Package, runner: Option<&Path>) -> Result<String> {
-    let mut text = format!("{} {}\n{}\n", options.stack, options.endpoint(), package.template());
-    for path in package.files().chain(runner) {
-        let file = fs::metadata(path).map_err(LocalError::io(format!("look at {}", path.display())))?;
-        let time = file.modified().map_err(LocalError::io(format!("look at {}", path.display())))?;
-        text.push_str(&format!("{} {} {time:?}\n", path.display(), file.len()));
-    }
+    let runner = runner.map(package::stamp).transpose()?.unwrap_or_default();
+    let text = format!("{} {} {runner}\n{}", options.stack, options.endpoint(), package.fingerprint()?);
     Ok(digest::sha256(text.as_bytes()).to_string())
 }
 
@@ -109,6 +105,7 @@ fn deployed(home: &Home) -> Option<String> {
 }
 
 fn remember(home: &Home, fingerprint: String) -> Result<()> {
-    let text = serde_json::to_vec(&Deployed { fingerprint }).unwrap_or_else(|_| unreachable!("it has string keys only"));
+    let text = serde_json::to_vec(&Deployed { fingerprint })
+        .unwrap_or_else(|_| unreachable!("it has string keys only"));
     write_whole(&home.deployed(), &text).map_err(LocalError::io("remember what was deployed"))
 }

@@ -3,9 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use ovenbird_core::digest;
 
 use super::{api::Api, zip};
@@ -25,7 +27,8 @@ pub(super) struct Package {
 impl Package {
     /// Reads a template and finds its files.
     pub fn read(path: &Path) -> Result<Self> {
-        let template = fs::read_to_string(path).map_err(LocalError::io(format!("read {}", path.display())))?;
+        let template =
+            fs::read_to_string(path).map_err(LocalError::io(format!("read {}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut files = Vec::new();
         for (number, line) in template.lines().enumerate() {
@@ -42,13 +45,8 @@ impl Package {
         Ok(Self { template, files })
     }
 
-    /// The template's text.
-    pub fn template(&self) -> &str {
-        &self.template
-    }
-
     /// The files that the template names.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
+    fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(_, file)| file.as_path())
     }
 
@@ -56,10 +54,17 @@ impl Package {
     pub async fn upload(&self, api: &Api, bucket: &str) -> Result<String> {
         api.put(bucket, "", Bytes::new()).await?;
         let mut lines: Vec<String> = self.template.lines().map(str::to_owned).collect();
+        let packed = self.files.iter().map(|(_, file)| {
+            let file = file.clone();
+            tokio::task::spawn_blocking(move || if is_program(&file) { zip::pack(&file) } else { fs::read(&file) })
+        });
+        // Two at a time: all of them at once would be a hundred megabytes.
+        let mut packed = futures::stream::iter(packed).buffered(2);
         for (number, file) in &self.files {
-            let bytes = fs::read(file).map_err(LocalError::io(format!("read {}", file.display())))?;
-            let key = key(file, &bytes);
-            let bytes = if is_program(file) { zip::pack(&bytes) } else { bytes };
+            let Some(packed) = packed.next().await else { break };
+            let packed = packed.map_err(std::io::Error::other).and_then(|packed| packed);
+            let bytes = packed.map_err(LocalError::io(format!("pack {}", file.display())))?;
+            let key = key(file)?;
             api.put(bucket, &key, bytes.into()).await?;
             if let Some((property, _)) = local_file(&lines[*number]) {
                 lines[*number] = format!("{property} s3://{bucket}/{key}");
@@ -68,24 +73,39 @@ impl Package {
         Ok(lines.join("\n"))
     }
 
-    /// Takes the files out of the bucket again.
+    /// Takes the functions out of the bucket again.
     pub async fn remove(&self, api: &Api, bucket: &str) -> Result<()> {
         for file in self.files().filter(|file| is_program(file)) {
-            let bytes = fs::read(file).map_err(LocalError::io(format!("read {}", file.display())))?;
-            api.delete(bucket, &key(file, &bytes)).await?;
+            api.delete(bucket, &key(file)?).await?;
         }
         Ok(())
     }
+
+    /// A text that changes when the template or one of its files does.
+    pub fn fingerprint(&self) -> Result<String> {
+        let stamps: Vec<String> = self.files().map(stamp).collect::<Result<_>>()?;
+        Ok(format!("{}\n{}", self.template, stamps.join("\n")))
+    }
+}
+
+/// Name, size and time of a file: programs are too large to read them all just to see that they are the same.
+pub(super) fn stamp(path: &Path) -> Result<String> {
+    let look = || {
+        let file = fs::metadata(path)?;
+        let time = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        std::io::Result::Ok(format!("{} {} {}", path.display(), file.len(), time.as_nanos()))
+    };
+    look().map_err(LocalError::io(format!("look at {}", path.display())))
 }
 
 fn is_program(file: &Path) -> bool {
     file.file_name().is_some_and(|name| name == "bootstrap")
 }
 
-/// A name by content: CloudFormation sees a changed function by its changed key.
-fn key(file: &Path, bytes: &[u8]) -> String {
+/// A name that changes with the file: `CloudFormation` sees a changed function by its changed key.
+fn key(file: &Path) -> Result<String> {
     let extension = if is_program(file) { "zip" } else { "json" };
-    format!("{}.{extension}", digest::sha256(bytes))
+    Ok(format!("{}.{extension}", digest::sha256(stamp(file)?.as_bytes())))
 }
 
 /// The property up to its colon and the value, if the line names a local file.

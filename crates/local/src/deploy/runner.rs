@@ -22,6 +22,7 @@ pub(super) async fn upload(api: &Api, bucket: &str, architecture: &str, runner: 
     let key = format!("runner/{architecture}/{sha256}/ovenbird-runner");
     api.put(bucket, &key, bytes.into()).await?;
     let pointer = RunnerPointer { sha256, key };
-    let text = serde_json::to_vec(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
+    let text =
+        serde_json::to_vec(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
     api.put(bucket, &keys::runner_pointer(architecture), text.into()).await
 }

@@ -79,7 +79,9 @@ impl Stack<'_> {
         }
         let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         match self.call(action, &form).await {
-            Err(LocalError::Refused { body, .. }) if body.contains("No updates are to be performed") => return Ok(()),
+            Err(LocalError::Refused { body, .. }) if body.contains("No updates are to be performed") => {
+                return Ok(());
+            }
             other => other?,
         };
         let deadline = Instant::now() + PATIENCE;
@@ -98,9 +100,12 @@ impl Stack<'_> {
     /// The error of a deployment, with the first resource that failed.
     async fn failed(&self, status: &str) -> LocalError {
         let events = self.call("DescribeStackEvents", &[]).await.unwrap_or_default();
-        let failed = events.all("member").filter(|event| event.text_of("ResourceStatus").ends_with("_FAILED"));
+        let failed =
+            events.all("member").filter(|event| event.text_of("ResourceStatus").ends_with("_FAILED"));
         let reasons: Vec<String> = failed
-            .map(|event| format!("{}: {}", event.text_of("LogicalResourceId"), event.text_of("ResourceStatusReason")))
+            .map(|event| {
+                format!("{}: {}", event.text_of("LogicalResourceId"), event.text_of("ResourceStatusReason"))
+            })
             .collect();
         let problem = format!("it ended as {status}: {}", reasons.join("; "));
         LocalError::Deploy { what: format!("stack `{}`", self.name), problem }
@@ -115,7 +120,8 @@ impl Stack<'_> {
     }
 
     async fn call(&self, action: &str, parameters: &[(&str, &str)]) -> Result<Element> {
-        let parameters: Vec<_> = [("StackName", self.name)].into_iter().chain(parameters.iter().copied()).collect();
+        let parameters: Vec<_> =
+            [("StackName", self.name)].into_iter().chain(parameters.iter().copied()).collect();
         self.api.query("cloudformation", VERSION, action, &parameters).await
     }
 }
