@@ -44,18 +44,25 @@ impl Local {
 
     /// `ovenbird --local --json …`, parsed; an exit status other than 0 is an error unless `may_fail`.
     pub fn ovenbird_json(&self, arguments: &[&str], may_fail: bool) -> Result<Value> {
-        let output = self.command(arguments).arg("--json").stdin(Stdio::null()).output().context("ovenbird")?;
+        let output =
+            self.command(arguments).arg("--json").stdin(Stdio::null()).output().context("ovenbird")?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() && !may_fail {
             bail!("`ovenbird {}`: {text}\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         }
-        serde_json::from_str(&text).with_context(|| format!("`ovenbird {}` printed: {text}", arguments.join(" ")))
+        serde_json::from_str(&text)
+            .with_context(|| format!("`ovenbird {}` printed: {text}", arguments.join(" ")))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         // The demo and the tests are built into the same folder as the command, or one below.
         let here = env::current_exe().unwrap_or_default();
-        let beside = here.ancestors().skip(1).take(2).map(|folder| folder.join("ovenbird")).find(|path| path.is_file());
+        let beside = here
+            .ancestors()
+            .skip(1)
+            .take(2)
+            .map(|folder| folder.join("ovenbird"))
+            .find(|path| path.is_file());
         let mut command = Command::new(beside.unwrap_or_else(|| "ovenbird".into()));
         command.args(arguments).env("OVENBIRD_LOCAL", "1").env("OVENBIRD_PORT", self.port.to_string());
         command.current_dir(repository());
@@ -126,7 +133,9 @@ pub fn within<T>(what: &str, time: Duration, mut look: impl FnMut() -> Result<T>
     loop {
         match look() {
             Ok(found) => return Ok(found),
-            Err(error) if start.elapsed() > time => return Err(error.context(format!("{what}: not within {time:?}"))),
+            Err(error) if start.elapsed() > time => {
+                return Err(error.context(format!("{what}: not within {time:?}")));
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }

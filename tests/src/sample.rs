@@ -11,7 +11,9 @@ pub fn build(local: &Local, versions: &[&str]) -> Result<Vec<PathBuf>> {
     let source = fs::read_to_string(repository().join("tests/storefront/Storefront.java"))?;
     let bucket = local.operator("bucket")?;
     let endpoint = local.endpoint();
-    let mut script = format!("#!/bin/sh\nset -eu\nmkdir -p /build\ncd /build\ncat > Storefront.java <<'JAVA'\n{source}JAVA\n");
+    let mut script = format!(
+        "#!/bin/sh\nset -eu\nmkdir -p /build\ncd /build\ncat > Storefront.java <<'JAVA'\n{source}JAVA\n"
+    );
     script.push_str("javac -d . Storefront.java\n");
     for version in versions {
         script.push_str(&format!(
@@ -24,14 +26,26 @@ pub fn build(local: &Local, versions: &[&str]) -> Result<Vec<PathBuf>> {
     let image = base(local)?;
     let user_data = format!("file://{}", file.display());
     let launched = local.aws(&[
-        "ec2", "run-instances", "--image-id", &image, "--instance-type", "m7i.large", "--user-data", &user_data,
+        "ec2",
+        "run-instances",
+        "--image-id",
+        &image,
+        "--instance-type",
+        "m7i.large",
+        "--user-data",
+        &user_data,
     ])?;
     fs::remove_file(&file)?;
-    let instance = launched.pointer("/Instances/0/InstanceId").and_then(|id| id.as_str()).context("no instance")?.to_owned();
+    let instance = launched
+        .pointer("/Instances/0/InstanceId")
+        .and_then(|id| id.as_str())
+        .context("no instance")?
+        .to_owned();
     let mut jars = Vec::new();
     for version in versions {
         let key = format!("build/storefront-{version}.jar");
-        let jar = std::env::temp_dir().join(format!("ovenbird-storefront-{}-{version}.jar", std::process::id()));
+        let jar =
+            std::env::temp_dir().join(format!("ovenbird-storefront-{}-{version}.jar", std::process::id()));
         let path = jar.to_str().context("temporary folder")?;
         within("the jar", Duration::from_secs(60), || {
             local.aws(&["s3api", "get-object", "--bucket", &bucket, "--key", &key, path])
@@ -46,5 +60,9 @@ pub fn build(local: &Local, versions: &[&str]) -> Result<Vec<PathBuf>> {
 pub fn base(local: &Local) -> Result<String> {
     let name = "/aws/service/debian/release/12/latest/amd64";
     let answer = local.aws(&["ssm", "get-parameter", "--name", name])?;
-    Ok(answer.pointer("/Parameter/Value").and_then(|value| value.as_str()).context("no base image")?.to_owned())
+    Ok(answer
+        .pointer("/Parameter/Value")
+        .and_then(|value| value.as_str())
+        .context("no base image")?
+        .to_owned())
 }

@@ -28,7 +28,8 @@ impl Bucket for Cloud {
             Err(error) => return Err(translate("s3:GetObject", key, &error)),
         };
         let bytes = answer.body.collect().await.map_err(|error| cut("s3:GetObject", key, &error))?;
-        let text = String::from_utf8(bytes.to_vec()).map_err(|error| unreadable("s3:GetObject", key, error))?;
+        let text =
+            String::from_utf8(bytes.to_vec()).map_err(|error| unreadable("s3:GetObject", key, error))?;
         Ok(Some(text))
     }
 
@@ -42,7 +43,9 @@ impl Bucket for Cloud {
             Ok(answer) => answer,
             Err(error) if NO_OBJECT.contains(&code(&error)) => return Ok(None),
             // An answer to HEAD has no body, so the SDK often knows only that it was a 404.
-            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 404) => return Ok(None),
+            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 404) => {
+                return Ok(None);
+            }
             Err(error) => return Err(translate("s3:GetObject", key, &error)),
         };
         Ok(Some(Object {
@@ -91,7 +94,10 @@ impl Bucket for Cloud {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| translate("s3:ListBucket", prefix, &error))?;
             let folders = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
-            names.extend(folders.filter_map(|folder| Some(folder.strip_prefix(prefix)?.trim_end_matches('/').to_owned())));
+            names
+                .extend(folders.filter_map(|folder| {
+                    Some(folder.strip_prefix(prefix)?.trim_end_matches('/').to_owned())
+                }));
         }
         Ok(names)
     }
@@ -122,14 +128,19 @@ impl Cloud {
     /// Uploads a file.
     pub async fn put_file(&self, key: &str, path: &std::path::Path) -> Result<()> {
         let body = ByteStream::from_path(path).await.map_err(|error| {
-            Error::bad_input(format!("file `{}`", path.display()), error.to_string(), "Name a file that can be read")
+            Error::bad_input(
+                format!("file `{}`", path.display()),
+                error.to_string(),
+                "Name a file that can be read",
+            )
         })?;
         self.put(key, body).await
     }
 }
 
 fn lasting(key: &str, seconds: u64) -> Result<PresigningConfig> {
-    PresigningConfig::expires_in(Duration::from_secs(seconds)).map_err(|error| unreadable("s3:GetObject", key, error))
+    PresigningConfig::expires_in(Duration::from_secs(seconds))
+        .map_err(|error| unreadable("s3:GetObject", key, error))
 }
 
 fn time(key: &str, time: Option<&aws_sdk_s3::primitives::DateTime>) -> Result<Timestamp> {

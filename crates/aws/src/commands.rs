@@ -17,8 +17,10 @@ const TAIL_LINES: usize = 30;
 
 impl Commands for Cloud {
     async fn online(&self, instance: &InstanceId) -> Result<bool> {
-        let filter = InstanceInformationStringFilter::builder().key("InstanceIds").values(instance.as_str()).build();
-        let filter = filter.map_err(|error| unreadable("ssm:DescribeInstanceInformation", instance.as_str(), error))?;
+        let filter =
+            InstanceInformationStringFilter::builder().key("InstanceIds").values(instance.as_str()).build();
+        let filter = filter
+            .map_err(|error| unreadable("ssm:DescribeInstanceInformation", instance.as_str(), error))?;
         let answer = self.ssm.describe_instance_information().filters(filter).send().await;
         match answer {
             Ok(answer) => Ok(answer
@@ -32,7 +34,8 @@ impl Commands for Cloud {
     }
 
     async fn find(&self, instance: &InstanceId, comment: &str) -> Result<Option<CommandId>> {
-        let mut pages = self.ssm.list_command_invocations().instance_id(instance.as_str()).into_paginator().send();
+        let mut pages =
+            self.ssm.list_command_invocations().instance_id(instance.as_str()).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = match page {
                 Ok(page) => page,
@@ -48,7 +51,13 @@ impl Commands for Cloud {
         Ok(None)
     }
 
-    async fn send(&self, instance: &InstanceId, comment: &str, script: &str, timeout_seconds: i64) -> Result<CommandId> {
+    async fn send(
+        &self,
+        instance: &InstanceId,
+        comment: &str,
+        script: &str,
+        timeout_seconds: i64,
+    ) -> Result<CommandId> {
         let answer = self
             .ssm
             .send_command()
@@ -64,7 +73,8 @@ impl Commands for Cloud {
     }
 
     async fn outcome(&self, instance: &InstanceId, command: &CommandId) -> Result<Option<CommandState>> {
-        let answer = self.ssm.get_command_invocation().instance_id(instance.as_str()).command_id(command.as_str());
+        let answer =
+            self.ssm.get_command_invocation().instance_id(instance.as_str()).command_id(command.as_str());
         let answer = match answer.send().await {
             Ok(answer) => answer,
             // SSM knows a command some moments after it took it.
@@ -82,7 +92,13 @@ impl Commands for Cloud {
             Some(CommandInvocationStatus::Failed) => format!("exit {}", answer.response_code()),
             Some(CommandInvocationStatus::TimedOut) => "timed out".to_owned(),
             Some(CommandInvocationStatus::Cancelled) => "cancelled".to_owned(),
-            other => return Err(unreadable("ssm:GetCommandInvocation", instance.as_str(), format!("status {other:?}"))),
+            other => {
+                return Err(unreadable(
+                    "ssm:GetCommandInvocation",
+                    instance.as_str(),
+                    format!("status {other:?}"),
+                ));
+            }
         };
         let output = [answer.standard_output_content(), answer.standard_error_content()];
         let lines: Vec<&str> = output.into_iter().flatten().flat_map(str::lines).collect();
@@ -92,5 +108,6 @@ impl Commands for Cloud {
 }
 
 fn command(id: Option<&str>) -> Result<CommandId> {
-    CommandId::parse(id.unwrap_or_default()).map_err(|error| unreadable("ssm:SendCommand", "the command", error))
+    CommandId::parse(id.unwrap_or_default())
+        .map_err(|error| unreadable("ssm:SendCommand", "the command", error))
 }

@@ -25,8 +25,7 @@ use crate::Cloud;
 
 /// launch-builder: the first step of an execution, or a later call with the document.
 pub async fn launch_builder(cloud: Cloud, input: Value) -> Result<Value> {
-    let hands =
-        Hands { builders: &cloud, images: &cloud, parameters: &cloud, bucket: &cloud, table: &cloud };
+    let hands = Hands { builders: &cloud, images: &cloud, parameters: &cloud, bucket: &cloud, table: &cloud };
     let bake = if input.get("trigger").is_some_and(|trigger| trigger.is_object() || trigger.is_null()) {
         let first: First = parse("the execution's input", input)?;
         let start = Start { bake: first.bake, started: first.started, trigger: trigger(first.trigger)? };
@@ -75,7 +74,8 @@ pub async fn prune(cloud: Cloud, input: Value) -> Result<Value> {
         }
         Cut::Bake { bake, document, failed: true } => {
             let record = record(&cloud, &bake, &document).await?;
-            let failure = clean_up::caught(&document, record.as_ref().map_or(Stage::Launch, |record| record.stage));
+            let failure =
+                clean_up::caught(&document, record.as_ref().map_or(Stage::Launch, |record| record.stage));
             clean_up::after_failure(&bake, record, Some(failure.clone()), &shears, now()).await?;
             Ok(json!({"failure": {"error": failure.error, "cause": failure.cause}}))
         }
@@ -95,7 +95,8 @@ pub async fn prune(cloud: Cloud, input: Value) -> Result<Value> {
         Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, &shears).await?),
         Cut::Run(Action::Report { run, cleaned, retired }) => {
             let failed = |item: &&Value| item.get("error").is_some();
-            let failures: Vec<String> = cleaned.iter().chain(&retired).filter(failed).map(ToString::to_string).collect();
+            let failures: Vec<String> =
+                cleaned.iter().chain(&retired).filter(failed).map(ToString::to_string).collect();
             if failures.is_empty() {
                 return Ok(json!({"run": run, "cleaned": cleaned.len(), "retired": retired.len()}));
             }
@@ -161,7 +162,8 @@ fn trigger(input: Value) -> Result<Trigger> {
 
 /// The record of a bake that failed; none when it failed before it had one.
 async fn record(cloud: &Cloud, bake: &BakeId, document: &Value) -> Result<Option<Bake>> {
-    let named = document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
+    let named =
+        document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
     let pipeline = named.or_else(|| Some(trigger(document.clone()).ok()?.pipeline().clone()));
     let Some(pipeline) = pipeline else { return Ok(None) };
     let record = Ledger(cloud).bake(&pipeline, bake).await?;

@@ -38,7 +38,12 @@ impl Images for Cloud {
         Ok(found.into_iter().max_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id))))
     }
 
-    async fn create(&self, builder: &InstanceId, name: &ImageName, tags: &BTreeMap<String, String>) -> Result<AmiId> {
+    async fn create(
+        &self,
+        builder: &InstanceId,
+        name: &ImageName,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<AmiId> {
         let answer = self
             .ec2
             .create_image()
@@ -66,7 +71,8 @@ impl Retirement for Cloud {
     }
 
     async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<Snapshot>> {
-        let mut pages = self.ec2.describe_snapshots().owner_ids("self").filters(ours(bake)).into_paginator().send();
+        let mut pages =
+            self.ec2.describe_snapshots().owner_ids("self").filters(ours(bake)).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "our snapshots", &error))?;
@@ -85,14 +91,18 @@ impl Retirement for Cloud {
 
     async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
         let states = ["pending", "running", "stopping", "stopped"];
-        let alive = states.iter().fold(Filter::builder().name("instance-state-name"), |filter, state| filter.values(*state));
+        let alive = states
+            .iter()
+            .fold(Filter::builder().name("instance-state-name"), |filter, state| filter.values(*state));
         let mut pages = self.ec2.describe_instances().filters(alive.build()).into_paginator().send();
         let mut images = BTreeSet::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| translate("ec2:DescribeInstances", "all instances", &error))?;
             for instance in page.reservations().iter().flat_map(types::Reservation::instances) {
                 let id = instance.image_id().unwrap_or_default();
-                images.insert(AmiId::parse(id).map_err(|error| unreadable("ec2:DescribeInstances", id, error))?);
+                images.insert(
+                    AmiId::parse(id).map_err(|error| unreadable("ec2:DescribeInstances", id, error))?,
+                );
             }
         }
         Ok(images)
@@ -151,7 +161,9 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
     let state = match image.state() {
         Some(types::ImageState::Available | types::ImageState::Disabled) => ImageState::Available,
         Some(types::ImageState::Pending | types::ImageState::Transient) => ImageState::Pending,
-        Some(types::ImageState::Failed | types::ImageState::Error | types::ImageState::Invalid) => ImageState::Failed,
+        Some(types::ImageState::Failed | types::ImageState::Error | types::ImageState::Invalid) => {
+            ImageState::Failed
+        }
         Some(types::ImageState::Deregistered) => return Ok(None),
         other => return Err(bad(format!("state {other:?}"))),
     };

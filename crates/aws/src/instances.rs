@@ -38,7 +38,8 @@ impl Builders for Cloud {
         let types = &order.instance_types;
         let spot = if order.spot { &[true, false][..] } else { &[false] };
         let mut refusal = None;
-        let tries: Vec<_> = spot.iter().flat_map(|spot| types.iter().map(move |kind| (kind, *spot))).collect();
+        let tries: Vec<_> =
+            spot.iter().flat_map(|spot| types.iter().map(move |kind| (kind, *spot))).collect();
         for (number, (kind, spot)) in tries.into_iter().enumerate() {
             match self.run_instance(order, kind, spot, number).await {
                 Ok(id) => return Ok(id),
@@ -72,7 +73,13 @@ impl Builders for Cloud {
             Err(error) if code(&error) == "InvalidInstanceID.NotFound" => return Ok(None),
             Err(error) => return Err(translate("ec2:DescribeInstances", id.as_str(), &error)),
         };
-        answer.reservations().iter().flat_map(|reservation| reservation.instances()).next().map(instance).transpose()
+        answer
+            .reservations()
+            .iter()
+            .flat_map(aws_sdk_ec2::types::Reservation::instances)
+            .next()
+            .map(instance)
+            .transpose()
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<()> {
@@ -112,7 +119,8 @@ impl Cloud {
             .build();
         let profile = self.settings.builder_profile.as_ref();
         let profile = profile.map(|name| IamInstanceProfileSpecification::builder().name(name).build());
-        let market = spot.then(|| InstanceMarketOptionsRequest::builder().market_type(MarketType::Spot).build());
+        let market =
+            spot.then(|| InstanceMarketOptionsRequest::builder().market_type(MarketType::Spot).build());
         let shutdown = if spot { ShutdownBehavior::Terminate } else { ShutdownBehavior::Stop };
         let answer = self
             .ec2
@@ -134,7 +142,8 @@ impl Cloud {
             .send()
             .await?;
         let id = answer.instances().first().and_then(types::Instance::instance_id).unwrap_or_default();
-        Ok(InstanceId::parse(id).unwrap_or_else(|error| unreachable!("EC2 launched an instance without an id: {error}")))
+        Ok(InstanceId::parse(id)
+            .unwrap_or_else(|error| unreachable!("EC2 launched an instance without an id: {error}")))
     }
 
     async fn instances(&self, filter: Filter, subject: &str) -> Result<Vec<Instance>> {
@@ -160,7 +169,9 @@ pub(crate) fn tag_specification(kind: ResourceType, tags: &BTreeMap<String, Stri
 
 /// The tags of an answer.
 pub(crate) fn tags(tags: &[Tag]) -> BTreeMap<String, String> {
-    let pairs = tags.iter().filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())));
+    let pairs = tags
+        .iter()
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())));
     pairs.collect()
 }
 
@@ -177,7 +188,8 @@ fn instance(instance: &types::Instance) -> Result<Instance> {
         other => return Err(bad(format!("state {other:?}"))),
     };
     Ok(Instance {
-        id: InstanceId::parse(instance.instance_id().unwrap_or_default()).map_err(|error| bad(error.to_string()))?,
+        id: InstanceId::parse(instance.instance_id().unwrap_or_default())
+            .map_err(|error| bad(error.to_string()))?,
         state,
         reason: instance.state_reason().and_then(types::StateReason::message).unwrap_or_default().to_owned(),
         tags: tags(instance.tags()),

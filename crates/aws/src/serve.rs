@@ -27,7 +27,8 @@ where
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let (cloud, step) = (cloud.clone(), step.clone());
         // Boxed: the types of the SDK's futures, nested any deeper, are more than the compiler follows.
-        let answer: Answer = Box::pin(async move { step(cloud, event.payload).await.map_err(|error| diagnostic(&error)) });
+        let answer: Answer =
+            Box::pin(async move { step(cloud, event.payload).await.map_err(|error| diagnostic(&error)) });
         answer
     }))
     .await

@@ -71,7 +71,8 @@ impl Table for Cloud {
         {
             let (condition, values) = condition(expect);
             let request = self.dynamodb.put_item().table_name(&self.settings.table);
-            let request = request.set_item(Some(item(&key, doc, expect, &index)?)).condition_expression(condition);
+            let request =
+                request.set_item(Some(item(&key, doc, expect, &index)?)).condition_expression(condition);
             return match request.set_expression_attribute_values(values).send().await {
                 Ok(_) => Ok(()),
                 Err(error) if CONFLICTS.contains(&code(&error)) => Err(conflict()),
@@ -150,7 +151,8 @@ fn item(key: &Key, doc: serde_json::Value, expect: Expect, index: &Index) -> Res
         Expect::Absent => 1,
         Expect::Version(version) => version + 1,
     };
-    let doc = serde_dynamo::to_attribute_value(doc).map_err(|error| unreadable("dynamodb:PutItem", subject(key), error))?;
+    let doc = serde_dynamo::to_attribute_value(doc)
+        .map_err(|error| unreadable("dynamodb:PutItem", subject(key), error))?;
     let mut item = address(key);
     item.insert("version".to_owned(), number(version));
     item.insert("doc".to_owned(), doc);
@@ -171,9 +173,14 @@ fn item(key: &Key, doc: serde_json::Value, expect: Expect, index: &Index) -> Res
 fn row(mut item: Item) -> Result<Row> {
     let bad = |what: &str| unreadable("dynamodb:GetItem", "an item", format!("no {what}"));
     let text = |item: &Item, name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-    let key = Key { pk: text(&item, "pk").ok_or_else(|| bad("pk"))?, sk: text(&item, "sk").ok_or_else(|| bad("sk"))? };
-    let version = item.get("version").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
+    let key = Key {
+        pk: text(&item, "pk").ok_or_else(|| bad("pk"))?,
+        sk: text(&item, "sk").ok_or_else(|| bad("sk"))?,
+    };
+    let version =
+        item.get("version").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
     let doc = item.remove("doc").ok_or_else(|| bad("doc"))?;
-    let doc = serde_dynamo::from_attribute_value(doc).map_err(|error| unreadable("dynamodb:GetItem", subject(&key), error))?;
+    let doc = serde_dynamo::from_attribute_value(doc)
+        .map_err(|error| unreadable("dynamodb:GetItem", subject(&key), error))?;
     Ok(Row { version: version.ok_or_else(|| bad("version"))?, key, doc })
 }

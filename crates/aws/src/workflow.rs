@@ -49,7 +49,9 @@ impl Cloud {
         };
         Ok(Some(match answer.status() {
             ExecutionStatus::Running | ExecutionStatus::PendingRedrive => Execution::Running,
-            ExecutionStatus::Succeeded => Execution::Succeeded(answer.output().unwrap_or_default().to_owned()),
+            ExecutionStatus::Succeeded => {
+                Execution::Succeeded(answer.output().unwrap_or_default().to_owned())
+            }
             other => Execution::Failed {
                 error: answer.error().unwrap_or(other.as_str()).to_owned(),
                 cause: answer.cause().unwrap_or_default().to_owned(),
@@ -61,7 +63,8 @@ impl Cloud {
     pub async fn executions(&self, machine: &str) -> Result<Vec<BakeId>> {
         let request = self.sfn.list_executions().state_machine_arn(machine).max_results(50);
         let answer = request.send().await;
-        let answer = answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
+        let answer =
+            answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
         Ok(answer.executions().iter().filter_map(|execution| BakeId::parse(execution.name()).ok()).collect())
     }
 }

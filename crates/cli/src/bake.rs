@@ -110,7 +110,11 @@ async fn start(site: &Site, pipeline: &PipelineName, args: &BakeArgs) -> Result<
 
 /// Shows every stage as it begins and ends, until the bake has ended.
 async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
-    let bar = if json || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+    let bar = if json || !std::io::stderr().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new_spinner()
+    };
     if let Ok(style) = ProgressStyle::with_template("  {msg:<12} {elapsed_precise} {spinner}") {
         bar.set_style(style);
     }
@@ -141,7 +145,11 @@ async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -
             && Ledger(&site.cloud).bake(pipeline, id).await?.is_none_or(|bake| bake.status == Status::Running)
         {
             bar.finish_and_clear();
-            return Err(Error::bad_input(format!("bake `{id}`: {error}"), cause, "Mend it, and start the bake again"));
+            return Err(Error::bad_input(
+                format!("bake `{id}`: {error}"),
+                cause,
+                "Mend it, and start the bake again",
+            ));
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -39,7 +39,9 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
     let mut options = Options::new(target.port);
     options.stack.clone_from(&target.stack);
     let done = match command {
-        LocalCommand::Up => ovenbird_local::up(&options, |event| tell(event, json)).await.map(|status| show(&status, json)),
+        LocalCommand::Up => {
+            ovenbird_local::up(&options, |event| tell(event, json)).await.map(|status| show(&status, json))
+        }
         LocalCommand::Down => ovenbird_local::down(&options).await.map(|ran| {
             print(json, &ran, if ran { "the local cloud is down" } else { "no local cloud was up" });
         }),

@@ -99,7 +99,12 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Open { instance, port } => return local::open(&instance, port, &target, json).await,
         Command::Recipe(command) => {
             let pushed = recipe::run(&command, &target).await?;
-            let text = format!("pipeline {}, version {}, {} files", pushed.pipeline, &pushed.version.as_str()[..12], pushed.files);
+            let text = format!(
+                "pipeline {}, version {}, {} files",
+                pushed.pipeline,
+                &pushed.version.as_str()[..12],
+                pushed.files
+            );
             print(json, &pushed, &text);
         }
         Command::Runner(command) => {

@@ -11,10 +11,7 @@ use ovenbird_core::{
 };
 use serde_json::Value;
 
-use crate::{
-    list,
-    target::Target,
-};
+use crate::{list, target::Target};
 
 /// Starts the prune state machine, waits for its end and gives its output.
 pub async fn run(target: &Target) -> Result<Value> {
@@ -29,7 +26,11 @@ pub async fn run(target: &Target) -> Result<Value> {
                     .map_err(|source| Error::Corrupt { what: "the prune run's output".into(), source });
             }
             Some(Execution::Failed { error, cause }) => {
-                return Err(Error::bad_input(format!("prune run `{id}`: {error}"), cause, "Mend it, and prune again"));
+                return Err(Error::bad_input(
+                    format!("prune run `{id}`: {error}"),
+                    cause,
+                    "Mend it, and prune again",
+                ));
             }
             Some(Execution::Running) | None => tokio::time::sleep(Duration::from_millis(200)).await,
         }
@@ -39,13 +40,16 @@ pub async fn run(target: &Target) -> Result<Value> {
 /// The plan that a run acted on, a line for each image.
 pub fn text(output: &Value) -> String {
     let Ok(plan) = serde_json::from_value::<Plan>(output.clone()) else { return output.to_string() };
-    let verdicts = plan.retire.iter().map(|verdict| ("retired", verdict)).chain(plan.keep.iter().map(|v| ("kept", v)));
+    let verdicts =
+        plan.retire.iter().map(|verdict| ("retired", verdict)).chain(plan.keep.iter().map(|v| ("kept", v)));
     let mut lines: Vec<String> = verdicts
         .map(|(what, verdict)| {
             format!("{what:<8} {} {} ({}): {}", verdict.image, verdict.name, verdict.pipeline, verdict.reason)
         })
         .collect();
-    lines.extend(plan.dead_bakes.iter().map(|dead| format!("reaped   bake {} ({})", dead.bake, dead.pipeline)));
+    lines.extend(
+        plan.dead_bakes.iter().map(|dead| format!("reaped   bake {} ({})", dead.bake, dead.pipeline)),
+    );
     if lines.is_empty() {
         lines.push("no images".to_owned());
     }

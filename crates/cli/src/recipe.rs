@@ -10,11 +10,7 @@ use std::{
 use clap::Subcommand;
 use flate2::{Compression, GzBuilder};
 use ovenbird_core::{
-    Error, Result, digest,
-    id::Digest,
-    keys,
-    ports::Bucket as _,
-    recipe::Recipe,
+    Error, Result, digest, id::Digest, keys, ports::Bucket as _, recipe::Recipe,
     steps::launch_builder::RecipePointer,
 };
 use serde::Serialize;
@@ -63,7 +59,11 @@ pub async fn run(command: &RecipeCommand, target: &Target) -> Result<Pushed> {
         RecipeCommand::Check { path } => {
             let bundle = bundle(path)?;
             let pointer = pointer(&bundle);
-            Ok(Pushed { pipeline: bundle.recipe.pipeline.to_string(), version: pointer.version, files: bundle.files })
+            Ok(Pushed {
+                pipeline: bundle.recipe.pipeline.to_string(),
+                version: pointer.version,
+                files: bundle.files,
+            })
         }
         RecipeCommand::Push { path } => {
             let bundle = bundle(path)?;
@@ -74,7 +74,8 @@ pub async fn run(command: &RecipeCommand, target: &Target) -> Result<Pushed> {
                 cloud.put(&keys::bundle(pipeline, version), archive.into()).await?;
             }
             cloud.put_text(&keys::recipe(pipeline, version), &bundle.text).await?;
-            let text = serde_json::to_string(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
+            let text = serde_json::to_string(&pointer)
+                .unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
             cloud.put_text(&keys::recipe_version_pointer(pipeline, version), &text).await?;
             // Last: until here the pipeline's current recipe is the one before, whole.
             cloud.put_text(&keys::recipe_pointer(pipeline), &text).await?;
@@ -93,19 +94,32 @@ fn pointer(bundle: &Bundle) -> RecipePointer {
 fn bundle(path: &Path) -> Result<Bundle> {
     let path = if path.is_dir() { path.join("recipe.toml") } else { path.to_owned() };
     let unreadable = |path: &Path, error: &std::io::Error| {
-        Error::bad_input(format!("file `{}`", path.display()), error.to_string(), "Name a recipe, or the folder it is in")
+        Error::bad_input(
+            format!("file `{}`", path.display()),
+            error.to_string(),
+            "Name a recipe, or the folder it is in",
+        )
     };
     let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.display().to_string();
     let recipe = Recipe::parse(&name, &text, &|path| folder.join(path).exists()).map_err(|errors| {
-        Error::bad_input(format!("recipe `{name}`"), format!("\n{errors}"), "Mend it, then `ovenbird recipe check` again")
+        Error::bad_input(
+            format!("recipe `{name}`"),
+            format!("\n{errors}"),
+            "Mend it, then `ovenbird recipe check` again",
+        )
     })?;
     let mut files = BTreeMap::new();
     for source in recipe.sources() {
-        collect(folder, Path::new(&source), &mut files).map_err(|error| unreadable(Path::new(&source), &error))?;
+        collect(folder, Path::new(&source), &mut files)
+            .map_err(|error| unreadable(Path::new(&source), &error))?;
     }
-    let archive = if files.is_empty() { None } else { Some(archive(&files).map_err(|error| unreadable(&path, &error))?) };
+    let archive = if files.is_empty() {
+        None
+    } else {
+        Some(archive(&files).map_err(|error| unreadable(&path, &error))?)
+    };
     Ok(Bundle { recipe, text, files: files.len(), archive })
 }
 

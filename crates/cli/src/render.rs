@@ -42,7 +42,8 @@ pub fn timeline(bake: &Bake, now: Timestamp) -> String {
 
 /// One bake, whole.
 pub fn bake(bake: &Bake, now: Timestamp) -> String {
-    let mut text = format!("bake      {}\npipeline  {}\nstatus    {}\n", bake.bake, bake.pipeline, bake.status.as_str());
+    let mut text =
+        format!("bake      {}\npipeline  {}\nstatus    {}\n", bake.bake, bake.pipeline, bake.status.as_str());
     if let Some(artifact) = &bake.artifact {
         text.push_str(&format!("artifact  {} ({} bytes)\n", artifact.key, artifact.bytes));
     }
@@ -55,7 +56,10 @@ pub fn bake(bake: &Bake, now: Timestamp) -> String {
         text.push_str(&format!("tests     {passed} passed\n"));
     }
     if let Some(failure) = &bake.failure {
-        text.push_str(&format!("failed    {} in stage {}\n{}\n", failure.error, failure.stage, failure.cause));
+        text.push_str(&format!(
+            "failed    {} in stage {}\n{}\n",
+            failure.error, failure.stage, failure.cause
+        ));
     }
     text.push('\n');
     text.push_str(&timeline(bake, now));
@@ -64,12 +68,16 @@ pub fn bake(bake: &Bake, now: Timestamp) -> String {
 
 /// Bakes as a table.
 pub fn table(bakes: &[Bake]) -> String {
-    let mut text = format!("{:<20} {:<36} {:<11} {:<22} {}\n", "STARTED", "BAKE", "STATUS", "IMAGE", "PIPELINE");
+    let mut text =
+        format!("{:<20} {:<36} {:<11} {:<22} {}\n", "STARTED", "BAKE", "STATUS", "IMAGE", "PIPELINE");
     for bake in bakes {
         let image = bake.image.as_ref().map_or("-", |image| image.as_str());
         let started = bake.started.strftime("%Y-%m-%d %H:%M:%S").to_string();
         let (status, pipeline) = (bake.status.as_str(), &bake.pipeline);
-        text.push_str(&format!("{started:<20} {:<36} {status:<11} {image:<22} {pipeline}\n", bake.bake.as_str()));
+        text.push_str(&format!(
+            "{started:<20} {:<36} {status:<11} {image:<22} {pipeline}\n",
+            bake.bake.as_str()
+        ));
     }
     text
 }
@@ -80,7 +88,9 @@ pub fn verdict(bake: &Bake) -> String {
     match bake.status {
         Status::Promoted => format!("promoted {image} to {}/{}", bake.pipeline, bake.settings.channel),
         Status::Validated => format!("validated {image}, not promoted as asked"),
-        Status::Superseded => format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)"),
+        Status::Superseded => {
+            format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)")
+        }
         Status::Failed => {
             let stage = bake.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
             format!("failed in stage {stage}")

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use ovenbird_core::{
-    Error, Result, digest, keys, ports::Bucket as _, steps::launch_builder::RunnerPointer,
-};
+use ovenbird_core::{Error, Result, digest, keys, ports::Bucket as _, steps::launch_builder::RunnerPointer};
 
 use crate::target::Target;
 
@@ -26,14 +24,19 @@ pub enum RunnerCommand {
 pub async fn run(command: &RunnerCommand, target: &Target) -> Result<RunnerPointer> {
     let RunnerCommand::Push { file, architecture } = command;
     let bytes = std::fs::read(file).map_err(|error| {
-        Error::bad_input(format!("file `{}`", file.display()), error.to_string(), "Build it with `make build`")
+        Error::bad_input(
+            format!("file `{}`", file.display()),
+            error.to_string(),
+            "Build it with `make build`",
+        )
     })?;
     let sha256 = digest::sha256(&bytes);
     let key = format!("runner/{architecture}/{sha256}/ovenbird-runner");
     let cloud = target.site().await?.cloud;
     cloud.put(&key, bytes.into()).await?;
     let pointer = RunnerPointer { sha256, key };
-    let text = serde_json::to_string(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
+    let text =
+        serde_json::to_string(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
     cloud.put_text(&keys::runner_pointer(architecture), &text).await?;
     Ok(pointer)
 }

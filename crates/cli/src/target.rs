@@ -2,11 +2,7 @@
 
 use clap::Args;
 use ovenbird_aws::{Cloud, settings::Settings};
-use ovenbird_core::{
-    Error, Result,
-    id::ParameterName,
-    ports::Parameters as _,
-};
+use ovenbird_core::{Error, Result, id::ParameterName, ports::Parameters as _};
 use serde::Deserialize;
 
 /// The options that every command talking to a cloud has.
@@ -66,7 +62,8 @@ impl Target {
             "Deploy it (README, \"On AWS\"), choose it with `--stack` and `--profile`, or say `--local`"
         };
         let missing = |problem: String| Error::bad_input(format!("stack `{}`", self.stack), problem, fix);
-        let text = cloud.get(&name).await.map_err(|error| missing(format!("can't be asked: {}", error.chain())))?;
+        let text =
+            cloud.get(&name).await.map_err(|error| missing(format!("can't be asked: {}", error.chain())))?;
         let text = text.ok_or_else(|| missing("is not there".into()))?;
         let operator: Operator = serde_json::from_str(&text)
             .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })?;

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     artifact::ArtifactKey,
     error::{Error, Result},
-    id::{AmiId, BakeId, ChannelName, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName, SnapshotId},
+    id::{
+        AmiId, BakeId, ChannelName, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName,
+        SnapshotId,
+    },
 };
 
 /// Where a bake is on its way.
@@ -377,7 +380,12 @@ impl Bake {
                 sequencer: artifact.sequencer.clone(),
                 started: self.started,
             },
-            None => Order { artifact: None, uploaded: self.started, sequencer: String::new(), started: self.started },
+            None => Order {
+                artifact: None,
+                uploaded: self.started,
+                sequencer: String::new(),
+                started: self.started,
+            },
         }
     }
 
@@ -406,7 +414,12 @@ mod tests {
 
     fn order(artifact: &str, uploaded: i64, sequencer: &str, started: i64) -> Order {
         let at = |second| Timestamp::from_second(second).unwrap();
-        Order { artifact: Some(artifact.into()), uploaded: at(uploaded), sequencer: sequencer.into(), started: at(started) }
+        Order {
+            artifact: Some(artifact.into()),
+            uploaded: at(uploaded),
+            sequencer: sequencer.into(),
+            started: at(started),
+        }
     }
 
     #[test]

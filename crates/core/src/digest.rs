@@ -28,7 +28,8 @@ pub struct Inputs<'a> {
 impl Inputs<'_> {
     /// The digest.
     pub fn digest(&self) -> Digest {
-        let value = serde_json::to_value(self).unwrap_or_else(|_| unreachable!("our documents have string keys only"));
+        let value = serde_json::to_value(self)
+            .unwrap_or_else(|_| unreachable!("our documents have string keys only"));
         sha256(canonical(value).to_string().as_bytes())
     }
 }
@@ -37,7 +38,8 @@ impl Inputs<'_> {
 fn canonical(value: Value) -> Value {
     match value {
         Value::Object(map) => {
-            let sorted: BTreeMap<_, _> = map.into_iter().map(|(key, value)| (key, canonical(value))).collect();
+            let sorted: BTreeMap<_, _> =
+                map.into_iter().map(|(key, value)| (key, canonical(value))).collect();
             sorted.into_iter().collect()
         }
         Value::Array(items) => items.into_iter().map(canonical).collect(),

@@ -146,7 +146,13 @@ impl<T: Table> Ledger<'_, T> {
     }
 
     /// Asks for the right to bake a digest.
-    pub async fn claim(&self, digest: &Digest, bake: &Bake, now: Timestamp, expires: Timestamp) -> Result<Claim> {
+    pub async fn claim(
+        &self,
+        digest: &Digest,
+        bake: &Bake,
+        now: Timestamp,
+        expires: Timestamp,
+    ) -> Result<Claim> {
         let key = lease_key(digest);
         let row = self.0.get(&key).await?;
         let lease = read::<Lease>(row.clone())?.map(|(_, lease)| lease);
@@ -185,7 +191,14 @@ impl<T: Table> Ledger<'_, T> {
             return Ok(());
         }
         let doc = encode(&Lease { holder: None, ..lease });
-        self.0.commit(vec![Write::Put { key, doc, expect: Expect::Version(row.version), index: Index::default() }]).await
+        self.0
+            .commit(vec![Write::Put {
+                key,
+                doc,
+                expect: Expect::Version(row.version),
+                index: Index::default(),
+            }])
+            .await
     }
 
     /// The digest's image.
@@ -240,7 +253,8 @@ impl<T: Table> Ledger<'_, T> {
     /// Moves the bake's channel to its image, if that is validated and nothing newer was promoted.
     pub async fn promote(&self, bake: &Bake, now: Timestamp) -> Result<Promotion> {
         let image = bake.image()?;
-        let refuse = |problem: &str| Error::NotPromotable { image: image.clone(), problem: problem.to_owned() };
+        let refuse =
+            |problem: &str| Error::NotPromotable { image: image.clone(), problem: problem.to_owned() };
         let image_key = image_key(&bake.digest);
         let (image_row, record) =
             read::<ImageRecord>(self.0.get(&image_key).await?)?.ok_or_else(|| refuse("no record of it"))?;
@@ -300,8 +314,16 @@ impl<T: Table> Ledger<'_, T> {
         }
         channel.current = if channel.previous.is_empty() { None } else { Some(channel.previous.remove(0)) };
         channel.generation += 1;
-        let index = Index { image: channel.current.as_ref().map(|target| target.image.clone()), ..Index::default() };
-        self.0.commit(vec![Write::Put { key, doc: encode(&channel), expect: Expect::Version(row.version), index }]).await
+        let index =
+            Index { image: channel.current.as_ref().map(|target| target.image.clone()), ..Index::default() };
+        self.0
+            .commit(vec![Write::Put {
+                key,
+                doc: encode(&channel),
+                expect: Expect::Version(row.version),
+                index,
+            }])
+            .await
     }
 
     async fn all<D: DeserializeOwned>(&self, pk: &str, prefix: &str) -> Result<Vec<D>> {

@@ -158,7 +158,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn data(url: &str) -> Result<String> {
-        user_data(&PresignedUrl::new(url), &crate::digest::sha256(b""), &PresignedUrl::new(url), Verb::Provision)
+        user_data(
+            &PresignedUrl::new(url),
+            &crate::digest::sha256(b""),
+            &PresignedUrl::new(url),
+            Verb::Provision,
+        )
     }
 
     #[test]

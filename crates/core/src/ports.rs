@@ -3,7 +3,10 @@
 //! `crates/aws` answers with the SDK, `crates/world` with its model. An answer is never a success that isn't
 //! known to be one: a lost reply is an error, and the step looks before it does again.
 
-#![expect(async_fn_in_trait, reason = "the ports are used as generics in this workspace; no trait object needs Send bounds")]
+#![expect(
+    async_fn_in_trait,
+    reason = "the ports are used as generics in this workspace; no trait object needs Send bounds"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,7 +174,12 @@ pub trait Images {
     /// The newest available image of an owner whose name matches the pattern.
     async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<Image>>;
     /// Makes an image of a stopped instance. A taken name is [`crate::Error::TryAgain`]: look again.
-    async fn create(&self, builder: &InstanceId, name: &ImageName, tags: &BTreeMap<String, String>) -> Result<AmiId>;
+    async fn create(
+        &self,
+        builder: &InstanceId,
+        name: &ImageName,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<AmiId>;
 }
 
 /// What only prune may do to images.
@@ -211,7 +219,13 @@ pub trait Commands {
     /// The command that was sent to the instance with this comment.
     async fn find(&self, instance: &InstanceId, comment: &str) -> Result<Option<CommandId>>;
     /// Sends a shell script.
-    async fn send(&self, instance: &InstanceId, comment: &str, script: &str, timeout_seconds: i64) -> Result<CommandId>;
+    async fn send(
+        &self,
+        instance: &InstanceId,
+        comment: &str,
+        script: &str,
+        timeout_seconds: i64,
+    ) -> Result<CommandId>;
     /// How it stands; `None` when SSM doesn't know it (yet).
     async fn outcome(&self, instance: &InstanceId, command: &CommandId) -> Result<Option<CommandState>>;
 }
@@ -346,7 +360,12 @@ pub trait Table {
 }
 
 /// The tags that everything a bake makes carries from its first moment.
-pub fn tags(bake: &BakeId, pipeline: &PipelineName, digest: &Digest, expires: Timestamp) -> BTreeMap<String, String> {
+pub fn tags(
+    bake: &BakeId,
+    pipeline: &PipelineName,
+    digest: &Digest,
+    expires: Timestamp,
+) -> BTreeMap<String, String> {
     BTreeMap::from([
         (TAG_BAKE.to_owned(), bake.to_string()),
         (TAG_PIPELINE.to_owned(), pipeline.to_string()),

@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn an_artifact_alone_names_its_pipeline() {
-        let trigger = Trigger::manual(&json!({"artifact": "artifacts/shop/a.jar", "promote": false})).unwrap();
+        let trigger =
+            Trigger::manual(&json!({"artifact": "artifacts/shop/a.jar", "promote": false})).unwrap();
         assert_eq!(trigger.pipeline().as_str(), "shop");
         assert!(!trigger.options().promote);
     }

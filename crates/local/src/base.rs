@@ -74,7 +74,12 @@ pub async fn make(cache: &Path) -> io::Result<PathBuf> {
         fs::remove_dir_all(&unfinished)?;
     }
     let mut command = Command::new("mmdebstrap");
-    command.arg("--quiet").arg("--variant=apt").arg(format!("--include={PACKAGES}")).arg(SUITE).arg(&unfinished);
+    command
+        .arg("--quiet")
+        .arg("--variant=apt")
+        .arg(format!("--include={PACKAGES}"))
+        .arg(SUITE)
+        .arg(&unfinished);
     // A host of the same release knows which mirror is near; any other gets Debian's own.
     if let Some(sources) = host_sources() {
         command.arg(sources);

@@ -112,7 +112,8 @@ impl LocalError {
             Self::NotUp { .. } => "Start it with `ovenbird local up`, or give its `--port`".into(),
             Self::PortTaken { .. } => "End the program that listens there, or choose another `--port`".into(),
             Self::HomeTaken { .. } => {
-                "End it with `ovenbird local down`, or give this one a folder of its own in OVENBIRD_HOME".into()
+                "End it with `ovenbird local down`, or give this one a folder of its own in OVENBIRD_HOME"
+                    .into()
             }
             Self::Start { log, .. } | Self::MiniStack { log, .. } => format!("Read {}", log.display()),
             Self::Corrupt { path, .. } => {
@@ -121,7 +122,9 @@ impl LocalError {
             Self::Io { .. } | Self::Request { .. } | Self::Refused { .. } => {
                 "`ovenbird local logs` shows what the local cloud saw".into()
             }
-            Self::Deploy { .. } => "Build the functions with `make build`, then run `ovenbird local up` again".into(),
+            Self::Deploy { .. } => {
+                "Build the functions with `make build`, then run `ovenbird local up` again".into()
+            }
         }
     }
 

@@ -87,7 +87,8 @@ impl Home {
     /// Makes the folders.
     pub(crate) fn prepare(&self) -> Result<()> {
         for folder in [self.state(), self.ministack(), self.temporary(), self.0.join("log")] {
-            fs::create_dir_all(&folder).map_err(LocalError::io(format!("make folder {}", folder.display())))?;
+            fs::create_dir_all(&folder)
+                .map_err(LocalError::io(format!("make folder {}", folder.display())))?;
         }
         Ok(())
     }

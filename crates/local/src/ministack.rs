@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -70,7 +70,7 @@ impl MiniStack {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    async fn ready(&self, log: &PathBuf) -> Result<String> {
+    async fn ready(&self, log: &Path) -> Result<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(exit) = self.exit.borrow().clone() {
@@ -95,8 +95,11 @@ impl MiniStack {
 
     async fn configure(&self, settings: &Value) -> Result<()> {
         let path = format!("{}/_ministack/config", self.url());
-        let request = Request::post(&path).header("content-type", "application/json").body(Body::from(settings.to_string()));
-        let request = request.map_err(|source| LocalError::Request { request: path, source: Box::new(source) })?;
+        let request = Request::post(&path)
+            .header("content-type", "application/json")
+            .body(Body::from(settings.to_string()));
+        let request =
+            request.map_err(|source| LocalError::Request { request: path, source: Box::new(source) })?;
         ask(request).await.map(drop)
     }
 
@@ -166,7 +169,10 @@ async fn spawn(mut command: Command) -> Result<(Pid, watch::Receiver<Option<Stri
     let (started, starting) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let child = command.spawn();
-        let id = child.as_ref().map(Child::id).map_err(|error| std::io::Error::new(error.kind(), error.to_string()));
+        let id = child
+            .as_ref()
+            .map(Child::id)
+            .map_err(|error| std::io::Error::new(error.kind(), error.to_string()));
         if started.send(id).is_err() {
             return;
         }
@@ -175,7 +181,8 @@ async fn spawn(mut command: Command) -> Result<(Pid, watch::Receiver<Option<Stri
             tell.send_replace(Some(reason));
         }
     });
-    let id = starting.await.map_err(|_| LocalError::io("start MiniStack")(std::io::Error::other("no thread")))?;
+    let id =
+        starting.await.map_err(|_| LocalError::io("start MiniStack")(std::io::Error::other("no thread")))?;
     let id = id.map_err(LocalError::io("start MiniStack with `setpriv`"))?;
     Ok((Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX)), exit))
 }

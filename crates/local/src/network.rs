@@ -47,11 +47,21 @@ impl Network {
         }
         if line.trim() != "ready" {
             let output = holder.wait_with_output().await?;
-            return Err(io::Error::other(format!("cloud network: {}", String::from_utf8_lossy(&output.stderr).trim())));
+            return Err(io::Error::other(format!(
+                "cloud network: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )));
         }
         // Host loopback is closed to machines: they reach the endpoint, and nothing else of the host.
         let way_out = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "slirp4netns",
+                "--configure",
+                "--mtu=65520",
+                "--disable-host-loopback",
+            ])
             .args([&pid.to_string(), "tap0"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -73,7 +73,8 @@ pub enum Event {
 impl Event {
     /// Writes the event to standard output.
     pub(crate) fn tell(&self) {
-        let line = serde_json::to_string(self).unwrap_or_else(|_| unreachable!("an event has string keys only"));
+        let line =
+            serde_json::to_string(self).unwrap_or_else(|_| unreachable!("an event has string keys only"));
         let mut out = std::io::stdout().lock();
         // Nobody may be listening any more.
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());

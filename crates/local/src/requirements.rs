@@ -54,10 +54,15 @@ fn on_path(program: &str) -> bool {
 }
 
 fn loadable(module: &str) -> bool {
-    Command::new("modprobe").args(["--dry-run", "--quiet", module]).status().is_ok_and(|status| status.success())
+    Command::new("modprobe")
+        .args(["--dry-run", "--quiet", module])
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn has_ministack(python: &Path) -> bool {
-    let probe = Command::new(python).args(["-I", "-c", "import importlib.util as u; assert u.find_spec('ministack')"]).output();
+    let probe = Command::new(python)
+        .args(["-I", "-c", "import importlib.util as u; assert u.find_spec('ministack')"])
+        .output();
     probe.is_ok_and(|output| output.status.success())
 }

@@ -125,9 +125,8 @@ impl Service {
 /// The world as it was saved last, or a new one.
 pub(crate) fn load(path: &Path) -> Result<World> {
     match fs::read(path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map_err(|source| LocalError::Corrupt { path: path.to_owned(), source })
-        }
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|source| LocalError::Corrupt { path: path.to_owned(), source }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(World::new(ACCOUNT, REGION)),
         Err(error) => Err(LocalError::io(format!("read {}", path.display()))(error)),
     }

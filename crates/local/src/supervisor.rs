@@ -40,7 +40,9 @@ const DEBIAN: &str = "136693071363";
 /// Runs a local cloud until it is told to end, or fails.
 pub async fn serve(options: Options) -> Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+        )
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
@@ -181,7 +183,9 @@ fn lock(options: &Options) -> Result<File> {
         Err(fs::TryLockError::WouldBlock) => {
             return Err(LocalError::HomeTaken { home: options.home.root().to_owned() });
         }
-        Err(fs::TryLockError::Error(error)) => return Err(LocalError::io(format!("lock {}", path.display()))(error)),
+        Err(fs::TryLockError::Error(error)) => {
+            return Err(LocalError::io(format!("lock {}", path.display()))(error));
+        }
     }
     let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
     written.map_err(LocalError::io(format!("write {}", path.display())))?;

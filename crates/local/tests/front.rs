@@ -64,7 +64,10 @@ impl Endpoint {
     fn query(&self, form: &str) -> (u16, String) {
         let output = Command::new("curl")
             .args(["--silent", "--write-out", "\n%{http_code}", "--data", form])
-            .args(["--header", "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/ec2/aws4_request"])
+            .args([
+                "--header",
+                "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/ec2/aws4_request",
+            ])
             .arg(&self.url)
             .output()
             .expect("curl");
@@ -120,7 +123,8 @@ fn the_aws_command() {
     run(&format!("ec2 wait instance-running --instance-ids {}", ids.join(" ")));
     run(&format!("ec2 stop-instances --instance-ids {}", ids[0]));
     run(&format!("ec2 wait instance-stopped --instance-ids {}", ids[0]));
-    let image = run(&format!("ec2 create-image --instance-id {} --name one --query ImageId --output text", ids[0]));
+    let image =
+        run(&format!("ec2 create-image --instance-id {} --name one --query ImageId --output text", ids[0]));
     run(&format!("ec2 wait image-available --image-ids {}", image.trim()));
     let named = run("ec2 describe-images --filters Name=name,Values=o* --query Images[].State --output text");
     assert_eq!(named, "available\n");
@@ -140,7 +144,10 @@ fn what_is_not_understood_is_refused_before_it_has_an_effect() {
     let (status, body) = endpoint.query(&format!("{launch}&Surprise.1=x"));
     assert_eq!(status, 400);
     assert!(body.contains("<Code>UnknownParameter</Code>"), "{body}");
-    assert!(!endpoint.query("Action=DescribeInstances").1.contains("<instanceId>"), "an instance was launched");
+    assert!(
+        !endpoint.query("Action=DescribeInstances").1.contains("<instanceId>"),
+        "an instance was launched"
+    );
     let (status, body) = endpoint.query("Action=LaunchRocket");
     assert_eq!(status, 400);
     assert!(body.contains("<Code>InvalidAction</Code>"), "{body}");

@@ -24,9 +24,11 @@ pub fn xml(suite: &str, report: &TestReport) -> Result<Vec<u8>> {
         .write_inner_content(|writer| {
             for test in &report.tests {
                 let time = seconds(test.milliseconds);
-                let case = writer
-                    .create_element("testcase")
-                    .with_attributes([("name", test.name.as_str()), ("classname", suite), ("time", time.as_str())]);
+                let case = writer.create_element("testcase").with_attributes([
+                    ("name", test.name.as_str()),
+                    ("classname", suite),
+                    ("time", time.as_str()),
+                ]);
                 if test.passed {
                     case.write_empty()?;
                 } else {

@@ -16,12 +16,7 @@ use ovenbird_core::{
     report::{Exit, ProvisionReport, StepReport},
 };
 
-use crate::{
-    fetch,
-    machine::Machine,
-    process,
-    unpack,
-};
+use crate::{fetch, machine::Machine, process, unpack};
 
 const REPORT: &str = "report.json";
 
@@ -60,7 +55,8 @@ fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {
 fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Result<(Exit, String)>) -> bool {
     println!("ovenbird: step {name}");
     let start = Instant::now();
-    let (exit, output_tail) = work().unwrap_or_else(|error| (Exit::Failed(format!("{error:#}")), String::new()));
+    let (exit, output_tail) =
+        work().unwrap_or_else(|error| (Exit::Failed(format!("{error:#}")), String::new()));
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let go = exit.is_success();
     if !go {
@@ -101,10 +97,13 @@ fn step(machine: &Machine, step: &Step, index: usize) -> Result<(Exit, String)> 
     let log = logs.join(format!("{index}.log"));
     let run = |command: &mut Command| process::run(command, &log, step.timeout);
     match &step.action {
-        Action::Shell { run: script } => run(command("/bin/sh").args(["-ec", script]).current_dir(files_folder(machine)?)),
+        Action::Shell { run: script } => {
+            run(command("/bin/sh").args(["-ec", script]).current_dir(files_folder(machine)?))
+        }
         Action::Script { source, args } => {
             let file = machine.own("files").join(source);
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).with_context(|| format!("script {source}"))?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
+                .with_context(|| format!("script {source}"))?;
             run(command(&file).args(args).current_dir(files_folder(machine)?))
         }
         Action::File { to, content, mode, owner } => {
@@ -155,7 +154,9 @@ fn files_folder(machine: &Machine) -> Result<std::path::PathBuf> {
 fn write(machine: &Machine, path: &Path, content: &Content, mode: u32) -> Result<()> {
     let bytes = match content {
         Content::Inline(text) => text.clone().into_bytes(),
-        Content::Source(source) => fs::read(machine.own("files").join(source)).with_context(|| source.clone())?,
+        Content::Source(source) => {
+            fs::read(machine.own("files").join(source)).with_context(|| source.clone())?
+        }
     };
     parent(path)?;
     fs::write(path, bytes).with_context(|| format!("write {}", path.display()))?;
@@ -211,7 +212,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let machine = Machine::new(root.path().to_str().unwrap());
         let mut steps = Vec::new();
-        for (index, one) in [step_of("echo one"), step_of("echo two; exit 4"), step_of("echo three")].iter().enumerate() {
+        for (index, one) in
+            [step_of("echo one"), step_of("echo two; exit 4"), step_of("echo three")].iter().enumerate()
+        {
             if !record(&mut steps, &one.name, || step(&machine, one, index)) {
                 break;
             }
@@ -224,7 +227,13 @@ mod tests {
     #[test]
     fn an_environment_value_stays_one_value() {
         let environment = [("A".to_owned(), "x \"y\" 100%".to_owned())].into();
-        let unit = Unit { exec: "/bin/true".into(), user: None, working_directory: None, environment, after: vec![] };
+        let unit = Unit {
+            exec: "/bin/true".into(),
+            user: None,
+            working_directory: None,
+            environment,
+            after: vec![],
+        };
         assert!(unit_text("shop", &unit).contains("Environment=\"A=x \\\"y\\\" 100%%\"\n"));
     }
 }

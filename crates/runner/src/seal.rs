@@ -118,7 +118,14 @@ fn entries(folder: &Path) -> std::io::Result<Vec<fs::DirEntry>> {
 fn power_off() -> Result<()> {
     let log = Path::new("/run/ovenbird-seal.log");
     let mut command = Command::new("systemd-run");
-    command.args(["--quiet", "--collect", "--on-active=300ms", "--timer-property=AccuracySec=10ms", "systemctl", "poweroff"]);
+    command.args([
+        "--quiet",
+        "--collect",
+        "--on-active=300ms",
+        "--timer-property=AccuracySec=10ms",
+        "systemctl",
+        "poweroff",
+    ]);
     let (exit, output) = process::run(&mut command, log, OWN_TIMEOUT)?;
     ensure!(exit.is_success(), "can't power off: {exit}\n{output}");
     Ok(())

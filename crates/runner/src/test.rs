@@ -62,7 +62,9 @@ fn outcome(machine: &Machine, test: &Test) -> TestOutcome {
 fn check(machine: &Machine, check: &Check, left: Duration) -> Result<String> {
     let limit = left.max(Duration::from_secs(1));
     match check {
-        Check::Http { url, status, body_contains } => http(machine, url, *status, body_contains.as_deref(), limit),
+        Check::Http { url, status, body_contains } => {
+            http(machine, url, *status, body_contains.as_deref(), limit)
+        }
         Check::Command { run, exit, stdout_contains } => {
             let log = machine.own("logs/test.log");
             let (seen, output) = process::run(Command::new("/bin/sh").args(["-c", run]), &log, limit)?;

@@ -139,7 +139,10 @@ impl World {
             return Err(ApiError::new("ValidationException", message));
         }
         if request.commands.is_empty() {
-            return Err(ApiError::new("InvalidParameters", "Document AWS-RunShellScript requires the parameter commands."));
+            return Err(ApiError::new(
+                "InvalidParameters",
+                "Document AWS-RunShellScript requires the parameter commands.",
+            ));
         }
         if request.instances.is_empty() || request.instances.len() > 50 {
             return Err(ApiError::new("ValidationException", "Between 1 and 50 instance ids are needed."));
@@ -148,7 +151,9 @@ impl World {
             None => 3_600,
             Some(text) => {
                 let seconds = text.parse().ok().filter(|seconds| (1..=172_800).contains(seconds));
-                seconds.ok_or_else(|| ApiError::new("InvalidParameters", "executionTimeout is 1 to 172800 seconds."))?
+                seconds.ok_or_else(|| {
+                    ApiError::new("InvalidParameters", "executionTimeout is 1 to 172800 seconds.")
+                })?
             }
         };
         let mut invocations = Vec::new();
@@ -169,8 +174,10 @@ impl World {
             });
         }
         let hash = self.next_id("command");
-        let id = format!("{}-{}-{}-{}-{}", &hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32]);
-        let id = CommandId::parse(&id).unwrap_or_else(|error| unreachable!("a command id by construction: {error}"));
+        let id =
+            format!("{}-{}-{}-{}-{}", &hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32]);
+        let id = CommandId::parse(&id)
+            .unwrap_or_else(|error| unreachable!("a command id by construction: {error}"));
         let mut script = request.commands.join("\n");
         if let Some(folder) = &request.working_directory {
             script = format!("cd {} || exit\n{script}", ovenbird_core::plan::quote(folder));
@@ -224,7 +231,12 @@ impl World {
     }
 
     /// Commands, newest first.
-    pub fn list_commands(&self, command: Option<&str>, instance: Option<&str>, paging: &Paging) -> Result<Page<Command>> {
+    pub fn list_commands(
+        &self,
+        command: Option<&str>,
+        instance: Option<&str>,
+        paging: &Paging,
+    ) -> Result<Page<Command>> {
         page(self.found(command, instance)?, paging)
     }
 
@@ -238,7 +250,9 @@ impl World {
             .commands
             .values()
             .filter(|one| command.is_none_or(|wanted| one.id.as_str() == wanted))
-            .filter(|one| instance.is_none_or(|wanted| one.invocations.iter().any(|i| i.instance.as_str() == wanted)))
+            .filter(|one| {
+                instance.is_none_or(|wanted| one.invocations.iter().any(|i| i.instance.as_str() == wanted))
+            })
             .cloned()
             .collect();
         found.sort_by(|a, b| b.requested.cmp(&a.requested).then_with(|| a.id.cmp(&b.id)));
@@ -246,7 +260,11 @@ impl World {
     }
 
     /// The instances that answer, or did until they stopped.
-    pub fn describe_instance_information(&self, filters: &[Filter], paging: &Paging) -> Result<Page<InstanceInformation>> {
+    pub fn describe_instance_information(
+        &self,
+        filters: &[Filter],
+        paging: &Paging,
+    ) -> Result<Page<InstanceInformation>> {
         let mut found = Vec::new();
         for instance in self.instances.values() {
             let Some(since) = instance.agent_since else { continue };
@@ -266,7 +284,12 @@ impl World {
             }
             if fits {
                 let address = instance.address.clone();
-                found.push(InstanceInformation { instance: instance.id.clone(), online: true, since, address });
+                found.push(InstanceInformation {
+                    instance: instance.id.clone(),
+                    online: true,
+                    since,
+                    address,
+                });
             }
         }
         page(found, paging)
@@ -275,12 +298,14 @@ impl World {
     /// Ends a command where it hasn't ended.
     pub fn cancel_command(&mut self, command: &str, instances: &[String]) -> Result<()> {
         let found = self.commands.values_mut().find(|one| one.id.as_str() == command);
-        let found = found.ok_or_else(|| ApiError::new("InvalidCommandId", format!("{command} is no command")))?;
+        let found =
+            found.ok_or_else(|| ApiError::new("InvalidCommandId", format!("{command} is no command")))?;
         for invocation in &mut found.invocations {
             let meant = instances.is_empty() || instances.iter().any(|id| id == invocation.instance.as_str());
             if meant && !invocation.status.is_over() {
                 invocation.status = CommandStatus::Cancelled;
-                self.orders.push(Order::Cancel { instance: invocation.instance.clone(), command: found.id.clone() });
+                self.orders
+                    .push(Order::Cancel { instance: invocation.instance.clone(), command: found.id.clone() });
             }
         }
         Ok(())
@@ -306,7 +331,9 @@ impl World {
         end: CommandEnd,
     ) {
         // One that was cancelled or lost stays so.
-        let Some(invocation) = self.invocation(instance, id).filter(|one| !one.status.is_over()) else { return };
+        let Some(invocation) = self.invocation(instance, id).filter(|one| !one.status.is_over()) else {
+            return;
+        };
         invocation.status = match (end.timed_out, end.exit) {
             (true, _) => CommandStatus::TimedOut,
             (false, 0) => CommandStatus::Success,

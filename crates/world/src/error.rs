@@ -24,7 +24,10 @@ impl ApiError {
     }
 
     pub(crate) fn value(value: &str, parameter: &str, problem: &str) -> Self {
-        Self::new("InvalidParameterValue", format!("Value ({value}) for parameter {parameter} is invalid. {problem}"))
+        Self::new(
+            "InvalidParameterValue",
+            format!("Value ({value}) for parameter {parameter} is invalid. {problem}"),
+        )
     }
 
     pub(crate) fn missing(parameter: &str) -> Self {

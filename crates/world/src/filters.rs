@@ -30,7 +30,8 @@ pub(crate) fn matches(resource: &impl Filtered, filters: &[Filter]) -> Result<bo
         } else if name == "tag-key" {
             resource.tags().keys().cloned().collect()
         } else {
-            let unknown = || ApiError::new("InvalidParameterValue", format!("The filter '{name}' is invalid"));
+            let unknown =
+                || ApiError::new("InvalidParameterValue", format!("The filter '{name}' is invalid"));
             resource.field(name).ok_or_else(unknown)?
         };
         // Every name is checked even when the resource is out already: a mistake is one for every resource.

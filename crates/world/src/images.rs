@@ -179,7 +179,9 @@ pub struct DescribeImages {
 impl World {
     /// Registers a base for everybody; one of the same name and owner is the same.
     pub fn register_base(&mut self, now: Timestamp, base: &BaseImage) -> AmiId {
-        if let Some(known) = self.images.values().find(|image| image.name == base.name && image.owner == base.owner) {
+        if let Some(known) =
+            self.images.values().find(|image| image.name == base.name && image.owner == base.owner)
+        {
             return known.id.clone();
         }
         let id = self.fresh(AmiId::parse, "ami");
@@ -214,7 +216,11 @@ impl World {
             | InstanceState::Stopping
             | InstanceState::ShuttingDown
             | InstanceState::Terminated => {
-                let message = format!("The instance '{}' is not in a valid state for this operation: it is {}.", instance.id, instance.state.as_str());
+                let message = format!(
+                    "The instance '{}' is not in a valid state for this operation: it is {}.",
+                    instance.id,
+                    instance.state.as_str()
+                );
                 return Err(ApiError::new("IncorrectInstanceState", message));
             }
         }
@@ -409,7 +415,8 @@ impl World {
     }
 
     pub(crate) fn own_snapshot_mut(&mut self, id: &str) -> Result<&mut Snapshot> {
-        let parsed = SnapshotId::parse(id).map_err(|_| ApiError::malformed("InvalidSnapshotID.Malformed", id))?;
+        let parsed =
+            SnapshotId::parse(id).map_err(|_| ApiError::malformed("InvalidSnapshotID.Malformed", id))?;
         self.snapshots.get_mut(&parsed).ok_or_else(|| ApiError::no_snapshot(id))
     }
 
@@ -432,7 +439,8 @@ impl World {
         }
         for image in self.images.values_mut().filter(|image| image.snapshot.as_ref() == Some(id)) {
             image.state = ImageState::Failed;
-            image.state_reason = Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));
+            image.state_reason =
+                Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));
         }
     }
 
@@ -454,7 +462,11 @@ impl World {
 fn check_tags(given: &BTreeMap<String, Tags>, kinds: &[&str]) -> Result<()> {
     for (kind, own) in given {
         if !kinds.contains(&kind.as_str()) {
-            return Err(ApiError::value(kind, "TagSpecification.ResourceType", "Not a resource of this call."));
+            return Err(ApiError::value(
+                kind,
+                "TagSpecification.ResourceType",
+                "Not a resource of this call.",
+            ));
         }
         tags::check(own)?;
     }
@@ -478,7 +490,9 @@ impl Filtered for Image {
             "block-device-mapping.snapshot-id" => {
                 self.snapshot.as_ref().map(ToString::to_string).unwrap_or_default()
             }
-            "source-instance-id" => self.source_instance.as_ref().map(ToString::to_string).unwrap_or_default(),
+            "source-instance-id" => {
+                self.source_instance.as_ref().map(ToString::to_string).unwrap_or_default()
+            }
             _ => return None,
         }])
     }

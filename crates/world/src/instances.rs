@@ -204,14 +204,19 @@ impl World {
         let text = format!("{:?}", RunInstances { dry_run: false, ..request.clone() });
         if let Some(token) = &request.client_token {
             if token.len() > 64 || !token.is_ascii() {
-                return Err(ApiError::value(token, "ClientToken", "A token has at most 64 ASCII characters."));
+                return Err(ApiError::value(
+                    token,
+                    "ClientToken",
+                    "A token has at most 64 ASCII characters.",
+                ));
             }
             if let Some(launch) = self.tokens.get(token) {
                 if launch.request != text {
                     let message = "The client token was already used with other parameters.";
                     return Err(ApiError::new("IdempotentParameterMismatch", message));
                 }
-                let known: Vec<_> = launch.instances.iter().filter_map(|id| self.instances.get(id)).cloned().collect();
+                let known: Vec<_> =
+                    launch.instances.iter().filter_map(|id| self.instances.get(id)).cloned().collect();
                 // A launch whose instances are forgotten is forgotten, too.
                 if !known.is_empty() {
                     return Ok(known);
@@ -290,14 +295,19 @@ impl World {
             }
         }
         if request.min_count < 1 || request.max_count < request.min_count {
-            return Err(ApiError::value(&request.min_count.to_string(), "MinCount", "MinCount is 1 to MaxCount."));
+            return Err(ApiError::value(
+                &request.min_count.to_string(),
+                "MinCount",
+                "MinCount is 1 to MaxCount.",
+            ));
         }
         if request.max_count > 100 {
             let message = "You have requested more instances than your current instance limit allows.";
             return Err(ApiError::new("InstanceLimitExceeded", message));
         }
         if let Some(kind) = &request.instance_type {
-            let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let plain =
+                |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
             if !kind.split_once('.').is_some_and(|(family, size)| plain(family) && plain(size)) {
                 return Err(ApiError::value(kind, "InstanceType", "Unknown instance type."));
             }
@@ -313,7 +323,11 @@ impl World {
             if let Some(value) = value
                 && !allowed.contains(&value.as_str())
             {
-                return Err(ApiError::value(value, parameter, &format!("Use {} or {}.", allowed[0], allowed[1])));
+                return Err(ApiError::value(
+                    value,
+                    parameter,
+                    &format!("Use {} or {}.", allowed[0], allowed[1]),
+                ));
             }
         }
         if request.spot && request.shutdown_behavior.as_deref() == Some("stop") {
@@ -321,8 +335,15 @@ impl World {
             return Err(ApiError::new("InvalidParameterCombination", message));
         }
         for (kind, own) in &request.tags {
-            if !matches!(kind.as_str(), "instance" | "volume" | "network-interface" | "spot-instances-request") {
-                return Err(ApiError::value(kind, "TagSpecification.ResourceType", "Not a resource of a launch."));
+            if !matches!(
+                kind.as_str(),
+                "instance" | "volume" | "network-interface" | "spot-instances-request"
+            ) {
+                return Err(ApiError::value(
+                    kind,
+                    "TagSpecification.ResourceType",
+                    "Not a resource of a launch.",
+                ));
             }
             tags::check(own)?;
         }
@@ -333,7 +354,8 @@ impl World {
         let subnet = subnet.into_iter().next().ok_or_else(|| ApiError::missing("SubnetId"))?;
         let groups = self.describe_security_groups(&request.security_groups, &[])?;
         let groups = groups.into_iter().map(|group| group.id);
-        let groups = if request.security_groups.is_empty() { groups.take(1).collect() } else { groups.collect() };
+        let groups =
+            if request.security_groups.is_empty() { groups.take(1).collect() } else { groups.collect() };
         Ok((image, subnet, groups))
     }
 
@@ -370,7 +392,9 @@ impl World {
         }
         let mut found = Vec::new();
         for instance in self.instances.values() {
-            if (ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str())) && matches(instance, filters)? {
+            if (ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str()))
+                && matches(instance, filters)?
+            {
                 found.push(instance.clone());
             }
         }
@@ -378,15 +402,24 @@ impl World {
     }
 
     /// Volumes by id, by filter, or all.
-    pub fn describe_volumes(&self, ids: &[String], filters: &[Filter], paging: &Paging) -> Result<Page<Volume>> {
+    pub fn describe_volumes(
+        &self,
+        ids: &[String],
+        filters: &[Filter],
+        paging: &Paging,
+    ) -> Result<Page<Volume>> {
         for id in ids {
             if !self.volumes.keys().any(|volume| volume.as_str() == id) {
-                return Err(ApiError::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist.")));
+                return Err(ApiError::new(
+                    "InvalidVolume.NotFound",
+                    format!("The volume '{id}' does not exist."),
+                ));
             }
         }
         let mut found = Vec::new();
         for volume in self.volumes.values() {
-            if (ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str())) && matches(volume, filters)? {
+            if (ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str())) && matches(volume, filters)?
+            {
                 found.push(volume.clone());
             }
         }
@@ -397,7 +430,8 @@ impl World {
     pub fn stop_instances(&mut self, ids: &[String], dry_run: bool) -> Result<Vec<StateChange>> {
         self.change(ids, dry_run, |instance, orders| match instance.state {
             InstanceState::Running | InstanceState::Pending if instance.spot => {
-                let message = "You can't stop the Spot Instance because it is associated with a one-time request.";
+                let message =
+                    "You can't stop the Spot Instance because it is associated with a one-time request.";
                 Err(ApiError::new("UnsupportedOperation", message))
             }
             InstanceState::Running | InstanceState::Pending => {
@@ -440,11 +474,15 @@ impl World {
         self.change(ids, dry_run, |instance, orders| {
             match instance.state {
                 InstanceState::ShuttingDown | InstanceState::Terminated => {}
-                InstanceState::Pending | InstanceState::Running | InstanceState::Stopping | InstanceState::Stopped => {
+                InstanceState::Pending
+                | InstanceState::Running
+                | InstanceState::Stopping
+                | InstanceState::Stopped => {
                     instance.state = InstanceState::ShuttingDown;
                     instance.agent_since = None;
                     let reason = "Client.UserInitiatedShutdown";
-                    instance.state_reason = Some((reason.into(), format!("{reason}: User initiated shutdown")));
+                    instance.state_reason =
+                        Some((reason.into(), format!("{reason}: User initiated shutdown")));
                     orders.push(Order::Destroy { instance: instance.id.clone() });
                 }
             }
@@ -486,18 +524,24 @@ impl World {
     }
 
     pub(crate) fn instance_mut(&mut self, id: &str) -> Result<&mut Instance> {
-        let parsed = InstanceId::parse(id).map_err(|_| ApiError::malformed("InvalidInstanceID.Malformed", id))?;
+        let parsed =
+            InstanceId::parse(id).map_err(|_| ApiError::malformed("InvalidInstanceID.Malformed", id))?;
         self.instances.get_mut(&parsed).ok_or_else(|| ApiError::no_instance(id))
     }
 
     /// An id of a kind that is not yet taken.
-    pub(crate) fn fresh<I, E: std::fmt::Debug>(&mut self, parse: impl Fn(&str) -> Result<I, E>, prefix: &str) -> I {
+    pub(crate) fn fresh<I, E: std::fmt::Debug>(
+        &mut self,
+        parse: impl Fn(&str) -> Result<I, E>,
+        prefix: &str,
+    ) -> I {
         let id = format!("{prefix}-{}", &self.next_id(prefix)[..17]);
         parse(&id).unwrap_or_else(|error| unreachable!("{id} is an id by construction: {error:?}"))
     }
 
     fn forget_terminated(&mut self, now: Timestamp) {
-        self.instances.retain(|_, instance| instance.terminated.is_none_or(|at| now.duration_since(at) < SHOWN));
+        self.instances
+            .retain(|_, instance| instance.terminated.is_none_or(|at| now.duration_since(at) < SHOWN));
     }
 
     pub(crate) fn booted(&mut self, _now: Timestamp, id: &InstanceId) {
@@ -510,7 +554,8 @@ impl World {
 
     pub(crate) fn boot_failed(&mut self, now: Timestamp, id: &InstanceId, reason: &str) {
         if let Some(instance) = self.instances.get_mut(id) {
-            instance.state_reason = Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));
+            instance.state_reason =
+                Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));
         }
         self.destroyed(now, id);
         self.orders.push(Order::Destroy { instance: id.clone() });
@@ -525,7 +570,8 @@ impl World {
             InstanceState::Stopping => instance.state = InstanceState::Stopped,
             InstanceState::Pending | InstanceState::Running => {
                 let reason = "Client.InstanceInitiatedShutdown";
-                instance.state_reason = Some((reason.into(), format!("{reason}: Instance initiated shutdown")));
+                instance.state_reason =
+                    Some((reason.into(), format!("{reason}: Instance initiated shutdown")));
                 if instance.terminate_on_shutdown || instance.spot {
                     instance.state = InstanceState::ShuttingDown;
                     self.orders.push(Order::Destroy { instance: id.clone() });

@@ -30,7 +30,9 @@ pub use self::{
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
     error::ApiError,
     filters::Filter,
-    images::{BaseImage, CreateImage, DescribeImages, Image, ImageState, RegisterImage, Snapshot, SnapshotState},
+    images::{
+        BaseImage, CreateImage, DescribeImages, Image, ImageState, RegisterImage, Snapshot, SnapshotState,
+    },
     instances::{Instance, InstanceState, RunInstances, StateChange, Volume},
     network::{SecurityGroup, Subnet, Vpc},
     orders::{Layer, MachineFacts, News, Order},

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use ovenbird_core::digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiError, Filter, Result, Tags, World, filters::{Filtered, matches}};
+use crate::{
+    ApiError, Filter, Result, Tags, World,
+    filters::{Filtered, matches},
+};
 
 /// A virtual network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,7 +33,9 @@ impl Paging {
         }
         let mut rest = all;
         if let Some(token) = &self.next_token {
-            let from = token.strip_prefix("from:").ok_or_else(|| ApiError::value(token, "NextToken", "Unknown token."))?;
+            let from = token
+                .strip_prefix("from:")
+                .ok_or_else(|| ApiError::value(token, "NextToken", "Unknown token."))?;
             rest.retain(|item| key(item).as_str() >= from);
         }
         let most = usize::try_from(self.max_results.unwrap_or(1000)).unwrap_or(1000);

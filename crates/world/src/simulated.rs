@@ -105,7 +105,9 @@ impl SimulatedHardware {
                 }
             }
             Order::Cancel { command, .. } => {
-                self.agenda.retain(|_, news| !matches!(news, News::CommandEnded { command: one, .. } if *one == command));
+                self.agenda.retain(
+                    |_, news| !matches!(news, News::CommandEnded { command: one, .. } if *one == command),
+                );
             }
         }
     }
@@ -126,6 +128,8 @@ fn concerns(news: &News, id: &InstanceId) -> bool {
         | News::Console { instance, .. }
         | News::CommandStarted { instance, .. }
         | News::CommandEnded { instance, .. } => instance == id,
-        News::Frozen { .. } | News::FreezeFailed { .. } | News::SnapshotProgress { .. } | News::HostLost => false,
+        News::Frozen { .. } | News::FreezeFailed { .. } | News::SnapshotProgress { .. } | News::HostLost => {
+            false
+        }
     }
 }

@@ -25,11 +25,18 @@ pub struct TagDescription {
 /// Refuses what AWS refuses: its own prefix, keys and values that are too long, too many.
 pub(crate) fn check(tags: &Tags) -> Result<()> {
     if tags.len() > MOST_TAGS {
-        return Err(ApiError::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached."));
+        return Err(ApiError::new(
+            "TagLimitExceeded",
+            "The maximum number of Tags for a resource has been reached.",
+        ));
     }
     for (key, value) in tags {
         if key.is_empty() || key.chars().count() > 127 || key.starts_with("aws:") {
-            return Err(ApiError::value(key, "Tag.Key", "Tag keys have 1 to 127 characters and don't begin with aws:."));
+            return Err(ApiError::value(
+                key,
+                "Tag.Key",
+                "Tag keys have 1 to 127 characters and don't begin with aws:.",
+            ));
         }
         if value.chars().count() > 255 {
             return Err(ApiError::value(value, "Tag.Value", "Tag values have at most 255 characters."));
@@ -56,7 +63,12 @@ impl World {
     }
 
     /// Removes tags: by key, or only where the value is also this; no tags at all removes every one.
-    pub fn delete_tags(&mut self, resources: &[String], tags: &[(String, Option<String>)], dry_run: bool) -> Result<()> {
+    pub fn delete_tags(
+        &mut self,
+        resources: &[String],
+        tags: &[(String, Option<String>)],
+        dry_run: bool,
+    ) -> Result<()> {
         for id in resources {
             self.tags_of(id)?;
         }
@@ -84,7 +96,12 @@ impl World {
         let mut all = Vec::new();
         for (resource, kind, tags) in instances.chain(images).chain(snapshots).chain(volumes) {
             for (key, value) in tags {
-                let tag = TagDescription { resource: resource.clone(), kind, key: key.clone(), value: value.clone() };
+                let tag = TagDescription {
+                    resource: resource.clone(),
+                    kind,
+                    key: key.clone(),
+                    value: value.clone(),
+                };
                 if matches(&Tagged(&tag, Tags::from([(key.clone(), value.clone())])), filters)? {
                     all.push(tag);
                 }
@@ -101,8 +118,13 @@ impl World {
             "ami" => self.own_image_mut(id).map(|one| &mut one.tags),
             "snap" => self.own_snapshot_mut(id).map(|one| &mut one.tags),
             "vol" => {
-                let missing = || ApiError::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist."));
-                self.volumes.values_mut().find(|one| one.id.as_str() == id).map(|one| &mut one.tags).ok_or_else(missing)
+                let missing =
+                    || ApiError::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist."));
+                self.volumes
+                    .values_mut()
+                    .find(|one| one.id.as_str() == id)
+                    .map(|one| &mut one.tags)
+                    .ok_or_else(missing)
             }
             _ => Err(ApiError::new("InvalidID", format!("The ID '{id}' is not valid"))),
         }

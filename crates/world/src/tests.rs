@@ -38,7 +38,13 @@ impl Cloud {
     }
 
     fn request(&self) -> RunInstances {
-        RunInstances { image: self.base.clone(), min_count: 1, max_count: 1, profile: Some("p".into()), ..RunInstances::default() }
+        RunInstances {
+            image: self.base.clone(),
+            min_count: 1,
+            max_count: 1,
+            profile: Some("p".into()),
+            ..RunInstances::default()
+        }
     }
 
     fn launch(&mut self) -> String {
@@ -80,7 +86,10 @@ fn an_instance_goes_through_its_states() {
     cloud.pass(0);
     cloud.pass(3);
     let changes = cloud.world.terminate_instances(std::slice::from_ref(&id), false).unwrap();
-    assert_eq!((changes[0].previous, changes[0].current), (InstanceState::Running, InstanceState::ShuttingDown));
+    assert_eq!(
+        (changes[0].previous, changes[0].current),
+        (InstanceState::Running, InstanceState::ShuttingDown)
+    );
     cloud.pass(0);
     cloud.pass(1);
     assert_eq!(cloud.state(&id), InstanceState::Terminated);
@@ -134,7 +143,9 @@ fn an_image_goes_through_its_states_and_its_name_is_its_own() {
     assert_eq!(code(cloud.world.run_instances(cloud.now, &unavailable)), "InvalidAMIID.Unavailable");
     cloud.pass(0);
     cloud.pass(1);
-    let found = cloud.world.describe_images(&DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() });
+    let found = cloud
+        .world
+        .describe_images(&DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() });
     let snapshot = found.unwrap().items[0].snapshot.clone().unwrap();
     assert_eq!(cloud.world.snapshots[&snapshot].progress, 50);
     cloud.pass(2);
@@ -201,21 +212,31 @@ fn a_command_needs_an_instance_that_answers() {
     assert_eq!(good.status(), CommandStatus::Pending);
     cloud.pass(0);
     cloud.pass(2);
-    let status = |command: &Command| cloud.world.get_command_invocation(command.id.as_str(), &id).unwrap().1.status;
+    let status =
+        |command: &Command| cloud.world.get_command_invocation(command.id.as_str(), &id).unwrap().1.status;
     assert_eq!((status(&good), status(&bad)), (CommandStatus::Success, CommandStatus::Failed));
     let unknown = cloud.world.get_command_invocation(good.id.as_str(), "i-0123456789abcdef0");
     assert_eq!(code(unknown), "InvocationDoesNotExist");
-    assert_eq!(cloud.world.list_command_invocations(None, Some(&id), &Paging::default()).unwrap().items.len(), 2);
+    assert_eq!(
+        cloud.world.list_command_invocations(None, Some(&id), &Paging::default()).unwrap().items.len(),
+        2
+    );
 }
 
 #[test]
 fn an_unknown_filter_is_refused_and_tags_are_found() {
     let mut cloud = Cloud::new();
     let id = cloud.launch();
-    cloud.world.create_tags(std::slice::from_ref(&id), &Tags::from([("Name".into(), "web".into())]), false).unwrap();
+    cloud
+        .world
+        .create_tags(std::slice::from_ref(&id), &Tags::from([("Name".into(), "web".into())]), false)
+        .unwrap();
     let mut find = |name: &str, value: &str| {
         let filter = Filter { name: name.into(), values: vec![value.into()] };
-        cloud.world.describe_instances(cloud.now, &[], &[filter], &Paging::default()).map(|page| page.items.len())
+        cloud
+            .world
+            .describe_instances(cloud.now, &[], &[filter], &Paging::default())
+            .map(|page| page.items.len())
     };
     assert_eq!(find("tag:Name", "w*"), Ok(1));
     assert_eq!(find("tag-key", "Nam?"), Ok(1));

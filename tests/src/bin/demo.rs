@@ -55,7 +55,9 @@ fn main_job(local: &Local) -> Result<()> {
     let plan: Plan = serde_json::from_value(output).context("the prune run's output")?;
     let image = first.image.clone().context("no image of v1")?;
     ensure!(plan.retire.iter().any(|verdict| verdict.image == image), "{image} was not retired: {plan:?}");
-    for verdict in plan.retire.iter().map(|verdict| ("retired", verdict)).chain(plan.keep.iter().map(|v| ("kept", v))) {
+    for verdict in
+        plan.retire.iter().map(|verdict| ("retired", verdict)).chain(plan.keep.iter().map(|v| ("kept", v)))
+    {
         println!("  {} {}: {}", verdict.0, verdict.1.image, verdict.1.reason);
     }
     let gone = local.aws(&["ec2", "describe-images", "--owners", "self"])?;
@@ -86,7 +88,8 @@ fn deploy(local: &Local, jar: &Path, version: &str) -> Result<Bake> {
     let mut shown = 0;
     let bake = within("the bake", Duration::from_secs(180), || {
         let bakes: Vec<Bake> = serde_json::from_value(local.ovenbird_json(&["list", PIPELINE], false)?)?;
-        let bake = bakes.into_iter().find(|bake| bake.artifact.as_ref().is_some_and(|one| one.key.as_str() == key));
+        let bake =
+            bakes.into_iter().find(|bake| bake.artifact.as_ref().is_some_and(|one| one.key.as_str() == key));
         let bake = bake.context("no bake yet")?;
         for span in bake.timeline.iter().skip(shown) {
             println!("  {:>6.1} s  {}", start.elapsed().as_secs_f64(), span.stage.as_str());
@@ -105,13 +108,23 @@ fn deploy(local: &Local, jar: &Path, version: &str) -> Result<Bake> {
 fn serve(local: &Local, version: &str, count: usize) -> Result<Vec<String>> {
     say(&format!("{count} machines start from the promoted image"));
     let answer = local.aws(&["ssm", "get-parameter", "--name", PARAMETER])?;
-    let image = answer.pointer("/Parameter/Value").and_then(Value::as_str).context("no parameter")?.to_owned();
+    let image =
+        answer.pointer("/Parameter/Value").and_then(Value::as_str).context("no parameter")?.to_owned();
     let start = Instant::now();
     let count_text = count.to_string();
-    let launched =
-        local.aws(&["ec2", "run-instances", "--image-id", &image, "--count", &count_text, "--instance-type", "m7i.large"])?;
+    let launched = local.aws(&[
+        "ec2",
+        "run-instances",
+        "--image-id",
+        &image,
+        "--count",
+        &count_text,
+        "--instance-type",
+        "m7i.large",
+    ])?;
     let instances = launched["Instances"].as_array().context("no instances")?;
-    let ids: Vec<String> = instances.iter().filter_map(|one| Some(one["InstanceId"].as_str()?.to_owned())).collect();
+    let ids: Vec<String> =
+        instances.iter().filter_map(|one| Some(one["InstanceId"].as_str()?.to_owned())).collect();
     ensure!(ids.len() == count, "{launched}");
     for id in &ids {
         let page = within("HTTP 200", Duration::from_secs(60), || get(&local.forward(id, 8080)?))?;

@@ -54,7 +54,9 @@ impl Recipe {
         let sources = self.steps.iter().filter_map(|step| match &step.action {
             Action::Script { source, .. } => Some(source.clone()),
             Action::File { content: Content::Source(source), .. } => Some(source.clone()),
-            Action::File { content: Content::Inline(_), .. } | Action::Shell { .. } | Action::Service { .. } => None,
+            Action::File { content: Content::Inline(_), .. }
+            | Action::Shell { .. }
+            | Action::Service { .. } => None,
         });
         sources.collect()
     }

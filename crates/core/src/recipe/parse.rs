@@ -9,8 +9,8 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Action, Base, Builder, Check, Content, Placement, Promote, Recipe, RecipeErrors, Retain, Step, Test, Unit,
-    Validate, Waits,
+    Action, Base, Builder, Check, Content, Placement, Promote, Recipe, RecipeErrors, Retain, Step, Test,
+    Unit, Validate, Waits,
     reader::{Source, Table},
 };
 use crate::id::{ChannelName, IdError, PipelineName};
@@ -25,7 +25,11 @@ pub(super) fn recipe(name: &str, text: &str, exists: Exists<'_>) -> Result<Recip
     let table = match DeTable::parse(text) {
         Ok(table) => table,
         Err(error) => {
-            source.wrong(&error.span().unwrap_or(0..0), error.message().to_owned(), "Mend the TOML: https://toml.io");
+            source.wrong(
+                &error.span().unwrap_or(0..0),
+                error.message().to_owned(),
+                "Mend the TOML: https://toml.io",
+            );
             return Err(RecipeErrors(source.errors));
         }
     };
@@ -33,7 +37,18 @@ pub(super) fn recipe(name: &str, text: &str, exists: Exists<'_>) -> Result<Recip
     let recipe = root_table(&mut source, &mut root, exists);
     root.finish(
         &mut source,
-        &["pipeline", "base", "builder", "artifact", "step", "test", "validate", "promote", "retain", "deadlines"],
+        &[
+            "pipeline",
+            "base",
+            "builder",
+            "artifact",
+            "step",
+            "test",
+            "validate",
+            "promote",
+            "retain",
+            "deadlines",
+        ],
     );
     source.errors.sort_by_key(|error| (error.line, error.column));
     match recipe {
@@ -44,14 +59,23 @@ pub(super) fn recipe(name: &str, text: &str, exists: Exists<'_>) -> Result<Recip
 
 /// Reads every table even when one is wrong, so that all mistakes are shown at once.
 fn root_table(source: &mut Source<'_>, root: &mut Table<'_>, exists: Exists<'_>) -> Option<Recipe> {
-    let pipeline = root.need_text(source, "pipeline").and_then(|(text, at)| id(source, &at, PipelineName::parse(&text)));
+    let pipeline =
+        root.need_text(source, "pipeline").and_then(|(text, at)| id(source, &at, PipelineName::parse(&text)));
     let base = base(source, root);
     let builder = builder(source, root);
     let artifact = artifact(source, root);
-    let steps: Vec<Option<Step>> =
-        root.tables(source, "step").into_iter().enumerate().map(|(at, table)| step(source, table, at, exists)).collect();
-    let tests: Vec<Option<Test>> =
-        root.tables(source, "test").into_iter().enumerate().map(|(at, table)| test(source, table, at)).collect();
+    let steps: Vec<Option<Step>> = root
+        .tables(source, "step")
+        .into_iter()
+        .enumerate()
+        .map(|(at, table)| step(source, table, at, exists))
+        .collect();
+    let tests: Vec<Option<Test>> = root
+        .tables(source, "test")
+        .into_iter()
+        .enumerate()
+        .map(|(at, table)| test(source, table, at))
+        .collect();
     if tests.is_empty() {
         let hint = "Add a `[[test]]`: an image without a test is never promoted";
         source.wrong(&(0..0), "the recipe has no test", hint);
@@ -83,7 +107,11 @@ fn root_table(source: &mut Source<'_>, root: &mut Table<'_>, exists: Exists<'_>)
 fn base(source: &mut Source<'_>, root: &mut Table<'_>) -> Option<Base> {
     const KINDS: &[&str] = &["image", "parameter", "newest", "channel"];
     let Some(mut table) = root.table(source, "base") else {
-        source.wrong(&(0..0), "the recipe lacks `[base]`", "Add `[base]` with one of `image`, `parameter`, `newest`, `channel`");
+        source.wrong(
+            &(0..0),
+            "the recipe lacks `[base]`",
+            "Add `[base]` with one of `image`, `parameter`, `newest`, `channel`",
+        );
         return None;
     };
     let named = KINDS.iter().filter(|kind| table.has(kind)).count();
@@ -95,7 +123,10 @@ fn base(source: &mut Source<'_>, root: &mut Table<'_>) -> Option<Base> {
     let base = if table.has("image") {
         table.text(source, "image").and_then(|(text, at)| id(source, &at, text.parse())).map(Base::Image)
     } else if table.has("parameter") {
-        table.text(source, "parameter").and_then(|(text, at)| id(source, &at, text.parse())).map(Base::Parameter)
+        table
+            .text(source, "parameter")
+            .and_then(|(text, at)| id(source, &at, text.parse()))
+            .map(Base::Parameter)
     } else if table.has("channel") {
         table.text(source, "channel").and_then(|(text, at)| channel(source, &text, &at))
     } else {
@@ -112,7 +143,11 @@ fn base(source: &mut Source<'_>, root: &mut Table<'_>) -> Option<Base> {
 
 fn channel(source: &mut Source<'_>, text: &str, at: &Range<usize>) -> Option<Base> {
     let Some((pipeline, channel)) = text.split_once('/') else {
-        source.wrong(at, format!("`{text}` is no channel of a pipeline"), "Write `channel = \"jvm-runtime/stable\"`");
+        source.wrong(
+            at,
+            format!("`{text}` is no channel of a pipeline"),
+            "Write `channel = \"jvm-runtime/stable\"`",
+        );
         return None;
     };
     let pipeline = id(source, at, PipelineName::parse(pipeline));
@@ -128,13 +163,20 @@ fn builder(source: &mut Source<'_>, root: &mut Table<'_>) -> Builder {
     };
     let at = table.span.clone();
     let instance_types = table.texts(source, "instance-types").unwrap_or_else(default);
-    let plain = |kind: &String| kind.contains('.') && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b));
+    let plain = |kind: &String| {
+        kind.contains('.') && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
+    };
     if instance_types.is_empty() || !instance_types.iter().all(plain) {
-        source.wrong(&at, "`instance-types` names no instance types", "Write `instance-types = [\"c7i.large\"]`");
+        source.wrong(
+            &at,
+            "`instance-types` names no instance types",
+            "Write `instance-types = [\"c7i.large\"]`",
+        );
     }
     let spot = table.flag(source, "spot", false);
     if spot {
-        let hint = "Leave `spot` out: EC2 can't stop a one-time spot instance, and only a stopped builder is imaged";
+        let hint =
+            "Leave `spot` out: EC2 can't stop a one-time spot instance, and only a stopped builder is imaged";
         source.wrong(&at, "`spot = true` is not supported yet", hint);
     }
     table.finish(source, &["instance-types", "spot"]);
@@ -147,7 +189,8 @@ fn artifact(source: &mut Source<'_>, root: &mut Table<'_>) -> Option<Placement> 
         source.wrong(&table.span, "`[artifact]` needs exactly one place", "Keep one of `to` and `unpack-to`");
     }
     let to = table.text(source, "to").and_then(|found| absolute(source, found)).map(Placement::To);
-    let unpack = table.text(source, "unpack-to").and_then(|found| absolute(source, found)).map(Placement::UnpackTo);
+    let unpack =
+        table.text(source, "unpack-to").and_then(|found| absolute(source, found)).map(Placement::UnpackTo);
     table.finish(source, &["to", "unpack-to"]);
     to.or(unpack)
 }
@@ -198,13 +241,16 @@ fn file(source: &mut Source<'_>, mut table: Table<'_>, exists: Exists<'_>) -> Op
         DeValue::String(text) => Some(Content::Inline(text.into_owned())),
         _ => None,
     });
-    let beside = table.text(source, "source").and_then(|found| beside(source, found, exists)).map(Content::Source);
+    let beside =
+        table.text(source, "source").and_then(|found| beside(source, found, exists)).map(Content::Source);
     let mode = match table.text(source, "mode") {
         None => 0o644,
-        Some((text, at)) => u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777).unwrap_or_else(|| {
-            source.wrong(&at, "`mode` is no file mode", "Write it in octal: `mode = \"0644\"`");
-            0o644
-        }),
+        Some((text, at)) => {
+            u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777).unwrap_or_else(|| {
+                source.wrong(&at, "`mode` is no file mode", "Write it in octal: `mode = \"0644\"`");
+                0o644
+            })
+        }
     };
     let owner = table.text(source, "owner").map(|(owner, _)| owner);
     table.finish(source, &["to", "content", "source", "mode", "owner"]);
@@ -230,9 +276,14 @@ fn service(source: &mut Source<'_>, mut table: Table<'_>, at: &Range<usize>) -> 
         };
         let lines = [Some(&unit.user), Some(&unit.working_directory)].into_iter().flatten().flatten();
         let texts = lines.chain(unit.environment.keys()).chain(unit.environment.values()).chain(&unit.after);
-        let broken = texts.chain(exec.iter().map(|(exec, _)| exec)).any(|text| text.chars().any(char::is_control));
+        let broken =
+            texts.chain(exec.iter().map(|(exec, _)| exec)).any(|text| text.chars().any(char::is_control));
         if broken {
-            source.wrong(&table.span, "`unit` has a line break or control character in a value", "Keep every value on one line");
+            source.wrong(
+                &table.span,
+                "`unit` has a line break or control character in a value",
+                "Keep every value on one line",
+            );
         }
         table.finish(source, &["exec", "user", "working-directory", "environment", "after"]);
         Some(Unit { exec: exec?.0, ..unit })
@@ -248,7 +299,8 @@ fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) -> Option<T
     let check = match kind {
         "http" => table.table(source, "http").and_then(|mut http| {
             let url = http.need_text(source, "url");
-            let status = http.number(source, "status", 100..600).and_then(|status| u16::try_from(status).ok());
+            let status =
+                http.number(source, "status", 100..600).and_then(|status| u16::try_from(status).ok());
             let body_contains = http.text(source, "body-contains").map(|(text, _)| text);
             within = http.time(source, "within", within);
             http.finish(source, &["url", "status", "body-contains", "within"]);
@@ -260,23 +312,23 @@ fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) -> Option<T
         }),
         "command" => {
             let run = table.text(source, "command").map(|(run, _)| run);
-            let exit = table.number(source, "exit", 0..256).and_then(|exit| i32::try_from(exit).ok()).unwrap_or(0);
+            let exit =
+                table.number(source, "exit", 0..256).and_then(|exit| i32::try_from(exit).ok()).unwrap_or(0);
             let stdout_contains = table.text(source, "stdout-contains").map(|(text, _)| text);
             run.map(|run| Check::Command { run, exit, stdout_contains })
         }
         "port" => {
-            let number = table.number(source, "port", 1..65_536).and_then(|number| u16::try_from(number).ok());
+            let number =
+                table.number(source, "port", 1..65_536).and_then(|number| u16::try_from(number).ok());
             number.map(|number| Check::Port { number })
         }
-        _ => {
-            table.table(source, "file").and_then(|mut file| {
-                let path = file.need_text(source, "path").and_then(|found| absolute(source, found));
-                let exists = file.flag(source, "exists", true);
-                let contains = file.text(source, "contains").map(|(text, _)| text);
-                file.finish(source, &["path", "exists", "contains"]);
-                Some(Check::File { path: path?, exists, contains })
-            })
-        }
+        _ => table.table(source, "file").and_then(|mut file| {
+            let path = file.need_text(source, "path").and_then(|found| absolute(source, found));
+            let exists = file.flag(source, "exists", true);
+            let contains = file.text(source, "contains").map(|(text, _)| text);
+            file.finish(source, &["path", "exists", "contains"]);
+            Some(Check::File { path: path?, exists, contains })
+        }),
     };
     table.finish(source, &["name", "within", "http", "command", "exit", "stdout-contains", "port", "file"]);
     Some(Test { name, check: check?, within })
@@ -284,10 +336,15 @@ fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) -> Option<T
 
 fn promote(source: &mut Source<'_>, root: &mut Table<'_>) -> Option<Promote> {
     let Some(mut table) = root.table(source, "promote") else {
-        source.wrong(&(0..0), "the recipe lacks `[promote]`", "Add `[promote]` with `channel = \"production\"`");
+        source.wrong(
+            &(0..0),
+            "the recipe lacks `[promote]`",
+            "Add `[promote]` with `channel = \"production\"`",
+        );
         return None;
     };
-    let channel = table.need_text(source, "channel").and_then(|(text, at)| id(source, &at, ChannelName::parse(&text)));
+    let channel =
+        table.need_text(source, "channel").and_then(|(text, at)| id(source, &at, ChannelName::parse(&text)));
     let parameter = table.text(source, "parameter").and_then(|(text, at)| id(source, &at, text.parse()));
     table.finish(source, &["channel", "parameter"]);
     Some(Promote { channel: channel?, parameter })
@@ -299,7 +356,10 @@ fn retain(source: &mut Source<'_>, root: &mut Table<'_>) -> Retain {
     let mut number = |key, range, default| {
         table.number(source, key, range).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
     };
-    let retain = Retain { newest: number("newest", 1..1_001, default.newest), days: number("days", 0..3_651, default.days) };
+    let retain = Retain {
+        newest: number("newest", 1..1_001, default.newest),
+        days: number("days", 0..3_651, default.days),
+    };
     table.finish(source, &["newest", "days"]);
     retain
 }
@@ -320,14 +380,21 @@ fn deadlines(source: &mut Source<'_>, root: &mut Table<'_>) -> Waits {
 }
 
 /// The one kind that a step or test is of.
-fn one_of(source: &mut Source<'_>, table: &Table<'_>, kinds: &'static [&'static str]) -> Option<&'static str> {
+fn one_of(
+    source: &mut Source<'_>,
+    table: &Table<'_>,
+    kinds: &'static [&'static str],
+) -> Option<&'static str> {
     let mut named = kinds.iter().filter(|kind| table.has(kind));
     match (named.next(), named.next()) {
         (Some(kind), None) => Some(kind),
         (first, _) => {
             let what = &table.what;
-            let problem =
-                if first.is_none() { format!("{what} says nothing to do") } else { format!("{what} says two things to do") };
+            let problem = if first.is_none() {
+                format!("{what} says nothing to do")
+            } else {
+                format!("{what} says two things to do")
+            };
             source.wrong(&table.span, problem, format!("Give it exactly one of: {}", kinds.join(", ")));
             None
         }
@@ -340,11 +407,16 @@ fn id<T>(source: &mut Source<'_>, at: &Range<usize>, parsed: Result<T, IdError>)
 
 /// A path on the machine: absolute, and not climbing.
 fn absolute(source: &mut Source<'_>, (path, at): (String, Range<usize>)) -> Option<String> {
-    let parts = Path::new(&path).components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let parts =
+        Path::new(&path).components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if path.starts_with('/') && parts && !path.chars().any(char::is_control) {
         return Some(path);
     }
-    source.wrong(&at, format!("`{}` is no absolute path", path.escape_debug()), "Begin it with `/`, without `..`");
+    source.wrong(
+        &at,
+        format!("`{}` is no absolute path", path.escape_debug()),
+        "Begin it with `/`, without `..`",
+    );
     None
 }
 
@@ -357,7 +429,11 @@ fn beside(source: &mut Source<'_>, (path, at): (String, Range<usize>), exists: E
         return None;
     }
     if exists.is_some_and(|exists| !exists(Path::new(&path))) {
-        source.wrong(&at, format!("there is no file `{path}` beside the recipe"), "Create it, or mend the path");
+        source.wrong(
+            &at,
+            format!("there is no file `{path}` beside the recipe"),
+            "Create it, or mend the path",
+        );
         return None;
     }
     Some(path)

@@ -115,7 +115,11 @@ impl<'a> Table<'a> {
         match value.into_inner() {
             DeValue::String(text) if !text.trim().is_empty() => Some((text.into_owned(), span)),
             DeValue::String(_) => {
-                source.wrong(&span, format!("`{key}` is empty"), format!("Give `{key}` a value, or leave the key out"));
+                source.wrong(
+                    &span,
+                    format!("`{key}` is empty"),
+                    format!("Give `{key}` a value, or leave the key out"),
+                );
                 None
             }
             other => wrong_type(source, &span, key, "a text in quotes", &other),
@@ -244,7 +248,13 @@ impl<'a> Table<'a> {
     }
 }
 
-fn wrong_type<T>(source: &mut Source<'_>, span: &Range<usize>, key: &str, wanted: &str, found: &DeValue<'_>) -> Option<T> {
+fn wrong_type<T>(
+    source: &mut Source<'_>,
+    span: &Range<usize>,
+    key: &str,
+    wanted: &str,
+    found: &DeValue<'_>,
+) -> Option<T> {
     let problem = format!("`{key}` is {} and should be {wanted}", found.type_str());
     source.wrong(span, problem, format!("Write `{key}` as {wanted}"));
     None

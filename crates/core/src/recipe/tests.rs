@@ -39,7 +39,10 @@ fn a_whole_recipe_is_understood() {
 
 #[test]
 fn comments_and_the_order_of_keys_do_not_change_the_inputs() {
-    let reordered = WHOLE.replace(r#"owner = "136693071363", name = "debian-12-amd64-*""#, r#"name = "debian-12-amd64-*", owner = "136693071363""#);
+    let reordered = WHOLE.replace(
+        r#"owner = "136693071363", name = "debian-12-amd64-*""#,
+        r#"name = "debian-12-amd64-*", owner = "136693071363""#,
+    );
     let commented = format!("# a comment\n{reordered}");
     let inputs = |text| Recipe::parse_pushed(text).unwrap().image_inputs();
     assert_eq!(inputs(WHOLE), inputs(&commented));
@@ -59,7 +62,8 @@ fn an_unknown_key_has_a_place_and_a_guess() {
 
 #[test]
 fn all_mistakes_are_shown_at_once() {
-    let text = WHOLE.replace("port = 8080", "").replace("channel =", "chanel =").replace("c7i.large", "large one");
+    let text =
+        WHOLE.replace("port = 8080", "").replace("channel =", "chanel =").replace("c7i.large", "large one");
     let text = errors(&text);
     for problem in ["says nothing to do", "unknown key `chanel`", "names no instance types"] {
         assert!(text.contains(problem), "{problem} is not in\n{text}");
@@ -70,9 +74,11 @@ fn all_mistakes_are_shown_at_once() {
 fn two_bases_a_missing_file_and_a_climbing_path_are_refused() {
     let two = errors(&WHOLE.replace("[base]", "[base]\nimage = \"ami-0123456789abcdef0\""));
     assert!(two.contains("more than one base"), "{two}");
-    let missing = errors(&WHOLE.replace(r#"shell = "useradd --system storefront""#, r#"script = "setup.sh""#));
+    let missing =
+        errors(&WHOLE.replace(r#"shell = "useradd --system storefront""#, r#"script = "setup.sh""#));
     assert!(missing.contains("no file `setup.sh`"), "{missing}");
-    let climbing = errors(&WHOLE.replace(r#"shell = "useradd --system storefront""#, r#"script = "../setup.sh""#));
+    let climbing =
+        errors(&WHOLE.replace(r#"shell = "useradd --system storefront""#, r#"script = "../setup.sh""#));
     assert!(climbing.contains("no path beside"), "{climbing}");
     let relative = errors(&WHOLE.replace("/opt/storefront/app.jar\"\n[[step]]", "opt/app.jar\"\n[[step]]"));
     assert!(relative.contains("no absolute path"), "{relative}");
@@ -80,6 +86,7 @@ fn two_bases_a_missing_file_and_a_climbing_path_are_refused() {
 
 #[test]
 fn a_recipe_without_a_test_is_refused() {
-    let text = errors("pipeline = \"a\"\n[base]\nimage = \"ami-0123456789abcdef0\"\n[promote]\nchannel = \"c\"\n");
+    let text =
+        errors("pipeline = \"a\"\n[base]\nimage = \"ami-0123456789abcdef0\"\n[promote]\nchannel = \"c\"\n");
     assert!(text.contains("has no test"), "{text}");
 }

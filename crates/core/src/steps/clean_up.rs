@@ -18,7 +18,11 @@ use crate::{
 };
 
 /// Cleans up after a bake that ended well: its instances go, its lease is free, its record is closed.
-pub async fn after_success<B, R, P, T>(document: Bake, shears: &Shears<'_, B, R, P, T>, now: Timestamp) -> Result<Bake>
+pub async fn after_success<B, R, P, T>(
+    document: Bake,
+    shears: &Shears<'_, B, R, P, T>,
+    now: Timestamp,
+) -> Result<Bake>
 where
     B: Builders,
     R: Retirement,
@@ -83,7 +87,9 @@ pub fn caught(document: &Value, stage: crate::bake::Stage) -> Failure {
     let text = |name: &str| document.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     if document.get("error").is_none() {
         let word = text("/next/to");
-        let cause = format!("The state machine knows no way on from `{word}`: deploy functions and state machine of one version");
+        let cause = format!(
+            "The state machine knows no way on from `{word}`: deploy functions and state machine of one version"
+        );
         return Failure { error: "UnknownWay".into(), cause, stage };
     }
     let cause = text("/error/Cause");
@@ -111,7 +117,8 @@ async fn images<R: Retirement, T: Table>(
 ) -> Result<()> {
     let mut kept = BTreeSet::new();
     if let Some(record) = record {
-        let validated = ledger.image(&record.digest).await?.filter(|image| image.status == ImageStatus::Validated);
+        let validated =
+            ledger.image(&record.digest).await?.filter(|image| image.status == ImageStatus::Validated);
         kept.extend(validated.map(|image| image.image));
         for channel in ledger.channels(&record.pipeline).await? {
             kept.extend(channel.current.into_iter().chain(channel.previous).map(|target| target.image));

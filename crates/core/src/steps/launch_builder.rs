@@ -13,7 +13,9 @@ use crate::{
     keys,
     ledger::{Claim, ImageRecord, ImageStatus, Ledger, lease_end},
     plan::{self, Plan},
-    ports::{self, Bucket, Builders, Image, ImageState, Images, LaunchOrder, Parameters, Presigner, Role, Table},
+    ports::{
+        self, Bucket, Builders, Image, ImageState, Images, LaunchOrder, Parameters, Presigner, Role, Table,
+    },
     recipe::{Base, Recipe},
     trigger::Trigger,
 };
@@ -212,7 +214,9 @@ where
     /// The digest's image, if it was validated and still can be started.
     async fn reusable(&self, bake: &Bake) -> Result<Option<ImageRecord>> {
         let record = Ledger(self.table).image(&bake.digest).await?;
-        let Some(record) = record.filter(|record| record.status == ImageStatus::Validated) else { return Ok(None) };
+        let Some(record) = record.filter(|record| record.status == ImageStatus::Validated) else {
+            return Ok(None);
+        };
         let image = self.images.look(&record.image).await?;
         Ok(image.filter(|image| image.state == ImageState::Available).map(|_| record))
     }
@@ -250,7 +254,8 @@ where
     /// Launches the bake's instance of this role, or finds the one that an earlier try launched.
     async fn instance(&self, bake: &Bake, recipe: &Recipe, role: Role) -> Result<InstanceId> {
         let ours = self.builders.of_bake(&bake.bake).await?.into_iter().find(|instance| {
-            !instance.state.is_gone() && instance.tags.get(ports::TAG_ROLE).map(String::as_str) == Some(role.as_str())
+            !instance.state.is_gone()
+                && instance.tags.get(ports::TAG_ROLE).map(String::as_str) == Some(role.as_str())
         });
         if let Some(instance) = ours {
             return Ok(instance.id);
@@ -289,7 +294,8 @@ where
         let architecture = base.map_or_else(|| "x86_64".to_owned(), |image| image.architecture);
         let runner = self.runner(&architecture).await?;
         let plan = self.plan(bake, recipe, role, seconds).await?;
-        let text = serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
+        let text =
+            serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
         self.bucket.put_text(&plan_key, &text).await?;
         let runner_url = self.bucket.get_url(&runner.key, None, seconds).await?;
         let plan_url = self.bucket.get_url(&plan_key, None, seconds).await?;
@@ -303,7 +309,10 @@ where
         let (pointer, _) = self.recipe_version(bake).await?;
         let bundle = match &pointer.bundle {
             Some(sha256) => Some(plan::Download {
-                url: self.bucket.get_url(&keys::bundle(&bake.pipeline, &pointer.version), None, seconds).await?,
+                url: self
+                    .bucket
+                    .get_url(&keys::bundle(&bake.pipeline, &pointer.version), None, seconds)
+                    .await?,
                 sha256: sha256.clone(),
             }),
             None => None,
@@ -374,12 +383,14 @@ where
             Trigger::Manual { pipeline, artifact: None, .. } => {
                 let prefix = format!("{}{pipeline}/", artifact::PREFIX);
                 let newest = self.bucket.newest(&prefix).await?;
-                let missing = || Error::NoArtifact { key: prefix.clone(), problem: "has no artifact yet".into() };
+                let missing =
+                    || Error::NoArtifact { key: prefix.clone(), problem: "has no artifact yet".into() };
                 (ArtifactKey::parse(&newest.ok_or_else(missing)?.key)?, None, String::new())
             }
         };
         let wrong = |problem: &str| Error::NoArtifact { key: key.to_string(), problem: problem.to_owned() };
-        let object = self.bucket.head(key.as_str(), version.as_deref()).await?.ok_or_else(|| wrong("is not there"))?;
+        let object =
+            self.bucket.head(key.as_str(), version.as_deref()).await?.ok_or_else(|| wrong("is not there"))?;
         if object.bytes == 0 {
             return Err(wrong("is empty"));
         }
@@ -427,7 +438,8 @@ where
 /// Unique for the bake, and readable: `storefront-3f9a1c22b7d0-1b2c3d4e`.
 fn image_name(pipeline: &PipelineName, digest: &Digest, bake: &BakeId) -> ImageName {
     let name = format!("{pipeline}-{}-{}", &digest.as_str()[..12], &token(bake, "image")[..8]);
-    ImageName::parse(&name).unwrap_or_else(|_| unreachable!("a pipeline's name is at most 40 plain characters"))
+    ImageName::parse(&name)
+        .unwrap_or_else(|_| unreachable!("a pipeline's name is at most 40 plain characters"))
 }
 
 fn decode<D: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<D> {

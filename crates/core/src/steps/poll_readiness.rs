@@ -36,7 +36,11 @@ pub struct Eyes<'a, B, I, C, P, K, T> {
 }
 
 /// Looks once.
-pub async fn run<B, I, C, P, K, T>(bake: Bake, eyes: &Eyes<'_, B, I, C, P, K, T>, now: Timestamp) -> Result<Bake>
+pub async fn run<B, I, C, P, K, T>(
+    bake: Bake,
+    eyes: &Eyes<'_, B, I, C, P, K, T>,
+    now: Timestamp,
+) -> Result<Bake>
 where
     B: Builders,
     I: Images,
@@ -60,7 +64,9 @@ where
 /// The other bake of this digest: its image is validated, or it gave up, or it is still on its way.
 async fn twin(mut bake: Bake, table: &impl Table, now: Timestamp) -> Result<Bake> {
     let ledger = Ledger(table);
-    if let Some(record) = ledger.image(&bake.digest).await?.filter(|record| record.status == ImageStatus::Validated) {
+    if let Some(record) =
+        ledger.image(&bake.digest).await?.filter(|record| record.status == ImageStatus::Validated)
+    {
         bake.image = Some(record.image);
         bake.snapshots = record.snapshots;
         bake.tests_passed = Some(record.tests_passed);
@@ -98,7 +104,11 @@ async fn builder(
         return bake.wait(now, "the SSM agent to register", "the steps done, the agent offline");
     }
     let state = alive(&bake, &id, builders).await?;
-    match bake.clone().wait(now, "the steps to end", format!("instance {id} {}, no report yet", state.as_str())) {
+    match bake.clone().wait(
+        now,
+        "the steps to end",
+        format!("instance {id} {}, no report yet", state.as_str()),
+    ) {
         Ok(bake) => Ok(bake),
         Err(Error::DeadlinePassed { stage, allowed, awaited, seen }) => {
             let console = last_lines(&builders.console(&id).await?, CONSOLE_LINES);
@@ -148,7 +158,12 @@ async fn validation(
 }
 
 /// The builder powers itself off at the end of the seal; that is the only sign that can't come too early.
-async fn seal(bake: Bake, builders: &impl Builders, commands: &impl Commands, now: Timestamp) -> Result<Bake> {
+async fn seal(
+    bake: Bake,
+    builders: &impl Builders,
+    commands: &impl Commands,
+    now: Timestamp,
+) -> Result<Bake> {
     let id = bake.builder()?.clone();
     let instance = builders.look(&id).await?;
     let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
@@ -186,7 +201,12 @@ async fn image(mut bake: Bake, images: &impl Images, now: Timestamp) -> Result<B
 }
 
 /// The fresh instance of the image runs the tests by itself and leaves a report.
-async fn boot(mut bake: Bake, builders: &impl Builders, bucket: &impl Bucket, now: Timestamp) -> Result<Bake> {
+async fn boot(
+    mut bake: Bake,
+    builders: &impl Builders,
+    bucket: &impl Bucket,
+    now: Timestamp,
+) -> Result<Bake> {
     let id = bake.booted.clone().ok_or_else(|| wrong_stage(&bake, "poll-readiness"))?;
     let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::BOOT_REPORT);
     if let Some(text) = bucket.text(&key).await? {
@@ -194,7 +214,11 @@ async fn boot(mut bake: Bake, builders: &impl Builders, bucket: &impl Bucket, no
         return Ok(bake.go(To::Go));
     }
     let state = alive(&bake, &id, builders).await?;
-    bake.wait(now, "the tests on a fresh instance", format!("instance {id} {}, no report yet", state.as_str()))
+    bake.wait(
+        now,
+        "the tests on a fresh instance",
+        format!("instance {id} {}, no report yet", state.as_str()),
+    )
 }
 
 /// AWS answers a write of an image parameter before it has validated it: only reading it back tells.
@@ -216,15 +240,25 @@ async fn alive(bake: &Bake, id: &InstanceId, builders: &impl Builders) -> Result
     };
     match instance.state {
         InstanceState::Pending | InstanceState::Running => Ok(instance.state),
-        InstanceState::Stopping | InstanceState::Stopped | InstanceState::ShuttingDown | InstanceState::Terminated => {
+        InstanceState::Stopping
+        | InstanceState::Stopped
+        | InstanceState::ShuttingDown
+        | InstanceState::Terminated => {
             let console = last_lines(&builders.console(id).await?, CONSOLE_LINES);
             Err(lost(bake, id.clone(), Some(instance.reason), instance.state, console))
         }
     }
 }
 
-fn lost(bake: &Bake, instance: InstanceId, reason: Option<String>, state: InstanceState, console: String) -> Error {
-    let reason = reason.filter(|reason| !reason.is_empty()).map_or_else(String::new, |reason| format!(": {reason}"));
+fn lost(
+    bake: &Bake,
+    instance: InstanceId,
+    reason: Option<String>,
+    state: InstanceState,
+    console: String,
+) -> Error {
+    let reason =
+        reason.filter(|reason| !reason.is_empty()).map_or_else(String::new, |reason| format!(": {reason}"));
     Error::BuilderLost { instance, stage: bake.stage, state: state.as_str().to_owned(), reason, console }
 }
 

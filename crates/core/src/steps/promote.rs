@@ -52,7 +52,11 @@ pub async fn run(
             }
         }
     }
-    let to = if bake.status == Status::Promoted && bake.settings.parameter.is_some() { To::Await } else { To::Done };
+    let to = if bake.status == Status::Promoted && bake.settings.parameter.is_some() {
+        To::Await
+    } else {
+        To::Done
+    };
     Ok(bake.go(to))
 }
 

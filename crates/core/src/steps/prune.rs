@@ -133,7 +133,11 @@ pub struct Inventory {
 }
 
 /// Reads the inventory and judges every image.
-pub async fn plan<B, R, P, T>(shears: &Shears<'_, B, R, P, T>, bucket: &impl Bucket, now: Timestamp) -> Result<Plan>
+pub async fn plan<B, R, P, T>(
+    shears: &Shears<'_, B, R, P, T>,
+    bucket: &impl Bucket,
+    now: Timestamp,
+) -> Result<Plan>
 where
     B: Builders,
     R: Retirement,
@@ -156,7 +160,8 @@ where
     }
     let mut pipelines: BTreeSet<PipelineName> =
         inventory.images.iter().filter_map(|image| tag(&image.tags, ports::TAG_PIPELINE)).collect();
-    pipelines.extend(bucket.folders("recipes/").await?.iter().filter_map(|name| PipelineName::parse(name).ok()));
+    pipelines
+        .extend(bucket.folders("recipes/").await?.iter().filter_map(|name| PipelineName::parse(name).ok()));
     for pipeline in pipelines {
         for channel in ledger.channels(&pipeline).await? {
             inventory.channels.extend(channel.current.map(|target| target.image));
@@ -168,9 +173,11 @@ where
     // A builder, or a half-made image, whose bake has no running record is what a lost execution left.
     let builders = shears.builders.all().await?;
     let unvalidated = unvalidated(&inventory.images, &ledger).await?;
-    let tagged = builders.iter().map(|instance| &instance.tags).chain(unvalidated.iter().map(|image| &image.tags));
+    let tagged =
+        builders.iter().map(|instance| &instance.tags).chain(unvalidated.iter().map(|image| &image.tags));
     for tags in tagged {
-        let (Some(bake), Some(pipeline)) = (tag::<BakeId>(tags, ports::TAG_BAKE), tag(tags, ports::TAG_PIPELINE))
+        let (Some(bake), Some(pipeline)) =
+            (tag::<BakeId>(tags, ports::TAG_BAKE), tag(tags, ports::TAG_PIPELINE))
         else {
             continue;
         };
@@ -181,7 +188,8 @@ where
     }
     let (mut retire, keep) = judge(&inventory, now);
     retire.truncate(MOST_PER_RUN);
-    let dead_bakes = dead.into_iter().take(MOST_PER_RUN).map(|(bake, pipeline)| DeadBake { pipeline, bake }).collect();
+    let dead_bakes =
+        dead.into_iter().take(MOST_PER_RUN).map(|(bake, pipeline)| DeadBake { pipeline, bake }).collect();
     Ok(Plan { dead_bakes, retire, keep })
 }
 
@@ -202,13 +210,24 @@ pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdic
         for image in images {
             usable += usize::from(image.state == ImageState::Available);
             let reason = reason(image, inventory, retention, usable, now);
-            verdicts.push(Verdict { image: image.id.clone(), name: image.name.clone(), pipeline: pipeline.clone(), reason });
+            verdicts.push(Verdict {
+                image: image.id.clone(),
+                name: image.name.clone(),
+                pipeline: pipeline.clone(),
+                reason,
+            });
         }
     }
     verdicts.into_iter().partition(|verdict| verdict.reason == Reason::Retired)
 }
 
-fn reason(image: &Image, inventory: &Inventory, retention: Option<&Retention>, rank: usize, now: Timestamp) -> Reason {
+fn reason(
+    image: &Image,
+    inventory: &Inventory,
+    retention: Option<&Retention>,
+    rank: usize,
+    now: Timestamp,
+) -> Reason {
     let Some(retention) = retention else { return Reason::NoRecipe };
     let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
     if inventory.channels.contains(&image.id) {
@@ -260,7 +279,8 @@ where
     let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
     let mut snapshots: BTreeSet<_> = image.snapshots.into_iter().collect();
     if let Some(bake) = &bake {
-        snapshots.extend(shears.retirement.snapshots(Some(bake)).await?.into_iter().map(|snapshot| snapshot.id));
+        snapshots
+            .extend(shears.retirement.snapshots(Some(bake)).await?.into_iter().map(|snapshot| snapshot.id));
     }
     for snapshot in snapshots {
         shears.retirement.delete_snapshot(&snapshot).await?;

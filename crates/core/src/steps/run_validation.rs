@@ -37,7 +37,9 @@ pub async fn run(document: Bake, ssm: &impl Commands, table: &impl Table, now: T
         let builder = bake.builder()?;
         let command = match ssm.find(builder, &comment).await? {
             Some(command) => command,
-            None => ssm.send(builder, &comment, plan::TEST_SCRIPT, bake.settings.deadlines.validation).await?,
+            None => {
+                ssm.send(builder, &comment, plan::TEST_SCRIPT, bake.settings.deadlines.validation).await?
+            }
         };
         bake.command = Some(command);
         Ledger(table).save(&bake).await?;

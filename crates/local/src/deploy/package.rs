@@ -56,7 +56,9 @@ impl Package {
         let mut lines: Vec<String> = self.template.lines().map(str::to_owned).collect();
         let packed = self.files.iter().map(|(_, file)| {
             let file = file.clone();
-            tokio::task::spawn_blocking(move || if is_program(&file) { zip::pack(&file) } else { fs::read(&file) })
+            tokio::task::spawn_blocking(
+                move || if is_program(&file) { zip::pack(&file) } else { fs::read(&file) },
+            )
         });
         // Two at a time: all of them at once would be a hundred megabytes.
         let mut packed = futures::stream::iter(packed).buffered(2);

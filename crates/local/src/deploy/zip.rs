@@ -24,7 +24,11 @@ const GZIP_TRAILER: usize = 8;
 /// `MiniStack` keeps zip files in memory, so they are compressed; by `gzip`, because a program built for
 /// development compresses ten times slower than it. Zip and gzip have the format, the checksum and the size in common.
 pub(super) fn pack(program: &Path) -> io::Result<Vec<u8>> {
-    let output = Command::new("gzip").args(["--fast", "--no-name", "--stdout"]).arg(program).stdin(Stdio::null()).output()?;
+    let output = Command::new("gzip")
+        .args(["--fast", "--no-name", "--stdout"])
+        .arg(program)
+        .stdin(Stdio::null())
+        .output()?;
     if !output.status.success() {
         return Err(io::Error::other(format!("gzip: {}", String::from_utf8_lossy(&output.stderr).trim())));
     }

@@ -123,7 +123,10 @@ fn status(front: &Front) -> Status {
             .collect(),
         images,
         supervisor_mib: resident_mib(std::process::id()),
-        ministack_mib: control.ministack_pid.and_then(|pid| u32::try_from(pid).ok()).map_or(0.0, resident_mib),
+        ministack_mib: control
+            .ministack_pid
+            .and_then(|pid| u32::try_from(pid).ok())
+            .map_or(0.0, resident_mib),
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) struct Form {
 impl Form {
     /// Reads an encoded body.
     pub fn parse(body: &[u8]) -> Self {
-        let values = form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.into_owned()));
+        let values =
+            form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.into_owned()));
         Self { values: values.collect(), read: Mutex::default() }
     }
 
@@ -32,7 +33,9 @@ impl Form {
         let unread = self.values.keys().find(|name| !read.contains(*name));
         match unread {
             None => Ok(()),
-            Some(name) => Err(ApiError::new("UnknownParameter", format!("The parameter {name} is not recognized"))),
+            Some(name) => {
+                Err(ApiError::new("UnknownParameter", format!("The parameter {name} is not recognized")))
+            }
         }
     }
 }
@@ -61,7 +64,10 @@ impl<'a> Params<'a> {
     /// A parameter that must be there.
     pub fn required(&self, name: &str) -> Result<&'a str, ApiError> {
         self.text(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-            ApiError::new("MissingParameter", format!("The request must contain the parameter {}", self.name(name)))
+            ApiError::new(
+                "MissingParameter",
+                format!("The request must contain the parameter {}", self.name(name)),
+            )
         })
     }
 
@@ -93,7 +99,11 @@ impl<'a> Params<'a> {
     /// A list of texts: `InstanceId.1`, `InstanceId.2`.
     pub fn texts(&self, name: &str) -> Vec<String> {
         let numbers = self.numbers(name);
-        numbers.iter().filter_map(|number| self.text(&format!("{name}.{number}"))).map(str::to_owned).collect()
+        numbers
+            .iter()
+            .filter_map(|number| self.text(&format!("{name}.{number}")))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn numbers(&self, name: &str) -> BTreeSet<u32> {

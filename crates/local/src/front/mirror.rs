@@ -36,7 +36,9 @@ impl Front {
             Ok(_) => Ok(()),
             Err(LocalError::Refused { status: 400..=499, .. }) => Err(ApiError::new(
                 "InvalidParameterValue",
-                format!("Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"),
+                format!(
+                    "Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+                ),
             )),
             Err(error) => Err(unavailable(&error)),
         }
@@ -45,7 +47,8 @@ impl Front {
 
 fn group(item: &Element, vpc: &str) -> SecurityGroup {
     let tags = item.child("tagSet").into_iter().flat_map(|set| &set.children);
-    let tags: Tags = tags.map(|tag| (tag.text_of("key").to_owned(), tag.text_of("value").to_owned())).collect();
+    let tags: Tags =
+        tags.map(|tag| (tag.text_of("key").to_owned(), tag.text_of("value").to_owned())).collect();
     SecurityGroup {
         id: item.text_of("groupId").to_owned(),
         name: item.text_of("groupName").to_owned(),

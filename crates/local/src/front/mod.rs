@@ -18,8 +18,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use self::route::Route;
 pub use self::control::Control;
+use self::route::Route;
 use crate::service::Service;
 
 /// What the endpoint answers from.

@@ -67,11 +67,19 @@ mod tests {
 
     #[test]
     fn the_scope_of_the_signature_decides() {
-        let scope = |service: &str| format!("AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/{service}/aws4_request, Signature=1");
+        let scope = |service: &str| {
+            format!("AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/{service}/aws4_request, Signature=1")
+        };
         assert_eq!(route("/", Some(&scope("ec2")), None), Route::Ec2);
         assert_eq!(route("/", Some(&scope("dynamodb")), None), Route::PassOn);
-        assert_eq!(route("/", Some(&scope("ssm")), Some("AmazonSSM.SendCommand")), Route::Ssm("SendCommand".into()));
-        assert_eq!(route("/?X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fec2%2Faws4_request", None, None), Route::Ec2);
+        assert_eq!(
+            route("/", Some(&scope("ssm")), Some("AmazonSSM.SendCommand")),
+            Route::Ssm("SendCommand".into())
+        );
+        assert_eq!(
+            route("/?X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fec2%2Faws4_request", None, None),
+            Route::Ec2
+        );
     }
 
     #[test]

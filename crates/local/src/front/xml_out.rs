@@ -58,7 +58,12 @@ impl Xml {
     }
 
     /// A list: every element in it is called `item`.
-    pub fn list<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Self, T)) {
+    pub fn list<T>(
+        &mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        mut item: impl FnMut(&mut Self, T),
+    ) {
         self.part(name, |xml| {
             for one in items {
                 xml.part("item", |xml| item(xml, one));

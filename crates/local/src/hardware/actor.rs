@@ -109,7 +109,9 @@ impl Actor {
                 None => self.tell(News::PoweredOff { instance: self.instance.clone() }),
             },
             Order::Freeze { snapshot, reboot, .. } => self.freeze(snapshot, reboot).await,
-            Order::Run { command, script, timeout_seconds, .. } => self.command(command, script, timeout_seconds),
+            Order::Run { command, script, timeout_seconds, .. } => {
+                self.command(command, script, timeout_seconds);
+            }
             Order::Cancel { command, .. } => {
                 if let Some(task) = self.commands.remove(&command) {
                     task.abort();
@@ -133,7 +135,8 @@ impl Actor {
         let Some(Start { layers, user_data, facts }) = self.start.clone() else {
             return Err(io::Error::other("it was never started"));
         };
-        let layers: Vec<Layer> = layers.into_iter().chain(self.frozen.iter().cloned().map(Layer::Snapshot)).collect();
+        let layers: Vec<Layer> =
+            layers.into_iter().chain(self.frozen.iter().cloned().map(Layer::Snapshot)).collect();
         self.hold(&layers);
         let address = self.address()?;
         let identity = Identity {
@@ -274,7 +277,9 @@ impl Actor {
         let running = self.machine();
         if let Some(machine) = &running {
             if !reboot {
-                return Err(io::Error::other("a running machine's disk can't be frozen: stop it, or let it be rebooted"));
+                return Err(io::Error::other(
+                    "a running machine's disk can't be frozen: stop it, or let it be rebooted",
+                ));
             }
             self.stop(machine, true).await;
         }
@@ -300,7 +305,10 @@ impl Actor {
         let task = tokio::spawn(async move {
             // A supervisor that is ending hears nothing more.
             let _ = news.send(News::CommandStarted { instance: instance.clone(), command: command.clone() });
-            let outcome = match machine.ok_or_else(|| io::Error::other("the machine doesn't run")).and_then(|it| it.init_pid()) {
+            let outcome = match machine
+                .ok_or_else(|| io::Error::other("the machine doesn't run"))
+                .and_then(|it| it.init_pid())
+            {
                 Ok(pid) => exec(pid, &script, Duration::from_secs(timeout_seconds)).await,
                 Err(error) => Err(error),
             };

@@ -9,7 +9,10 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use ovenbird_core::{digest, id::{InstanceId, SnapshotId}};
+use ovenbird_core::{
+    digest,
+    id::{InstanceId, SnapshotId},
+};
 use ovenbird_world::{News, Order};
 use tokio::{sync::mpsc, task::AbortHandle};
 
@@ -51,7 +54,13 @@ pub(super) struct Seen {
 
 impl RealHardware {
     /// Makes hardware over a base; whatever an earlier process left is removed first.
-    pub fn new(home: &Home, base: &Path, port: u16, network: Network, news: mpsc::UnboundedSender<News>) -> io::Result<Self> {
+    pub fn new(
+        home: &Home,
+        base: &Path,
+        port: u16,
+        network: Network,
+        news: mpsc::UnboundedSender<News>,
+    ) -> io::Result<Self> {
         let disks = Disks::new(home.root(), base);
         disks.delete_instances()?;
         let cgroup = cgroup(home)?;
@@ -65,7 +74,12 @@ impl RealHardware {
             under: Mutex::default(),
             news,
         };
-        Ok(Self { shared: Arc::new(shared), actors: Mutex::default(), forwards: Mutex::default(), _network: network })
+        Ok(Self {
+            shared: Arc::new(shared),
+            actors: Mutex::default(),
+            forwards: Mutex::default(),
+            _network: network,
+        })
     }
 
     fn order(&self, instance: &InstanceId, order: Order) {
@@ -163,7 +177,8 @@ fn cgroup(home: &Home) -> io::Result<PathBuf> {
         let point = line.nth(1)?;
         (line.next()? == "cgroup2").then(|| PathBuf::from(point))
     });
-    let unified = unified.ok_or_else(|| io::Error::other("no cgroup2 is mounted: `mount -t cgroup2 none /sys/fs/cgroup`"))?;
+    let unified = unified
+        .ok_or_else(|| io::Error::other("no cgroup2 is mounted: `mount -t cgroup2 none /sys/fs/cgroup`"))?;
     let name = digest::sha256(home.root().as_os_str().as_encoded_bytes());
     Ok(unified.join(format!("ovenbird-{}", &name.as_str()[..8])))
 }

@@ -1,6 +1,12 @@
 //! Machines that only say that they run: for tests of the endpoint, which need no root.
 
-use std::{collections::HashSet, io, net::{Ipv4Addr, SocketAddr}, sync::{Arc, Mutex, PoisonError}, time::Duration};
+use std::{
+    collections::HashSet,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use ovenbird_core::id::{CommandId, InstanceId};

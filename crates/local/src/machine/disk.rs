@@ -57,7 +57,8 @@ impl Disks {
     /// The folders of the layers, the uppermost first, as overlayfs wants them. `layers` begins with the lowest.
     pub fn lower(&self, layers: &[Layer]) -> io::Result<Vec<PathBuf>> {
         if layers.len() > MOST_LAYERS {
-            let problem = format!("{} layers; overlayfs takes {MOST_LAYERS}: bake it anew from its base", layers.len());
+            let problem =
+                format!("{} layers; overlayfs takes {MOST_LAYERS}: bake it anew from its base", layers.len());
             return Err(io::Error::other(problem));
         }
         let folder = |layer: &Layer| match layer {

@@ -30,10 +30,25 @@ pub struct Outcome {
 /// Runs a shell script in every namespace of the machine whose first process is `pid`.
 pub async fn exec(pid: u32, script: &str, timeout: Duration) -> io::Result<Outcome> {
     let mut child = Command::new("nsenter")
-        .args(["--target", &pid.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root"])
+        .args([
+            "--target",
+            &pid.to_string(),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--cgroup",
+            "--root",
+        ])
         .current_dir("/")
         // The script comes on standard input and is read whole before it runs: a command in it can't eat the rest.
-        .args(["/usr/bin/env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"])
+        .args([
+            "/usr/bin/env",
+            "-i",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME=/root",
+        ])
         .args(["/bin/sh", "-c", "cd /; script=$(cat); exec /bin/sh -c \"$script\" </dev/null"])
         .process_group(0)
         .stdin(Stdio::piped())

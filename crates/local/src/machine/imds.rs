@@ -60,7 +60,12 @@ pub fn serve(pid: u32, identity: Identity) -> io::Result<AbortHandle> {
     Ok(task.abort_handle())
 }
 
-async fn answer(State(service): State<Arc<Service>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+async fn answer(
+    State(service): State<Arc<Service>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let Some((_version, path)) = uri.path().trim_start_matches('/').split_once('/') else {
         return match (method, uri.path()) {
             (Method::GET, "/") => "1.0\n2009-04-04\n2021-03-23\nlatest".into_response(),
@@ -120,7 +125,9 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
     let text = match rest {
         Some("") => {
             let iam = if identity.profile.is_some() { "iam/\n" } else { "" };
-            format!("ami-id\nhostname\n{iam}instance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\n")
+            format!(
+                "ami-id\nhostname\n{iam}instance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\n"
+            )
         }
         Some("ami-id") => identity.image.clone(),
         Some("hostname" | "local-hostname") => identity.hostname.clone(),

@@ -95,7 +95,9 @@ fn begin() -> io::Result<ExitCode> {
         }
         ForkResult::Parent { child } => loop {
             match waitpid(child, None) {
-                Ok(WaitStatus::Exited(_, code)) => return Ok(ExitCode::from(u8::try_from(code).unwrap_or(255))),
+                Ok(WaitStatus::Exited(_, code)) => {
+                    return Ok(ExitCode::from(u8::try_from(code).unwrap_or(255)));
+                }
                 Ok(WaitStatus::Signaled(..)) => return Ok(ExitCode::SUCCESS),
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -159,7 +161,8 @@ fn become_machine(config: &InitConfig) -> io::Result<()> {
     dup2_stdout(&console)?;
     dup2_stderr(&console)?;
     let init = [c"/lib/systemd/systemd", c"--system", c"--show-status=1"].map(CString::from);
-    let environment = [c"container=ovenbird", c"PATH=/usr/sbin:/usr/bin:/sbin:/bin", c"TERM=dumb"].map(CString::from);
+    let environment =
+        [c"container=ovenbird", c"PATH=/usr/sbin:/usr/bin:/sbin:/bin", c"TERM=dumb"].map(CString::from);
     debug_assert!(console.as_raw_fd() > 2);
     execve(&init[0], &init, &environment)?;
     Ok(())
@@ -180,7 +183,10 @@ fn system(root: &Path, uuid: &str) -> io::Result<()> {
     attach("sysfs", &real, "sysfs", quiet | MsFlags::MS_RDONLY, "")?;
     attach("tmpfs", &shown, "tmpfs", quiet, "mode=755")?;
     for entry in fs::read_dir(&real)? {
-        let (from, to) = { let entry = entry?; (entry.path(), shown.join(entry.file_name())) };
+        let (from, to) = {
+            let entry = entry?;
+            (entry.path(), shown.join(entry.file_name()))
+        };
         if from.file_name().is_some_and(|name| name == "hypervisor") {
             continue;
         }
@@ -200,17 +206,29 @@ fn system(root: &Path, uuid: &str) -> io::Result<()> {
 fn devices(root: &Path, console: &Path) -> io::Result<()> {
     let dev = root.join("dev");
     attach("tmpfs", &dev, "tmpfs", MsFlags::MS_NOSUID, "mode=755")?;
-    let binds = ["null", "zero", "full", "random", "urandom", "tty"].map(|name| (PathBuf::from("/dev").join(name), name));
-    for (from, name) in binds.iter().map(|(from, name)| (from.as_path(), *name)).chain([(console, "console")]) {
+    let binds = ["null", "zero", "full", "random", "urandom", "tty"]
+        .map(|name| (PathBuf::from("/dev").join(name), name));
+    for (from, name) in binds.iter().map(|(from, name)| (from.as_path(), *name)).chain([(console, "console")])
+    {
         let to = dev.join(name);
         fs::write(&to, "")?;
         mount(Some(from), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
     }
-    attach("devpts", &dev.join("pts"), "devpts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, "newinstance,ptmxmode=0666")?;
+    attach(
+        "devpts",
+        &dev.join("pts"),
+        "devpts",
+        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
+        "newinstance,ptmxmode=0666",
+    )?;
     attach("tmpfs", &dev.join("shm"), "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=1777")?;
-    for (target, name) in
-        [("pts/ptmx", "ptmx"), ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"), ("/proc/self/fd/2", "stderr")]
-    {
+    for (target, name) in [
+        ("pts/ptmx", "ptmx"),
+        ("/proc/self/fd", "fd"),
+        ("/proc/self/fd/0", "stdin"),
+        ("/proc/self/fd/1", "stdout"),
+        ("/proc/self/fd/2", "stderr"),
+    ] {
         symlink(target, dev.join(name))?;
     }
     Ok(())

@@ -106,12 +106,11 @@ impl Machine {
             return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
         let console = Arc::new(Mutex::new(Vec::new()));
-        let tasks = vec![
-            imds::serve(outer, config.identity.clone())?,
-            listen_inside(outer, config.endpoint_port)?,
-        ];
+        let tasks =
+            vec![imds::serve(outer, config.identity.clone())?, listen_inside(outer, config.endpoint_port)?];
         watch_console(terminal.master, Arc::clone(&console));
-        let machine = Self { instance: config.instance.clone(), cgroup: config.cgroup, outer, console, tasks };
+        let machine =
+            Self { instance: config.instance.clone(), cgroup: config.cgroup, outer, console, tasks };
         tokio::spawn(live(config.instance, child, stdin, terminal.slave, outer, notices));
         Ok(machine)
     }
@@ -123,7 +122,8 @@ impl Machine {
 
     /// The machine's first process, as the host numbers it.
     pub fn init_pid(&self) -> io::Result<u32> {
-        init_pid(self.outer).ok_or_else(|| io::Error::other(format!("{} has no first process", self.instance)))
+        init_pid(self.outer)
+            .ok_or_else(|| io::Error::other(format!("{} has no first process", self.instance)))
     }
 
     /// What its console showed last.
@@ -185,7 +185,9 @@ async fn live(
     if stdin.write_all(b"go\n").await.is_ok() {
         tell(Notice::Booted(instance.clone()));
         let online = async {
-            while !init_pid(outer).is_some_and(|pid| fs::exists(format!("/proc/{pid}/root/run/systemd/private")).unwrap_or(false)) {
+            while !init_pid(outer).is_some_and(|pid| {
+                fs::exists(format!("/proc/{pid}/root/run/systemd/private")).unwrap_or(false)
+            }) {
                 tokio::time::sleep(LOOK).await;
             }
         };
@@ -236,6 +238,11 @@ fn uuid(instance: &InstanceId) -> String {
 /// The command that becomes a machine's first process.
 pub(super) fn spawner() -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg("machine-init").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .arg("machine-init")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     command
 }

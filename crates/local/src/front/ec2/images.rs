@@ -47,7 +47,8 @@ fn root_snapshot(params: &Params<'_>, root: &str) -> Result<String, ApiError> {
     let mut snapshot = None;
     for device in params.list("BlockDeviceMapping") {
         let (name, ebs) = (device.required("DeviceName")?, device.part("Ebs"));
-        for ignored in ["VolumeType", "VolumeSize", "DeleteOnTermination", "Iops", "Throughput", "Encrypted"] {
+        for ignored in ["VolumeType", "VolumeSize", "DeleteOnTermination", "Iops", "Throughput", "Encrypted"]
+        {
             let _ = ebs.text(ignored);
         }
         if name != root {

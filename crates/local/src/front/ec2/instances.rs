@@ -42,7 +42,8 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
     xml.text("instanceId", &instance.id);
     xml.text("imageId", &instance.image);
     state(xml, "instanceState", instance.state);
-    let host = instance.address.as_ref().map(|address| format!("ip-{}.ec2.internal", address.replace('.', "-")));
+    let host =
+        instance.address.as_ref().map(|address| format!("ip-{}.ec2.internal", address.replace('.', "-")));
     xml.text("privateDnsName", host.filter(|_| !gone).unwrap_or_default());
     xml.text("dnsName", "");
     xml.text("reason", instance.state_reason.as_ref().map_or("", |(_, message)| message));
@@ -66,7 +67,10 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
     xml.list("groupSet", groups, |xml, id| {
         let group = world.describe_security_groups(std::slice::from_ref(id), &[]).ok();
         xml.text("groupId", id);
-        xml.text("groupName", group.and_then(|found| Some(found.into_iter().next()?.name)).unwrap_or_default());
+        xml.text(
+            "groupName",
+            group.and_then(|found| Some(found.into_iter().next()?.name)).unwrap_or_default(),
+        );
     });
     if let Some((code, message)) = &instance.state_reason {
         xml.part("stateReason", |xml| {

@@ -135,7 +135,8 @@ fn groups_by_name(call: &Call<'_>, names: &[String]) -> Result<Vec<String>, ApiE
     for name in names {
         let filter = Filter { name: "group-name".into(), values: vec![name.clone()] };
         let group = call.look(|world| world.describe_security_groups(&[], &[filter]))?.into_iter().next();
-        let unknown = || ApiError::new("InvalidGroup.NotFound", format!("The security group '{name}' does not exist"));
+        let unknown =
+            || ApiError::new("InvalidGroup.NotFound", format!("The security group '{name}' does not exist"));
         ids.push(group.ok_or_else(unknown)?.id);
     }
     Ok(ids)

@@ -84,7 +84,10 @@ async fn dispatch(call: &Call<'_>, action: &str) -> Result<String, ApiError> {
         "DescribeSubnets" => network::describe_subnets(call),
         "DescribeSecurityGroups" => network::describe_security_groups(call).await,
         "" => Err(ApiError::new("MissingAction", "The request must contain the parameter Action")),
-        _ => Err(ApiError::new("InvalidAction", format!("The action {action} is not valid for this web service."))),
+        _ => Err(ApiError::new(
+            "InvalidAction",
+            format!("The action {action} is not valid for this web service."),
+        )),
     }
 }
 
@@ -117,7 +120,10 @@ impl Call<'_> {
         self.front.service.look(look)
     }
 
-    fn world<T>(&self, operation: impl FnOnce(&mut World, Timestamp) -> Result<T, ApiError>) -> Result<T, ApiError> {
+    fn world<T>(
+        &self,
+        operation: impl FnOnce(&mut World, Timestamp) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         self.front.service.call(operation)
     }
 

@@ -32,7 +32,10 @@ pub(super) fn describe_availability_zones(call: &Call<'_>) -> Result<String, Api
     call.finish_look()?;
     let (zones, region) = call.look(|world| (world.describe_availability_zones(), world.region().to_owned()));
     if let Some(unknown) = wanted.iter().find(|name| !zones.contains(name)) {
-        return Err(ApiError::new("InvalidParameterValue", format!("Invalid availability zone: [{unknown}]")));
+        return Err(ApiError::new(
+            "InvalidParameterValue",
+            format!("Invalid availability zone: [{unknown}]"),
+        ));
     }
     let shown = zones.iter().filter(|zone| wanted.is_empty() || wanted.contains(zone));
     call.answer("DescribeAvailabilityZones", |xml| {
@@ -61,7 +64,8 @@ pub(super) fn describe_vpcs(call: &Call<'_>) -> Result<String, ApiError> {
     let (ids, filters) = (call.params.texts("VpcId"), filters(&call.params)?);
     let _ = paging(&call.params)?;
     call.finish_look()?;
-    let (vpcs, account) = call.look(|world| (world.describe_vpcs(&ids, &filters), world.account().to_owned()));
+    let (vpcs, account) =
+        call.look(|world| (world.describe_vpcs(&ids, &filters), world.account().to_owned()));
     let vpcs = vpcs?;
     call.answer("DescribeVpcs", |xml| {
         xml.list("vpcSet", &vpcs, |xml, vpc| {
@@ -81,7 +85,8 @@ pub(super) fn describe_subnets(call: &Call<'_>) -> Result<String, ApiError> {
     let (ids, filters) = (call.params.texts("SubnetId"), filters(&call.params)?);
     let _ = paging(&call.params)?;
     call.finish_look()?;
-    let (subnets, account) = call.look(|world| (world.describe_subnets(&ids, &filters), world.account().to_owned()));
+    let (subnets, account) =
+        call.look(|world| (world.describe_subnets(&ids, &filters), world.account().to_owned()));
     let subnets = subnets?;
     call.answer("DescribeSubnets", |xml| {
         xml.list("subnetSet", &subnets, |xml, subnet| {

@@ -9,7 +9,9 @@ use crate::front::{form::Params, xml_out::Xml};
 
 /// `Filter.1.Name`, `Filter.1.Value.1`, …
 pub(super) fn filters(params: &Params<'_>) -> Result<Vec<Filter>, ApiError> {
-    let read = |filter: Params<'_>| Ok(Filter { name: filter.required("Name")?.to_owned(), values: filter.texts("Value") });
+    let read = |filter: Params<'_>| {
+        Ok(Filter { name: filter.required("Name")?.to_owned(), values: filter.texts("Value") })
+    };
     params.list("Filter").into_iter().map(read).collect()
 }
 
@@ -28,7 +30,10 @@ pub(super) fn tag_specifications(params: &Params<'_>) -> Result<BTreeMap<String,
         for tag in specification.list("Tag") {
             let key = tag.required("Key")?.to_owned();
             if tags.insert(key.clone(), tag.text("Value").unwrap_or_default().to_owned()).is_some() {
-                return Err(ApiError::new("InvalidParameterValue", format!("Duplicate tag key '{key}' specified.")));
+                return Err(ApiError::new(
+                    "InvalidParameterValue",
+                    format!("Duplicate tag key '{key}' specified."),
+                ));
             }
         }
     }

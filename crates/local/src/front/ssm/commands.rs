@@ -44,7 +44,10 @@ pub(super) fn send_command(front: &Front, body: &[u8]) -> Result<Value, ApiError
     let Send { document_name, mut instance_ids, targets, comment, mut parameters, .. } = read(body)?;
     for Target { key, values } in targets {
         if !key.eq_ignore_ascii_case("InstanceIds") {
-            return Err(ApiError::new("InvalidTarget", format!("Targets by {key} are not served: give instance ids.")));
+            return Err(ApiError::new(
+                "InvalidTarget",
+                format!("Targets by {key} are not served: give instance ids."),
+            ));
         }
         instance_ids.extend(values);
     }
@@ -107,7 +110,8 @@ pub(super) fn get_command_invocation(front: &Front, body: &[u8]) -> Result<Value
     if let Some(name) = plugin_name.filter(|name| name != PLUGIN) {
         return Err(ApiError::new("InvalidPluginName", format!("The document has no plugin {name}.")));
     }
-    let (command, one) = front.service.look(|world| world.get_command_invocation(&command_id, &instance_id))?;
+    let (command, one) =
+        front.service.look(|world| world.get_command_invocation(&command_id, &instance_id))?;
     let status = one.status.as_str();
     Ok(json!({
         "CommandId": command.id, "InstanceId": one.instance, "Comment": command.comment,
@@ -138,9 +142,9 @@ struct List {
 pub(super) fn list_command_invocations(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
     let List { command_id, instance_id, details, max_results, next_token } = read(body)?;
     let paging = Paging { max_results, next_token };
-    let page = front
-        .service
-        .look(|world| world.list_command_invocations(command_id.as_deref(), instance_id.as_deref(), &paging))?;
+    let page = front.service.look(|world| {
+        world.list_command_invocations(command_id.as_deref(), instance_id.as_deref(), &paging)
+    })?;
     let shown: Vec<_> = page.items.iter().map(|(command, one)| invocation(command, one, details)).collect();
     Ok(paged("CommandInvocations", shown, page.next_token))
 }
@@ -162,7 +166,9 @@ fn invocation(command: &Command, one: &Invocation, details: bool) -> Value {
 pub(super) fn list_commands(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
     let List { command_id, instance_id, max_results, next_token, .. } = read(body)?;
     let paging = Paging { max_results, next_token };
-    let page = front.service.look(|world| world.list_commands(command_id.as_deref(), instance_id.as_deref(), &paging))?;
+    let page = front
+        .service
+        .look(|world| world.list_commands(command_id.as_deref(), instance_id.as_deref(), &paging))?;
     Ok(paged("Commands", page.items.iter().map(|one| Value::Object(command(one))).collect(), page.next_token))
 }
 
@@ -203,7 +209,9 @@ struct OldFilter {
 
 pub(super) fn describe_instance_information(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
     let Information { filters, instance_information_filter_list, max_results, next_token } = read(body)?;
-    let old = instance_information_filter_list.into_iter().map(|one| Filter { name: one.key, values: one.value_set });
+    let old = instance_information_filter_list
+        .into_iter()
+        .map(|one| Filter { name: one.key, values: one.value_set });
     let new = filters.into_iter().map(|one| Filter { name: one.key, values: one.values });
     let filters: Vec<Filter> = new.chain(old).collect();
     let paging = Paging { max_results, next_token };

@@ -36,7 +36,8 @@ fn public(front: &Front, name: &str) -> Option<Value> {
 }
 
 async fn get_parameters(front: &Front, asked: &Value, parts: Parts) -> Response {
-    let names: Vec<&str> = asked["Names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let names: Vec<&str> =
+        asked["Names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let ours: Vec<Value> = names.iter().filter_map(|name| public(front, name)).collect();
     let theirs: Vec<&str> = names.into_iter().filter(|name| !front.parameters.contains_key(*name)).collect();
     if theirs.is_empty() && !ours.is_empty() {
@@ -77,6 +78,7 @@ async fn put_parameter(front: &Front, asked: &Value, parts: Parts, body: Bytes) 
 
 fn is_available(front: &Front, image: &str) -> bool {
     let available = Filter { name: "state".into(), values: vec!["available".into()] };
-    let request = DescribeImages { ids: vec![image.to_owned()], filters: vec![available], ..DescribeImages::default() };
+    let request =
+        DescribeImages { ids: vec![image.to_owned()], filters: vec![available], ..DescribeImages::default() };
     front.service.look(|world| world.describe_images(&request)).is_ok_and(|page| !page.items.is_empty())
 }
