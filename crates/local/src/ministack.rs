@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     net::{Ipv4Addr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -75,7 +75,7 @@ impl MiniStack {
         loop {
             if let Some(exit) = self.exit.borrow().clone() {
                 let problem = format!("ended with {exit}:\n{}", tail(log));
-                return Err(LocalError::MiniStack { problem, log: log.clone() });
+                return Err(LocalError::MiniStack { problem, log: log.to_owned() });
             }
             let request = Request::get(format!("{}/_ministack/health", self.url())).body(Body::empty());
             if let Ok(request) = request
@@ -87,7 +87,7 @@ impl MiniStack {
             }
             if Instant::now() > deadline {
                 let problem = format!("did not answer within {} s:\n{}", PATIENCE.as_secs(), tail(log));
-                return Err(LocalError::MiniStack { problem, log: log.clone() });
+                return Err(LocalError::MiniStack { problem, log: log.to_owned() });
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
