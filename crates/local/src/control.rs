@@ -32,6 +32,9 @@ const LOOK: Duration = Duration::from_millis(30);
 /// How long a supervisor may take to end what it started, before it is killed.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// How long a supervisor may take to hear that it shall end.
+const HEARING: Duration = Duration::from_secs(2);
+
 /// What a running local cloud says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -177,9 +180,10 @@ pub(crate) fn tail(path: &std::path::Path) -> String {
 /// Ends the local cloud and waits until everything it started has ended; says whether there was one.
 pub async fn down(options: &Options) -> Result<bool> {
     let Some(pid) = supervisor(&options.home)? else { return Ok(false) };
-    let asked = post::<serde_json::Value>(options, "shutdown", &serde_json::Value::Null).await;
-    if asked.is_err() {
-        // It hears nothing: it may still be starting, or hang.
+    let nothing = serde_json::Value::Null;
+    let asking = post::<serde_json::Value>(options, "shutdown", &nothing);
+    if !matches!(tokio::time::timeout(HEARING, asking).await, Ok(Ok(_))) {
+        // It hears nothing: it may still be starting, or hang, or listen on another port.
         signal(pid, Signal::SIGTERM)?;
     }
     let deadline = Instant::now() + GRACE;

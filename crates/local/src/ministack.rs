@@ -1,10 +1,10 @@
 //! `MiniStack` as a child: everything of AWS that isn't EC2 or SSM's commands.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     net::{Ipv4Addr, TcpListener},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
@@ -56,7 +56,7 @@ impl MiniStack {
     /// Starts it and waits until it answers.
     pub async fn start(home: &Home, wait_scale: f64) -> Result<Self> {
         let port = free_port()?;
-        let command = command(home, port)?;
+        let command = command(home, port, lock(home).await?)?;
         let (child, exit) = spawn(command).await?;
         let mut this = Self { port, version: String::new(), pid: child, exit };
         let log = home.ministack_log();
@@ -127,7 +127,7 @@ impl MiniStack {
     }
 }
 
-fn command(home: &Home, port: u16) -> Result<Command> {
+fn command(home: &Home, port: u16, lock: File) -> Result<Command> {
     let log = home.ministack_log();
     let out = File::options().create(true).append(true).open(&log);
     let out = out.map_err(LocalError::io(format!("open {}", log.display())))?;
@@ -140,7 +140,8 @@ fn command(home: &Home, port: u16) -> Result<Command> {
         .arg(home.python())
         .args(["-I", "-c", MAIN])
         .current_dir(home.temporary())
-        .stdin(Stdio::null())
+        // An empty file; its lock is held as long as the child has it open.
+        .stdin(lock)
         .stdout(out)
         .stderr(error)
         // Functions inherit what it has: nothing of the operator's environment may leak into them.
@@ -161,6 +162,29 @@ fn command(home: &Home, port: u16) -> Result<Command> {
         .env("S3_PERSIST", "1")
         .env("S3_DATA_DIR", state.join("s3"));
     Ok(command)
+}
+
+/// Waits until the `MiniStack` of a supervisor that was killed has saved what it had.
+async fn lock(home: &Home) -> Result<File> {
+    let path = home.ministack().join("lock");
+    let file = File::options().create(true).truncate(true).read(true).write(true).open(&path);
+    let file = file.map_err(LocalError::io(format!("open {}", path.display())))?;
+    let deadline = Instant::now() + GRACE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                let problem = "of an earlier local cloud does not end".to_owned();
+                return Err(LocalError::MiniStack { problem, log: home.ministack_log() });
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(LocalError::io(format!("lock {}", path.display()))(error));
+            }
+        }
+    }
 }
 
 /// Starts the child from a thread that lives as long as it: a parent-death signal comes when the *thread* ends.

@@ -66,3 +66,20 @@ fn has_ministack(python: &Path) -> bool {
         .output();
     probe.is_ok_and(|output| output.status.success())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::Home;
+
+    #[test]
+    fn says_what_is_missing_and_how_to_get_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options = Options::new(0);
+        options.home = Home::new(folder.path());
+        options.machines = Machines::Simulated;
+        let error = check(&options).expect_err("there is no MiniStack in an empty folder");
+        assert!(error.to_string().contains("venv/bin/python has no MiniStack"), "{error}");
+        assert_eq!(error.hint(), "make setup");
+    }
+}

@@ -13,7 +13,7 @@ use ovenbird_core::id::{CommandId, InstanceId, SnapshotId};
 use ovenbird_world::{MachineFacts, News, Order};
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::real::{Seen, lock};
+use super::real::{Seen, lock, remove_empty};
 use crate::{
     deploy::REGION,
     machine::{Addresses, Disks, Identity, Layer, Machine, MachineConfig, Notice, exec},
@@ -255,6 +255,8 @@ impl Actor {
         if let Ok(Err(error)) = deleted {
             tracing::warn!("the disk of {} could not be deleted: {error}", self.instance);
         }
+        // Its machine tried that when it ended; by now its last process is surely reaped.
+        remove_empty(&self.shared.cgroup.join(self.instance.as_str()));
         self.let_go();
         if let Some(address) = lock(&self.seen).address.take() {
             lock(&self.shared.addresses).give_back(address);

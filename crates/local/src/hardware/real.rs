@@ -183,8 +183,8 @@ fn cgroup(home: &Home) -> io::Result<PathBuf> {
     Ok(unified.join(format!("ovenbird-{}", &name.as_str()[..8])))
 }
 
-/// Removes the cgroups that an earlier process left: those in use stay.
-fn remove_empty(cgroup: &Path) {
+/// Removes a cgroup with those in it; those with processes stay.
+pub(super) fn remove_empty(cgroup: &Path) {
     for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_empty(&entry.path());
