@@ -89,6 +89,10 @@ pub struct Forward {
 /// Starts the local cloud and waits until it is ready; one that runs already is left as it is.
 pub async fn up(options: &Options, mut progress: impl FnMut(&Event)) -> Result<Status> {
     match status(options).await {
+        Ok(status) if status.home != options.home.root() => {
+            let other = io::Error::other(format!("by the local cloud in {}", status.home.display()));
+            return Err(LocalError::PortTaken { port: options.port, source: other });
+        }
         Ok(status) if status.ready => return Ok(status),
         Ok(_) | Err(LocalError::NotUp { .. }) => {}
         Err(error) => return Err(error),
@@ -148,14 +152,15 @@ fn follow(child: &mut Child, home: &Home, progress: &mut impl FnMut(&Event)) -> 
                 Event::Begun { stage: begun, .. } => stage = begun,
                 Event::Done { .. } => {}
                 Event::Ready { .. } => return Ok(()),
-                Event::Failed { stage, reason, .. } => {
-                    return Err(LocalError::Start { stage, reason, log: home.log() });
+                Event::Failed { stage, reason, hint } => {
+                    return Err(LocalError::Start { stage, reason, hint });
                 }
             }
         }
         if let Some(exit) = ended {
             let reason = format!("the supervisor ended with {exit}; its last words:\n{}", tail(&home.log()));
-            return Err(LocalError::Start { stage, reason, log: home.log() });
+            let hint = format!("Read {}", home.log().display());
+            return Err(LocalError::Start { stage, reason, hint });
         }
         std::thread::sleep(LOOK);
     }

@@ -46,8 +46,8 @@ pub enum LocalError {
         stage: Stage,
         /// What it said.
         reason: String,
-        /// Where more is written.
-        log: PathBuf,
+        /// What it advised.
+        hint: String,
     },
     /// A file, process or socket failed.
     #[error("{operation}")]
@@ -115,7 +115,8 @@ impl LocalError {
                 "End it with `ovenbird local down`, or give this one a folder of its own in OVENBIRD_HOME"
                     .into()
             }
-            Self::Start { log, .. } | Self::MiniStack { log, .. } => format!("Read {}", log.display()),
+            Self::Start { hint, .. } => hint.clone(),
+            Self::MiniStack { log, .. } => format!("Read {}", log.display()),
             Self::Corrupt { path, .. } => {
                 format!("Start from nothing with `ovenbird local reset`, or mend {}", path.display())
             }

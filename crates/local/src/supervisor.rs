@@ -39,13 +39,16 @@ const DEBIAN: &str = "136693071363";
 
 /// Runs a local cloud until it is told to end, or fails.
 pub async fn serve(options: Options) -> Result<()> {
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
         )
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .init();
+        .try_init();
+    if let Err(error) = log {
+        tracing::debug!("this process logs already: {error}");
+    }
     let start = Instant::now();
     let mut stage = Stage::Front;
     let result = run(options, start, &mut stage).await;

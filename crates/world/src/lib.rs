@@ -4,6 +4,7 @@
 //! The local cloud carries the orders out for real, tests with [`SimulatedHardware`] in virtual time. It is
 //! stricter than AWS where it differs, never laxer.
 
+mod cloud;
 mod commands;
 mod error;
 mod filters;
@@ -27,6 +28,7 @@ use ovenbird_core::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    cloud::Cloud,
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
     error::ApiError,
     filters::Filter,
