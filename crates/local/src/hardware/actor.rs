@@ -11,7 +11,7 @@ use std::{
 
 use ovenbird_core::id::{CommandId, InstanceId, SnapshotId};
 use ovenbird_world::{MachineFacts, News, Order};
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{process::Command, sync::mpsc, task::AbortHandle};
 
 use super::real::{Seen, lock, remove_empty};
 use crate::{
@@ -22,6 +22,9 @@ use crate::{
 
 /// How long a machine may take to power off before it is ended.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the cable of a machine's life before may be in the way.
+const CABLE: Duration = Duration::from_secs(5);
 
 /// What all machines share.
 #[derive(Debug)]
@@ -162,7 +165,20 @@ impl Actor {
             endpoint_port: self.shared.port,
             identity,
         };
-        Machine::start(config, self.notice.clone()).await
+        let deadline = tokio::time::Instant::now() + CABLE;
+        loop {
+            match Machine::start(config.clone(), self.notice.clone()).await {
+                // The kernel takes a network namespace down some moments after its last process, and until then
+                // the cable of the machine's life before is there under the same name.
+                Err(error)
+                    if error.to_string().contains("File exists")
+                        && tokio::time::Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                started => return started,
+            }
+        }
     }
 
     /// Its address: the same one from its first start to its end.
@@ -277,13 +293,13 @@ impl Actor {
 
     async fn try_freeze(&mut self, snapshot: &SnapshotId, reboot: bool) -> io::Result<u64> {
         let running = self.machine();
-        if let Some(machine) = &running {
-            if !reboot {
-                return Err(io::Error::other(
-                    "a running machine's disk can't be frozen: stop it, or let it be rebooted",
-                ));
-            }
-            self.stop(machine, true).await;
+        if running.is_some() && !reboot {
+            return self.copy_live(snapshot).await;
+        }
+        let was_running = running.is_some();
+        if let Some(machine) = running {
+            self.stop(&machine, true).await;
+            // Here it goes, and with it the sockets that keep its network, and the cable's name.
         }
         let (disks, instance, id) = (self.shared.disks.clone(), self.instance.clone(), snapshot.clone());
         let frozen = tokio::task::spawn_blocking(move || {
@@ -294,10 +310,26 @@ impl Actor {
         // What the disk had until now lies in the snapshot, and the disk on it.
         self.frozen.push(snapshot.clone());
         self.hold(&[Layer::Snapshot(snapshot.clone())]);
-        if running.is_some() {
+        if was_running {
             self.boot().await;
         }
         Ok(bytes)
+    }
+
+    /// Copies a running machine's disk, as EC2 does without a reboot: whole files, but of no one moment.
+    async fn copy_live(&self, snapshot: &SnapshotId) -> io::Result<u64> {
+        let upper = self.shared.disks.instance(&self.instance).join("upper");
+        let copy = self.shared.disks.snapshot(snapshot);
+        if let Some(folder) = copy.parent() {
+            tokio::fs::create_dir_all(folder).await?;
+        }
+        // What overlayfs notes in extended attributes and device nodes belongs to the disk.
+        let output =
+            Command::new("cp").args(["--archive", "--reflink=auto"]).args([&upper, &copy]).output().await?;
+        if !output.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        tokio::task::spawn_blocking(move || size(&copy)).await.map_err(io::Error::other)?
     }
 
     fn command(&mut self, command: CommandId, script: String, timeout_seconds: u64) {
