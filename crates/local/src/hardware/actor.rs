@@ -1,10 +1,9 @@
 //! One instance's machine: its orders are carried out here, one after another.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     net::Ipv4Addr,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,10 +12,13 @@ use ovenbird_core::id::{CommandId, InstanceId, SnapshotId};
 use ovenbird_world::{MachineFacts, News, Order};
 use tokio::{process::Command, sync::mpsc, task::AbortHandle};
 
-use super::real::{Seen, lock, remove_empty};
+use super::{
+    real::{Seen, remove_empty},
+    shared::{Shared, lock},
+};
 use crate::{
     deploy::REGION,
-    machine::{Addresses, Disks, Identity, Layer, Machine, MachineConfig, Notice, exec},
+    machine::{Identity, Layer, Machine, MachineConfig, Notice, exec},
     ministack::ACCOUNT,
 };
 
@@ -25,27 +27,6 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long the cable of a machine's life before may be in the way.
 const CABLE: Duration = Duration::from_secs(5);
-
-/// What all machines share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub disks: Disks,
-    pub cgroup: PathBuf,
-    pub port: u16,
-    pub network_pid: u32,
-    pub addresses: Mutex<Addresses>,
-    pub under: Mutex<Under>,
-    pub news: mpsc::UnboundedSender<News>,
-}
-
-/// Which layers lie under disks.
-#[derive(Debug, Default)]
-pub(super) struct Under {
-    /// How many disks lie on each.
-    pub used: HashMap<SnapshotId, usize>,
-    /// Those to delete when the last disk on them goes.
-    pub dropped: HashSet<SnapshotId>,
-}
 
 /// What a machine was started with, kept for its next start.
 #[derive(Debug, Clone)]

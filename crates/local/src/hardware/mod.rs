@@ -2,6 +2,7 @@
 
 mod actor;
 mod real;
+mod shared;
 mod simulated;
 
 use std::{fmt, io, net::SocketAddr};

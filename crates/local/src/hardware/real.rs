@@ -5,24 +5,22 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use futures::future::BoxFuture;
-use ovenbird_core::{
-    digest,
-    id::{InstanceId, SnapshotId},
-};
+use ovenbird_core::{digest, id::InstanceId};
 use ovenbird_world::{News, Order};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{
     Hardware,
-    actor::{Actor, Shared},
+    actor::Actor,
+    shared::{Shared, lock},
 };
 use crate::{
     home::Home,
-    machine::{Addresses, Disks, Machine, forward},
+    machine::{Disks, Machine, forward},
     network::Network,
 };
 
@@ -191,38 +189,4 @@ pub(super) fn remove_empty(cgroup: &Path) {
         }
     }
     let _ = fs::remove_dir(cgroup);
-}
-
-/// Locks; a panic of another holder leaves plain data whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    /// Deletes a snapshot's layer, or has it deleted once no disk lies on it any more.
-    fn drop_snapshot(&self, snapshot: &SnapshotId) {
-        let mut under = lock(&self.under);
-        if under.used.contains_key(snapshot) {
-            under.dropped.insert(snapshot.clone());
-            return;
-        }
-        drop(under);
-        self.delete_layer(snapshot);
-    }
-
-    /// Deletes a layer away from the world's lock: it may have hundreds of megabytes.
-    pub(super) fn delete_layer(&self, snapshot: &SnapshotId) {
-        let (disks, snapshot) = (self.disks.clone(), snapshot.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = disks.delete_snapshot(&snapshot) {
-                tracing::warn!("the layer of {snapshot} could not be deleted: {error}");
-            }
-        });
-    }
-
-    /// A free address.
-    pub(super) fn take_address(&self) -> io::Result<Ipv4Addr> {
-        let mut addresses: MutexGuard<'_, Addresses> = lock(&self.addresses);
-        addresses.take().ok_or_else(|| io::Error::other("the network has no free address"))
-    }
 }

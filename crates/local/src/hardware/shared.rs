@@ -1,0 +1,70 @@
+//! What all machines of a local cloud share: addresses, and the layers that their disks lie on.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ovenbird_core::id::SnapshotId;
+use ovenbird_world::News;
+use tokio::sync::mpsc;
+
+use crate::machine::{Addresses, Disks};
+
+/// What all machines share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub disks: Disks,
+    pub cgroup: PathBuf,
+    pub port: u16,
+    pub network_pid: u32,
+    pub addresses: Mutex<Addresses>,
+    pub under: Mutex<Under>,
+    pub news: mpsc::UnboundedSender<News>,
+}
+
+/// Which layers lie under disks.
+#[derive(Debug, Default)]
+pub(super) struct Under {
+    /// How many disks lie on each.
+    pub used: HashMap<SnapshotId, usize>,
+    /// Those to delete when the last disk on them goes.
+    pub dropped: HashSet<SnapshotId>,
+}
+
+impl Shared {
+    /// Deletes a snapshot's layer, or has it deleted once no disk lies on it any more.
+    pub(super) fn drop_snapshot(&self, snapshot: &SnapshotId) {
+        let mut under = lock(&self.under);
+        if under.used.contains_key(snapshot) {
+            under.dropped.insert(snapshot.clone());
+            return;
+        }
+        drop(under);
+        self.delete_layer(snapshot);
+    }
+
+    /// Deletes a layer away from the world's lock: it may have hundreds of megabytes.
+    pub(super) fn delete_layer(&self, snapshot: &SnapshotId) {
+        let (disks, snapshot) = (self.disks.clone(), snapshot.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = disks.delete_snapshot(&snapshot) {
+                tracing::warn!("the layer of {snapshot} could not be deleted: {error}");
+            }
+        });
+    }
+
+    /// A free address.
+    pub(super) fn take_address(&self) -> io::Result<Ipv4Addr> {
+        let mut addresses: MutexGuard<'_, Addresses> = lock(&self.addresses);
+        addresses.take().ok_or_else(|| io::Error::other("the network has no free address"))
+    }
+}
+
+/// Locks; a panic of another holder leaves plain data whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
