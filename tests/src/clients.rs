@@ -27,6 +27,8 @@ pub fn home() -> PathBuf {
 pub struct Local {
     /// Its port.
     pub port: u16,
+    /// Its home, when it isn't the usual one.
+    pub home: Option<PathBuf>,
 }
 
 impl Local {
@@ -65,6 +67,9 @@ impl Local {
             .find(|path| path.is_file());
         let mut command = Command::new(beside.unwrap_or_else(|| "ovenbird".into()));
         command.args(arguments).env("OVENBIRD_LOCAL", "1").env("OVENBIRD_PORT", self.port.to_string());
+        if let Some(home) = &self.home {
+            command.env("OVENBIRD_HOME", home);
+        }
         command.current_dir(repository());
         command
     }

@@ -5,7 +5,8 @@ use std::future::Future;
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
-    Error, Result, artifact::ArtifactKey,
+    Error, Result,
+    artifact::ArtifactKey,
     bake::{Bake, Failure, Stage, Status, To},
     digest,
     id::{BakeId, PipelineName},
@@ -90,7 +91,11 @@ impl Bench {
 
     fn start(&self, id: &str, trigger: &Trigger) -> Result<Bake> {
         self.deliver(|| async {
-            let start = Start { bake: BakeId::parse(id).unwrap(), started: self.cloud.now(), trigger: trigger.clone() };
+            let start = Start {
+                bake: BakeId::parse(id).unwrap(),
+                started: self.cloud.now(),
+                trigger: trigger.clone(),
+            };
             self.hands().start(start, self.cloud.now()).await
         })
     }
@@ -108,8 +113,14 @@ impl Bench {
     /// Waits as the state machine does, for whatever the bake waits for.
     fn poll(&self, mut bake: Bake) -> Result<Bake> {
         let cloud = &self.cloud;
-        let eyes =
-            Eyes { builders: cloud, images: cloud, commands: cloud, parameters: cloud, bucket: cloud, table: cloud };
+        let eyes = Eyes {
+            builders: cloud,
+            images: cloud,
+            commands: cloud,
+            parameters: cloud,
+            bucket: cloud,
+            table: cloud,
+        };
         loop {
             cloud.pass(SignedDuration::from_secs(i64::from(bake.next.seconds)));
             bake = self.deliver(|| poll_readiness::run(bake.clone(), &eyes, cloud.now()))?;
@@ -182,14 +193,17 @@ impl Bench {
             let record = block_on(Ledger(&self.cloud).bake(&pipeline(), &id)).unwrap();
             let stage = record.as_ref().map_or(Stage::Launch, |bake| bake.stage);
             let failure = Failure { error: error.name().into(), cause: error.chain(), stage };
-            block_on(clean_up::after_failure(&id, record, Some(failure), &self.shears(), self.cloud.now())).unwrap();
+            block_on(clean_up::after_failure(&id, record, Some(failure), &self.shears(), self.cloud.now()))
+                .unwrap();
         }
         self.cloud.pass(SignedDuration::from_secs(5));
     }
 
     fn instances(&self) -> usize {
         let now = self.cloud.now();
-        let all = self.cloud.with(|world| world.describe_instances(now, &[], &[], &Paging::default()).unwrap().items);
+        let all = self
+            .cloud
+            .with(|world| world.describe_instances(now, &[], &[], &Paging::default()).unwrap().items);
         all.iter().filter(|instance| instance.terminated.is_none()).count()
     }
 
@@ -270,7 +284,8 @@ fn a_failing_step_or_test_leaves_nothing_and_the_channel_as_it_was() {
             bench.fail(id, &error);
             bench.assert_clean(1);
             assert_eq!(bench.channel(), good.image.as_ref().map(ToString::to_string));
-            let record = block_on(Ledger(&bench.cloud).bake(&pipeline(), &id.parse().unwrap())).unwrap().unwrap();
+            let record =
+                block_on(Ledger(&bench.cloud).bake(&pipeline(), &id.parse().unwrap())).unwrap().unwrap();
             assert_eq!(record.status, Status::Failed);
             let cause = record.failure.unwrap().cause;
             assert!(cause.contains("broken") || cause.contains("connection refused"), "{cause}");

@@ -72,6 +72,7 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
     }
     let ledger = Ledger(&site.cloud);
     let before: Vec<BakeId> = ledger.bakes(pipeline).await?.into_iter().map(|bake| bake.bake).collect();
+    let started = site.cloud.executions(&site.bake_machine).await?;
     site.cloud.put_file(key.as_str(), file).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -80,6 +81,11 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
         });
         if let Some(bake) = ours {
             return Ok(bake.bake);
+        }
+        for id in site.cloud.executions(&site.bake_machine).await? {
+            if !started.contains(&id) {
+                failed_early(site, pipeline, &id).await?;
+            }
         }
         if tokio::time::Instant::now() > deadline {
             return Err(Error::bad_input(
@@ -140,18 +146,21 @@ async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -
             bar.finish_and_clear();
             return Ok(bake);
         }
-        // A bake that failed before it had a record is known to Step Functions alone.
-        if let Some(Execution::Failed { error, cause }) = site.cloud.execution(&site.bake_machine, id).await?
-            && Ledger(&site.cloud).bake(pipeline, id).await?.is_none_or(|bake| bake.status == Status::Running)
-        {
-            bar.finish_and_clear();
-            return Err(Error::bad_input(
-                format!("bake `{id}`: {error}"),
-                cause,
-                "Mend it, and start the bake again",
-            ));
-        }
+        failed_early(site, pipeline, id).await.inspect_err(|_| bar.finish_and_clear())?;
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// A bake that failed before it had a record is known to Step Functions alone.
+async fn failed_early(site: &Site, pipeline: &PipelineName, id: &BakeId) -> Result<()> {
+    let Some(Execution::Failed { error, cause }) = site.cloud.execution(&site.bake_machine, id).await? else {
+        return Ok(());
+    };
+    match Ledger(&site.cloud).bake(pipeline, id).await? {
+        Some(bake) if bake.status != Status::Running => Ok(()),
+        Some(_) | None => {
+            Err(Error::bad_input(format!("bake `{id}`: {error}"), cause, "Mend it, and start the bake again"))
+        }
     }
 }
 

@@ -139,7 +139,8 @@ async fn start_world(options: &Options, ministack: &MiniStack, stage: &mut Stage
     };
     // The same base keeps its id.
     let base = BaseImage {
-        name: format!("{name}-amd64"),
+        // As Debian names its own images, so that a recipe's `newest` finds it here as there.
+        name: format!("debian-12-amd64-{}", name.rsplit('-').next().unwrap_or(&name)),
         owner: DEBIAN.to_owned(),
         description: "The base of local machines".to_owned(),
         architecture: crate::deploy::architecture().to_owned(),

@@ -12,12 +12,14 @@ use ovenbird_core::{
     Error, Result, digest,
     id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, SnapshotId},
     plan::PresignedUrl,
-    ports::{self, Bucket, Builders, Commands, Images, Key, Parameters, Presigner, Retirement, Row, Table, Write},
+    ports::{
+        self, Bucket, Builders, Commands, Images, Key, Parameters, Presigner, Retirement, Row, Table, Write,
+    },
 };
 
 use crate::{
-    ApiError, CommandStatus, CreateImage, DescribeImages, Filter, ImageState, InstanceState, Paging, RunInstances,
-    SendCommand, SimulatedHardware, Tags, World,
+    ApiError, CommandStatus, CreateImage, DescribeImages, Filter, ImageState, InstanceState, Paging,
+    RunInstances, SendCommand, SimulatedHardware, Tags, World,
 };
 
 /// An account with Ovenbird deployed, in memory.
@@ -164,7 +166,10 @@ impl State {
 impl Builders for Cloud {
     async fn launch(&self, order: &ports::LaunchOrder) -> Result<InstanceId> {
         self.call("ec2:RunInstances", |state| {
-            assert!(order.tags.contains_key(ports::TAG_BAKE), "a builder that isn't tagged at birth would leak");
+            assert!(
+                order.tags.contains_key(ports::TAG_BAKE),
+                "a builder that isn't tagged at birth would leak"
+            );
             let kinds = ["instance", "volume"].map(|kind| (kind.to_owned(), order.tags.clone()));
             let request = RunInstances {
                 image: order.image.to_string(),
@@ -193,7 +198,8 @@ impl Builders for Cloud {
     }
 
     async fn all(&self) -> Result<Vec<ports::Instance>> {
-        let all = self.call("ec2:DescribeInstances", |state| state.instances(tagged(ports::TAG_BAKE, None)))?;
+        let all =
+            self.call("ec2:DescribeInstances", |state| state.instances(tagged(ports::TAG_BAKE, None)))?;
         Ok(all.into_iter().filter(|instance| !instance.state.is_gone()).collect())
     }
 
@@ -208,10 +214,12 @@ impl Builders for Cloud {
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<()> {
-        self.call("ec2:TerminateInstances", |state| match state.world.terminate_instances(&[id.to_string()], false) {
-            Ok(_) => Ok(()),
-            Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(()),
-            Err(error) => Err(translate("ec2:TerminateInstances", id.as_str(), &error)),
+        self.call("ec2:TerminateInstances", |state| {
+            match state.world.terminate_instances(&[id.to_string()], false) {
+                Ok(_) => Ok(()),
+                Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(()),
+                Err(error) => Err(translate("ec2:TerminateInstances", id.as_str(), &error)),
+            }
         })
     }
 
@@ -230,14 +238,18 @@ impl Images for Cloud {
 
     async fn named(&self, name: &ImageName) -> Result<Option<ports::Image>> {
         let filter = Filter { name: "name".into(), values: vec![name.to_string()] };
-        let request =
-            DescribeImages { owners: vec!["self".into()], filters: vec![filter], ..DescribeImages::default() };
+        let request = DescribeImages {
+            owners: vec!["self".into()],
+            filters: vec![filter],
+            ..DescribeImages::default()
+        };
         Ok(self.call("ec2:DescribeImages", |state| state.images(&request))?.into_iter().next())
     }
 
     async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<ports::Image>> {
         let filter = Filter { name: "name".into(), values: vec![pattern.to_owned()] };
-        let request = DescribeImages { owners: vec![owner.into()], filters: vec![filter], ..DescribeImages::default() };
+        let request =
+            DescribeImages { owners: vec![owner.into()], filters: vec![filter], ..DescribeImages::default() };
         let found = self.call("ec2:DescribeImages", |state| state.images(&request))?;
         Ok(found.into_iter().max_by_key(|image| (image.created, image.id.clone())))
     }
@@ -291,10 +303,12 @@ impl Retirement for Cloud {
     }
 
     async fn deregister(&self, image: &AmiId) -> Result<()> {
-        self.call("ec2:DeregisterImage", |state| match state.world.deregister_image(image.as_str(), false, false) {
-            Ok(()) => Ok(()),
-            Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(()),
-            Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
+        self.call("ec2:DeregisterImage", |state| {
+            match state.world.deregister_image(image.as_str(), false, false) {
+                Ok(()) => Ok(()),
+                Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(()),
+                Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
+            }
         })
     }
 
@@ -302,7 +316,9 @@ impl Retirement for Cloud {
         self.call("ec2:DeleteSnapshot", |state| match state.world.delete_snapshot(snapshot.as_str(), false) {
             Ok(()) => Ok(()),
             Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
-            Err(error) if error.code == "InvalidSnapshot.InUse" => Err(Error::TryAgain { what: snapshot.to_string() }),
+            Err(error) if error.code == "InvalidSnapshot.InUse" => {
+                Err(Error::TryAgain { what: snapshot.to_string() })
+            }
             Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
         })
     }
@@ -313,7 +329,8 @@ impl Commands for Cloud {
         self.call("ssm:DescribeInstanceInformation", |state| {
             let filter = Filter { name: "InstanceIds".into(), values: vec![id.to_string()] };
             let page = state.world.describe_instance_information(&[filter], &Paging::default());
-            let page = page.map_err(|error| translate("ssm:DescribeInstanceInformation", id.as_str(), &error))?;
+            let page =
+                page.map_err(|error| translate("ssm:DescribeInstanceInformation", id.as_str(), &error))?;
             Ok(page.items.iter().any(|one| one.online))
         })
     }
@@ -327,7 +344,13 @@ impl Commands for Cloud {
         })
     }
 
-    async fn send(&self, id: &InstanceId, comment: &str, script: &str, timeout_seconds: i64) -> Result<CommandId> {
+    async fn send(
+        &self,
+        id: &InstanceId,
+        comment: &str,
+        script: &str,
+        timeout_seconds: i64,
+    ) -> Result<CommandId> {
         self.call("ssm:SendCommand", |state| {
             let request = SendCommand {
                 document: "AWS-RunShellScript".into(),
@@ -344,10 +367,12 @@ impl Commands for Cloud {
 
     async fn outcome(&self, id: &InstanceId, command: &CommandId) -> Result<Option<ports::CommandState>> {
         self.call("ssm:GetCommandInvocation", |state| {
-            let Ok((_, invocation)) = state.world.get_command_invocation(command.as_str(), id.as_str()) else {
+            let Ok((_, invocation)) = state.world.get_command_invocation(command.as_str(), id.as_str())
+            else {
                 return Ok(None);
             };
-            let failed = |exit: String| ports::CommandState::Failed { exit, output: invocation.stdout.clone() };
+            let failed =
+                |exit: String| ports::CommandState::Failed { exit, output: invocation.stdout.clone() };
             Ok(Some(match invocation.status {
                 CommandStatus::Pending | CommandStatus::InProgress => ports::CommandState::Running,
                 CommandStatus::Success => ports::CommandState::Succeeded,
@@ -469,9 +494,9 @@ impl Table for Cloud {
         self.call("dynamodb:PutItem", |state| {
             for write in &writes {
                 let (key, expect) = match write {
-                    Write::Put { key, expect, .. } | Write::Delete { key, expect } | Write::Check { key, expect } => {
-                        (key, expect)
-                    }
+                    Write::Put { key, expect, .. }
+                    | Write::Delete { key, expect }
+                    | Write::Check { key, expect } => (key, expect),
                 };
                 let version = state.table.get(key).map(|(row, _)| row.version);
                 let wanted = match expect {

@@ -19,7 +19,7 @@ const PARAMETER: &str = "/images/storefront/production";
 
 fn main() -> Result<()> {
     let port = std::env::var("OVENBIRD_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(4566);
-    let local = Local { port };
+    let local = Local { port, home: None };
     let keep = std::env::var("KEEP").is_ok_and(|keep| keep == "1");
     say("The local cloud");
     local.ovenbird(&["local", "up"])?;

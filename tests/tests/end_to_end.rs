@@ -1,0 +1,377 @@
+//! The pipeline on the local cloud with real machines: every trigger, every way to fail, and a killed supervisor.
+//!
+//! It is one test, because it is one cloud; it needs root and what `make setup` installs.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use ovenbird_core::bake::{Bake, Status};
+use ovenbird_tests::clients::{Local, home, within};
+use serde_json::Value;
+
+const PORT: u16 = 14_566;
+
+/// A cloud of its own, that shares the base image and the Python environment with the usual one.
+struct Cloud {
+    local: Local,
+    home: PathBuf,
+    bucket: String,
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        // A failed assertion must not leave machines behind.
+        let _ = self.local.ovenbird(&["local", "down"]);
+        let _ = fs::remove_dir_all(&self.home);
+    }
+}
+
+#[test]
+fn the_pipeline_works_on_real_machines() -> Result<()> {
+    if let Some(missing) = missing() {
+        assert!(std::env::var_os("CI").is_none(), "CI must run this test, and it can't: {missing}");
+        eprintln!("SKIPPED: {missing}");
+        return Ok(());
+    }
+    let cloud = up()?;
+    triggers(&cloud)?;
+    failures(&cloud)?;
+    bad_input(&cloud)?;
+    schedule(&cloud)?;
+    killed(&cloud)
+}
+
+fn missing() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("it needs root");
+    }
+    if !home().join("venv/bin/aws").is_file() {
+        return Some("it needs `make setup`");
+    }
+    if !ovenbird_tests::clients::repository().join("build/prune/bootstrap").is_file() {
+        return Some("it needs `make build`");
+    }
+    None
+}
+
+fn up() -> Result<Cloud> {
+    let home = home().join("end-to-end");
+    let local = Local { port: PORT, home: Some(home.clone()) };
+    // What a test before this one may have left when it was killed.
+    local.ovenbird(&["local", "down"])?;
+    if home.exists() {
+        fs::remove_dir_all(&home)?;
+    }
+    fs::create_dir_all(&home)?;
+    for shared in ["venv", "base"] {
+        fs::create_dir_all(ovenbird_tests::clients::home().join(shared))?;
+        std::os::unix::fs::symlink(ovenbird_tests::clients::home().join(shared), home.join(shared))?;
+    }
+    local.ovenbird(&["local", "up"])?;
+    let bucket = local.operator("bucket")?;
+    Ok(Cloud { local, home, bucket })
+}
+
+impl Cloud {
+    /// Pushes a recipe of a pipeline, made of these steps and tests.
+    fn push(&self, pipeline: &str, body: &str) -> Result<()> {
+        let folder = self.home.join("recipes").join(pipeline);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("setup.sh"), "#!/bin/sh\necho \"$1\" > /opt/by-script\n")?;
+        let recipe = format!(
+            "pipeline = \"{pipeline}\"\n[base]\nnewest = {{ owner = \"136693071363\", name = \"debian-12-amd64-*\" }}\n\
+             [artifact]\nto = \"/opt/app\"\n[promote]\nchannel = \"live\"\nparameter = \"/images/{pipeline}/live\"\n\
+             [retain]\nnewest = 1\ndays = 0\n{body}"
+        );
+        fs::write(folder.join("recipe.toml"), recipe)?;
+        self.local.ovenbird(&["recipe", "push", folder.to_str().context("path")?])
+    }
+
+    fn upload(&self, key: &str, content: &str) -> Result<()> {
+        let file = self.home.join("artifact");
+        fs::write(&file, content)?;
+        let file = file.to_str().context("path")?;
+        self.local
+            .aws(&["s3api", "put-object", "--bucket", &self.bucket, "--key", key, "--body", file])
+            .map(drop)
+    }
+
+    /// Waits for the newest bake of a pipeline to end, if it isn't one of those known.
+    fn ended(&self, pipeline: &str, known: usize) -> Result<Bake> {
+        within("the bake", Duration::from_secs(60), || {
+            let bakes: Vec<Bake> =
+                serde_json::from_value(self.local.ovenbird_json(&["list", pipeline], false)?)?;
+            ensure!(bakes.len() > known, "no bake yet");
+            let bake = bakes.into_iter().next().context("no bake")?;
+            ensure!(bake.status != Status::Running, "in stage {}", bake.stage);
+            Ok(bake)
+        })
+    }
+
+    /// Every instance, image and snapshot that carries a bake's tag and isn't gone.
+    fn left(&self) -> Result<Vec<String>> {
+        let filter = "Name=tag-key,Values=ovenbird:bake";
+        let alive = "Name=instance-state-name,Values=pending,running,stopping,stopped";
+        let instances = self.local.aws(&["ec2", "describe-instances", "--filters", filter, alive])?;
+        let images = self.local.aws(&["ec2", "describe-images", "--owners", "self", "--filters", filter])?;
+        let snapshots = self.local.aws(&["ec2", "describe-snapshots", "--filters", filter])?;
+        let mut left = Vec::new();
+        for one in instances["Reservations"].as_array().context("no reservations")? {
+            left.push(one["Instances"][0]["InstanceId"].to_string());
+        }
+        for (answer, list, id) in [(&images, "Images", "ImageId"), (&snapshots, "Snapshots", "SnapshotId")] {
+            for one in answer[list].as_array().context("no list")? {
+                left.push(one[id].to_string());
+            }
+        }
+        Ok(left)
+    }
+
+    fn parameter(&self, pipeline: &str) -> Result<String> {
+        let name = format!("/images/{pipeline}/live");
+        let answer = self.local.aws(&["ssm", "get-parameter", "--name", &name])?;
+        Ok(answer["Parameter"]["Value"].as_str().context("no value")?.to_owned())
+    }
+}
+
+const GOOD: &str = r#"
+[[step]]
+shell = "echo hello > /opt/by-shell"
+[[step]]
+script = { source = "setup.sh", args = ["a b; c"] }
+[[step]]
+file = { to = "/opt/by-file", content = "hello\n", mode = "0600" }
+[[test]]
+command = "cat /opt/by-script"
+stdout-contains = "a b; c"
+[[test]]
+file = { path = "/opt/by-file", contains = "hello" }
+"#;
+
+/// The upload's event, a hand with and without a key; a fresh machine of the image has everything and no trace of us.
+fn triggers(cloud: &Cloud) -> Result<()> {
+    cloud.push("probe", GOOD)?;
+    cloud.upload("artifacts/probe/one", "1")?;
+    let one = cloud.ended("probe", 0)?;
+    ensure!(one.status == Status::Promoted && one.trigger == "upload", "{:?}", one.failure);
+    let image = one.image.clone().context("no image")?;
+    ensure!(cloud.parameter("probe")? == image.as_str());
+
+    // The same inputs again, by hand and with the key: the image is there already.
+    for arguments in [&["bake", "probe"][..], &["bake", "probe", "--key", "artifacts/probe/one"]] {
+        let start = Instant::now();
+        let again: Bake = serde_json::from_value(cloud.local.ovenbird_json(arguments, false)?)?;
+        ensure!(again.reused && again.image == Some(image.clone()) && again.trigger == "manual");
+        eprintln!("reuse in {:.1} s", start.elapsed().as_secs_f64());
+    }
+
+    let file = cloud.home.join("artifact-two");
+    fs::write(&file, "2")?;
+    let two =
+        cloud.local.ovenbird_json(&["bake", "probe", "--artifact", file.to_str().context("path")?], false)?;
+    let two: Bake = serde_json::from_value(two)?;
+    ensure!(two.status == Status::Promoted && two.trigger == "upload" && !two.reused);
+
+    sealed(cloud, image.as_str())
+}
+
+/// A machine from the image: the artifact is there, the builder's traces are not.
+fn sealed(cloud: &Cloud, image: &str) -> Result<()> {
+    let profile = "Name=ovenbird-builder-us-east-1";
+    let arguments = [
+        "ec2",
+        "run-instances",
+        "--image-id",
+        image,
+        "--instance-type",
+        "t3.micro",
+        "--iam-instance-profile",
+        profile,
+    ];
+    let launched = cloud.local.aws(&arguments)?;
+    let id = launched["Instances"][0]["InstanceId"].as_str().context("no instance")?.to_owned();
+    let script = "commands=cat /opt/app /opt/by-shell; ls /var/lib/ovenbird 2>&1; \
+                  grep -rl X-Amz-Signature /var/lib /var/log /root /etc 2>/dev/null";
+    let send = [
+        "ssm",
+        "send-command",
+        "--document-name",
+        "AWS-RunShellScript",
+        "--instance-ids",
+        &id,
+        "--parameters",
+        script,
+    ];
+    let sent = within("the agent", Duration::from_secs(20), || cloud.local.aws(&send))?;
+    let command = sent["Command"]["CommandId"].as_str().context("no command")?.to_owned();
+    let look = ["ssm", "get-command-invocation", "--command-id", &command, "--instance-id", &id];
+    let output = within("the command", Duration::from_secs(20), || {
+        let answer = cloud.local.aws(&look)?;
+        ensure!(answer["Status"] == "Success" || answer["Status"] == "Failed", "{answer}");
+        Ok(answer["StandardOutputContent"].as_str().unwrap_or_default().to_owned())
+    })?;
+    ensure!(output.starts_with("1hello\n") && output.contains("No such file"), "{output}");
+    ensure!(output.lines().count() == 2, "a trace is left: {output}");
+    cloud.local.aws(&["ec2", "terminate-instances", "--instance-ids", &id]).map(drop)
+}
+
+/// Each ends FAILED with a cause that says where and why, leaves nothing, and the channel as it was.
+fn failures(cloud: &Cloud) -> Result<()> {
+    let channel = cloud.parameter("probe")?;
+    let before = cloud.left()?;
+    let step = GOOD.replace("echo hello > /opt/by-shell", "echo it broke here; exit 7");
+    let test = GOOD.replace("a b; c\"\n[[test]]", "something else\"\nwithin = \"1s\"\n[[test]]");
+    let never =
+        format!("{}[deadlines]\nbuilder = \"4s\"\n", GOOD.replace("echo hello", "sleep 30; echo hello"));
+    for (body, error, stage, words) in [
+        (&step, "StepFailed", "builder", &["1 shell", "exit 7", "it broke here"][..]),
+        (&test, "TestsFailed", "validation", &["1 of 2 tests failed", "something else"]),
+        (&never, "DeadlinePassed", "builder", &["deadline of 4 s", "hint:"]),
+    ] {
+        cloud.push("probe", body)?;
+        let bake: Bake = serde_json::from_value(cloud.local.ovenbird_json(&["bake", "probe"], true)?)?;
+        let failure = bake.failure.context("it did not fail")?;
+        ensure!(failure.error == error && failure.stage.as_str() == stage, "{failure:?}");
+        for word in words {
+            ensure!(failure.cause.contains(word), "no {word:?} in {}", failure.cause);
+        }
+        within("nothing left", Duration::from_secs(10), || {
+            let left = cloud.left()?;
+            ensure!(left == before, "{error} left {left:?}, not {before:?}");
+            Ok(())
+        })?;
+        ensure!(cloud.parameter("probe")? == channel, "{error} moved the channel");
+    }
+    cloud.push("probe", GOOD)
+}
+
+/// Clear errors before anything starts.
+fn bad_input(cloud: &Cloud) -> Result<()> {
+    let machine = cloud.local.operator("bake")?;
+    let before = cloud.left()?;
+    for (number, (input, words)) in [
+        (r#"{"pipeline": "nobody"}"#, "no recipe for pipeline `nobody`"),
+        (r#"{"artifact": "artifacts/probe/../x"}"#, "climbing"),
+        (r#"{"artifact": "elsewhere/x"}"#, "outside `artifacts/`"),
+        (r#"{"artifact": "artifacts/probe/none"}"#, "is not there"),
+        (r#"{"pipelin": "probe"}"#, "unknown field `pipelin`"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("bad-{number}");
+        let arguments = [
+            "stepfunctions",
+            "start-execution",
+            "--state-machine-arn",
+            &machine,
+            "--name",
+            &name,
+            "--input",
+            input,
+        ];
+        let arn = cloud.local.aws(&arguments)?["executionArn"].as_str().context("no execution")?.to_owned();
+        let ended = within("the execution", Duration::from_secs(30), || {
+            let answer =
+                cloud.local.aws(&["stepfunctions", "describe-execution", "--execution-arn", &arn])?;
+            ensure!(answer["status"] != "RUNNING");
+            Ok(answer)
+        })?;
+        ensure!(ended["status"] == "FAILED", "{ended}");
+        let cause = ended["cause"].as_str().unwrap_or_default();
+        ensure!(cause.contains(words) && cause.contains("hint: "), "{input}: {cause}");
+    }
+    // An empty artifact, by upload.
+    cloud.upload("artifacts/probe/empty", "")?;
+    ensure!(cloud.left()? == before);
+    Ok(())
+}
+
+/// The schedule starts the prune state machine, which retires the image that nothing refers to.
+fn schedule(cloud: &Cloud) -> Result<()> {
+    let machine = cloud.local.operator("prune")?;
+    let schedules = cloud.local.aws(&["scheduler", "list-schedules"])?;
+    let name = schedules["Schedules"][0]["Name"].as_str().context("no schedule")?.to_owned();
+    let schedule = cloud.local.aws(&["scheduler", "get-schedule", "--name", &name])?;
+    let target = schedule["Target"].to_string();
+    let update = [
+        "scheduler",
+        "update-schedule",
+        "--name",
+        &name,
+        "--schedule-expression",
+        "rate(1 minute)",
+        "--flexible-time-window",
+        "Mode=OFF",
+        "--target",
+        &target,
+    ];
+    cloud.local.aws(&update)?;
+    within("a scheduled prune", Duration::from_secs(100), || {
+        let list = [
+            "stepfunctions",
+            "list-executions",
+            "--state-machine-arn",
+            &machine,
+            "--status-filter",
+            "SUCCEEDED",
+        ];
+        let answer = cloud.local.aws(&list)?;
+        ensure!(answer["executions"].as_array().is_some_and(|all| !all.is_empty()), "{answer}");
+        Ok(())
+    })?;
+    within("the old image retired", Duration::from_secs(10), || {
+        let images = cloud.local.aws(&["ec2", "describe-images", "--owners", "self"])?;
+        let ids: Vec<&Value> =
+            images["Images"].as_array().context("no images")?.iter().map(|one| &one["ImageId"]).collect();
+        ensure!(ids == [&Value::String(cloud.parameter("probe")?)], "{ids:?}");
+        Ok(())
+    })
+}
+
+/// SIGKILL in the middle of a bake: no process, no mount; afterwards the cloud comes up with its images.
+fn killed(cloud: &Cloud) -> Result<()> {
+    let image = cloud.parameter("probe")?;
+    cloud.upload("artifacts/probe/three", "3")?;
+    within("a builder", Duration::from_secs(20), || {
+        let running = ["ec2", "describe-instances", "--filters", "Name=instance-state-name,Values=running"];
+        let answer = cloud.local.aws(&running)?;
+        ensure!(answer["Reservations"].as_array().is_some_and(|all| !all.is_empty()), "none yet");
+        Ok(())
+    })?;
+    let status = cloud.local.ovenbird_json(&["local", "status"], false)?;
+    let pid = status["pid"].as_i64().context("no pid")?;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid)?);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
+    within("no process and no mount", Duration::from_secs(10), || {
+        let processes = processes(&cloud.home)?;
+        ensure!(processes.is_empty(), "still there: {processes:?}");
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let home = cloud.home.to_str().context("path")?;
+        ensure!(!mounts.contains(home), "still mounted: {mounts}");
+        Ok(())
+    })?;
+    cloud.local.ovenbird(&["local", "up"])?;
+    let images = cloud.local.aws(&["ec2", "describe-images", "--image-ids", &image])?;
+    ensure!(images["Images"][0]["State"] == "available", "{images}");
+    let launched =
+        cloud.local.aws(&["ec2", "run-instances", "--image-id", &image, "--instance-type", "t3.micro"])?;
+    let id = launched["Instances"][0]["InstanceId"].as_str().context("no instance")?.to_owned();
+    cloud.local.aws(&["ec2", "wait", "instance-running", "--instance-ids", &id])?;
+    cloud.local.ovenbird(&["local", "down"])?;
+    ensure!(processes(&cloud.home)?.is_empty());
+    Ok(())
+}
+
+/// Processes whose command line or root is of this home.
+fn processes(home: &Path) -> Result<Vec<String>> {
+    let output = Command::new("ps").args(["-eo", "pid,args", "--no-headers"]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let home = home.to_str().context("path")?;
+    Ok(text.lines().filter(|line| line.contains(home)).map(str::to_owned).collect())
+}
