@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build functions runner demo test test-all lint release deploy push-runner
+.PHONY: help setup build functions runner demo bench test test-all lint release deploy push-runner
 
 # What the functions run on in AWS (arm64, x86_64); what the runner runs on (a Rust target).
 ARCHITECTURE ?= arm64
@@ -41,6 +41,9 @@ runner:
 
 demo: setup build ## The main job on this machine: artifact in, tested image out, machines serve from it (KEEP=1 leaves it up)
 	cargo run --quiet -p ovenbird-tests --bin demo
+
+bench: setup build ## The figures, each beside its goal
+	cargo run --quiet -p ovenbird-tests --bin bench
 
 lint: setup ## Format, clippy and the template's linter
 	cargo fmt --all -- --check

@@ -5,6 +5,7 @@
 //! ends with the supervisor.
 
 mod address;
+pub mod cgroup;
 mod disk;
 mod exec;
 mod forward;

@@ -1,0 +1,141 @@
+//! Measures the local cloud and prints each figure beside its goal: seconds, and the share of the goal it takes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use ovenbird_core::{
+    bake::{Bake, Stage},
+    report::{ProvisionReport, TestReport},
+};
+use ovenbird_tests::{
+    clients::{Local, get, within},
+    sample,
+};
+use serde_json::Value;
+
+fn main() -> Result<()> {
+    let port = std::env::var("OVENBIRD_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(4566);
+    let local = Local { port, home: None };
+    local.ovenbird(&["local", "up"])?;
+    let result = measure(&local);
+    local.ovenbird(&["local", "down"])?;
+    result
+}
+
+fn measure(local: &Local) -> Result<()> {
+    let status = local.ovenbird_json(&["local", "status"], false)?;
+    let memory =
+        status["supervisor_mib"].as_f64().unwrap_or(0.0) + status["ministack_mib"].as_f64().unwrap_or(0.0);
+    let jar = sample::build(local, &["v1"])?.remove(0);
+    local.ovenbird(&["recipe", "push", "tests/storefront"])?;
+    let args = ["bake", "storefront", "--artifact", jar.to_str().context("path")?];
+    let bake: Bake = serde_json::from_value(local.ovenbird_json(&args, false)?)?;
+    let again: Bake = serde_json::from_value(local.ovenbird_json(&["bake", "storefront"], false)?)?;
+    ensure!(again.reused, "the second bake did not reuse the image");
+
+    println!("{:<44} {:>8} {:>8} {:>7}", "FIGURE", "SEEN", "GOAL", "RATIO");
+    row("upload to promoted, s", total(&bake), 15.0);
+    row("  of it: no machine, command or imaging, s", overhead(local, &bake)?, 3.0);
+    row("  of it: image of the stopped machine, s", stage(&bake, Stage::Image), 0.5);
+    row("unchanged artifact to promoted, s", total(&again), 3.0);
+    row("RunInstances to user data done, s", user_data(local)?, 4.0);
+    row("machine of the image to HTTP 200, s", serving(local, &bake)?, 5.0);
+    row("local cloud idle, MiB", memory, 150.0);
+    Ok(())
+}
+
+fn row(what: &str, seen: f64, goal: f64) {
+    println!("{what:<44} {seen:>8.2} {goal:>8.1} {:>6.0}%", seen / goal * 100.0);
+}
+
+fn seconds(start: Timestamp, end: Timestamp) -> f64 {
+    end.duration_since(start).as_secs_f64()
+}
+
+fn total(bake: &Bake) -> f64 {
+    bake.timeline.last().and_then(|span| span.end).map_or(0.0, |end| seconds(bake.started, end))
+}
+
+fn stage(bake: &Bake, stage: Stage) -> f64 {
+    let spans = bake.timeline.iter().filter(|span| span.stage == stage);
+    spans.map(|span| seconds(span.start, span.end.unwrap_or(span.start))).sum()
+}
+
+/// What is left of a bake when the machine's own work is taken out: its boot and steps, its tests, its seal, the image.
+fn overhead(local: &Local, bake: &Bake) -> Result<f64> {
+    let provision: ProvisionReport = report(local, bake, "provision.json")?;
+    let test: TestReport = report(local, bake, "test.json")?;
+    let builder =
+        bake.timeline.iter().find(|span| span.stage == Stage::Builder).context("no builder stage")?;
+    let worked = seconds(builder.start, provision.ended)
+        + seconds(test.started, test.ended)
+        + stage(bake, Stage::Seal)
+        + stage(bake, Stage::Image);
+    Ok(total(bake) - worked)
+}
+
+fn report<R: serde::de::DeserializeOwned>(local: &Local, bake: &Bake, file: &str) -> Result<R> {
+    let bucket = local.operator("bucket")?;
+    let to = std::env::temp_dir().join(format!("ovenbird-bench-{}-{file}", std::process::id()));
+    let key = format!("bakes/{}/{}/{file}", bake.pipeline, bake.bake);
+    local.aws(&["s3api", "get-object", "--bucket", &bucket, "--key", &key, to.to_str().context("path")?])?;
+    let text = std::fs::read(&to)?;
+    std::fs::remove_file(&to)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+fn launched(answer: &Value) -> Result<(String, Timestamp)> {
+    let instance = &answer["Instances"][0];
+    let id = instance["InstanceId"].as_str().context("no instance")?.to_owned();
+    let time = instance["LaunchTime"].as_str().context("no launch time")?;
+    Ok((id, time.parse()?))
+}
+
+fn user_data(local: &Local) -> Result<f64> {
+    let bucket = local.operator("bucket")?;
+    let script =
+        format!("#!/bin/sh\ndate +%s.%N | curl -fsS -T - {}/{bucket}/bench/user-data\n", local.endpoint());
+    let image = sample::base(local)?;
+    let answer = local.aws(&[
+        "ec2",
+        "run-instances",
+        "--image-id",
+        &image,
+        "--instance-type",
+        "m7i.large",
+        "--user-data",
+        &script,
+    ])?;
+    let (id, start) = launched(&answer)?;
+    let to = std::env::temp_dir().join(format!("ovenbird-bench-{}", std::process::id()));
+    let path = to.to_str().context("path")?;
+    let get = ["s3api", "get-object", "--bucket", &bucket, "--key", "bench/user-data", path];
+    within("user data", Duration::from_secs(30), || local.aws(&get))?;
+    let end: f64 = std::fs::read_to_string(&to)?.trim().parse()?;
+    std::fs::remove_file(&to)?;
+    local.aws(&["ec2", "terminate-instances", "--instance-ids", &id])?;
+    Ok(end - start.as_duration().as_secs_f64())
+}
+
+fn serving(local: &Local, bake: &Bake) -> Result<f64> {
+    let image = bake.image.as_ref().context("no image")?;
+    // The first machine of an image reads its files from the disk; the second is the figure.
+    let mut seen = 0.0;
+    for _ in 0..2 {
+        let answer = local.aws(&[
+            "ec2",
+            "run-instances",
+            "--image-id",
+            image.as_str(),
+            "--instance-type",
+            "m7i.large",
+        ])?;
+        let (id, start) = launched(&answer)?;
+        let address = within("the forward", Duration::from_secs(20), || local.forward(&id, 8080))?;
+        within("HTTP 200", Duration::from_secs(30), || get(&address))?;
+        seen = seconds(start, Timestamp::now());
+        local.aws(&["ec2", "terminate-instances", "--instance-ids", &id])?;
+    }
+    Ok(seen)
+}
