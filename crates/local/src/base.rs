@@ -47,6 +47,7 @@ const MASKED: &[&str] = &[
     "getty.target",
     "modprobe@.service",
     "systemd-binfmt.service",
+    "systemd-firstboot.service", // it asks at the console, and waits for a key
     "systemd-hwdb-update.service",
     "systemd-modules-load.service",
     "systemd-networkd-wait-online.service",

@@ -97,7 +97,12 @@ mod tests {
         let (exit, _) = sh(&script, Duration::from_millis(300));
         assert_eq!(exit, Exit::TimedOut(0));
         let pid = std::fs::read_to_string(pid).unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "the child still runs: {state}");
+        // A signal is delivered, and a dead process reaped, a moment later.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !state().is_empty() && !state().contains(") Z ") {
+            assert!(Instant::now() < deadline, "the child still runs: {}", state());
+            thread::sleep(LOOK);
+        }
     }
 }
