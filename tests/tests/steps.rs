@@ -47,8 +47,8 @@ impl Bench {
             architecture: "x86_64".into(),
         };
         let base = world.register_base(now, &base);
-        let hardware = SimulatedHardware::new(|_, script| Script {
-            powers_off: script == plan::SEAL_SCRIPT,
+        let hardware = SimulatedHardware::new(|work| Script {
+            powers_off: work.command == Some(plan::SEAL_SCRIPT),
             ..Script::default()
         });
         let cloud = Cloud::new(world, hardware, now);
@@ -250,7 +250,7 @@ fn every_step_twice_is_once() {
     assert_eq!(bake.status, Status::Promoted);
     bench.assert_clean(1);
     for (call, times) in [("ec2:RunInstances", 1), ("ec2:CreateImage", 1), ("ssm:SendCommand", 2)] {
-        let seen = bench.cloud.calls().iter().filter(|one| **one == call).count();
+        let seen = bench.cloud.calls().iter().filter(|one| one.actions[0] == call).count();
         assert_eq!(seen, times, "{call}");
     }
     let channel = "production".parse().unwrap();

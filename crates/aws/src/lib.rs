@@ -7,7 +7,6 @@ pub mod bucket;
 pub mod cloud;
 pub mod commands;
 pub mod errors;
-pub mod functions;
 pub mod images;
 pub mod instances;
 pub mod parameters;

@@ -2,9 +2,11 @@
 
 use std::{future::Future, pin::Pin};
 
+use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use ovenbird_core::{Error, Result};
 use serde_json::Value;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::Cloud;
 
@@ -15,20 +17,21 @@ type Answer = Pin<Box<dyn Future<Output = std::result::Result<Value, Diagnostic>
 ///
 /// A failure becomes a `Diagnostic` whose type is the error's stable name: that is what the state machine
 /// matches. The function logs nothing of a failure itself, because the execution that caught it does.
-pub async fn serve<S, F>(step: S) -> std::result::Result<(), lambda_runtime::Error>
+pub async fn serve<S>(step: S) -> std::result::Result<(), lambda_runtime::Error>
 where
-    S: Fn(Cloud, Value) -> F + Clone,
-    F: Future<Output = Result<Value>> + 'static,
-    S: 'static,
+    S: AsyncFn(Cloud, Value, Timestamp) -> Result<Value> + Clone + 'static,
 {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().json().with_env_filter(filter).without_time().with_target(false).init();
+    // A level and no filter by module: the filter's parser is half a megabyte of a function's size.
+    let level =
+        std::env::var("RUST_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    tracing_subscriber::fmt().json().with_max_level(level).without_time().with_target(false).init();
     let cloud = Cloud::from_env().await?;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let (cloud, step) = (cloud.clone(), step.clone());
         // Boxed: the types of the SDK's futures, nested any deeper, are more than the compiler follows.
-        let answer: Answer =
-            Box::pin(async move { step(cloud, event.payload).await.map_err(|error| diagnostic(&error)) });
+        let answer: Answer = Box::pin(async move {
+            step(cloud, event.payload, Timestamp::now()).await.map_err(|error| diagnostic(&error))
+        });
         answer
     }))
     .await

@@ -87,6 +87,13 @@ pub struct Channel {
     pub generation: u64,
 }
 
+impl Channel {
+    /// Whether it points or pointed at what this bake promoted.
+    pub fn has(&self, bake: &BakeId) -> bool {
+        self.current.iter().chain(&self.previous).any(|target| target.bake == *bake)
+    }
+}
+
 /// What became of a promotion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promotion {
@@ -94,7 +101,9 @@ pub enum Promotion {
     Moved,
     /// It already did.
     Unchanged,
-    /// It points at something newer.
+    /// It did, before something newer was promoted over it.
+    Overtaken,
+    /// It points at something newer, and never pointed at this.
     Superseded,
 }
 
@@ -131,18 +140,26 @@ impl<T: Table> Ledger<'_, T> {
 
     /// Writes the bake's record, which only its own steps do.
     pub async fn save(&self, bake: &Bake) -> Result<()> {
+        match self.saved(bake).await? {
+            Some(write) => self.0.commit(vec![write]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The write of the bake's record, if that says something new.
+    async fn saved(&self, bake: &Bake) -> Result<Option<Write>> {
         let key = bake_key(&bake.pipeline, &bake.bake);
         let row = self.0.get(&key).await?;
         let doc = encode(bake);
         if row.as_ref().is_some_and(|row| row.doc == doc) {
-            return Ok(());
+            return Ok(None);
         }
         let index = Index {
             status: Some((bake.status.as_str().to_owned(), bake.started.to_string())),
             image: bake.image.clone(),
             expires: None,
         };
-        self.0.commit(vec![Write::Put { key, doc, expect: expect(row.as_ref()), index }]).await
+        Ok(Some(Write::Put { key, doc, expect: expect(row.as_ref()), index }))
     }
 
     /// Asks for the right to bake a digest.
@@ -185,20 +202,31 @@ impl<T: Table> Ledger<'_, T> {
 
     /// Gives the lease back. Its fencing number stays, so that it never goes down.
     pub async fn release(&self, digest: &Digest, bake: &BakeId) -> Result<()> {
+        match self.released(digest, bake).await? {
+            Some(write) => self.0.commit(vec![write]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the record of a bake that has ended, and gives its lease back in the same moment: were they two
+    /// moments, an execution that dies between them would leave a lease that no prune looks for.
+    pub async fn close(&self, bake: &Bake) -> Result<()> {
+        let record = self.saved(bake).await?;
+        let lease = self.released(&bake.digest, &bake.bake).await?;
+        let writes: Vec<Write> = record.into_iter().chain(lease).collect();
+        if writes.is_empty() { Ok(()) } else { self.0.commit(writes).await }
+    }
+
+    /// The write that gives the bake's lease back, if it holds one.
+    async fn released(&self, digest: &Digest, bake: &BakeId) -> Result<Option<Write>> {
         let key = lease_key(digest);
-        let Some((row, lease)) = read::<Lease>(self.0.get(&key).await?)? else { return Ok(()) };
+        let Some((row, lease)) = read::<Lease>(self.0.get(&key).await?)? else { return Ok(None) };
         if lease.holder.as_ref() != Some(bake) {
-            return Ok(());
+            return Ok(None);
         }
         let doc = encode(&Lease { holder: None, ..lease });
-        self.0
-            .commit(vec![Write::Put {
-                key,
-                doc,
-                expect: Expect::Version(row.version),
-                index: Index::default(),
-            }])
-            .await
+        let expect = Expect::Version(row.version);
+        Ok(Some(Write::Put { key, doc, expect, index: Index::default() }))
     }
 
     /// The digest's image.
@@ -281,6 +309,9 @@ impl<T: Table> Ledger<'_, T> {
             if current.image == *image && current.bake == bake.bake {
                 return Ok(Promotion::Unchanged);
             }
+            if channel.previous.iter().any(|target| target.bake == bake.bake) {
+                return Ok(Promotion::Overtaken);
+            }
             if !bake.options.force && order.compare(&current.order) == Ordering::Less {
                 return Ok(Promotion::Superseded);
             }
@@ -305,25 +336,23 @@ impl<T: Table> Ledger<'_, T> {
         Ok(Promotion::Moved)
     }
 
-    /// Takes a bake's promotion back, if the channel still points at what it promoted.
+    /// Takes a bake's promotion back: out of the channel's history too, if something newer was promoted over it.
     pub async fn take_back(&self, bake: &Bake) -> Result<()> {
         let key = channel_key(&bake.pipeline, &bake.settings.channel);
         let Some((row, mut channel)) = read::<Channel>(self.0.get(&key).await?)? else { return Ok(()) };
-        if channel.current.as_ref().is_none_or(|current| current.bake != bake.bake) {
+        if !channel.has(&bake.bake) {
             return Ok(());
         }
-        channel.current = if channel.previous.is_empty() { None } else { Some(channel.previous.remove(0)) };
+        channel.previous.retain(|target| target.bake != bake.bake);
+        if channel.current.as_ref().is_some_and(|current| current.bake == bake.bake) {
+            channel.current =
+                if channel.previous.is_empty() { None } else { Some(channel.previous.remove(0)) };
+        }
         channel.generation += 1;
         let index =
             Index { image: channel.current.as_ref().map(|target| target.image.clone()), ..Index::default() };
-        self.0
-            .commit(vec![Write::Put {
-                key,
-                doc: encode(&channel),
-                expect: Expect::Version(row.version),
-                index,
-            }])
-            .await
+        let expect = Expect::Version(row.version);
+        self.0.commit(vec![Write::Put { key, doc: encode(&channel), expect, index }]).await
     }
 
     async fn all<D: DeserializeOwned>(&self, pk: &str, prefix: &str) -> Result<Vec<D>> {

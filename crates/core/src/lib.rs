@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod bake;
 pub mod digest;
 pub mod error;
+pub mod functions;
 pub mod id;
 pub mod keys;
 pub mod ledger;

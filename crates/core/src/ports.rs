@@ -359,6 +359,11 @@ pub trait Table {
     async fn commit(&self, writes: Vec<Write>) -> Result<()>;
 }
 
+/// All ports at once: what a function is given.
+pub trait Ports: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table {}
+
+impl<C: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table> Ports for C {}
+
 /// The tags that everything a bake makes carries from its first moment.
 pub fn tags(
     bake: &BakeId,

@@ -1,6 +1,7 @@
 //! What starts a bake: an upload or somebody's hand. Both are outside inputs, parsed once.
 
-use serde::Deserialize;
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -51,7 +52,41 @@ fn yes() -> bool {
     true
 }
 
+/// The part of S3's "Object Created" event that we read.
+#[derive(Debug, Deserialize, Serialize)]
+struct ObjectCreated {
+    object: CreatedObject,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct CreatedObject {
+    key: String,
+    version_id: Option<String>,
+    sequencer: Option<String>,
+}
+
 impl Trigger {
+    /// Parses an execution's input: an S3 event by EventBridge, or what a hand gave.
+    pub fn parse(input: &Value) -> Result<Self> {
+        if input.get("detail-type").is_none() {
+            return Self::manual(input);
+        }
+        let event = EventBridgeEvent::<ObjectCreated>::deserialize(input).map_err(|error| {
+            Error::bad_input(
+                "the S3 event",
+                error.to_string(),
+                "Let the rule match `Object Created` of the bucket",
+            )
+        })?;
+        let object = event.detail.object;
+        Ok(Self::Upload {
+            key: ArtifactKey::parse(&object.key)?,
+            version: object.version_id.filter(|version| !version.is_empty()),
+            sequencer: object.sequencer.unwrap_or_default(),
+        })
+    }
+
     /// The pipeline it starts.
     pub fn pipeline(&self) -> &PipelineName {
         match self {

@@ -28,7 +28,7 @@ use ovenbird_core::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    cloud::Cloud,
+    cloud::{Call, Cloud, Death, Fault},
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
     error::ApiError,
     filters::Filter,
@@ -39,7 +39,7 @@ pub use self::{
     network::{SecurityGroup, Subnet, Vpc},
     orders::{Layer, MachineFacts, News, Order},
     paging::{Page, Paging},
-    simulated::{Script, SimulatedHardware},
+    simulated::{Script, SimulatedHardware, Work},
     tags::TagDescription,
 };
 
@@ -98,6 +98,36 @@ impl World {
     /// The Region.
     pub fn region(&self) -> &str {
         &self.region
+    }
+
+    /// The instances that aren't terminated.
+    pub fn live_instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values().filter(|instance| instance.state != InstanceState::Terminated)
+    }
+
+    /// Every volume.
+    pub fn volumes(&self) -> impl Iterator<Item = &Volume> {
+        self.volumes.values()
+    }
+
+    /// Every image of this account.
+    pub fn own_images(&self) -> impl Iterator<Item = &Image> {
+        self.images.values().filter(|image| image.owner == self.account)
+    }
+
+    /// Every snapshot of this account.
+    pub fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.snapshots.values()
+    }
+
+    /// What is there, one line each.
+    fn dump(&self) -> String {
+        let instances =
+            self.live_instances().map(|one| format!("{} {:?} of {}", one.id, one.state, one.image));
+        let volumes = self.volumes().map(|one| format!("{} of {}", one.id, one.instance));
+        let images = self.own_images().map(|one| format!("{} {:?} {}", one.id, one.state, one.name));
+        let snapshots = self.snapshots().map(|one| format!("{} {:?}", one.id, one.state));
+        instances.chain(volumes).chain(images).chain(snapshots).map(|line| line + "\n").collect()
     }
 
     /// What the machines must do now, in this order; asked again, what came since.

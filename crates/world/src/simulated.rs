@@ -1,6 +1,6 @@
 //! Machines that only say that they run, in given time: for tests.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::id::InstanceId;
@@ -16,24 +16,53 @@ pub struct Script {
     pub exit: i32,
     /// Its output.
     pub stdout: String,
+    /// What it puts into the bucket at its end: keys and contents.
+    pub uploads: Vec<(String, String)>,
     /// Whether the machine powers itself off afterwards.
     pub powers_off: bool,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { takes: SignedDuration::from_secs(1), exit: 0, stdout: String::new(), powers_off: false }
+        Self {
+            takes: SignedDuration::from_secs(1),
+            exit: 0,
+            stdout: String::new(),
+            uploads: Vec::new(),
+            powers_off: false,
+        }
     }
 }
 
-type Behaviour = Box<dyn FnMut(&InstanceId, &str) -> Script + Send>;
+/// What a simulated machine is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// Which machine.
+    pub instance: &'a InstanceId,
+    /// What it was launched with.
+    pub user_data: &'a str,
+    /// The command; none when it is its user data's turn, at its first boot.
+    pub command: Option<&'a str>,
+}
+
+type Behaviour = Arc<dyn Fn(Work<'_>) -> Script + Send + Sync>;
 
 /// Simulated machines.
+#[derive(Clone)]
 pub struct SimulatedHardware {
     behaviour: Behaviour,
     boot: SignedDuration,
-    agenda: BTreeMap<(Timestamp, u64), News>,
+    agenda: BTreeMap<(Timestamp, u64), Event>,
+    uploaded: Vec<(String, Vec<u8>)>,
+    user_data: BTreeMap<InstanceId, String>,
     count: u64,
+}
+
+/// What will happen.
+#[derive(Debug, Clone)]
+enum Event {
+    News(News),
+    Upload { instance: InstanceId, uploads: Vec<(String, String)> },
 }
 
 impl fmt::Debug for SimulatedHardware {
@@ -43,10 +72,17 @@ impl fmt::Debug for SimulatedHardware {
 }
 
 impl SimulatedHardware {
-    /// Machines that do with scripts as they are told here.
-    pub fn new(behaviour: impl FnMut(&InstanceId, &str) -> Script + Send + 'static) -> Self {
+    /// Machines that do with scripts, and with the user data of their first boot, as they are told here.
+    pub fn new(behaviour: impl Fn(Work<'_>) -> Script + Send + Sync + 'static) -> Self {
         let boot = SignedDuration::from_secs(2);
-        Self { behaviour: Box::new(behaviour), boot, agenda: BTreeMap::new(), count: 0 }
+        Self {
+            behaviour: Arc::new(behaviour),
+            boot,
+            agenda: BTreeMap::new(),
+            uploaded: Vec::new(),
+            user_data: BTreeMap::new(),
+            count: 0,
+        }
     }
 
     /// Lets time go on to `now`: new orders are taken, and what is due is told.
@@ -57,10 +93,19 @@ impl SimulatedHardware {
             }
             let due = self.agenda.first_key_value().filter(|((at, _), _)| *at <= now).map(|(key, _)| *key);
             let Some(key) = due else { return };
-            if let Some(news) = self.agenda.remove(&key) {
-                world.hear(key.0, news);
+            match self.agenda.remove(&key) {
+                Some(Event::News(news)) => world.hear(key.0, news),
+                Some(Event::Upload { uploads, .. }) => {
+                    self.uploaded.extend(uploads.into_iter().map(|(key, text)| (key, text.into_bytes())));
+                }
+                None => {}
             }
         }
+    }
+
+    /// What the machines put into the bucket since this was asked.
+    pub fn take_uploads(&mut self) -> Vec<(String, Vec<u8>)> {
+        std::mem::take(&mut self.uploaded)
     }
 
     /// When the next thing is due.
@@ -71,13 +116,18 @@ impl SimulatedHardware {
     fn take(&mut self, order: Order, now: Timestamp) {
         let second = SignedDuration::from_secs(1);
         match order {
-            Order::Boot { instance, .. } => {
+            Order::Boot { instance, user_data, .. } => {
+                if let Some(user_data) = user_data {
+                    self.user_data.insert(instance.clone(), String::from_utf8_lossy(&user_data).into_owned());
+                    let script = self.ask(&instance, None);
+                    self.upload(now + self.boot + script.takes, &instance, script.uploads);
+                }
                 self.plan(now + self.boot, News::Booted { instance: instance.clone() });
                 self.plan(now + self.boot + second, News::AgentOnline { instance });
             }
             Order::PowerOff { instance } => self.plan(now + second, News::PoweredOff { instance }),
             Order::Destroy { instance } => {
-                self.agenda.retain(|_, news| !concerns(news, &instance));
+                self.agenda.retain(|_, event| !concerns(event, &instance));
                 self.plan(now + second, News::Destroyed { instance });
             }
             Order::Freeze { snapshot, .. } => {
@@ -86,7 +136,7 @@ impl SimulatedHardware {
             }
             Order::DropSnapshot { .. } => {}
             Order::Run { instance, command, script, timeout_seconds } => {
-                let script = (self.behaviour)(&instance, &script);
+                let script = self.ask(&instance, Some(&script));
                 let limit = SignedDuration::from_secs(i64::try_from(timeout_seconds).unwrap_or(i64::MAX));
                 let timed_out = script.takes > limit;
                 let end = now + script.takes.min(limit);
@@ -99,6 +149,9 @@ impl SimulatedHardware {
                     stderr: String::new(),
                     timed_out,
                 };
+                if !timed_out {
+                    self.upload(end, &instance, script.uploads);
+                }
                 self.plan(end, ended);
                 if script.powers_off {
                     self.plan(end + second, News::PoweredOff { instance });
@@ -106,19 +159,38 @@ impl SimulatedHardware {
             }
             Order::Cancel { command, .. } => {
                 self.agenda.retain(
-                    |_, news| !matches!(news, News::CommandEnded { command: one, .. } if *one == command),
+                    |_, event| !matches!(event, Event::News(News::CommandEnded { command: one, .. }) if *one == command),
                 );
             }
         }
     }
 
     fn plan(&mut self, at: Timestamp, news: News) {
+        self.happen(at, Event::News(news));
+    }
+
+    fn ask(&self, instance: &InstanceId, command: Option<&str>) -> Script {
+        let user_data = self.user_data.get(instance).map(String::as_str).unwrap_or_default();
+        (self.behaviour)(Work { instance, user_data, command })
+    }
+
+    fn upload(&mut self, at: Timestamp, instance: &InstanceId, uploads: Vec<(String, String)>) {
+        if !uploads.is_empty() {
+            self.happen(at, Event::Upload { instance: instance.clone(), uploads });
+        }
+    }
+
+    fn happen(&mut self, at: Timestamp, event: Event) {
         self.count += 1;
-        self.agenda.insert((at, self.count), news);
+        self.agenda.insert((at, self.count), event);
     }
 }
 
-fn concerns(news: &News, id: &InstanceId) -> bool {
+fn concerns(event: &Event, id: &InstanceId) -> bool {
+    let news = match event {
+        Event::News(news) => news,
+        Event::Upload { instance, .. } => return instance == id,
+    };
     match news {
         News::Booted { instance }
         | News::BootFailed { instance, .. }

@@ -24,10 +24,10 @@ impl Cloud {
             architecture: "x86_64".into(),
         };
         let base = world.register_base(now, &base).to_string();
-        let hardware = SimulatedHardware::new(|_, script| Script {
-            exit: i32::from(script.contains("fail")),
-            powers_off: script.contains("poweroff"),
-            ..Script::default()
+        let hardware = SimulatedHardware::new(|work| {
+            let script = work.command.unwrap_or_default();
+            let (fails, powers_off) = (script.contains("fail"), script.contains("poweroff"));
+            Script { exit: i32::from(fails), powers_off, ..Script::default() }
         });
         Self { world, hardware, now, base }
     }

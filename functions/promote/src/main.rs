@@ -1,8 +1,8 @@
 //! Moves the channel to the validated image.
 
-use ovenbird_aws::{functions, serve::serve};
+use ovenbird_aws::{core::functions, serve::serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    serve(functions::promote).await
+    serve(async |cloud, input, now| functions::promote(&cloud, input, now).await).await
 }

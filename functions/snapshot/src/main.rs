@@ -1,8 +1,8 @@
 //! Seals the builder, and asks for the image of it.
 
-use ovenbird_aws::{functions, serve::serve};
+use ovenbird_aws::{core::functions, serve::serve};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    serve(functions::snapshot).await
+    serve(async |cloud, input, now| functions::snapshot(&cloud, input, now).await).await
 }

@@ -12,7 +12,7 @@ use super::{promote, prune::Shears};
 use crate::{
     bake::{Bake, Failure, Status},
     error::{Error, Result},
-    id::{AmiId, BakeId},
+    id::{AmiId, BakeId, SnapshotId},
     ledger::{ImageStatus, Ledger},
     ports::{self, Builders, Parameters, Retirement, Table},
 };
@@ -38,11 +38,10 @@ where
         // later prune takes the promotion back.
         let status = bake.status;
         bake.finish(status, now);
-        ledger.save(&bake).await?;
+        ledger.close(&bake).await?;
     }
     terminate(&bake.bake, shears.builders, &mut left).await?;
     left.check(&bake.bake)?;
-    ledger.release(&bake.digest, &bake.bake).await?;
     Ok(bake)
 }
 
@@ -72,12 +71,11 @@ where
     images(id, record.as_ref(), shears.retirement, &ledger, &mut left).await?;
     left.check(id)?;
     if let Some(mut bake) = record {
-        ledger.release(&bake.digest, id).await?;
         if bake.status == Status::Running {
             bake.failure = failure;
             bake.finish(Status::Failed, now);
-            ledger.save(&bake).await?;
         }
+        ledger.close(&bake).await?;
     }
     Ok(())
 }
@@ -150,6 +148,14 @@ async fn images<R: Retirement, T: Table>(
         }
     }
     Ok(())
+}
+
+/// The bake's snapshots that belong to no image: what is left when an image was deregistered and no more.
+pub(super) async fn orphans<R: Retirement>(bake: &BakeId, retirement: &R) -> Result<Vec<SnapshotId>> {
+    let images = retirement.images(Some(bake)).await?;
+    let owned: BTreeSet<_> = images.into_iter().flat_map(|image| image.snapshots).collect();
+    let snapshots = retirement.snapshots(Some(bake)).await?.into_iter().map(|snapshot| snapshot.id);
+    Ok(snapshots.filter(|snapshot| !owned.contains(snapshot)).collect())
 }
 
 /// What could not be removed, with the commands that remove it.

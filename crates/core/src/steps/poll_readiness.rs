@@ -8,7 +8,7 @@ use super::wrong_stage;
 use crate::{
     bake::{Bake, Stage, To},
     error::{Error, Result},
-    id::InstanceId,
+    id::{AmiId, InstanceId},
     keys,
     ledger::{ImageStatus, Ledger},
     ports::{Bucket, Builders, CommandState, Commands, ImageState, Images, InstanceState, Parameters, Table},
@@ -56,7 +56,7 @@ where
         Stage::Seal => seal(bake, eyes.builders, eyes.commands, now).await,
         Stage::Image => image(bake, eyes.images, now).await,
         Stage::Boot => boot(bake, eyes.builders, eyes.bucket, now).await,
-        Stage::Promotion => promotion(bake, eyes.parameters, now).await,
+        Stage::Promotion => promotion(bake, eyes.parameters, eyes.table, now).await,
         Stage::Launch | Stage::CleanUp => Err(wrong_stage(&bake, "poll-readiness")),
     }
 }
@@ -222,10 +222,18 @@ async fn boot(
 }
 
 /// AWS answers a write of an image parameter before it has validated it: only reading it back tells.
-async fn promotion(bake: Bake, parameters: &impl Parameters, now: Timestamp) -> Result<Bake> {
+async fn promotion(
+    bake: Bake,
+    parameters: &impl Parameters,
+    table: &impl Table,
+    now: Timestamp,
+) -> Result<Bake> {
     let Some(name) = bake.settings.parameter.clone() else { return Ok(bake.go(To::Go)) };
+    let channel = Ledger(table).channel(&bake.pipeline, &bake.settings.channel).await?;
+    // Something newer may have been promoted over it meanwhile; then that is what the parameter follows.
+    let current = channel.and_then(|channel| channel.current).map(|target| target.image);
     let value = parameters.get(&name).await?;
-    if value.as_deref() == Some(bake.image()?.as_str()) {
+    if value.is_some() && value.as_deref() == current.as_ref().map(AmiId::as_str) {
         return Ok(bake.go(To::Go));
     }
     let seen = format!("parameter `{name}` is {}", value.as_deref().unwrap_or("not there"));

@@ -41,14 +41,9 @@ pub async fn run(
     } else {
         match ledger.promote(&bake, now).await? {
             Promotion::Superseded => bake.status = Status::Superseded,
-            Promotion::Moved | Promotion::Unchanged => {
+            Promotion::Moved | Promotion::Unchanged | Promotion::Overtaken => {
                 bake.status = Status::Promoted;
-                if let Some(name) = &bake.settings.parameter {
-                    // Written only when it differs: each write is a version of the parameter.
-                    if parameters.get(name).await?.as_deref() != Some(bake.image()?.as_str()) {
-                        parameters.put_image(name, bake.image()?).await?;
-                    }
-                }
+                follow(&bake, parameters, table).await?;
             }
         }
     }
@@ -92,20 +87,52 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
     ledger.record_image(&bake.digest, &record).await
 }
 
-/// Takes the promotion of a failed bake back: the parameter first, then the channel.
+/// Lets the parameter follow the channel, whoever moved that last.
 ///
-/// In this order a second try still sees that the channel is to be taken back, and does both again.
-pub async fn undo(bake: &Bake, parameters: &impl Parameters, table: &impl Table) -> Result<()> {
+/// Two promotions may write it at once, and the slower one would leave its older image there: after each write the
+/// channel is read again. So the last write of all is one that was seen to agree with the channel.
+pub(super) async fn follow(bake: &Bake, parameters: &impl Parameters, table: &impl Table) -> Result<()> {
+    let Some(name) = &bake.settings.parameter else { return Ok(()) };
     let ledger = Ledger(table);
-    let Some(channel) = ledger.channel(&bake.pipeline, &bake.settings.channel).await? else { return Ok(()) };
-    if channel.current.as_ref().is_none_or(|current| current.bake != bake.bake) {
-        return Ok(());
-    }
-    if let Some(name) = &bake.settings.parameter {
-        match channel.previous.first() {
-            Some(target) => parameters.put_image(name, &target.image).await?,
-            None => parameters.remove(name).await?,
+    for _ in 0..MOST_MOVES {
+        let Some(channel) = ledger.channel(&bake.pipeline, &bake.settings.channel).await? else {
+            return Ok(());
+        };
+        let Some(current) = &channel.current else { return Ok(()) };
+        // Written only when it differs: each write is a version of the parameter.
+        if parameters.get(name).await?.as_deref() == Some(current.image.as_str()) {
+            return Ok(());
+        }
+        parameters.put_image(name, &current.image).await?;
+        let after = ledger.channel(&bake.pipeline, &bake.settings.channel).await?;
+        if after.is_some_and(|after| after.generation == channel.generation) {
+            return Ok(());
         }
     }
-    ledger.take_back(bake).await
+    Err(Error::TryAgain { what: format!("channel {}/{}", bake.pipeline, bake.settings.channel) })
+}
+
+/// How often a channel may move while its parameter is written, before the step is tried again as a whole.
+const MOST_MOVES: usize = 3;
+
+/// Takes the promotion of a failed bake back: the channel, then the parameter that follows it.
+///
+/// A second try finds the channel as it was, and lets the parameter follow it all the same.
+pub async fn undo(bake: &Bake, parameters: &impl Parameters, table: &impl Table) -> Result<()> {
+    if bake.stage != Stage::Promotion || !bake.options.promote {
+        return Ok(());
+    }
+    let ledger = Ledger(table);
+    ledger.take_back(bake).await?;
+    let channel = ledger.channel(&bake.pipeline, &bake.settings.channel).await?;
+    if channel.is_some_and(|channel| channel.current.is_some()) {
+        return follow(bake, parameters, table).await;
+    }
+    // The first promotion of all: the parameter goes again, if what it holds is ours.
+    if let (Some(name), Some(image)) = (&bake.settings.parameter, &bake.image)
+        && parameters.get(name).await?.as_deref() == Some(image.as_str())
+    {
+        parameters.remove(name).await?;
+    }
+    Ok(())
 }

@@ -10,13 +10,13 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::clean_up;
+use super::{clean_up, promote};
 use crate::{
     bake::{Bake, Failure, Status},
     error::{Error, Result},
     id::{AmiId, BakeId, Digest, PipelineName},
     keys,
-    ledger::Ledger,
+    ledger::{Channel, ImageStatus, Ledger},
     ports::{self, Bucket, Builders, Image, ImageState, Parameters, Retirement, Table},
     recipe::Recipe,
     steps::launch_builder::RecipePointer,
@@ -44,6 +44,8 @@ pub struct Shears<'a, B, R, P, T> {
 pub enum Reason {
     /// A channel points at it.
     Channel,
+    /// A channel pointed at it until a promotion that isn't finished, and may yet be taken back.
+    Unsettled,
     /// An instance runs (or could be started again) from it.
     Instance,
     /// It carries the tag `ovenbird:keep`.
@@ -64,6 +66,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Channel => "a channel points at it",
+            Self::Unsettled => "the promotion that replaced it isn't finished",
             Self::Instance => "an instance uses it",
             Self::KeepTag => "it has the tag `ovenbird:keep`",
             Self::Baking => "its bake is on its way",
@@ -84,6 +87,9 @@ pub struct Verdict {
     pub name: String,
     /// Its pipeline.
     pub pipeline: PipelineName,
+    /// The bake that made it: its snapshots are found by it, when the image itself is gone already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake: Option<BakeId>,
     /// Why it stays or goes.
     pub reason: Reason,
 }
@@ -124,6 +130,8 @@ pub struct Inventory {
     pub images: Vec<Image>,
     /// What channels point at now. What they pointed at before is kept by retention, not by the channel.
     pub channels: BTreeSet<AmiId>,
+    /// What channels go back to when the promotion on its way fails.
+    pub unsettled: BTreeSet<AmiId>,
     /// What instances use.
     pub instances: BTreeSet<AmiId>,
     /// Bakes on their way.
@@ -164,17 +172,26 @@ where
         .extend(bucket.folders("recipes/").await?.iter().filter_map(|name| PipelineName::parse(name).ok()));
     for pipeline in pipelines {
         for channel in ledger.channels(&pipeline).await? {
+            if let Some(image) = unsettled(&channel, &ledger).await? {
+                inventory.unsettled.insert(image);
+            }
             inventory.channels.extend(channel.current.map(|target| target.image));
         }
         if let Some(retention) = retention(&pipeline, bucket).await? {
             inventory.retention.insert(pipeline, retention);
         }
     }
-    // A builder, or a half-made image, whose bake has no running record is what a lost execution left.
+    // A builder, a half-made image or a snapshot without one is what a lost execution left.
     let builders = shears.builders.all().await?;
     let unvalidated = unvalidated(&inventory.images, &ledger).await?;
-    let tagged =
-        builders.iter().map(|instance| &instance.tags).chain(unvalidated.iter().map(|image| &image.tags));
+    let owned: BTreeSet<_> = inventory.images.iter().flat_map(|image| &image.snapshots).collect();
+    let mut snapshots = shears.retirement.snapshots(None).await?;
+    snapshots.retain(|snapshot| !owned.contains(&snapshot.id));
+    let tagged = builders
+        .iter()
+        .map(|instance| &instance.tags)
+        .chain(unvalidated.iter().map(|image| &image.tags))
+        .chain(snapshots.iter().map(|snapshot| &snapshot.tags));
     for tags in tagged {
         let (Some(bake), Some(pipeline)) =
             (tag::<BakeId>(tags, ports::TAG_BAKE), tag(tags, ports::TAG_PIPELINE))
@@ -214,6 +231,7 @@ pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdic
                 image: image.id.clone(),
                 name: image.name.clone(),
                 pipeline: pipeline.clone(),
+                bake: tag(&image.tags, ports::TAG_BAKE),
                 reason,
             });
         }
@@ -232,6 +250,8 @@ fn reason(
     let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
     if inventory.channels.contains(&image.id) {
         Reason::Channel
+    } else if inventory.unsettled.contains(&image.id) {
+        Reason::Unsettled
     } else if inventory.instances.contains(&image.id) {
         Reason::Instance
     } else if image.tags.contains_key(ports::TAG_KEEP) {
@@ -262,25 +282,29 @@ where
         return stays(Reason::Instance);
     }
     for channel in ledger.channels(&verdict.pipeline).await? {
+        if unsettled(&channel, &ledger).await?.is_some_and(|image| image == verdict.image) {
+            return stays(Reason::Unsettled);
+        }
         if channel.current.is_some_and(|target| target.image == verdict.image) {
             return stays(Reason::Channel);
         }
     }
     let image = shears.retirement.images(None).await?.into_iter().find(|image| image.id == verdict.image);
-    let Some(image) = image else { return stays(Reason::Retired) };
-    if image.tags.contains_key(ports::TAG_KEEP) {
-        return stays(Reason::KeepTag);
+    let mut snapshots = BTreeSet::new();
+    if let Some(image) = image {
+        if image.tags.contains_key(ports::TAG_KEEP) {
+            return stays(Reason::KeepTag);
+        }
+        // Forgotten before it is removed: from here on no bake reuses it.
+        if let Some(digest) = tag::<Digest>(&image.tags, ports::TAG_DIGEST) {
+            ledger.forget_image(&digest, &image.id).await?;
+        }
+        shears.retirement.deregister(&image.id).await?;
+        snapshots.extend(image.snapshots);
     }
-    // Forgotten before it is removed: from here on no bake reuses it.
-    if let Some(digest) = tag::<Digest>(&image.tags, ports::TAG_DIGEST) {
-        ledger.forget_image(&digest, &image.id).await?;
-    }
-    shears.retirement.deregister(&image.id).await?;
-    let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
-    let mut snapshots: BTreeSet<_> = image.snapshots.into_iter().collect();
-    if let Some(bake) = &bake {
-        snapshots
-            .extend(shears.retirement.snapshots(Some(bake)).await?.into_iter().map(|snapshot| snapshot.id));
+    // Also when the image is gone: the try before this one may have ended between the two.
+    if let Some(bake) = &verdict.bake {
+        snapshots.extend(clean_up::orphans(bake, shears.retirement).await?);
     }
     for snapshot in snapshots {
         shears.retirement.delete_snapshot(&snapshot).await?;
@@ -304,11 +328,21 @@ where
             "Stop its execution first; its own clean-up then runs",
         ));
     }
-    if let Some(bake) = &record
-        && ended_well(bake)
-    {
-        // Its image is retention's business; only what it forgot to end is left of it.
-        return clean_up::after_success(bake.clone(), shears, now).await.map(drop);
+    if let Some(mut bake) = record.clone() {
+        let channel = Ledger(shears.table).channel(&bake.pipeline, &bake.settings.channel).await?;
+        if bake.status == Status::Running && channel.is_some_and(|channel| channel.has(&bake.bake)) {
+            // Machines have been starting from it since: what was left undone of the promotion is done.
+            promote::follow(&bake, shears.parameters, shears.table).await?;
+            bake.status = Status::Promoted;
+        }
+        if ended_well(&bake) {
+            // Its image is retention's business; only what it forgot to end is left of it.
+            clean_up::after_success(bake, shears, now).await?;
+            for snapshot in clean_up::orphans(&dead.bake, shears.retirement).await? {
+                shears.retirement.delete_snapshot(&snapshot).await?;
+            }
+            return Ok(());
+        }
     }
     let failure = record.as_ref().map(|bake| Failure {
         error: "ExecutionLost".into(),
@@ -316,6 +350,16 @@ where
         stage: bake.stage,
     });
     clean_up::after_failure(&dead.bake, record, failure, shears, now).await
+}
+
+/// What the channel goes back to if the promotion that moved it last fails; none when that is finished.
+async fn unsettled<T: Table>(channel: &Channel, ledger: &Ledger<'_, T>) -> Result<Option<AmiId>> {
+    let (Some(current), Some(previous)) = (&channel.current, channel.previous.first()) else {
+        return Ok(None);
+    };
+    let bake = ledger.bake(&channel.pipeline, &current.bake).await?;
+    let running = bake.is_some_and(|bake| bake.status == Status::Running);
+    Ok(running.then(|| previous.image.clone()))
 }
 
 /// Whether the bake's image is retention's business, and no longer its own.
@@ -332,7 +376,15 @@ async fn unvalidated<'i, T: Table>(images: &'i [Image], ledger: &Ledger<'_, T>) 
     for image in images {
         let Some(digest) = tag::<Digest>(&image.tags, ports::TAG_DIGEST) else { continue };
         let record = ledger.image(&digest).await?.filter(|record| record.image == image.id);
-        if record.is_none_or(|record| record.status == crate::ledger::ImageStatus::Baking) {
+        if record.is_some_and(|record| record.status == ImageStatus::Validated) {
+            continue;
+        }
+        // A forced bake of the same digest took its place there; its own bake still knows that it ended well.
+        let bake = match (tag(&image.tags, ports::TAG_PIPELINE), tag(&image.tags, ports::TAG_BAKE)) {
+            (Some(pipeline), Some(bake)) => ledger.bake(&pipeline, &bake).await?,
+            _ => None,
+        };
+        if !bake.is_some_and(|bake| ended_well(&bake)) {
             found.push(image);
         }
     }

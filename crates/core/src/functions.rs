@@ -1,13 +1,17 @@
-//! The six functions: each parses its input, once, and calls its step in core.
+//! The six functions: each parses its input, once, and calls its step.
+//!
+//! The Lambdas serve them on AWS, the tests walk the state machines with them in memory.
 
-use aws_lambda_events::eventbridge::EventBridgeEvent;
 use jiff::Timestamp;
-use ovenbird_core::{
-    Error, Result,
-    artifact::ArtifactKey,
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
     bake::{Bake, Stage, Status},
+    error::{Error, Result},
     id::{BakeId, PipelineName},
     ledger::Ledger,
+    ports::Ports,
     steps::{
         clean_up,
         launch_builder::{Hands, Start},
@@ -18,69 +22,66 @@ use ovenbird_core::{
     },
     trigger::Trigger,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
-
-use crate::Cloud;
 
 /// launch-builder: the first step of an execution, or a later call with the document.
-pub async fn launch_builder(cloud: Cloud, input: Value) -> Result<Value> {
-    let hands = Hands { builders: &cloud, images: &cloud, parameters: &cloud, bucket: &cloud, table: &cloud };
+pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
+    let hands = Hands { builders: cloud, images: cloud, parameters: cloud, bucket: cloud, table: cloud };
     let bake = if input.get("trigger").is_some_and(|trigger| trigger.is_object() || trigger.is_null()) {
         let first: First = parse("the execution's input", input)?;
-        let start = Start { bake: first.bake, started: first.started, trigger: trigger(first.trigger)? };
-        hands.start(start, now()).await?
+        let start =
+            Start { bake: first.bake, started: first.started, trigger: Trigger::parse(&first.trigger)? };
+        hands.start(start, now).await?
     } else {
-        hands.resume(parse("the bake document", input)?, now()).await?
+        hands.resume(parse("the bake document", input)?, now).await?
     };
     output(&bake)
 }
 
 /// poll-readiness.
-pub async fn poll_readiness(cloud: Cloud, input: Value) -> Result<Value> {
+pub async fn poll_readiness(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
     let eyes = Eyes {
-        builders: &cloud,
-        images: &cloud,
-        commands: &cloud,
-        parameters: &cloud,
-        bucket: &cloud,
-        table: &cloud,
+        builders: cloud,
+        images: cloud,
+        commands: cloud,
+        parameters: cloud,
+        bucket: cloud,
+        table: cloud,
     };
-    output(&poll_readiness::run(parse("the bake document", input)?, &eyes, now()).await?)
+    output(&poll_readiness::run(parse("the bake document", input)?, &eyes, now).await?)
 }
 
 /// run-validation.
-pub async fn run_validation(cloud: Cloud, input: Value) -> Result<Value> {
-    output(&run_validation::run(parse("the bake document", input)?, &cloud, &cloud, now()).await?)
+pub async fn run_validation(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
+    output(&run_validation::run(parse("the bake document", input)?, cloud, cloud, now).await?)
 }
 
 /// snapshot.
-pub async fn snapshot(cloud: Cloud, input: Value) -> Result<Value> {
-    output(&snapshot::run(parse("the bake document", input)?, &cloud, &cloud, &cloud, now()).await?)
+pub async fn snapshot(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
+    output(&snapshot::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await?)
 }
 
 /// promote.
-pub async fn promote(cloud: Cloud, input: Value) -> Result<Value> {
-    output(&promote::run(parse("the bake document", input)?, &cloud, &cloud, &cloud, now()).await?)
+pub async fn promote(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
+    output(&promote::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await?)
 }
 
 /// prune: cleans one bake up, or plans, or acts on one item of a plan.
-pub async fn prune(cloud: Cloud, input: Value) -> Result<Value> {
-    let shears = Shears { builders: &cloud, retirement: &cloud, parameters: &cloud, table: &cloud };
+pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
+    let shears = Shears { builders: cloud, retirement: cloud, parameters: cloud, table: cloud };
     match parse("prune's input", input)? {
         Cut::Bake { bake: _, document, failed: false } => {
             let document: Bake = parse("the bake document", document)?;
-            output(&clean_up::after_success(document, &shears, now()).await?)
+            output(&clean_up::after_success(document, &shears, now).await?)
         }
         Cut::Bake { bake, document, failed: true } => {
-            let record = record(&cloud, &bake, &document).await?;
+            let record = record(cloud, &bake, &document).await?;
             let failure =
                 clean_up::caught(&document, record.as_ref().map_or(Stage::Launch, |record| record.stage));
-            clean_up::after_failure(&bake, record, Some(failure.clone()), &shears, now()).await?;
+            clean_up::after_failure(&bake, record, Some(failure.clone()), &shears, now).await?;
             Ok(json!({"failure": {"error": failure.error, "cause": failure.cause}}))
         }
         Cut::Run(Action::Plan { run }) => {
-            let plan = prune::plan(&shears, &cloud, now()).await?;
+            let plan = prune::plan(&shears, cloud, now).await?;
             for verdict in plan.keep.iter().chain(&plan.retire) {
                 tracing::info!(image.id = %verdict.image, "{} {}: {}", verdict.pipeline, verdict.name, verdict.reason);
             }
@@ -89,7 +90,7 @@ pub async fn prune(cloud: Cloud, input: Value) -> Result<Value> {
             Ok(plan)
         }
         Cut::Run(Action::Clean { item }) => {
-            prune::reap(&item, &shears, now()).await?;
+            prune::reap(&item, &shears, now).await?;
             output(&item)
         }
         Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, &shears).await?),
@@ -133,38 +134,11 @@ enum Action {
     Report { run: String, cleaned: Vec<Value>, retired: Vec<Value> },
 }
 
-/// The part of S3's "Object Created" event that we read.
-#[derive(Debug, Deserialize, Serialize)]
-struct ObjectCreated {
-    object: CreatedObject,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct CreatedObject {
-    key: String,
-    version_id: Option<String>,
-    sequencer: Option<String>,
-}
-
-fn trigger(input: Value) -> Result<Trigger> {
-    if input.get("detail-type").is_none() {
-        return Trigger::manual(&input);
-    }
-    let event: EventBridgeEvent<ObjectCreated> = parse("the S3 event", input)?;
-    let object = event.detail.object;
-    Ok(Trigger::Upload {
-        key: ArtifactKey::parse(&object.key)?,
-        version: object.version_id.filter(|version| !version.is_empty()),
-        sequencer: object.sequencer.unwrap_or_default(),
-    })
-}
-
 /// The record of a bake that failed; none when it failed before it had one.
-async fn record(cloud: &Cloud, bake: &BakeId, document: &Value) -> Result<Option<Bake>> {
+async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<Option<Bake>> {
     let named =
         document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
-    let pipeline = named.or_else(|| Some(trigger(document.clone()).ok()?.pipeline().clone()));
+    let pipeline = named.or_else(|| Some(Trigger::parse(document).ok()?.pipeline().clone()));
     let Some(pipeline) = pipeline else { return Ok(None) };
     let record = Ledger(cloud).bake(&pipeline, bake).await?;
     Ok(record.filter(|record| match record.status {
@@ -182,8 +156,4 @@ fn parse<D: DeserializeOwned>(what: &str, input: Value) -> Result<D> {
 
 fn output(document: &impl Serialize) -> Result<Value> {
     Ok(serde_json::to_value(document).unwrap_or_else(|_| unreachable!("our documents have string keys only")))
-}
-
-fn now() -> Timestamp {
-    Timestamp::now()
 }

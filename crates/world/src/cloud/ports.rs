@@ -1,0 +1,474 @@
+//! Core's ports, answered by the world, the table and the bucket in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ovenbird_core::{
+    Error, Result, digest,
+    id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, SnapshotId},
+    plan::PresignedUrl,
+    ports::{
+        self, Bucket, Builders, Commands, Images, Key, Parameters, Presigner, Retirement, Row, Table, Write,
+    },
+};
+
+use super::{Cloud, State};
+use crate::{
+    ApiError, CommandStatus, CreateImage, DescribeImages, Filter, ImageState, InstanceState, Paging,
+    RunInstances, SendCommand, Tags,
+};
+
+fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
+    Error::Aws {
+        operation: operation.to_owned(),
+        subject: subject.to_owned(),
+        code: error.code.to_owned(),
+        message: error.message.clone(),
+        request_id: String::new(),
+    }
+}
+
+fn tagged(key: &str, bake: Option<&BakeId>) -> Filter {
+    match bake {
+        Some(bake) => Filter { name: format!("tag:{key}"), values: vec![bake.to_string()] },
+        None => Filter { name: "tag-key".into(), values: vec![key.to_owned()] },
+    }
+}
+
+fn instance(instance: &crate::Instance) -> ports::Instance {
+    let state = match instance.state {
+        InstanceState::Pending => ports::InstanceState::Pending,
+        InstanceState::Running => ports::InstanceState::Running,
+        InstanceState::Stopping => ports::InstanceState::Stopping,
+        InstanceState::Stopped => ports::InstanceState::Stopped,
+        InstanceState::ShuttingDown => ports::InstanceState::ShuttingDown,
+        InstanceState::Terminated => ports::InstanceState::Terminated,
+    };
+    let reason = instance.state_reason.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
+    ports::Instance { id: instance.id.clone(), state, reason, tags: instance.tags.clone() }
+}
+
+fn image(image: &crate::Image) -> ports::Image {
+    let state = match image.state {
+        ImageState::Pending => ports::ImageState::Pending,
+        ImageState::Available => ports::ImageState::Available,
+        ImageState::Failed => ports::ImageState::Failed,
+    };
+    ports::Image {
+        id: image.id.clone(),
+        name: image.name.clone(),
+        state,
+        reason: image.state_reason.as_ref().map(|(_, message)| message.clone()).unwrap_or_default(),
+        created: image.created,
+        architecture: image.architecture.clone(),
+        snapshots: image.snapshot.iter().cloned().collect(),
+        tags: image.tags.clone(),
+    }
+}
+
+impl State {
+    fn instances(&mut self, filter: Filter) -> Result<Vec<ports::Instance>> {
+        let page = self.world.describe_instances(self.now, &[], &[filter], &Paging::default());
+        let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
+        Ok(page.items.iter().map(instance).collect())
+    }
+
+    fn images(&self, request: &DescribeImages) -> Result<Vec<ports::Image>> {
+        match self.world.describe_images(request) {
+            Ok(page) => Ok(page.items.iter().map(image).collect()),
+            Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(Vec::new()),
+            Err(error) => Err(translate("ec2:DescribeImages", "", &error)),
+        }
+    }
+}
+
+impl Builders for Cloud {
+    async fn launch(&self, order: &ports::LaunchOrder) -> Result<InstanceId> {
+        self.call("ec2:RunInstances", |state| {
+            assert!(
+                order.tags.contains_key(ports::TAG_BAKE),
+                "a builder that isn't tagged at birth would leak"
+            );
+            let kinds = ["instance", "volume"].map(|kind| (kind.to_owned(), order.tags.clone()));
+            let request = RunInstances {
+                image: order.image.to_string(),
+                instance_type: order.instance_types.first().cloned(),
+                min_count: 1,
+                max_count: 1,
+                user_data: Some(order.user_data.clone().into_bytes()),
+                client_token: Some(order.token.clone()),
+                tags: BTreeMap::from(kinds),
+                profile: Some("builder".into()),
+                http_tokens: Some("required".into()),
+                ..RunInstances::default()
+            };
+            match state.world.run_instances(state.now, &request) {
+                Ok(launched) => Ok(launched[0].id.clone()),
+                Err(error) if error.code == "IdempotentParameterMismatch" => {
+                    Err(Error::TryAgain { what: "the launch".into() })
+                }
+                Err(error) => Err(translate("ec2:RunInstances", order.image.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn of_bake(&self, bake: &BakeId) -> Result<Vec<ports::Instance>> {
+        self.call("ec2:DescribeInstances", |state| state.instances(tagged(ports::TAG_BAKE, Some(bake)))).await
+    }
+
+    async fn all(&self) -> Result<Vec<ports::Instance>> {
+        let all = self
+            .call("ec2:DescribeInstances", |state| state.instances(tagged(ports::TAG_BAKE, None)))
+            .await?;
+        Ok(all.into_iter().filter(|instance| !instance.state.is_gone()).collect())
+    }
+
+    async fn look(&self, id: &InstanceId) -> Result<Option<ports::Instance>> {
+        self.call("ec2:DescribeInstances", |state| {
+            match state.world.describe_instances(state.now, &[id.to_string()], &[], &Paging::default()) {
+                Ok(page) => Ok(page.items.first().map(instance)),
+                Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(None),
+                Err(error) => Err(translate("ec2:DescribeInstances", id.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn terminate(&self, id: &InstanceId) -> Result<()> {
+        self.call("ec2:TerminateInstances", |state| {
+            match state.world.terminate_instances(&[id.to_string()], false) {
+                Ok(_) => Ok(()),
+                Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(()),
+                Err(error) => Err(translate("ec2:TerminateInstances", id.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn console(&self, id: &InstanceId) -> Result<String> {
+        self.call("ec2:GetConsoleOutput", |state| {
+            Ok(state.world.get_console_output(id.as_str()).map(|(_, text)| text).unwrap_or_default())
+        })
+        .await
+    }
+}
+
+impl Images for Cloud {
+    async fn look(&self, id: &AmiId) -> Result<Option<ports::Image>> {
+        let request = DescribeImages { ids: vec![id.to_string()], ..DescribeImages::default() };
+        Ok(self.call("ec2:DescribeImages", |state| state.images(&request)).await?.into_iter().next())
+    }
+
+    async fn named(&self, name: &ImageName) -> Result<Option<ports::Image>> {
+        let filter = Filter { name: "name".into(), values: vec![name.to_string()] };
+        let request = DescribeImages {
+            owners: vec!["self".into()],
+            filters: vec![filter],
+            ..DescribeImages::default()
+        };
+        Ok(self.call("ec2:DescribeImages", |state| state.images(&request)).await?.into_iter().next())
+    }
+
+    async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<ports::Image>> {
+        let filter = Filter { name: "name".into(), values: vec![pattern.to_owned()] };
+        let request =
+            DescribeImages { owners: vec![owner.into()], filters: vec![filter], ..DescribeImages::default() };
+        let found = self.call("ec2:DescribeImages", |state| state.images(&request)).await?;
+        Ok(found.into_iter().max_by_key(|image| (image.created, image.id.clone())))
+    }
+
+    async fn create(&self, builder: &InstanceId, name: &ImageName, tags: &Tags) -> Result<AmiId> {
+        self.call("ec2:CreateImage", |state| {
+            assert!(tags.contains_key(ports::TAG_BAKE), "an image that isn't tagged at birth would leak");
+            let kinds = ["image", "snapshot"].map(|kind| (kind.to_owned(), tags.clone()));
+            let request = CreateImage {
+                instance: builder.to_string(),
+                name: name.to_string(),
+                no_reboot: true,
+                tags: BTreeMap::from(kinds),
+                ..CreateImage::default()
+            };
+            match state.world.create_image(state.now, &request) {
+                Ok(image) => Ok(image),
+                Err(error) if error.code == "InvalidAMIName.Duplicate" => {
+                    Err(Error::TryAgain { what: "the image's name".into() })
+                }
+                Err(error) => Err(translate("ec2:CreateImage", builder.as_str(), &error)),
+            }
+        })
+        .await
+    }
+}
+
+impl Retirement for Cloud {
+    async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Image>> {
+        let filters = vec![tagged(ports::TAG_BAKE, bake)];
+        let request = DescribeImages { owners: vec!["self".into()], filters, ..DescribeImages::default() };
+        self.call("ec2:DescribeImages", |state| state.images(&request)).await
+    }
+
+    async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Snapshot>> {
+        self.call("ec2:DescribeSnapshots", |state| {
+            let filters = [tagged(ports::TAG_BAKE, bake)];
+            let page = state.world.describe_snapshots(&[], &[], &filters, &Paging::default());
+            let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
+            let snapshots = page.items.into_iter();
+            Ok(snapshots.map(|one| ports::Snapshot { id: one.id, tags: one.tags }).collect())
+        })
+        .await
+    }
+
+    async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
+        self.call("ec2:DescribeInstances", |state| {
+            let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
+            let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
+            let alive = page.items.into_iter().filter(|one| !instance(one).state.is_gone());
+            Ok(alive.map(|one| one.image).collect())
+        })
+        .await
+    }
+
+    async fn deregister(&self, image: &AmiId) -> Result<()> {
+        self.call("ec2:DeregisterImage", |state| {
+            match state.world.deregister_image(image.as_str(), false, false) {
+                Ok(()) => Ok(()),
+                Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(()),
+                Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()> {
+        self.call("ec2:DeleteSnapshot", |state| match state.world.delete_snapshot(snapshot.as_str(), false) {
+            Ok(()) => Ok(()),
+            Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
+            Err(error) if error.code == "InvalidSnapshot.InUse" => {
+                Err(Error::TryAgain { what: snapshot.to_string() })
+            }
+            Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
+        })
+        .await
+    }
+}
+
+impl Commands for Cloud {
+    async fn online(&self, id: &InstanceId) -> Result<bool> {
+        self.call("ssm:DescribeInstanceInformation", |state| {
+            let filter = Filter { name: "InstanceIds".into(), values: vec![id.to_string()] };
+            let page = state.world.describe_instance_information(&[filter], &Paging::default());
+            let page =
+                page.map_err(|error| translate("ssm:DescribeInstanceInformation", id.as_str(), &error))?;
+            Ok(page.items.iter().any(|one| one.online))
+        })
+        .await
+    }
+
+    async fn find(&self, id: &InstanceId, comment: &str) -> Result<Option<CommandId>> {
+        self.call("ssm:ListCommandInvocations", |state| {
+            let page = state.world.list_command_invocations(None, Some(id.as_str()), &Paging::default());
+            let page = page.map_err(|error| translate("ssm:ListCommandInvocations", id.as_str(), &error))?;
+            let found = page.items.into_iter().find(|(command, _)| command.comment == comment);
+            Ok(found.map(|(command, _)| command.id))
+        })
+        .await
+    }
+
+    async fn send(
+        &self,
+        id: &InstanceId,
+        comment: &str,
+        script: &str,
+        timeout_seconds: i64,
+    ) -> Result<CommandId> {
+        self.call("ssm:SendCommand", |state| {
+            let request = SendCommand {
+                document: "AWS-RunShellScript".into(),
+                instances: vec![id.to_string()],
+                comment: comment.to_owned(),
+                commands: vec![script.to_owned()],
+                execution_timeout: Some(timeout_seconds.to_string()),
+                working_directory: None,
+            };
+            let sent = state.world.send_command(state.now, &request);
+            sent.map(|command| command.id).map_err(|error| translate("ssm:SendCommand", id.as_str(), &error))
+        })
+        .await
+    }
+
+    async fn outcome(&self, id: &InstanceId, command: &CommandId) -> Result<Option<ports::CommandState>> {
+        self.call("ssm:GetCommandInvocation", |state| {
+            let Ok((_, invocation)) = state.world.get_command_invocation(command.as_str(), id.as_str())
+            else {
+                return Ok(None);
+            };
+            let failed =
+                |exit: String| ports::CommandState::Failed { exit, output: invocation.stdout.clone() };
+            Ok(Some(match invocation.status {
+                CommandStatus::Pending | CommandStatus::InProgress => ports::CommandState::Running,
+                CommandStatus::Success => ports::CommandState::Succeeded,
+                CommandStatus::Failed => failed(format!("exit {}", invocation.exit)),
+                CommandStatus::TimedOut => failed("timed out".into()),
+                CommandStatus::Cancelled => failed("cancelled".into()),
+            }))
+        })
+        .await
+    }
+}
+
+impl Parameters for Cloud {
+    async fn get(&self, name: &ParameterName) -> Result<Option<String>> {
+        self.call("ssm:GetParameter", |state| Ok(state.parameters.get(name).cloned())).await
+    }
+
+    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {
+        self.call("ssm:PutParameter", |state| {
+            state.parameters.insert(name.clone(), image.to_string());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove(&self, name: &ParameterName) -> Result<()> {
+        self.call("ssm:DeleteParameter", |state| {
+            state.parameters.remove(name);
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Bucket for Cloud {
+    async fn text(&self, key: &str) -> Result<Option<String>> {
+        self.call("s3:GetObject", |state| {
+            Ok(state.objects.get(key).map(|(bytes, _)| String::from_utf8_lossy(bytes).into_owned()))
+        })
+        .await
+    }
+
+    async fn put_text(&self, key: &str, text: &str) -> Result<()> {
+        self.call("s3:PutObject", |state| {
+            state.objects.insert(key.to_owned(), (text.as_bytes().to_vec(), state.now));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<ports::Object>> {
+        self.call("s3:GetObject", |state| {
+            Ok(state.objects.get(key).map(|(bytes, written)| ports::Object {
+                key: key.to_owned(),
+                version: version.map(str::to_owned),
+                bytes: bytes.len() as u64,
+                written: *written,
+            }))
+        })
+        .await
+    }
+
+    async fn newest(&self, prefix: &str) -> Result<Option<ports::Object>> {
+        self.call("s3:ListBucket", |state| {
+            let under = state.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+            Ok(under.max_by_key(|(_, (_, written))| *written).map(|(key, (bytes, written))| ports::Object {
+                key: key.clone(),
+                version: None,
+                bytes: bytes.len() as u64,
+                written: *written,
+            }))
+        })
+        .await
+    }
+
+    async fn sha256(&self, key: &str, _version: Option<&str>) -> Result<Digest> {
+        self.call("s3:GetObject", |state| match state.objects.get(key) {
+            Some((bytes, _)) => Ok(digest::sha256(bytes)),
+            None => Err(Error::NoArtifact { key: key.to_owned(), problem: "is not there".into() }),
+        })
+        .await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        self.call("s3:ListBucket", |state| {
+            let under = state.objects.keys().filter_map(|key| key.strip_prefix(prefix)?.split_once('/'));
+            let names: BTreeSet<String> = under.map(|(name, _)| name.to_owned()).collect();
+            Ok(names.into_iter().collect())
+        })
+        .await
+    }
+}
+
+impl Presigner for Cloud {
+    async fn get_url(&self, key: &str, _version: Option<&str>, seconds: u64) -> Result<PresignedUrl> {
+        // A signature is of its second, as S3's is: a retry gets another URL.
+        Ok(PresignedUrl::new(format!("https://bucket/{key}?expires={seconds}&signature={}", self.now())))
+    }
+
+    async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl> {
+        Presigner::get_url(self, key, None, seconds).await
+    }
+}
+
+impl Table for Cloud {
+    async fn get(&self, key: &Key) -> Result<Option<Row>> {
+        self.call("dynamodb:GetItem", |state| Ok(state.table.get(key).map(|(row, _)| row.clone()))).await
+    }
+
+    async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
+        self.call("dynamodb:Query", |state| {
+            let rows = state.table.values().map(|(row, _)| row);
+            let found = rows.filter(|row| row.key.pk == pk && row.key.sk.starts_with(prefix));
+            Ok(found.rev().cloned().collect())
+        })
+        .await
+    }
+
+    async fn by_status(&self, status: &str) -> Result<Vec<Row>> {
+        self.call("dynamodb:Query", |state| {
+            let has = |index: &ports::Index| index.status.as_ref().is_some_and(|(one, _)| one == status);
+            let mut found: Vec<_> = state.table.values().filter(|(_, index)| has(index)).cloned().collect();
+            found.sort_by(|(_, a), (_, b)| a.status.cmp(&b.status));
+            Ok(found.into_iter().map(|(row, _)| row).collect())
+        })
+        .await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<()> {
+        // What IAM asks for, for each kind of write in a transaction.
+        let actions = writes.iter().map(|write| match write {
+            Write::Put { .. } => "dynamodb:PutItem",
+            Write::Delete { .. } => "dynamodb:DeleteItem",
+            Write::Check { .. } => "dynamodb:ConditionCheckItem",
+        });
+        self.call_for(actions.collect(), |state| {
+            for write in &writes {
+                let (key, expect) = match write {
+                    Write::Put { key, expect, .. }
+                    | Write::Delete { key, expect }
+                    | Write::Check { key, expect } => (key, expect),
+                };
+                let version = state.table.get(key).map(|(row, _)| row.version);
+                let wanted = match expect {
+                    ports::Expect::Absent => None,
+                    ports::Expect::Version(version) => Some(*version),
+                };
+                if version != wanted {
+                    return Err(Error::TryAgain { what: format!("item {} {}", key.pk, key.sk) });
+                }
+            }
+            for write in writes.clone() {
+                match write {
+                    Write::Put { key, doc, index, .. } => {
+                        let version = state.table.get(&key).map_or(0, |(row, _)| row.version) + 1;
+                        state.table.insert(key.clone(), (Row { key, version, doc }, index));
+                    }
+                    Write::Delete { key, .. } => {
+                        state.table.remove(&key);
+                    }
+                    Write::Check { .. } => {}
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,303 @@
+//! An account in memory with Ovenbird deployed, and the scenarios that are walked in it.
+
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::LazyLock};
+
+use jiff::{SignedDuration, Timestamp};
+use ovenbird_core::{
+    digest,
+    id::PipelineName,
+    keys, plan,
+    ports::Parameters as _,
+    report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
+    steps::launch_builder::{RecipePointer, RunnerPointer},
+};
+use ovenbird_world::{BaseImage, Cloud, Script, SimulatedHardware, Work, World};
+use serde_json::{Value, json};
+
+use crate::machine::{Clock, Diary, End, Execution, run_all};
+
+/// The state machines, as they are deployed.
+pub static BAKE: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/bake.asl.json")).unwrap());
+pub static PRUNE: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/prune.asl.json")).unwrap());
+
+/// Short deadlines: what never comes is given up soon. Nothing else is special about this recipe.
+const RECIPE: &str = r#"
+pipeline = "storefront"
+[base]
+parameter = "/aws/service/debian/release/12/latest/amd64"
+[builder]
+instance-types = ["c7i.large"]
+[artifact]
+to = "/opt/storefront/app.jar"
+[[step]]
+shell = "true"
+[[test]]
+name = "serves"
+command = "true"
+[promote]
+channel = "production"
+parameter = "/images/storefront/production"
+[retain]
+newest = 1
+days = 0
+[deadlines]
+builder = "5m"
+validation = "2m"
+imaging = "5m"
+promotion = "1m"
+"#;
+
+/// What goes on in the machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machines {
+    /// All is well.
+    Work,
+    /// A provisioning step fails.
+    FailAStep,
+    /// A test fails.
+    FailATest,
+    /// They never report.
+    AreSilent,
+}
+
+/// One thing to walk.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    pub name: &'static str,
+    /// What goes on in the machines of its own executions; those before them work.
+    pub machines: Machines,
+    /// More of the recipe.
+    pub recipe: &'static str,
+    /// Artifacts that were baked and promoted before.
+    pub before: &'static [&'static str],
+    /// Its executions, with the seconds after which each starts.
+    pub runs: &'static [(u64, Run)],
+    /// How the last of its executions ends when nothing goes wrong: a status, or the name of an error.
+    pub ends: &'static str,
+}
+
+/// An execution to start.
+#[derive(Debug, Clone, Copy)]
+pub enum Run {
+    /// An artifact was uploaded.
+    Upload(&'static str),
+    /// A bake was started by hand with this input.
+    Manual(&'static str),
+    /// The scheduled prune.
+    Prune,
+}
+
+const PLAIN: Scenario = Scenario {
+    name: "an upload, baked and promoted",
+    machines: Machines::Work,
+    recipe: "",
+    before: &[],
+    runs: &[(0, Run::Upload("v1.jar"))],
+    ends: "promoted",
+};
+
+/// All that is walked.
+pub const SCENARIOS: &[Scenario] = &[
+    PLAIN,
+    Scenario {
+        name: "a second version over the first",
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "by hand, the newest artifact, not promoted",
+        before: &["v1.jar"],
+        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront", "force": true, "promote": false}"#))],
+        ends: "validated",
+        ..PLAIN
+    },
+    Scenario {
+        name: "an unchanged artifact, reused",
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v1.jar"))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a failing step",
+        machines: Machines::FailAStep,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ends: "StepFailed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a failing test",
+        machines: Machines::FailATest,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ends: "TestsFailed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a builder that is never ready",
+        machines: Machines::AreSilent,
+        runs: &[(0, Run::Upload("v1.jar"))],
+        ends: "DeadlinePassed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "tests on a fresh instance too",
+        recipe: "[validate]\nboot = true\n",
+        runs: &[(0, Run::Upload("v1.jar"))],
+        ..PLAIN
+    },
+    Scenario { name: "twins", runs: &[(0, Run::Upload("v1.jar")), (2, Run::Upload("v1.jar"))], ..PLAIN },
+    Scenario {
+        name: "an older artifact that ends later",
+        runs: &[(0, Run::Upload("v1.jar")), (1, Run::Upload("v2.jar"))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a missing artifact",
+        runs: &[(0, Run::Manual(r#"{"artifact": "artifacts/storefront/missing.jar"}"#))],
+        ends: "NoArtifact",
+        ..PLAIN
+    },
+    Scenario {
+        name: "the scheduled prune retires an image",
+        before: &["v1.jar", "v2.jar"],
+        runs: &[(0, Run::Prune)],
+        ends: "succeeded",
+        ..PLAIN
+    },
+    Scenario {
+        name: "the scheduled prune beside a bake",
+        before: &["v1.jar", "v2.jar"],
+        runs: &[(0, Run::Upload("v3.jar")), (12, Run::Prune)],
+        ends: "succeeded",
+        ..PLAIN
+    },
+];
+
+impl Scenario {
+    /// The account as it is before the scenario's own executions start, and how those before ended.
+    pub fn account(&self) -> (Cloud, BTreeMap<String, End>) {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut world = World::new("123456789012", "us-east-1");
+        let base = world.register_base(
+            now,
+            &BaseImage {
+                name: "debian-12-amd64-20260101".into(),
+                owner: "136693071363".into(),
+                description: String::new(),
+                architecture: "x86_64".into(),
+            },
+        );
+        let own = self.own_bakes();
+        let machines = self.machines;
+        let hardware = SimulatedHardware::new(move |work| {
+            let is_own = own.iter().any(|bake| work.user_data.contains(bake.as_str()));
+            script(work, if is_own { machines } else { Machines::Work })
+        });
+        let cloud = Cloud::new(world, hardware, now);
+        let parameter = "/aws/service/debian/release/12/latest/amd64".parse().unwrap();
+        futures::executor::block_on(cloud.put_image(&parameter, &base)).unwrap();
+        let runner = RunnerPointer { sha256: digest::sha256(b"runner"), key: "runner/x86_64/r".into() };
+        cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
+        let pipeline = PipelineName::parse("storefront").unwrap();
+        let recipe = format!("{RECIPE}{}", self.recipe);
+        let pointer = RecipePointer { version: digest::sha256(recipe.as_bytes()), bundle: None };
+        let text = serde_json::to_string(&pointer).unwrap();
+        cloud.put(&keys::recipe(&pipeline, &pointer.version), recipe);
+        cloud.put(&keys::recipe_version_pointer(&pipeline, &pointer.version), text.clone());
+        cloud.put(&keys::recipe_pointer(&pipeline), text);
+        let mut ends = BTreeMap::new();
+        for (number, artifact) in self.before.iter().enumerate() {
+            let name = format!("before-{number}");
+            let run = (0, Run::Upload(artifact));
+            let ended = walk(&cloud, &[(name.clone(), run)], &Diary::default());
+            assert!(matches!(ended[&name], End::Succeeded(_)), "{ended:?}");
+            ends.extend(ended);
+            cloud.pass(SignedDuration::from_secs(60));
+        }
+        (cloud, ends)
+    }
+
+    /// The scenario's executions, by name.
+    pub fn runs(&self) -> Vec<(String, (u64, Run))> {
+        let names = self.own_bakes();
+        names.into_iter().zip(self.runs.iter().copied()).collect()
+    }
+
+    fn own_bakes(&self) -> Vec<String> {
+        (0..self.runs.len()).map(|number| format!("run-{number}")).collect()
+    }
+}
+
+/// Runs executions side by side, each from its time on.
+pub fn walk(cloud: &Cloud, runs: &[(String, (u64, Run))], diary: &Diary) -> BTreeMap<String, End> {
+    let clock = Clock::default();
+    let futures = runs.iter().map(|(name, (after, run))| {
+        let clock = &clock;
+        let future: Pin<Box<dyn Future<Output = End> + '_>> = Box::pin(async move {
+            clock.sleep(cloud, *after).await;
+            let (machine, input) = match run {
+                Run::Upload(artifact) => {
+                    let key = format!("artifacts/storefront/{artifact}");
+                    cloud.put(&key, *artifact);
+                    let object = json!({"key": key, "version-id": "", "sequencer": "0055AED6"});
+                    let event = json!({"version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3",
+                        "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
+                        "resources": [], "detail": {"object": object}});
+                    (&BAKE, event)
+                }
+                Run::Manual(input) => (&BAKE, serde_json::from_str(input).unwrap()),
+                Run::Prune => (&PRUNE, json!({})),
+            };
+            Execution { name: name.clone(), input, diary, cloud, clock }.run(machine).await
+        });
+        future
+    });
+    let ends = run_all(cloud, &clock, futures.collect::<Vec<_>>());
+    runs.iter().map(|(name, _)| name.clone()).zip(ends).collect()
+}
+
+/// What a machine does, as the runner in it would.
+fn script(work: Work<'_>, machines: Machines) -> Script {
+    // The user data holds the URL of the bake's plan: beside the plan lie the reports.
+    let folder =
+        work.user_data.split_once("https://bucket/bakes/").and_then(|(_, rest)| rest.split_once("plan.json"));
+    let (folder, fresh) = match folder {
+        Some((folder, _)) => {
+            (format!("bakes/{}", folder.trim_end_matches("boot-")), folder.ends_with("boot-"))
+        }
+        None => return Script::default(),
+    };
+    let at = |file: &str| format!("{folder}{file}");
+    let epoch = Timestamp::UNIX_EPOCH;
+    let tests = |passed| TestReport {
+        started: epoch,
+        ended: epoch,
+        tests: vec![TestOutcome { name: "serves".into(), passed, milliseconds: 1, detail: String::new() }],
+    };
+    let upload = |key: String, report: String| Script { uploads: vec![(key, report)], ..Script::default() };
+    let passed = machines != Machines::FailATest;
+    match work.command {
+        _ if machines == Machines::AreSilent => Script::default(),
+        None if fresh => upload(at(keys::BOOT_REPORT), serde_json::to_string(&tests(passed)).unwrap()),
+        None => {
+            let step = StepReport {
+                name: "it".into(),
+                exit: Exit::Status(i32::from(machines == Machines::FailAStep)),
+                milliseconds: 1,
+                output_tail: "it is broken".into(),
+            };
+            let report = ProvisionReport { started: epoch, ended: epoch, steps: vec![step] };
+            upload(at(keys::PROVISION_REPORT), serde_json::to_string(&report).unwrap())
+        }
+        Some(plan::TEST_SCRIPT) => Script {
+            exit: i32::from(!passed),
+            ..upload(at(keys::TEST_REPORT), serde_json::to_string(&tests(passed)).unwrap())
+        },
+        Some(plan::SEAL_SCRIPT) => Script { powers_off: true, ..Script::default() },
+        Some(other) => panic!("nobody sends {other}"),
+    }
+}

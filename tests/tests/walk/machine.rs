@@ -1,0 +1,371 @@
+//! A walker for the plain part of the Amazon States Language that we allow ourselves, in virtual time.
+//!
+//! What it doesn't know is an error, and so is a path that leads nowhere: stricter than AWS, never laxer. Retries
+//! wait as long as AWS documents, with the longest jitter. States and history events are counted as AWS bills them.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::LazyLock,
+    task::{Context, Poll, Waker},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use ovenbird_core::functions;
+use ovenbird_world::{Cloud, Death};
+use regex::Regex;
+use serde_json::{Value, json};
+
+/// Step Functions' limit on what goes from state to state, in bytes.
+pub const MOST_BYTES: usize = 262_144;
+/// Step Functions' limit on an execution's history, in events.
+pub const MOST_EVENTS: usize = 25_000;
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    Succeeded(Value),
+    Failed {
+        error: String,
+        cause: String,
+    },
+    /// It was stopped, or passed its own timeout: no state of it runs any more.
+    Lost,
+    /// The state machine itself is wrong.
+    Broken(String),
+}
+
+/// What an execution cost and did.
+#[derive(Debug, Default)]
+pub struct Diary {
+    pub states: RefCell<Vec<String>>,
+    /// Each state entered, and each retry: what a standard workflow is billed by.
+    pub transitions: Cell<usize>,
+    pub events: Cell<usize>,
+    pub largest: Cell<usize>,
+    /// How all stood when a clean-up began.
+    pub doors: RefCell<Vec<String>>,
+}
+
+/// A text that is the same for two moments that differ in nothing but their times and the count of writes.
+pub fn timeless(text: &str) -> String {
+    static TIMES: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z| v[0-9]+ ").unwrap());
+    TIMES.replace_all(text, "~").into_owned()
+}
+
+/// One execution.
+pub struct Execution<'w> {
+    pub name: String,
+    pub input: Value,
+    pub diary: &'w Diary,
+    pub cloud: &'w Cloud,
+    pub clock: &'w Clock,
+}
+
+/// Who waits until when.
+#[derive(Debug, Default)]
+pub struct Clock(RefCell<Vec<Timestamp>>);
+
+impl Clock {
+    pub async fn sleep(&self, cloud: &Cloud, seconds: u64) {
+        let until = cloud.now() + SignedDuration::from_secs(i64::try_from(seconds).unwrap());
+        poll_fn(|_| {
+            if cloud.now() >= until {
+                return Poll::Ready(());
+            }
+            self.0.borrow_mut().push(until);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Runs executions side by side until all have ended.
+pub fn run_all<'w>(
+    cloud: &Cloud,
+    clock: &Clock,
+    runs: impl IntoIterator<Item = Pin<Box<dyn Future<Output = End> + 'w>>>,
+) -> Vec<End> {
+    let mut runs: Vec<_> = runs.into_iter().map(|run| (run, None)).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        clock.0.borrow_mut().clear();
+        for (run, end) in runs.iter_mut().filter(|(_, end)| end.is_none()) {
+            if let Poll::Ready(ended) = run.as_mut().poll(&mut context) {
+                *end = Some(ended);
+            }
+        }
+        let Some(next) = clock.0.borrow().iter().min().copied() else {
+            return runs.into_iter().map(|(_, end)| end.expect("who doesn't wait has ended")).collect();
+        };
+        cloud.pass(next.duration_since(cloud.now()));
+    }
+}
+
+/// Why a state didn't end well.
+enum Stop {
+    Caught(String, String),
+    End(End),
+}
+
+type Step<T> = Result<T, Stop>;
+
+fn broken<T>(what: impl Into<String>) -> Step<T> {
+    Err(Stop::End(End::Broken(what.into())))
+}
+
+impl Execution<'_> {
+    /// Walks from the start to an end.
+    pub async fn run(self, definition: &Value) -> End {
+        let started = self.cloud.now();
+        let limit = definition["TimeoutSeconds"].as_i64().expect("every machine of ours has a timeout");
+        let deadline = started + SignedDuration::from_secs(limit);
+        self.events(1);
+        let end = match self.states(definition, self.input.clone(), started, deadline, "").await {
+            Ok(output) => End::Succeeded(output),
+            Err(Stop::End(end)) => end,
+            Err(Stop::Caught(error, cause)) => End::Failed { error, cause },
+        };
+        self.events(1);
+        end
+    }
+
+    fn events(&self, count: usize) {
+        self.diary.events.set(self.diary.events.get() + count);
+    }
+
+    fn states<'a>(
+        &'a self,
+        machine: &'a Value,
+        mut document: Value,
+        started: Timestamp,
+        deadline: Timestamp,
+        inside: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Step<Value>> + 'a>> {
+        Box::pin(async move {
+            let mut name = machine["StartAt"].as_str().unwrap_or_default().to_owned();
+            loop {
+                if self.cloud.now() >= deadline {
+                    return Err(Stop::End(End::Lost));
+                }
+                let state = &machine["States"][name.as_str()];
+                self.diary.transitions.set(self.diary.transitions.get() + 1);
+                let bytes = document.to_string().len();
+                self.diary.largest.set(self.diary.largest.get().max(bytes));
+                if bytes > MOST_BYTES {
+                    return broken(format!("{name}: a document of {bytes} bytes"));
+                }
+                let visit = format!("{}/{inside}{name}#{}", self.name, self.diary.states.borrow().len());
+                self.diary.states.borrow_mut().push(visit.clone());
+                if name.starts_with("CleanUp") {
+                    let mut seen = document.clone();
+                    // What the first error says changes nothing of what is to be cleaned up.
+                    seen.as_object_mut().map(|fields| fields.remove("error"));
+                    let door = format!("{name} {seen}\n{}", self.cloud.dump());
+                    self.diary.doors.borrow_mut().push(timeless(&door));
+                }
+                self.events(2);
+                let mut next = state["Next"].as_str().map(str::to_owned);
+                match state["Type"].as_str().unwrap_or_default() {
+                    "Task" => {
+                        let input = match state.get("Parameters") {
+                            Some(template) => self.fill(template, &document, started)?,
+                            None => document.clone(),
+                        };
+                        match self.task(&visit, state, input, deadline).await {
+                            Ok(output) => document = placed(state, document, output)?,
+                            Err(Stop::Caught(error, cause)) => {
+                                let Some(catcher) = matching(&state["Catch"], &error) else {
+                                    return Err(Stop::Caught(error, cause));
+                                };
+                                document =
+                                    placed(catcher, document, json!({"Error": error, "Cause": cause}))?;
+                                next = catcher["Next"].as_str().map(str::to_owned);
+                            }
+                            Err(end) => return Err(end),
+                        }
+                    }
+                    "Choice" => {
+                        let mut way = state["Default"].as_str();
+                        for choice in state["Choices"].as_array().into_iter().flatten() {
+                            let variable = self.at(&choice["Variable"], &document, started);
+                            // AWS raises an error that nothing catches for a missing variable.
+                            if variable? == choice["StringEquals"] {
+                                way = choice["Next"].as_str();
+                                break;
+                            }
+                        }
+                        next = way.map(str::to_owned);
+                    }
+                    "Wait" => match self.at(&state["SecondsPath"], &document, started)?.as_u64() {
+                        Some(seconds) => self.clock.sleep(self.cloud, seconds).await,
+                        None => return broken(format!("{name}: no seconds to wait")),
+                    },
+                    "Map" => {
+                        let items = self.at(&state["ItemsPath"], &document, started)?;
+                        let Value::Array(items) = items else { return broken(format!("{name}: no items")) };
+                        let mut outputs = Vec::new();
+                        self.events(2 + 2 * items.len());
+                        for (number, item) in items.into_iter().enumerate() {
+                            let inside = format!("{name}[{number}].");
+                            let run = self.states(&state["ItemProcessor"], item, started, deadline, &inside);
+                            outputs.push(run.await?);
+                        }
+                        document = placed(state, document, Value::Array(outputs))?;
+                    }
+                    "Succeed" => return Ok(document),
+                    "Fail" => {
+                        let text = |field: &str| match state.get(format!("{field}Path")) {
+                            Some(path) => self.at(path, &document, started),
+                            None => Ok(state[field].clone()),
+                        };
+                        let (error, cause) = (text("Error")?, text("Cause")?);
+                        let (Some(error), Some(cause)) = (error.as_str(), cause.as_str()) else {
+                            return broken(format!("{name}: error and cause are texts"));
+                        };
+                        return Err(Stop::Caught(error.to_owned(), cause.to_owned()));
+                    }
+                    other => return broken(format!("{name}: no state of ours is a `{other}`")),
+                }
+                if state["End"] == true && next.is_none() {
+                    return Ok(document);
+                }
+                match next {
+                    Some(next) if machine["States"].get(&next).is_some() => name = next,
+                    _ => return broken(format!("{name} leads nowhere")),
+                }
+            }
+        })
+    }
+
+    /// A task with its retries.
+    async fn task(&self, visit: &str, state: &Value, input: Value, deadline: Timestamp) -> Step<Value> {
+        let mut tries: BTreeMap<usize, u32> = BTreeMap::new();
+        loop {
+            self.events(3);
+            let (error, cause) = match self.invoke(visit, state, input.clone())? {
+                Ok(output) => return Ok(output),
+                Err(failure) => failure,
+            };
+            let retriers = state["Retry"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let Some((number, retrier)) =
+                retriers.iter().enumerate().find(|(_, retrier)| matches(retrier, &error))
+            else {
+                return Err(Stop::Caught(error, cause));
+            };
+            let tried = tries.entry(number).or_default();
+            if u64::from(*tried) >= retrier["MaxAttempts"].as_u64().unwrap_or(3) {
+                return Err(Stop::Caught(error, cause));
+            }
+            let interval = retrier["IntervalSeconds"].as_u64().unwrap_or(1);
+            let rate = retrier["BackoffRate"].as_u64().unwrap_or(2);
+            let longest = retrier["MaxDelaySeconds"].as_u64().unwrap_or(u64::MAX);
+            let delay = interval.saturating_mul(rate.saturating_pow(*tried)).min(longest);
+            *tried += 1;
+            self.diary.transitions.set(self.diary.transitions.get() + 1);
+            self.clock.sleep(self.cloud, delay).await;
+            if self.cloud.now() >= deadline {
+                return Err(Stop::End(End::Lost));
+            }
+        }
+    }
+
+    /// One call of a function. Its answer comes at once, or the function is dead.
+    fn invoke(&self, visit: &str, state: &Value, input: Value) -> Step<Result<Value, (String, String)>> {
+        let function = state["Resource"].as_str().unwrap_or_default();
+        let (cloud, now) = (self.cloud, self.cloud.now());
+        cloud.enter(&format!("{visit} {}", function.trim_matches(['$', '{', '}'])));
+        let answer = match function {
+            "${LaunchBuilderArn}" => at_once(functions::launch_builder(cloud, input, now)),
+            "${PollReadinessArn}" => at_once(functions::poll_readiness(cloud, input, now)),
+            "${RunValidationArn}" => at_once(functions::run_validation(cloud, input, now)),
+            "${SnapshotArn}" => at_once(functions::snapshot(cloud, input, now)),
+            "${PromoteArn}" => at_once(functions::promote(cloud, input, now)),
+            "${PruneArn}" => at_once(functions::prune(cloud, input, now)),
+            other => return broken(format!("no function is {other}")),
+        };
+        match (answer, cloud.take_death()) {
+            (Some(Ok(output)), None) => Ok(Ok(output)),
+            (Some(Err(error)), None) => {
+                let message = format!("{}\nhint: {}", error.chain(), error.hint());
+                let cause = json!({"errorType": error.name(), "errorMessage": message}).to_string();
+                Ok(Err((error.name().to_owned(), cause)))
+            }
+            (None, Some(Death::Function)) => {
+                Ok(Err(("Lambda.Unknown".into(), r#"{"errorMessage": "exited without an answer"}"#.into())))
+            }
+            (None, Some(Death::Execution)) => Err(Stop::End(End::Lost)),
+            (answer, death) => broken(format!("{visit}: {answer:?} and {death:?}")),
+        }
+    }
+
+    /// The value at a path of the document or of the context.
+    fn at(&self, path: &Value, document: &Value, started: Timestamp) -> Step<Value> {
+        let Some(path) = path.as_str() else { return broken("a path is missing") };
+        match path {
+            "$$.Execution.Name" => return Ok(json!(self.name)),
+            "$$.Execution.StartTime" => return Ok(json!(started)),
+            "$" => return Ok(document.clone()),
+            _ => {}
+        }
+        let mut value = document;
+        for part in path.strip_prefix("$.").unwrap_or("").split('.') {
+            match value.get(part) {
+                Some(inner) => value = inner,
+                None => return broken(format!("nothing at {path} of {document}")),
+            }
+        }
+        Ok(value.clone())
+    }
+
+    fn fill(&self, template: &Value, document: &Value, started: Timestamp) -> Step<Value> {
+        let Value::Object(fields) = template else { return Ok(template.clone()) };
+        let mut filled = serde_json::Map::new();
+        for (name, value) in fields {
+            match name.strip_suffix(".$") {
+                Some(name) => filled.insert(name.to_owned(), self.at(value, document, started)?),
+                None => filled.insert(name.clone(), self.fill(value, document, started)?),
+            };
+        }
+        Ok(Value::Object(filled))
+    }
+}
+
+/// The first answer of a future that never has to wait, or none when it waits: it is dead then, and dropped.
+fn at_once<F: Future>(future: F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// What a state or a catch gives on, put where its `ResultPath` says.
+fn placed(state: &Value, mut document: Value, result: Value) -> Step<Value> {
+    match state.get("ResultPath") {
+        None => Ok(result),
+        Some(Value::Null) => Ok(document),
+        Some(path) => {
+            let field = path.as_str().and_then(|path| path.strip_prefix("$.")).unwrap_or_default();
+            if field.is_empty() || field.contains('.') {
+                return broken(format!("no ResultPath of ours is {path}"));
+            }
+            match document.as_object_mut() {
+                Some(fields) => fields.insert(field.to_owned(), result),
+                None => return broken("a result has no document to be put into"),
+            };
+            Ok(document)
+        }
+    }
+}
+
+fn matches(clause: &Value, error: &str) -> bool {
+    let names = clause["ErrorEquals"].as_array().map(Vec::as_slice).unwrap_or_default();
+    names.iter().any(|name| name == error || name == "States.ALL" || name == "States.TaskFailed")
+}
+
+fn matching<'v>(clauses: &'v Value, error: &str) -> Option<&'v Value> {
+    clauses.as_array()?.iter().find(|clause| matches(clause, error))
+}

@@ -1,0 +1,150 @@
+//! Clean slate, defined once: what may be there when every execution has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ovenbird_core::{
+    bake::{Bake, Status},
+    id::AmiId,
+    ledger::{Channel, ImageRecord, ImageStatus, Lease},
+    ports,
+};
+use ovenbird_world::{Cloud, ImageState};
+use serde::de::DeserializeOwned;
+
+use crate::machine::End;
+
+/// How every execution of a walk ended.
+pub type Ends = BTreeMap<String, End>;
+
+/// Everything that is there and should not be, or isn't and should.
+///
+/// A bake of which `excused` holds said itself that its clean-up did not run to its end, or its execution is
+/// lost: what is left of it is the scheduled prune's, and no violation yet.
+pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    let bakes: Vec<Bake> = decode(cloud, "BAKE#");
+    let channels: Vec<Channel> = decode(cloud, "CHANNEL#");
+    let leases: Vec<Lease> = decode(cloud, "LEASE");
+    let records: Vec<ImageRecord> = decode(cloud, "IMAGE");
+    let excuse =
+        |tags: &ovenbird_world::Tags| tags.get(ports::TAG_BAKE).is_some_and(|bake| excused.contains(bake));
+    // A digest's image, or one whose bake ended well (a forced bake of the same digest took its place).
+    let validated = |image: &AmiId| {
+        records.iter().any(|record| {
+            record.image == *image && record.status == ImageStatus::Validated && record.tests_passed > 0
+        }) || bakes.iter().any(|bake| {
+            let well = [Status::Promoted, Status::Validated, Status::Superseded].contains(&bake.status);
+            bake.image.as_ref() == Some(image) && well && bake.tests_passed.is_some_and(|tests| tests > 0)
+        })
+    };
+
+    cloud.with(|world| {
+        let instances: BTreeSet<_> = world.live_instances().map(|one| one.id.clone()).collect();
+        for instance in world.live_instances() {
+            let kept = bakes
+                .iter()
+                .any(|bake| bake.options.keep_builder && bake.builder.as_ref() == Some(&instance.id));
+            let ours = instance.tags.contains_key(ports::TAG_BAKE);
+            if ours && !kept && !excuse(&instance.tags) {
+                found.push(format!("instance {} is {:?}", instance.id, instance.state));
+            }
+        }
+        for volume in world.volumes().filter(|volume| !instances.contains(&volume.instance)) {
+            found.push(format!("volume {} has no instance", volume.id));
+        }
+        let mut snapshots = BTreeSet::new();
+        for image in world.own_images() {
+            snapshots.extend(image.snapshot.iter().cloned());
+            if !validated(&image.id) && !excuse(&image.tags) {
+                found.push(format!("image {} was never validated", image.id));
+            }
+        }
+        for snapshot in world.snapshots().filter(|one| !snapshots.contains(&one.id) && !excuse(&one.tags)) {
+            found.push(format!("snapshot {} belongs to no image", snapshot.id));
+        }
+        for record in records.iter().filter(|record| !excused.contains(record.bake.as_str())) {
+            if !world.own_images().any(|image| image.id == record.image) {
+                found.push(format!("{} is on record as {:?} and is not there", record.image, record.status));
+            }
+        }
+        for channel in &channels {
+            let Some(current) = &channel.current else { continue };
+            let image = world.own_images().find(|image| image.id == current.image);
+            if image.is_none_or(|image| image.state != ImageState::Available) {
+                found.push(format!("channel {} points at {}: {image:?}", channel.name, current.image));
+            }
+            if !validated(&current.image) {
+                found.push(format!("channel {} points at what was never validated", channel.name));
+            }
+        }
+    });
+
+    for lease in leases {
+        if let Some(holder) = lease.holder.filter(|holder| !excused.contains(holder.as_str())) {
+            found.push(format!("bake {holder} still holds a lease"));
+        }
+    }
+    for bake in &bakes {
+        let excused = excused.contains(bake.bake.as_str());
+        if let Some(problem) = untrue(bake, &channels, ends.get(bake.bake.as_str()), excused) {
+            found.push(format!("bake {} says {:?}: {problem}", bake.bake, bake.status));
+        }
+    }
+    // A parameter follows its channel.
+    let parameters = cloud.parameters();
+    let followed: BTreeMap<_, _> = bakes
+        .iter()
+        .filter(|bake| !excused.contains(bake.bake.as_str()))
+        .filter_map(|bake| Some((bake.settings.parameter.clone()?, bake)))
+        .collect();
+    let unsettled = bakes.iter().any(|bake| excused.contains(bake.bake.as_str()));
+    for (name, bake) in followed.into_iter().filter(|_| !unsettled) {
+        let channel = channels
+            .iter()
+            .find(|channel| channel.pipeline == bake.pipeline && channel.name == bake.settings.channel);
+        let current =
+            channel.and_then(|channel| channel.current.as_ref()).map(|target| target.image.to_string());
+        if parameters.get(&name) != current.as_ref() {
+            found.push(format!("parameter {name} is {:?}, its channel {current:?}", parameters.get(&name)));
+        }
+    }
+    found
+}
+
+/// What of a bake's record isn't so.
+fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -> Option<String> {
+    let promoted = || {
+        channels.iter().any(|channel| {
+            let targets = channel.current.iter().chain(&channel.previous);
+            targets.into_iter().any(|target| target.bake == bake.bake)
+        })
+    };
+    if excused {
+        return None;
+    }
+    match bake.status {
+        Status::Running => Some("and no execution of it runs".into()),
+        Status::Promoted if !promoted() => Some("and no channel ever pointed at what it made".into()),
+        Status::Failed | Status::Validated | Status::Superseded if promoted() => {
+            Some("and a channel has it among what it points or pointed at".into())
+        }
+        Status::Failed if bake.failure.is_none() => Some("and not why".into()),
+        Status::Failed if matches!(end, Some(End::Succeeded(_))) => {
+            Some("and its execution succeeded".into())
+        }
+        Status::Promoted | Status::Validated | Status::Superseded if matches!(end, Some(End::Failed { error, .. }) if !after_the_end(error)) => {
+            Some(format!("and its execution ended with {end:?}"))
+        }
+        Status::Promoted | Status::Validated | Status::Superseded | Status::Failed => None,
+    }
+}
+
+/// Errors of the clean-up, which changes nothing about what became of a bake.
+pub fn after_the_end(error: &str) -> bool {
+    ["LeftBehind", "NotCleanedUp"].contains(&error)
+}
+
+fn decode<D: DeserializeOwned>(cloud: &Cloud, sort: &str) -> Vec<D> {
+    let rows = cloud.rows().into_iter().filter(|row| row.key.sk.starts_with(sort));
+    rows.map(|row| serde_json::from_value(row.doc).expect("our own documents")).collect()
+}
