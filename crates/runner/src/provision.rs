@@ -100,7 +100,7 @@ fn step(machine: &Machine, step: &Step, index: usize) -> Result<(Exit, String)> 
         Action::Shell { run: script } => {
             run(command("/bin/sh").args(["-ec", script]).current_dir(files_folder(machine)?))
         }
-        Action::Script { source, args } => {
+        Action::Script { source, args, .. } => {
             let file = machine.own("files").join(source);
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
                 .with_context(|| format!("script {source}"))?;
@@ -129,6 +129,9 @@ fn step(machine: &Machine, step: &Step, index: usize) -> Result<(Exit, String)> 
                 return Ok(done);
             }
             run(command("systemctl").args(["restart", "--", name]))
+        }
+        Action::Package { .. } | Action::Puppet(_) | Action::Chef(_) | Action::Ansible(_) => {
+            anyhow::bail!("this runner is too old for the step")
         }
     }
 }
@@ -201,10 +204,20 @@ pub const OWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn step_of(run: &str) -> Step {
-        Step { name: run.into(), action: Action::Shell { run: run.into() }, timeout: Duration::from_secs(10) }
+        Step {
+            name: run.into(),
+            action: Action::Shell { run: run.into() },
+            timeout: Duration::from_secs(10),
+            environment: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            only_if: None,
+            retries: 0,
+        }
     }
 
     #[test]

@@ -62,10 +62,10 @@ fn outcome(machine: &Machine, test: &Test) -> TestOutcome {
 fn check(machine: &Machine, check: &Check, left: Duration) -> Result<String> {
     let limit = left.max(Duration::from_secs(1));
     match check {
-        Check::Http { url, status, body_contains } => {
-            http(machine, url, *status, body_contains.as_deref(), limit)
+        Check::Http(request) => {
+            http(machine, &request.url, request.status, request.body_contains.as_deref(), limit)
         }
-        Check::Command { run, exit, stdout_contains } => {
+        Check::Command { run, exit, stdout_contains, .. } => {
             let log = machine.own("logs/test.log");
             let (seen, output) = process::run(Command::new("/bin/sh").args(["-c", run]), &log, limit)?;
             let status = ovenbird_core::report::Exit::Status(*exit);
@@ -79,7 +79,7 @@ fn check(machine: &Machine, check: &Check, left: Duration) -> Result<String> {
                 .with_context(|| format!("nothing listens on port {number}"))?;
             Ok(format!("port {number} is open"))
         }
-        Check::File { path, exists, contains: text } => {
+        Check::File { path, exists, contains: text, .. } => {
             let file = machine.path(path);
             anyhow::ensure!(file.exists() == *exists, "{path} is {}there", if *exists { "not " } else { "" });
             if let Some(text) = text {
@@ -87,6 +87,9 @@ fn check(machine: &Machine, check: &Check, left: Duration) -> Result<String> {
                 contains(path, &String::from_utf8_lossy(&content), Some(text))?;
             }
             Ok(format!("{path} is as it should be"))
+        }
+        Check::Service { .. } | Check::Process { .. } | Check::Package { .. } | Check::User { .. } => {
+            anyhow::bail!("this runner is too old for the test")
         }
     }
 }

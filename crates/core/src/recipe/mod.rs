@@ -49,16 +49,27 @@ impl Recipe {
         parse::recipe("recipe.toml", text, None)
     }
 
-    /// Every path beside the recipe that it names.
+    /// Every path beside the recipe that it names: files, and folders with all that is in them.
     pub fn sources(&self) -> Vec<String> {
-        let sources = self.steps.iter().filter_map(|step| match &step.action {
-            Action::Script { source, .. } => Some(source.clone()),
-            Action::File { content: Content::Source(source), .. } => Some(source.clone()),
+        let sources = self.steps.iter().flat_map(|step| match &step.action {
+            Action::Script { source, .. } => vec![source],
+            Action::File { content: Content::Source(source), .. } => vec![source],
+            Action::Puppet(puppet) => {
+                [Some(&puppet.manifest), puppet.modules.as_ref(), puppet.hiera.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
+            Action::Chef(chef) => vec![&chef.cookbooks],
+            Action::Ansible(ansible) => {
+                [Some(&ansible.playbook), ansible.roles.as_ref()].into_iter().flatten().collect()
+            }
             Action::File { content: Content::Inline(_), .. }
             | Action::Shell { .. }
-            | Action::Service { .. } => None,
+            | Action::Service { .. }
+            | Action::Package { .. } => Vec::new(),
         });
-        sources.collect()
+        sources.cloned().collect()
     }
 
     /// The part of the recipe that the image's bytes depend on, in a form that is equal for equal meaning.
@@ -110,12 +121,33 @@ impl fmt::Display for Base {
 }
 
 /// The machine to configure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Builder {
     /// Types in order of preference.
     pub instance_types: Vec<String>,
     /// Ask for spot capacity first.
     pub spot: bool,
+    /// The root volume, where the base's own won't do.
+    pub volume: Option<Volume>,
+    /// Subnets in order of preference, each in a zone; none means the one of the stack.
+    pub subnets: Vec<String>,
+    /// Security groups; none means the one of the stack.
+    pub security_groups: Vec<String>,
+    /// The instance profile; none means the one of the stack.
+    pub instance_profile: Option<String>,
+    /// Tags beside ours.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A builder's root volume, which the image's snapshot is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Volume {
+    /// Its size in GiB; at least the base's.
+    pub gib: Option<u32>,
+    /// Its type in EC2's word: `gp3`.
+    pub kind: Option<String>,
+    /// Encrypts it with this KMS key, by id, alias or ARN; `aws/ebs` is AWS's own.
+    pub kms_key: Option<String>,
 }
 
 /// Where the artifact goes on the machine.
@@ -135,8 +167,20 @@ pub struct Step {
     pub name: String,
     /// What it does.
     pub action: Action,
-    /// How long it may take.
+    /// How long each try of it may take.
     pub timeout: Duration,
+    /// What it finds in its environment.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// What it finds there too, read from `SecureString` parameters on the builder, and masked in its output.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, ParameterName>,
+    /// A shell command that must succeed, or the step is left out.
+    #[serde(default)]
+    pub only_if: Option<String>,
+    /// How often it is tried again when it fails.
+    #[serde(default)]
+    pub retries: u32,
 }
 
 /// What a step does.
@@ -154,6 +198,9 @@ pub enum Action {
         source: String,
         /// Its arguments, each one word whatever is in it.
         args: Vec<String>,
+        /// The program that runs it, with its own arguments; none means that the file says so itself (`#!`).
+        #[serde(default)]
+        interpreter: Vec<String>,
     },
     /// Writes a file.
     File {
@@ -177,6 +224,60 @@ pub enum Action {
         /// Whether it is (re)started now.
         started: bool,
     },
+    /// Installs packages with the base's own package manager.
+    Package {
+        /// Their names, as that manager writes them; with a version where one is asked for.
+        names: Vec<String>,
+    },
+    /// Applies a Puppet manifest, masterless.
+    Puppet(Puppet),
+    /// Runs Chef in local mode.
+    Chef(Chef),
+    /// Runs an Ansible playbook on the builder itself.
+    Ansible(Ansible),
+}
+
+/// `puppet apply`: exit statuses 0 (nothing to do) and 2 (changed) are success, 4 and 6 are failures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Puppet {
+    /// The manifest beside the recipe.
+    pub manifest: String,
+    /// The folder of modules beside the recipe.
+    pub modules: Option<String>,
+    /// The Hiera configuration beside the recipe; its data folder is looked for from there.
+    pub hiera: Option<String>,
+    /// Facts for the manifest, as external facts.
+    pub facts: BTreeMap<String, String>,
+    /// Whether the agent is installed when it is missing.
+    pub install: bool,
+}
+
+/// `chef-client --local-mode`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chef {
+    /// The folder of cookbooks beside the recipe.
+    pub cookbooks: String,
+    /// What to run: `recipe[storefront::default]`.
+    pub run_list: Vec<String>,
+    /// The node's attributes.
+    pub attributes: serde_json::Map<String, Value>,
+    /// Whether the client is installed when it is missing.
+    pub install: bool,
+}
+
+/// `ansible-playbook` with a local connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ansible {
+    /// The playbook beside the recipe.
+    pub playbook: String,
+    /// The folder of roles beside the recipe.
+    pub roles: Option<String>,
+    /// Variables of the host.
+    pub variables: serde_json::Map<String, Value>,
+    /// The parameter with the vault's password; the builder reads it, and it is never written to a disk.
+    pub vault_password: Option<ParameterName>,
+    /// Whether Ansible is installed when it is missing.
+    pub install: bool,
 }
 
 /// What a file holds.
@@ -220,14 +321,7 @@ pub struct Test {
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
     /// A URL answers.
-    Http {
-        /// The URL.
-        url: String,
-        /// With this status.
-        status: u16,
-        /// With this text in its body.
-        body_contains: Option<String>,
-    },
+    Http(Http),
     /// A command ends.
     Command {
         /// The command, run by `/bin/sh -c`.
@@ -236,6 +330,10 @@ pub enum Check {
         exit: i32,
         /// With this text in its output.
         stdout_contains: Option<String>,
+        /// With this text in its errors.
+        stderr_contains: Option<String>,
+        /// The JUnit file that it writes, a suite of its own: its cases are reported one by one.
+        junit: Option<String>,
     },
     /// Something listens on a TCP port of the machine.
     Port {
@@ -250,7 +348,62 @@ pub enum Check {
         exists: bool,
         /// With this text in it.
         contains: Option<String>,
+        /// With these permission bits.
+        mode: Option<u32>,
+        /// With this owner, `user` or `user:group`.
+        owner: Option<String>,
     },
+    /// A systemd service runs, or does not.
+    Service {
+        /// Its name.
+        name: String,
+        /// Whether it shall run.
+        running: bool,
+        /// Whether it shall start at boot; none means that either will do.
+        enabled: Option<bool>,
+    },
+    /// A process of this name runs.
+    Process {
+        /// Its name, as the kernel knows it.
+        name: String,
+    },
+    /// A package is installed.
+    Package {
+        /// Its name.
+        name: String,
+        /// With a version that begins with this.
+        version: Option<String>,
+    },
+    /// A user exists.
+    User {
+        /// Its name.
+        name: String,
+        /// And is in this group.
+        group: Option<String>,
+        /// With this shell.
+        shell: Option<String>,
+    },
+}
+
+/// A request, and what its answer must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http {
+    /// The URL.
+    pub url: String,
+    /// The method.
+    pub method: String,
+    /// The request's headers.
+    pub headers: BTreeMap<String, String>,
+    /// The request's body.
+    pub body: Option<String>,
+    /// The answer's status.
+    pub status: u16,
+    /// With this text in its body.
+    pub body_contains: Option<String>,
+    /// With a body that matches this regular expression.
+    pub body_matches: Option<String>,
+    /// With a JSON body that holds these values at these pointers (RFC 6901).
+    pub json: BTreeMap<String, Value>,
 }
 
 /// How an image is validated.

@@ -1,6 +1,7 @@
 //! From the text of a recipe to the recipe, or to every mistake in it.
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     path::{Component, Path},
     time::Duration,
@@ -9,8 +10,8 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Action, Base, Builder, Check, Content, Placement, Promote, Recipe, RecipeErrors, Retain, Step, Test,
-    Unit, Validate, Waits,
+    Action, Base, Builder, Check, Content, Http, Placement, Promote, Recipe, RecipeErrors, Retain, Step,
+    Test, Unit, Validate, Waits,
     reader::{Source, Table},
 };
 use crate::id::{ChannelName, IdError, PipelineName};
@@ -159,7 +160,7 @@ fn builder(source: &mut Source<'_>, root: &mut Table<'_>) -> Builder {
     // Small, current and cheap; the second is of another generation, where capacity is another.
     let default = || vec!["m7i.large".to_owned(), "m6i.large".to_owned()];
     let Some(mut table) = root.table(source, "builder") else {
-        return Builder { instance_types: default(), spot: false };
+        return Builder { instance_types: default(), ..Builder::default() };
     };
     let at = table.span.clone();
     let instance_types = table.texts(source, "instance-types").unwrap_or_else(default);
@@ -180,7 +181,7 @@ fn builder(source: &mut Source<'_>, root: &mut Table<'_>) -> Builder {
         source.wrong(&at, "`spot = true` is not supported yet", hint);
     }
     table.finish(source, &["instance-types", "spot"]);
-    Builder { instance_types, spot }
+    Builder { instance_types, spot, ..Builder::default() }
 }
 
 fn artifact(source: &mut Source<'_>, root: &mut Table<'_>) -> Option<Placement> {
@@ -207,7 +208,15 @@ fn step(source: &mut Source<'_>, mut table: Table<'_>, index: usize, exists: Exi
         _ => table.table(source, "service").and_then(|table| service(source, table, &at)),
     };
     table.finish(source, &["name", "timeout", "shell", "script", "file", "service"]);
-    Some(Step { name, action: action?, timeout })
+    Some(Step {
+        name,
+        action: action?,
+        timeout,
+        environment: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        only_if: None,
+        retries: 0,
+    })
 }
 
 /// `script = "setup.sh"` or `script = { source = "setup.sh", args = ["a"] }`.
@@ -229,7 +238,7 @@ fn script(source: &mut Source<'_>, table: &mut Table<'_>, exists: Exists<'_>) ->
             return None;
         }
     };
-    beside(source, found, exists).map(|source| Action::Script { source, args })
+    beside(source, found, exists).map(|source| Action::Script { source, args, interpreter: Vec::new() })
 }
 
 fn file(source: &mut Source<'_>, mut table: Table<'_>, exists: Exists<'_>) -> Option<Action> {
@@ -308,14 +317,23 @@ fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) -> Option<T
             if !url.starts_with("http://") && !url.starts_with("https://") {
                 source.wrong(&at, "`url` is no HTTP address", "Begin it with `http://127.0.0.1:`");
             }
-            Some(Check::Http { url, status: status.unwrap_or(200), body_contains })
+            Some(Check::Http(Http {
+                url,
+                method: "GET".to_owned(),
+                headers: BTreeMap::new(),
+                body: None,
+                status: status.unwrap_or(200),
+                body_contains,
+                body_matches: None,
+                json: BTreeMap::new(),
+            }))
         }),
         "command" => {
             let run = table.text(source, "command").map(|(run, _)| run);
             let exit =
                 table.number(source, "exit", 0..256).and_then(|exit| i32::try_from(exit).ok()).unwrap_or(0);
             let stdout_contains = table.text(source, "stdout-contains").map(|(text, _)| text);
-            run.map(|run| Check::Command { run, exit, stdout_contains })
+            run.map(|run| Check::Command { run, exit, stdout_contains, stderr_contains: None, junit: None })
         }
         "port" => {
             let number =
@@ -327,7 +345,7 @@ fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) -> Option<T
             let exists = file.flag(source, "exists", true);
             let contains = file.text(source, "contains").map(|(text, _)| text);
             file.finish(source, &["path", "exists", "contains"]);
-            Some(Check::File { path: path?, exists, contains })
+            Some(Check::File { path: path?, exists, contains, mode: None, owner: None })
         }),
     };
     table.finish(source, &["name", "within", "http", "command", "exit", "stdout-contains", "port", "file"]);
