@@ -1,4 +1,7 @@
-//! What the demo, the benchmark and the end-to-end tests share: a local cloud and its third-party clients.
+//! What the demo, the benchmark and the tests share: a local cloud and its third-party clients, the state machines'
+//! walk, and the template as it is written.
 
 pub mod clients;
 pub mod sample;
+pub mod template;
+pub mod walk;

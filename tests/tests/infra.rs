@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
 };
 
+use ovenbird_tests::{
+    clients::repository,
+    template::{TEMPLATE, actions, functions, resources, role, statements, value},
+};
 use serde_json::Value;
-
-const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 
 /// The only actions by which something that was made can be lost. All of them are prune's.
 const DESTRUCTIVE: [&str; 5] = [
@@ -18,93 +19,6 @@ const DESTRUCTIVE: [&str; 5] = [
     "ec2:TerminateInstances",
     "ssm:DeleteParameter",
 ];
-
-/// Allowed, and yet no adapter names them: AWS asks for them as a part of other calls.
-const IMPLIED: [(&str, &str); 6] = [
-    ("dynamodb:ConditionCheckItem", "a check in a transaction"),
-    ("dynamodb:DeleteItem", "a deletion in a transaction"),
-    ("ec2:CreateTags", "tags given at creation"),
-    ("iam:CreateServiceLinkedRole", "an account's first spot request"),
-    ("iam:PassRole", "the builder's profile"),
-    ("s3:GetObjectVersion", "an object read by its version"),
-];
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// A resource of the template: its lines, found by its name's indentation.
-fn resources() -> BTreeMap<String, Vec<&'static str>> {
-    let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    let mut name = None;
-    for line in TEMPLATE
-        .lines()
-        .skip_while(|line| *line != "Resources:")
-        .skip(1)
-        .take_while(|line| *line != "Outputs:")
-    {
-        if line.starts_with("  ") && line.as_bytes().get(2).is_some_and(u8::is_ascii_uppercase) {
-            name = line.trim().strip_suffix(':').map(str::to_owned);
-        } else if let Some(name) = &name {
-            found.entry(name.clone()).or_default().push(line);
-        }
-    }
-    found
-}
-
-/// The functions: folder, and the resource's lines.
-fn functions() -> BTreeMap<String, Vec<&'static str>> {
-    let all =
-        resources().into_values().filter(|lines| lines.contains(&"    Type: AWS::Serverless::Function"));
-    all.map(|lines| {
-        let uri = value(&lines, "CodeUri").unwrap();
-        (uri.trim_start_matches("../build/").trim_end_matches('/').to_owned(), lines)
-    })
-    .collect()
-}
-
-fn value<'l>(lines: &[&'l str], key: &str) -> Option<&'l str> {
-    let value = lines.iter().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": "))?;
-    Some(value.split(" #").next().unwrap_or_default().trim())
-}
-
-/// A policy's statements, each as its lines.
-fn statements<'l>(lines: &[&'l str]) -> Vec<Vec<&'l str>> {
-    let mut statements: Vec<Vec<&str>> = Vec::new();
-    for line in lines {
-        if line.trim().starts_with("- Sid:") {
-            statements.push(Vec::new());
-        }
-        if let Some(statement) = statements.last_mut() {
-            statement.push(line);
-        }
-    }
-    statements
-}
-
-/// What a statement allows, in any of YAML's three ways to write it.
-fn actions<'l>(statement: &[&'l str]) -> BTreeSet<&'l str> {
-    let at = statement
-        .iter()
-        .position(|line| line.trim().starts_with("Action:"))
-        .expect("a statement has an action");
-    let inline = value(&statement[at..], "Action").unwrap_or_default();
-    let listed = statement[at + 1..]
-        .iter()
-        .map_while(|line| line.trim().strip_prefix("- "))
-        .filter(|_| inline.is_empty());
-    inline
-        .trim_matches(['[', ']'])
-        .split(',')
-        .map(str::trim)
-        .filter(|action| !action.is_empty())
-        .chain(listed)
-        .collect()
-}
-
-fn role<'l>(lines: &[&'l str]) -> BTreeSet<&'l str> {
-    statements(lines).iter().flat_map(|statement| actions(statement)).collect()
-}
 
 #[test]
 fn the_template_has_every_function_and_no_other() {
@@ -211,24 +125,146 @@ fn nothing_is_allowed_on_everything_but_looking() {
     }
 }
 
-#[test]
-fn roles_allow_what_the_adapters_call_and_nothing_else() {
-    let mut called = BTreeSet::new();
-    for entry in fs::read_dir(repository().join("crates/aws/src")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let quoted = text.split('"').skip(1).step_by(2).filter(|quoted| {
-            let known =
-                ["dynamodb:", "ec2:", "s3:", "ssm:"].iter().find_map(|service| quoted.strip_prefix(service));
-            known.is_some_and(|verb| !verb.is_empty() && verb.bytes().all(|byte| byte.is_ascii_alphabetic()))
-        });
-        called.extend(quoted.map(str::to_owned));
+/// What each port's method calls, by `Port::method`: the first words of an action in its body.
+fn calls_of_ports(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for entry in fs::read_dir(repository().join(folder)).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+        for port in text.split("\nimpl ").skip(1) {
+            let Some((name, body)) = port.split_once(" for Cloud {") else { continue };
+            let body = body.split("\n}\n").next().unwrap();
+            for method in body.split("\n    async fn ").skip(1) {
+                let called = method.split('"').skip(1).step_by(2).filter(|quoted| {
+                    let services = ["dynamodb:", "ec2:", "s3:", "ssm:", "states:"];
+                    services.iter().any(|service| quoted.starts_with(service))
+                });
+                let method = method.split(['(', '<']).next().unwrap();
+                found.entry(format!("{name}::{method}")).or_default().extend(called.map(str::to_owned));
+            }
+        }
     }
-    assert!(called.len() > 15, "the adapters name their calls otherwise now: {called:?}");
-    let allowed: BTreeSet<String> =
-        functions().values().flat_map(|lines| role(lines)).map(str::to_owned).collect();
-    let missing: Vec<_> = called.difference(&allowed).collect();
-    assert!(missing.is_empty(), "no role allows {missing:?}");
-    let implied = |action: &String| IMPLIED.iter().any(|(implied, _)| implied == action);
-    let unused: Vec<_> = allowed.difference(&called).filter(|action| !implied(action)).collect();
-    assert!(unused.is_empty(), "no adapter calls {unused:?}");
+    found
+}
+
+/// The walk asks of each role what the world's ports call: they must call what the adapters call.
+#[test]
+fn the_world_s_ports_call_what_the_adapters_call() {
+    // Asked for beside the call that an adapter names: tags at creation, the builder's role, versions, the right to
+    // learn that a key is free, the parts of a transaction.
+    let beside = [
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
+        "ec2:CreateTags",
+        "iam:PassRole",
+        "s3:GetObjectVersion",
+        "s3:ListBucket",
+    ];
+    let adapters = calls_of_ports("crates/aws/src");
+    let world = calls_of_ports("crates/world/src/cloud");
+    assert!(adapters.len() > 30, "the adapters are written otherwise now: {adapters:?}");
+    for (method, called) in &adapters {
+        let of_world = world.get(method).unwrap_or_else(|| panic!("the world has no {method}"));
+        let missing: Vec<_> = called.difference(of_world).collect();
+        let extra: Vec<_> =
+            of_world.difference(called).filter(|one| !beside.contains(&one.as_str())).collect();
+        if !called.is_empty() && !of_world.is_empty() {
+            assert!(
+                missing.is_empty() && extra.is_empty(),
+                "{method}: the world lacks {missing:?}, has {extra:?}"
+            );
+        }
+    }
+    assert_eq!(adapters.keys().collect::<Vec<_>>(), world.keys().collect::<Vec<_>>());
+}
+
+/// A launch is tagged at birth, takes IMDSv2 only and the builder's profile only; a role goes to EC2 only.
+#[test]
+fn launches_and_roles_are_bound_by_conditions() {
+    let all = functions();
+    let statement = |sid: &str| -> String {
+        let found = all.values().flat_map(|lines| statements(lines)).find(|lines| lines[0].ends_with(sid));
+        found.unwrap_or_else(|| panic!("no statement {sid}")).join("\n")
+    };
+    let demands = [
+        ("LaunchTagged", r#""aws:RequestTag/ovenbird:bake": "false""#),
+        ("LaunchTagged", r#""ec2:MetadataHttpTokens": required"#),
+        ("LaunchTagged", r#""ec2:InstanceProfile""#),
+        ("LaunchWithVolume", r#""aws:RequestTag/ovenbird:bake": "false""#),
+        ("LaunchWithVolume", r#""ec2:Encrypted": "true""#),
+        ("GiveTheBuilderItsRole", r#""iam:PassedToService": ec2.amazonaws.com"#),
+        ("GiveTheBuilderItsRole", "BuilderRole.Arn"),
+        ("ImageTagged", r#""aws:RequestTag/ovenbird:bake": "false""#),
+        ("ImageOfBuilder", r#""aws:ResourceTag/ovenbird:bake": "false""#),
+        ("SendToBuilders", r#""ssm:resourceTag/ovenbird:bake": "false""#),
+    ];
+    for (sid, condition) in demands {
+        assert!(statement(sid).contains(condition), "{sid} doesn't demand {condition}");
+    }
+    for (function, lines) in &all {
+        for statement in statements(lines) {
+            let launches = actions(&statement).contains("ec2:RunInstances");
+            let makes = ["instance/*", "volume/*"]
+                .iter()
+                .any(|made| statement.iter().any(|line| line.contains(made)));
+            let tagged = statement.iter().any(|line| line.contains("aws:RequestTag/ovenbird:bake"));
+            assert!(!launches || !makes || tagged, "{function}: {statement:?} launches what isn't tagged");
+        }
+    }
+}
+
+/// The roles as a table for people; `OVENBIRD_UPDATE=1 cargo test -p ovenbird-tests --test infra` writes it anew.
+#[test]
+fn the_readme_has_the_roles_as_they_are() {
+    let path = repository().join("infra/README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (begin, end) = ("<!-- roles: made by tests/tests/infra.rs -->\n", "<!-- end of roles -->");
+    let (head, rest) = text.split_once(begin).expect("infra/README.md has a place for the roles");
+    let (table, tail) = rest.split_once(end).expect("infra/README.md has an end of the roles");
+    let made = roles_table();
+    if std::env::var_os("OVENBIRD_UPDATE").is_some() {
+        fs::write(&path, format!("{head}{begin}{made}{end}{tail}")).unwrap();
+    } else {
+        assert!(
+            table == made,
+            "infra/README.md is old: OVENBIRD_UPDATE=1 cargo test -p ovenbird-tests --test infra"
+        );
+    }
+}
+
+fn roles_table() -> String {
+    let mut table = "| function | may | on | only if |\n|---|---|---|---|\n".to_owned();
+    for (function, lines) in functions() {
+        for statement in statements(&lines) {
+            let actions: Vec<&str> = actions(&statement).into_iter().collect();
+            let cell = |key: &str| -> String {
+                let at = statement.iter().position(|line| line.trim().starts_with(&format!("{key}:")));
+                let Some(at) = at else { return String::new() };
+                let depth = statement[at].len() - statement[at].trim_start().len();
+                let below = statement[at + 1..]
+                    .iter()
+                    .take_while(|line| line.len() - line.trim_start().len() > depth)
+                    .map(|line| line.trim());
+                let words: Vec<String> = std::iter::once(value(&statement[at..], key).unwrap_or_default())
+                    .chain(below)
+                    .map(|word| plain(word.split(" #").next().unwrap_or_default()))
+                    .filter(|word| !word.is_empty())
+                    .collect();
+                words.join("<br>")
+            };
+            let (on, only) = (cell("Resource"), cell("Condition"));
+            table += &format!("| {function} | {} | {on} | {only} |\n", actions.join("<br>"));
+        }
+    }
+    table
+}
+
+/// A line of the template as a person reads it.
+fn plain(line: &str) -> String {
+    let line = line.trim_start_matches("- ").trim_start_matches("!Sub ").trim_start_matches("!GetAtt ");
+    let line = line.replace("arn:${AWS::Partition}:", "").replace("${AWS::Region}:${AWS::AccountId}:", "");
+    let line = line.replace("${AWS::Region}:", "").replace("${AWS::AccountId}:", "").replace('|', "\\|");
+    match line.trim() {
+        "\"*\"" => "everything".to_owned(),
+        line => line.replace('"', ""),
+    }
 }

@@ -358,15 +358,16 @@ impl Bake {
 
     /// Sends the state machine into another round of its wait, or fails when the stage's deadline has passed.
     ///
-    /// The delay is an eighth of the time waited so far, between 1 and 60 seconds: no wait overshoots by more
-    /// than an eighth, and an hour of waiting costs about a hundred looks.
+    /// The delay is an eighth of the time waited so far, between a second and two minutes: no wait overshoots by
+    /// more than an eighth, an hour of waiting costs about seventy looks, and the longest bake that a recipe allows
+    /// stays below Step Functions' 25,000 events.
     pub fn wait(mut self, now: Timestamp, awaited: &'static str, seen: impl Into<String>) -> Result<Self> {
         let waited = self.timeline.last().map_or(0, |span| now.duration_since(span.start).as_secs());
         let allowed = self.settings.deadlines.of(self.stage);
         if waited >= allowed {
             return Err(Error::DeadlinePassed { stage: self.stage, allowed, awaited, seen: seen.into() });
         }
-        let seconds = u32::try_from((waited / 8).clamp(1, 60)).unwrap_or(60);
+        let seconds = u32::try_from((waited / 8).clamp(1, 120)).unwrap_or(120);
         self.next = Next { to: To::Wait, seconds };
         Ok(self)
     }

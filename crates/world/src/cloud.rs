@@ -34,7 +34,7 @@ pub struct Cloud {
 pub struct Call {
     /// Who made it: what [`Cloud::enter`] said last.
     pub by: String,
-    /// The actions that IAM must allow for it; the first names the call.
+    /// Every action that IAM must allow for it; the first names the call.
     pub actions: Vec<&'static str>,
 }
 
@@ -49,6 +49,7 @@ struct State {
     /// Who makes the calls now.
     caller: String,
     calls: Vec<Call>,
+    signed: Vec<Call>,
     faults: BTreeMap<usize, Fault>,
     /// Faults that stay: for which caller and which call.
     staying: BTreeMap<(String, &'static str), Fault>,
@@ -67,6 +68,7 @@ impl Cloud {
             parameters: BTreeMap::new(),
             caller: String::new(),
             calls: Vec::new(),
+            signed: Vec::new(),
             faults: BTreeMap::new(),
             staying: BTreeMap::new(),
             death: None,
@@ -127,6 +129,11 @@ impl Cloud {
         self.state.borrow().calls.clone()
     }
 
+    /// What was signed for others to call, in order.
+    pub fn signed(&self) -> Vec<Call> {
+        self.state.borrow().signed.clone()
+    }
+
     /// Every item of the table.
     pub fn rows(&self) -> Vec<Row> {
         self.state.borrow().table.values().map(|(row, _)| row.clone()).collect()
@@ -152,31 +159,30 @@ impl Cloud {
         text
     }
 
-    async fn call<T>(&self, action: &'static str, work: impl Fn(&mut State) -> Result<T>) -> Result<T> {
-        self.call_for(vec![action], work).await
-    }
-
-    async fn call_for<T>(
-        &self,
-        actions: Vec<&'static str>,
-        work: impl Fn(&mut State) -> Result<T>,
-    ) -> Result<T> {
+    /// Makes the call; a dead function goes on with nothing any more, and whoever runs it drops it.
+    async fn call<T>(&self, actions: &[&'static str], work: impl Fn(&mut State) -> Result<T>) -> Result<T> {
         match self.attempt(actions, work) {
             Some(result) => result,
-            // The function is dead: it goes on with nothing any more, and whoever runs it drops it.
             None => std::future::pending().await,
         }
+    }
+
+    /// Notes what the caller's role must allow for a URL that it signs. Signing itself calls nobody.
+    fn sign(&self, actions: &[&'static str]) {
+        let state = &mut *self.state.borrow_mut();
+        let by = state.caller.clone();
+        state.signed.push(Call { by, actions: actions.to_vec() });
     }
 
     /// Makes the call; none when the function died of it.
     fn attempt<T>(
         &self,
-        actions: Vec<&'static str>,
+        actions: &[&'static str],
         work: impl Fn(&mut State) -> Result<T>,
     ) -> Option<Result<T>> {
         let state = &mut *self.state.borrow_mut();
         let (number, action) = (state.calls.len(), actions[0]);
-        state.calls.push(Call { by: state.caller.clone(), actions });
+        state.calls.push(Call { by: state.caller.clone(), actions: actions.to_vec() });
         let site = (state.caller.clone(), action);
         let fault = state.faults.remove(&number).or_else(|| state.staying.get(&site).copied());
         let Some(fault) = fault else { return Some(work(state)) };

@@ -39,7 +39,7 @@ pub use self::{
     network::{SecurityGroup, Subnet, Vpc},
     orders::{Layer, MachineFacts, News, Order},
     paging::{Page, Paging},
-    simulated::{Script, SimulatedHardware, Work},
+    simulated::{Pace, Script, SimulatedHardware, Work},
     tags::TagDescription,
 };
 

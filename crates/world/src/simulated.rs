@@ -45,13 +45,31 @@ pub struct Work<'a> {
     pub command: Option<&'a str>,
 }
 
+/// How long machines take for what no script does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// From the launch to the user data.
+    pub boot: SignedDuration,
+    /// From there to the agent's registration.
+    pub agent: SignedDuration,
+    /// A snapshot.
+    pub imaging: SignedDuration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let seconds = SignedDuration::from_secs;
+        Self { boot: seconds(2), agent: seconds(1), imaging: seconds(2) }
+    }
+}
+
 type Behaviour = Arc<dyn Fn(Work<'_>) -> Script + Send + Sync>;
 
 /// Simulated machines.
 #[derive(Clone)]
 pub struct SimulatedHardware {
     behaviour: Behaviour,
-    boot: SignedDuration,
+    pace: Pace,
     agenda: BTreeMap<(Timestamp, u64), Event>,
     uploaded: Vec<(String, Vec<u8>)>,
     user_data: BTreeMap<InstanceId, String>,
@@ -74,15 +92,21 @@ impl fmt::Debug for SimulatedHardware {
 impl SimulatedHardware {
     /// Machines that do with scripts, and with the user data of their first boot, as they are told here.
     pub fn new(behaviour: impl Fn(Work<'_>) -> Script + Send + Sync + 'static) -> Self {
-        let boot = SignedDuration::from_secs(2);
         Self {
             behaviour: Arc::new(behaviour),
-            boot,
+            pace: Pace::default(),
             agenda: BTreeMap::new(),
             uploaded: Vec::new(),
             user_data: BTreeMap::new(),
             count: 0,
         }
+    }
+
+    /// The same machines at another pace.
+    #[must_use]
+    pub fn at(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// Lets time go on to `now`: new orders are taken, and what is due is told.
@@ -120,10 +144,10 @@ impl SimulatedHardware {
                 if let Some(user_data) = user_data {
                     self.user_data.insert(instance.clone(), String::from_utf8_lossy(&user_data).into_owned());
                     let script = self.ask(&instance, None);
-                    self.upload(now + self.boot + script.takes, &instance, script.uploads);
+                    self.upload(now + self.pace.boot + script.takes, &instance, script.uploads);
                 }
-                self.plan(now + self.boot, News::Booted { instance: instance.clone() });
-                self.plan(now + self.boot + second, News::AgentOnline { instance });
+                self.plan(now + self.pace.boot, News::Booted { instance: instance.clone() });
+                self.plan(now + self.pace.boot + self.pace.agent, News::AgentOnline { instance });
             }
             Order::PowerOff { instance } => self.plan(now + second, News::PoweredOff { instance }),
             Order::Destroy { instance } => {
@@ -131,8 +155,9 @@ impl SimulatedHardware {
                 self.plan(now + second, News::Destroyed { instance });
             }
             Order::Freeze { snapshot, .. } => {
-                self.plan(now + second, News::SnapshotProgress { snapshot: snapshot.clone(), percent: 50 });
-                self.plan(now + second + second, News::Frozen { snapshot, bytes: 1 << 20 });
+                let half = self.pace.imaging / 2;
+                self.plan(now + half, News::SnapshotProgress { snapshot: snapshot.clone(), percent: 50 });
+                self.plan(now + self.pace.imaging, News::Frozen { snapshot, bytes: 1 << 20 });
             }
             Order::DropSnapshot { .. } => {}
             Order::Run { instance, command, script, timeout_seconds } => {

@@ -3,8 +3,7 @@
 //! The real state machines are walked with the real functions on the world, in virtual time. After each walk the
 //! slate must be clean: `slate.rs` says what that is.
 
-mod account;
-mod machine;
+mod roles;
 mod slate;
 
 use std::{
@@ -18,9 +17,14 @@ use jiff::SignedDuration;
 use ovenbird_world::{Call, Cloud, Fault};
 use serde_json::json;
 
-use self::{
+use ovenbird_tests::walk::{
     account::{Run, SCENARIOS, Scenario, walk},
-    machine::{Diary, End, MOST_EVENTS, timeless},
+    cost,
+    machine::{Diary, End, MOST_BYTES, MOST_EVENTS, timeless},
+};
+
+use self::{
+    roles::Needs,
     slate::{Ends, after_the_end},
 };
 
@@ -31,6 +35,7 @@ type Faults = Vec<(usize, Fault)>;
 struct Walked {
     ends: Ends,
     calls: Vec<Call>,
+    signed: Vec<Call>,
     violations: Vec<String>,
     diary: Diary,
     /// How all stood when the clean-up began: walks with the same door are the same from there on.
@@ -50,12 +55,12 @@ impl Ground {
         Self { scenario, cloud, before }
     }
 
-    fn walk(&self, faults: &[(usize, Fault)]) -> Walked {
+    fn walk(&self, faults: &[(usize, Fault)], watches_doors: bool) -> Walked {
         let cloud = self.cloud.clone();
         for (call, fault) in faults {
             cloud.inject(*call, *fault);
         }
-        let diary = Diary::default();
+        let diary = Diary { watches_doors, ..Diary::default() };
         let own = walk(&cloud, &self.scenario.runs(), &diary);
         let mut violations = broken(&own);
         let mut ends = self.before.clone();
@@ -78,7 +83,7 @@ impl Ground {
         violations.extend(slate::violations(&cloud, &ends, &excused));
 
         let mut door = diary.doors.borrow().concat();
-        if ends.values().any(|end| *end == End::Lost) {
+        if watches_doors && ends.values().any(|end| *end == End::Lost) {
             door += &timeless(&cloud.dump());
         }
         if self.scenario.runs.len() > 1 {
@@ -101,25 +106,33 @@ impl Ground {
             let after = slate::violations(&cloud, &ends, &BTreeSet::new());
             violations.extend(after.into_iter().map(|one| one + " (after the prune)"));
         }
-        // The image that a settled promotion replaced, or what a disturbed prune left, is the next one's.
-        cloud.pass(SignedDuration::from_hours(24));
-        violations.extend(unswept(&sweep(&cloud, "sweep-2")));
+        // The image that a settled promotion replaced is the next one's, and what a disturbed prune left, too.
+        for number in 2..=3 {
+            cloud.pass(SignedDuration::from_hours(24));
+            violations.extend(unswept(&sweep(&cloud, &format!("sweep-{number}"))));
+        }
         cloud.pass(SignedDuration::from_secs(10));
         let after = slate::violations(&cloud, &ends, &BTreeSet::new());
-        violations.extend(after.into_iter().map(|one| one + " (after the second prune)"));
+        violations.extend(after.into_iter().map(|one| one + " (after the last prune)"));
 
         // And all of it once more changes nothing.
         let settled = cloud.dump();
-        violations.extend(unswept(&sweep(&cloud, "sweep-3")));
+        violations.extend(unswept(&sweep(&cloud, "sweep-4")));
         self.clean_again(&cloud);
         cloud.pass(SignedDuration::from_secs(10));
-        if cloud.dump() != settled {
-            violations.push(format!("a second clean-up changed something:\n{settled}---\n{}", cloud.dump()));
+        let once_more = cloud.dump();
+        if once_more != settled {
+            let only = |of: &str, other: &str, sign: &str| -> String {
+                let lines = of.lines().filter(|line| !other.lines().any(|one| one == *line));
+                lines.map(|line| format!("\n    {sign} {line}")).collect()
+            };
+            let (gone, new) = (only(&settled, &once_more, "-"), only(&once_more, &settled, "+"));
+            violations.push(format!("a second clean-up changed something:{gone}{new}"));
         }
         for (call, fault) in faults.iter().filter(|(call, _)| *call >= calls.len()) {
             violations.push(format!("call {call} was never made, to be {fault:?}"));
         }
-        Walked { ends, calls, violations, diary, door }
+        Walked { ends, calls, signed: cloud.signed(), violations, diary, door }
     }
 
     /// Every bake's clean-up once more, as a retry whose first reply was lost would.
@@ -147,13 +160,12 @@ fn broken(ends: &Ends) -> Vec<String> {
     broken.map(|(name, end)| format!("{name}: {end:?}")).collect()
 }
 
-/// The word for how the last of a scenario's executions ended.
-fn word(ends: &Ends, scenario: &Scenario) -> String {
-    let (last, _) = scenario.runs().pop().unwrap();
-    match &ends[&last] {
+/// The word for an end: a status, or the name of an error.
+fn word(end: &End) -> String {
+    match end {
         End::Succeeded(document) => document["status"].as_str().unwrap_or("succeeded").to_owned(),
         End::Failed { error, .. } => error.clone(),
-        other => format!("{other:?}"),
+        End::Lost | End::Broken(_) => format!("{end:?}"),
     }
 }
 
@@ -178,6 +190,8 @@ struct Tally {
     pairs: usize,
     /// How many pairs those stand for: walks that come to the clean-up's door alike are the same from there on.
     covered: usize,
+    /// What IAM was asked for.
+    needs: Needs,
     violations: Vec<Violation>,
 }
 
@@ -186,8 +200,9 @@ fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
     let ground = Ground::new(scenario);
     let first = ground.cloud.calls().len();
     let mut tally = Tally::default();
-    let plain = ground.walk(&[]);
-    let word = word(&plain.ends, &scenario);
+    let plain = ground.walk(&[], true);
+    let (last, _) = scenario.runs().pop().unwrap();
+    let word = word(&plain.ends[&last]);
     if word != scenario.ends {
         let text = format!("ends {word}, not {}", scenario.ends);
         tally.violations.push(Violation { faults: Vec::new(), text });
@@ -195,14 +210,15 @@ fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
     tally.violations.extend(violation(&plain, &Vec::new()));
     let sweep = plain.calls.iter().position(|call| call.by.starts_with("sweep-")).unwrap();
     tally.calls = sweep - first;
-    assert!(plain.diary.events.get() < MOST_EVENTS);
+    assert!(plain.diary.most_events() < MOST_EVENTS);
 
     let singles: Vec<Faults> =
         (first..sweep).flat_map(|call| Fault::ALL.map(|fault| vec![(call, fault)])).collect();
     tally.singles = singles.len();
     // By door: the first faults that lead there, and the calls behind it.
     let mut doors: BTreeMap<String, (Faults, Vec<usize>, usize)> = BTreeMap::new();
-    for (faults, walked) in walk_all(scenario, &singles) {
+    for (faults, walked) in walk_all(scenario, &singles, true) {
+        roles::note(&mut tally.needs, walked.calls.iter().chain(&walked.signed));
         tally.violations.extend(violation(&walked, &faults));
         let lost = walked.ends.values().any(|end| *end == End::Lost);
         let behind = walked.calls.iter().enumerate().skip(faults[0].0 + 1);
@@ -222,14 +238,14 @@ fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
         }
     }
     tally.pairs = pairs.len();
-    for (faults, walked) in walk_all(scenario, &pairs) {
+    for (faults, walked) in walk_all(scenario, &pairs, false) {
         tally.violations.extend(violation(&walked, &faults));
     }
     tally
 }
 
 /// Makes walks on all cores.
-fn walk_all(scenario: Scenario, cases: &[Faults]) -> Vec<(Faults, Walked)> {
+fn walk_all(scenario: Scenario, cases: &[Faults], watches_doors: bool) -> Vec<(Faults, Walked)> {
     let workers = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..workers)
@@ -237,7 +253,8 @@ fn walk_all(scenario: Scenario, cases: &[Faults]) -> Vec<(Faults, Walked)> {
                 scope.spawn(move || {
                     let ground = Ground::new(scenario);
                     let mine = cases.iter().skip(worker).step_by(workers);
-                    mine.map(|faults| (faults.clone(), ground.walk(faults))).collect::<Vec<_>>()
+                    let walks = mine.map(|faults| (faults.clone(), ground.walk(faults, watches_doors)));
+                    walks.collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -286,13 +303,43 @@ fn violation(walked: &Walked, faults: &Faults) -> Option<Violation> {
     Some(Violation { faults: faults.clone(), text })
 }
 
+/// What is wrong with the longest bake that a recipe allows: it must stay below AWS's limits by a fifth.
+fn near_the_limits() -> Vec<String> {
+    let mut wrong = Vec::new();
+    for scenario in [cost::LONGEST, cost::LONGEST_TWIN] {
+        let longest = cost::measure(&scenario);
+        let (events, bytes) = (longest.diary.most_events(), longest.diary.largest.get());
+        let (name, hours) = (scenario.name, longest.took.as_secs_f64() / 3600.0);
+        println!(
+            "walk: {name}: {hours:.1} h, {events} of {MOST_EVENTS} events, {bytes} of {MOST_BYTES} bytes"
+        );
+        let end = word(&longest.end);
+        if end != scenario.ends {
+            wrong.push(format!("{name} ended with {:?}", longest.end));
+        }
+        if events * 5 > MOST_EVENTS * 4 || bytes * 5 > MOST_BYTES * 4 {
+            wrong.push(format!("{name} comes too near to a limit"));
+        }
+    }
+    wrong
+}
+
+/// `walk [--ignored] [SCENARIO]`: with `--ignored`, as cargo says it for slow tests, every pair too.
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let with_pairs = arguments.iter().any(|argument| argument == "--ignored");
     let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
     let begun = Instant::now();
     let (mut cases, mut covered, mut failed, mut passed) = (0, 0, 0, 0);
+    let mut needs = Needs::new();
     let mut shown = BTreeMap::new();
+    let mut judge = |name: &'static str, wrong: Option<String>| match wrong {
+        Some(wrong) => {
+            failed += 1;
+            shown.insert(name, wrong);
+        }
+        None => passed += 1,
+    };
     let chosen =
         SCENARIOS.iter().filter(|one| filter.is_none_or(|filter| one.name.contains(filter.as_str())));
     for scenario in chosen.copied() {
@@ -310,14 +357,17 @@ fn main() -> ExitCode {
         );
         cases += 1 + tally.singles + tally.pairs;
         covered += 1 + tally.singles + tally.covered;
-        tally.violations.sort_by_key(|one| (one.faults.len(), one.faults.clone()));
-        match tally.violations.into_iter().next() {
-            Some(first) => {
-                failed += 1;
-                shown.insert(scenario.name, first.text);
-            }
-            None => passed += 1,
+        for (function, actions) in tally.needs {
+            needs.entry(function).or_default().extend(actions);
         }
+        tally.violations.sort_by_key(|one| (one.faults.len(), one.faults.clone()));
+        judge(scenario.name, tally.violations.into_iter().next().map(|first| first.text));
+    }
+    let lines = |wrong: Vec<String>| (!wrong.is_empty()).then(|| format!("\n  {}", wrong.join("\n  ")));
+    if filter.is_none() {
+        judge("roles allow what was called and nothing else", lines(roles::wrong(&needs)));
+        judge(cost::LONGEST.name, lines(near_the_limits()));
+        print!("{}", cost::table());
     }
     for (name, trace) in &shown {
         println!("\nthe shortest violation of `{name}`:{trace}");

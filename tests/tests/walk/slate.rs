@@ -11,7 +11,7 @@ use ovenbird_core::{
 use ovenbird_world::{Cloud, ImageState};
 use serde::de::DeserializeOwned;
 
-use crate::machine::End;
+use ovenbird_tests::walk::machine::End;
 
 /// How every execution of a walk ended.
 pub type Ends = BTreeMap<String, End>;

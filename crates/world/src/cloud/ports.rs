@@ -83,7 +83,7 @@ impl State {
 
 impl Builders for Cloud {
     async fn launch(&self, order: &ports::LaunchOrder) -> Result<InstanceId> {
-        self.call("ec2:RunInstances", |state| {
+        self.call(&["ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"], |state| {
             assert!(
                 order.tags.contains_key(ports::TAG_BAKE),
                 "a builder that isn't tagged at birth would leak"
@@ -113,18 +113,19 @@ impl Builders for Cloud {
     }
 
     async fn of_bake(&self, bake: &BakeId) -> Result<Vec<ports::Instance>> {
-        self.call("ec2:DescribeInstances", |state| state.instances(tagged(ports::TAG_BAKE, Some(bake)))).await
+        self.call(&["ec2:DescribeInstances"], |state| state.instances(tagged(ports::TAG_BAKE, Some(bake))))
+            .await
     }
 
     async fn all(&self) -> Result<Vec<ports::Instance>> {
         let all = self
-            .call("ec2:DescribeInstances", |state| state.instances(tagged(ports::TAG_BAKE, None)))
+            .call(&["ec2:DescribeInstances"], |state| state.instances(tagged(ports::TAG_BAKE, None)))
             .await?;
         Ok(all.into_iter().filter(|instance| !instance.state.is_gone()).collect())
     }
 
     async fn look(&self, id: &InstanceId) -> Result<Option<ports::Instance>> {
-        self.call("ec2:DescribeInstances", |state| {
+        self.call(&["ec2:DescribeInstances"], |state| {
             match state.world.describe_instances(state.now, &[id.to_string()], &[], &Paging::default()) {
                 Ok(page) => Ok(page.items.first().map(instance)),
                 Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(None),
@@ -135,7 +136,7 @@ impl Builders for Cloud {
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<()> {
-        self.call("ec2:TerminateInstances", |state| {
+        self.call(&["ec2:TerminateInstances"], |state| {
             match state.world.terminate_instances(&[id.to_string()], false) {
                 Ok(_) => Ok(()),
                 Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(()),
@@ -146,7 +147,7 @@ impl Builders for Cloud {
     }
 
     async fn console(&self, id: &InstanceId) -> Result<String> {
-        self.call("ec2:GetConsoleOutput", |state| {
+        self.call(&["ec2:GetConsoleOutput"], |state| {
             Ok(state.world.get_console_output(id.as_str()).map(|(_, text)| text).unwrap_or_default())
         })
         .await
@@ -156,7 +157,7 @@ impl Builders for Cloud {
 impl Images for Cloud {
     async fn look(&self, id: &AmiId) -> Result<Option<ports::Image>> {
         let request = DescribeImages { ids: vec![id.to_string()], ..DescribeImages::default() };
-        Ok(self.call("ec2:DescribeImages", |state| state.images(&request)).await?.into_iter().next())
+        Ok(self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?.into_iter().next())
     }
 
     async fn named(&self, name: &ImageName) -> Result<Option<ports::Image>> {
@@ -166,19 +167,19 @@ impl Images for Cloud {
             filters: vec![filter],
             ..DescribeImages::default()
         };
-        Ok(self.call("ec2:DescribeImages", |state| state.images(&request)).await?.into_iter().next())
+        Ok(self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?.into_iter().next())
     }
 
     async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<ports::Image>> {
         let filter = Filter { name: "name".into(), values: vec![pattern.to_owned()] };
         let request =
             DescribeImages { owners: vec![owner.into()], filters: vec![filter], ..DescribeImages::default() };
-        let found = self.call("ec2:DescribeImages", |state| state.images(&request)).await?;
+        let found = self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?;
         Ok(found.into_iter().max_by_key(|image| (image.created, image.id.clone())))
     }
 
     async fn create(&self, builder: &InstanceId, name: &ImageName, tags: &Tags) -> Result<AmiId> {
-        self.call("ec2:CreateImage", |state| {
+        self.call(&["ec2:CreateImage", "ec2:CreateTags"], |state| {
             assert!(tags.contains_key(ports::TAG_BAKE), "an image that isn't tagged at birth would leak");
             let kinds = ["image", "snapshot"].map(|kind| (kind.to_owned(), tags.clone()));
             let request = CreateImage {
@@ -204,11 +205,11 @@ impl Retirement for Cloud {
     async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Image>> {
         let filters = vec![tagged(ports::TAG_BAKE, bake)];
         let request = DescribeImages { owners: vec!["self".into()], filters, ..DescribeImages::default() };
-        self.call("ec2:DescribeImages", |state| state.images(&request)).await
+        self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
     }
 
     async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Snapshot>> {
-        self.call("ec2:DescribeSnapshots", |state| {
+        self.call(&["ec2:DescribeSnapshots"], |state| {
             let filters = [tagged(ports::TAG_BAKE, bake)];
             let page = state.world.describe_snapshots(&[], &[], &filters, &Paging::default());
             let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
@@ -219,7 +220,7 @@ impl Retirement for Cloud {
     }
 
     async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
-        self.call("ec2:DescribeInstances", |state| {
+        self.call(&["ec2:DescribeInstances"], |state| {
             let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
             let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
             let alive = page.items.into_iter().filter(|one| !instance(one).state.is_gone());
@@ -229,7 +230,7 @@ impl Retirement for Cloud {
     }
 
     async fn deregister(&self, image: &AmiId) -> Result<()> {
-        self.call("ec2:DeregisterImage", |state| {
+        self.call(&["ec2:DeregisterImage"], |state| {
             match state.world.deregister_image(image.as_str(), false, false) {
                 Ok(()) => Ok(()),
                 Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(()),
@@ -240,13 +241,15 @@ impl Retirement for Cloud {
     }
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()> {
-        self.call("ec2:DeleteSnapshot", |state| match state.world.delete_snapshot(snapshot.as_str(), false) {
-            Ok(()) => Ok(()),
-            Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
-            Err(error) if error.code == "InvalidSnapshot.InUse" => {
-                Err(Error::TryAgain { what: snapshot.to_string() })
+        self.call(&["ec2:DeleteSnapshot"], |state| {
+            match state.world.delete_snapshot(snapshot.as_str(), false) {
+                Ok(()) => Ok(()),
+                Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
+                Err(error) if error.code == "InvalidSnapshot.InUse" => {
+                    Err(Error::TryAgain { what: snapshot.to_string() })
+                }
+                Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
             }
-            Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
         })
         .await
     }
@@ -254,7 +257,7 @@ impl Retirement for Cloud {
 
 impl Commands for Cloud {
     async fn online(&self, id: &InstanceId) -> Result<bool> {
-        self.call("ssm:DescribeInstanceInformation", |state| {
+        self.call(&["ssm:DescribeInstanceInformation"], |state| {
             let filter = Filter { name: "InstanceIds".into(), values: vec![id.to_string()] };
             let page = state.world.describe_instance_information(&[filter], &Paging::default());
             let page =
@@ -265,7 +268,7 @@ impl Commands for Cloud {
     }
 
     async fn find(&self, id: &InstanceId, comment: &str) -> Result<Option<CommandId>> {
-        self.call("ssm:ListCommandInvocations", |state| {
+        self.call(&["ssm:ListCommandInvocations"], |state| {
             let page = state.world.list_command_invocations(None, Some(id.as_str()), &Paging::default());
             let page = page.map_err(|error| translate("ssm:ListCommandInvocations", id.as_str(), &error))?;
             let found = page.items.into_iter().find(|(command, _)| command.comment == comment);
@@ -281,7 +284,7 @@ impl Commands for Cloud {
         script: &str,
         timeout_seconds: i64,
     ) -> Result<CommandId> {
-        self.call("ssm:SendCommand", |state| {
+        self.call(&["ssm:SendCommand"], |state| {
             let request = SendCommand {
                 document: "AWS-RunShellScript".into(),
                 instances: vec![id.to_string()],
@@ -297,7 +300,7 @@ impl Commands for Cloud {
     }
 
     async fn outcome(&self, id: &InstanceId, command: &CommandId) -> Result<Option<ports::CommandState>> {
-        self.call("ssm:GetCommandInvocation", |state| {
+        self.call(&["ssm:GetCommandInvocation"], |state| {
             let Ok((_, invocation)) = state.world.get_command_invocation(command.as_str(), id.as_str())
             else {
                 return Ok(None);
@@ -318,11 +321,11 @@ impl Commands for Cloud {
 
 impl Parameters for Cloud {
     async fn get(&self, name: &ParameterName) -> Result<Option<String>> {
-        self.call("ssm:GetParameter", |state| Ok(state.parameters.get(name).cloned())).await
+        self.call(&["ssm:GetParameter"], |state| Ok(state.parameters.get(name).cloned())).await
     }
 
     async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {
-        self.call("ssm:PutParameter", |state| {
+        self.call(&["ssm:PutParameter"], |state| {
             state.parameters.insert(name.clone(), image.to_string());
             Ok(())
         })
@@ -330,7 +333,7 @@ impl Parameters for Cloud {
     }
 
     async fn remove(&self, name: &ParameterName) -> Result<()> {
-        self.call("ssm:DeleteParameter", |state| {
+        self.call(&["ssm:DeleteParameter"], |state| {
             state.parameters.remove(name);
             Ok(())
         })
@@ -340,14 +343,14 @@ impl Parameters for Cloud {
 
 impl Bucket for Cloud {
     async fn text(&self, key: &str) -> Result<Option<String>> {
-        self.call("s3:GetObject", |state| {
+        self.call(READ, |state| {
             Ok(state.objects.get(key).map(|(bytes, _)| String::from_utf8_lossy(bytes).into_owned()))
         })
         .await
     }
 
     async fn put_text(&self, key: &str, text: &str) -> Result<()> {
-        self.call("s3:PutObject", |state| {
+        self.call(&["s3:PutObject"], |state| {
             state.objects.insert(key.to_owned(), (text.as_bytes().to_vec(), state.now));
             Ok(())
         })
@@ -355,7 +358,7 @@ impl Bucket for Cloud {
     }
 
     async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<ports::Object>> {
-        self.call("s3:GetObject", |state| {
+        self.call(reading(version), |state| {
             Ok(state.objects.get(key).map(|(bytes, written)| ports::Object {
                 key: key.to_owned(),
                 version: version.map(str::to_owned),
@@ -367,7 +370,7 @@ impl Bucket for Cloud {
     }
 
     async fn newest(&self, prefix: &str) -> Result<Option<ports::Object>> {
-        self.call("s3:ListBucket", |state| {
+        self.call(&["s3:ListBucket"], |state| {
             let under = state.objects.iter().filter(|(key, _)| key.starts_with(prefix));
             Ok(under.max_by_key(|(_, (_, written))| *written).map(|(key, (bytes, written))| ports::Object {
                 key: key.clone(),
@@ -379,8 +382,8 @@ impl Bucket for Cloud {
         .await
     }
 
-    async fn sha256(&self, key: &str, _version: Option<&str>) -> Result<Digest> {
-        self.call("s3:GetObject", |state| match state.objects.get(key) {
+    async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest> {
+        self.call(reading(version), |state| match state.objects.get(key) {
             Some((bytes, _)) => Ok(digest::sha256(bytes)),
             None => Err(Error::NoArtifact { key: key.to_owned(), problem: "is not there".into() }),
         })
@@ -388,7 +391,7 @@ impl Bucket for Cloud {
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
-        self.call("s3:ListBucket", |state| {
+        self.call(&["s3:ListBucket"], |state| {
             let under = state.objects.keys().filter_map(|key| key.strip_prefix(prefix)?.split_once('/'));
             let names: BTreeSet<String> = under.map(|(name, _)| name.to_owned()).collect();
             Ok(names.into_iter().collect())
@@ -398,23 +401,35 @@ impl Bucket for Cloud {
 }
 
 impl Presigner for Cloud {
-    async fn get_url(&self, key: &str, _version: Option<&str>, seconds: u64) -> Result<PresignedUrl> {
+    async fn get_url(&self, key: &str, version: Option<&str>, seconds: u64) -> Result<PresignedUrl> {
+        self.sign(reading(version));
         // A signature is of its second, as S3's is: a retry gets another URL.
         Ok(PresignedUrl::new(format!("https://bucket/{key}?expires={seconds}&signature={}", self.now())))
     }
 
     async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl> {
-        Presigner::get_url(self, key, None, seconds).await
+        self.sign(&["s3:PutObject"]);
+        Ok(PresignedUrl::new(format!("https://bucket/{key}?expires={seconds}&signature={}", self.now())))
+    }
+}
+
+/// S3 says that an object isn't there only to who may list the bucket.
+const READ: &[&str] = &["s3:GetObject", "s3:ListBucket"];
+
+fn reading(version: Option<&str>) -> &'static [&'static str] {
+    match version {
+        Some(_) => &["s3:GetObjectVersion", "s3:ListBucket"],
+        None => READ,
     }
 }
 
 impl Table for Cloud {
     async fn get(&self, key: &Key) -> Result<Option<Row>> {
-        self.call("dynamodb:GetItem", |state| Ok(state.table.get(key).map(|(row, _)| row.clone()))).await
+        self.call(&["dynamodb:GetItem"], |state| Ok(state.table.get(key).map(|(row, _)| row.clone()))).await
     }
 
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
-        self.call("dynamodb:Query", |state| {
+        self.call(&["dynamodb:Query"], |state| {
             let rows = state.table.values().map(|(row, _)| row);
             let found = rows.filter(|row| row.key.pk == pk && row.key.sk.starts_with(prefix));
             Ok(found.rev().cloned().collect())
@@ -423,7 +438,7 @@ impl Table for Cloud {
     }
 
     async fn by_status(&self, status: &str) -> Result<Vec<Row>> {
-        self.call("dynamodb:Query", |state| {
+        self.call(&["dynamodb:Query"], |state| {
             let has = |index: &ports::Index| index.status.as_ref().is_some_and(|(one, _)| one == status);
             let mut found: Vec<_> = state.table.values().filter(|(_, index)| has(index)).cloned().collect();
             found.sort_by(|(_, a), (_, b)| a.status.cmp(&b.status));
@@ -439,7 +454,7 @@ impl Table for Cloud {
             Write::Delete { .. } => "dynamodb:DeleteItem",
             Write::Check { .. } => "dynamodb:ConditionCheckItem",
         });
-        self.call_for(actions.collect(), |state| {
+        self.call(&actions.collect::<Vec<_>>(), |state| {
             for write in &writes {
                 let (key, expect) = match write {
                     Write::Put { key, expect, .. }

@@ -11,18 +11,16 @@ use ovenbird_core::{
     report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
     steps::launch_builder::{RecipePointer, RunnerPointer},
 };
-use ovenbird_world::{BaseImage, Cloud, Script, SimulatedHardware, Work, World};
+use ovenbird_world::{BaseImage, Cloud, Pace, Script, SimulatedHardware, Work, World};
 use serde_json::{Value, json};
 
-use crate::machine::{Clock, Diary, End, Execution, run_all};
+use super::machine::{Clock, Diary, End, Execution, run_all};
 
-/// The state machines, as they are deployed.
-pub static BAKE: LazyLock<Value> =
+static BAKE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/bake.asl.json")).unwrap());
-pub static PRUNE: LazyLock<Value> =
+static PRUNE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/prune.asl.json")).unwrap());
 
-/// Short deadlines: what never comes is given up soon. Nothing else is special about this recipe.
 const RECIPE: &str = r#"
 pipeline = "storefront"
 [base]
@@ -42,6 +40,10 @@ parameter = "/images/storefront/production"
 [retain]
 newest = 1
 days = 0
+"#;
+
+/// Short ones, so that what never comes is given up soon.
+const DEADLINES: &str = r#"
 [deadlines]
 builder = "5m"
 validation = "2m"
@@ -62,14 +64,39 @@ pub enum Machines {
     AreSilent,
 }
 
+/// How long machines take, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// From the launch to the user data.
+    pub boot: i64,
+    /// From there to the agent's registration.
+    pub agent: i64,
+    /// The steps.
+    pub steps: i64,
+    /// The tests.
+    pub tests: i64,
+    /// The seal, up to the stop.
+    pub seal: i64,
+    /// The image.
+    pub imaging: i64,
+}
+
+/// As short as it goes: what is walked ten thousand times.
+pub const SHORT: Times = Times { boot: 2, agent: 1, steps: 1, tests: 1, seal: 1, imaging: 2 };
+
 /// One thing to walk.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
+    /// What it shows.
     pub name: &'static str,
     /// What goes on in the machines of its own executions; those before them work.
     pub machines: Machines,
+    /// How long they take for it.
+    pub times: Times,
     /// More of the recipe.
     pub recipe: &'static str,
+    /// The recipe's deadlines.
+    pub deadlines: &'static str,
     /// Artifacts that were baked and promoted before.
     pub before: &'static [&'static str],
     /// Its executions, with the seconds after which each starts.
@@ -89,10 +116,13 @@ pub enum Run {
     Prune,
 }
 
-const PLAIN: Scenario = Scenario {
+/// The way of most bakes.
+pub const PLAIN: Scenario = Scenario {
     name: "an upload, baked and promoted",
     machines: Machines::Work,
+    times: SHORT,
     recipe: "",
+    deadlines: DEADLINES,
     before: &[],
     runs: &[(0, Run::Upload("v1.jar"))],
     ends: "promoted",
@@ -192,10 +222,16 @@ impl Scenario {
             },
         );
         let own = self.own_bakes();
-        let machines = self.machines;
+        let (machines, times) = (self.machines, self.times);
+        let seconds = SignedDuration::from_secs;
         let hardware = SimulatedHardware::new(move |work| {
             let is_own = own.iter().any(|bake| work.user_data.contains(bake.as_str()));
-            script(work, if is_own { machines } else { Machines::Work })
+            script(work, if is_own { machines } else { Machines::Work }, times)
+        })
+        .at(Pace {
+            boot: seconds(times.boot),
+            agent: seconds(times.agent),
+            imaging: seconds(times.imaging),
         });
         let cloud = Cloud::new(world, hardware, now);
         let parameter = "/aws/service/debian/release/12/latest/amd64".parse().unwrap();
@@ -203,7 +239,7 @@ impl Scenario {
         let runner = RunnerPointer { sha256: digest::sha256(b"runner"), key: "runner/x86_64/r".into() };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
         let pipeline = PipelineName::parse("storefront").unwrap();
-        let recipe = format!("{RECIPE}{}", self.recipe);
+        let recipe = format!("{RECIPE}{}{}", self.recipe, self.deadlines);
         let pointer = RecipePointer { version: digest::sha256(recipe.as_bytes()), bundle: None };
         let text = serde_json::to_string(&pointer).unwrap();
         cloud.put(&keys::recipe(&pipeline, &pointer.version), recipe);
@@ -243,7 +279,7 @@ pub fn walk(cloud: &Cloud, runs: &[(String, (u64, Run))], diary: &Diary) -> BTre
                 Run::Upload(artifact) => {
                     let key = format!("artifacts/storefront/{artifact}");
                     cloud.put(&key, *artifact);
-                    let object = json!({"key": key, "version-id": "", "sequencer": "0055AED6"});
+                    let object = json!({"key": key, "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", "sequencer": "0055AED6"});
                     let event = json!({"version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3",
                         "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
                         "resources": [], "detail": {"object": object}});
@@ -261,7 +297,7 @@ pub fn walk(cloud: &Cloud, runs: &[(String, (u64, Run))], diary: &Diary) -> BTre
 }
 
 /// What a machine does, as the runner in it would.
-fn script(work: Work<'_>, machines: Machines) -> Script {
+fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
     // The user data holds the URL of the bake's plan: beside the plan lie the reports.
     let folder =
         work.user_data.split_once("https://bucket/bakes/").and_then(|(_, rest)| rest.split_once("plan.json"));
@@ -278,11 +314,18 @@ fn script(work: Work<'_>, machines: Machines) -> Script {
         ended: epoch,
         tests: vec![TestOutcome { name: "serves".into(), passed, milliseconds: 1, detail: String::new() }],
     };
-    let upload = |key: String, report: String| Script { uploads: vec![(key, report)], ..Script::default() };
+    let after = SignedDuration::from_secs;
+    let upload = |key: String, report: String, takes: i64| Script {
+        uploads: vec![(key, report)],
+        takes: after(takes),
+        ..Script::default()
+    };
     let passed = machines != Machines::FailATest;
     match work.command {
         _ if machines == Machines::AreSilent => Script::default(),
-        None if fresh => upload(at(keys::BOOT_REPORT), serde_json::to_string(&tests(passed)).unwrap()),
+        None if fresh => {
+            upload(at(keys::BOOT_REPORT), serde_json::to_string(&tests(passed)).unwrap(), times.tests)
+        }
         None => {
             let step = StepReport {
                 name: "it".into(),
@@ -291,13 +334,13 @@ fn script(work: Work<'_>, machines: Machines) -> Script {
                 output_tail: "it is broken".into(),
             };
             let report = ProvisionReport { started: epoch, ended: epoch, steps: vec![step] };
-            upload(at(keys::PROVISION_REPORT), serde_json::to_string(&report).unwrap())
+            upload(at(keys::PROVISION_REPORT), serde_json::to_string(&report).unwrap(), times.steps)
         }
         Some(plan::TEST_SCRIPT) => Script {
             exit: i32::from(!passed),
-            ..upload(at(keys::TEST_REPORT), serde_json::to_string(&tests(passed)).unwrap())
+            ..upload(at(keys::TEST_REPORT), serde_json::to_string(&tests(passed)).unwrap(), times.tests)
         },
-        Some(plan::SEAL_SCRIPT) => Script { powers_off: true, ..Script::default() },
+        Some(plan::SEAL_SCRIPT) => Script { powers_off: true, takes: after(times.seal), ..Script::default() },
         Some(other) => panic!("nobody sends {other}"),
     }
 }

@@ -26,9 +26,13 @@ pub const MOST_EVENTS: usize = 25_000;
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum End {
+    /// Well, with this output.
     Succeeded(Value),
+    /// In a state that fails.
     Failed {
+        /// The error's name.
         error: String,
+        /// What it says.
         cause: String,
     },
     /// It was stopped, or passed its own timeout: no state of it runs any more.
@@ -40,13 +44,18 @@ pub enum End {
 /// What an execution cost and did.
 #[derive(Debug, Default)]
 pub struct Diary {
+    /// The states that were entered, as `execution/state#number`.
     pub states: RefCell<Vec<String>>,
     /// Each state entered, and each retry: what a standard workflow is billed by.
     pub transitions: Cell<usize>,
-    pub events: Cell<usize>,
+    /// The events of each execution's history.
+    pub events: RefCell<BTreeMap<String, usize>>,
+    /// The largest document that went from state to state, in bytes.
     pub largest: Cell<usize>,
     /// How all stood when a clean-up began.
     pub doors: RefCell<Vec<String>>,
+    /// Whether doors are looked at: that takes longer than the walk.
+    pub watches_doors: bool,
 }
 
 /// A text that is the same for two moments that differ in nothing but their times and the count of writes.
@@ -56,12 +65,25 @@ pub fn timeless(text: &str) -> String {
     TIMES.replace_all(text, "~").into_owned()
 }
 
+impl Diary {
+    /// The most events of any execution's history.
+    pub fn most_events(&self) -> usize {
+        self.events.borrow().values().copied().max().unwrap_or(0)
+    }
+}
+
 /// One execution.
+#[derive(Debug)]
 pub struct Execution<'w> {
+    /// Its name, which is its bake's id.
     pub name: String,
+    /// What it was started with.
     pub input: Value,
+    /// Where it notes what it does.
     pub diary: &'w Diary,
+    /// Where it is.
     pub cloud: &'w Cloud,
+    /// What it waits by.
     pub clock: &'w Clock,
 }
 
@@ -70,6 +92,7 @@ pub struct Execution<'w> {
 pub struct Clock(RefCell<Vec<Timestamp>>);
 
 impl Clock {
+    /// Waits in the cloud's own time.
     pub async fn sleep(&self, cloud: &Cloud, seconds: u64) {
         let until = cloud.now() + SignedDuration::from_secs(i64::try_from(seconds).unwrap());
         poll_fn(|_| {
@@ -134,7 +157,7 @@ impl Execution<'_> {
     }
 
     fn events(&self, count: usize) {
-        self.diary.events.set(self.diary.events.get() + count);
+        *self.diary.events.borrow_mut().entry(self.name.clone()).or_default() += count;
     }
 
     fn states<'a>(
@@ -160,7 +183,7 @@ impl Execution<'_> {
                 }
                 let visit = format!("{}/{inside}{name}#{}", self.name, self.diary.states.borrow().len());
                 self.diary.states.borrow_mut().push(visit.clone());
-                if name.starts_with("CleanUp") {
+                if self.diary.watches_doors && name.starts_with("CleanUp") {
                     let mut seen = document.clone();
                     // What the first error says changes nothing of what is to be cleaned up.
                     seen.as_object_mut().map(|fields| fields.remove("error"));

@@ -1,0 +1,5 @@
+//! The state machines walked with the real steps on the world, in virtual time.
+
+pub mod account;
+pub mod cost;
+pub mod machine;
