@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::bake::{Bake, Status};
-use ovenbird_tests::clients::{Local, home, within};
+use ovenbird_tests::{
+    clients::{Local, home, within},
+    walk::cost::way_of,
+};
 use serde_json::Value;
 
 const PORT: u16 = 14_566;
@@ -113,6 +116,23 @@ impl Cloud {
         })
     }
 
+    /// Whether MiniStack's engine took an execution the way on which the walk takes this scenario.
+    fn goes_as_walked(&self, machine: &str, execution: &str, scenario: &str) -> Result<()> {
+        let arn = self.local.operator(machine)?.replace(":stateMachine:", ":execution:");
+        let arn = format!("{arn}:{execution}");
+        let history = self.local.aws(&["stepfunctions", "get-execution-history", "--execution-arn", &arn])?;
+        let events = history["events"].as_array().context("no events")?.iter();
+        let mut way: Vec<&str> = Vec::new();
+        for name in events.filter_map(|event| event.pointer("/stateEnteredEventDetails/name")?.as_str()) {
+            if !way.contains(&name) {
+                way.push(name);
+            }
+        }
+        let walked = way_of(scenario);
+        ensure!(way == walked, "{scenario}: MiniStack went {way:?}, the walk {walked:?}");
+        Ok(())
+    }
+
     /// Every instance, image and snapshot that carries a bake's tag and isn't gone.
     fn left(&self) -> Result<Vec<String>> {
         let filter = "Name=tag-key,Values=ovenbird:bake";
@@ -161,12 +181,14 @@ fn triggers(cloud: &Cloud) -> Result<()> {
     ensure!(one.status == Status::Promoted && one.trigger == "upload", "{:?}", one.failure);
     let image = one.image.clone().context("no image")?;
     ensure!(cloud.parameter("probe")? == image.as_str());
+    cloud.goes_as_walked("bake", one.bake.as_str(), "an upload, baked and promoted")?;
 
     // The same inputs again, by hand and with the key: the image is there already.
     for arguments in [&["bake", "probe"][..], &["bake", "probe", "--key", "artifacts/probe/one"]] {
         let start = Instant::now();
         let again: Bake = serde_json::from_value(cloud.local.ovenbird_json(arguments, false)?)?;
         ensure!(again.reused && again.image == Some(image.clone()) && again.trigger == "manual");
+        cloud.goes_as_walked("bake", again.bake.as_str(), "an unchanged artifact, reused")?;
         eprintln!("reuse in {:.1} s", start.elapsed().as_secs_f64());
     }
 
@@ -228,13 +250,14 @@ fn failures(cloud: &Cloud) -> Result<()> {
     let test = GOOD.replace("a b; c\"\n[[test]]", "something else\"\nwithin = \"1s\"\n[[test]]");
     let never =
         format!("{}[deadlines]\nbuilder = \"4s\"\n", GOOD.replace("echo hello", "sleep 30; echo hello"));
-    for (body, error, stage, words) in [
-        (&step, "StepFailed", "builder", &["1 shell", "exit 7", "it broke here"][..]),
-        (&test, "TestsFailed", "validation", &["1 of 2 tests failed", "something else"]),
-        (&never, "DeadlinePassed", "builder", &["deadline of 4 s", "hint:"]),
+    for (scenario, body, error, stage, words) in [
+        ("a failing step", &step, "StepFailed", "builder", &["1 shell", "exit 7", "it broke here"][..]),
+        ("a failing test", &test, "TestsFailed", "validation", &["1 of 2 tests failed", "something else"]),
+        ("a builder that is never ready", &never, "DeadlinePassed", "builder", &["deadline of 4 s", "hint:"]),
     ] {
         cloud.push("probe", body)?;
         let bake: Bake = serde_json::from_value(cloud.local.ovenbird_json(&["bake", "probe"], true)?)?;
+        cloud.goes_as_walked("bake", bake.bake.as_str(), scenario)?;
         let failure = bake.failure.context("it did not fail")?;
         ensure!(failure.error == error && failure.stage.as_str() == stage, "{failure:?}");
         for word in words {
@@ -322,8 +345,8 @@ fn schedule(cloud: &Cloud) -> Result<()> {
             "SUCCEEDED",
         ];
         let answer = cloud.local.aws(&list)?;
-        ensure!(answer["executions"].as_array().is_some_and(|all| !all.is_empty()), "{answer}");
-        Ok(())
+        let name = answer.pointer("/executions/0/name").and_then(Value::as_str).context("none yet")?;
+        cloud.goes_as_walked("prune", name, "the scheduled prune retires an image")
     })?;
     within("the old image retired", Duration::from_secs(10), || {
         let images = cloud.local.aws(&["ec2", "describe-images", "--owners", "self"])?;

@@ -7,13 +7,15 @@ use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
     id::BakeId,
+    keys,
+    ports::Bucket as _,
     steps::prune::{self, DeadBake, Plan, Shears},
 };
 use serde_json::Value;
 
 use crate::{list, target::Target};
 
-/// Starts the prune state machine, waits for its end and gives its output.
+/// Starts the prune state machine, waits for its end and gives its output, with what it kept and why.
 pub async fn run(target: &Target) -> Result<Value> {
     let site = target.site().await?;
     let name = format!("prune-{}", uuid::Uuid::new_v4().simple());
@@ -22,8 +24,13 @@ pub async fn run(target: &Target) -> Result<Value> {
     loop {
         match site.cloud.execution(&site.prune_machine, &id).await? {
             Some(Execution::Succeeded(output)) => {
-                return serde_json::from_str(&output)
-                    .map_err(|source| Error::Corrupt { what: "the prune run's output".into(), source });
+                let corrupt = |source| Error::Corrupt { what: "the prune run's output".into(), source };
+                let mut output: Value = serde_json::from_str(&output).map_err(corrupt)?;
+                if let Some(text) = site.cloud.text(&keys::prune_plan(&id)).await? {
+                    let plan: Plan = serde_json::from_str(&text).map_err(corrupt)?;
+                    output["keep"] = serde_json::to_value(plan.keep).map_err(corrupt)?;
+                }
+                return Ok(output);
             }
             Some(Execution::Failed { error, cause }) => {
                 return Err(Error::bad_input(

@@ -10,6 +10,7 @@ use crate::{
     bake::{Bake, Stage, Status},
     error::{Error, Result},
     id::{BakeId, PipelineName},
+    keys,
     ledger::Ledger,
     ports::Ports,
     steps::{
@@ -85,9 +86,12 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             for verdict in plan.keep.iter().chain(&plan.retire) {
                 tracing::info!(image.id = %verdict.image, "{} {}: {}", verdict.pipeline, verdict.name, verdict.reason);
             }
-            let mut plan = output(&plan)?;
-            plan["run"] = json!(run);
-            Ok(plan)
+            // Whole in the bucket, and in the document only what is to be done: an account may have more images than
+            // Step Functions' 256 KB can name.
+            cloud.put_text(&keys::prune_plan(&run), &output(&plan)?.to_string()).await?;
+            Ok(
+                json!({"run": run, "dead_bakes": plan.dead_bakes, "retire": plan.retire, "kept": plan.keep.len()}),
+            )
         }
         Cut::Run(Action::Clean { item }) => {
             prune::reap(&item, &shears, now).await?;
@@ -128,7 +132,7 @@ enum Cut {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 enum Action {
-    Plan { run: String },
+    Plan { run: BakeId },
     Clean { item: DeadBake },
     Retire { item: Verdict },
     Report { run: String, cleaned: Vec<Value>, retired: Vec<Value> },

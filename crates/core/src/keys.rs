@@ -32,6 +32,11 @@ pub fn of_bake(pipeline: &PipelineName, bake: &BakeId, file: &str) -> String {
     format!("bakes/{pipeline}/{bake}/{file}")
 }
 
+/// What a prune run found, with its reason for every image.
+pub fn prune_plan(run: &BakeId) -> String {
+    format!("prunes/{run}.json")
+}
+
 /// The report of the steps.
 pub const PROVISION_REPORT: &str = "provision.json";
 /// The report of the tests on the builder.

@@ -6,11 +6,7 @@
 mod faults;
 mod ports;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::{cell::RefCell, collections::BTreeMap, fmt::Write as _, future::poll_fn, task::Poll};
 
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
@@ -54,6 +50,7 @@ struct State {
     /// Faults that stay: for which caller and which call.
     staying: BTreeMap<(String, &'static str), Fault>,
     death: Option<Death>,
+    lingers: bool,
 }
 
 impl Cloud {
@@ -72,6 +69,7 @@ impl Cloud {
             faults: BTreeMap::new(),
             staying: BTreeMap::new(),
             death: None,
+            lingers: false,
         };
         Self { state: RefCell::new(state) }
     }
@@ -124,6 +122,11 @@ impl Cloud {
         self.state.borrow_mut().death.take()
     }
 
+    /// How many seconds the call that was just made takes, said once: then the function may go on.
+    pub fn take_delay(&self) -> Option<u64> {
+        std::mem::take(&mut self.state.borrow_mut().lingers).then_some(faults::SLOW_SECONDS)
+    }
+
     /// Every call that was made through a port, in order.
     pub fn calls(&self) -> Vec<Call> {
         self.state.borrow().calls.clone()
@@ -154,17 +157,44 @@ impl Cloud {
         for (row, _) in state.table.values() {
             let _ = writeln!(text, "item {} {} v{} {}", row.key.pk, row.key.sk, row.version, row.doc);
         }
-        let keys: BTreeSet<&str> = state.objects.keys().map(String::as_str).collect();
-        let _ = writeln!(text, "objects {keys:?}");
+        // A prune run leaves its plan to be read, whatever it found.
+        for key in state.objects.keys().filter(|key| !key.starts_with("prunes/")) {
+            let _ = writeln!(text, "object {key}");
+        }
         text
     }
 
     /// Makes the call; a dead function goes on with nothing any more, and whoever runs it drops it.
     async fn call<T>(&self, actions: &[&'static str], work: impl Fn(&mut State) -> Result<T>) -> Result<T> {
-        match self.attempt(actions, work) {
+        let number = self.begin(actions);
+        if self.state.borrow().faults.get(&number) == Some(&Fault::Slow) {
+            self.linger().await;
+        }
+        match self.attempt(number, work) {
             Some(result) => result,
             None => std::future::pending().await,
         }
+    }
+
+    /// Lets whoever runs the function wait once; the others have their turn.
+    async fn linger(&self) {
+        let mut waited = false;
+        poll_fn(|_| {
+            if waited {
+                return Poll::Ready(());
+            }
+            waited = true;
+            self.state.borrow_mut().lingers = true;
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Notes the call, and gives its number.
+    fn begin(&self, actions: &[&'static str]) -> usize {
+        let state = &mut *self.state.borrow_mut();
+        state.calls.push(Call { by: state.caller.clone(), actions: actions.to_vec() });
+        state.calls.len() - 1
     }
 
     /// Notes what the caller's role must allow for a URL that it signs. Signing itself calls nobody.
@@ -175,14 +205,9 @@ impl Cloud {
     }
 
     /// Makes the call; none when the function died of it.
-    fn attempt<T>(
-        &self,
-        actions: &[&'static str],
-        work: impl Fn(&mut State) -> Result<T>,
-    ) -> Option<Result<T>> {
+    fn attempt<T>(&self, number: usize, work: impl Fn(&mut State) -> Result<T>) -> Option<Result<T>> {
         let state = &mut *self.state.borrow_mut();
-        let (number, action) = (state.calls.len(), actions[0]);
-        state.calls.push(Call { by: state.caller.clone(), actions: actions.to_vec() });
+        let action = state.calls[number].actions[0];
         let site = (state.caller.clone(), action);
         let fault = state.faults.remove(&number).or_else(|| state.staying.get(&site).copied());
         let Some(fault) = fault else { return Some(work(state)) };

@@ -100,6 +100,11 @@ impl World {
         &self.region
     }
 
+    /// Every instance that EC2 still shows.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values()
+    }
+
     /// The instances that aren't terminated.
     pub fn live_instances(&self) -> impl Iterator<Item = &Instance> {
         self.instances.values().filter(|instance| instance.state != InstanceState::Terminated)

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use ovenbird_world::Call;
 
 use super::{
-    account::{Machines, PLAIN, Run, Scenario, Times, walk},
+    account::{Machines, PLAIN, Run, SCENARIOS, Scenario, Times, walk},
     machine::{Diary, End},
 };
 
@@ -130,8 +130,14 @@ pub fn table() -> String {
     text
 }
 
-/// The execution's states in the order in which each was first entered: the way that it took, its loops left out.
-pub fn way(diary: &Diary, execution: &str) -> Vec<String> {
+/// The states of a scenario's last execution in the order in which each was first entered: its way without its loops.
+pub fn way_of(scenario: &str) -> Vec<String> {
+    let scenario = SCENARIOS.iter().find(|one| one.name == scenario).expect("a scenario of that name");
+    let (last, _) = scenario.runs().pop().expect("a scenario runs something");
+    way(&measure(scenario).diary, &last)
+}
+
+fn way(diary: &Diary, execution: &str) -> Vec<String> {
     let mut way: Vec<String> = Vec::new();
     for visit in diary.states.borrow().iter() {
         let Some((of, state)) = visit.split_once('/') else { continue };

@@ -7,13 +7,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::LazyLock,
     task::{Context, Poll, Waker},
 };
 
 use jiff::{SignedDuration, Timestamp};
-use ovenbird_core::functions;
+use ovenbird_core::{functions, ports::TAG_BAKE};
 use ovenbird_world::{Cloud, Death};
 use regex::Regex;
 use serde_json::{Value, json};
@@ -54,8 +54,10 @@ pub struct Diary {
     pub largest: Cell<usize>,
     /// How all stood when a clean-up began.
     pub doors: RefCell<Vec<String>>,
-    /// Whether doors are looked at: that takes longer than the walk.
-    pub watches_doors: bool,
+    /// What was there at the beginning of a wait and no record named: were the wait the last thing, it would leak.
+    pub unrecorded: RefCell<Vec<String>>,
+    /// Whether doors and records are looked at: that takes longer than the walk.
+    pub watches: bool,
 }
 
 /// A text that is the same for two moments that differ in nothing but their times and the count of writes.
@@ -183,7 +185,7 @@ impl Execution<'_> {
                 }
                 let visit = format!("{}/{inside}{name}#{}", self.name, self.diary.states.borrow().len());
                 self.diary.states.borrow_mut().push(visit.clone());
-                if self.diary.watches_doors && name.starts_with("CleanUp") {
+                if self.diary.watches && name.starts_with("CleanUp") {
                     let mut seen = document.clone();
                     // What the first error says changes nothing of what is to be cleaned up.
                     seen.as_object_mut().map(|fields| fields.remove("error"));
@@ -224,7 +226,12 @@ impl Execution<'_> {
                         next = way.map(str::to_owned);
                     }
                     "Wait" => match self.at(&state["SecondsPath"], &document, started)?.as_u64() {
-                        Some(seconds) => self.clock.sleep(self.cloud, seconds).await,
+                        Some(seconds) => {
+                            if self.diary.watches {
+                                self.diary.unrecorded.borrow_mut().extend(self.unrecorded(&name));
+                            }
+                            self.clock.sleep(self.cloud, seconds).await;
+                        }
                         None => return broken(format!("{name}: no seconds to wait")),
                     },
                     "Map" => {
@@ -264,12 +271,29 @@ impl Execution<'_> {
         })
     }
 
+    /// What this bake made and its record doesn't name.
+    fn unrecorded(&self, state: &str) -> Vec<String> {
+        let sort = format!("BAKE#{}", self.name);
+        let record =
+            self.cloud.rows().into_iter().find(|row| row.key.sk == sort).map(|row| row.doc.to_string());
+        let record = record.unwrap_or_default();
+        let ours = |tags: &ovenbird_world::Tags| tags.get(TAG_BAKE) == Some(&self.name);
+        let made: Vec<String> = self.cloud.with(|world| {
+            let instances =
+                world.live_instances().filter(|one| ours(&one.tags)).map(|one| one.id.to_string());
+            let images = world.own_images().filter(|one| ours(&one.tags)).map(|one| one.id.to_string());
+            instances.chain(images).collect()
+        });
+        let unnamed = made.into_iter().filter(|id| !record.contains(id.as_str()));
+        unnamed.map(|id| format!("{id} is not on record in {state}, which waits")).collect()
+    }
+
     /// A task with its retries.
     async fn task(&self, visit: &str, state: &Value, input: Value, deadline: Timestamp) -> Step<Value> {
         let mut tries: BTreeMap<usize, u32> = BTreeMap::new();
         loop {
             self.events(3);
-            let (error, cause) = match self.invoke(visit, state, input.clone())? {
+            let (error, cause) = match self.invoke(visit, state, input.clone()).await? {
                 Ok(output) => return Ok(output),
                 Err(failure) => failure,
             };
@@ -296,33 +320,48 @@ impl Execution<'_> {
         }
     }
 
-    /// One call of a function. Its answer comes at once, or the function is dead.
-    fn invoke(&self, visit: &str, state: &Value, input: Value) -> Step<Result<Value, (String, String)>> {
+    /// One call of a function.
+    async fn invoke(
+        &self,
+        visit: &str,
+        state: &Value,
+        input: Value,
+    ) -> Step<Result<Value, (String, String)>> {
         let function = state["Resource"].as_str().unwrap_or_default();
         let (cloud, now) = (self.cloud, self.cloud.now());
-        cloud.enter(&format!("{visit} {}", function.trim_matches(['$', '{', '}'])));
-        let answer = match function {
-            "${LaunchBuilderArn}" => at_once(functions::launch_builder(cloud, input, now)),
-            "${PollReadinessArn}" => at_once(functions::poll_readiness(cloud, input, now)),
-            "${RunValidationArn}" => at_once(functions::run_validation(cloud, input, now)),
-            "${SnapshotArn}" => at_once(functions::snapshot(cloud, input, now)),
-            "${PromoteArn}" => at_once(functions::promote(cloud, input, now)),
-            "${PruneArn}" => at_once(functions::prune(cloud, input, now)),
+        let mut work: Pin<Box<dyn Future<Output = ovenbird_core::Result<Value>> + '_>> = match function {
+            "${LaunchBuilderArn}" => Box::pin(functions::launch_builder(cloud, input, now)),
+            "${PollReadinessArn}" => Box::pin(functions::poll_readiness(cloud, input, now)),
+            "${RunValidationArn}" => Box::pin(functions::run_validation(cloud, input, now)),
+            "${SnapshotArn}" => Box::pin(functions::snapshot(cloud, input, now)),
+            "${PromoteArn}" => Box::pin(functions::promote(cloud, input, now)),
+            "${PruneArn}" => Box::pin(functions::prune(cloud, input, now)),
             other => return broken(format!("no function is {other}")),
         };
-        match (answer, cloud.take_death()) {
-            (Some(Ok(output)), None) => Ok(Ok(output)),
-            (Some(Err(error)), None) => {
-                let message = format!("{}\nhint: {}", error.chain(), error.hint());
-                let cause = json!({"errorType": error.name(), "errorMessage": message}).to_string();
-                Ok(Err((error.name().to_owned(), cause)))
+        let caller = format!("{visit} {}", function.trim_matches(['$', '{', '}']));
+        let answer = loop {
+            // Said at each turn: the others had theirs meanwhile.
+            cloud.enter(&caller);
+            if let Poll::Ready(answer) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                break answer;
             }
-            (None, Some(Death::Function)) => {
-                Ok(Err(("Lambda.Unknown".into(), r#"{"errorMessage": "exited without an answer"}"#.into())))
+            match (cloud.take_death(), cloud.take_delay()) {
+                (Some(Death::Function), _) => {
+                    return Ok(Err((
+                        "Lambda.Unknown".into(),
+                        r#"{"errorMessage": "exited without an answer"}"#.into(),
+                    )));
+                }
+                (Some(Death::Execution), _) => return Err(Stop::End(End::Lost)),
+                (None, Some(seconds)) => self.clock.sleep(cloud, seconds).await,
+                (None, None) => return broken(format!("{visit} waits for nothing")),
             }
-            (None, Some(Death::Execution)) => Err(Stop::End(End::Lost)),
-            (answer, death) => broken(format!("{visit}: {answer:?} and {death:?}")),
-        }
+        };
+        Ok(answer.map_err(|error| {
+            let message = format!("{}\nhint: {}", error.chain(), error.hint());
+            let cause = json!({"errorType": error.name(), "errorMessage": message}).to_string();
+            (error.name().to_owned(), cause)
+        }))
     }
 
     /// The value at a path of the document or of the context.
@@ -354,14 +393,6 @@ impl Execution<'_> {
             };
         }
         Ok(Value::Object(filled))
-    }
-}
-
-/// The first answer of a future that never has to wait, or none when it waits: it is dead then, and dropped.
-fn at_once<F: Future>(future: F) -> Option<F::Output> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => Some(output),
-        Poll::Pending => None,
     }
 }
 

@@ -55,14 +55,16 @@ impl Ground {
         Self { scenario, cloud, before }
     }
 
-    fn walk(&self, faults: &[(usize, Fault)], watches_doors: bool) -> Walked {
+    fn walk(&self, faults: &[(usize, Fault)], watches: bool) -> Walked {
         let cloud = self.cloud.clone();
         for (call, fault) in faults {
             cloud.inject(*call, *fault);
         }
-        let diary = Diary { watches_doors, ..Diary::default() };
+        let diary = Diary { watches, ..Diary::default() };
         let own = walk(&cloud, &self.scenario.runs(), &diary);
         let mut violations = broken(&own);
+        violations.append(&mut diary.unrecorded.borrow_mut());
+        violations.extend(slate::made_twice(&cloud));
         let mut ends = self.before.clone();
         ends.extend(own);
         cloud.pass(SignedDuration::from_secs(10));
@@ -83,7 +85,7 @@ impl Ground {
         violations.extend(slate::violations(&cloud, &ends, &excused));
 
         let mut door = diary.doors.borrow().concat();
-        if watches_doors && ends.values().any(|end| *end == End::Lost) {
+        if watches && ends.values().any(|end| *end == End::Lost) {
             door += &timeless(&cloud.dump());
         }
         if self.scenario.runs.len() > 1 {
@@ -245,7 +247,7 @@ fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
 }
 
 /// Makes walks on all cores.
-fn walk_all(scenario: Scenario, cases: &[Faults], watches_doors: bool) -> Vec<(Faults, Walked)> {
+fn walk_all(scenario: Scenario, cases: &[Faults], watches: bool) -> Vec<(Faults, Walked)> {
     let workers = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..workers)
@@ -253,7 +255,7 @@ fn walk_all(scenario: Scenario, cases: &[Faults], watches_doors: bool) -> Vec<(F
                 scope.spawn(move || {
                     let ground = Ground::new(scenario);
                     let mine = cases.iter().skip(worker).step_by(workers);
-                    let walks = mine.map(|faults| (faults.clone(), ground.walk(faults, watches_doors)));
+                    let walks = mine.map(|faults| (faults.clone(), ground.walk(faults, watches)));
                     walks.collect::<Vec<_>>()
                 })
             })

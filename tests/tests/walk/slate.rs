@@ -111,6 +111,24 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>) -> Vec
     found
 }
 
+/// Bakes that launched two instances for one purpose, or made two images, however short a time.
+pub fn made_twice(cloud: &Cloud) -> Vec<String> {
+    let mut made: BTreeMap<String, usize> = BTreeMap::new();
+    cloud.with(|world| {
+        for instance in world.instances().filter(|one| one.tags.contains_key(ports::TAG_BAKE)) {
+            let (bake, role) = (&instance.tags[ports::TAG_BAKE], &instance.tags[ports::TAG_ROLE]);
+            *made.entry(format!("bake {bake} launched a {role}")).or_default() += 1;
+        }
+        for image in world.own_images() {
+            *made.entry(format!("bake {} made an image", image.tags[ports::TAG_BAKE])).or_default() += 1;
+        }
+    });
+    made.into_iter()
+        .filter(|(_, times)| *times > 1)
+        .map(|(what, times)| format!("{what} {times} times"))
+        .collect()
+}
+
 /// What of a bake's record isn't so.
 fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -> Option<String> {
     let promoted = || {

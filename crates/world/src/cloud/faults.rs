@@ -13,6 +13,8 @@ pub enum Fault {
     Throttled,
     /// It is delivered twice: the SDK sent it again because the first reply was lost.
     Twice,
+    /// It takes long to get there: whatever else goes on has its turn first.
+    Slow,
     /// The function dies before it.
     DiesBefore,
     /// The function dies after it.
@@ -27,11 +29,12 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Refused,
         Self::ReplyLost,
         Self::Throttled,
         Self::Twice,
+        Self::Slow,
         Self::DiesBefore,
         Self::DiesAfter,
         Self::AlwaysDies,
@@ -45,6 +48,7 @@ impl Fault {
             Self::ReplyLost | Self::Twice | Self::DiesAfter | Self::ExecutionEndsAfter => true,
             Self::Refused
             | Self::Throttled
+            | Self::Slow
             | Self::DiesBefore
             | Self::AlwaysDies
             | Self::ExecutionEndsBefore => false,
@@ -65,6 +69,9 @@ pub enum Death {
     /// The execution with it.
     Execution,
 }
+
+/// How long a slow call is on its way, in seconds: the others end meanwhile, and no function's time is over yet.
+pub const SLOW_SECONDS: u64 = 25;
 
 /// What becomes of a call under a fault.
 pub(super) enum Outcome {
@@ -87,7 +94,7 @@ pub(super) fn outcome(fault: Fault, action: &str) -> Outcome {
         Fault::Refused => Outcome::Failed(aws("InvalidRequest")),
         Fault::ReplyLost => Outcome::Failed(slow("NoAnswer")),
         Fault::Throttled => Outcome::Failed(slow("RequestLimitExceeded")),
-        Fault::Twice => Outcome::Answered,
+        Fault::Twice | Fault::Slow => Outcome::Answered,
         Fault::DiesBefore | Fault::DiesAfter | Fault::AlwaysDies => Outcome::Died(Death::Function),
         Fault::ExecutionEndsBefore | Fault::ExecutionEndsAfter => Outcome::Died(Death::Execution),
     }
