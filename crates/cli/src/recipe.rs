@@ -10,7 +10,11 @@ use std::{
 use clap::Subcommand;
 use flate2::{Compression, GzBuilder};
 use ovenbird_core::{
-    Error, Result, digest, id::Digest, keys, ports::Bucket as _, recipe::Recipe,
+    Error, Result, digest,
+    id::Digest,
+    keys,
+    ports::Bucket as _,
+    recipe::{Beside, Recipe},
     steps::launch_builder::RecipePointer,
 };
 use serde::Serialize;
@@ -103,7 +107,7 @@ fn bundle(path: &Path) -> Result<Bundle> {
     let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.display().to_string();
-    let recipe = Recipe::parse(&name, &text, &|path| folder.join(path).exists()).map_err(|errors| {
+    let recipe = Recipe::parse(&name, &text, &|path| look(&folder.join(path))).map_err(|errors| {
         Error::bad_input(
             format!("recipe `{name}`"),
             format!("\n{errors}"),
@@ -121,6 +125,16 @@ fn bundle(path: &Path) -> Result<Bundle> {
         Some(archive(&files).map_err(|error| unreadable(&path, &error))?)
     };
     Ok(Bundle { recipe, text, files: files.len(), archive })
+}
+
+/// What there is at a path.
+fn look(path: &Path) -> Beside {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Beside::File,
+        Ok(found) if found.is_dir() => Beside::Folder,
+        Ok(_) => Beside::Other("no plain file"),
+        Err(_) => Beside::Nothing,
+    }
 }
 
 /// Collects a file, or every file of a folder, by its path relative to the recipe.
