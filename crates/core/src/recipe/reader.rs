@@ -54,6 +54,11 @@ impl<'a> Table<'a> {
         self.entries.get(key).map_or_else(|| self.span.clone(), |(span, _)| span.clone())
     }
 
+    /// Drops what the table may have: an unknown key stays.
+    pub fn drop_known(&mut self) {
+        self.entries.retain(|key, _| !self.known.contains(&key.as_str()));
+    }
+
     /// All that is left, with the keys' places: for tables whose keys are the recipe's own.
     pub fn rest(self) -> impl Iterator<Item = (Text, Value<'a>)> {
         self.entries.into_iter().map(|(key, (span, value))| (Spanned::new(span, key), value))
@@ -145,7 +150,11 @@ impl<'a> Table<'a> {
     /// Names of the recipe's own choice with a text each, which may be empty.
     pub fn text_map(&mut self, source: &mut Source<'_>, key: &'static str) -> Vec<(Text, Text)> {
         let Some(table) = self.table(source, key) else { return Vec::new() };
-        table.rest().filter_map(|(name, value)| Some((name, as_text(source, key, value)?))).collect()
+        let pairs = table.rest().filter_map(|(name, value)| {
+            let text = as_text(source, name.get_ref(), value)?;
+            Some((name, text))
+        });
+        pairs.collect()
     }
 
     /// A table under a key.
@@ -215,7 +224,7 @@ pub(super) fn as_text(source: &mut Source<'_>, key: &str, value: Value<'_>) -> O
     let span = value.span();
     match value.into_inner() {
         DeValue::String(text) if text.contains('\0') => {
-            source.wrong(&span, format!("`{key}` has a NUL character"), "Leave `\\u0000` out");
+            source.wrong(&span, format!("{} has a NUL character", quoted(key)), "Leave `\\u0000` out");
             None
         }
         DeValue::String(text) => Some(Spanned::new(span, text.into_owned())),
@@ -230,16 +239,15 @@ pub(super) fn as_texts(source: &mut Source<'_>, key: &str, value: Value<'_>) -> 
             Some(items.into_iter().filter_map(|item| as_text(source, key, item)).collect())
         }
         other => {
-            let problem = format!("`{key}` is {} and should be a list", other.type_str());
-            source.wrong(&span, problem, format!("Write `{key} = [\"…\"]`"));
-            None
+            let wanted = "a list of texts";
+            wrong_type(source, &span, key, wanted, &other)
         }
     }
 }
 
 pub(super) fn on_one_line(source: &mut Source<'_>, key: &str, text: Text) -> Option<Text> {
     if text.get_ref().chars().any(char::is_control) {
-        let problem = format!("`{key}` has a line break or control character");
+        let problem = format!("{} has a line break or control character", quoted(key));
         source.wrong(&text.span(), problem, "Keep it on one line");
         return None;
     }
@@ -293,8 +301,20 @@ pub(super) fn wrong_type<T>(
     wanted: &str,
     found: &DeValue<'_>,
 ) -> Option<T> {
-    let problem = format!("`{key}` is {} and should be {wanted}", found.type_str());
-    source.wrong(span, problem, format!("Write `{key}` as {wanted}"));
+    let found = match found {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "`true` or `false`",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    let key = quoted(key);
+    source.wrong(
+        span,
+        format!("{key} is {found} and should be {wanted}"),
+        format!("Write {key} as {wanted}"),
+    );
     None
 }
 

@@ -10,7 +10,7 @@ use crate::recipe::{
     reader::{Table, Text},
 };
 
-const KINDS: &[&str] = &["image", "parameter", "newest", "channel"];
+pub(in crate::recipe) const KINDS: &[&str] = &["image", "parameter", "newest", "channel"];
 
 const OWNER: Rule = Rule {
     what: "an owner of images",

@@ -15,12 +15,13 @@ use crate::recipe::{
     reader::{Table, Text, as_json},
 };
 
-const KINDS: &[&str] = &["http", "command", "port", "file", "service", "process", "package", "user"];
+pub(in crate::recipe) const KINDS: &[&str] =
+    &["http", "command", "port", "file", "service", "process", "package", "user"];
 
 /// What stands beside `command` and belongs to it.
-const OF_COMMAND: &[&str] = &["exit", "stdout-contains", "stderr-contains", "junit"];
+pub(in crate::recipe) const OF_COMMAND: &[&str] = &["exit", "stdout-contains", "stderr-contains", "junit"];
 
-const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub(in crate::recipe) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 const PROCESS: Rule = Rule {
     what: "a process's name as the kernel knows it",

@@ -13,14 +13,21 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use self::words::{absolute, absolute_file, parsed};
+pub(super) use self::{
+    base::KINDS as BASES,
+    checks::{KINDS as TESTS, METHODS, OF_COMMAND},
+    steps::KINDS as STEPS,
+};
 use super::{Beside, Placement, Recipe, RecipeErrors, Step, Test, mistake::Source, reader::Table};
 
 /// Tells what there is at a path relative to the recipe.
 type Look<'a> = &'a dyn Fn(&Path) -> Beside;
 
 pub(super) fn recipe(name: &str, text: &str, look: Option<Look<'_>>) -> Result<Recipe, RecipeErrors> {
-    let mut source = Source::new(name, text);
-    let (table, errors) = DeTable::parse_recoverable(text);
+    // A line's end is no part of a text: a script with `\r` in it fails, and would be another recipe.
+    let text = text.replace("\r\n", "\n");
+    let mut source = Source::new(name, &text);
+    let (table, errors) = DeTable::parse_recoverable(&text);
     if !errors.is_empty() {
         // What would be read of such a text is a guess: its keys are not judged.
         for error in errors {
@@ -100,6 +107,7 @@ fn one_of<'a>(
             // An unknown key in it is likely the kind, misspelt: one mistake, shown once.
             let before = source.count();
             let (span, problem) = (table.span.clone(), format!("{} {nothing}", table.what));
+            table.drop_known();
             table.finish(source);
             if source.count() == before {
                 source.wrong(&span, problem, hint);

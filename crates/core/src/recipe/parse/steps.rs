@@ -17,7 +17,8 @@ use crate::recipe::{
     reader::{Table, Text, Value, as_text, as_texts, on_one_line, wrong_type},
 };
 
-const KINDS: &[&str] = &["shell", "script", "file", "service", "package", "puppet", "chef", "ansible"];
+pub(in crate::recipe) const KINDS: &[&str] =
+    &["shell", "script", "file", "service", "package", "puppet", "chef", "ansible"];
 const COMMON: &[&str] = &["name", "timeout", "environment", "secrets", "only-if", "retries"];
 
 const UNIT: Rule = Rule {

@@ -51,7 +51,7 @@ pub(super) const OWNER: Rule = Rule {
 
 pub(super) const PACKAGE: Rule = Rule {
     what: "a package",
-    rule: "letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`; a version as its manager writes it",
+    rule: "letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`",
     // A `-` at the end makes apt remove the package.
     valid: |text| {
         plain(text, b"+-._:=~@/")
@@ -132,7 +132,7 @@ pub(super) const SECURITY_GROUP: Rule = Rule {
 pub(super) const INSTANCE_PROFILE: Rule = Rule {
     what: "a name of an instance profile",
     rule: "its name, not its ARN: letters, digits and `+=,.@_-`, at most 128",
-    valid: |text| plain(text, b"+=,.@_-") && text.len() <= 128,
+    valid: |text| plain(text, b"+=,.@_-") && text.len() <= 128 && !text.starts_with('-'),
 };
 
 pub(super) const KMS_KEY: Rule = Rule {
@@ -193,8 +193,8 @@ pub(super) fn named(
 ) -> BTreeMap<String, String> {
     let pairs = table.text_map(source, key);
     let pairs = pairs.into_iter().filter_map(|(name, text)| {
+        let text = if one_line { on_one_line(source, name.get_ref(), text) } else { Some(text) };
         let name = word(source, name, rule);
-        let text = if one_line { on_one_line(source, key, text) } else { Some(text) };
         Some((name?, text?.into_inner()))
     });
     pairs.collect()
@@ -204,8 +204,8 @@ pub(super) fn named(
 pub(super) fn secrets(source: &mut Source<'_>, table: &mut Table<'_>) -> BTreeMap<String, ParameterName> {
     let Some(table) = table.table(source, "secrets") else { return BTreeMap::new() };
     let pairs = table.rest().filter_map(|(name, value)| {
+        let parameter = as_text(source, name.get_ref(), value);
         let name = word(source, name, &VARIABLE);
-        let parameter = as_text(source, "secrets", value);
         Some((name?, parameter.and_then(|text| parsed(source, text))?))
     });
     pairs.collect()
@@ -215,7 +215,8 @@ pub(super) fn secrets(source: &mut Source<'_>, table: &mut Table<'_>) -> BTreeMa
 pub(super) fn parsed<T: std::str::FromStr<Err = IdError>>(source: &mut Source<'_>, text: Text) -> Option<T> {
     let id = text.get_ref().parse();
     id.map_err(|error: IdError| {
-        source.wrong(&text.span(), error.to_string(), format!("Use {}", error.rule));
+        let problem = format!("{} is not {}", quoted(text.get_ref()), error.kind);
+        source.wrong(&text.span(), problem, format!("Use {}", error.rule));
     })
     .ok()
 }
