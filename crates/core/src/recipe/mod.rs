@@ -62,6 +62,11 @@ impl Recipe {
         schema::schema()
     }
 
+    /// A recipe to begin with, that works as it is and says what else there is.
+    pub fn starter(pipeline: &PipelineName) -> String {
+        include_str!("starter.toml").replace("PIPELINE", pipeline.as_str())
+    }
+
     /// Every path beside the recipe that goes to the builder: files, and folders with all that is in them.
     pub fn sources(&self) -> Vec<String> {
         self.steps.iter().flat_map(|step| step.action.sources()).collect()

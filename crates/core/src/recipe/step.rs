@@ -116,7 +116,7 @@ impl Action {
                 }
                 sources
             }
-            Self::Chef(chef) => vec![chef.cookbooks.clone()],
+            Self::Chef(chef) => vec![folder(&chef.cookbooks).unwrap_or_else(|| chef.cookbooks.clone())],
             Self::Ansible(ansible) => {
                 let playbook = folder(&ansible.playbook).unwrap_or_else(|| ansible.playbook.clone());
                 [Some(playbook), ansible.roles.clone()].into_iter().flatten().collect()
@@ -155,7 +155,7 @@ pub struct Puppet {
 /// `chef-client --local-mode`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chef {
-    /// The folder of cookbooks beside the recipe.
+    /// The folder of cookbooks beside the recipe; in a folder of its own, all that is in that goes along.
     pub cookbooks: String,
     /// What to run: `recipe[storefront::default]`.
     pub run_list: Vec<String>,

@@ -24,9 +24,9 @@ pub(in crate::recipe) const OF_COMMAND: &[&str] = &["exit", "stdout-contains", "
 pub(in crate::recipe) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 const PROCESS: Rule = Rule {
-    what: "a process's name as the kernel knows it",
-    rule: "the program's name without its folder, cut after 15 bytes as in `/proc/PID/comm`",
-    valid: |text| text.len() <= 15 && !text.contains('/'),
+    what: "a name of a process",
+    rule: "its program's name without the folder",
+    valid: |text| text.len() <= 255 && !text.contains('/'),
 };
 
 pub(super) fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) -> Option<Test> {

@@ -47,6 +47,16 @@ pub(super) fn chef(source: &mut Source<'_>, mut table: Table<'_>, look: Option<L
         source.wrong(&list_at, "`chef` has nothing to run", hint);
     }
     let run_list = words(source, run_list, &RUN_LIST);
+    let lone = cookbooks.as_ref().is_some_and(|path| folder(path).is_none());
+    if lone && run_list.iter().any(|entry| entry.starts_with("role[")) {
+        let hint =
+            "Put cookbooks and roles into a folder: `cookbooks = \"chef/cookbooks\"`, and `chef/roles`";
+        source.wrong(
+            &list_at,
+            "a role is looked for beside the cookbooks, and nothing is pushed there",
+            hint,
+        );
+    }
     let attributes = json(source, &mut table, "attributes");
     let install = table.flag(source, "install").unwrap_or(false);
     table.finish(source);

@@ -44,8 +44,8 @@ pub(super) struct Test {
     file: Option<FileTest>,
     /// A systemd service runs, or does not.
     service: Option<ServiceTestOrName>,
-    /// A process of this name runs: as in `/proc/PID/comm`, at most 15 bytes.
-    #[schemars(regex(pattern = "^[^/]{1,15}$"))]
+    /// A process of this name runs: its program's name without the folder.
+    #[schemars(regex(pattern = "^[^/]+$"))]
     process: Option<String>,
     /// A package is installed.
     package: Option<PackageTestOrName>,

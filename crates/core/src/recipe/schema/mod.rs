@@ -162,7 +162,7 @@ struct Artifact {
     /// To this file.
     #[schemars(regex(pattern = "^/"))]
     to: Option<String>,
-    /// Unpacked into this folder: a tar or tar.gz.
+    /// Unpacked into this folder: a tar, tar.gz or zip (also a jar or war).
     #[schemars(regex(pattern = "^/"))]
     unpack_to: Option<String>,
 }

@@ -166,7 +166,7 @@ struct Puppet {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct Chef {
-    /// The folder of cookbooks beside the recipe.
+    /// The folder of cookbooks beside the recipe. In a folder of its own, all that is in that goes along: roles, data bags.
     cookbooks: String,
     /// What to run: `recipe[storefront::default]`.
     #[schemars(length(min = 1))]

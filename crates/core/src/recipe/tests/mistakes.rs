@@ -211,11 +211,13 @@ fn steps() {
         [[step]]
         package = []
         [[step]]
+        chef = { cookbooks = "cookbooks" }
+        [[step]]
         script = { source = "setup.sh", interpreter = "sh -c 'a b'" }
         [[step]]
         puppet = { manifest = "site.pp", facts = { "A=b" = "c", role = "a\nb" } }
         [[step]]
-        chef = { cookbooks = "cookbooks" , attributes = { at = 2026-01-01, ratio = inf } }
+        chef = { cookbooks = "cookbooks", run-list = ["role[web]"], attributes = { at = 2026-01-01, ratio = inf } }
     "#), @r#"
     `[[step]]` says nothing to do
       Give it exactly one of: shell, script, file, service, package, puppet, chef, ansible
@@ -263,14 +265,16 @@ fn steps() {
       Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
     `package` names no package
       Write `package = "nginx"`
+    `chef` has nothing to run
+      Add `run-list = ["recipe[storefront::default]"]`
     `interpreter` is split at spaces, whatever the quotes
       Write a list: `interpreter = ["python3", "-c", "…"]`
     `A=b` is not a name of a fact
       Use lower-case letters, digits and `_`, beginning with a letter
     `role` has a line break or control character
       Keep it on one line
-    `chef` has nothing to run
-      Add `run-list = ["recipe[storefront::default]"]`
+    a role is looked for beside the cookbooks, and nothing is pushed there
+      Put cookbooks and roles into a folder: `cookbooks = "chef/cookbooks"`, and `chef/roles`
     `attributes` has a date, which JSON lacks
       Write it in quotes
     `attributes` has a number that JSON lacks
@@ -300,7 +304,7 @@ fn tests_that_assert_nothing_or_what_cannot_hold() {
         [[test]]
         file = { path = "/etc/nologin", exists = false, contains = "a" }
         [[test]]
-        process = "a-very-long-name"
+        process = "/usr/bin/java"
         [[test]]
         user = { name = "a b", shell = "sh" }
         [[test]]
@@ -336,8 +340,8 @@ fn tests_that_assert_nothing_or_what_cannot_hold() {
       Give a number from 0 to 255
     `contains` can't hold of a file that shall not exist
       Leave it or `exists = false` out
-    `a-very-long-name` is not a process's name as the kernel knows it
-      Use the program's name without its folder, cut after 15 bytes as in `/proc/PID/comm`
+    `/usr/bin/java` is not a name of a process
+      Use its program's name without the folder
     `a b` is not a name of a user or group
       Use letters, digits and `_.-`, beginning with a letter, digit or `_`, at most 32
     `sh` is no absolute path

@@ -1,5 +1,6 @@
 //! A recipe that has everything, one of few words, and what must hold of all.
 
+mod docs;
 mod mistakes;
 mod properties;
 mod schema;
@@ -102,7 +103,7 @@ fn a_step_takes_its_neighbours_along() {
         "puppet/site.pp",
         "puppet/modules",
         "puppet",
-        "cookbooks",
+        "chef",
         "ansible",
         "ansible/roles",
     ];
@@ -168,4 +169,33 @@ fn what_configures_the_machine_and_what_tests_it_are_inputs_of_their_own() {
     for change in [("spot = true", "spot = false"), ("newest = 3", "newest = 4"), ("\"20m\"", "\"21m\"")] {
         assert_eq!(inputs(&FULL.replace(change.0, change.1)), (configuration.clone(), tests.clone()));
     }
+}
+
+#[test]
+fn the_starter_works_and_so_does_every_key_that_it_offers() {
+    let pipeline = PipelineName::parse("shop").unwrap();
+    let starter = Recipe::starter(&pipeline);
+    assert_eq!(parse(&starter).pipeline, pipeline);
+    let judge = schema::Judge::new();
+    judge.judge(&starter).unwrap();
+    let lines: Vec<&str> = starter.lines().collect();
+    let offered =
+        |line: &str| line.starts_with('#') && !["", ":", " "].contains(&line.get(1..2).unwrap_or(""));
+    let mut count = 0;
+    for start in (1..lines.len()).filter(|at| offered(lines[*at]) && !offered(lines[at - 1])) {
+        count += 1;
+        let end = (start..lines.len()).find(|at| !offered(lines[*at])).unwrap();
+        let in_base = lines[..start].iter().rev().find(|line| line.starts_with('[')) == Some(&"[base]");
+        let chosen = lines.iter().enumerate().map(|(at, line)| match *line {
+            line if (start..end).contains(&at) => &line[1..],
+            line if in_base && lines[start].starts_with("#[") => line,
+            // Another base is chosen instead of the one that is there.
+            line if in_base && line.starts_with("parameter = \"/aws") => "",
+            line => line,
+        });
+        let chosen: String = chosen.flat_map(|line| [line, "\n"]).collect();
+        judge.judge(&chosen).unwrap_or_else(|error| panic!("{}: {error}", lines[start]));
+        parse(&chosen);
+    }
+    assert_eq!(count, 10);
 }

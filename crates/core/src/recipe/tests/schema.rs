@@ -40,7 +40,7 @@ fn the_published_schema_is_up_to_date() {
 }
 
 /// Every key of every table, as `Table.key`.
-fn keys(schema: &Value) -> Vec<String> {
+pub(super) fn keys(schema: &Value) -> Vec<String> {
     let tables = schema["definitions"].as_object().unwrap().iter();
     let tables = tables.map(|(name, table)| (name.as_str(), table)).chain([("Recipe", schema)]);
     tables
