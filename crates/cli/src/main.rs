@@ -97,16 +97,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     match command {
         Command::Local(command) => return local::run(&command, &target, json).await,
         Command::Open { instance, port } => return local::open(&instance, port, &target, json).await,
-        Command::Recipe(command) => {
-            let pushed = recipe::run(&command, &target).await?;
-            let text = format!(
-                "pipeline {}, version {}, {} files",
-                pushed.pipeline,
-                &pushed.version.as_str()[..12],
-                pushed.files
-            );
-            print(json, &pushed, &text);
-        }
+        Command::Recipe(command) => recipe::run(&command, &target, json).await?,
         Command::Runner(command) => {
             let pointer = runner::run(&command, &target).await?;
             print(json, &pointer, &format!("runner {}", &pointer.sha256.as_str()[..12]));

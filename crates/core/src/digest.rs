@@ -35,7 +35,7 @@ impl Inputs<'_> {
 }
 
 /// Sorts every object by key. A feature of some other crate can make `serde_json` keep the order of insertion.
-fn canonical(value: Value) -> Value {
+pub(crate) fn canonical(value: Value) -> Value {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<_, _> =

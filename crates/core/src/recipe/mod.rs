@@ -1,7 +1,11 @@
 //! The recipe: what an image of a pipeline is made of, tested with and promoted to.
 
+mod check;
+mod mistake;
 mod parse;
 mod reader;
+mod schema;
+mod step;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +14,11 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::reader::{RecipeError, RecipeErrors};
+pub use self::{
+    check::{Check, Http, Test},
+    mistake::{RecipeError, RecipeErrors},
+    step::{Action, Ansible, Chef, Content, Puppet, Step, Unit},
+};
 use crate::id::{AmiId, ChannelName, ParameterName, PipelineName};
 
 /// `recipe.toml`, understood.
@@ -39,9 +47,9 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Parses a recipe beside its files; `exists` tells which paths, relative to the recipe, there are.
-    pub fn parse(name: &str, text: &str, exists: &dyn Fn(&Path) -> bool) -> Result<Self, RecipeErrors> {
-        parse::recipe(name, text, Some(exists))
+    /// Parses a recipe beside its files; `look` tells what there is at a path relative to the recipe.
+    pub fn parse(name: &str, text: &str, look: &dyn Fn(&Path) -> Beside) -> Result<Self, RecipeErrors> {
+        parse::recipe(name, text, Some(look))
     }
 
     /// Parses a recipe that was checked and pushed with its files.
@@ -49,27 +57,19 @@ impl Recipe {
         parse::recipe("recipe.toml", text, None)
     }
 
-    /// Every path beside the recipe that it names: files, and folders with all that is in them.
+    /// The JSON Schema of `recipe.toml`, for editors.
+    pub fn schema() -> Value {
+        schema::schema()
+    }
+
+    /// A recipe to begin with, that works as it is and says what else there is.
+    pub fn starter(pipeline: &PipelineName) -> String {
+        include_str!("starter.toml").replace("PIPELINE", pipeline.as_str())
+    }
+
+    /// Every path beside the recipe that goes to the builder: files, and folders with all that is in them.
     pub fn sources(&self) -> Vec<String> {
-        let sources = self.steps.iter().flat_map(|step| match &step.action {
-            Action::Script { source, .. } => vec![source],
-            Action::File { content: Content::Source(source), .. } => vec![source],
-            Action::Puppet(puppet) => {
-                [Some(&puppet.manifest), puppet.modules.as_ref(), puppet.hiera.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            }
-            Action::Chef(chef) => vec![&chef.cookbooks],
-            Action::Ansible(ansible) => {
-                [Some(&ansible.playbook), ansible.roles.as_ref()].into_iter().flatten().collect()
-            }
-            Action::File { content: Content::Inline(_), .. }
-            | Action::Shell { .. }
-            | Action::Service { .. }
-            | Action::Package { .. } => Vec::new(),
-        });
-        sources.cloned().collect()
+        self.steps.iter().flat_map(|step| step.action.sources()).collect()
     }
 
     /// The part of the recipe that the image's bytes depend on, in a form that is equal for equal meaning.
@@ -84,6 +84,31 @@ impl Recipe {
             "boot": self.validate.boot,
         })
     }
+
+    /// What configures the machine, in a form that is equal for equal meaning: the tests are not in it.
+    pub fn configuration_inputs(&self) -> Value {
+        serde_json::json!({ "artifact": self.artifact, "steps": self.steps })
+    }
+
+    /// What an image must pass, in a form that is equal for equal meaning.
+    pub fn test_inputs(&self) -> Value {
+        serde_json::json!({ "tests": self.tests, "boot": self.validate.boot })
+    }
+}
+
+/// What lies beside a recipe at a path that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// A file.
+    File,
+    /// A folder with something in it.
+    Folder,
+    /// A folder without a file in it.
+    EmptyFolder,
+    /// Something that can't be pushed, in a word with its article: `a symbolic link`.
+    Other(&'static str),
 }
 
 /// The image to start from.
@@ -146,6 +171,8 @@ pub struct Volume {
     pub gib: Option<u32>,
     /// Its type in EC2's word: `gp3`.
     pub kind: Option<String>,
+    /// Its operations per second, which `io1` and `io2` must be given and `gp3` may be.
+    pub iops: Option<u32>,
     /// Encrypts it with this KMS key, by id, alias or ARN; `aws/ebs` is AWS's own.
     pub kms_key: Option<String>,
 }
@@ -158,252 +185,6 @@ pub enum Placement {
     To(String),
     /// Unpacked into this folder.
     UnpackTo(String),
-}
-
-/// One step of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// What reports and errors call it.
-    pub name: String,
-    /// What it does.
-    pub action: Action,
-    /// How long each try of it may take.
-    pub timeout: Duration,
-    /// What it finds in its environment.
-    #[serde(default)]
-    pub environment: BTreeMap<String, String>,
-    /// What it finds there too, read from `SecureString` parameters on the builder, and masked in its output.
-    #[serde(default)]
-    pub secrets: BTreeMap<String, ParameterName>,
-    /// A shell command that must succeed, or the step is left out.
-    #[serde(default)]
-    pub only_if: Option<String>,
-    /// How often it is tried again when it fails.
-    #[serde(default)]
-    pub retries: u32,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// Runs a text with `/bin/sh -e`.
-    Shell {
-        /// The text.
-        run: String,
-    },
-    /// Runs a file beside the recipe.
-    Script {
-        /// Its path relative to the recipe.
-        source: String,
-        /// Its arguments, each one word whatever is in it.
-        args: Vec<String>,
-        /// The program that runs it, with its own arguments; none means that the file says so itself (`#!`).
-        #[serde(default)]
-        interpreter: Vec<String>,
-    },
-    /// Writes a file.
-    File {
-        /// Where.
-        to: String,
-        /// What.
-        content: Content,
-        /// Its permission bits.
-        mode: u32,
-        /// Its owner, `user` or `user:group`.
-        owner: Option<String>,
-    },
-    /// Sets up a systemd service.
-    Service {
-        /// Its name, without `.service`.
-        name: String,
-        /// The unit to write; none when the unit is there already.
-        unit: Option<Unit>,
-        /// Whether it starts at boot.
-        enabled: bool,
-        /// Whether it is (re)started now.
-        started: bool,
-    },
-    /// Installs packages with the base's own package manager.
-    Package {
-        /// Their names, as that manager writes them; with a version where one is asked for.
-        names: Vec<String>,
-    },
-    /// Applies a Puppet manifest, masterless.
-    Puppet(Puppet),
-    /// Runs Chef in local mode.
-    Chef(Chef),
-    /// Runs an Ansible playbook on the builder itself.
-    Ansible(Ansible),
-}
-
-/// `puppet apply`: exit statuses 0 (nothing to do) and 2 (changed) are success, 4 and 6 are failures.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Puppet {
-    /// The manifest beside the recipe.
-    pub manifest: String,
-    /// The folder of modules beside the recipe.
-    pub modules: Option<String>,
-    /// The Hiera configuration beside the recipe; its data folder is looked for from there.
-    pub hiera: Option<String>,
-    /// Facts for the manifest, as external facts.
-    pub facts: BTreeMap<String, String>,
-    /// Whether the agent is installed when it is missing.
-    pub install: bool,
-}
-
-/// `chef-client --local-mode`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Chef {
-    /// The folder of cookbooks beside the recipe.
-    pub cookbooks: String,
-    /// What to run: `recipe[storefront::default]`.
-    pub run_list: Vec<String>,
-    /// The node's attributes.
-    pub attributes: serde_json::Map<String, Value>,
-    /// Whether the client is installed when it is missing.
-    pub install: bool,
-}
-
-/// `ansible-playbook` with a local connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ansible {
-    /// The playbook beside the recipe.
-    pub playbook: String,
-    /// The folder of roles beside the recipe.
-    pub roles: Option<String>,
-    /// Variables of the host.
-    pub variables: serde_json::Map<String, Value>,
-    /// The parameter with the vault's password; the builder reads it, and it is never written to a disk.
-    pub vault_password: Option<ParameterName>,
-    /// Whether Ansible is installed when it is missing.
-    pub install: bool,
-}
-
-/// What a file holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Content {
-    /// This text.
-    Inline(String),
-    /// The bytes of a file beside the recipe.
-    Source(String),
-}
-
-/// A systemd unit from fields.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unit {
-    /// The command, as systemd's `ExecStart`.
-    pub exec: String,
-    /// The user that it runs as.
-    pub user: Option<String>,
-    /// Its working folder.
-    pub working_directory: Option<String>,
-    /// Its environment.
-    pub environment: BTreeMap<String, String>,
-    /// Units that it starts after.
-    pub after: Vec<String>,
-}
-
-/// One test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Test {
-    /// What reports call it.
-    pub name: String,
-    /// What it asserts.
-    pub check: Check,
-    /// It is tried again until it passes or this time is over.
-    pub within: Duration,
-}
-
-/// What a test asserts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Check {
-    /// A URL answers.
-    Http(Http),
-    /// A command ends.
-    Command {
-        /// The command, run by `/bin/sh -c`.
-        run: String,
-        /// With this exit status.
-        exit: i32,
-        /// With this text in its output.
-        stdout_contains: Option<String>,
-        /// With this text in its errors.
-        stderr_contains: Option<String>,
-        /// The JUnit file that it writes, a suite of its own: its cases are reported one by one.
-        junit: Option<String>,
-    },
-    /// Something listens on a TCP port of the machine.
-    Port {
-        /// The port.
-        number: u16,
-    },
-    /// A file is there, or is not.
-    File {
-        /// Its path.
-        path: String,
-        /// Whether it shall be there.
-        exists: bool,
-        /// With this text in it.
-        contains: Option<String>,
-        /// With these permission bits.
-        mode: Option<u32>,
-        /// With this owner, `user` or `user:group`.
-        owner: Option<String>,
-    },
-    /// A systemd service runs, or does not.
-    Service {
-        /// Its name.
-        name: String,
-        /// Whether it shall run.
-        running: bool,
-        /// Whether it shall start at boot; none means that either will do.
-        enabled: Option<bool>,
-    },
-    /// A process of this name runs.
-    Process {
-        /// Its name, as the kernel knows it.
-        name: String,
-    },
-    /// A package is installed.
-    Package {
-        /// Its name.
-        name: String,
-        /// With a version that begins with this.
-        version: Option<String>,
-    },
-    /// A user exists.
-    User {
-        /// Its name.
-        name: String,
-        /// And is in this group.
-        group: Option<String>,
-        /// With this shell.
-        shell: Option<String>,
-    },
-}
-
-/// A request, and what its answer must be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Http {
-    /// The URL.
-    pub url: String,
-    /// The method.
-    pub method: String,
-    /// The request's headers.
-    pub headers: BTreeMap<String, String>,
-    /// The request's body.
-    pub body: Option<String>,
-    /// The answer's status.
-    pub status: u16,
-    /// With this text in its body.
-    pub body_contains: Option<String>,
-    /// With a body that matches this regular expression.
-    pub body_matches: Option<String>,
-    /// With a JSON body that holds these values at these pointers (RFC 6901).
-    pub json: BTreeMap<String, Value>,
 }
 
 /// How an image is validated.

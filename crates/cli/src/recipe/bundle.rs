@@ -1,0 +1,242 @@
+//! A recipe with the files that it names, as it is pushed: the same bytes for the same content and modes.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression, GzBuilder};
+use ovenbird_core::{
+    Error, Result, digest,
+    recipe::{Beside, Recipe},
+    steps::launch_builder::RecipePointer,
+};
+
+/// A checked recipe with all that is pushed.
+pub struct Bundle {
+    pub recipe: Recipe,
+    pub text: String,
+    /// How many files are in the archive.
+    pub files: usize,
+    /// The files as `tar.gz`; none when the recipe names no file.
+    pub archive: Option<Vec<u8>>,
+}
+
+impl Bundle {
+    /// Reads and checks a recipe and what lies beside it.
+    pub fn read(path: &Path) -> Result<Self> {
+        let path = if path.is_dir() { path.join("recipe.toml") } else { path.to_owned() };
+        let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path.display().to_string();
+        let wrong = |problem: String, fix: &str| Error::bad_input(format!("recipe `{name}`"), problem, fix);
+        let recipe = Recipe::parse(&name, &text, &|path| look(folder, path))
+            .map_err(|errors| wrong(format!("\n{errors}"), "Mend it, then `ovenbird recipe check` again"))?;
+        let mut found = Found::default();
+        for source in recipe.sources() {
+            let source = Path::new(&source);
+            found.collect(&folder.join(source), source).map_err(|error| unreadable(source, &error))?;
+        }
+        if !found.refused.is_empty() {
+            let problem = format!("names what can't be pushed:\n{}", found.refused.join("\n"));
+            return Err(wrong(
+                problem,
+                "Only plain files and folders are pushed: put the files themselves there",
+            ));
+        }
+        let archive = if found.files.is_empty() {
+            None
+        } else {
+            Some(archive(&found.files).map_err(|error| unreadable(&path, &error))?)
+        };
+        Ok(Self { recipe, text, files: found.files.len(), archive })
+    }
+
+    /// What the pipeline's pointer says when this is pushed: the version is made of all content.
+    pub fn pointer(&self) -> RecipePointer {
+        let sha256 = self.archive.as_deref().map(digest::sha256);
+        let mut whole = self.text.clone().into_bytes();
+        whole.extend(sha256.iter().flat_map(|sha256| sha256.as_str().bytes()));
+        RecipePointer { version: digest::sha256(&whole), bundle: sha256 }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::bad_input(
+        format!("file `{}`", path.display()),
+        error.to_string(),
+        "Name a recipe, or the folder it is in; `ovenbird recipe new` writes one",
+    )
+}
+
+/// What there is at a path beside the recipe. A link on the way leads to what isn't beside it.
+fn look(folder: &Path, path: &Path) -> Beside {
+    let mut at = folder.to_owned();
+    for part in path.components() {
+        at.push(part);
+        if fs::symlink_metadata(&at).is_ok_and(|found| found.is_symlink()) {
+            return Beside::Other("a symbolic link");
+        }
+    }
+    match fs::symlink_metadata(&at) {
+        Err(_) => Beside::Nothing,
+        Ok(found) if found.is_dir() && has_entry(&at) => Beside::Folder,
+        Ok(found) if found.is_dir() => Beside::EmptyFolder,
+        Ok(found) => strange(found.file_type()).map_or(Beside::File, Beside::Other),
+    }
+}
+
+/// Whether there is anything but folders in a folder.
+fn has_entry(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .into_iter()
+        .any(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()) || has_entry(&entry.path()))
+}
+
+/// What something is that is neither file nor folder.
+fn strange(kind: fs::FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_symlink() => Some("a symbolic link"),
+        kind if kind.is_socket() => Some("a socket"),
+        kind if kind.is_fifo() => Some("a named pipe"),
+        kind if kind.is_block_device() || kind.is_char_device() => Some("a device"),
+        kind if kind.is_file() || kind.is_dir() => None,
+        _ => Some("neither file nor folder"),
+    }
+}
+
+/// Files by their paths relative to the recipe, and what can't be one of them.
+#[derive(Default)]
+struct Found {
+    files: BTreeMap<PathBuf, PathBuf>,
+    refused: Vec<String>,
+}
+
+impl Found {
+    /// Collects a file, or every file of a folder; hidden ones too, because a tool may read them.
+    fn collect(&mut self, path: &Path, source: &Path) -> io::Result<()> {
+        let kind = fs::symlink_metadata(path)?.file_type();
+        if let Some(what) = strange(kind) {
+            self.refused.push(format!("`{}` is {what}", source.display()));
+        } else if source.to_str().is_none_or(|name| name.chars().any(char::is_control)) {
+            self.refused.push(format!("{source:?} has a name that is no plain text"));
+        } else if kind.is_file() {
+            self.files.insert(source.to_owned(), path.to_owned());
+        } else {
+            let entries: Vec<_> = fs::read_dir(path)?.collect::<io::Result<_>>()?;
+            for entry in entries {
+                self.collect(&entry.path(), &source.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A `tar.gz` that is the same bytes for the same files: sorted, without times and owners.
+fn archive(files: &BTreeMap<PathBuf, PathBuf>) -> io::Result<Vec<u8>> {
+    let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    let mut tar = tar::Builder::new(gzip);
+    for (name, path) in files {
+        let content = fs::read(path)?;
+        let executable = fs::metadata(path)?.permissions().mode() & 0o111 != 0;
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        // Like git: who may read a file on somebody's machine is no part of the recipe.
+        header.set_mode(if executable { 0o755 } else { 0o644 });
+        header.set_mtime(0);
+        header.set_cksum();
+        tar.append_data(&mut header, name, content.as_slice())?;
+    }
+    let mut bytes = tar.into_inner()?.finish()?;
+    bytes.flush()?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use super::*;
+
+    const RECIPE: &str = "pipeline = 'shop'\n[base]\nimage = 'ami-0123456789abcdef0'\n[promote]\nchannel = 'c'\n\
+        [[test]]\nport = 80\n[[step]]\npuppet = { manifest = 'site.pp', modules = 'modules' }\n";
+
+    /// A recipe with a manifest and a folder of modules.
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("modules/a/manifests")).unwrap();
+        for (name, content) in [
+            ("recipe.toml", RECIPE),
+            ("site.pp", "include a"),
+            ("modules/a/manifests/init.pp", "class a {}"),
+            ("modules/a/.fixtures.yml", ""),
+        ] {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        folder
+    }
+
+    fn version(folder: &tempfile::TempDir) -> String {
+        Bundle::read(folder.path()).unwrap().pointer().version.to_string()
+    }
+
+    fn refusal(folder: &tempfile::TempDir) -> String {
+        let error = Bundle::read(folder.path()).err().expect("it is refused");
+        format!("{error}")
+    }
+
+    #[test]
+    fn the_version_is_made_of_content_and_mode_and_nothing_else() {
+        let folder = folder();
+        let module = folder.path().join("modules/a/manifests/init.pp");
+        let before = version(&folder);
+        assert_eq!(Bundle::read(folder.path()).unwrap().files, 3);
+        fs::write(&module, "class a {}").unwrap();
+        fs::set_permissions(&module, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(folder.path().join("README"), "not named by the recipe").unwrap();
+        assert_eq!(version(&folder), before);
+        fs::set_permissions(&module, fs::Permissions::from_mode(0o755)).unwrap();
+        let executable = version(&folder);
+        assert_ne!(executable, before);
+        fs::write(&module, "class a {};").unwrap();
+        assert_ne!(version(&folder), executable);
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_refused_by_name() {
+        let folder = folder();
+        symlink("/etc/passwd", folder.path().join("modules/a/passwd")).unwrap();
+        let socket = UnixListener::bind(folder.path().join("modules/socket")).unwrap();
+        fs::write(folder.path().join("modules/a\nb"), "").unwrap();
+        let error = refusal(&folder);
+        for part in ["`modules/a/passwd` is a symbolic link", "`modules/socket` is a socket", "a\\nb"] {
+            assert!(error.contains(part), "{error}");
+        }
+        drop(socket);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_named_file_or_folder_is_refused_with_its_line() {
+        let folder = folder();
+        fs::remove_file(folder.path().join("site.pp")).unwrap();
+        symlink("modules/a/manifests/init.pp", folder.path().join("site.pp")).unwrap();
+        fs::rename(folder.path().join("modules"), folder.path().join("elsewhere")).unwrap();
+        symlink("elsewhere", folder.path().join("modules")).unwrap();
+        let error = refusal(&folder);
+        assert!(error.contains("recipe.toml:9:"), "{error}");
+        assert!(error.contains("`site.pp` is a symbolic link, which can't be pushed"), "{error}");
+        assert!(error.contains("`modules` is a symbolic link, which can't be pushed"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_of_empty_folders_is_empty() {
+        let folder = folder();
+        fs::remove_dir_all(folder.path().join("modules")).unwrap();
+        fs::create_dir_all(folder.path().join("modules/a/manifests")).unwrap();
+        assert!(refusal(&folder).contains("folder `modules` has no file in it"));
+    }
+}

@@ -1,0 +1,89 @@
+//! `ovenbird recipe`: begins a recipe, checks it with the files beside it, and pushes both.
+
+mod bundle;
+mod new;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use ovenbird_core::{Result, id::Digest, keys, ports::Bucket as _, recipe::Recipe};
+use serde::Serialize;
+
+use self::bundle::Bundle;
+use crate::{print, target::Target};
+
+/// Begins, checks and pushes recipes
+#[derive(Debug, Subcommand)]
+pub enum RecipeCommand {
+    /// Writes a recipe that works and says what else there is, with its schema for editors beside it
+    New(new::NewArgs),
+    /// Shows every mistake of a recipe, with line and column
+    Check {
+        /// The recipe, or the folder it is in
+        #[arg(default_value = "recipe.toml")]
+        path: PathBuf,
+    },
+    /// Makes the recipe, with the files beside it, the pipeline's current one
+    Push {
+        /// The recipe, or the folder it is in
+        #[arg(default_value = "recipe.toml")]
+        path: PathBuf,
+    },
+    /// Prints the JSON Schema of recipes, for editors
+    Schema,
+}
+
+/// A recipe as checked or pushed.
+#[derive(Debug, Serialize)]
+struct Pushed {
+    /// The pipeline.
+    pipeline: String,
+    /// The version.
+    version: Digest,
+    /// How many files went with it.
+    files: usize,
+}
+
+/// Checks; a push also uploads.
+pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result<()> {
+    match command {
+        RecipeCommand::New(args) => {
+            let written = args.run()?;
+            print(json, &written, &written.text());
+        }
+        RecipeCommand::Check { path } => report(&Bundle::read(path)?, json),
+        RecipeCommand::Push { path } => {
+            let bundle = Bundle::read(path)?;
+            push(&bundle, target).await?;
+            report(&bundle, json);
+        }
+        RecipeCommand::Schema => println!("{:#}", Recipe::schema()),
+    }
+    Ok(())
+}
+
+async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
+    let pointer = bundle.pointer();
+    let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
+    let cloud = target.site().await?.cloud;
+    if let Some(archive) = &bundle.archive {
+        cloud.put(&keys::bundle(pipeline, version), archive.clone().into()).await?;
+    }
+    cloud.put_text(&keys::recipe(pipeline, version), &bundle.text).await?;
+    let text =
+        serde_json::to_string(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
+    cloud.put_text(&keys::recipe_version_pointer(pipeline, version), &text).await?;
+    // Last: until here the pipeline's current recipe is the one before, whole.
+    cloud.put_text(&keys::recipe_pointer(pipeline), &text).await
+}
+
+fn report(bundle: &Bundle, json: bool) {
+    let pushed = Pushed {
+        pipeline: bundle.recipe.pipeline.to_string(),
+        version: bundle.pointer().version,
+        files: bundle.files,
+    };
+    let version = &pushed.version.as_str()[..12];
+    let text = format!("pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
+    print(json, &pushed, &text);
+}

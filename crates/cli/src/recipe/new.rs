@@ -1,0 +1,145 @@
+//! `ovenbird recipe new`: a recipe to begin with.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use ovenbird_core::{Error, Result, id::PipelineName, recipe::Recipe};
+use serde::Serialize;
+
+const RECIPE: &str = "recipe.toml";
+const SCHEMA: &str = "recipe.schema.json";
+
+/// Where the new recipe goes, and its pipeline
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// The folder to write it into, made if it is missing
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// The pipeline's name (default: after the folder)
+    #[arg(long)]
+    pipeline: Option<String>,
+}
+
+/// A new recipe.
+#[derive(Debug, Serialize)]
+pub struct Written {
+    pipeline: PipelineName,
+    recipe: PathBuf,
+    schema: PathBuf,
+}
+
+impl Written {
+    /// What was written, and what to do with it.
+    pub fn text(&self) -> String {
+        let Self { pipeline, recipe, schema } = self;
+        let (recipe, schema) = (recipe.display(), schema.display());
+        format!(
+            "wrote {recipe}, of pipeline {pipeline}\nwrote {schema}, which editors complete and check it by\n\
+             next: edit it, then `ovenbird recipe check {recipe}` and `ovenbird recipe push {recipe}`"
+        )
+    }
+}
+
+impl NewArgs {
+    /// Writes the recipe and its schema; what is there already is left as it is.
+    pub fn run(&self) -> Result<Written> {
+        let folder = &self.folder;
+        let pipeline = match &self.pipeline {
+            Some(name) => PipelineName::parse(name).map_err(|error| Error::bad_id("--pipeline", &error))?,
+            None => named_after(folder),
+        };
+        let written = Written { pipeline, recipe: folder.join(RECIPE), schema: folder.join(SCHEMA) };
+        let schema = format!("{:#}\n", Recipe::schema());
+        fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+        // The recipe first: where there is one, nothing at all is written.
+        create(&written.recipe, &Recipe::starter(&written.pipeline))?;
+        if fs::read_to_string(&written.schema).ok().as_ref() != Some(&schema) {
+            create(&written.schema, &schema).inspect_err(|_| {
+                // A recipe of which only half was written is none; this run made it, and nobody else's is lost.
+                let _ = fs::remove_file(&written.recipe);
+            })?;
+        }
+        Ok(written)
+    }
+}
+
+fn create(path: &Path, text: &str) -> Result<()> {
+    let file = fs::File::create_new(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| unwritable(path, &error))
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Error {
+    let fix = match error.kind() {
+        io::ErrorKind::AlreadyExists => "Name another folder, or move it away: nothing is overwritten",
+        _ => "Name a folder that you may write to",
+    };
+    Error::bad_input(format!("file `{}`", path.display()), error.to_string(), fix)
+}
+
+/// The folder's name, as far as it can be a pipeline's.
+fn named_after(folder: &Path) -> PipelineName {
+    let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let name = whole.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let plain = name.replace(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit(), "-");
+    let plain: String = plain
+        .trim_start_matches(|c: char| !c.is_ascii_lowercase())
+        .trim_end_matches('-')
+        .chars()
+        .take(40)
+        .collect();
+    PipelineName::parse(&plain).unwrap_or_else(|_| {
+        PipelineName::parse("app").unwrap_or_else(|_| unreachable!("three letters are a name"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::bundle::Bundle;
+
+    fn args(folder: &Path, pipeline: Option<&str>) -> NewArgs {
+        NewArgs { folder: folder.to_owned(), pipeline: pipeline.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_new_recipe_passes_the_check() {
+        let folder = tempfile::tempdir().unwrap();
+        let shop = folder.path().join("Store Front");
+        let written = args(&shop, None).run().unwrap();
+        let bundle = Bundle::read(&shop).unwrap();
+        assert_eq!((bundle.recipe.pipeline.as_str(), bundle.files), ("store-front", 0));
+        // The line by which editors find the schema names the file that was written.
+        let first = format!("#:schema ./{}", written.schema.file_name().unwrap().display());
+        assert_eq!(bundle.text.lines().next(), Some(first.as_str()));
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        args(folder.path(), Some("shop")).run().unwrap();
+        let recipe = folder.path().join(RECIPE);
+        fs::write(&recipe, "mine").unwrap();
+        assert!(
+            args(folder.path(), Some("shop")).run().unwrap_err().hint().contains("nothing is overwritten")
+        );
+        assert_eq!(fs::read_to_string(&recipe).unwrap(), "mine");
+        fs::remove_file(&recipe).unwrap();
+        fs::write(folder.path().join(SCHEMA), "mine").unwrap();
+        args(folder.path(), Some("shop")).run().unwrap_err();
+        assert!(!recipe.exists());
+        assert_eq!(fs::read_to_string(folder.path().join(SCHEMA)).unwrap(), "mine");
+    }
+
+    #[test]
+    fn any_folder_has_a_pipeline() {
+        for (folder, pipeline) in
+            [("/srv/jvm-runtime", "jvm-runtime"), ("/", "app"), ("/srv/9 Lives!", "lives")]
+        {
+            assert_eq!(named_after(Path::new(folder)).as_str(), pipeline);
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! What a mistake looks like: its place, what is wrong, how to make it right.
+
+use super::*;
+
+/// The problem and hint of every mistake, without the places.
+fn short(text: &str) -> String {
+    let errors = Recipe::parse("recipe.toml", &around(text), &look).unwrap_err();
+    errors.0.iter().map(|error| format!("{}\n  {}\n", error.problem, error.hint)).collect()
+}
+
+/// What is beside the recipe.
+fn look(path: &Path) -> Beside {
+    match path.to_str().unwrap() {
+        "setup.sh" | "site.pp" | "hiera.yaml" | "site.yml" => Beside::File,
+        "cookbooks" | "modules" => Beside::Folder,
+        "empty" => Beside::EmptyFolder,
+        "link" => Beside::Other("a symbolic link"),
+        _ => Beside::Nothing,
+    }
+}
+
+#[test]
+fn an_unknown_key_has_a_place_and_a_guess() {
+    insta::assert_snapshot!(errors(&WHOLE.replace("instance-types", "instnce-types")), @r#"
+    recipe.toml:6:1: unknown key `instnce-types` in `builder`
+       |
+     6 | instnce-types = ["c7i.large"]
+       | ^^^^^^^^^^^^^
+       = Did you mean `instance-types`?
+    "#);
+}
+
+#[test]
+fn all_mistakes_are_shown_at_once() {
+    let text = WHOLE
+        .replace("port = 8080", "prot = 8080")
+        .replace("channel =", "chanel =")
+        .replace("c7i.large", "large one")
+        .replace("useradd --system storefront\"", "true\"\n\ttimeout = 90");
+    insta::assert_snapshot!(errors(&text), @r#"
+    recipe.toml:6:19: `large one` is not an instance type
+       |
+     6 | instance-types = ["large one"]
+       |                   ^^^^^^^^^^^
+       = Use EC2's word for it: `c7i.large`
+    recipe.toml:11:12: `timeout` is a number and should be a text in quotes
+        |
+     11 | 	timeout = 90
+        | 	          ^^
+        = Write `timeout` as a text in quotes
+    recipe.toml:19:1: unknown key `prot` in `[[test]]`
+        |
+     19 | prot = 8080
+        | ^^^^
+        = Did you mean `port`?
+    recipe.toml:20:1: `promote` lacks `channel`
+        |
+     20 | [promote]
+        | ^^^^^^^^^
+        = Add `channel = "…"`
+    recipe.toml:21:1: unknown key `chanel` in `promote`
+        |
+     21 | chanel = "production"
+        | ^^^^^^
+        = Did you mean `channel`?
+    "#);
+}
+
+#[test]
+fn a_recipe_that_lacks_all_is_told_what_it_needs() {
+    insta::assert_snapshot!(errors("pipeline = \"Shop\"\n"), @r#"
+    recipe.toml:1:1: the recipe lacks `[base]`
+       |
+     1 | pipeline = "Shop"
+       | ^
+       = Add `[base]` with one of: image, parameter, newest, channel
+    recipe.toml:1:1: the recipe has no test
+       |
+     1 | pipeline = "Shop"
+       | ^
+       = Add a `[[test]]`: an image without a test is never promoted
+    recipe.toml:1:1: the recipe lacks `[promote]`
+       |
+     1 | pipeline = "Shop"
+       | ^
+       = Add `[promote]` with `channel = "production"`
+    recipe.toml:1:12: `Shop` is not a pipeline name
+       |
+     1 | pipeline = "Shop"
+       |            ^^^^^^
+       = Use lower-case letters, digits and `-`, beginning with a letter, at most 40
+    "#);
+}
+
+#[test]
+fn broken_toml_is_shown_where_it_breaks() {
+    insta::assert_snapshot!(errors("pipeline = \"a\nbase = { image = 'ami-1' \n[[step]\nshell = 'x'\nshell = 'y'\n"), @r#"
+    recipe.toml:1:14: invalid basic string, expected `"`
+       |
+     1 | pipeline = "a
+       |              ^
+       = Mend the TOML: https://toml.io
+    recipe.toml:3:1: missing key for inline table element, expected `,`
+       |
+     3 | [[step]
+       | ^
+       = Mend the TOML: https://toml.io
+    recipe.toml:5:12: unclosed inline table, expected `}`
+       |
+     5 | shell = 'y'
+       |            ^
+       = Mend the TOML: https://toml.io
+    "#);
+}
+
+#[test]
+fn two_bases_are_one_too_many() {
+    let two = WHOLE.replace("[base]", "[base]\nimage = \"ami-0123456789abcdef0\"");
+    insta::assert_snapshot!(errors(&two), @r#"
+    recipe.toml:5:1: `base` names more than one base
+       |
+     5 | newest = { owner = "136693071363", name = "debian-12-amd64-*" }
+       | ^^^^^^
+       = Give it exactly one of: image, parameter, newest, channel
+    "#);
+}
+
+#[test]
+fn a_mistake_far_in_a_long_line_is_shown_around_its_place() {
+    let text = format!("[[step]]\npackage = [\"{}\", \"a b\", \"\u{1b}[2J\"]", "x".repeat(200));
+    insta::assert_snapshot!(errors(&around(&text)), @r#"
+    recipe.toml:9:224: invalid basic string, expected non-double-quote visible characters, `\`
+       |
+     9 | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "a b", "�[2J"]
+       |                                                             ^
+       = Mend the TOML: https://toml.io
+    "#);
+}
+
+#[test]
+fn paths_beside_the_recipe() {
+    insta::assert_snapshot!(short(r#"
+        [[step]]
+        script = "../setup.sh"
+        [[step]]
+        script = "/setup.sh"
+        [[step]]
+        script = "setup.py"
+        [[step]]
+        script = "modules"
+        [[step]]
+        script = "link"
+        [[step]]
+        puppet = { manifest = "site.pp", modules = "empty", hiera = "hiera.yaml" }
+        [[step]]
+        chef = { cookbooks = "setup.sh", run-list = ["storefront"] }
+        [[step]]
+        ansible = { playbook = "site.yml", roles = "roles" }
+    "#), @r#"
+    `../setup.sh` is no path beside the recipe
+      Name it from the recipe's folder on, without `/` or `./` before it and without `..`
+    `/setup.sh` is no path beside the recipe
+      Name it from the recipe's folder on, without `/` or `./` before it and without `..`
+    there is no file `setup.py` beside the recipe
+      Create it, or mend the path
+    `modules` is a folder and should be a file
+      Name a file in it
+    `link` is a symbolic link, which can't be pushed
+      Put a plain file or folder in its place
+    folder `empty` has no file in it
+      Fill it, or leave the key out
+    `hiera` has no folder `data` beside it
+      Put its data into `data` beside it, or both into a folder of their own
+    `setup.sh` is a file and should be a folder
+      Name the folder that it is in
+    `storefront` is not an entry of a run list
+      Use `recipe[cookbook::recipe]` or `role[name]`
+    there is no folder `roles` beside the recipe
+      Create it, or mend the path
+    "#);
+}
+
+#[test]
+fn steps() {
+    insta::assert_snapshot!(short(r#"
+        [[step]]
+        [[step]]
+        shel = "true"
+        [[step]]
+        shell = "true"
+        package = "nginx"
+        [[step]]
+        shell = " "
+        environment = { "A B" = "c", TOKEN = 1 }
+        secrets = { TOKEN = "a b" }
+        retries = 11
+        timeout = "1d"
+        [[step]]
+        shell = "true"
+        environment = { TOKEN = "a" }
+        secrets = { TOKEN = "/token" }
+        [[step]]
+        file = { to = "etc/motd", content = "a", source = "setup.sh", mode = "rw-r--r--" }
+        environment = { A = "b" }
+        [[step]]
+        service = { name = "nginx.service", unit = { exec = "a\nb", after = ["network"] } }
+        [[step]]
+        service = { name = "a", unit = { user = "a" } }
+        [[step]]
+        package = ["--now", "nginx-", "a b", "./a.deb"]
+        [[step]]
+        package = []
+        [[step]]
+        chef = { cookbooks = "cookbooks" }
+        [[step]]
+        script = { source = "setup.sh", interpreter = "sh -c 'a b'" }
+        [[step]]
+        puppet = { manifest = "site.pp", facts = { "A=b" = "c", role = "a\nb" } }
+        [[step]]
+        chef = { cookbooks = "cookbooks", run-list = ["role[web]"], attributes = { at = 2026-01-01, ratio = inf } }
+    "#), @r#"
+    `[[step]]` says nothing to do
+      Give it exactly one of: shell, script, file, service, package, puppet, chef, ansible
+    unknown key `shel` in `[[step]]`
+      Did you mean `shell`?
+    `[[step]]` says two things to do
+      Give it exactly one of: shell, script, file, service, package, puppet, chef, ansible
+    `shell` is empty
+      Give `shell` a value, or leave the key out
+    `A B` is not a name of an environment variable
+      Use letters, digits and `_`, not beginning with a digit
+    `TOKEN` is a number and should be a text in quotes
+      Write `TOKEN` as a text in quotes
+    `a b` is not a parameter name
+      Use letters, digits and `_.-/`, at most 1011
+    `retries` is out of range
+      Give a number from 0 to 10
+    `timeout` is no length of time
+      Give a number and `s`, `m` or `h`, at most 12 hours: `"90s"`
+    `TOKEN` is in `environment` and in `secrets`
+      Keep it in one of the two
+    `file` needs exactly one content
+      Keep one of `content` and `source`
+    `etc/motd` is no absolute path
+      Begin it with `/`, without `..`
+    `mode` is no file mode
+      Write it in octal: `mode = "0644"`
+    a `file` step reads no `environment`
+      Leave it out, or write the file in a `shell` step
+    `name` ends with `.service`
+      Leave `.service` out
+    `exec` has a line break or control character
+      Keep it on one line
+    `network` is not a unit
+      Use its whole name: `network-online.target`
+    `unit` lacks `exec`
+      Add `exec = "…"`
+    `--now` is not a package
+      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+    `nginx-` is not a package
+      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+    `a b` is not a package
+      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+    `./a.deb` is not a package
+      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+    `package` names no package
+      Write `package = "nginx"`
+    `chef` has nothing to run
+      Add `run-list = ["recipe[storefront::default]"]`
+    `interpreter` is split at spaces, whatever the quotes
+      Write a list: `interpreter = ["python3", "-c", "…"]`
+    `A=b` is not a name of a fact
+      Use lower-case letters, digits and `_`, beginning with a letter
+    `role` has a line break or control character
+      Keep it on one line
+    a role is looked for beside the cookbooks, and nothing is pushed there
+      Put cookbooks and roles into a folder: `cookbooks = "chef/cookbooks"`, and `chef/roles`
+    `attributes` has a date, which JSON lacks
+      Write it in quotes
+    `attributes` has a number that JSON lacks
+      Write a finite number
+    "#);
+}
+
+#[test]
+fn tests_that_assert_nothing_or_what_cannot_hold() {
+    insta::assert_snapshot!(short(r#"
+        [[test]]
+        name = "nothing"
+        [[test]]
+        http = { url = "127.0.0.1:8080", method = "FETCH" }
+        [[test]]
+        http = { url = "http://a/", body = "a", body-matches = "(", json = { status = "UP" }, within = "1s" }
+        within = "2s"
+        [[test]]
+        http = { url = "http://a/", method = "HEAD", body-contains = "a", json = {}, headers = { "a b" = "c" } }
+        [[test]]
+        port = 0
+        exit = 1
+        [[test]]
+        command = "true"
+        junit = "report.xml"
+        exit = 256
+        [[test]]
+        file = { path = "/etc/nologin", exists = false, contains = "a" }
+        [[test]]
+        process = "/usr/bin/java"
+        [[test]]
+        user = { name = "a b", shell = "sh" }
+        [[test]]
+        package = { version = "1" }
+    "#), @r#"
+    `[[test]]` asserts nothing
+      Give it exactly one of: http, command, port, file, service, process, package, user
+    `url` is no HTTP address
+      Begin it with `http://127.0.0.1:`, and write a space as `%20`
+    `FETCH` is no method
+      Use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS
+    a GET request has no `body`
+      Add `method = "POST"`
+    `body-matches` is no regular expression: found open group without closing ')'
+      Write it in single quotes, so that `\` is only a `\`
+    `status` is not a JSON pointer
+      Use `/` before every part: `/status`, `/checks/0/name`; `~0` for a `~` and `~1` for a `/` in a part
+    `within` is given twice
+      Keep the one in `[[test]]`
+    `body-contains` can't hold: the answer to HEAD has no body
+      Use `method = "GET"`
+    `json` asserts nothing
+      Write `json = { "/status" = "UP" }`
+    `a b` is not a name of a header
+      Use letters, digits and `-_`, beginning with a letter
+    `port` is out of range
+      Give a number from 1 to 65535
+    `exit` belongs to `command`, and this test is of `port`
+      Leave it out, or make a test of its own
+    `report.xml` is no absolute path
+      Begin it with `/`, without `..`
+    `exit` is out of range
+      Give a number from 0 to 255
+    `contains` can't hold of a file that shall not exist
+      Leave it or `exists = false` out
+    `/usr/bin/java` is not a name of a process
+      Use its program's name without the folder
+    `a b` is not a name of a user or group
+      Use letters, digits and `_.-`, beginning with a letter, digit or `_`, at most 32
+    `sh` is no absolute path
+      Begin it with `/`, without `..`
+    `package` lacks `name`
+      Add `name = "…"`
+    "#);
+}
+
+#[test]
+fn the_builder() {
+    let tags: Vec<String> = (0..41).map(|index| format!("t{index} = \"\"")).collect();
+    insta::assert_snapshot!(short(&format!(
+        r#"
+        [builder]
+        instance-types = []
+        subnets = ["subnet-x"]
+        security-groups = ["default"]
+        instance-profile = "arn:aws:iam::123456789012:instance-profile/a"
+        volume = {{ gib = 0, type = "io2", kms-key = "my key" }}
+        tags = {{ "aws:a" = "", "Ovenbird:bake" = "", "" = "", {} }}
+        "#,
+        tags.join(", ")
+    )), @r#"
+    `instance-types` is empty
+      Name at least one, or leave `instance-types` out
+    `subnet-x` is not a subnet's id
+      Use `subnet-` and 8 to 17 hexadecimal digits
+    `default` is not a security group's id
+      Use `sg-` and 8 to 17 hexadecimal digits
+    `arn:aws:iam::123456789012:instance-profile/a` is not a name of an instance profile
+      Use its name, not its ARN: letters, digits and `+=,.@_-`, at most 128
+    `gib` is out of range
+      Give a number from 1 to 65536
+    a volume of type io1 or io2 needs `iops`
+      Add `iops = 3000`, or use `gp3`, which has as many by itself
+    `my key` is not a KMS key
+      Use a key's id, `alias/…`, or the ARN of either; `alias/aws/ebs` is AWS's own
+    `tags` has more than 40 tags
+      Leave some out
+    tag `aws:a` begins with `aws:`
+      Name it otherwise: tags that begin so are not yours
+    tag `Ovenbird:bake` begins with `ovenbird:`
+      Name it otherwise: tags that begin so are not yours
+    tag `` is none that EC2 takes
+      Use a key of 1 to 128 and a value of at most 256 characters, on one line
+    "#);
+    for (volume, problem) in [
+        ("type = 'st1'", "boots no machine"),
+        ("type = 'gp4'", "no type of volume"),
+        ("iops = 3000", "`iops` needs a volume"),
+        ("", "`volume` says nothing"),
+    ] {
+        let shown = short(&format!("[builder]\nvolume = {{ {volume} }}"));
+        assert!(shown.contains(problem), "{shown}");
+    }
+    let alias = parse(&around("[builder]\nvolume = { kms-key = 'aws/ebs' }"));
+    assert_eq!(alias.builder.volume.unwrap().kms_key.as_deref(), Some("alias/aws/ebs"));
+}
