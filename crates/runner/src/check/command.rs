@@ -42,7 +42,11 @@ pub fn look(machine: &Machine, asked: &Asked<'_>, junit: Option<&str>, limit: Du
 
 fn judge(answer: &process::Answer, asked: &Asked<'_>) -> Result<String> {
     let wanted = Exit::Status(asked.exit);
-    ensure!(answer.exit == wanted, "{}, not {wanted}: {}", answer.exit, shown(&answer.complaint()));
+    let said = match shown(&answer.complaint()) {
+        said if said.is_empty() => said,
+        said => format!(": {said}"),
+    };
+    ensure!(answer.exit == wanted, "{}, not {wanted}{said}", answer.exit);
     contains("its output", &answer.text(), asked.stdout)?;
     let errors = String::from_utf8_lossy(&answer.stderr.bytes()).into_owned();
     contains("its error output", &errors, asked.stderr)?;

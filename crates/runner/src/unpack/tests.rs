@@ -222,7 +222,7 @@ fn a_broken_archive_is_refused_before_anything_is_written() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     /// `Place::unpack` asserts that nothing is beside the folder, whatever the names are.
     #[test]
