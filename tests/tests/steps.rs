@@ -138,6 +138,7 @@ impl Bench {
         let step = StepReport {
             name: "user".into(),
             exit: Exit::Status(step_exit),
+            tries: 1,
             milliseconds: 1,
             output_tail: "useradd: it is broken".into(),
         };

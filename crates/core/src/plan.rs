@@ -80,10 +80,13 @@ pub struct Plan {
     pub tests: Vec<Test>,
     /// Where the reports go.
     pub reports: Reports,
+    /// The cloud's endpoint, when it isn't AWS's own: where secrets are read.
+    #[serde(default)]
+    pub endpoint: Option<String>,
 }
 
 impl Plan {
-    /// The plan for a recipe.
+    /// The plan for a recipe, on AWS.
     pub fn new(
         bake: BakeId,
         recipe: &Recipe,
@@ -92,7 +95,15 @@ impl Plan {
         reports: Reports,
     ) -> Self {
         let artifact = artifact.zip(recipe.artifact.clone());
-        Self { bake, artifact, bundle, steps: recipe.steps.clone(), tests: recipe.tests.clone(), reports }
+        Self {
+            bake,
+            artifact,
+            bundle,
+            steps: recipe.steps.clone(),
+            tests: recipe.tests.clone(),
+            reports,
+            endpoint: None,
+        }
     }
 }
 

@@ -15,14 +15,20 @@ pub enum Exit {
     Signal(i32),
     /// It was killed after so many seconds.
     TimedOut(u64),
-    /// It could not begin, or the runner could not do the step.
+    /// It could not begin, the runner could not do the step, or its exit status means this.
     Failed(String),
+    /// It was left out: its `only-if` did not hold.
+    Skipped,
 }
 
 impl Exit {
-    /// Whether it ended well.
+    /// Whether it ended well; what was left out did no harm.
     pub fn is_success(&self) -> bool {
-        *self == Self::Status(0)
+        match self {
+            Self::Status(status) => *status == 0,
+            Self::Skipped => true,
+            Self::Signal(_) | Self::TimedOut(_) | Self::Failed(_) => false,
+        }
     }
 }
 
@@ -33,6 +39,7 @@ impl fmt::Display for Exit {
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
             Self::TimedOut(seconds) => write!(f, "timed out after {seconds} s"),
             Self::Failed(problem) => f.write_str(problem),
+            Self::Skipped => f.write_str("skipped"),
         }
     }
 }
@@ -42,12 +49,25 @@ impl fmt::Display for Exit {
 pub struct StepReport {
     /// Its name.
     pub name: String,
-    /// How it ended.
+    /// How it ended; the last try, where it was tried again.
     pub exit: Exit,
-    /// How long it took, in milliseconds.
+    /// How often it was tried; 0 when it was left out.
+    #[serde(default)]
+    pub tries: u32,
+    /// How long it took, in milliseconds, all tries and the pauses between them together.
     pub milliseconds: u64,
     /// The last lines of its output.
     pub output_tail: String,
+}
+
+impl StepReport {
+    /// How it ended, and after how many tries if there were more than one.
+    pub fn verdict(&self) -> String {
+        match self.tries {
+            0 | 1 => self.exit.to_string(),
+            tries => format!("{}, tried {tries} times", self.exit),
+        }
+    }
 }
 
 /// The steps, done or stopped at the first failure.
@@ -90,4 +110,21 @@ pub struct TestReport {
     pub ended: Timestamp,
     /// Each.
     pub tests: Vec<TestOutcome>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(exit: Exit, tries: u32) -> StepReport {
+        StepReport { name: "it".into(), exit, tries, milliseconds: 1, output_tail: String::new() }
+    }
+
+    #[test]
+    fn what_was_left_out_is_no_failure() {
+        let now = Timestamp::UNIX_EPOCH;
+        let steps = vec![step(Exit::Skipped, 0), step(Exit::Status(0), 2), step(Exit::Status(3), 3)];
+        let report = ProvisionReport { started: now, ended: now, steps };
+        assert_eq!(report.failure().unwrap().verdict(), "exit 3, tried 3 times");
+    }
 }

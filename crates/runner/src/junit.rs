@@ -23,9 +23,9 @@ pub fn xml(suite: &str, report: &TestReport) -> Result<Vec<u8>> {
         ])
         .write_inner_content(|writer| {
             for test in &report.tests {
-                let time = seconds(test.milliseconds);
+                let (name, time) = (allowed(&test.name), seconds(test.milliseconds));
                 let case = writer.create_element("testcase").with_attributes([
-                    ("name", test.name.as_str()),
+                    ("name", name.as_str()),
                     ("classname", suite),
                     ("time", time.as_str()),
                 ]);
@@ -34,11 +34,45 @@ pub fn xml(suite: &str, report: &TestReport) -> Result<Vec<u8>> {
                 } else {
                     case.write_inner_content(|writer| {
                         let failure = writer.create_element("failure").with_attribute(("message", "failed"));
-                        failure.write_text_content(BytesText::new(&test.detail)).map(drop)
+                        failure.write_text_content(BytesText::new(&allowed(&test.detail))).map(drop)
                     })?;
                 }
             }
             Ok(())
         })?;
     Ok(writer.into_inner())
+}
+
+/// What XML can carry: a program's colours and bells are no part of it, not even escaped.
+fn allowed(text: &str) -> String {
+    let plain = |c: &char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
+    text.chars().filter(plain).filter(|c| !matches!(c, '\u{fffe}' | '\u{ffff}')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use ovenbird_core::report::TestOutcome;
+
+    use super::*;
+    use crate::check::suite;
+
+    #[test]
+    fn what_is_written_can_be_read_whatever_was_printed() {
+        let detail = "\u{1b}[31mred\u{7}\u{0} & <b> ]]> \"x\"\n\u{ffff}".to_owned();
+        let test = |name: &str, passed| TestOutcome {
+            name: name.into(),
+            passed,
+            milliseconds: 1250,
+            detail: detail.clone(),
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let tests = vec![test("good \u{8}", true), test("bad \"<&>\"", false)];
+        let xml = xml("bake", &TestReport { started: now, ended: now, tests }).unwrap();
+        let cases = suite::parse(&String::from_utf8(xml).unwrap()).unwrap();
+        let names: Vec<(&str, bool, u64)> =
+            cases.iter().map(|case| (case.name.as_str(), case.passed, case.milliseconds)).collect();
+        assert_eq!(names, [("good ", true, 1250), ("bad \"<&>\"", false, 1250)]);
+        assert!(cases[1].detail.contains("[31mred & <b> ]]> \"x\""), "{}", cases[1].detail);
+    }
 }

@@ -1,11 +1,17 @@
 //! `ovenbird-runner`: works on the builder. `provision` configures it, `test` tests it, `seal` makes it an image.
 
+mod check;
+mod curl;
 mod fetch;
 mod junit;
+mod kept;
 mod machine;
+mod mask;
 mod process;
 mod provision;
 mod seal;
+mod secrets;
+mod step;
 mod test;
 mod unpack;
 

@@ -1,10 +1,9 @@
 //! `provision`: runs the steps in order, and reports. A machine that was provisioned is not provisioned again.
 
 use std::{
-    fs,
+    fs::{self, File},
     os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,13 +11,26 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use ovenbird_core::{
     plan::Plan,
-    recipe::{Action, Content, Placement, Step, Unit},
+    recipe::{Placement, Step},
     report::{Exit, ProvisionReport, StepReport},
 };
 
-use crate::{fetch, machine::Machine, process, unpack};
+use crate::{
+    fetch,
+    kept::Kept,
+    machine::{Machine, create_parents},
+    mask::Mask,
+    process,
+    secrets::Secrets,
+    step::{self, Try, Unlocked},
+    unpack,
+};
 
 const REPORT: &str = "report.json";
+
+/// How long after a failed try the next one follows: a second, then twice as long each time.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Provisions; gives whether every step ended well.
 pub fn run(machine: &Machine) -> Result<bool> {
@@ -36,48 +48,63 @@ pub fn run(machine: &Machine) -> Result<bool> {
 }
 
 fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {
-    let started = now();
+    let started = Timestamp::now();
+    let mut secrets = Secrets::new(plan.endpoint.clone());
     let mut steps = Vec::new();
     let mut go = true;
     if plan.bundle.is_some() || plan.artifact.is_some() {
-        go = record(&mut steps, "fetch", || files(machine, plan).map(|()| (Exit::Status(0), String::new())));
+        go = record(&mut steps, "fetch", || Done::once(files(machine, plan).map(|()| Exit::Status(0))));
     }
     for (index, step) in plan.steps.iter().enumerate() {
         if !go {
             break;
         }
-        go = record(&mut steps, &step.name, || self::step(machine, step, index));
+        go = record(&mut steps, &step.name, || self::step(machine, &mut secrets, step, index));
     }
-    ProvisionReport { started, ended: now(), steps }
+    ProvisionReport { started, ended: Timestamp::now(), steps }
+}
+
+/// How a step went.
+struct Done {
+    exit: Exit,
+    tries: u32,
+    output_tail: String,
+}
+
+impl Done {
+    /// What the runner did by itself, in one try.
+    fn once(exit: Result<Exit>) -> Self {
+        Self { exit: failed(exit), tries: 1, output_tail: String::new() }
+    }
+}
+
+fn failed(exit: Result<Exit>) -> Exit {
+    exit.unwrap_or_else(|error| Exit::Failed(format!("{error:#}")))
 }
 
 /// Does one step, and notes how it went; gives whether the next may follow.
-fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Result<(Exit, String)>) -> bool {
+fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) -> bool {
     println!("ovenbird: step {name}");
     let start = Instant::now();
-    let (exit, output_tail) =
-        work().unwrap_or_else(|error| (Exit::Failed(format!("{error:#}")), String::new()));
+    let Done { exit, tries, output_tail } = work();
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let go = exit.is_success();
-    if !go {
-        println!("ovenbird: step {name}: {exit}\n{output_tail}");
+    let step = StepReport { name: name.to_owned(), exit, tries, milliseconds, output_tail };
+    if step.exit != Exit::Status(0) {
+        println!("ovenbird: step {name}: {}\n{}", step.verdict(), step.output_tail);
     }
-    steps.push(StepReport { name: name.to_owned(), exit, milliseconds, output_tail });
+    let go = step.exit.is_success();
+    steps.push(step);
     go
 }
 
 /// Fetches the bundle and the artifact.
 fn files(machine: &Machine, plan: &Plan) -> Result<()> {
-    if let Some(bundle) = &plan.bundle {
-        let archive = machine.own("bundle.tar.gz");
-        fetch::download(bundle, &archive).context("fetch the recipe's files")?;
-        unpack::unpack(&archive, &machine.own("files"))?;
-    }
+    fetch_files(machine, plan)?;
     match &plan.artifact {
         None => {}
         Some((download, Placement::To(path))) => {
             let to = machine.path(path);
-            parent(&to)?;
+            create_parents(&to)?;
             fetch::download(download, &to).context("fetch the artifact")?;
             fs::set_permissions(&to, fs::Permissions::from_mode(0o644))?;
         }
@@ -91,124 +118,85 @@ fn files(machine: &Machine, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn step(machine: &Machine, step: &Step, index: usize) -> Result<(Exit, String)> {
-    let logs = machine.own("logs");
-    fs::create_dir_all(&logs)?;
-    let log = logs.join(format!("{index}.log"));
-    let run = |command: &mut Command| process::run(command, &log, step.timeout);
-    match &step.action {
-        Action::Shell { run: script } => {
-            run(command("/bin/sh").args(["-ec", script]).current_dir(files_folder(machine)?))
-        }
-        Action::Script { source, args, .. } => {
-            let file = machine.own("files").join(source);
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
-                .with_context(|| format!("script {source}"))?;
-            run(command(&file).args(args).current_dir(files_folder(machine)?))
-        }
-        Action::File { to, content, mode, owner } => {
-            let path = machine.path(to);
-            write(machine, &path, content, *mode)?;
-            match owner {
-                Some(owner) => run(command("chown").arg("--").arg(owner).arg(&path)),
-                None => Ok((Exit::Status(0), String::new())),
-            }
-        }
-        Action::Service { name, unit, enabled, started } => {
-            if let Some(unit) = unit {
-                let path = machine.path(&format!("/etc/systemd/system/{name}.service"));
-                write(machine, &path, &Content::Inline(unit_text(name, unit)), 0o644)?;
-                let reloaded = run(command("systemctl").arg("daemon-reload"))?;
-                if !reloaded.0.is_success() {
-                    return Ok(reloaded);
-                }
-            }
-            let enable = if *enabled { "enable" } else { "disable" };
-            let done = run(command("systemctl").args([enable, "--", name]))?;
-            if !done.0.is_success() || !started {
-                return Ok(done);
-            }
-            run(command("systemctl").args(["restart", "--", name]))
-        }
-        Action::Package { .. } | Action::Puppet(_) | Action::Chef(_) | Action::Ansible(_) => {
-            anyhow::bail!("this runner is too old for the step")
-        }
+/// Fetches the recipe's files; a fresh instance of the image has none, and its tests may need them.
+pub fn fetch_files(machine: &Machine, plan: &Plan) -> Result<()> {
+    let Some(bundle) = &plan.bundle else { return Ok(()) };
+    let archive = machine.own("bundle.tar.gz");
+    fetch::download(bundle, &archive).context("fetch the recipe's files")?;
+    unpack::unpack(&archive, &machine.own("files"))
+}
+
+/// Does one step: only if its condition holds, and again while it fails and may be tried again.
+fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> Done {
+    match holds(machine, step) {
+        Ok(None) => {}
+        Ok(Some(seen)) => return Done { exit: Exit::Skipped, tries: 0, output_tail: seen },
+        Err(error) => return Done::once(Err(error)),
     }
-}
-
-/// A program without the runner's own environment: a step sees the same on every base.
-fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().envs([
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ("HOME", "/root"),
-        ("LANG", "C.UTF-8"),
-        ("DEBIAN_FRONTEND", "noninteractive"),
-    ]);
-    command
-}
-
-fn files_folder(machine: &Machine) -> Result<std::path::PathBuf> {
-    let folder = machine.own("files");
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
-fn write(machine: &Machine, path: &Path, content: &Content, mode: u32) -> Result<()> {
-    let bytes = match content {
-        Content::Inline(text) => text.clone().into_bytes(),
-        Content::Source(source) => {
-            fs::read(machine.own("files").join(source)).with_context(|| source.clone())?
-        }
+    let unlocked = match Unlocked::read(secrets, step) {
+        Ok(unlocked) => unlocked,
+        Err(error) => return Done::once(Err(error)),
     };
-    parent(path)?;
-    fs::write(path, bytes).with_context(|| format!("write {}", path.display()))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    Ok(())
+    let mut pause = PAUSE;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let (exit, output_tail) = one_try(machine, step, &unlocked, index, tries);
+        if exit.is_success() || tries > step.retries {
+            return Done { exit, tries, output_tail };
+        }
+        println!("ovenbird: step {}: {exit}; it is tried again in {} s", step.name, pause.as_secs());
+        thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
 }
 
-fn parent(path: &Path) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).with_context(|| format!("create {}", parent.display()))?;
+/// Whether the step's condition holds: none, or what was seen instead.
+fn holds(machine: &Machine, step: &Step) -> Result<Option<String>> {
+    let Some(condition) = &step.only_if else { return Ok(None) };
+    let mut kept = Kept::new(Mask::default(), None);
+    let mut command = machine.command("/bin/sh");
+    command.args(["-c", condition]).envs(&step.environment).current_dir(machine.files()?);
+    match process::run(command, &mut kept, step.timeout)? {
+        Exit::Status(0) => Ok(None),
+        Exit::Status(status) => Ok(Some(format!("only-if: exit {status}\n{}", kept.last_lines()))),
+        // It said neither yes nor no.
+        exit @ (Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped) => {
+            anyhow::bail!("only-if: {exit}\n{}", kept.last_lines())
+        }
     }
-    Ok(())
 }
 
-/// The unit's text; the recipe's parser has refused line breaks in every value.
-fn unit_text(name: &str, unit: &Unit) -> String {
-    let mut text = format!("[Unit]\nDescription={name}\n");
-    for after in &unit.after {
-        text.push_str(&format!("After={after}\nWants={after}\n"));
-    }
-    text.push_str(&format!("\n[Service]\nExecStart={}\nRestart=on-failure\n", unit.exec));
-    if let Some(user) = &unit.user {
-        text.push_str(&format!("User={user}\n"));
-    }
-    if let Some(folder) = &unit.working_directory {
-        text.push_str(&format!("WorkingDirectory={folder}\n"));
-    }
-    for (key, value) in &unit.environment {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
-        text.push_str(&format!("Environment=\"{key}={value}\"\n"));
-    }
-    text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
-    text
+fn one_try(machine: &Machine, step: &Step, unlocked: &Unlocked, index: usize, number: u32) -> (Exit, String) {
+    let name = match number {
+        1 => format!("logs/{index}.log"),
+        _ => format!("logs/{index}.{number}.log"),
+    };
+    let log = machine.own_folder("logs").and_then(|_| Ok(File::create(machine.own(&name))?));
+    let mask = unlocked.mask();
+    let mut kept = match log {
+        Ok(log) => Kept::new(mask.clone(), Some(log)),
+        Err(error) => return (failed(Err(error.context(name))), String::new()),
+    };
+    let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, &mut kept)));
+    let finished = kept.finish().context(name).map(|()| Exit::Status(0));
+    let exit = match (exit, finished) {
+        (Exit::Failed(problem), _) => Exit::Failed(mask.text(&problem)),
+        (exit, Err(error)) if exit.is_success() => failed(Err(error)),
+        (exit, _) => exit,
+    };
+    (exit, kept.last_lines())
 }
-
-fn now() -> Timestamp {
-    Timestamp::now()
-}
-
-/// A time limit for what the runner itself asks of the machine.
-pub const OWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
+    use ovenbird_core::recipe::Action;
+
     use super::*;
 
-    fn step_of(run: &str) -> Step {
+    fn shell(run: &str) -> Step {
         Step {
             name: run.into(),
             action: Action::Shell { run: run.into() },
@@ -220,33 +208,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_first_failure_stops_the_rest() {
+    fn run(steps: &[Step]) -> (tempfile::TempDir, Vec<StepReport>) {
         let root = tempfile::tempdir().unwrap();
         let machine = Machine::new(root.path().to_str().unwrap());
-        let mut steps = Vec::new();
-        for (index, one) in
-            [step_of("echo one"), step_of("echo two; exit 4"), step_of("echo three")].iter().enumerate()
-        {
-            if !record(&mut steps, &one.name, || step(&machine, one, index)) {
+        let mut secrets = Secrets::new(None);
+        let mut reports = Vec::new();
+        for (index, one) in steps.iter().enumerate() {
+            if !record(&mut reports, &one.name, || step(&machine, &mut secrets, one, index)) {
                 break;
             }
         }
+        (root, reports)
+    }
+
+    #[test]
+    fn the_first_failure_stops_the_rest() {
+        let (_root, steps) = run(&[shell("echo one"), shell("echo two; exit 4"), shell("echo three")]);
         assert_eq!(steps.len(), 2);
-        assert_eq!(steps[1].exit, Exit::Status(4));
+        assert_eq!((&steps[1].exit, steps[1].tries), (&Exit::Status(4), 1));
         assert_eq!(steps[1].output_tail, "two");
     }
 
     #[test]
-    fn an_environment_value_stays_one_value() {
-        let environment = [("A".to_owned(), "x \"y\" 100%".to_owned())].into();
-        let unit = Unit {
-            exec: "/bin/true".into(),
-            user: None,
-            working_directory: None,
-            environment,
-            after: vec![],
+    fn a_step_whose_condition_does_not_hold_is_left_out() {
+        let one = Step {
+            only_if: Some("echo no; test -n \"$WANTED\"".into()),
+            environment: [("MARK".to_owned(), "here".to_owned())].into(),
+            ..shell("echo did it for $MARK")
         };
-        assert!(unit_text("shop", &unit).contains("Environment=\"A=x \\\"y\\\" 100%%\"\n"));
+        let mut two = one.clone();
+        two.environment.insert("WANTED".into(), "yes".into());
+        let (_root, steps) = run(&[one, two]);
+        assert_eq!((&steps[0].exit, steps[0].tries), (&Exit::Skipped, 0));
+        assert_eq!(steps[0].output_tail, "only-if: exit 1\nno");
+        assert_eq!((&steps[1].exit, steps[1].output_tail.as_str()), (&Exit::Status(0), "did it for here"));
+    }
+
+    #[test]
+    fn a_condition_that_says_neither_yes_nor_no_fails_the_step() {
+        let step = Step { only_if: Some("kill -9 $$".into()), ..shell("true") };
+        let (_root, steps) = run(&[step]);
+        assert_eq!(steps[0].exit, Exit::Failed("only-if: killed by signal 9\n".into()));
+    }
+
+    #[test]
+    fn a_failed_step_is_tried_again_with_its_whole_time() {
+        let flaky = "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) > n; sleep 1.8; test $n -ge 1";
+        let step = Step { retries: 3, timeout: Duration::from_secs(3), ..shell(flaky) };
+        let (root, steps) = run(&[step]);
+        assert_eq!((&steps[0].exit, steps[0].tries), (&Exit::Status(0), 2));
+        let logs = root.path().join("var/lib/ovenbird/logs");
+        assert!(logs.join("0.log").exists() && logs.join("0.2.log").exists());
+    }
+
+    #[test]
+    fn tries_come_to_an_end() {
+        let (_root, steps) = run(&[Step { retries: 1, ..shell("exit 9") }]);
+        assert_eq!(steps[0].verdict(), "exit 9, tried 2 times");
     }
 }

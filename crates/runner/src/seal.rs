@@ -1,6 +1,6 @@
 //! `seal`: makes the machine an image. Nothing stays that is this machine's own, or ours, and it powers off.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::plan::FOLDER;
@@ -8,8 +8,10 @@ use ovenbird_core::plan::FOLDER;
 use crate::{
     machine::{Machine, remove},
     process,
-    provision::OWN_TIMEOUT,
 };
+
+/// How long the order to power off may take.
+const ORDER: Duration = Duration::from_secs(60);
 
 /// What goes whole: each instance makes its own, or nobody must have it.
 const GONE: &[&str] = &[
@@ -116,7 +118,6 @@ fn entries(folder: &Path) -> std::io::Result<Vec<fs::DirEntry>> {
 
 /// Powers off by a timer of systemd, so that this command's own answer still gets out.
 fn power_off() -> Result<()> {
-    let log = Path::new("/run/ovenbird-seal.log");
     let mut command = Command::new("systemd-run");
     command.args([
         "--quiet",
@@ -126,8 +127,8 @@ fn power_off() -> Result<()> {
         "systemctl",
         "poweroff",
     ]);
-    let (exit, output) = process::run(&mut command, log, OWN_TIMEOUT)?;
-    ensure!(exit.is_success(), "can't power off: {exit}\n{output}");
+    let answer = process::ask(command, b"", ORDER)?;
+    ensure!(answer.exit.is_success(), "can't power off: {}\n{}", answer.exit, answer.complaint());
     Ok(())
 }
 

@@ -330,6 +330,7 @@ fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
             let step = StepReport {
                 name: "it".into(),
                 exit: Exit::Status(i32::from(machines == Machines::FailAStep)),
+                tries: 1,
                 milliseconds: 1,
                 output_tail: "it is broken".into(),
             };

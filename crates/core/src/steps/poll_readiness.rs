@@ -93,7 +93,7 @@ async fn builder(
         if let Some(failed) = report.failure() {
             return Err(Error::StepFailed {
                 step: failed.name.clone(),
-                exit: failed.exit.to_string(),
+                exit: failed.verdict(),
                 output: failed.output_tail.clone(),
             });
         }

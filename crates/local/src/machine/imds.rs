@@ -14,6 +14,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::task::AbortHandle;
 
@@ -45,6 +46,9 @@ pub struct Identity {
     /// Whether a session token is required (IMDSv2).
     pub tokens_required: bool,
 }
+
+/// What this cloud takes for any key.
+const KEY: &str = "local";
 
 struct Service {
     identity: Identity,
@@ -126,7 +130,7 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
         Some("") => {
             let iam = if identity.profile.is_some() { "iam/\n" } else { "" };
             format!(
-                "ami-id\nhostname\n{iam}instance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\n"
+                "ami-id\nhostname\n{iam}instance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\nservices/\n"
             )
         }
         Some("ami-id") => identity.image.clone(),
@@ -141,13 +145,87 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
         Some("placement") => "availability-zone\nregion".to_owned(),
         Some("placement/availability-zone") => identity.zone.clone(),
         Some("placement/region") => identity.region.clone(),
-        Some("iam") if identity.profile.is_some() => "info".to_owned(),
+        Some("services") => "domain\npartition".to_owned(),
+        Some("services/domain") => "amazonaws.com".to_owned(),
+        Some("services/partition") => "aws".to_owned(),
+        Some("iam") if identity.profile.is_some() => "info\nsecurity-credentials/".to_owned(),
         Some("iam/info") => {
             let profile = identity.profile.as_ref()?;
             let arn = format!("arn:aws:iam::{}:instance-profile/{profile}", identity.account);
             json!({"Code": "Success", "InstanceProfileArn": arn}).to_string()
         }
-        Some(_) | None => return None,
+        // A profile has one role; here both have one name.
+        Some("iam/security-credentials") => identity.profile.clone()?,
+        Some(rest) => {
+            let role = rest.strip_prefix("iam/security-credentials/")?;
+            identity.profile.as_ref().filter(|profile| *profile == role)?;
+            credentials(Timestamp::now())
+        }
+        None => return None,
     };
     Some(text.into_bytes())
+}
+
+/// A role's credentials: the keys that this cloud knows, for as long as AWS's would live.
+fn credentials(now: Timestamp) -> String {
+    json!({
+        "Code": "Success", "LastUpdated": seconds(now), "Type": "AWS-HMAC",
+        "AccessKeyId": KEY, "SecretAccessKey": KEY, "Token": KEY,
+        "Expiration": seconds(now + SignedDuration::from_hours(6)),
+    })
+    .to_string()
+}
+
+/// As AWS writes a time there: without parts of a second.
+fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(profile: Option<&str>) -> Identity {
+        Identity {
+            instance: "i-1".into(),
+            image: "ami-1".into(),
+            instance_type: "m7i.large".into(),
+            zone: "us-east-1a".into(),
+            region: "us-east-1".into(),
+            account: "123456789012".into(),
+            address: Ipv4Addr::LOCALHOST,
+            hostname: "ip-1".into(),
+            profile: profile.map(str::to_owned),
+            user_data: None,
+            tokens_required: true,
+        }
+    }
+
+    fn get(profile: Option<&str>, path: &str) -> Option<String> {
+        document(&identity(profile), path).map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn an_instance_with_a_profile_has_its_role_s_credentials() {
+        let role = get(Some("builder"), "meta-data/iam/security-credentials/").unwrap();
+        let text = get(Some("builder"), &format!("meta-data/iam/security-credentials/{role}")).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["Code"], "Success");
+        let expiration: Timestamp = document["Expiration"].as_str().unwrap().parse().unwrap();
+        assert!(expiration > Timestamp::now());
+        assert_eq!(get(Some("builder"), "meta-data/iam/security-credentials/other"), None);
+    }
+
+    #[test]
+    fn an_instance_without_a_profile_has_none() {
+        assert_eq!(get(None, "meta-data/iam/security-credentials/"), None);
+        assert_eq!(get(None, "meta-data/iam/security-credentials/builder"), None);
+        assert!(!get(None, "meta-data/").unwrap().contains("iam"));
+    }
+
+    #[test]
+    fn the_region_and_its_domain_are_told() {
+        assert_eq!(get(None, "meta-data/placement/region").as_deref(), Some("us-east-1"));
+        assert_eq!(get(None, "meta-data/services/domain").as_deref(), Some("amazonaws.com"));
+    }
 }

@@ -1,0 +1,181 @@
+//! Tests: what each kind of check asks of the machine.
+
+mod command;
+mod file;
+mod http;
+mod package;
+mod port;
+mod process;
+mod service;
+pub mod suite;
+#[cfg(test)]
+mod testing;
+mod user;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use ovenbird_core::{
+    recipe::{Check, Test},
+    report::TestOutcome,
+};
+
+use self::suite::Case;
+use crate::{
+    machine::Machine,
+    process::{Answer, ask},
+};
+
+/// How long after a failed try the next one follows: at first at once, then ever later.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The shortest time that a try gets, even at the end of its test's.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// How much of what was seen a report shows.
+const SHOWN: usize = 400;
+
+/// What a try saw.
+pub enum Seen {
+    /// What the test asks for.
+    This(String),
+    /// The cases of a suite, and what is wrong beside them.
+    Cases(Vec<Case>, Option<String>),
+}
+
+/// Tries a test until it passes or its time is over; a suite has an outcome for each of its cases.
+pub fn outcomes(machine: &Machine, test: &Test) -> Vec<TestOutcome> {
+    let start = Instant::now();
+    let mut pause = PAUSE;
+    let seen = loop {
+        let left = test.within.saturating_sub(start.elapsed());
+        let seen = look(machine, &test.check, left.max(SHORTEST));
+        if passed(&seen) || start.elapsed() >= test.within {
+            break seen;
+        }
+        thread::sleep(pause.min(test.within.saturating_sub(start.elapsed())));
+        pause = LONGEST_PAUSE.min(pause * 2);
+    };
+    let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let own = |passed, detail| TestOutcome { name: test.name.clone(), passed, milliseconds, detail };
+    match seen {
+        Ok(Seen::This(detail)) => vec![own(true, detail)],
+        Ok(Seen::Cases(cases, problem)) => {
+            let of_case = |case: Case| TestOutcome {
+                name: format!("{}: {}", test.name, case.name),
+                passed: case.passed,
+                milliseconds: case.milliseconds,
+                detail: case.detail,
+            };
+            problem
+                .map(|problem| own(false, problem))
+                .into_iter()
+                .chain(cases.into_iter().map(of_case))
+                .collect()
+        }
+        Err(problem) => vec![own(false, format!("{problem:#}"))],
+    }
+}
+
+fn passed(seen: &Result<Seen>) -> bool {
+    match seen {
+        Ok(Seen::This(_)) => true,
+        Ok(Seen::Cases(cases, problem)) => problem.is_none() && cases.iter().all(|case| case.passed),
+        Err(_) => false,
+    }
+}
+
+/// One try, for so long.
+fn look(machine: &Machine, check: &Check, limit: Duration) -> Result<Seen> {
+    let seen = match check {
+        Check::Http(request) => http::look(request, limit),
+        Check::Command { run, exit, stdout_contains, stderr_contains, junit } => {
+            let asked = command::Asked {
+                run,
+                exit: *exit,
+                stdout: stdout_contains.as_deref(),
+                stderr: stderr_contains.as_deref(),
+            };
+            return command::look(machine, &asked, junit.as_deref(), limit);
+        }
+        Check::Port { number } => port::look(machine, *number),
+        Check::File { path, exists, contains, mode, owner } => {
+            let asked = file::Asked {
+                exists: *exists,
+                contains: contains.as_deref(),
+                mode: *mode,
+                owner: owner.as_deref(),
+            };
+            file::look(machine, path, &asked)
+        }
+        Check::Service { name, running, enabled } => service::look(machine, name, *running, *enabled),
+        Check::Process { name } => process::look(machine, name),
+        Check::Package { name, version } => package::look(machine, name, version.as_deref()),
+        Check::User { name, group, shell } => user::look(machine, name, group.as_deref(), shell.as_deref()),
+    };
+    seen.map(Seen::This)
+}
+
+/// Asks a program of the machine.
+fn asked(machine: &Machine, program: &str, words: &[&str]) -> Result<Answer> {
+    let mut command = machine.command(program);
+    command.args(words);
+    ask(command, b"", Duration::from_secs(30))
+}
+
+fn contains(what: &str, text: &str, wanted: Option<&str>) -> Result<()> {
+    match wanted {
+        Some(wanted) if !text.contains(wanted) => bail!("{what} has no {wanted:?}: {}", shown(text)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The beginning of a text.
+fn shown(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::machine, *};
+
+    fn run(run: &str, within: Duration) -> TestOutcome {
+        let (_root, machine) = machine();
+        let check = Check::Command {
+            run: run.into(),
+            exit: 0,
+            stdout_contains: None,
+            stderr_contains: None,
+            junit: None,
+        };
+        let mut outcomes = outcomes(&machine, &Test { name: "it".into(), check, within });
+        assert_eq!(outcomes.len(), 1);
+        outcomes.remove(0)
+    }
+
+    #[test]
+    fn a_test_is_tried_again_until_it_passes() {
+        let outcome = run("echo x >> n; test $(wc -l < n) -ge 3", Duration::from_secs(20));
+        assert!(outcome.passed, "{}", outcome.detail);
+    }
+
+    #[test]
+    fn a_test_that_never_passes_is_tried_as_long_as_it_may() {
+        let outcome = run("false", Duration::from_millis(500));
+        assert!(!outcome.passed && outcome.milliseconds >= 500, "{outcome:?}");
+    }
+
+    #[test]
+    fn a_test_that_hangs_is_ended_at_its_limit() {
+        let outcome = run("sleep 600 & sleep 600", Duration::from_millis(100));
+        assert!(outcome.detail.contains("timed out after 1 s"), "{outcome:?}");
+    }
+}

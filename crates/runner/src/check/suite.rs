@@ -1,0 +1,236 @@
+//! A JUnit file that a recipe's own suite wrote, of whatever framework: its cases.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use quick_xml::{
+    Reader, XmlVersion,
+    escape::resolve_predefined_entity,
+    events::{BytesRef, BytesStart, Event},
+};
+
+/// How much of a failure's text is kept.
+const DETAIL: usize = 4 * 1024;
+
+/// One case of a suite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    pub name: String,
+    pub passed: bool,
+    pub milliseconds: u64,
+    pub detail: String,
+}
+
+/// A case while it is read.
+#[derive(Debug, Default)]
+struct Draft {
+    name: String,
+    class: String,
+    milliseconds: u64,
+    /// What happened to it, in the file's own word; nothing when it passed.
+    verdict: Option<Verdict>,
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Skipped,
+    Failed,
+}
+
+/// Reads the cases; a file that is broken, has none, or counts more failures than it tells is an error.
+pub fn parse(text: &str) -> Result<Vec<Case>> {
+    let mut reader = Reader::from_str(text);
+    let mut cases: Vec<Draft> = Vec::new();
+    let mut open: Vec<Vec<u8>> = Vec::new();
+    let mut current: Option<Draft> = None;
+    let mut counted = 0;
+    loop {
+        match reader.read_event().with_context(|| format!("at byte {}", reader.error_position()))? {
+            Event::Start(element) => {
+                begin(&element, &mut current, &mut counted)?;
+                open.push(element.name().as_ref().to_vec());
+            }
+            Event::Empty(element) => {
+                begin(&element, &mut current, &mut counted)?;
+                end(element.name().as_ref(), &mut current, &mut cases);
+            }
+            Event::End(element) => {
+                open.pop();
+                end(element.name().as_ref(), &mut current, &mut cases);
+            }
+            Event::Text(text) => told(&mut current, &open, &text.xml10_content()?),
+            Event::CData(text) => told(&mut current, &open, &text.decode()?),
+            Event::GeneralRef(reference) => told(&mut current, &open, &resolve(&reference)?),
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+            Event::Eof => break,
+        }
+    }
+    if let Some(element) = open.last() {
+        bail!("it ends in the middle of `{}`", String::from_utf8_lossy(element));
+    }
+    ensure!(!cases.is_empty(), "it has no test case");
+    let failed = cases.iter().filter(|case| case.verdict == Some(Verdict::Failed)).count();
+    ensure!(counted <= failed, "it counts {counted} failures, and its cases tell {failed}");
+    Ok(named(cases))
+}
+
+fn begin(element: &BytesStart<'_>, current: &mut Option<Draft>, counted: &mut usize) -> Result<()> {
+    match element.local_name().as_ref() {
+        // A suite of suites counts what is in them: the largest count is the file's.
+        b"testsuite" | b"testsuites" => {
+            let count = |name| -> Result<usize> {
+                Ok(attribute(element, name)?.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
+            };
+            *counted = (*counted).max(count("failures")? + count("errors")?);
+        }
+        b"testcase" => {
+            ensure!(current.is_none(), "a `testcase` in a `testcase`");
+            *current = Some(Draft {
+                name: attribute(element, "name")?.unwrap_or_default(),
+                class: attribute(element, "classname")?.unwrap_or_default(),
+                milliseconds: attribute(element, "time")?.map_or(0, |time| milliseconds(&time)),
+                ..Draft::default()
+            });
+        }
+        kind @ (b"failure" | b"error" | b"skipped") => {
+            if let Some(case) = current {
+                let verdict = if kind == b"skipped" { Verdict::Skipped } else { Verdict::Failed };
+                case.verdict = case.verdict.max(Some(verdict));
+                case.text.push_str(&attribute(element, "message")?.unwrap_or_default());
+                case.text.push('\n');
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn end(element: &[u8], current: &mut Option<Draft>, cases: &mut Vec<Draft>) {
+    let local = element.rsplit(|byte| *byte == b':').next().unwrap_or(element);
+    if local == b"testcase" {
+        cases.extend(current.take());
+    }
+}
+
+/// What a failure says; what the case printed beside it is not kept.
+fn told(current: &mut Option<Draft>, open: &[Vec<u8>], text: &str) {
+    let inside =
+        open.last().is_some_and(|element| matches!(element.as_slice(), b"failure" | b"error" | b"skipped"));
+    if let Some(case) = current.as_mut().filter(|case| inside && case.text.len() < DETAIL) {
+        case.text.push_str(text);
+    }
+}
+
+fn resolve(reference: &BytesRef<'_>) -> Result<String> {
+    if let Some(letter) = reference.resolve_char_ref()? {
+        return Ok(letter.to_string());
+    }
+    let name = reference.decode()?;
+    // Entities of the file's own are not followed: they could be endless.
+    Ok(resolve_predefined_entity(&name).map_or_else(|| format!("&{name};"), str::to_owned))
+}
+
+fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>> {
+    let Some(attribute) = element.try_get_attribute(name)? else { return Ok(None) };
+    Ok(Some(attribute.normalized_value(XmlVersion::default())?.into_owned()))
+}
+
+/// Seconds, with a comma for thousands as some frameworks write them.
+fn milliseconds(time: &str) -> u64 {
+    let seconds: f64 = time.replace(',', "").trim().parse().unwrap_or(0.0);
+    // A cast from a float keeps within its bounds.
+    (seconds * 1000.0) as u64
+}
+
+/// By their names, with their class where a name alone would mean several.
+fn named(drafts: Vec<Draft>) -> Vec<Case> {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for draft in &drafts {
+        *times.entry(draft.name.clone()).or_default() += 1;
+    }
+    let case = |draft: Draft| {
+        let alone = draft.class.is_empty() || (times[&draft.name] == 1 && !draft.name.is_empty());
+        let name = if alone { draft.name } else { format!("{}.{}", draft.class, draft.name) };
+        let (passed, word) = match draft.verdict {
+            None => (true, "passed"),
+            Some(Verdict::Skipped) => (true, "skipped"),
+            Some(Verdict::Failed) => (false, "failed"),
+        };
+        let text: String = draft.text.trim().chars().take(DETAIL).collect();
+        let detail = if text.is_empty() { word.to_owned() } else { format!("{word}: {text}") };
+        Case { name, passed, milliseconds: draft.milliseconds, detail }
+    };
+    drafts.into_iter().map(case).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As pytest writes it.
+    const PYTEST: &str = r#"<?xml version="1.0" encoding="utf-8"?>
+<testsuites name="pytest tests"><testsuite name="pytest" errors="1" failures="1" skipped="1" tests="4" time="0.034">
+<testcase classname="test_shop" name="test_home[a &lt; b]" time="1.5" />
+<testcase classname="test_shop" name="test_cart" time="0.001"><failure message="assert 1 == 2">def test_cart():
+&gt;  assert 1 == 2 &#38; more</failure><system-out>not kept</system-out></testcase>
+<testcase classname="test_shop" name="test_pay" time="0.000"><skipped type="pytest.skip" message="later">x:1</skipped></testcase>
+<testcase classname="test_shop" name="test_db" time="0.002"><error message="no database"><![CDATA[a <b> c]]></error></testcase>
+</testsuite></testsuites>"#;
+
+    #[test]
+    fn failures_errors_and_skipped_cases_are_told_apart() {
+        let cases = parse(PYTEST).unwrap();
+        let seen: Vec<(&str, bool, u64, &str)> = cases
+            .iter()
+            .map(|case| (case.name.as_str(), case.passed, case.milliseconds, case.detail.as_str()))
+            .collect();
+        let expected = [
+            ("test_home[a < b]", true, 1500, "passed"),
+            ("test_cart", false, 1, "failed: assert 1 == 2\ndef test_cart():\n>  assert 1 == 2 & more"),
+            ("test_pay", true, 0, "skipped: later\nx:1"),
+            ("test_db", false, 2, "failed: no database\na <b> c"),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn cases_of_one_name_are_told_apart_by_their_class() {
+        let text =
+            r#"<testsuite><testcase classname="A" name="x"/><testcase classname="B" name="x"/></testsuite>"#;
+        let names: Vec<String> = parse(text).unwrap().into_iter().map(|case| case.name).collect();
+        assert_eq!(names, ["A.x", "B.x"]);
+    }
+
+    #[test]
+    fn a_file_that_can_t_be_trusted_is_an_error() {
+        for (text, words) in [
+            ("", "no test case"),
+            ("not XML", "no test case"),
+            ("<testsuite><testcase name='a'/>", "in the middle of `testsuite`"),
+            ("<testsuite><testcase name='a'></testsuite>", "at byte"),
+            ("<testsuite failures='1'><testcase name='a'/></testsuite>", "counts 1 failures"),
+            ("<testsuite errors='1'><testcase name='a'/></testsuite>", "counts 1 failures"),
+            ("<testcase name='a'><testcase name='b'/></testcase>", "in a `testcase`"),
+            ("<testsuite/>", "no test case"),
+        ] {
+            let error = format!("{:#}", parse(text).expect_err(text));
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn entities_of_one_s_own_are_not_followed() {
+        let text = "<!DOCTYPE x [<!ENTITY a 'boom'>]><testcase name='a'><failure>&a;</failure></testcase>";
+        assert_eq!(parse(text).unwrap()[0].detail, "failed: &a;");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[<>/a&;'= \"\\-!\\[\\]CDATAtestcase]{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}

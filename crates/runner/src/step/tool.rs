@@ -1,0 +1,53 @@
+//! A configuration tool: where it is, or how it gets there.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use ovenbird_core::report::Exit;
+
+use super::{
+    Try,
+    package::{self, Manager},
+};
+
+/// A tool that a step needs.
+#[derive(Debug)]
+pub struct Tool {
+    /// What people call it.
+    pub name: &'static str,
+    /// The program.
+    pub program: &'static str,
+    /// Where its maker's own packages put it, beside the usual folders.
+    pub folders: &'static [&'static str],
+    /// The distributions' packages of it, the first that there is.
+    pub packages: &'static [&'static str],
+}
+
+/// The tool's program; it is installed when it is missing and the recipe allows it.
+pub fn find(this: &mut Try<'_>, tool: &Tool, install: bool) -> Result<PathBuf> {
+    let Tool { name, program, folders, packages } = tool;
+    if let Some(path) = this.machine.program(program, folders) {
+        return Ok(path);
+    }
+    let bake = format!(
+        "bake {name} into the base: a pipeline of its own whose recipe installs it, which this one names as base"
+    );
+    if !install {
+        bail!("the machine has no `{program}`: set `install = true` in this step, or {bake}");
+    }
+    let Some(manager) = Manager::of(this) else {
+        bail!("the machine has no `{program}`, and no package manager to install it with: {bake}");
+    };
+    let mut exit = Exit::Status(0);
+    for package in *packages {
+        exit = package::install(this, manager, &[package])?;
+        if let Some(path) = this.machine.program(program, folders) {
+            return Ok(path);
+        }
+    }
+    let packages = packages.join("` or `");
+    bail!(
+        "the machine has no `{program}`, and its package manager could not install `{packages}` ({exit}): add a \
+         repository that has it in a step before this one, or {bake}"
+    )
+}

@@ -1,0 +1,5 @@
+//! The runner as a builder runs it: the program itself, with a cloud on loopback that is no laxer than AWS.
+
+mod cloud;
+mod secrets;
+mod verbs;

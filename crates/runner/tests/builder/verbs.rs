@@ -1,0 +1,123 @@
+//! The verbs as the builder runs them: everything comes by URL, and every report goes by URL.
+
+use std::{fs, io::Write as _, time::Duration};
+
+use super::cloud::{World, shell, step};
+use ovenbird_core::{
+    digest::sha256,
+    plan::{Download, PresignedUrl},
+    recipe::{Action, Check, Content, Placement, Test},
+    report::{Exit, ProvisionReport, TestReport},
+};
+
+fn upload(world: &World, name: &str, bytes: Vec<u8>) -> Download {
+    let sha256 = sha256(&bytes);
+    world.state.lock().unwrap().objects.insert(name.into(), bytes);
+    Download { url: PresignedUrl::new(format!("{}/bucket/{name}", world.url)), sha256 }
+}
+
+fn bundle(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+fn command(run: &str, junit: Option<&str>) -> Check {
+    Check::Command {
+        run: run.into(),
+        exit: 0,
+        stdout_contains: None,
+        stderr_contains: None,
+        junit: junit.map(str::to_owned),
+    }
+}
+
+fn test(name: &str, check: Check) -> Test {
+    Test { name: name.into(), check, within: Duration::ZERO }
+}
+
+#[test]
+fn a_war_is_unpacked_and_steps_have_the_recipe_s_files() {
+    let world = World::new();
+    let mut war = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    war.start_file("WEB-INF/web.xml", zip::write::SimpleFileOptions::default()).unwrap();
+    war.write_all(b"<web-app/>").unwrap();
+    let war = upload(&world, "shop.war", war.finish().unwrap().into_inner());
+    let mut plan = world.plan(vec![
+        shell("reads", "cat conf/app.conf"),
+        step(
+            "writes",
+            Action::File {
+                to: "/etc/app.conf".into(),
+                content: Content::Source("conf/app.conf".into()),
+                mode: 0o600,
+                owner: None,
+            },
+        ),
+    ]);
+    plan.artifact = Some((war, Placement::UnpackTo("/opt/shop".into())));
+    plan.bundle = Some(upload(&world, "bundle", bundle(&[("conf/app.conf", "port = 1")])));
+    let output = world.run("provision", &plan);
+    assert!(output.status.success(), "{output:?}");
+    let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
+    assert_eq!(
+        report.steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(),
+        ["fetch", "reads", "writes"]
+    );
+    assert_eq!(report.steps[1].output_tail, "port = 1");
+    assert_eq!(fs::read(world.root.path().join("opt/shop/WEB-INF/web.xml")).unwrap(), b"<web-app/>");
+    assert_eq!(fs::read(world.root.path().join("etc/app.conf")).unwrap(), b"port = 1");
+    // The seal leaves nothing of it.
+    assert!(world.run("seal", &plan).status.success());
+    assert!(!world.own("").exists());
+}
+
+#[test]
+fn an_artifact_that_is_not_what_was_uploaded_stops_everything() {
+    let world = World::new();
+    let mut plan = world.plan(vec![shell("never", "true")]);
+    let mut download = upload(&world, "app", b"one".to_vec());
+    download.sha256 = sha256(b"another");
+    plan.artifact = Some((download, Placement::To("/opt/app".into())));
+    assert!(!world.run("provision", &plan).status.success());
+    let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
+    let [fetch] = &report.steps[..] else { panic!("{report:?}") };
+    assert!(matches!(&fetch.exit, Exit::Failed(problem) if problem.contains("SHA-256")), "{fetch:?}");
+}
+
+/// On a fresh instance there is no file of the recipe until the tests fetch them.
+#[test]
+fn every_test_runs_and_every_case_of_a_suite_is_reported() {
+    let world = World::new();
+    let suite = "cat > it.xml <<'X'\n<testsuite><testcase name=\"good\" time=\"0.5\"/>\
+                 <testcase name=\"bad\"><error message=\"oops\"/></testcase></testsuite>\nX\n";
+    let mut plan = world.plan(vec![]);
+    plan.bundle = Some(upload(&world, "bundle", bundle(&[("suite.sh", suite)])));
+    plan.tests = vec![
+        test("fails", command("echo no >&2; exit 1", None)),
+        test("suite", command("sh suite.sh", Some("it.xml"))),
+        test("hangs", command("sleep 600", None)),
+        test("passes", command("test -e suite.sh", None)),
+    ];
+    let output = world.run("test", &plan);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: TestReport = serde_json::from_str(&world.object("test.json")).unwrap();
+    let seen: Vec<(&str, bool, &str)> =
+        report.tests.iter().map(|test| (test.name.as_str(), test.passed, test.detail.as_str())).collect();
+    let expected = [
+        ("fails", false, "exit 1, not exit 0: no"),
+        ("suite: good", true, "passed"),
+        ("suite: bad", false, "failed: oops"),
+        ("hangs", false, "timed out after 1 s, not exit 0"),
+        ("passes", true, "exit 0"),
+    ];
+    assert_eq!(seen, expected);
+    let xml = world.object("junit.xml");
+    assert!(xml.contains("tests=\"5\" failures=\"3\"") && xml.contains("name=\"suite: bad\""), "{xml}");
+}
