@@ -146,6 +146,8 @@ pub struct Volume {
     pub gib: Option<u32>,
     /// Its type in EC2's word: `gp3`.
     pub kind: Option<String>,
+    /// Its operations per second, which `io1` and `io2` must be given and `gp3` may be.
+    pub iops: Option<u32>,
     /// Encrypts it with this KMS key, by id, alias or ARN; `aws/ebs` is AWS's own.
     pub kms_key: Option<String>,
 }
