@@ -42,6 +42,7 @@ impl Images for Cloud {
         &self,
         builder: &InstanceId,
         name: &ImageName,
+        reboot: bool,
         tags: &BTreeMap<String, String>,
     ) -> Result<AmiId> {
         let answer = self
@@ -49,7 +50,7 @@ impl Images for Cloud {
             .create_image()
             .instance_id(builder.as_str())
             .name(name.as_str())
-            .no_reboot(true) // it is stopped: there is nothing to reboot
+            .no_reboot(!reboot)
             .tag_specifications(tag_specification(ResourceType::Image, tags))
             .tag_specifications(tag_specification(ResourceType::Snapshot, tags))
             .send()
@@ -167,6 +168,12 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
         Some(types::ImageState::Deregistered) => return Ok(None),
         other => return Err(bad(format!("state {other:?}"))),
     };
+    // The root's mapping says how large its volume is at least.
+    let root = image
+        .block_device_mappings()
+        .iter()
+        .find(|device| device.device_name().is_some() && device.device_name() == image.root_device_name());
+    let gib = root.and_then(|root| u32::try_from(root.ebs()?.volume_size()?).ok());
     let snapshots = image
         .block_device_mappings()
         .iter()
@@ -181,6 +188,8 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
         reason: image.state_reason().and_then(types::StateReason::message).unwrap_or_default().to_owned(),
         created: created.parse().map_err(|error| bad(format!("creation date `{created}`: {error}")))?,
         architecture: image.architecture().map_or_else(|| "x86_64".to_owned(), |one| one.as_str().to_owned()),
+        root_device: root.and_then(|root| root.device_name()).map(str::to_owned),
+        gib,
         snapshots,
         tags: tags(image.tags()),
     }))

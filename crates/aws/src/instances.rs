@@ -2,17 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::{
-    operation::run_instances::RunInstancesError,
-    types::{
-        self, Filter, HttpTokensState, IamInstanceProfileSpecification, InstanceMarketOptionsRequest,
-        InstanceMetadataOptionsRequest, InstanceStateName, MarketType, ResourceType, ShutdownBehavior, Tag,
-        TagSpecification,
-    },
+use aws_sdk_ec2::types::{
+    self, Filter, InstanceLifecycleType, InstanceStateName, ResourceType, Tag, TagSpecification,
 };
-use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use ovenbird_core::{
-    Error, Result,
+    Result,
     id::{BakeId, InstanceId},
     ports::{Builders, Instance, InstanceState, LaunchOrder, TAG_BAKE},
 };
@@ -22,38 +16,9 @@ use crate::{
     errors::{code, translate, unreadable},
 };
 
-/// Codes by which EC2 says that another instance type, or on-demand, may work.
-const NO_CAPACITY: &[&str] = &[
-    "InsufficientInstanceCapacity",
-    "InsufficientCapacity",
-    "SpotMaxPriceTooLow",
-    "MaxSpotInstanceCountExceeded",
-    "Unsupported",
-    "InstanceLimitExceeded",
-    "VcpuLimitExceeded",
-];
-
 impl Builders for Cloud {
     async fn launch(&self, order: &LaunchOrder) -> Result<InstanceId> {
-        let types = &order.instance_types;
-        let spot = if order.spot { &[true, false][..] } else { &[false] };
-        let mut refusal = None;
-        let tries: Vec<_> =
-            spot.iter().flat_map(|spot| types.iter().map(move |kind| (kind, *spot))).collect();
-        for (number, (kind, spot)) in tries.into_iter().enumerate() {
-            match self.run_instance(order, kind, spot, number).await {
-                Ok(id) => return Ok(id),
-                Err(error) if NO_CAPACITY.contains(&error.code().unwrap_or_default()) => {
-                    refusal = Some(translate("ec2:RunInstances", kind, &error));
-                }
-                // The token was used with other parameters: an earlier try launched, and is found by its tag.
-                Err(error) if code(&error) == "IdempotentParameterMismatch" => {
-                    return Err(Error::TryAgain { what: format!("the launch of {}", order.image) });
-                }
-                Err(error) => return Err(translate("ec2:RunInstances", order.image.as_str(), &error)),
-            }
-        }
-        Err(Error::NoCapacity { types: types.join(", "), source: refusal.map(Box::new) })
+        self.run_instance(order).await
     }
 
     async fn of_bake(&self, bake: &BakeId) -> Result<Vec<Instance>> {
@@ -103,49 +68,6 @@ impl Builders for Cloud {
 }
 
 impl Cloud {
-    async fn run_instance(
-        &self,
-        order: &LaunchOrder,
-        kind: &str,
-        spot: bool,
-        number: usize,
-    ) -> Result<InstanceId, aws_sdk_ec2::error::SdkError<RunInstancesError>> {
-        // One token for each combination: EC2 refuses a token that comes back with another instance type.
-        // A hash keeps its length.
-        let token = ovenbird_core::digest::sha256(format!("{} {number}", order.token).as_bytes());
-        let metadata = InstanceMetadataOptionsRequest::builder()
-            .http_tokens(HttpTokensState::Required)
-            .http_put_response_hop_limit(1)
-            .build();
-        let profile = self.settings.builder_profile.as_ref();
-        let profile = profile.map(|name| IamInstanceProfileSpecification::builder().name(name).build());
-        let market =
-            spot.then(|| InstanceMarketOptionsRequest::builder().market_type(MarketType::Spot).build());
-        let shutdown = if spot { ShutdownBehavior::Terminate } else { ShutdownBehavior::Stop };
-        let answer = self
-            .ec2
-            .run_instances()
-            .client_token(token.as_str())
-            .image_id(order.image.as_str())
-            .instance_type(types::InstanceType::from(kind))
-            .min_count(1)
-            .max_count(1)
-            .user_data(aws_smithy_types::base64::encode(&order.user_data))
-            .metadata_options(metadata)
-            .set_iam_instance_profile(profile)
-            .set_security_group_ids(self.settings.builder_security_group.clone().map(|group| vec![group]))
-            .set_subnet_id(self.settings.subnet.clone())
-            .set_instance_market_options(market)
-            .instance_initiated_shutdown_behavior(shutdown)
-            .tag_specifications(tag_specification(ResourceType::Instance, &order.tags))
-            .tag_specifications(tag_specification(ResourceType::Volume, &order.tags))
-            .send()
-            .await?;
-        let id = answer.instances().first().and_then(types::Instance::instance_id).unwrap_or_default();
-        Ok(InstanceId::parse(id)
-            .unwrap_or_else(|error| unreachable!("EC2 launched an instance without an id: {error}")))
-    }
-
     async fn instances(&self, filter: Filter, subject: &str) -> Result<Vec<Instance>> {
         let mut pages = self.ec2.describe_instances().filters(filter).into_paginator().send();
         let mut found = Vec::new();
@@ -191,7 +113,17 @@ fn instance(instance: &types::Instance) -> Result<Instance> {
         id: InstanceId::parse(instance.instance_id().unwrap_or_default())
             .map_err(|error| bad(error.to_string()))?,
         state,
-        reason: instance.state_reason().and_then(types::StateReason::message).unwrap_or_default().to_owned(),
+        reason: instance.state_reason().map(reason).unwrap_or_default(),
+        spot: instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot),
         tags: tags(instance.tags()),
     })
+}
+
+/// A reason with its code, which the message begins with only as a rule.
+fn reason(reason: &types::StateReason) -> String {
+    match (reason.code().unwrap_or_default(), reason.message().unwrap_or_default()) {
+        (code, message) if message.contains(code) => message.to_owned(),
+        (code, "") => code.to_owned(),
+        (code, message) => format!("{code}: {message}"),
+    }
 }

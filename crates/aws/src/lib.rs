@@ -9,6 +9,7 @@ pub mod commands;
 pub mod errors;
 pub mod images;
 pub mod instances;
+pub mod launch;
 pub mod parameters;
 pub mod serve;
 pub mod settings;

@@ -1,6 +1,6 @@
 //! The bake: the one document that flows through the state machine and is mirrored in the table.
 
-use std::{cmp::Ordering, fmt};
+use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use crate::{
         AmiId, BakeId, ChannelName, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName,
         SnapshotId,
     },
+    ports,
 };
 
 /// Where a bake is on its way.
@@ -221,6 +222,9 @@ pub struct Settings {
     pub verify_boot: bool,
     /// Deadlines in seconds.
     pub deadlines: Deadlines,
+    /// Tags that the recipe adds to all that the bake makes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// How long each wait may take, in seconds.
@@ -299,9 +303,15 @@ pub struct Bake {
     /// The fencing number of its digest's lease.
     #[serde(default)]
     pub fence: u64,
+    /// Which of the recipe's offers EC2 is asked for: those before it were short.
+    #[serde(default)]
+    pub offer: usize,
     /// Its builder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<InstanceId>,
+    /// Whether the builder is a spot instance, which can't be stopped to be imaged.
+    #[serde(default)]
+    pub spot: bool,
     /// The fresh instance of its image, when the recipe asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booted: Option<InstanceId>,
@@ -388,6 +398,13 @@ impl Bake {
                 started: self.started,
             },
         }
+    }
+
+    /// The tags that everything it makes carries: the recipe's, and over them ours.
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        let mut tags = self.settings.tags.clone();
+        tags.extend(ports::tags(&self.bake, &self.pipeline, &self.digest, self.expires));
+        tags
     }
 
     /// The builder's id; asking before there is one is an error of the state machine.

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use crate::{
     bake::Stage,
     id::{AmiId, BakeId, IdError, InstanceId, PipelineName},
+    launch::{self, Shortage},
 };
 
 /// The result of a step or a port.
@@ -56,11 +57,13 @@ pub enum Error {
         /// What was found instead.
         problem: String,
     },
-    /// EC2 has no capacity for any instance type of the recipe.
-    #[error("no capacity for any of {types}")]
+    /// EC2 has no capacity for an offer, or for any offer of the recipe.
+    #[error("no capacity: {tried}")]
     NoCapacity {
-        /// The types that were tried, in order.
-        types: String,
+        /// What was tried, in order, with EC2's code: `c7i.large spot in subnet-1 (InsufficientInstanceCapacity)`.
+        tried: String,
+        /// What was short the last time.
+        shortage: Shortage,
         /// EC2's last answer.
         #[source]
         source: Option<Box<Error>>,
@@ -281,15 +284,20 @@ impl Error {
                 "Upload it to `artifacts/<pipeline>/` of the bucket, or `ovenbird bake PIPELINE --artifact FILE`".into()
             }
             Self::NoBase { .. } => "Name an image that exists in this Region under `[base]` of the recipe".into(),
-            Self::NoCapacity { .. } => "Add more `instance-types` under `[builder]` of the recipe".into(),
+            Self::NoCapacity { tried, .. } => {
+                let quota = ["VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"];
+                if quota.iter().any(|code| tried.contains(code)) {
+                    "Raise the account's EC2 quota in Service Quotas, or ask for smaller `instance-types` under `[builder]`".into()
+                } else {
+                    "Add more `instance-types`, or `subnets` in other zones, under `[builder]` of the recipe".into()
+                }
+            }
             Self::StepFailed { .. } => {
                 "Mend the step and push the recipe; `keep-builder` keeps the machine to look at".into()
             }
             Self::TestsFailed { .. } => "Mend the application or the test; the channel still points at the image before".into(),
             Self::CommandFailed { .. } => "Its whole output is in `ovenbird show BAKE --json`".into(),
-            Self::BuilderLost { .. } => {
-                "A spot builder can be reclaimed: start the bake again, or set `spot = false` under `[builder]`".into()
-            }
+            Self::BuilderLost { reason, .. } => launch::advice(reason).into(),
             Self::DeadlinePassed { stage, .. } => match stage {
                 Stage::Builder | Stage::Boot => {
                     "The base needs cloud-init, the SSM agent and a way out to S3 and SSM; else raise `builder` under `[deadlines]`".into()
@@ -305,6 +313,9 @@ impl Error {
             Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),
             Self::PruneIncomplete { .. } => "The next run tries again; if it fails too, mend what each item says".into(),
             Self::TryAgain { .. } | Self::Throttled { .. } => "Nothing to do: the state machine tries again".into(),
+            Self::Denied { operation, .. } if operation == "ec2:RunInstances" => {
+                "The role allows the stack's own security group and profile; name what the recipe asks for beside them in `BuilderSecurityGroups`, `BuilderInstanceProfiles`, `BuilderRoles` or `BuilderKmsKeys` of `infra/template.yaml`, and deploy".into()
+            }
             Self::Denied { operation, .. } => {
                 format!("Allow `{operation}` in the function's role in `infra/template.yaml`, and deploy")
             }

@@ -7,6 +7,7 @@ pub mod error;
 pub mod functions;
 pub mod id;
 pub mod keys;
+pub mod launch;
 pub mod ledger;
 pub mod plan;
 pub mod ports;

@@ -19,8 +19,12 @@ pub const FOLDER: &str = "/var/lib/ovenbird";
 /// What run-validation sends to the builder.
 pub const TEST_SCRIPT: &str = "/var/lib/ovenbird/ovenbird-runner test";
 
-/// What snapshot sends to the builder.
+/// What snapshot sends to the builder, which then powers itself off.
 pub const SEAL_SCRIPT: &str = "/var/lib/ovenbird/ovenbird-runner seal";
+
+/// What snapshot sends to a spot builder, which must run on until EC2 takes it down for the image. Its success is
+/// awaited, so that a second delivery, which finds the runner gone with the first, must succeed, too.
+pub const SEAL_RUNNING_SCRIPT: &str = "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal --keep-running";
 
 /// A URL that is a key to one object for some time: it is never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +87,10 @@ pub struct Plan {
     /// The cloud's endpoint, when it isn't AWS's own: where secrets are read.
     #[serde(default)]
     pub endpoint: Option<String>,
+    /// Where the steps' report is read back. One that is there means that the machine was configured before: EC2
+    /// boots a builder that was imaged while it ran, and cloud-init takes the sealed machine for a new one.
+    #[serde(default)]
+    pub done: Option<PresignedUrl>,
 }
 
 impl Plan {
@@ -95,15 +103,8 @@ impl Plan {
         reports: Reports,
     ) -> Self {
         let artifact = artifact.zip(recipe.artifact.clone());
-        Self {
-            bake,
-            artifact,
-            bundle,
-            steps: recipe.steps.clone(),
-            tests: recipe.tests.clone(),
-            reports,
-            endpoint: None,
-        }
+        let (steps, tests) = (recipe.steps.clone(), recipe.tests.clone());
+        Self { bake, artifact, bundle, steps, tests, reports, endpoint: None, done: None }
     }
 }
 

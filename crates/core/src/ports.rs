@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::{
     error::Result,
     id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName, SnapshotId},
+    launch::Offer,
     plan::PresignedUrl,
 };
 
@@ -87,6 +88,8 @@ pub struct Instance {
     pub state: InstanceState,
     /// EC2's reason for the state, or empty.
     pub reason: String,
+    /// Whether it is a spot instance, which EC2 can't stop, and may take back.
+    pub spot: bool,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -96,10 +99,14 @@ pub struct Instance {
 pub struct LaunchOrder {
     /// The image to start from.
     pub image: AmiId,
-    /// Types in order of preference.
-    pub instance_types: Vec<String>,
-    /// Ask for spot capacity first.
-    pub spot: bool,
+    /// As what, and where.
+    pub offer: Offer,
+    /// Security groups; none means the one of the stack.
+    pub security_groups: Vec<String>,
+    /// The instance profile, by name; none means the one of the stack.
+    pub instance_profile: Option<String>,
+    /// The root volume, where the image's own won't do.
+    pub volume: Option<RootVolume>,
     /// What cloud-init runs.
     pub user_data: String,
     /// The same token gives the same instance, however often it is asked (at most 64 characters).
@@ -108,9 +115,27 @@ pub struct LaunchOrder {
     pub tags: BTreeMap<String, String>,
 }
 
+/// A root volume that differs from the image's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootVolume {
+    /// The image's root device: `/dev/xvda`.
+    pub device: String,
+    /// Its size in GiB.
+    pub gib: Option<u32>,
+    /// Its type in EC2's word.
+    pub kind: Option<String>,
+    /// Its operations per second.
+    pub iops: Option<u32>,
+    /// The KMS key that encrypts it; none leaves it as the image and the account have it.
+    pub kms_key: Option<String>,
+}
+
 /// Instances of bakes.
 pub trait Builders {
     /// Launches one instance, or finds the one the token already made.
+    ///
+    /// It asks EC2 once, for one offer. A shortage is [`crate::Error::NoCapacity`], as [`crate::launch::refusal`]
+    /// tells it.
     async fn launch(&self, order: &LaunchOrder) -> Result<InstanceId>;
     /// The instances that carry the bake's tag, gone ones included while EC2 shows them.
     async fn of_bake(&self, bake: &BakeId) -> Result<Vec<Instance>>;
@@ -150,6 +175,10 @@ pub struct Image {
     pub created: Timestamp,
     /// Its CPU architecture in EC2's word: `x86_64`, `arm64`.
     pub architecture: String,
+    /// The device that its root volume is; none for an image whose root isn't a volume.
+    pub root_device: Option<String>,
+    /// The size of its root volume in GiB.
+    pub gib: Option<u32>,
     /// Its snapshots.
     pub snapshots: Vec<SnapshotId>,
     /// Its tags.
@@ -173,11 +202,13 @@ pub trait Images {
     async fn named(&self, name: &ImageName) -> Result<Option<Image>>;
     /// The newest available image of an owner whose name matches the pattern.
     async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<Image>>;
-    /// Makes an image of a stopped instance. A taken name is [`crate::Error::TryAgain`]: look again.
+    /// Makes an image of an instance: of a stopped one as it is, of a running one with a `reboot`, so that its
+    /// disk is taken while it is down. A taken name is [`crate::Error::TryAgain`]: look again.
     async fn create(
         &self,
         builder: &InstanceId,
         name: &ImageName,
+        reboot: bool,
         tags: &BTreeMap<String, String>,
     ) -> Result<AmiId>;
 }

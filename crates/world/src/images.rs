@@ -7,7 +7,7 @@ use ovenbird_core::id::{AmiId, ImageName, InstanceId, SnapshotId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Filter, InstanceState, Layer, Order, Page, Paging, Result, Tags, World,
+    ApiError, Disk, Filter, InstanceState, Layer, Order, Page, Paging, ROOT_DEVICE, Result, Tags, World,
     filters::{Filtered, matches},
     refuse_dry_run, tags,
 };
@@ -58,8 +58,9 @@ pub struct Image {
     pub public: bool,
     /// Its snapshot; none for a base, whose snapshot isn't shared.
     pub snapshot: Option<SnapshotId>,
-    /// The size of its root volume in GiB.
-    pub size: u32,
+    /// The root volume of its instances.
+    #[serde(flatten)]
+    pub disk: Disk,
     /// The instance it was made of.
     pub source_instance: Option<InstanceId>,
     /// Its layers, the lowest first.
@@ -106,6 +107,9 @@ pub struct Snapshot {
     pub volume: VolumeId,
     /// The volume's size in GiB.
     pub size: u32,
+    /// The ARN of the key that it is encrypted with; none for one that isn't.
+    #[serde(default)]
+    pub kms_key: Option<String>,
     /// What the layer takes, in bytes.
     pub bytes: u64,
     /// What it is.
@@ -196,7 +200,7 @@ impl World {
             architecture: base.architecture.clone(),
             public: true,
             snapshot: None,
-            size: 8,
+            disk: Disk::new(8),
             source_instance: None,
             layers: vec![Layer::Base],
             tags: Tags::new(),
@@ -231,7 +235,8 @@ impl World {
         let architecture = source.map_or_else(|| "x86_64".to_owned(), |image| image.architecture.clone());
         let mut layers = instance.layers.clone();
         layers.push(Layer::Snapshot(snapshot.clone()));
-        let size = self.volumes.get(&instance.volume).map_or(8, |volume| volume.size);
+        let disk =
+            self.volumes.get(&instance.volume).map_or_else(|| Disk::new(8), |volume| volume.disk.clone());
         self.snapshots.insert(
             snapshot.clone(),
             Snapshot {
@@ -240,7 +245,8 @@ impl World {
                 progress: 0,
                 started: now,
                 volume: instance.volume.clone(),
-                size,
+                size: disk.size,
+                kms_key: disk.kms_key.clone(),
                 bytes: 0,
                 description: format!("Created by CreateImage({}) for {id}", instance.id),
                 layers: layers.clone(),
@@ -258,7 +264,7 @@ impl World {
             architecture,
             public: false,
             snapshot: Some(snapshot.clone()),
-            size,
+            disk,
             source_instance: Some(instance.id.clone()),
             layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
@@ -295,7 +301,7 @@ impl World {
             architecture: request.architecture.clone().unwrap_or_else(|| "x86_64".into()),
             public: false,
             snapshot: Some(snapshot.id),
-            size: snapshot.size,
+            disk: Disk { kms_key: snapshot.kms_key, ..Disk::new(snapshot.size) },
             source_instance: None,
             layers: snapshot.layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
@@ -485,7 +491,7 @@ impl Filtered for Image {
             "owner-id" => self.owner.clone(),
             "image-type" => "machine".to_owned(),
             "root-device-type" => "ebs".to_owned(),
-            "root-device-name" => "/dev/xvda".to_owned(),
+            "root-device-name" => ROOT_DEVICE.to_owned(),
             "virtualization-type" => "hvm".to_owned(),
             "block-device-mapping.snapshot-id" => {
                 self.snapshot.as_ref().map(ToString::to_string).unwrap_or_default()

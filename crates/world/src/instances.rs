@@ -1,23 +1,17 @@
-//! Instances and their volumes: launch, look, stop, start, terminate.
-
-use std::collections::BTreeMap;
+//! Instances: look, stop, start, terminate.
 
 use jiff::{SignedDuration, Timestamp};
-use ovenbird_core::id::{AmiId, InstanceId, SnapshotId, VolumeId};
+use ovenbird_core::id::{AmiId, InstanceId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Filter, ImageState, Layer, News, Order, Page, Paging, Result, Tags, World,
+    ApiError, Filter, Layer, News, Order, Page, Paging, Result, Tags, World,
     filters::{Filtered, matches},
-    orders::MachineFacts,
-    refuse_dry_run, tags,
+    refuse_dry_run,
 };
 
 /// A terminated instance is shown this long.
 const SHOWN: SignedDuration = SignedDuration::from_hours(1);
-
-/// EC2's limit for user data, decoded.
-const USER_DATA_LIMIT: usize = 16 * 1024;
 
 /// What EC2 keeps of a console, in bytes.
 const CONSOLE_LIMIT: usize = 64 * 1024;
@@ -122,71 +116,6 @@ pub struct Instance {
     pub layers: Vec<Layer>,
 }
 
-/// A volume: every instance has one, its root disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Volume {
-    /// Its id.
-    pub id: VolumeId,
-    /// The instance it is attached to.
-    pub instance: InstanceId,
-    /// The snapshot it was made from.
-    pub snapshot: Option<SnapshotId>,
-    /// Its size in GiB.
-    pub size: u32,
-    /// Its zone.
-    pub zone: String,
-    /// When it was made.
-    pub created: Timestamp,
-    /// Whether it goes with its instance.
-    pub delete_on_termination: bool,
-    /// Its tags.
-    pub tags: Tags,
-}
-
-/// A launch that a client token stands for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Launch {
-    request: String,
-    instances: Vec<InstanceId>,
-}
-
-/// The parameters of `RunInstances`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunInstances {
-    /// The image.
-    pub image: String,
-    /// The type.
-    pub instance_type: Option<String>,
-    /// At least so many.
-    pub min_count: i64,
-    /// At most so many.
-    pub max_count: i64,
-    /// The user data, decoded.
-    pub user_data: Option<Vec<u8>>,
-    /// The token that makes a repetition the same launch.
-    pub client_token: Option<String>,
-    /// Tags by kind of resource: `instance`, `volume`.
-    pub tags: BTreeMap<String, Tags>,
-    /// The name of the instance profile.
-    pub profile: Option<String>,
-    /// Security groups; none means the default one.
-    pub security_groups: Vec<String>,
-    /// The subnet; none means one of the default network's.
-    pub subnet: Option<String>,
-    /// `required` or `optional`.
-    pub http_tokens: Option<String>,
-    /// `stop` or `terminate`.
-    pub shutdown_behavior: Option<String>,
-    /// The size of the root volume in GiB.
-    pub volume_size: Option<u32>,
-    /// Whether the root volume goes with the instance.
-    pub delete_on_termination: Option<bool>,
-    /// Whether a spot instance is asked for.
-    pub spot: bool,
-    /// Only ask whether it would be done.
-    pub dry_run: bool,
-}
-
 /// What a stop, start or termination did to an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateChange {
@@ -199,181 +128,6 @@ pub struct StateChange {
 }
 
 impl World {
-    /// Launches instances, all of one reservation.
-    pub fn run_instances(&mut self, now: Timestamp, request: &RunInstances) -> Result<Vec<Instance>> {
-        let text = format!("{:?}", RunInstances { dry_run: false, ..request.clone() });
-        if let Some(token) = &request.client_token {
-            if token.len() > 64 || !token.is_ascii() {
-                return Err(ApiError::value(
-                    token,
-                    "ClientToken",
-                    "A token has at most 64 ASCII characters.",
-                ));
-            }
-            if let Some(launch) = self.tokens.get(token) {
-                if launch.request != text {
-                    let message = "The client token was already used with other parameters.";
-                    return Err(ApiError::new("IdempotentParameterMismatch", message));
-                }
-                let known: Vec<_> =
-                    launch.instances.iter().filter_map(|id| self.instances.get(id)).cloned().collect();
-                // A launch whose instances are forgotten is forgotten, too.
-                if !known.is_empty() {
-                    return Ok(known);
-                }
-            }
-        }
-        let (image, subnet, groups) = self.check_launch(request)?;
-        refuse_dry_run(request.dry_run)?;
-        let reservation = format!("r-{}", &self.next_id("reservation")[..17]);
-        let mut launched = Vec::new();
-        for index in 0..usize::try_from(request.max_count).unwrap_or(0) {
-            let id = self.fresh(InstanceId::parse, "i");
-            let volume = self.fresh(VolumeId::parse, "vol");
-            let instance = Instance {
-                id: id.clone(),
-                reservation: reservation.clone(),
-                image: image.clone(),
-                instance_type: request.instance_type.clone().unwrap_or_else(|| "m1.small".into()),
-                state: InstanceState::Pending,
-                state_reason: None,
-                launched: now,
-                terminated: None,
-                subnet: subnet.id.clone(),
-                vpc: subnet.vpc.clone(),
-                zone: subnet.zone.clone(),
-                security_groups: groups.clone(),
-                profile: request.profile.clone(),
-                user_data: request.user_data.clone(),
-                tokens_required: request.http_tokens.as_deref() == Some("required"),
-                terminate_on_shutdown: request.shutdown_behavior.as_deref() == Some("terminate"),
-                spot: request.spot,
-                volume: volume.clone(),
-                address: None,
-                client_token: request.client_token.clone(),
-                launch_index: index,
-                tags: request.tags.get("instance").cloned().unwrap_or_default(),
-                agent_since: None,
-                console: String::new(),
-                layers: self.images[&image].layers.clone(),
-            };
-            let image = &self.images[&image];
-            let size = request.volume_size.unwrap_or(image.size).max(image.size);
-            self.volumes.insert(
-                volume.clone(),
-                Volume {
-                    id: volume,
-                    instance: id.clone(),
-                    snapshot: image.snapshot.clone(),
-                    size,
-                    zone: subnet.zone.clone(),
-                    created: now,
-                    delete_on_termination: request.delete_on_termination.unwrap_or(true),
-                    tags: request.tags.get("volume").cloned().unwrap_or_default(),
-                },
-            );
-            self.order_boot(&instance);
-            self.instances.insert(id, instance.clone());
-            launched.push(instance);
-        }
-        if let Some(token) = &request.client_token {
-            let instances = launched.iter().map(|instance| instance.id.clone()).collect();
-            self.tokens.insert(token.clone(), Launch { request: text, instances });
-        }
-        Ok(launched)
-    }
-
-    fn check_launch(&self, request: &RunInstances) -> Result<(AmiId, crate::Subnet, Vec<String>)> {
-        let malformed = |_| ApiError::malformed("InvalidAMIID.Malformed", &request.image);
-        let image = AmiId::parse(&request.image).map_err(malformed)?;
-        let found = self.images.get(&image).ok_or_else(|| ApiError::no_image(&request.image))?;
-        match found.state {
-            ImageState::Available => {}
-            ImageState::Pending | ImageState::Failed => {
-                let message = format!("The AMI ID '{image}' is currently {}", found.state.as_str());
-                return Err(ApiError::new("InvalidAMIID.Unavailable", message));
-            }
-        }
-        if request.min_count < 1 || request.max_count < request.min_count {
-            return Err(ApiError::value(
-                &request.min_count.to_string(),
-                "MinCount",
-                "MinCount is 1 to MaxCount.",
-            ));
-        }
-        if request.max_count > 100 {
-            let message = "You have requested more instances than your current instance limit allows.";
-            return Err(ApiError::new("InstanceLimitExceeded", message));
-        }
-        if let Some(kind) = &request.instance_type {
-            let plain =
-                |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            if !kind.split_once('.').is_some_and(|(family, size)| plain(family) && plain(size)) {
-                return Err(ApiError::value(kind, "InstanceType", "Unknown instance type."));
-            }
-        }
-        if request.user_data.as_ref().is_some_and(|data| data.len() > USER_DATA_LIMIT) {
-            let message = "User data is limited to 16384 bytes";
-            return Err(ApiError::new("InvalidParameterValue", message));
-        }
-        for (parameter, value, allowed) in [
-            ("HttpTokens", &request.http_tokens, ["required", "optional"]),
-            ("InstanceInitiatedShutdownBehavior", &request.shutdown_behavior, ["stop", "terminate"]),
-        ] {
-            if let Some(value) = value
-                && !allowed.contains(&value.as_str())
-            {
-                return Err(ApiError::value(
-                    value,
-                    parameter,
-                    &format!("Use {} or {}.", allowed[0], allowed[1]),
-                ));
-            }
-        }
-        if request.spot && request.shutdown_behavior.as_deref() == Some("stop") {
-            let message = "A one-time spot instance can't be stopped.";
-            return Err(ApiError::new("InvalidParameterCombination", message));
-        }
-        for (kind, own) in &request.tags {
-            if !matches!(
-                kind.as_str(),
-                "instance" | "volume" | "network-interface" | "spot-instances-request"
-            ) {
-                return Err(ApiError::value(
-                    kind,
-                    "TagSpecification.ResourceType",
-                    "Not a resource of a launch.",
-                ));
-            }
-            tags::check(own)?;
-        }
-        let subnet = match &request.subnet {
-            Some(id) => self.describe_subnets(std::slice::from_ref(id), &[])?,
-            None => self.subnets.clone(),
-        };
-        let subnet = subnet.into_iter().next().ok_or_else(|| ApiError::missing("SubnetId"))?;
-        let groups = self.describe_security_groups(&request.security_groups, &[])?;
-        let groups = groups.into_iter().map(|group| group.id);
-        let groups =
-            if request.security_groups.is_empty() { groups.take(1).collect() } else { groups.collect() };
-        Ok((image, subnet, groups))
-    }
-
-    fn order_boot(&mut self, instance: &Instance) {
-        self.orders.push(Order::Boot {
-            instance: instance.id.clone(),
-            layers: instance.layers.clone(),
-            user_data: instance.user_data.clone(),
-            facts: MachineFacts {
-                image: instance.image.to_string(),
-                instance_type: instance.instance_type.clone(),
-                zone: instance.zone.clone(),
-                profile: instance.profile.clone(),
-                tokens_required: instance.tokens_required,
-            },
-        });
-    }
-
     /// Instances by id, by filter, or all.
     pub fn describe_instances(
         &mut self,
@@ -401,37 +155,14 @@ impl World {
         paging.cut(found, 5, |instance| instance.id.to_string())
     }
 
-    /// Volumes by id, by filter, or all.
-    pub fn describe_volumes(
-        &self,
-        ids: &[String],
-        filters: &[Filter],
-        paging: &Paging,
-    ) -> Result<Page<Volume>> {
-        for id in ids {
-            if !self.volumes.keys().any(|volume| volume.as_str() == id) {
-                return Err(ApiError::new(
-                    "InvalidVolume.NotFound",
-                    format!("The volume '{id}' does not exist."),
-                ));
-            }
-        }
-        let mut found = Vec::new();
-        for volume in self.volumes.values() {
-            if (ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str())) && matches(volume, filters)?
-            {
-                found.push(volume.clone());
-            }
-        }
-        paging.cut(found, 5, |volume| volume.id.to_string())
-    }
-
     /// Stops running instances; one that is stopped stays so.
     pub fn stop_instances(&mut self, ids: &[String], dry_run: bool) -> Result<Vec<StateChange>> {
         self.change(ids, dry_run, |instance, orders| match instance.state {
             InstanceState::Running | InstanceState::Pending if instance.spot => {
-                let message =
-                    "You can't stop the Spot Instance because it is associated with a one-time request.";
+                let message = format!(
+                    "You can't stop the Spot Instance '{}' because it is associated with a one-time Spot Instance request. You can only stop Spot Instances associated with persistent Spot Instance requests.",
+                    instance.id
+                );
                 Err(ApiError::new("UnsupportedOperation", message))
             }
             InstanceState::Running | InstanceState::Pending => {
@@ -488,6 +219,20 @@ impl World {
             }
             Ok(())
         })
+    }
+
+    /// EC2 takes a spot instance's capacity back.
+    pub fn interrupt_spot(&mut self, id: &str) -> Result<()> {
+        let instance = self.instance_mut(id)?;
+        let id = instance.id.clone();
+        if !instance.spot || !matches!(instance.state, InstanceState::Pending | InstanceState::Running) {
+            return Err(wrong_state(instance, "interrupted"));
+        }
+        instance.state = InstanceState::ShuttingDown;
+        instance.agent_since = None;
+        self.end(&id, "Server.SpotInstanceTermination", "Spot instance termination");
+        self.orders.push(Order::Destroy { instance: id });
+        Ok(())
     }
 
     /// What an instance's console showed last.
@@ -552,11 +297,15 @@ impl World {
         }
     }
 
-    pub(crate) fn boot_failed(&mut self, now: Timestamp, id: &InstanceId, reason: &str) {
+    /// Notes why an instance ends.
+    pub(crate) fn end(&mut self, id: &InstanceId, code: &str, message: &str) {
         if let Some(instance) = self.instances.get_mut(id) {
-            instance.state_reason =
-                Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));
+            instance.state_reason = Some((code.to_owned(), format!("{code}: {message}")));
         }
+    }
+
+    pub(crate) fn boot_failed(&mut self, now: Timestamp, id: &InstanceId, reason: &str) {
+        self.end(id, "Server.InternalError", reason);
         self.destroyed(now, id);
         self.orders.push(Order::Destroy { instance: id.clone() });
     }
@@ -663,23 +412,6 @@ impl Filtered for Instance {
             "iam-instance-profile.arn" => self.profile.clone().unwrap_or_default(),
             "instance.group-id" | "group-id" => return Some(self.security_groups.clone()),
             "architecture" => "x86_64".to_owned(),
-            _ => return None,
-        }])
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-}
-
-impl Filtered for Volume {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "volume-id" => self.id.to_string(),
-            "attachment.instance-id" => self.instance.to_string(),
-            "availability-zone" => self.zone.clone(),
-            "snapshot-id" => self.snapshot.as_ref().map(ToString::to_string).unwrap_or_default(),
-            "size" => self.size.to_string(),
-            "status" => "in-use".to_owned(),
             _ => return None,
         }])
     }

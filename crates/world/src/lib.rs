@@ -4,12 +4,14 @@
 //! The local cloud carries the orders out for real, tests with [`SimulatedHardware`] in virtual time. It is
 //! stricter than AWS where it differs, never laxer.
 
+mod capacity;
 mod cloud;
 mod commands;
 mod error;
 mod filters;
 mod images;
 mod instances;
+mod launch;
 mod network;
 mod orders;
 mod paging;
@@ -17,6 +19,7 @@ mod simulated;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +31,7 @@ use ovenbird_core::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    capacity::{Lack, Shortage},
     cloud::{Call, Cloud, Death, Fault},
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
     error::ApiError,
@@ -35,12 +39,14 @@ pub use self::{
     images::{
         BaseImage, CreateImage, DescribeImages, Image, ImageState, RegisterImage, Snapshot, SnapshotState,
     },
-    instances::{Instance, InstanceState, RunInstances, StateChange, Volume},
+    instances::{Instance, InstanceState, StateChange},
+    launch::RunInstances,
     network::{SecurityGroup, Subnet, Vpc},
     orders::{Layer, MachineFacts, News, Order},
     paging::{Page, Paging},
     simulated::{Pace, Script, SimulatedHardware, Work},
     tags::TagDescription,
+    volumes::{Disk, NewVolume, ROOT_DEVICE, Volume},
 };
 
 /// The tags of a resource.
@@ -61,7 +67,9 @@ pub struct World {
     images: BTreeMap<AmiId, Image>,
     snapshots: BTreeMap<SnapshotId, Snapshot>,
     commands: BTreeMap<CommandId, Command>,
-    tokens: BTreeMap<String, instances::Launch>,
+    tokens: BTreeMap<String, launch::Launch>,
+    #[serde(default)]
+    shortages: Vec<Shortage>,
     vpcs: Vec<Vpc>,
     subnets: Vec<Subnet>,
     security_groups: BTreeMap<String, SecurityGroup>,
@@ -83,6 +91,7 @@ impl World {
             snapshots: BTreeMap::new(),
             commands: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            shortages: Vec::new(),
             vpcs,
             subnets,
             security_groups,

@@ -11,12 +11,13 @@ use crate::{
     error::{Error, Result},
     id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
     keys,
+    launch::{self, Wanted},
     ledger::{Claim, ImageRecord, ImageStatus, Ledger, lease_end},
     plan::{self, Plan},
     ports::{
-        self, Bucket, Builders, Image, ImageState, Images, LaunchOrder, Parameters, Presigner, Role, Table,
+        self, Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Role, RootVolume, Table,
     },
-    recipe::{Base, Recipe},
+    recipe::{Base, Builder, Recipe},
     trigger::Trigger,
 };
 
@@ -154,9 +155,12 @@ where
                 parameter: recipe.promote.parameter.clone(),
                 verify_boot: recipe.validate.boot,
                 deadlines,
+                tags: recipe.builder.tags.clone(),
             },
             fence: 0,
+            offer: 0,
             builder: None,
+            spot: false,
             booted: None,
             command: None,
             tests_passed: None,
@@ -229,7 +233,8 @@ where
         ledger.save(&bake).await?;
         if bake.builder.is_none() {
             let (_, recipe) = self.recipe_version(&bake).await?;
-            bake.builder = Some(self.instance(&bake, &recipe, Role::Builder).await?);
+            let (builder, spot) = self.instance(&mut bake, &recipe, Role::Builder).await?;
+            (bake.builder, bake.spot) = (Some(builder), spot);
             ledger.save(&bake).await?;
         }
         Ok(bake.go(To::Await))
@@ -241,41 +246,57 @@ where
         let ledger = Ledger(self.table);
         if bake.stage != Stage::Boot {
             bake.enter(Stage::Boot, now);
+            bake.offer = 0;
             ledger.save(&bake).await?;
         }
         if bake.booted.is_none() {
             let (_, recipe) = self.recipe_version(&bake).await?;
-            bake.booted = Some(self.instance(&bake, &recipe, Role::Verifier).await?);
+            let (booted, _) = self.instance(&mut bake, &recipe, Role::Verifier).await?;
+            bake.booted = Some(booted);
             ledger.save(&bake).await?;
         }
         Ok(bake.go(To::Await))
     }
 
-    /// Launches the bake's instance of this role, or finds the one that an earlier try launched.
-    async fn instance(&self, bake: &Bake, recipe: &Recipe, role: Role) -> Result<InstanceId> {
+    /// Launches the bake's instance of this role, or finds the one that an earlier try launched; gives it, and
+    /// whether it is a spot instance.
+    async fn instance(&self, bake: &mut Bake, recipe: &Recipe, role: Role) -> Result<(InstanceId, bool)> {
         let ours = self.builders.of_bake(&bake.bake).await?.into_iter().find(|instance| {
             !instance.state.is_gone()
                 && instance.tags.get(ports::TAG_ROLE).map(String::as_str) == Some(role.as_str())
         });
         if let Some(instance) = ours {
-            return Ok(instance.id);
+            return Ok((instance.id, instance.spot));
         }
-        let user_data = self.user_data(bake, recipe, role).await?;
-        let mut tags = ports::tags(&bake.bake, &bake.pipeline, &bake.digest, bake.expires);
+        let mut tags = bake.tags();
         tags.insert(ports::TAG_ROLE.to_owned(), role.as_str().to_owned());
         tags.insert("Name".to_owned(), format!("ovenbird {} {}", bake.pipeline, role.as_str()));
-        let order = LaunchOrder {
+        let builder = &recipe.builder;
+        let wanted = Wanted {
             image: match role {
                 Role::Builder => bake.base.clone(),
                 Role::Verifier => bake.image()?.clone(),
             },
-            instance_types: recipe.builder.instance_types.clone(),
-            spot: recipe.builder.spot,
-            user_data,
-            token: token(&bake.bake, role.as_str()),
+            security_groups: builder.security_groups.clone(),
+            instance_profile: builder.instance_profile.clone(),
+            volume: match role {
+                Role::Builder if builder.volume.is_some() => self.root_volume(bake, builder).await?,
+                // The image has its builder's volume.
+                Role::Builder | Role::Verifier => None,
+            },
+            user_data: self.user_data(bake, recipe, role).await?,
+            purpose: role.as_str(),
             tags,
         };
-        self.builders.launch(&order).await
+        launch::launch(bake, &wanted, &launch::offers(builder), self.builders, self.table).await
+    }
+
+    async fn root_volume(&self, bake: &Bake, builder: &Builder) -> Result<Option<RootVolume>> {
+        let base = self.images.look(&bake.base).await?.ok_or_else(|| Error::NoBase {
+            what: format!("image `{}`", bake.base),
+            problem: "was deregistered meanwhile".into(),
+        })?;
+        launch::root_volume(builder, &base)
     }
 
     /// The user data, made once: presigned URLs differ from second to second, and EC2 refuses a client token
@@ -333,7 +354,11 @@ where
             test: self.bucket.put_url(&key(test_report), seconds).await?,
             junit: self.bucket.put_url(&key(junit), seconds).await?,
         };
-        Ok(Plan::new(bake.bake.clone(), recipe, artifact, bundle, reports))
+        let done = match role {
+            Role::Builder => Some(self.bucket.get_url(&key(keys::PROVISION_REPORT), None, seconds).await?),
+            Role::Verifier => None,
+        };
+        Ok(Plan { done, ..Plan::new(bake.bake.clone(), recipe, artifact, bundle, reports) })
     }
 
     async fn recipe(&self, pipeline: &PipelineName) -> Result<(RecipePointer, Recipe)> {

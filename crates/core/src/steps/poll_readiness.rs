@@ -157,7 +157,8 @@ async fn validation(
     }
 }
 
-/// The builder powers itself off at the end of the seal; that is the only sign that can't come too early.
+/// A builder powers itself off at the end of the seal; that is the only sign that can't come too early. A spot
+/// builder runs on, and its seal's own success is the sign.
 async fn seal(
     bake: Bake,
     builders: &impl Builders,
@@ -168,19 +169,25 @@ async fn seal(
     let instance = builders.look(&id).await?;
     let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
     match state {
-        InstanceState::Stopped => return Ok(bake.go(To::Go)),
-        InstanceState::ShuttingDown | InstanceState::Terminated => {
+        InstanceState::Stopped if !bake.spot => return Ok(bake.go(To::Go)),
+        InstanceState::Stopped | InstanceState::ShuttingDown | InstanceState::Terminated => {
             return Err(lost(&bake, id, instance.map(|instance| instance.reason), state, String::new()));
         }
         InstanceState::Pending | InstanceState::Running | InstanceState::Stopping => {}
     }
-    if let Some(command) = &bake.command
-        && let Some(CommandState::Failed { exit, output }) = commands.outcome(&id, command).await?
-        && state == InstanceState::Running
-    {
-        return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
+    let outcome = match &bake.command {
+        Some(command) => commands.outcome(&id, command).await?,
+        None => None,
+    };
+    match outcome {
+        Some(CommandState::Failed { exit, output }) if state == InstanceState::Running => {
+            return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
+        }
+        Some(CommandState::Succeeded) if bake.spot => return Ok(bake.go(To::Go)),
+        Some(CommandState::Succeeded | CommandState::Failed { .. } | CommandState::Running) | None => {}
     }
-    bake.wait(now, "the builder to stop", format!("instance {id} {}", state.as_str()))
+    let awaited = if bake.spot { "the seal to end" } else { "the builder to stop" };
+    bake.wait(now, awaited, format!("instance {id} {}", state.as_str()))
 }
 
 async fn image(mut bake: Bake, images: &impl Images, now: Timestamp) -> Result<Bake> {

@@ -43,10 +43,11 @@ async fn seal(document: Bake, ssm: &impl Commands, table: &impl Table, now: Time
     if bake.command.is_none() {
         let comment = comment(&bake, Stage::Seal);
         let builder = bake.builder()?;
+        let script = if bake.spot { plan::SEAL_RUNNING_SCRIPT } else { plan::SEAL_SCRIPT };
         // Sealing twice is sealing once, but the second command may never start: the first powers off.
         let command = match ssm.find(builder, &comment).await? {
             Some(command) => command,
-            None => ssm.send(builder, &comment, plan::SEAL_SCRIPT, bake.settings.deadlines.imaging).await?,
+            None => ssm.send(builder, &comment, script, bake.settings.deadlines.imaging).await?,
         };
         bake.command = Some(command);
         ledger.save(&bake).await?;
@@ -75,8 +76,8 @@ async fn create(document: Bake, images: &impl Images, table: &impl Table, now: T
         let image = match images.named(&bake.image_name).await? {
             Some(image) => own(&bake, image)?,
             None => {
-                let tags = ports::tags(&bake.bake, &bake.pipeline, &bake.digest, bake.expires);
-                images.create(bake.builder()?, &bake.image_name, &tags).await?
+                // EC2 can't stop a one-time spot instance: that one runs, sealed, and is taken down for its image.
+                images.create(bake.builder()?, &bake.image_name, bake.spot, &bake.tags()).await?
             }
         };
         // Recorded before any wait: a wait that times out must not leak the image.

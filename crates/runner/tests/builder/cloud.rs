@@ -93,6 +93,7 @@ impl World {
                 test: at("test.json"),
                 junit: at("junit.xml"),
             },
+            done: None,
             endpoint: Some(self.url.clone()),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ovenbird_core::{
     Error, Result, digest,
     id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, SnapshotId},
+    launch,
     plan::PresignedUrl,
     ports::{
         self, Bucket, Builders, Commands, Images, Key, Parameters, Presigner, Retirement, Row, Table, Write,
@@ -13,8 +14,8 @@ use ovenbird_core::{
 
 use super::{Cloud, State};
 use crate::{
-    ApiError, CommandStatus, CreateImage, DescribeImages, Filter, ImageState, InstanceState, Paging,
-    RunInstances, SendCommand, Tags,
+    ApiError, CommandStatus, CreateImage, DescribeImages, Filter, ImageState, InstanceState, NewVolume,
+    Paging, ROOT_DEVICE, RunInstances, SendCommand, Tags,
 };
 
 fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
@@ -44,7 +45,8 @@ fn instance(instance: &crate::Instance) -> ports::Instance {
         InstanceState::Terminated => ports::InstanceState::Terminated,
     };
     let reason = instance.state_reason.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
-    ports::Instance { id: instance.id.clone(), state, reason, tags: instance.tags.clone() }
+    let (id, tags) = (instance.id.clone(), instance.tags.clone());
+    ports::Instance { id, state, reason, spot: instance.spot, tags }
 }
 
 fn image(image: &crate::Image) -> ports::Image {
@@ -60,8 +62,22 @@ fn image(image: &crate::Image) -> ports::Image {
         reason: image.state_reason.as_ref().map(|(_, message)| message.clone()).unwrap_or_default(),
         created: image.created,
         architecture: image.architecture.clone(),
+        root_device: Some(ROOT_DEVICE.to_owned()),
+        gib: Some(image.disk.size),
         snapshots: image.snapshot.iter().cloned().collect(),
         tags: image.tags.clone(),
+    }
+}
+
+fn new_volume(volume: &ports::RootVolume) -> NewVolume {
+    assert_eq!(volume.device, ROOT_DEVICE, "a second disk would be made");
+    NewVolume {
+        size: volume.gib,
+        kind: volume.kind.clone(),
+        iops: volume.iops,
+        encrypted: volume.kms_key.as_ref().map(|_| true),
+        kms_key: volume.kms_key.clone(),
+        delete_on_termination: Some(true),
     }
 }
 
@@ -89,16 +105,22 @@ impl Builders for Cloud {
                 "a builder that isn't tagged at birth would leak"
             );
             let kinds = ["instance", "volume"].map(|kind| (kind.to_owned(), order.tags.clone()));
+            let offer = &order.offer;
             let request = RunInstances {
                 image: order.image.to_string(),
-                instance_type: order.instance_types.first().cloned(),
+                instance_type: Some(offer.instance_type.clone()),
                 min_count: 1,
                 max_count: 1,
                 user_data: Some(order.user_data.clone().into_bytes()),
                 client_token: Some(order.token.clone()),
                 tags: BTreeMap::from(kinds),
-                profile: Some("builder".into()),
+                profile: Some(order.instance_profile.clone().unwrap_or_else(|| "builder".into())),
+                security_groups: order.security_groups.clone(),
+                subnet: offer.subnet.clone(),
                 http_tokens: Some("required".into()),
+                shutdown_behavior: Some(if offer.spot { "terminate" } else { "stop" }.into()),
+                volume: order.volume.as_ref().map_or_else(NewVolume::default, new_volume),
+                spot: offer.spot,
                 ..RunInstances::default()
             };
             match state.world.run_instances(state.now, &request) {
@@ -106,7 +128,10 @@ impl Builders for Cloud {
                 Err(error) if error.code == "IdempotentParameterMismatch" => {
                     Err(Error::TryAgain { what: "the launch".into() })
                 }
-                Err(error) => Err(translate("ec2:RunInstances", order.image.as_str(), &error)),
+                Err(error) => {
+                    let refused = translate("ec2:RunInstances", order.image.as_str(), &error);
+                    Err(launch::refusal(offer, error.code, refused))
+                }
             }
         })
         .await
@@ -178,14 +203,20 @@ impl Images for Cloud {
         Ok(found.into_iter().max_by_key(|image| (image.created, image.id.clone())))
     }
 
-    async fn create(&self, builder: &InstanceId, name: &ImageName, tags: &Tags) -> Result<AmiId> {
+    async fn create(
+        &self,
+        builder: &InstanceId,
+        name: &ImageName,
+        reboot: bool,
+        tags: &Tags,
+    ) -> Result<AmiId> {
         self.call(&["ec2:CreateImage", "ec2:CreateTags"], |state| {
             assert!(tags.contains_key(ports::TAG_BAKE), "an image that isn't tagged at birth would leak");
             let kinds = ["image", "snapshot"].map(|kind| (kind.to_owned(), tags.clone()));
             let request = CreateImage {
                 instance: builder.to_string(),
                 name: name.to_string(),
-                no_reboot: true,
+                no_reboot: !reboot,
                 tags: BTreeMap::from(kinds),
                 ..CreateImage::default()
             };

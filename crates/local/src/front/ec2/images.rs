@@ -1,10 +1,10 @@
 //! Images: make, look, deregister.
 
-use ovenbird_world::{ApiError, CreateImage, DescribeImages, Image, RegisterImage};
+use ovenbird_world::{ApiError, CreateImage, DescribeImages, Image, ROOT_DEVICE, RegisterImage};
 
 use super::{
     Call,
-    shared::{ROOT_DEVICE, filters, next_token, paging, tag_specifications, time},
+    shared::{disk, filters, next_token, paging, tag_specifications, time},
 };
 use crate::front::{form::Params, xml_out::Xml};
 
@@ -98,10 +98,9 @@ fn image(xml: &mut Xml, image: &Image) {
         xml.text("deviceName", ROOT_DEVICE);
         xml.part("ebs", |xml| {
             xml.optional("snapshotId", image.snapshot.as_ref());
-            xml.text("volumeSize", image.size);
+            xml.text("volumeSize", image.disk.size);
             xml.text("deleteOnTermination", true);
-            xml.text("volumeType", "gp3");
-            xml.text("encrypted", false);
+            disk(xml, &image.disk);
         });
     });
     xml.text("virtualizationType", "hvm");

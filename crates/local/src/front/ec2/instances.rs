@@ -1,11 +1,11 @@
 //! Instances: look, stop, start, terminate, read the console.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ovenbird_world::{ApiError, Instance, InstanceState, StateChange, World};
+use ovenbird_world::{ApiError, Instance, InstanceState, ROOT_DEVICE, StateChange, World};
 
 use super::{
     Call,
-    shared::{ROOT_DEVICE, filters, next_token, paging, time},
+    shared::{filters, next_token, paging, time},
 };
 use crate::front::xml_out::Xml;
 

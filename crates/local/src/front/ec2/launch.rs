@@ -1,13 +1,9 @@
 //! `RunInstances`.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ovenbird_world::{ApiError, Filter, RunInstances};
+use ovenbird_world::{ApiError, Filter, NewVolume, ROOT_DEVICE, RunInstances};
 
-use super::{
-    Call,
-    instances::instance,
-    shared::{ROOT_DEVICE, tag_specifications},
-};
+use super::{Call, instances::instance, shared::tag_specifications};
 use crate::front::form::Params;
 
 /// Launches instances.
@@ -43,7 +39,6 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
     for name in ["EbsOptimized", "Monitoring.Enabled", "DisableApiTermination"] {
         let _ = params.text(name);
     }
-    let (volume_size, delete_on_termination) = root_volume(params)?;
     let mut security_groups = params.texts("SecurityGroupId");
     security_groups.extend(groups_by_name(call, &params.texts("SecurityGroup"))?);
     Ok(RunInstances {
@@ -59,8 +54,7 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
         subnet: subnet(call)?,
         http_tokens: metadata.text("HttpTokens").map(str::to_owned),
         shutdown_behavior: params.text("InstanceInitiatedShutdownBehavior").map(str::to_owned),
-        volume_size,
-        delete_on_termination,
+        volume: root_volume(params)?,
         spot: market(params)?,
         dry_run: params.flag("DryRun")?,
     })
@@ -84,9 +78,9 @@ fn profile(params: &Params<'_>) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// The root volume's size, and whether it goes with its instance.
-fn root_volume(params: &Params<'_>) -> Result<(Option<u32>, Option<bool>), ApiError> {
-    let mut root = (None, None);
+/// What is asked of the root volume.
+fn root_volume(params: &Params<'_>) -> Result<NewVolume, ApiError> {
+    let mut root = NewVolume::default();
     for device in params.list("BlockDeviceMapping") {
         let name = device.required("DeviceName")?;
         if name != ROOT_DEVICE {
@@ -94,24 +88,50 @@ fn root_volume(params: &Params<'_>) -> Result<(Option<u32>, Option<bool>), ApiEr
             return Err(ApiError::new("InvalidBlockDeviceMapping", message));
         }
         let ebs = device.part("Ebs");
-        // There is one kind of disk.
-        for ignored in ["VolumeType", "Encrypted", "Iops", "Throughput", "KmsKeyId"] {
-            let _ = ebs.text(ignored);
-        }
-        root = (ebs.parsed("VolumeSize")?, ebs.parsed("DeleteOnTermination")?);
+        // A local disk is as fast as its host's.
+        let _ = ebs.text("Throughput");
+        root = NewVolume {
+            size: ebs.parsed("VolumeSize")?,
+            kind: ebs.text("VolumeType").map(str::to_owned),
+            iops: ebs.parsed("Iops")?,
+            encrypted: ebs.parsed("Encrypted")?,
+            kms_key: ebs.text("KmsKeyId").map(str::to_owned),
+            delete_on_termination: ebs.parsed("DeleteOnTermination")?,
+        };
     }
     Ok(root)
 }
 
-/// Whether a spot instance is asked for.
+/// Whether a spot instance is asked for: one that is asked for once, as all spot instances here are.
 fn market(params: &Params<'_>) -> Result<bool, ApiError> {
     let options = params.part("InstanceMarketOptions");
-    for name in ["MaxPrice", "SpotInstanceType", "InstanceInterruptionBehavior"] {
-        let _ = options.part("SpotOptions").text(name);
+    let spot = options.part("SpotOptions");
+    let price: Option<f64> = spot.parsed("MaxPrice")?;
+    // Capacity costs nothing here; a price must make sense all the same.
+    if price.is_some_and(|price| !price.is_finite() || price <= 0.0) {
+        let message = format!("Invalid spot price: {}", spot.text("MaxPrice").unwrap_or_default());
+        return Err(ApiError::new("InvalidParameterValue", message));
     }
+    let asked = (spot.text("SpotInstanceType"), spot.text("InstanceInterruptionBehavior"));
     match options.text("MarketType") {
-        None => Ok(false),
-        Some("spot") => Ok(true),
+        None if price.is_none() && asked == (None, None) => Ok(false),
+        None => {
+            let message = "SpotOptions are for MarketType spot.";
+            Err(ApiError::new("InvalidParameterCombination", message))
+        }
+        Some("spot") => match asked {
+            (None | Some("one-time"), None | Some("terminate")) => Ok(true),
+            (None | Some("one-time"), Some(behavior)) => {
+                let message = format!(
+                    "The request with type 'one-time' is not supported when instanceInterruptionBehavior is set to '{behavior}'."
+                );
+                Err(ApiError::new("InvalidParameterCombination", message))
+            }
+            (Some(kind), _) => {
+                let message = format!("A local spot instance is asked for once; '{kind}' can't be had.");
+                Err(ApiError::new("InvalidParameterValue", message))
+            }
+        },
         Some(other) => Err(ApiError::new("InvalidParameterValue", format!("Invalid market type '{other}'"))),
     }
 }

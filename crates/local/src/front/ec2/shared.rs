@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_world::{ApiError, Filter, Paging, Tags};
+use ovenbird_world::{ApiError, Disk, Filter, Paging, Tags};
 
 use crate::front::{form::Params, xml_out::Xml};
 
@@ -50,5 +50,15 @@ pub(super) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-/// The device that every root volume is.
-pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
+/// What a volume is, as volumes and the devices of images show it.
+pub(super) fn disk(xml: &mut Xml, disk: &Disk) {
+    xml.text("volumeType", &disk.kind);
+    xml.optional("iops", disk.iops);
+    encryption(xml, disk.kms_key.as_ref());
+}
+
+/// Whether a volume or snapshot is encrypted, and with which key.
+pub(super) fn encryption(xml: &mut Xml, key: Option<&String>) {
+    xml.text("encrypted", key.is_some());
+    xml.optional("kmsKeyId", key);
+}

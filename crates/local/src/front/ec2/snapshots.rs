@@ -4,7 +4,7 @@ use ovenbird_world::ApiError;
 
 use super::{
     Call,
-    shared::{filters, next_token, paging, time},
+    shared::{encryption, filters, next_token, paging, time},
 };
 
 pub(super) fn describe_snapshots(call: &Call<'_>) -> Result<String, ApiError> {
@@ -28,7 +28,7 @@ pub(super) fn describe_snapshots(call: &Call<'_>) -> Result<String, ApiError> {
             xml.text("volumeSize", snapshot.size);
             xml.text("fullSnapshotSizeInBytes", snapshot.bytes);
             xml.text("description", &snapshot.description);
-            xml.text("encrypted", false);
+            encryption(xml, snapshot.kms_key.as_ref());
             xml.text("storageTier", "standard");
             xml.tags(&snapshot.tags);
         });

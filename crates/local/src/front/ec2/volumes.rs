@@ -1,10 +1,10 @@
 //! Volumes: every instance has one.
 
-use ovenbird_world::ApiError;
+use ovenbird_world::{ApiError, ROOT_DEVICE};
 
 use super::{
     Call,
-    shared::{ROOT_DEVICE, filters, next_token, paging, time},
+    shared::{disk, filters, next_token, paging, time},
 };
 
 pub(super) fn describe_volumes(call: &Call<'_>) -> Result<String, ApiError> {
@@ -15,7 +15,7 @@ pub(super) fn describe_volumes(call: &Call<'_>) -> Result<String, ApiError> {
     call.answer("DescribeVolumes", |xml| {
         xml.list("volumeSet", &page.items, |xml, volume| {
             xml.text("volumeId", &volume.id);
-            xml.text("size", volume.size);
+            xml.text("size", volume.disk.size);
             xml.text("snapshotId", volume.snapshot.as_ref().map(ToString::to_string).unwrap_or_default());
             xml.text("availabilityZone", &volume.zone);
             xml.text("status", "in-use");
@@ -29,8 +29,7 @@ pub(super) fn describe_volumes(call: &Call<'_>) -> Result<String, ApiError> {
                 xml.text("deleteOnTermination", volume.delete_on_termination);
             });
             xml.tags(&volume.tags);
-            xml.text("volumeType", "gp3");
-            xml.text("encrypted", false);
+            disk(xml, &volume.disk);
             xml.text("multiAttachEnabled", false);
         });
         next_token(xml, page.next_token.as_ref());

@@ -1,0 +1,104 @@
+//! `RunInstances`: one offer, asked for once.
+
+use aws_sdk_ec2::{
+    config::{Builder as Config, retry::RetryConfig},
+    types::{
+        self, BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification,
+        InstanceMarketOptionsRequest, InstanceMetadataOptionsRequest, MarketType, ResourceType,
+        ShutdownBehavior, SpotInstanceType, SpotMarketOptions, VolumeType,
+    },
+};
+use ovenbird_core::{
+    Error, Result,
+    id::InstanceId,
+    launch,
+    ports::{LaunchOrder, RootVolume},
+};
+
+use crate::{
+    Cloud,
+    errors::{code, translate, unreadable},
+    instances::tag_specification,
+};
+
+impl Cloud {
+    pub(crate) async fn run_instance(&self, order: &LaunchOrder) -> Result<InstanceId> {
+        let offer = &order.offer;
+        let metadata = InstanceMetadataOptionsRequest::builder()
+            .http_tokens(HttpTokensState::Required)
+            .http_put_response_hop_limit(1)
+            .build();
+        let profile = order.instance_profile.as_ref().or(self.settings.builder_profile.as_ref());
+        let profile = profile.map(|name| IamInstanceProfileSpecification::builder().name(name).build());
+        let groups = match order.security_groups.as_slice() {
+            [] => self.settings.builder_security_group.iter().cloned().collect(),
+            own => own.to_vec(),
+        };
+        // A one-time spot instance can't be stopped, and EC2 refuses one that would stop.
+        let shutdown = if offer.spot { ShutdownBehavior::Terminate } else { ShutdownBehavior::Stop };
+        let answer = self
+            .ec2
+            .run_instances()
+            .client_token(&order.token)
+            .image_id(order.image.as_str())
+            .instance_type(types::InstanceType::from(offer.instance_type.as_str()))
+            .min_count(1)
+            .max_count(1)
+            .user_data(aws_smithy_types::base64::encode(&order.user_data))
+            .metadata_options(metadata)
+            .set_iam_instance_profile(profile)
+            .set_security_group_ids(Some(groups).filter(|groups| !groups.is_empty()))
+            .set_subnet_id(offer.subnet.clone().or_else(|| self.settings.subnet.clone()))
+            .set_instance_market_options(offer.spot.then(spot))
+            .set_block_device_mappings(order.volume.as_ref().map(|volume| vec![root(volume)]))
+            .instance_initiated_shutdown_behavior(shutdown)
+            .tag_specifications(tag_specification(ResourceType::Instance, &order.tags))
+            .tag_specifications(tag_specification(ResourceType::Volume, &order.tags))
+            .customize()
+            // A shortage is a server error at EC2, and the SDK would ask for the same again, twice, in vain.
+            .config_override(Config::new().retry_config(RetryConfig::disabled()))
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                let id = answer.instances().first().and_then(types::Instance::instance_id);
+                InstanceId::parse(id.unwrap_or_default())
+                    .map_err(|error| unreadable("ec2:RunInstances", offer.to_string(), error))
+            }
+            // The token was used with other parameters: an earlier try launched, and is found by its tag.
+            Err(error) if code(&error) == "IdempotentParameterMismatch" => {
+                Err(Error::TryAgain { what: format!("the launch of {offer} from {}", order.image) })
+            }
+            Err(error) => {
+                let refused = translate("ec2:RunInstances", subject(order), &error);
+                Err(launch::refusal(offer, code(&error), refused))
+            }
+        }
+    }
+}
+
+/// What an error names: the offer, and whatever else of it IAM may refuse.
+fn subject(order: &LaunchOrder) -> String {
+    let profile = order.instance_profile.iter().map(|name| format!(", profile {name}"));
+    let groups = order.security_groups.iter().map(|group| format!(", {group}"));
+    let key = order.volume.iter().filter_map(|volume| Some(format!(", key {}", volume.kms_key.as_ref()?)));
+    let more: String = profile.chain(groups).chain(key).collect();
+    format!("{} from {}{more}", order.offer, order.image)
+}
+
+fn spot() -> InstanceMarketOptionsRequest {
+    let once = SpotMarketOptions::builder().spot_instance_type(SpotInstanceType::OneTime).build();
+    InstanceMarketOptionsRequest::builder().market_type(MarketType::Spot).spot_options(once).build()
+}
+
+fn root(volume: &RootVolume) -> BlockDeviceMapping {
+    let size = volume.gib.map(|gib| i32::try_from(gib).unwrap_or(i32::MAX));
+    let ebs = EbsBlockDevice::builder()
+        .set_volume_size(size)
+        .set_volume_type(volume.kind.as_deref().map(VolumeType::from))
+        .set_iops(volume.iops.map(|iops| i32::try_from(iops).unwrap_or(i32::MAX)))
+        .set_encrypted(volume.kms_key.as_ref().map(|_| true))
+        .set_kms_key_id(volume.kms_key.clone())
+        .delete_on_termination(true);
+    BlockDeviceMapping::builder().device_name(&volume.device).ebs(ebs.build()).build()
+}

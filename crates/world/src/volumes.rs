@@ -1,0 +1,233 @@
+//! Volumes: what a launch may ask of its root volume, and which there are.
+
+use jiff::Timestamp;
+use ovenbird_core::id::{InstanceId, SnapshotId, VolumeId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ApiError, Filter, Image, Page, Paging, Result, Tags, World,
+    filters::{Filtered, matches},
+};
+
+/// The device that every root volume is.
+pub const ROOT_DEVICE: &str = "/dev/xvda";
+
+/// What a volume is, and an image of it hands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// Its size in GiB.
+    pub size: u32,
+    /// Its type.
+    #[serde(default = "general_purpose")]
+    pub kind: String,
+    /// Its operations per second, where they were asked for.
+    #[serde(default)]
+    pub iops: Option<u32>,
+    /// The ARN of the key that it is encrypted with; none for one that isn't.
+    #[serde(default)]
+    pub kms_key: Option<String>,
+}
+
+fn general_purpose() -> String {
+    "gp3".to_owned()
+}
+
+impl Disk {
+    /// A plain one.
+    pub fn new(size: u32) -> Self {
+        Self { size, kind: general_purpose(), iops: None, kms_key: None }
+    }
+}
+
+/// A volume: every instance has one, its root disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its id.
+    pub id: VolumeId,
+    /// The instance it is attached to.
+    pub instance: InstanceId,
+    /// The snapshot it was made from.
+    pub snapshot: Option<SnapshotId>,
+    /// What it is.
+    #[serde(flatten)]
+    pub disk: Disk,
+    /// Its zone.
+    pub zone: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it goes with its instance.
+    pub delete_on_termination: bool,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// What a launch asks of its root volume; what it doesn't say is as the image has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewVolume {
+    /// The size in GiB.
+    pub size: Option<u32>,
+    /// The type.
+    pub kind: Option<String>,
+    /// Operations per second.
+    pub iops: Option<u32>,
+    /// Whether it is encrypted.
+    pub encrypted: Option<bool>,
+    /// With which key: an id, an alias or an ARN.
+    pub kms_key: Option<String>,
+    /// Whether it goes with the instance.
+    pub delete_on_termination: Option<bool>,
+}
+
+/// What EC2 allows of a type of volume.
+struct Kind {
+    name: &'static str,
+    sizes: std::ops::RangeInclusive<u32>,
+    iops: Iops,
+}
+
+/// What EC2 allows of a type's operations per second.
+enum Iops {
+    /// They can't be chosen.
+    None,
+    /// They may be chosen in this range, so many for each GiB at most.
+    May(std::ops::RangeInclusive<u32>, u32),
+    /// They must be.
+    Must(std::ops::RangeInclusive<u32>, u32),
+}
+
+/// The types that can be a root volume.
+const KINDS: &[Kind] = &[
+    Kind { name: "standard", sizes: 1..=1_024, iops: Iops::None },
+    Kind { name: "gp2", sizes: 1..=16_384, iops: Iops::None },
+    Kind { name: "gp3", sizes: 1..=65_536, iops: Iops::May(3_000..=80_000, 500) },
+    Kind { name: "io1", sizes: 4..=16_384, iops: Iops::Must(100..=64_000, 50) },
+    Kind { name: "io2", sizes: 4..=65_536, iops: Iops::Must(100..=256_000, 1_000) },
+];
+
+impl World {
+    /// The root volume that a launch from an image gets, or why it can't.
+    pub(crate) fn root_disk(&self, image: &Image, asked: &NewVolume) -> Result<Disk> {
+        let size = asked.size.unwrap_or(image.disk.size);
+        if size < image.disk.size {
+            let snapshot = image.snapshot.as_ref().map_or_else(|| "snap-…".to_owned(), ToString::to_string);
+            let message = format!(
+                "Volume of size {size}GB is smaller than snapshot '{snapshot}', expect size >= {}GB",
+                image.disk.size
+            );
+            return Err(ApiError::new("InvalidBlockDeviceMapping", message));
+        }
+        let kind = asked.kind.clone().unwrap_or_else(|| image.disk.kind.clone());
+        // Operations per second are of the image's type, and go with it.
+        let iops = asked.iops.or(image.disk.iops.filter(|_| asked.kind.is_none()));
+        check_kind(&kind, size, iops)?;
+        if asked.kms_key.is_some() && asked.encrypted != Some(true) {
+            let message = "The parameter KmsKeyId requires the parameter Encrypted to be set.";
+            return Err(ApiError::new("InvalidParameterDependency", message));
+        }
+        if asked.encrypted == Some(false) && image.disk.kms_key.is_some() {
+            let message = "An encrypted snapshot can't become an unencrypted volume.";
+            return Err(ApiError::new("InvalidBlockDeviceMapping", message));
+        }
+        let kms_key = match (&asked.kms_key, asked.encrypted) {
+            (Some(key), _) => Some(self.key_arn(key)?),
+            (None, Some(true)) if image.disk.kms_key.is_none() => Some(self.key_arn("alias/aws/ebs")?),
+            (None, _) => image.disk.kms_key.clone(),
+        };
+        Ok(Disk { size, kind, iops, kms_key })
+    }
+
+    /// A key's ARN. Whether there is such a key is not this model's to know.
+    fn key_arn(&self, key: &str) -> Result<String> {
+        let plain = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(&b))
+        };
+        let arn = |rest: String| Ok(format!("arn:aws:kms:{}:{}:{rest}", self.region, self.account));
+        match key.strip_prefix("alias/") {
+            Some(name) if plain(name) => arn(key.to_owned()),
+            None if key.starts_with("arn:aws:kms:") => Ok(key.to_owned()),
+            None if plain(key) && !key.contains('/') => arn(format!("key/{key}")),
+            Some(_) | None => {
+                Err(ApiError::value(key, "KmsKeyId", "It is a key's id, an alias or the ARN of either."))
+            }
+        }
+    }
+
+    /// Volumes by id, by filter, or all.
+    pub fn describe_volumes(
+        &self,
+        ids: &[String],
+        filters: &[Filter],
+        paging: &Paging,
+    ) -> Result<Page<Volume>> {
+        for id in ids {
+            if !self.volumes.keys().any(|volume| volume.as_str() == id) {
+                return Err(ApiError::new(
+                    "InvalidVolume.NotFound",
+                    format!("The volume '{id}' does not exist."),
+                ));
+            }
+        }
+        let mut found = Vec::new();
+        for volume in self.volumes.values() {
+            if (ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str())) && matches(volume, filters)?
+            {
+                found.push(volume.clone());
+            }
+        }
+        paging.cut(found, 5, |volume| volume.id.to_string())
+    }
+}
+
+fn check_kind(name: &str, size: u32, iops: Option<u32>) -> Result<()> {
+    let kind = KINDS
+        .iter()
+        .find(|kind| kind.name == name)
+        .ok_or_else(|| ApiError::value(name, "volumeType", "It can't be the type of a root volume."))?;
+    if !kind.sizes.contains(&size) {
+        let (least, most) = (kind.sizes.start(), kind.sizes.end());
+        let problem = format!("A volume of type {name} has {least} to {most} GiB.");
+        return Err(ApiError::value(&size.to_string(), "volumeSize", &problem));
+    }
+    let (range, ratio) = match (&kind.iops, iops) {
+        (Iops::None | Iops::May(..), None) => return Ok(()),
+        (Iops::None, Some(_)) => {
+            let message = format!("The parameter iops is not supported for {name} volumes.");
+            return Err(ApiError::new("InvalidParameterCombination", message));
+        }
+        (Iops::Must(..), None) => {
+            let message = format!("The parameter iops must be specified for {name} volumes.");
+            return Err(ApiError::new("MissingParameter", message));
+        }
+        (Iops::May(range, ratio) | Iops::Must(range, ratio), Some(_)) => (range, *ratio),
+    };
+    let iops = iops.unwrap_or_default();
+    if !range.contains(&iops) {
+        let problem = format!("A volume of type {name} has {} to {} IOPS.", range.start(), range.end());
+        return Err(ApiError::value(&iops.to_string(), "iops", &problem));
+    }
+    // Every volume may have the least that its type has.
+    if iops > *range.start() && iops > size.saturating_mul(ratio) {
+        let message = format!("Iops to volume size ratio is too high; maximum is {ratio}");
+        return Err(ApiError::new("InvalidParameterValue", message));
+    }
+    Ok(())
+}
+
+impl Filtered for Volume {
+    fn field(&self, name: &str) -> Option<Vec<String>> {
+        Some(vec![match name {
+            "volume-id" => self.id.to_string(),
+            "attachment.instance-id" => self.instance.to_string(),
+            "availability-zone" => self.zone.clone(),
+            "encrypted" => self.disk.kms_key.is_some().to_string(),
+            "snapshot-id" => self.snapshot.as_ref().map(ToString::to_string).unwrap_or_default(),
+            "size" => self.disk.size.to_string(),
+            "status" => "in-use".to_owned(),
+            "volume-type" => self.disk.kind.clone(),
+            _ => return None,
+        }])
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+}
