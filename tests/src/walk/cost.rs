@@ -20,9 +20,9 @@ pub const USUAL_BAKE: Scenario =
 /// The longest bake that a recipe allows.
 pub const LONGEST: Scenario = Scenario {
     name: "the longest bake that a recipe allows",
-    times: Times { boot: 30, agent: 60, steps: 21_000, tests: 14_000, seal: 10_000, imaging: 11_500 },
+    times: Times { boot: 30, agent: 60, steps: 21_000, tests: 14_000, seal: 10_000, imaging: 10_500 },
     recipe: "[validate]\nboot = true\n",
-    deadlines: "[deadlines]\nbuilder = \"6h\"\nvalidation = \"4h\"\nimaging = \"199m\"\npromotion = \"30m\"\n",
+    deadlines: "[deadlines]\nbuilder = \"6h\"\nvalidation = \"4h\"\nimaging = \"3h\"\npromotion = \"30m\"\n",
     ..PLAIN
 };
 

@@ -50,6 +50,21 @@ pub(super) fn deadlines(source: &mut Source<'_>, root: &mut Table<'_>) -> Waits 
         imaging: table.time(source, "imaging").unwrap_or(default.imaging),
         promotion: table.time(source, "promotion").unwrap_or(default.promotion),
     };
+    let longest = 2 * waits.builder + waits.validation + 2 * waits.imaging + waits.promotion;
+    if longest > MOST {
+        let hours = longest.as_secs_f64() / 3600.0;
+        let hint =
+            "Give less: `builder` counts twice (a fresh instance may be tested), and `imaging` (sealing)";
+        source.wrong(
+            &table.span,
+            format!("`[deadlines]` lets a bake take {hours:.1} h, and 23 h is the most"),
+            hint,
+        );
+    }
     table.finish(source);
     waits
 }
+
+/// With what a step's retries take, a bake ends within a day; with a twin that it waited for in vain, within the two
+/// days after which the state machine ends without any clean-up.
+const MOST: Duration = Duration::from_secs(23 * 3600);

@@ -31,6 +31,14 @@ fn an_unknown_key_has_a_place_and_a_guess() {
 }
 
 #[test]
+fn a_bake_that_may_take_days_is_refused() {
+    let text = format!("{WHOLE}[deadlines]\nbuilder = \"12h\"\n");
+    let mistake = Recipe::parse("recipe.toml", &text, &look).unwrap_err().to_string();
+    assert!(mistake.contains("lets a bake take 26.3 h, and 23 h is the most"), "{mistake}");
+    assert!(Recipe::parse("recipe.toml", &text.replace("12h", "10h"), &look).is_ok());
+}
+
+#[test]
 fn all_mistakes_are_shown_at_once() {
     let text = WHOLE
         .replace("port = 8080", "prot = 8080")
