@@ -33,8 +33,11 @@ impl Bundle {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.display().to_string();
         let wrong = |problem: String, fix: &str| Error::bad_input(format!("recipe `{name}`"), problem, fix);
-        let recipe = Recipe::parse(&name, &text, &|path| look(folder, path))
-            .map_err(|errors| wrong(format!("\n{errors}"), "Mend it, then `ovenbird recipe check` again"))?;
+        let recipe = Recipe::parse(&name, &text, &|path| look(folder, path)).map_err(|errors| {
+            let count = errors.0.len();
+            let problem = format!("{count} {}\n{errors}", if count == 1 { "mistake" } else { "mistakes" });
+            wrong(problem, "Mend it, then `ovenbird recipe check` again")
+        })?;
         let mut found = Found::default();
         for source in recipe.sources() {
             let source = Path::new(&source);

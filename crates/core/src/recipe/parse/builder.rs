@@ -50,10 +50,11 @@ fn list(
 
 fn volume(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Volume> {
     let at = table.span.clone();
-    let kind_at = table.place("type");
     let empty = !["gib", "type", "iops", "kms-key"].iter().any(|key| table.has(key));
     let gib = table.number(source, "gib", 1..65_537);
-    let kind = table.line(source, "type").map(Text::into_inner);
+    let kind = table.line(source, "type");
+    let kind_at = kind.as_ref().map_or_else(|| at.clone(), Text::span);
+    let kind = kind.map(Text::into_inner);
     let iops = table.number(source, "iops", 100..256_001);
     let kms_key = table.line(source, "kms-key").and_then(|text| match text.get_ref().as_str() {
         // The name that everybody knows AWS's own key by; EC2 wants the alias.

@@ -249,18 +249,21 @@ fn inside_loosely(path: &str) -> bool {
     Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir))
 }
 
+thread_local! {
+    static JUDGE: Judge = Judge::new();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text_in_any_place_is_taken_as_data_or_refused_with_a_reason(text in text()) {
-        let judge = Judge::new();
         for slot in SLOTS {
             let toml = filled(slot, &text);
             match Recipe::parse_pushed(&toml) {
                 Ok(recipe) => {
                     assert_safe(&recipe);
-                    judge.judge(&toml).unwrap_or_else(|error| panic!("the schema refuses {toml}: {error}"));
+                    JUDGE.with(|judge| judge.judge(&toml)).unwrap_or_else(|error| panic!("the schema refuses {toml}: {error}"));
                     let plan = serde_json::to_string(&(&recipe.steps, &recipe.tests)).unwrap();
                     let back: (Vec<Step>, Vec<Test>) = serde_json::from_str(&plan).unwrap();
                     prop_assert_eq!(back, (recipe.steps, recipe.tests));
