@@ -1,0 +1,2 @@
+default['shop']['greeting'] = 'nothing'
+default['shop']['port'] = 80

@@ -1,0 +1,274 @@
+//! Puppet and Ansible for real: they are installed in machines, configure them, fail in every way, and leave no trace.
+//!
+//! It is one test, because it is one cloud; it needs root, what `make setup` installs, and Debian's packages by the
+//! machines' own network.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use ovenbird_core::{
+    bake::{Bake, Status},
+    keys,
+    report::{Exit, ProvisionReport, TestReport},
+};
+use ovenbird_tests::clients::{Local, home, repository};
+use serde::de::DeserializeOwned;
+
+const PORT: u16 = 14_766;
+
+/// Parameters of the recipes: their values must be found nowhere but in the steps that ask for them.
+const KEY: (&str, &str) = ("/provisioners/shop-key", "hunter2, \"quoted\" \\ $HOME");
+const VAULT: (&str, &str) = ("/provisioners/vault", "correct horse battery staple");
+
+/// A cloud of its own, that shares the base image and the Python environment with the usual one.
+struct Cloud {
+    local: Local,
+    home: PathBuf,
+    bucket: String,
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        // A failed assertion must not leave machines behind.
+        let _ = self.local.ovenbird(&["local", "down"]);
+        let _ = fs::remove_dir_all(&self.home);
+    }
+}
+
+#[test]
+#[ignore = "it installs Puppet and Ansible in machines, which takes minutes: `make test-all` runs it"]
+fn puppet_and_ansible_configure_real_machines() -> Result<()> {
+    if let Some(missing) = missing() {
+        assert!(std::env::var_os("CI").is_none(), "CI must run this test, and it can't: {missing}");
+        eprintln!("SKIPPED: {missing}");
+        return Ok(());
+    }
+    let cloud = up()?;
+    for (name, value) in [KEY, VAULT] {
+        let parameter = ["--name", name, "--value", value, "--type", "SecureString"];
+        cloud.local.aws(&[&["ssm", "put-parameter"], &parameter[..]].concat())?;
+    }
+    let (puppet, ansible) = thread::scope(|scope| {
+        let puppet = scope.spawn(|| by_puppet(&cloud));
+        let ansible = scope.spawn(|| by_ansible(&cloud));
+        (puppet.join(), ansible.join())
+    });
+    for done in [puppet, ansible] {
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    }
+    failures(&cloud)?;
+    no_secret_is_kept(&cloud)
+}
+
+fn missing() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("it needs root");
+    }
+    if !home().join("venv/bin/aws").is_file() {
+        return Some("it needs `make setup`");
+    }
+    if !repository().join("build/prune/bootstrap").is_file() {
+        return Some("it needs `make build`");
+    }
+    None
+}
+
+fn up() -> Result<Cloud> {
+    let home = home().join("provisioners");
+    let local = Local { port: PORT, home: Some(home.clone()) };
+    // What a test before this one may have left when it was killed.
+    local.ovenbird(&["local", "down"])?;
+    if home.exists() {
+        fs::remove_dir_all(&home)?;
+    }
+    fs::create_dir_all(&home)?;
+    for shared in ["venv", "base"] {
+        fs::create_dir_all(ovenbird_tests::clients::home().join(shared))?;
+        std::os::unix::fs::symlink(ovenbird_tests::clients::home().join(shared), home.join(shared))?;
+    }
+    local.ovenbird(&["local", "up"])?;
+    let bucket = local.operator("bucket")?;
+    Ok(Cloud { local, home, bucket })
+}
+
+impl Cloud {
+    /// Pushes a recipe and bakes it, whatever comes of it.
+    fn bake(&self, recipe: &Path, pipeline: &str) -> Result<Bake> {
+        let start = Instant::now();
+        self.local.ovenbird(&["recipe", "push", recipe.to_str().context("path")?])?;
+        let bake: Bake = serde_json::from_value(self.local.ovenbird_json(&["bake", pipeline], true)?)?;
+        eprintln!("{pipeline}: {:?} in {:.1} s", bake.status, start.elapsed().as_secs_f64());
+        Ok(bake)
+    }
+
+    /// A report of a bake.
+    fn report<D: DeserializeOwned>(&self, bake: &Bake, file: &str) -> Result<D> {
+        Ok(serde_json::from_str(&self.text(bake, file)?)?)
+    }
+
+    fn text(&self, bake: &Bake, file: &str) -> Result<String> {
+        let key = keys::of_bake(&bake.pipeline, &bake.bake, file);
+        let path = self.home.join(key.replace('/', "-"));
+        let to = path.to_str().context("path")?;
+        self.local.aws(&["s3api", "get-object", "--bucket", &self.bucket, "--key", &key, to])?;
+        Ok(fs::read_to_string(&path)?)
+    }
+
+    /// A pipeline on the image of another, of this one step.
+    fn bake_on(&self, base: &str, pipeline: &str, files: &[(&str, &str)], step: &str) -> Result<Bake> {
+        let folder = self.home.join("recipes").join(pipeline);
+        for (name, text) in files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().context("folder")?)?;
+            fs::write(path, text)?;
+        }
+        let recipe = format!(
+            "pipeline = \"{pipeline}\"\n[base]\nchannel = \"{base}/live\"\n[[step]]\nname = \"it\"\n{step}\n\
+             [[test]]\ncommand = \"true\"\n[promote]\nchannel = \"live\"\n"
+        );
+        fs::write(folder.join("recipe.toml"), recipe)?;
+        self.bake(&folder, pipeline)
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    repository().join("tests/provisioners").join(name)
+}
+
+fn promoted(bake: &Bake) -> Result<()> {
+    ensure!(bake.status == Status::Promoted, "{:?}", bake.failure);
+    Ok(())
+}
+
+fn by_puppet(cloud: &Cloud) -> Result<()> {
+    let bake = cloud.bake(&fixture("puppet"), "by-puppet")?;
+    promoted(&bake)?;
+    let report: ProvisionReport = cloud.report(&bake, keys::PROVISION_REPORT)?;
+    let step = |name: &str| report.steps.iter().find(|step| step.name == name).context("no such step");
+    let (shop, left_out) = (step("shop")?, step("left out")?);
+    // Exit status 2 of Puppet's, and no failure; the key that it said aloud is hidden.
+    ensure!(shop.exit == Exit::Status(0) && shop.output_tail.contains("the key is •••"), "{shop:?}");
+    ensure!(shop.output_tail.contains("Applied catalog"), "{shop:?}");
+    ensure!(left_out.exit == Exit::Skipped, "{left_out:?}");
+    eprintln!("by-puppet: the step took {} ms", shop.milliseconds);
+    let tests: TestReport = cloud.report(&bake, keys::BOOT_REPORT)?;
+    ensure!(tests.tests.len() == 7 && tests.tests.iter().all(|test| test.passed), "{tests:?}");
+    Ok(())
+}
+
+fn by_ansible(cloud: &Cloud) -> Result<()> {
+    let bake = cloud.bake(&fixture("ansible"), "by-ansible")?;
+    promoted(&bake)?;
+    let report: ProvisionReport = cloud.report(&bake, keys::PROVISION_REPORT)?;
+    let shop = report.steps.iter().find(|step| step.name == "shop").context("no such step")?;
+    ensure!(shop.exit == Exit::Status(0) && shop.output_tail.contains("failed=0"), "{shop:?}");
+    eprintln!("by-ansible: the step took {} ms", shop.milliseconds);
+    for file in [keys::TEST_REPORT, keys::BOOT_REPORT] {
+        let tests: TestReport = cloud.report(&bake, file)?;
+        let names: Vec<&str> = tests.tests.iter().map(|test| test.name.as_str()).collect();
+        ensure!(names.contains(&"suite: one") && names.contains(&"suite: two"), "{names:?}");
+        ensure!(tests.tests.iter().all(|test| test.passed), "{tests:?}");
+    }
+    let junit = cloud.text(&bake, "junit.xml")?;
+    ensure!(junit.contains("name=\"suite: one\"") && junit.contains("failures=\"0\""), "{junit}");
+    Ok(())
+}
+
+/// The images have the tools baked in: nothing is installed here. Each bake must fail, and say why.
+fn failures(cloud: &Cloud) -> Result<()> {
+    let puppet = "puppet = { manifest = \"site.pp\" }";
+    let ansible = "ansible = { playbook = \"site.yml\" }";
+    let change = "file { '/opt/changed': content => 'x' }";
+    let fail = "exec { '/bin/false': }";
+    let play = |hosts: &str, task: &str| {
+        format!("- hosts: {hosts}\n  gather_facts: false\n  tasks:\n    - {task}\n")
+    };
+    let vaulted = "ansible = { playbook = \"play/site.yml\", vault-password = \"/provisioners/shop-key\" }";
+    let vault = fs::read_to_string(fixture("ansible/ansible/roles/shop/vars/main.yml"))?;
+    let with_vault =
+        "- hosts: localhost\n  gather_facts: false\n  vars_files: [secret.yml]\n  tasks:\n    - ping:\n";
+    let (none, task, missing) = (
+        play("web", "ping:"),
+        play("localhost", "command: /bin/false"),
+        play("localhost", "no_such_module:"),
+    );
+    let (syntax, failing, both) = ("file {".to_owned(), fail.to_owned(), format!("{change}\n{fail}"));
+    let cases: Vec<(&str, &str, Vec<(&str, &str)>, &str, &str)> = vec![
+        ("by-puppet", "puppet-1", vec![("site.pp", &syntax)], puppet, "exit 1: the run failed"),
+        ("by-puppet", "puppet-4", vec![("site.pp", &failing)], puppet, "exit 4: resources failed"),
+        ("by-puppet", "puppet-6", vec![("site.pp", &both)], puppet, "exit 6: some resources were changed"),
+        ("by-ansible", "ansible-2", vec![("site.yml", &task)], ansible, "exit 2: tasks failed"),
+        (
+            "by-ansible",
+            "ansible-4",
+            vec![("site.yml", &missing)],
+            ansible,
+            "exit 4: the playbook could not be read",
+        ),
+        ("by-ansible", "ansible-none", vec![("site.yml", &none)], ansible, "web"),
+        (
+            "by-ansible",
+            "ansible-vault",
+            vec![("play/site.yml", with_vault), ("play/secret.yml", &vault)],
+            vaulted,
+            "Decryption failed",
+        ),
+        (
+            "by-puppet",
+            "no-ansible",
+            vec![("site.yml", &task)],
+            ansible,
+            "the machine has no `ansible-playbook`",
+        ),
+        (
+            "by-puppet",
+            "no-chef",
+            vec![("cookbooks/shop/metadata.rb", "name 'shop'")],
+            CHEF,
+            "could not install `chef`",
+        ),
+    ];
+    thread::scope(|scope| {
+        let started: Vec<_> = cases
+            .iter()
+            .map(|(base, pipeline, files, step, words)| {
+                let bake = scope.spawn(move || cloud.bake_on(base, pipeline, files, step));
+                (*pipeline, *words, bake)
+            })
+            .collect();
+        for (pipeline, words, bake) in started {
+            let bake = bake.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let failure = bake.failure.with_context(|| format!("{pipeline} did not fail"))?;
+            ensure!(failure.error == "StepFailed", "{pipeline}: {failure:?}");
+            ensure!(failure.cause.contains(words), "{pipeline}: no {words:?} in {}", failure.cause);
+            ensure!(!failure.cause.contains(KEY.1), "{pipeline}: {}", failure.cause);
+        }
+        Ok(())
+    })?;
+    // Exit status 0 of Puppet's: nothing to do.
+    let manifest = "file { '/etc/shop.conf': mode => '0640' }";
+    promoted(&cloud.bake_on("by-puppet", "puppet-0", &[("site.pp", manifest)], puppet)?)
+}
+
+const CHEF: &str = "chef = { cookbooks = \"cookbooks\", run-list = [\"recipe[shop]\"], install = true }";
+
+/// Neither in an image or a machine's disk, nor in its console.
+fn no_secret_is_kept(cloud: &Cloud) -> Result<()> {
+    for secret in [KEY.1, VAULT.1] {
+        for folder in ["instances", "snapshots"] {
+            let folder = cloud.home.join(folder);
+            ensure!(folder.is_dir(), "no {}", folder.display());
+            let output =
+                Command::new("grep").args(["-rlF", "--", secret]).arg(&folder).output().context("grep")?;
+            // Its exit status 1 says that there is none.
+            ensure!(output.status.code() == Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    Ok(())
+}
