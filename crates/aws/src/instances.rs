@@ -6,19 +6,32 @@ use aws_sdk_ec2::types::{
     self, Filter, InstanceLifecycleType, InstanceStateName, ResourceType, Tag, TagSpecification,
 };
 use ovenbird_core::{
-    Result,
+    Error, Result,
     id::{BakeId, InstanceId},
+    launch::refusal,
     ports::{Builders, Instance, InstanceState, LaunchOrder, TAG_BAKE},
 };
 
 use crate::{
     Cloud,
     errors::{code, translate, unreadable},
+    launch,
 };
 
 impl Builders for Cloud {
     async fn launch(&self, order: &LaunchOrder) -> Result<InstanceId> {
-        self.run_instance(order).await
+        match self.run_instance(order).await {
+            Ok(id) => InstanceId::parse(&id)
+                .map_err(|error| unreadable("ec2:RunInstances", launch::subject(order), error)),
+            // The token was used with other parameters: an earlier try launched, and is found by its tag.
+            Err(error) if code(&error) == "IdempotentParameterMismatch" => {
+                Err(Error::TryAgain { what: format!("the launch of {}", launch::subject(order)) })
+            }
+            Err(error) => {
+                let refused = translate("ec2:RunInstances", launch::subject(order), &error);
+                Err(refusal(&order.offer, code(&error), refused))
+            }
+        }
     }
 
     async fn of_bake(&self, bake: &BakeId) -> Result<Vec<Instance>> {

@@ -2,27 +2,24 @@
 
 use aws_sdk_ec2::{
     config::{Builder as Config, retry::RetryConfig},
+    error::SdkError,
+    operation::run_instances::RunInstancesError,
     types::{
         self, BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification,
         InstanceMarketOptionsRequest, InstanceMetadataOptionsRequest, MarketType, ResourceType,
         ShutdownBehavior, SpotInstanceType, SpotMarketOptions, VolumeType,
     },
 };
-use ovenbird_core::{
-    Error, Result,
-    id::InstanceId,
-    launch,
-    ports::{LaunchOrder, RootVolume},
-};
+use ovenbird_core::ports::{LaunchOrder, RootVolume};
 
-use crate::{
-    Cloud,
-    errors::{code, translate, unreadable},
-    instances::tag_specification,
-};
+use crate::{Cloud, instances::tag_specification};
 
 impl Cloud {
-    pub(crate) async fn run_instance(&self, order: &LaunchOrder) -> Result<InstanceId> {
+    /// Asks for the order's offer, once; gives the instance's id as EC2 says it.
+    pub(crate) async fn run_instance(
+        &self,
+        order: &LaunchOrder,
+    ) -> Result<String, SdkError<RunInstancesError>> {
         let offer = &order.offer;
         let metadata = InstanceMetadataOptionsRequest::builder()
             .http_tokens(HttpTokensState::Required)
@@ -58,27 +55,14 @@ impl Cloud {
             // A shortage is a server error at EC2, and the SDK would ask for the same again, twice, in vain.
             .config_override(Config::new().retry_config(RetryConfig::disabled()))
             .send()
-            .await;
-        match answer {
-            Ok(answer) => {
-                let id = answer.instances().first().and_then(types::Instance::instance_id);
-                InstanceId::parse(id.unwrap_or_default())
-                    .map_err(|error| unreadable("ec2:RunInstances", offer.to_string(), error))
-            }
-            // The token was used with other parameters: an earlier try launched, and is found by its tag.
-            Err(error) if code(&error) == "IdempotentParameterMismatch" => {
-                Err(Error::TryAgain { what: format!("the launch of {offer} from {}", order.image) })
-            }
-            Err(error) => {
-                let refused = translate("ec2:RunInstances", subject(order), &error);
-                Err(launch::refusal(offer, code(&error), refused))
-            }
-        }
+            .await?;
+        let id = answer.instances().first().and_then(types::Instance::instance_id);
+        Ok(id.unwrap_or_default().to_owned())
     }
 }
 
 /// What an error names: the offer, and whatever else of it IAM may refuse.
-fn subject(order: &LaunchOrder) -> String {
+pub(crate) fn subject(order: &LaunchOrder) -> String {
     let profile = order.instance_profile.iter().map(|name| format!(", profile {name}"));
     let groups = order.security_groups.iter().map(|group| format!(", {group}"));
     let key = order.volume.iter().filter_map(|volume| Some(format!(", key {}", volume.kms_key.as_ref()?)));
