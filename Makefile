@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build functions runner demo bench test test-all lint release deploy push-runner
+.PHONY: help setup build functions runner demo bench test test-slow test-all lint release deploy push-runner
 
 # What the functions run on in AWS (arm64, x86_64); what the runner runs on (a Rust target).
 ARCHITECTURE ?= arm64
@@ -56,8 +56,10 @@ test: setup build lint ## Everything that must hold
 	@awk '/^test result:/ {passed += $$4; failed += $$6; ignored += $$8} END {print "test: format, clippy and template clean;", \
 	  passed, "tests passed,", failed, "failed,", ignored, "not run"}' build/test.log
 
-test-all: test ## And the slow ones
+test-slow: setup build ## What takes minutes: every pair of faults, Puppet and Ansible installed in machines
 	cargo test --workspace -- --ignored
+
+test-all: test test-slow ## Everything that must hold, and the slow ones
 
 release: ## Builds the functions for AWS (ARCHITECTURE=arm64 or x86_64) into build/
 	@tests/tools/setup release
