@@ -15,11 +15,9 @@ use crate::{
     bake::{Bake, Failure, Status},
     error::{Error, Result},
     id::{AmiId, BakeId, Digest, PipelineName},
-    keys,
     ledger::{Channel, ImageStatus, Ledger},
     ports::{self, Bucket, Builders, Image, ImageState, Parameters, Retirement, Table},
-    recipe::Recipe,
-    steps::launch_builder::RecipePointer,
+    pushed,
 };
 
 /// No run removes more than this, so that a mistake stays small.
@@ -392,12 +390,11 @@ async fn unvalidated<'i, T: Table>(images: &'i [Image], ledger: &Ledger<'_, T>) 
 }
 
 async fn retention(pipeline: &PipelineName, bucket: &impl Bucket) -> Result<Option<Retention>> {
-    let Some(text) = bucket.text(&keys::recipe_pointer(pipeline)).await? else { return Ok(None) };
-    let pointer: RecipePointer = serde_json::from_str(&text)
-        .map_err(|source| Error::Corrupt { what: "the recipe's pointer".to_owned(), source })?;
-    let Some(text) = bucket.text(&keys::recipe(pipeline, &pointer.version)).await? else { return Ok(None) };
-    let recipe = Recipe::parse_pushed(&text)
-        .map_err(|errors| Error::BadRecipe { pipeline: pipeline.clone(), problem: errors.to_string() })?;
+    let recipe = match pushed::recipe(bucket, pipeline).await {
+        Ok((_, recipe)) => recipe,
+        Err(Error::NoRecipe { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     Ok(Some(Retention {
         newest: recipe.retain.newest as usize,
         age: SignedDuration::from_hours(24 * i64::from(recipe.retain.days)),
