@@ -150,6 +150,8 @@ pub struct Image {
     pub created: Timestamp,
     /// Its CPU architecture in EC2's word: `x86_64`, `arm64`.
     pub architecture: String,
+    /// From when on its owner advises against it.
+    pub deprecated: Option<Timestamp>,
     /// Its snapshots.
     pub snapshots: Vec<SnapshotId>,
     /// Its tags.
@@ -171,8 +173,8 @@ pub trait Images {
     async fn look(&self, id: &AmiId) -> Result<Option<Image>>;
     /// Our image of this name.
     async fn named(&self, name: &ImageName) -> Result<Option<Image>>;
-    /// The newest available image of an owner whose name matches the pattern.
-    async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<Image>>;
+    /// The available images of an owner whose names match the pattern.
+    async fn matching(&self, owner: &str, pattern: &str) -> Result<Vec<Image>>;
     /// Makes an image of a stopped instance. A taken name is [`crate::Error::TryAgain`]: look again.
     async fn create(
         &self,
@@ -251,6 +253,8 @@ pub struct Object {
     pub bytes: u64,
     /// When it was written.
     pub written: Timestamp,
+    /// SHA-256 of its bytes, when S3 was given it or made it at the upload, and it is of the whole object.
+    pub sha256: Option<Digest>,
 }
 
 /// The bucket.
@@ -355,14 +359,28 @@ pub trait Table {
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>>;
     /// The items of a status, oldest first; eventually consistent.
     async fn by_status(&self, status: &str) -> Result<Vec<Row>>;
+    /// The items that name an image; eventually consistent.
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>>;
     /// All of the writes or none; a condition that doesn't hold is [`crate::Error::TryAgain`].
     async fn commit(&self, writes: Vec<Write>) -> Result<()>;
 }
 
-/// All ports at once: what a function is given.
-pub trait Ports: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table {}
+/// Executions of the bake state machine.
+pub trait Workflow {
+    /// Starts a bake under this name; one of this name that is there already, or was, is no error.
+    async fn start_bake(&self, bake: &BakeId, input: &Value) -> Result<()>;
+}
 
-impl<C: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table> Ports for C {}
+/// All ports at once: what a function is given.
+pub trait Ports:
+    Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table + Workflow
+{
+}
+
+impl<C: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table + Workflow> Ports
+    for C
+{
+}
 
 /// The tags that everything a bake makes carries from its first moment.
 pub fn tags(

@@ -1,8 +1,11 @@
 //! What `recipe push` and `runner push` left in the bucket, and how it is read.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    digest,
     error::{Error, Result},
     id::{Digest, PipelineName},
     keys,
@@ -18,15 +21,49 @@ pub struct RecipePointer {
     /// SHA-256 of the bundle; none when the recipe has no files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<Digest>,
+    /// The digest of the files in the bundle: the same files, packed otherwise, make no other image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Digest>,
+}
+
+impl RecipePointer {
+    /// The files, as an image's input.
+    pub fn files_input(&self) -> Option<&Digest> {
+        self.files.as_ref().or(self.bundle.as_ref())
+    }
+}
+
+/// The files beside a recipe, by their path.
+pub type Files = BTreeMap<String, FileFacts>;
+
+/// What of a file makes an image another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// SHA-256 of its content.
+    pub sha256: Digest,
+    /// Its permission bits, as they are on the builder.
+    pub mode: u32,
+}
+
+/// The digest of files.
+pub fn files_digest(files: &Files) -> Digest {
+    let document = serde_json::to_value(files).unwrap_or_else(|_| unreachable!("it has string keys only"));
+    digest::canonical(&document)
+}
+
+/// The files of one version of a recipe; none when it has none, or was pushed before they were listed.
+pub async fn files(bucket: &impl Bucket, pipeline: &PipelineName, version: &Digest) -> Result<Files> {
+    match bucket.text(&keys::files(pipeline, version)).await? {
+        Some(text) => decode("the list of the recipe's files", &text),
+        None => Ok(Files::new()),
+    }
 }
 
 /// The pointer to the current runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunnerPointer {
-    /// SHA-256 of the program.
+    /// SHA-256 of the program, by which it lies in the bucket.
     pub sha256: Digest,
-    /// Its key in the bucket.
-    pub key: String,
 }
 
 /// The pipeline's current recipe.

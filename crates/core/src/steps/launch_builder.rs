@@ -8,10 +8,10 @@ use super::{resume, wrong_stage};
 pub use crate::pushed::{RecipePointer, RunnerPointer};
 use crate::{
     bake::{Bake, Deadlines, Next, Settings, Stage, Status, To},
-    digest::{Inputs, token},
+    digest::token,
     error::Result,
     id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
-    inputs,
+    inputs::{Resolved, Sources},
     ledger::{Claim, ImageRecord, ImageStatus, Ledger, lease_end},
     ports::{self, Bucket, Builders, ImageState, Images, LaunchOrder, Parameters, Presigner, Role, Table},
     pushed,
@@ -74,6 +74,10 @@ where
     /// A later call: the twin gave up, or a fresh instance of the image is wanted.
     pub async fn resume(&self, document: Bake, now: Timestamp) -> Result<Bake> {
         match document.stage {
+            // An image that is there already, for other tests.
+            Stage::Launch | Stage::AwaitTwin if document.next.to == To::Verify => {
+                self.verify(document, now).await
+            }
             Stage::AwaitTwin => {
                 let bake = resume(self.table, &document).await?;
                 self.obtain(bake, now).await
@@ -93,22 +97,14 @@ where
     async fn resolve(&self, start: Start, now: Timestamp) -> Result<Bake> {
         let Start { bake, started, trigger } = start;
         let pipeline = trigger.pipeline().clone();
-        let (pointer, recipe) = pushed::recipe(self.bucket, &pipeline).await?;
-        let artifact = match recipe.artifact {
-            Some(_) => Some(inputs::artifact(self.bucket, &trigger).await?),
-            None => None,
+        let sources = Sources {
+            images: self.images,
+            parameters: self.parameters,
+            bucket: self.bucket,
+            table: self.table,
         };
-        let base = inputs::base(&recipe.base, self.images, self.parameters, self.table).await?;
-        let runner = pushed::runner(self.bucket, &base.architecture).await?;
-        let digest = Inputs {
-            base: &base.id,
-            architecture: &base.architecture,
-            recipe: &recipe.image_inputs(),
-            files: pointer.bundle.as_ref(),
-            artifact: artifact.as_ref().map(|artifact| &artifact.sha256),
-            runner: &runner.sha256,
-        }
-        .digest();
+        let Resolved { pointer, recipe, artifact, base, inputs } = sources.resolve(&trigger, now).await?;
+        let digest = inputs.digest();
         let deadlines = Deadlines {
             builder: seconds(recipe.deadlines.builder),
             validation: seconds(recipe.deadlines.validation),
@@ -122,11 +118,13 @@ where
             pipeline,
             status: Status::Running,
             trigger: trigger.word().to_owned(),
+            cascade: trigger.cascade().cloned(),
             started,
             options: trigger.options(),
             artifact,
             recipe: pointer.version,
-            base: base.id,
+            base,
+            inputs,
             digest,
             image_name,
             settings: Settings {
@@ -143,6 +141,7 @@ where
             image: None,
             snapshots: Vec::new(),
             reused: false,
+            children: Vec::new(),
             stage: Stage::Launch,
             timeline: Vec::new(),
             failure: None,
@@ -160,19 +159,19 @@ where
         let channel = Ledger(self.table).channel(&bake.pipeline, &bake.settings.channel).await?;
         Ok(channel
             .and_then(|channel| channel.current)
+            .filter(|current| current.digest != bake.digest)
             .is_some_and(|current| bake.order().compare(&current.order) == std::cmp::Ordering::Less))
     }
 
     /// The image of the digest: one that exists, one that a twin makes, or one that this bake will make.
     async fn obtain(&self, mut bake: Bake, now: Timestamp) -> Result<Bake> {
         let ledger = Ledger(self.table);
-        if !bake.options.force
-            && let Some(record) = self.reusable(&bake).await?
+        let found = if bake.options.force { None } else { self.usable(&bake).await? };
+        if let Some(record) = &found
+            && let Some(count) = record.passed(&bake.inputs.tests)
         {
-            bake.image = Some(record.image);
-            bake.snapshots = record.snapshots;
-            bake.tests_passed = Some(record.tests_passed);
-            bake.reused = true;
+            take(&mut bake, record);
+            bake.tests_passed = Some(count);
             ledger.save(&bake).await?;
             return Ok(bake.go(To::Promote));
         }
@@ -186,13 +185,21 @@ where
             }
             Claim::Granted(fence) => {
                 bake.fence = fence;
-                self.launch(bake, now).await
+                match found {
+                    // Only the tests are others: the image stays, and a fresh instance of it must pass them.
+                    Some(record) => {
+                        take(&mut bake, &record);
+                        ledger.save(&bake).await?;
+                        Ok(bake.go(To::Verify))
+                    }
+                    None => self.launch(bake, now).await,
+                }
             }
         }
     }
 
     /// The digest's image, if it was validated and still can be started.
-    async fn reusable(&self, bake: &Bake) -> Result<Option<ImageRecord>> {
+    async fn usable(&self, bake: &Bake) -> Result<Option<ImageRecord>> {
         let record = Ledger(self.table).image(&bake.digest).await?;
         let Some(record) = record.filter(|record| record.status == ImageStatus::Validated) else {
             return Ok(None);
@@ -246,7 +253,7 @@ where
         tags.insert("Name".to_owned(), format!("ovenbird {} {}", bake.pipeline, role.as_str()));
         let order = LaunchOrder {
             image: match role {
-                Role::Builder => bake.base.clone(),
+                Role::Builder => bake.base.image.clone(),
                 Role::Verifier => bake.image()?.clone(),
             },
             instance_types: recipe.builder.instance_types.clone(),
@@ -257,6 +264,13 @@ where
         };
         self.builders.launch(&order).await
     }
+}
+
+/// The bake takes an image that was there already.
+fn take(bake: &mut Bake, record: &ImageRecord) {
+    bake.image = Some(record.image.clone());
+    bake.snapshots.clone_from(&record.snapshots);
+    bake.reused = true;
 }
 
 /// Unique for the bake, and readable: `storefront-3f9a1c22b7d0-1b2c3d4e`.

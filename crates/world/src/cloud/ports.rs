@@ -7,7 +7,8 @@ use ovenbird_core::{
     id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, SnapshotId},
     plan::PresignedUrl,
     ports::{
-        self, Bucket, Builders, Commands, Images, Key, Parameters, Presigner, Retirement, Row, Table, Write,
+        self, Bucket, Builders, Commands, Images, Key, Parameters, Presigner, Retirement, Row, Table,
+        Workflow, Write,
     },
 };
 
@@ -60,6 +61,7 @@ fn image(image: &crate::Image) -> ports::Image {
         reason: image.state_reason.as_ref().map(|(_, message)| message.clone()).unwrap_or_default(),
         created: image.created,
         architecture: image.architecture.clone(),
+        deprecated: None,
         snapshots: image.snapshot.iter().cloned().collect(),
         tags: image.tags.clone(),
     }
@@ -170,12 +172,11 @@ impl Images for Cloud {
         Ok(self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?.into_iter().next())
     }
 
-    async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<ports::Image>> {
+    async fn matching(&self, owner: &str, pattern: &str) -> Result<Vec<ports::Image>> {
         let filter = Filter { name: "name".into(), values: vec![pattern.to_owned()] };
         let request =
             DescribeImages { owners: vec![owner.into()], filters: vec![filter], ..DescribeImages::default() };
-        let found = self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?;
-        Ok(found.into_iter().max_by_key(|image| (image.created, image.id.clone())))
+        self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
     }
 
     async fn create(&self, builder: &InstanceId, name: &ImageName, tags: &Tags) -> Result<AmiId> {
@@ -364,6 +365,7 @@ impl Bucket for Cloud {
                 version: version.map(str::to_owned),
                 bytes: bytes.len() as u64,
                 written: *written,
+                sha256: None,
             }))
         })
         .await
@@ -377,6 +379,7 @@ impl Bucket for Cloud {
                 version: None,
                 bytes: bytes.len() as u64,
                 written: *written,
+                sha256: None,
             }))
         })
         .await
@@ -447,6 +450,14 @@ impl Table for Cloud {
         .await
     }
 
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
+        self.call(&["dynamodb:Query"], |state| {
+            let found = state.table.values().filter(|(_, index)| index.image.as_ref() == Some(image));
+            Ok(found.map(|(row, _)| row.clone()).collect())
+        })
+        .await
+    }
+
     async fn commit(&self, writes: Vec<Write>) -> Result<()> {
         // What IAM asks for, for each kind of write in a transaction.
         let actions = writes.iter().map(|write| match write {
@@ -481,6 +492,19 @@ impl Table for Cloud {
                     }
                     Write::Check { .. } => {}
                 }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Workflow for Cloud {
+    async fn start_bake(&self, bake: &BakeId, input: &serde_json::Value) -> Result<()> {
+        self.call(&["states:StartExecution"], |state| {
+            if !state.executions.contains_key(bake) {
+                state.executions.insert(bake.clone(), input.clone());
+                state.unclaimed.push(bake.clone());
             }
             Ok(())
         })

@@ -6,12 +6,12 @@ use crate::{
     error::Result,
     keys,
     plan::{self, Plan},
-    ports::{Bucket, Images, Presigner, Role},
+    ports::{Bucket, Presigner, Role},
     pushed,
     recipe::Recipe,
 };
 
-impl<B, I: Images, P, K: Bucket + Presigner, T> Hands<'_, B, I, P, K, T> {
+impl<B, I, P, K: Bucket + Presigner, T> Hands<'_, B, I, P, K, T> {
     /// The user data, made once: presigned URLs differ from second to second, and EC2 refuses a client token
     /// that comes back with other parameters.
     pub(super) async fn user_data(&self, bake: &Bake, recipe: &Recipe, role: Role) -> Result<String> {
@@ -24,16 +24,16 @@ impl<B, I: Images, P, K: Bucket + Presigner, T> Hands<'_, B, I, P, K, T> {
             return Ok(user_data);
         }
         let seconds = u64::try_from(bake.settings.deadlines.total()).unwrap_or(86_400).min(604_800);
-        let base = self.images.look(&bake.base).await?;
-        let architecture = base.map_or_else(|| "x86_64".to_owned(), |image| image.architecture);
-        let runner = pushed::runner(self.bucket, &architecture).await?;
         let plan = self.plan(bake, recipe, role, seconds).await?;
         let text =
             serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
         self.bucket.put_text(&plan_key, &text).await?;
-        let runner_url = self.bucket.get_url(&runner.key, None, seconds).await?;
+        // The runner of the bake's inputs, whatever was pushed since.
+        let runner = &bake.inputs.runner;
+        let runner_key = keys::runner(&bake.inputs.architecture, runner);
+        let runner_url = self.bucket.get_url(&runner_key, None, seconds).await?;
         let plan_url = self.bucket.get_url(&plan_key, None, seconds).await?;
-        let user_data = plan::user_data(&runner_url, &runner.sha256, &plan_url, verb)?;
+        let user_data = plan::user_data(&runner_url, runner, &plan_url, verb)?;
         self.bucket.put_text(&user_data_key, &user_data).await?;
         Ok(user_data)
     }
