@@ -13,9 +13,7 @@ use ovenbird_core::{
     ports::{Builders as _, Images as _, TAG_BAKE},
     recipe::{Builder, Volume},
 };
-use ovenbird_world::{
-    BaseImage, Call, Cloud, Fault, Lack, Shortage, SimulatedHardware, World,
-};
+use ovenbird_world::{BaseImage, Call, Cloud, Fault, Lack, Shortage, SimulatedHardware, World};
 use serde_json::json;
 
 /// A bake that is about to launch.
@@ -110,9 +108,9 @@ impl LookAt for Cloud {
 
 /// The world's own subnets, one in each zone.
 fn subnets(bench: &Bench) -> Vec<String> {
-    bench.cloud.with(|world| {
-        world.describe_subnets(&[], &[]).unwrap().into_iter().map(|subnet| subnet.id).collect()
-    })
+    bench
+        .cloud
+        .with(|world| world.describe_subnets(&[], &[]).unwrap().into_iter().map(|subnet| subnet.id).collect())
 }
 
 fn types(types: &[&str]) -> Builder {
@@ -179,7 +177,8 @@ fn a_quota_is_not_asked_again_and_the_hint_says_what_it_is() {
 
 #[test]
 fn a_full_subnet_is_left_for_good() {
-    let bench = Bench::new(vec![Shortage::of(Lack::Addresses).in_zone("us-east-1a"), short().for_type("c7i.large")]);
+    let bench =
+        Bench::new(vec![Shortage::of(Lack::Addresses).in_zone("us-east-1a"), short().for_type("c7i.large")]);
     let builder = Builder { subnets: subnets(&bench).into_iter().take(2).collect(), ..two(false) };
     bench.launch(&builder).unwrap();
     assert_eq!(bench.only(), ("m7i.large".into(), "us-east-1b".into(), false));
@@ -259,10 +258,7 @@ fn options_reach_the_instance_and_its_volume() {
         assert_eq!(instance.profile.as_deref(), Some("own"));
         let volume = world.volumes().find(|volume| volume.instance == id).unwrap();
         assert_eq!((volume.disk.size, volume.disk.kind.as_str(), volume.disk.iops), (20, "io2", Some(4000)));
-        assert_eq!(
-            volume.disk.kms_key.as_deref(),
-            Some("arn:aws:kms:us-east-1:123456789012:alias/images")
-        );
+        assert_eq!(volume.disk.kms_key.as_deref(), Some("arn:aws:kms:us-east-1:123456789012:alias/images"));
         assert!(volume.delete_on_termination);
         for tags in [&instance.tags, &volume.tags] {
             assert_eq!(tags.get("team").map(String::as_str), Some("shop"));

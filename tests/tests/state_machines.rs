@@ -188,7 +188,8 @@ fn errors(clauses: &Value) -> Vec<&str> {
 fn every_failure_of_a_bake_leads_to_its_clean_up() {
     let graph = graphs().into_iter().find(|graph| graph.name == "bake").unwrap();
     for (state, task) in of_type(&graph, "Task") {
-        if !["CleanUp", "CleanUpFailed"].contains(&state.as_str()) {
+        // After its clean-up a bake has nothing any more to clean up, and its promotion stands.
+        if !["CleanUp", "CleanUpFailed", "StartChildren"].contains(&state.as_str()) {
             let ways: Vec<_> =
                 task["Catch"].as_array().unwrap().iter().map(|catcher| &catcher["Next"]).collect();
             assert_eq!(ways, ["CleanUpFailed"], "{state}");

@@ -54,7 +54,7 @@ impl Bench {
         let cloud = Cloud::new(world, hardware, now);
         let name = "/aws/service/debian/release/12/latest/amd64".parse().unwrap();
         block_on(cloud.put_image(&name, &base)).unwrap();
-        let runner = RunnerPointer { sha256: digest::sha256(b"runner"), key: "runner/x86_64/r".into() };
+        let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
         let bench = Self { cloud, deliveries: 1 };
         bench.push(RECIPE);
@@ -63,7 +63,7 @@ impl Bench {
 
     fn push(&self, recipe: &str) {
         let pipeline = pipeline();
-        let pointer = RecipePointer { version: digest::sha256(recipe.as_bytes()), bundle: None };
+        let pointer = RecipePointer { version: digest::sha256(recipe.as_bytes()), bundle: None, files: None };
         let text = serde_json::to_string(&pointer).unwrap();
         self.cloud.put(&keys::recipe(&pipeline, &pointer.version), recipe);
         self.cloud.put(&keys::recipe_version_pointer(&pipeline, &pointer.version), text.clone());
@@ -194,8 +194,15 @@ impl Bench {
             let record = block_on(Ledger(&self.cloud).bake(&pipeline(), &id)).unwrap();
             let stage = record.as_ref().map_or(Stage::Launch, |bake| bake.stage);
             let failure = Failure { error: error.name().into(), cause: error.chain(), stage };
-            block_on(clean_up::after_failure(&id, record, Some(failure), &self.shears(), self.cloud.now()))
-                .unwrap();
+            block_on(clean_up::after_failure(
+                &id,
+                record,
+                Some(failure),
+                false,
+                &self.shears(),
+                self.cloud.now(),
+            ))
+            .unwrap();
         }
         self.cloud.pass(SignedDuration::from_secs(5));
     }
@@ -400,7 +407,7 @@ fn a_dead_execution_s_leavings_are_reaped_and_the_old_image_is_retired() {
     assert!(plan.dead_bakes.is_empty(), "it may still be alive: {plan:?}");
     let retired: Vec<_> = plan.retire.iter().map(|verdict| Some(verdict.image.clone())).collect();
     assert_eq!(retired, [old.image]);
-    block_on(prune::retire(&plan.retire[0], &bench.shears())).unwrap();
+    block_on(prune::retire(&plan.retire[0], &bench.shears(), bench.cloud.now())).unwrap();
 
     bench.cloud.pass(SignedDuration::from_hours(24));
     let plan = block_on(prune::plan(&bench.shears(), &bench.cloud, bench.cloud.now())).unwrap();
@@ -427,7 +434,7 @@ fn an_image_in_use_is_never_retired_even_if_the_plan_said_so() {
         ..ovenbird_world::RunInstances::default()
     };
     bench.cloud.with(|world| world.run_instances(now, &request)).unwrap();
-    let verdict = block_on(prune::retire(&doomed, &bench.shears())).unwrap();
+    let verdict = block_on(prune::retire(&doomed, &bench.shears(), now)).unwrap();
     assert_eq!(verdict.reason, prune::Reason::Instance);
     assert!(block_on(bench.cloud.look(&doomed.image)).unwrap().is_some());
 }

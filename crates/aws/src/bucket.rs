@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::{presigning::PresigningConfig, primitives::ByteStream};
+use aws_sdk_s3::{
+    presigning::PresigningConfig,
+    primitives::ByteStream,
+    types::{ChecksumMode, ChecksumType},
+};
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
@@ -39,6 +43,7 @@ impl Bucket for Cloud {
 
     async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Object>> {
         let request = self.s3.head_object().bucket(&self.settings.bucket).key(key);
+        let request = request.checksum_mode(ChecksumMode::Enabled);
         let answer = match request.set_version_id(version.map(str::to_owned)).send().await {
             Ok(answer) => answer,
             Err(error) if NO_OBJECT.contains(&code(&error)) => return Ok(None),
@@ -54,6 +59,7 @@ impl Bucket for Cloud {
             version: answer.version_id().filter(|version| *version != "null").map(str::to_owned),
             bytes: u64::try_from(answer.content_length().unwrap_or(0)).unwrap_or(0),
             written: time(key, answer.last_modified())?,
+            sha256: whole_sha256(answer.checksum_type(), answer.checksum_sha256()),
         }))
     }
 
@@ -68,7 +74,8 @@ impl Bucket for Cloud {
                 let written = time(key, one.last_modified())?;
                 if newest.as_ref().is_none_or(|newest| newest.written <= written) {
                     let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);
-                    newest = Some(Object { key: key.to_owned(), version: None, bytes, written });
+                    newest =
+                        Some(Object { key: key.to_owned(), version: None, bytes, written, sha256: None });
                 }
             }
         }
@@ -111,6 +118,10 @@ impl Presigner for Cloud {
         signed.map(|url| PresignedUrl::new(url.uri())).map_err(|error| translate("s3:GetObject", key, &error))
     }
 
+    fn endpoint(&self) -> Option<String> {
+        self.endpoint.clone()
+    }
+
     async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl> {
         let request = self.s3.put_object().bucket(&self.settings.bucket).key(key);
         let signed = request.presigned(lasting(key, seconds)?).await;
@@ -135,6 +146,16 @@ impl Cloud {
             )
         })?;
         self.put(key, body).await
+    }
+}
+
+/// The checksum that S3 keeps, if it is of the whole object: of a multipart upload it is one of its parts' checksums.
+fn whole_sha256(kind: Option<&ChecksumType>, checksum: Option<&str>) -> Option<Digest> {
+    let bytes = aws_smithy_types::base64::decode(checksum?).ok()?;
+    match kind {
+        Some(ChecksumType::FullObject) => Digest::from_bytes(&bytes).ok(),
+        // A composite one, or an S3 that doesn't say: the bytes are read instead.
+        _ => None,
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Cloud {
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
     pub(crate) settings: Settings,
+    /// Where the cloud is, when it isn't AWS's own.
+    pub(crate) endpoint: Option<String>,
 }
 
 impl Cloud {
@@ -51,6 +53,7 @@ impl Cloud {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
             settings,
+            endpoint: config.endpoint_url().map(str::to_owned),
         }
     }
 }

@@ -32,10 +32,9 @@ impl Images for Cloud {
         Ok(found.into_iter().next())
     }
 
-    async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<Image>> {
+    async fn matching(&self, owner: &str, pattern: &str) -> Result<Vec<Image>> {
         let filters = vec![filter("name", pattern), filter("state", "available")];
-        let found = self.described(owner, filters, pattern).await?;
-        Ok(found.into_iter().max_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id))))
+        self.described(owner, filters, pattern).await
     }
 
     async fn create(
@@ -181,6 +180,9 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
         .map(|id| SnapshotId::parse(id).map_err(|error| bad(error.to_string())))
         .collect::<Result<_>>()?;
     let created = image.creation_date().unwrap_or_default();
+    let deprecated = image.deprecation_time().filter(|time| !time.is_empty());
+    let deprecated = deprecated
+        .map(|time| time.parse().map_err(|error| bad(format!("deprecation time `{time}`: {error}"))));
     Ok(Some(Image {
         id: AmiId::parse(image.image_id().unwrap_or_default()).map_err(|error| bad(error.to_string()))?,
         name: image.name().unwrap_or_default().to_owned(),
@@ -190,6 +192,7 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
         architecture: image.architecture().map_or_else(|| "x86_64".to_owned(), |one| one.as_str().to_owned()),
         root_device: root.and_then(|root| root.device_name()).map(str::to_owned),
         gib,
+        deprecated: deprecated.transpose()?,
         snapshots,
         tags: tags(image.tags()),
     }))

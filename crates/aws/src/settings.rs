@@ -15,6 +15,8 @@ pub struct Settings {
     pub builder_security_group: Option<String>,
     /// The builders' subnet; none means the default one.
     pub subnet: Option<String>,
+    /// The bake state machine; only promote is told, which starts the bakes of children.
+    pub bake_machine: Option<String>,
 }
 
 impl Settings {
@@ -26,6 +28,7 @@ impl Settings {
             builder_profile: optional("OVENBIRD_BUILDER_PROFILE"),
             builder_security_group: optional("OVENBIRD_BUILDER_SECURITY_GROUP"),
             subnet: optional("OVENBIRD_SUBNET"),
+            bake_machine: optional("OVENBIRD_BAKE_STATE_MACHINE"),
         })
     }
 }

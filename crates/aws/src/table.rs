@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
 use ovenbird_core::{
     Error, Result,
+    id::AmiId,
     ports::{Expect, Index, Key, Row, Table, Write},
 };
 
@@ -58,6 +59,22 @@ impl Table for Cloud {
         let mut rows = Vec::new();
         while let Some(item) = items.next().await {
             rows.push(row(item.map_err(|error| translate("dynamodb:Query", status, &error))?)?);
+        }
+        Ok(rows)
+    }
+
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
+        let request = self
+            .dynamodb
+            .query()
+            .table_name(&self.settings.table)
+            .index_name("by-image")
+            .key_condition_expression("gsi2pk = :image")
+            .expression_attribute_values(":image", AttributeValue::S(image.to_string()));
+        let mut items = request.into_paginator().items().send();
+        let mut rows = Vec::new();
+        while let Some(item) = items.next().await {
+            rows.push(row(item.map_err(|error| translate("dynamodb:Query", image.as_str(), &error))?)?);
         }
         Ok(rows)
     }

@@ -1,7 +1,7 @@
 //! Executions of the state machines, through Step Functions: for the operators' command.
 
 use aws_sdk_sfn::types::ExecutionStatus;
-use ovenbird_core::{Error, Result, id::BakeId};
+use ovenbird_core::{Error, Result, id::BakeId, ports::Workflow};
 
 use crate::{
     Cloud,
@@ -24,8 +24,32 @@ pub enum Execution {
     },
 }
 
+impl Workflow for Cloud {
+    async fn start_bake(&self, bake: &BakeId, input: &serde_json::Value) -> Result<()> {
+        let machine = self.settings.bake_machine.as_deref().ok_or_else(|| {
+            Error::bad_input(
+                "environment variable `OVENBIRD_BAKE_STATE_MACHINE`",
+                "is not set",
+                "Deploy with `infra/template.yaml`, which sets it",
+            )
+        })?;
+        let request = self
+            .sfn
+            .start_execution()
+            .state_machine_arn(machine)
+            .name(bake.as_str())
+            .input(input.to_string());
+        match request.send().await {
+            Ok(_) => Ok(()),
+            // It ended already: names are taken for 90 days.
+            Err(error) if code(&error) == "ExecutionAlreadyExists" => Ok(()),
+            Err(error) => Err(translate("states:StartExecution", machine_name(machine), &error)),
+        }
+    }
+}
+
 impl Cloud {
-    /// Starts an execution under a name; one of the same name and input that is there already is no error.
+    /// Starts an execution under a name; one of this name that ended already is an error.
     pub async fn start(&self, machine: &str, name: &BakeId, input: &str) -> Result<()> {
         let request = self.sfn.start_execution().state_machine_arn(machine).name(name.as_str()).input(input);
         match request.send().await {

@@ -31,10 +31,9 @@ pub async fn run(command: &RunnerCommand, target: &Target) -> Result<RunnerPoint
         )
     })?;
     let sha256 = digest::sha256(&bytes);
-    let key = format!("runner/{architecture}/{sha256}/ovenbird-runner");
     let cloud = target.site().await?.cloud;
-    cloud.put(&key, bytes.into()).await?;
-    let pointer = RunnerPointer { sha256, key };
+    cloud.put(&keys::runner(architecture, &sha256), bytes.into()).await?;
+    let pointer = RunnerPointer { sha256 };
     let text =
         serde_json::to_string(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
     cloud.put_text(&keys::runner_pointer(architecture), &text).await?;

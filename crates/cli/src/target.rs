@@ -51,6 +51,7 @@ impl Target {
             builder_profile: None,
             builder_security_group: None,
             subnet: None,
+            bake_machine: None,
         };
         let endpoint = self.local.then(|| format!("http://127.0.0.1:{}", self.port));
         let cloud = Cloud::with(settings.clone(), self.profile.as_deref(), endpoint.as_deref()).await;

@@ -12,6 +12,11 @@ use crate::{
 /// The prefix of the bucket under which an upload starts a bake.
 pub const PREFIX: &str = "artifacts/";
 
+/// Where a pipeline's artifacts lie.
+pub fn prefix(pipeline: &PipelineName) -> String {
+    format!("{PREFIX}{pipeline}/")
+}
+
 /// A key `artifacts/<pipeline>/<name>` that can't climb, hide or break a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactKey,
+    digest::Inputs,
     error::{Error, Result},
     id::{
         AmiId, BakeId, ChannelName, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName,
@@ -154,6 +155,50 @@ pub struct Artifact {
     pub sequencer: String,
 }
 
+/// The image that a bake starts from, resolved once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseImage {
+    /// The image.
+    pub image: AmiId,
+    /// Its name.
+    pub name: String,
+    /// The base as the recipe names it.
+    pub written: String,
+    /// The promotion by which it came there, when the base is a channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+/// A promotion of another pipeline that an image stands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    /// Whose channel.
+    pub pipeline: PipelineName,
+    /// Which.
+    pub channel: ChannelName,
+    /// The bake that was promoted.
+    pub bake: BakeId,
+    /// The channel's generation with which it was.
+    pub generation: u64,
+}
+
+impl fmt::Display for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pipeline, channel, bake, generation } = self;
+        write!(f, "{pipeline}/{channel}, generation {generation}, by bake {bake}")
+    }
+}
+
+/// A pipeline that stands on what a bake promoted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildBake {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The bake that was started for it; none when it has no artifact to bake yet.
+    pub bake: Option<BakeId>,
+}
+
 /// What a bake stands at in the line of its pipeline's versions: the newest wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -279,8 +324,11 @@ pub struct Bake {
     pub pipeline: PipelineName,
     /// How it stands.
     pub status: Status,
-    /// What started it: `upload`, `manual`.
+    /// What started it: `upload`, `manual`, `cascade`.
     pub trigger: String,
+    /// The promotion that started it, for a `cascade`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<Parent>,
     /// When its execution started.
     pub started: Timestamp,
     /// After this moment whatever is left of it may be reaped.
@@ -293,7 +341,9 @@ pub struct Bake {
     /// The version of the recipe: the bundle's SHA-256.
     pub recipe: Digest,
     /// The base image, resolved.
-    pub base: AmiId,
+    pub base: BaseImage,
+    /// Every input, by its own digest.
+    pub inputs: Inputs,
     /// SHA-256 over every input.
     pub digest: Digest,
     /// The name its image has or will have.
@@ -330,6 +380,9 @@ pub struct Bake {
     /// Whether the image was there already.
     #[serde(default)]
     pub reused: bool,
+    /// The pipelines that stand on what it promoted, with the bakes that were started for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ChildBake>,
     /// Where it is.
     pub stage: Stage,
     /// Where it was, and for how long.

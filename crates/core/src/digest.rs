@@ -2,48 +2,65 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::id::{AmiId, Digest};
 
-/// All that an image depends on. A field that is missing here is a bug that ships a stale image.
-#[derive(Debug, Serialize)]
-pub struct Inputs<'a> {
+/// All that an image depends on, each input by its own digest: kept with the bake, so that two bakes can be compared.
+///
+/// A field that is missing here is a bug that ships a stale image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
     /// The base image, resolved: an alias that moved gives another digest.
-    pub base: &'a AmiId,
+    pub base: AmiId,
     /// The architecture of the base.
-    pub architecture: &'a str,
-    /// The recipe in its canonical form, so that comments and the order of keys don't matter.
-    pub recipe: &'a Value,
-    /// The files beside the recipe: SHA-256 of their bundle.
-    pub files: Option<&'a Digest>,
-    /// The artifact's bytes: its SHA-256.
-    pub artifact: Option<&'a Digest>,
-    /// The runner that works on the builder: its SHA-256.
-    pub runner: &'a Digest,
+    pub architecture: String,
+    /// The recipe's placement of the artifact and its steps, in canonical form: comments and the order of keys
+    /// don't matter.
+    pub configuration: Digest,
+    /// The root volume that the recipe asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Digest>,
+    /// The files beside the recipe, with their modes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Digest>,
+    /// The artifact's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Digest>,
+    /// The runner that works on the builder.
+    pub runner: Digest,
+    /// What the image must pass. It is no part of the image: an image that passed other tests is tested again.
+    pub tests: Digest,
 }
 
-impl Inputs<'_> {
-    /// The digest.
+impl Inputs {
+    /// The digest of an image of these inputs. The tests are not in it.
     pub fn digest(&self) -> Digest {
-        let value = serde_json::to_value(self)
-            .unwrap_or_else(|_| unreachable!("our documents have string keys only"));
-        sha256(canonical(value).to_string().as_bytes())
+        let Self { base, architecture, configuration, volume, files, artifact, runner, tests: _ } = self;
+        canonical(&serde_json::json!({
+            "base": base, "architecture": architecture, "configuration": configuration, "volume": volume,
+            "files": files, "artifact": artifact, "runner": runner,
+        }))
     }
 }
 
+/// The digest of a document, whatever the order of its keys.
+pub fn canonical(document: &Value) -> Digest {
+    sha256(sorted(document).to_string().as_bytes())
+}
+
 /// Sorts every object by key. A feature of some other crate can make `serde_json` keep the order of insertion.
-pub(crate) fn canonical(value: Value) -> Value {
+pub(crate) fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
-            let sorted: BTreeMap<_, _> =
-                map.into_iter().map(|(key, value)| (key, canonical(value))).collect();
-            sorted.into_iter().collect()
+            let entries: BTreeMap<_, _> =
+                map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            entries.into_iter().collect()
         }
-        Value::Array(items) => items.into_iter().map(canonical).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
@@ -74,4 +91,47 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 /// A client token for one purpose of one bake: at most 64 ASCII characters, the same however often it is asked.
 pub fn token(bake: &crate::id::BakeId, purpose: &str) -> String {
     sha256(format!("{bake}/{purpose}").as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs() -> Inputs {
+        Inputs {
+            base: AmiId::parse("ami-0123456789abcdef0").unwrap(),
+            architecture: "x86_64".into(),
+            configuration: sha256(b"configuration"),
+            volume: None,
+            files: Some(sha256(b"files")),
+            artifact: None,
+            runner: sha256(b"runner"),
+            tests: sha256(b"tests"),
+        }
+    }
+
+    #[test]
+    fn every_input_but_the_tests_changes_the_digest() {
+        let other = sha256(b"other");
+        let changed = [
+            Inputs { base: AmiId::parse("ami-0123456789abcdef1").unwrap(), ..inputs() },
+            Inputs { architecture: "arm64".into(), ..inputs() },
+            Inputs { configuration: other.clone(), ..inputs() },
+            Inputs { volume: Some(other.clone()), ..inputs() },
+            Inputs { files: None, ..inputs() },
+            Inputs { artifact: Some(other.clone()), ..inputs() },
+            Inputs { runner: other.clone(), ..inputs() },
+        ];
+        for one in &changed {
+            assert_ne!(one.digest(), inputs().digest(), "{one:?}");
+        }
+        assert_eq!(Inputs { tests: other, ..inputs() }.digest(), inputs().digest());
+    }
+
+    #[test]
+    fn a_document_s_digest_knows_no_order_of_keys() {
+        let one: Value = serde_json::from_str(r#"{"a": [{"x": 1, "y": 2}], "b": null}"#).unwrap();
+        let two: Value = serde_json::from_str(r#"{"b": null, "a": [{"y": 2, "x": 1}]}"#).unwrap();
+        assert_eq!(canonical(&one), canonical(&two));
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
     ledger::Ledger,
     ports::Ports,
     steps::{
-        clean_up,
+        cascade, clean_up,
         launch_builder::{Hands, Start},
         poll_readiness::{self, Eyes},
         promote,
@@ -61,8 +61,11 @@ pub async fn snapshot(cloud: &impl Ports, input: Value, now: Timestamp) -> Resul
     output(&snapshot::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await?)
 }
 
-/// promote.
-pub async fn promote(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
+/// promote: moves the channel, or starts the bakes of those that stand on it.
+pub async fn promote(cloud: &impl Ports, mut input: Value, now: Timestamp) -> Result<Value> {
+    if let Some(promoted) = input.get_mut("promoted").map(Value::take) {
+        return output(&cascade::run(parse("the bake document", promoted)?, cloud, cloud, cloud).await?);
+    }
     output(&promote::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await?)
 }
 
@@ -78,8 +81,9 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             let record = record(cloud, &bake, &document).await?;
             let failure =
                 clean_up::caught(&document, record.as_ref().map_or(Stage::Launch, |record| record.stage));
-            clean_up::after_failure(&bake, record, Some(failure.clone()), &shears, now).await?;
-            Ok(json!({"failure": {"error": failure.error, "cause": failure.cause}}))
+            let keep = record.as_ref().is_some_and(|bake| bake.options.keep_builder && now < bake.expires);
+            let failure = clean_up::after_failure(&bake, record, Some(failure), keep, &shears, now).await?;
+            output(&json!({"failure": failure}))
         }
         Cut::Run(Action::Plan { run }) => {
             let plan = prune::plan(&shears, cloud, now).await?;
@@ -97,7 +101,7 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             prune::reap(&item, &shears, now).await?;
             output(&item)
         }
-        Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, &shears).await?),
+        Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, &shears, now).await?),
         Cut::Run(Action::Report { run, cleaned, retired }) => {
             let failed = |item: &&Value| item.get("error").is_some();
             let failures: Vec<String> =

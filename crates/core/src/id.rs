@@ -129,6 +129,13 @@ id!(
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b))
 );
 
+impl Digest {
+    /// The digest of these 32 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdError> {
+        Self::parse(&hex::encode(bytes))
+    }
+}
+
 fn dashed(text: &str, most: usize) -> bool {
     text.len() <= most
         && text.starts_with(|c: char| c.is_ascii_lowercase())

@@ -22,6 +22,16 @@ pub fn bundle(pipeline: &PipelineName, version: &Digest) -> String {
     format!("recipes/{pipeline}/{version}/bundle.tar.gz")
 }
 
+/// The list of the files beside the recipe, of one version.
+pub fn files(pipeline: &PipelineName, version: &Digest) -> String {
+    format!("recipes/{pipeline}/{version}/files.json")
+}
+
+/// The runner for an architecture, by its hash.
+pub fn runner(architecture: &str, sha256: &Digest) -> String {
+    format!("runner/{architecture}/{sha256}/ovenbird-runner")
+}
+
 /// The pointer to the current runner for an architecture.
 pub fn runner_pointer(architecture: &str) -> String {
     format!("runner/{architecture}/current.json")

@@ -297,6 +297,7 @@ mod tests {
             architecture: "x86_64".into(),
             root_device: root_device.map(str::to_owned),
             gib: Some(8),
+            deprecated: None,
             snapshots: Vec::new(),
             tags: BTreeMap::new(),
         }

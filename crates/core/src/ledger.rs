@@ -1,120 +1,23 @@
 //! The table's meaning: bakes, channels, leases and images, and the conditions of every write.
 
+mod family;
+mod records;
+
 use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
+pub use self::{
+    family::{Ancestor, Child},
+    records::{Channel, Claim, ImageRecord, ImageStatus, Lease, Passed, Promotion, Target},
+};
 use crate::{
-    bake::{Bake, Order, Status},
+    bake::{Bake, Status},
     error::{Error, Result},
-    id::{AmiId, BakeId, ChannelName, Digest, ImageName, PipelineName, SnapshotId},
+    id::{AmiId, BakeId, ChannelName, Digest, PipelineName},
     ports::{Expect, Index, Key, Row, Table, Write},
 };
-
-/// How far back a channel remembers what it pointed at.
-const HISTORY: usize = 20;
-
-/// How a digest's image stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImageStatus {
-    /// Being made.
-    Baking,
-    /// Made, and its tests passed.
-    Validated,
-}
-
-/// A digest's image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageRecord {
-    /// The image.
-    pub image: AmiId,
-    /// Its name.
-    pub name: ImageName,
-    /// Its pipeline.
-    pub pipeline: PipelineName,
-    /// The bake that made it.
-    pub bake: BakeId,
-    /// How it stands.
-    pub status: ImageStatus,
-    /// Its snapshots.
-    pub snapshots: Vec<SnapshotId>,
-    /// How many tests it passed.
-    pub tests_passed: usize,
-    /// The fencing number under which it was made.
-    pub fence: u64,
-}
-
-/// Who bakes a digest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// The bake; none when the lease is free.
-    pub holder: Option<BakeId>,
-    /// After this moment it may be taken over.
-    pub expires: Timestamp,
-    /// Grows with every holder: the writes of an older one are refused.
-    pub fence: u64,
-}
-
-/// What a channel points at, or pointed at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// The image.
-    pub image: AmiId,
-    /// Its digest.
-    pub digest: Digest,
-    /// The bake that promoted it.
-    pub bake: BakeId,
-    /// Its place in the line of versions.
-    pub order: Order,
-    /// Since when.
-    pub promoted: Timestamp,
-}
-
-/// A named pointer of a pipeline to its current image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Channel {
-    /// Its pipeline.
-    pub pipeline: PipelineName,
-    /// Its name.
-    pub name: ChannelName,
-    /// What it points at; none after the first promotion was taken back.
-    pub current: Option<Target>,
-    /// What it pointed at before, newest first.
-    pub previous: Vec<Target>,
-    /// How often it moved.
-    pub generation: u64,
-}
-
-impl Channel {
-    /// Whether it points or pointed at what this bake promoted.
-    pub fn has(&self, bake: &BakeId) -> bool {
-        self.current.iter().chain(&self.previous).any(|target| target.bake == *bake)
-    }
-}
-
-/// What became of a promotion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Promotion {
-    /// The channel points at the image.
-    Moved,
-    /// It already did.
-    Unchanged,
-    /// It did, before something newer was promoted over it.
-    Overtaken,
-    /// It points at something newer, and never pointed at this.
-    Superseded,
-}
-
-/// Who may bake a digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// This bake, under this fencing number.
-    Granted(u64),
-    /// Another one.
-    Held(BakeId),
-}
 
 /// The table with its meaning.
 #[derive(Debug)]
@@ -236,25 +139,50 @@ impl<T: Table> Ledger<'_, T> {
 
     /// Records the digest's image, in the same moment as the bake holds the lease under its own fencing number.
     pub async fn record_image(&self, digest: &Digest, record: &ImageRecord) -> Result<()> {
-        let lease_key = lease_key(digest);
-        let lost = || Error::LeaseLost { bake: record.bake.clone() };
-        let (lease_row, lease) = read::<Lease>(self.0.get(&lease_key).await?)?.ok_or_else(lost)?;
-        if lease.holder.as_ref() != Some(&record.bake) || lease.fence != record.fence {
+        let lease = self.held(digest, &record.bake, record.fence).await?;
+        let row = self.0.get(&image_key(digest)).await?;
+        self.write_image(digest, record, row, lease).await
+    }
+
+    /// Records that an image that was there already passed the bake's tests, too, on the same condition.
+    pub async fn record_passed(&self, bake: &Bake, passed: Passed) -> Result<()> {
+        let lease = self.held(&bake.digest, &bake.bake, bake.fence).await?;
+        let row = self.0.get(&image_key(&bake.digest)).await?;
+        let image = bake.image()?;
+        let found = read::<ImageRecord>(row)?.filter(|(_, record)| record.image == *image);
+        let (row, mut record) = found.ok_or_else(|| Error::NotPromotable {
+            image: image.clone(),
+            problem: "another image of its digest took its place".into(),
+        })?;
+        record.pass(passed);
+        self.write_image(&bake.digest, &record, Some(row), lease).await
+    }
+
+    /// The check that the bake holds the lease, for the write that depends on it.
+    async fn held(&self, digest: &Digest, bake: &BakeId, fence: u64) -> Result<Write> {
+        let key = lease_key(digest);
+        let lost = || Error::LeaseLost { bake: bake.clone() };
+        let (row, lease) = read::<Lease>(self.0.get(&key).await?)?.ok_or_else(lost)?;
+        if lease.holder.as_ref() != Some(bake) || lease.fence != fence {
             return Err(lost());
         }
-        let key = image_key(digest);
-        let row = self.0.get(&key).await?;
+        Ok(Write::Check { key, expect: Expect::Version(row.version) })
+    }
+
+    async fn write_image(
+        &self,
+        digest: &Digest,
+        record: &ImageRecord,
+        row: Option<Row>,
+        lease: Write,
+    ) -> Result<()> {
         let doc = encode(record);
         if row.as_ref().is_some_and(|row| row.doc == doc) {
             return Ok(());
         }
         let index = Index { image: Some(record.image.clone()), ..Index::default() };
-        self.0
-            .commit(vec![
-                Write::Put { key, doc, expect: expect(row.as_ref()), index },
-                Write::Check { key: lease_key, expect: Expect::Version(lease_row.version) },
-            ])
-            .await
+        let key = image_key(digest);
+        self.0.commit(vec![Write::Put { key, doc, expect: expect(row.as_ref()), index }, lease]).await
     }
 
     /// Forgets the digest's image if it still is this one.
@@ -289,9 +217,8 @@ impl<T: Table> Ledger<'_, T> {
         if record.image != *image {
             return Err(refuse("another image of its digest took its place"));
         }
-        match record.status {
-            ImageStatus::Baking => return Err(refuse("it has not passed its tests")),
-            ImageStatus::Validated => {}
+        if record.passed(&bake.inputs.tests).is_none() {
+            return Err(refuse("it has not passed its tests"));
         }
 
         let key = channel_key(&bake.pipeline, &bake.settings.channel);
@@ -306,26 +233,25 @@ impl<T: Table> Ledger<'_, T> {
         });
         let order = bake.order();
         if let Some(current) = &channel.current {
-            if current.image == *image && current.bake == bake.bake {
+            let age = order.compare(&current.order);
+            if current.image == *image && (current.bake == bake.bake || age != Ordering::Greater) {
                 return Ok(Promotion::Unchanged);
             }
             if channel.previous.iter().any(|target| target.bake == bake.bake) {
                 return Ok(Promotion::Overtaken);
             }
-            if !bake.options.force && order.compare(&current.order) == Ordering::Less {
+            if !bake.options.force && age == Ordering::Less {
                 return Ok(Promotion::Superseded);
             }
         }
-        let target = Target {
+        channel.point(Target {
             image: image.clone(),
             digest: bake.digest.clone(),
             bake: bake.bake.clone(),
             order,
             promoted: now,
-        };
-        channel.previous.splice(0..0, channel.current.replace(target));
-        channel.previous.truncate(HISTORY);
-        channel.generation += 1;
+            generation: 0,
+        });
         let index = Index { image: Some(image.clone()), ..Index::default() };
         self.0
             .commit(vec![

@@ -179,6 +179,8 @@ pub struct Image {
     pub root_device: Option<String>,
     /// The size of its root volume in GiB.
     pub gib: Option<u32>,
+    /// From when on its owner advises against it.
+    pub deprecated: Option<Timestamp>,
     /// Its snapshots.
     pub snapshots: Vec<SnapshotId>,
     /// Its tags.
@@ -200,8 +202,8 @@ pub trait Images {
     async fn look(&self, id: &AmiId) -> Result<Option<Image>>;
     /// Our image of this name.
     async fn named(&self, name: &ImageName) -> Result<Option<Image>>;
-    /// The newest available image of an owner whose name matches the pattern.
-    async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<Image>>;
+    /// The available images of an owner whose names match the pattern.
+    async fn matching(&self, owner: &str, pattern: &str) -> Result<Vec<Image>>;
     /// Makes an image of an instance: of a stopped one as it is, of a running one with a `reboot`, so that its
     /// disk is taken while it is down. A taken name is [`crate::Error::TryAgain`]: look again.
     async fn create(
@@ -282,6 +284,8 @@ pub struct Object {
     pub bytes: u64,
     /// When it was written.
     pub written: Timestamp,
+    /// SHA-256 of its bytes, when S3 was given it or made it at the upload, and it is of the whole object.
+    pub sha256: Option<Digest>,
 }
 
 /// The bucket.
@@ -304,6 +308,8 @@ pub trait Bucket {
 pub trait Presigner {
     /// For one GET of the object (or of one version of it).
     async fn get_url(&self, key: &str, version: Option<&str>, seconds: u64) -> Result<PresignedUrl>;
+    /// Where a builder reaches the cloud, when it isn't AWS's own.
+    fn endpoint(&self) -> Option<String>;
     /// For one PUT of the object.
     async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl>;
 }
@@ -386,14 +392,28 @@ pub trait Table {
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>>;
     /// The items of a status, oldest first; eventually consistent.
     async fn by_status(&self, status: &str) -> Result<Vec<Row>>;
+    /// The items that name an image; eventually consistent.
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>>;
     /// All of the writes or none; a condition that doesn't hold is [`crate::Error::TryAgain`].
     async fn commit(&self, writes: Vec<Write>) -> Result<()>;
 }
 
-/// All ports at once: what a function is given.
-pub trait Ports: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table {}
+/// Executions of the bake state machine.
+pub trait Workflow {
+    /// Starts a bake under this name; one of this name that is there already, or was, is no error.
+    async fn start_bake(&self, bake: &BakeId, input: &Value) -> Result<()>;
+}
 
-impl<C: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table> Ports for C {}
+/// All ports at once: what a function is given.
+pub trait Ports:
+    Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table + Workflow
+{
+}
+
+impl<C: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table + Workflow> Ports
+    for C
+{
+}
 
 /// The tags that everything a bake makes carries from its first moment.
 pub fn tags(

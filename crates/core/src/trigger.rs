@@ -1,4 +1,4 @@
-//! What starts a bake: an upload or somebody's hand. Both are outside inputs, parsed once.
+//! What starts a bake: an upload, somebody's hand, or a parent's promotion. All are outside inputs, parsed once.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     artifact::ArtifactKey,
-    bake::Options,
+    bake::{Options, Parent},
     error::{Error, Result},
     id::PipelineName,
 };
@@ -32,6 +32,13 @@ pub enum Trigger {
         /// With which options.
         options: Options,
     },
+    /// The channel that the pipeline stands on moved.
+    Cascade {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// The promotion that moved it.
+        parent: Parent,
+    },
 }
 
 /// What a manual execution is started with.
@@ -46,6 +53,14 @@ struct Manual {
     promote: bool,
     #[serde(default, rename = "keep-builder")]
     keep_builder: bool,
+}
+
+/// What a promotion starts its children with.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Cascade {
+    pipeline: PipelineName,
+    cascade: Parent,
 }
 
 fn yes() -> bool {
@@ -67,8 +82,15 @@ struct CreatedObject {
 }
 
 impl Trigger {
-    /// Parses an execution's input: an S3 event by EventBridge, or what a hand gave.
+    /// Parses an execution's input: an S3 event by EventBridge, a promotion's, or what a hand gave.
     pub fn parse(input: &Value) -> Result<Self> {
+        if input.get("cascade").is_some() {
+            let Cascade { pipeline, cascade } = Cascade::deserialize(input).map_err(|error| {
+                let fix = "Start bakes by hand without `cascade`: promotions alone start so";
+                Error::bad_input("the execution's input", error.to_string(), fix)
+            })?;
+            return Ok(Self::Cascade { pipeline, parent: cascade });
+        }
         if input.get("detail-type").is_none() {
             return Self::manual(input);
         }
@@ -91,7 +113,7 @@ impl Trigger {
     pub fn pipeline(&self) -> &PipelineName {
         match self {
             Self::Upload { key, .. } => key.pipeline(),
-            Self::Manual { pipeline, .. } => pipeline,
+            Self::Manual { pipeline, .. } | Self::Cascade { pipeline, .. } => pipeline,
         }
     }
 
@@ -100,15 +122,30 @@ impl Trigger {
         match self {
             Self::Upload { .. } => "upload",
             Self::Manual { .. } => "manual",
+            Self::Cascade { .. } => "cascade",
         }
     }
 
     /// What it asks for.
     pub fn options(&self) -> Options {
         match self {
-            Self::Upload { .. } => Options::default(),
+            Self::Upload { .. } | Self::Cascade { .. } => Options::default(),
             Self::Manual { options, .. } => options.clone(),
         }
+    }
+
+    /// The promotion that starts it, for a cascade.
+    pub fn cascade(&self) -> Option<&Parent> {
+        match self {
+            Self::Cascade { parent, .. } => Some(parent),
+            Self::Upload { .. } | Self::Manual { .. } => None,
+        }
+    }
+
+    /// The input with which a promotion starts a child's bake.
+    pub fn cascade_input(pipeline: &PipelineName, parent: &Parent) -> Value {
+        let input = Cascade { pipeline: pipeline.clone(), cascade: parent.clone() };
+        serde_json::to_value(input).unwrap_or_else(|_| unreachable!("it has string keys only"))
     }
 
     /// Parses the input of a manual execution: `{"pipeline": …}`, `{"artifact": …}` or both, with options.
@@ -144,6 +181,22 @@ mod tests {
             Trigger::manual(&json!({"artifact": "artifacts/shop/a.jar", "promote": false})).unwrap();
         assert_eq!(trigger.pipeline().as_str(), "shop");
         assert!(!trigger.options().promote);
+    }
+
+    #[test]
+    fn what_a_promotion_starts_with_is_understood_and_nothing_else_is_taken_for_it() {
+        let parent: Parent = serde_json::from_value(json!({
+            "pipeline": "jvm-runtime", "channel": "stable", "bake": "b-1", "generation": 7
+        }))
+        .unwrap();
+        let shop = PipelineName::parse("shop").unwrap();
+        let mut input = Trigger::cascade_input(&shop, &parent);
+        assert_eq!(
+            Trigger::parse(&input).unwrap(),
+            Trigger::Cascade { pipeline: shop, parent: parent.clone() }
+        );
+        input["force"] = json!(true);
+        assert!(Trigger::parse(&input).is_err());
     }
 
     #[test]

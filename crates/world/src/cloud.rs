@@ -11,7 +11,7 @@ use std::{cell::RefCell, collections::BTreeMap, fmt::Write as _, future::poll_fn
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
-    id::ParameterName,
+    id::{BakeId, ParameterName},
     ports::{Index, Key, Row},
 };
 
@@ -42,6 +42,10 @@ struct State {
     table: BTreeMap<Key, (Row, Index)>,
     objects: BTreeMap<String, (Vec<u8>, Timestamp)>,
     parameters: BTreeMap<ParameterName, String>,
+    /// Executions that were started, by name, with their input.
+    executions: BTreeMap<BakeId, serde_json::Value>,
+    /// Those that nobody has taken to run yet.
+    unclaimed: Vec<BakeId>,
     /// Who makes the calls now.
     caller: String,
     calls: Vec<Call>,
@@ -63,6 +67,8 @@ impl Cloud {
             table: BTreeMap::new(),
             objects: BTreeMap::new(),
             parameters: BTreeMap::new(),
+            executions: BTreeMap::new(),
+            unclaimed: Vec::new(),
             caller: String::new(),
             calls: Vec::new(),
             signed: Vec::new(),
@@ -127,6 +133,13 @@ impl Cloud {
         std::mem::take(&mut self.state.borrow_mut().lingers).then_some(faults::SLOW_SECONDS)
     }
 
+    /// The executions that were started since this was asked last, with their input: whoever walks runs them.
+    pub fn take_executions(&self) -> Vec<(BakeId, serde_json::Value)> {
+        let state = &mut *self.state.borrow_mut();
+        let names = std::mem::take(&mut state.unclaimed);
+        names.into_iter().map(|name| (name.clone(), state.executions[&name].clone())).collect()
+    }
+
     /// Every call that was made through a port, in order.
     pub fn calls(&self) -> Vec<Call> {
         self.state.borrow().calls.clone()
@@ -156,6 +169,9 @@ impl Cloud {
         }
         for (row, _) in state.table.values() {
             let _ = writeln!(text, "item {} {} v{} {}", row.key.pk, row.key.sk, row.version, row.doc);
+        }
+        for name in state.executions.keys() {
+            let _ = writeln!(text, "execution {name}");
         }
         // A prune run leaves its plan to be read, whatever it found.
         for key in state.objects.keys().filter(|key| !key.starts_with("prunes/")) {

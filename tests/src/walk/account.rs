@@ -1,20 +1,21 @@
 //! An account in memory with Ovenbird deployed, and the scenarios that are walked in it.
 
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
-    digest,
-    id::PipelineName,
-    keys, plan,
+    digest, keys,
+    ledger::{Ancestor, Child, Ledger},
+    plan,
     ports::Parameters as _,
+    recipe::{Base, Recipe},
     report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
     steps::launch_builder::{RecipePointer, RunnerPointer},
 };
 use ovenbird_world::{BaseImage, Cloud, Pace, Script, SimulatedHardware, Work, World};
 use serde_json::{Value, json};
 
-use super::machine::{Clock, Diary, End, Execution, run_all};
+use super::machine::{Clock, Diary, End, Execution, Run as Started, run_all};
 
 static BAKE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/bake.asl.json")).unwrap());
@@ -44,6 +45,27 @@ days = 0
 
 /// Short ones, so that what never comes is given up soon.
 const DEADLINES: &str = r#"
+[deadlines]
+builder = "5m"
+validation = "2m"
+imaging = "5m"
+promotion = "1m"
+"#;
+
+/// What a layered recipe stands on.
+const RUNTIME: &str = r#"
+pipeline = "jvm-runtime"
+[base]
+parameter = "/aws/service/debian/release/12/latest/amd64"
+[builder]
+instance-types = ["c7i.large"]
+[[step]]
+shell = "true"
+[[test]]
+name = "has Java"
+command = "true"
+[promote]
+channel = "stable"
 [deadlines]
 builder = "5m"
 validation = "2m"
@@ -97,10 +119,16 @@ pub struct Scenario {
     pub recipe: &'static str,
     /// The recipe's deadlines.
     pub deadlines: &'static str,
+    /// Whether it stands on a runtime, another pipeline's channel, and not on Debian itself.
+    pub layered: bool,
     /// Artifacts that were baked and promoted before.
     pub before: &'static [&'static str],
+    /// More of the recipe, pushed after that.
+    pub then: &'static str,
     /// Its executions, with the seconds after which each starts.
     pub runs: &'static [(u64, Run)],
+    /// Where faults hit: calls by a state whose path has one of these in it; none means every call.
+    pub only: &'static [&'static str],
     /// How the last of its executions ends when nothing goes wrong: a status, or the name of an error.
     pub ends: &'static str,
 }
@@ -123,10 +151,16 @@ pub const PLAIN: Scenario = Scenario {
     times: SHORT,
     recipe: "",
     deadlines: DEADLINES,
+    layered: false,
     before: &[],
+    then: "",
     runs: &[(0, Run::Upload("v1.jar"))],
+    only: &[],
     ends: "promoted",
 };
+
+/// More of a recipe, that makes no other image.
+const MORE_TESTS: &str = "[[test]]\nname = \"more\"\ncommand = \"true\"\n";
 
 /// All that is walked.
 pub const SCENARIOS: &[Scenario] = &[
@@ -186,6 +220,39 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "only the tests changed",
+        before: &["v1.jar"],
+        then: MORE_TESTS,
+        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront"}"#))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "only the tests changed, and the image fails",
+        machines: Machines::FailATest,
+        before: &["v1.jar"],
+        then: MORE_TESTS,
+        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront"}"#))],
+        ends: "TestsFailed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a promotion bakes what stands on it",
+        layered: true,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Manual(r#"{"pipeline": "jvm-runtime", "force": true}"#))],
+        // All between them is as in every other bake.
+        only: &["/StartChildren", "-after-"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a failing step, and the builder kept",
+        machines: Machines::FailAStep,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront", "force": true, "keep-builder": true}"#))],
+        ends: "StepFailed",
+        ..PLAIN
+    },
+    Scenario {
         name: "a missing artifact",
         runs: &[(0, Run::Manual(r#"{"artifact": "artifacts/storefront/missing.jar"}"#))],
         ends: "NoArtifact",
@@ -236,23 +303,27 @@ impl Scenario {
         let cloud = Cloud::new(world, hardware, now);
         let parameter = "/aws/service/debian/release/12/latest/amd64".parse().unwrap();
         futures::executor::block_on(cloud.put_image(&parameter, &base)).unwrap();
-        let runner = RunnerPointer { sha256: digest::sha256(b"runner"), key: "runner/x86_64/r".into() };
+        let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
-        let pipeline = PipelineName::parse("storefront").unwrap();
-        let recipe = format!("{RECIPE}{}{}", self.recipe, self.deadlines);
-        let pointer = RecipePointer { version: digest::sha256(recipe.as_bytes()), bundle: None };
-        let text = serde_json::to_string(&pointer).unwrap();
-        cloud.put(&keys::recipe(&pipeline, &pointer.version), recipe);
-        cloud.put(&keys::recipe_version_pointer(&pipeline, &pointer.version), text.clone());
-        cloud.put(&keys::recipe_pointer(&pipeline), text);
+        let mut recipe = format!("{RECIPE}{}{}", self.recipe, self.deadlines);
+        let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
+        if self.layered {
+            push(&cloud, RUNTIME);
+            before.insert(0, Run::Manual(r#"{"pipeline": "jvm-runtime"}"#));
+            let base = r#"parameter = "/aws/service/debian/release/12/latest/amd64""#;
+            recipe = recipe.replace(base, r#"channel = "jvm-runtime/stable""#);
+        }
+        push(&cloud, &recipe);
         let mut ends = BTreeMap::new();
-        for (number, artifact) in self.before.iter().enumerate() {
+        for (number, run) in before.into_iter().enumerate() {
             let name = format!("before-{number}");
-            let run = (0, Run::Upload(artifact));
-            let ended = walk(&cloud, &[(name.clone(), run)], &Diary::default());
+            let ended = walk(&cloud, &[(name.clone(), (0, run))], &Diary::default());
             assert!(matches!(ended[&name], End::Succeeded(_)), "{ended:?}");
             ends.extend(ended);
             cloud.pass(SignedDuration::from_secs(60));
+        }
+        if !self.then.is_empty() {
+            push(&cloud, &format!("{recipe}{}", self.then));
         }
         (cloud, ends)
     }
@@ -268,12 +339,30 @@ impl Scenario {
     }
 }
 
+/// What `recipe push` does.
+pub fn push(cloud: &Cloud, text: &str) {
+    let recipe = Recipe::parse_pushed(text).unwrap();
+    let child = Child { pipeline: recipe.pipeline.clone(), artifact: recipe.artifact.is_some() };
+    let base = match recipe.base {
+        Base::Channel { pipeline, channel } => Some(Ancestor { pipeline, channel }),
+        Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
+    };
+    futures::executor::block_on(Ledger(cloud).stand_on(&child, base.as_ref())).unwrap();
+    let pipeline = &recipe.pipeline;
+    let pointer = RecipePointer { version: digest::sha256(text.as_bytes()), bundle: None, files: None };
+    let current = serde_json::to_string(&pointer).unwrap();
+    cloud.put(&keys::recipe(pipeline, &pointer.version), text);
+    cloud.put(&keys::recipe_version_pointer(pipeline, &pointer.version), current.clone());
+    cloud.put(&keys::recipe_pointer(pipeline), current);
+}
+
 /// Runs executions side by side, each from its time on.
 pub fn walk(cloud: &Cloud, runs: &[(String, (u64, Run))], diary: &Diary) -> BTreeMap<String, End> {
-    let clock = Clock::default();
+    let clock = &Clock::default();
+    let start =
+        |name, input| -> Started<'_> { Box::pin(Execution { name, input, diary, cloud, clock }.run(&BAKE)) };
     let futures = runs.iter().map(|(name, (after, run))| {
-        let clock = &clock;
-        let future: Pin<Box<dyn Future<Output = End> + '_>> = Box::pin(async move {
+        let future: Started<'_> = Box::pin(async move {
             clock.sleep(cloud, *after).await;
             let (machine, input) = match run {
                 Run::Upload(artifact) => {
@@ -290,10 +379,9 @@ pub fn walk(cloud: &Cloud, runs: &[(String, (u64, Run))], diary: &Diary) -> BTre
             };
             Execution { name: name.clone(), input, diary, cloud, clock }.run(machine).await
         });
-        future
+        (name.clone(), future)
     });
-    let ends = run_all(cloud, &clock, futures.collect::<Vec<_>>());
-    runs.iter().map(|(name, _)| name.clone()).zip(ends).collect()
+    run_all(cloud, clock, futures.collect(), start)
 }
 
 /// What a machine does, as the runner in it would.

@@ -108,23 +108,34 @@ impl Clock {
     }
 }
 
-/// Runs executions side by side until all have ended.
+/// An execution that runs.
+pub type Run<'w> = Pin<Box<dyn Future<Output = End> + 'w>>;
+
+/// Runs executions side by side until all have ended, with those that they start.
 pub fn run_all<'w>(
     cloud: &Cloud,
     clock: &Clock,
-    runs: impl IntoIterator<Item = Pin<Box<dyn Future<Output = End> + 'w>>>,
-) -> Vec<End> {
-    let mut runs: Vec<_> = runs.into_iter().map(|run| (run, None)).collect();
+    runs: Vec<(String, Run<'w>)>,
+    start: impl Fn(String, Value) -> Run<'w>,
+) -> BTreeMap<String, End> {
+    let mut runs: Vec<_> = runs.into_iter().map(|(name, run)| (name, run, None)).collect();
     let mut context = Context::from_waker(Waker::noop());
     loop {
         clock.0.borrow_mut().clear();
-        for (run, end) in runs.iter_mut().filter(|(_, end)| end.is_none()) {
+        for (_, run, end) in runs.iter_mut().filter(|(_, _, end)| end.is_none()) {
             if let Poll::Ready(ended) = run.as_mut().poll(&mut context) {
                 *end = Some(ended);
             }
         }
+        let started = cloud.take_executions();
+        if !started.is_empty() {
+            let started = started.into_iter().map(|(name, input)| (name.to_string(), input));
+            runs.extend(started.map(|(name, input)| (name.clone(), start(name, input), None)));
+            continue;
+        }
         let Some(next) = clock.0.borrow().iter().min().copied() else {
-            return runs.into_iter().map(|(_, end)| end.expect("who doesn't wait has ended")).collect();
+            let ended = |end: Option<End>| end.expect("who doesn't wait has ended");
+            return runs.into_iter().map(|(name, _, end)| (name, ended(end))).collect();
         };
         cloud.pass(next.duration_since(cloud.now()));
     }

@@ -176,6 +176,11 @@ fn cleans_up(call: &Call) -> bool {
     call.by.contains("/CleanUp")
 }
 
+/// Whether a call is one after which a failure changes nothing about what became of its bake.
+fn after_the_bake(call: &Call) -> bool {
+    cleans_up(call) || call.by.contains("/StartChildren")
+}
+
 /// How a walk was told apart, and what was wrong with it.
 struct Violation {
     faults: Faults,
@@ -214,8 +219,12 @@ fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
     tally.calls = sweep - first;
     assert!(plain.diary.most_events() < MOST_EVENTS);
 
-    let singles: Vec<Faults> =
-        (first..sweep).flat_map(|call| Fault::ALL.map(|fault| vec![(call, fault)])).collect();
+    let hit = |call: &usize| {
+        let by = &plain.calls[*call].by;
+        scenario.only.is_empty() || scenario.only.iter().any(|part| by.contains(part))
+    };
+    let calls = (first..sweep).filter(hit);
+    let singles: Vec<Faults> = calls.flat_map(|call| Fault::ALL.map(|fault| vec![(call, fault)])).collect();
     tally.singles = singles.len();
     // By door: the first faults that lead there, and the calls behind it.
     let mut doors: BTreeMap<String, (Faults, Vec<usize>, usize)> = BTreeMap::new();
@@ -268,7 +277,7 @@ fn walk_all(scenario: Scenario, cases: &[Faults], watches: bool) -> Vec<(Faults,
 fn violation(walked: &Walked, faults: &Faults) -> Option<Violation> {
     let mut wrong = walked.violations.clone();
     // A clean-up that didn't run to its end must have been hit itself.
-    let hit = faults.iter().any(|(call, _)| walked.calls.get(*call).is_some_and(cleans_up));
+    let hit = faults.iter().any(|(call, _)| walked.calls.get(*call).is_some_and(after_the_bake));
     for (name, end) in &walked.ends {
         if let End::Failed { error, .. } = end
             && after_the_end(error)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ovenbird_core::{
     bake::{Bake, Status},
     id::AmiId,
-    ledger::{Channel, ImageRecord, ImageStatus, Lease},
+    ledger::{Channel, Child, ImageRecord, ImageStatus, Lease},
     ports,
 };
 use ovenbird_world::{Cloud, ImageState};
@@ -31,19 +31,25 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>) -> Vec
     // A digest's image, or one whose bake ended well (a forced bake of the same digest took its place).
     let validated = |image: &AmiId| {
         records.iter().any(|record| {
-            record.image == *image && record.status == ImageStatus::Validated && record.tests_passed > 0
+            record.image == *image
+                && record.status == ImageStatus::Validated
+                && record.passed.iter().all(|passed| passed.count > 0)
+                && !record.passed.is_empty()
         }) || bakes.iter().any(|bake| {
             let well = [Status::Promoted, Status::Validated, Status::Superseded].contains(&bake.status);
             bake.image.as_ref() == Some(image) && well && bake.tests_passed.is_some_and(|tests| tests > 0)
         })
     };
 
+    let now = cloud.now();
     cloud.with(|world| {
         let instances: BTreeSet<_> = world.live_instances().map(|one| one.id.clone()).collect();
         for instance in world.live_instances() {
-            let kept = bakes
-                .iter()
-                .any(|bake| bake.options.keep_builder && bake.builder.as_ref() == Some(&instance.id));
+            // Until it expires, a failed bake's builder is kept where that was asked for.
+            let kept = bakes.iter().any(|bake| {
+                let its = instance.tags.get(ports::TAG_BAKE).is_some_and(|tag| tag == bake.bake.as_str());
+                its && bake.options.keep_builder && bake.status == Status::Failed && now < bake.expires
+            });
             let ours = instance.tags.contains_key(ports::TAG_BAKE);
             if ours && !kept && !excuse(&instance.tags) {
                 found.push(format!("instance {} is {:?}", instance.id, instance.state));
@@ -90,6 +96,7 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>) -> Vec
             found.push(format!("bake {} says {:?}: {problem}", bake.bake, bake.status));
         }
     }
+    found.extend(childless(cloud, &bakes, &channels, ends));
     // A parameter follows its channel.
     let parameters = cloud.parameters();
     let followed: BTreeMap<_, _> = bakes
@@ -129,20 +136,38 @@ pub fn made_twice(cloud: &Cloud) -> Vec<String> {
         .collect()
 }
 
+/// Promotions that didn't start the bakes of those that stand on them.
+fn childless(cloud: &Cloud, bakes: &[Bake], channels: &[Channel], ends: &Ends) -> Vec<String> {
+    let mut found = Vec::new();
+    for channel in channels {
+        let children: Vec<Child> = decode(cloud, &format!("CHILD#{}#", channel.name));
+        let moved = bakes.iter().filter(|bake| channel.moved_by(&bake.bake).is_some());
+        for bake in moved.filter(|bake| matches!(ends.get(bake.bake.as_str()), Some(End::Succeeded(_)))) {
+            for child in &children {
+                let started = bake.children.iter().find(|one| one.pipeline == child.pipeline);
+                let ran = started
+                    .is_some_and(|one| one.bake.as_ref().is_none_or(|bake| ends.contains_key(bake.as_str())));
+                if !ran {
+                    found.push(format!("bake {} did not start {}: {started:?}", bake.bake, child.pipeline));
+                }
+            }
+        }
+    }
+    found
+}
+
 /// What of a bake's record isn't so.
 fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -> Option<String> {
-    let promoted = || {
-        channels.iter().any(|channel| {
-            let targets = channel.current.iter().chain(&channel.previous);
-            targets.into_iter().any(|target| target.bake == bake.bake)
-        })
-    };
+    let targets = || channels.iter().flat_map(|channel| channel.current.iter().chain(&channel.previous));
+    let promoted = || targets().any(|target| target.bake == bake.bake);
+    // Twins promote one image, and only those that are newer write it into the channel.
+    let stands = || targets().any(|target| Some(&target.image) == bake.image.as_ref());
     if excused {
         return None;
     }
     match bake.status {
         Status::Running => Some("and no execution of it runs".into()),
-        Status::Promoted if !promoted() => Some("and no channel ever pointed at what it made".into()),
+        Status::Promoted if !stands() => Some("and no channel ever pointed at what it made".into()),
         Status::Failed | Status::Validated | Status::Superseded if promoted() => {
             Some("and a channel has it among what it points or pointed at".into())
         }
@@ -157,9 +182,9 @@ fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -
     }
 }
 
-/// Errors of the clean-up, which changes nothing about what became of a bake.
+/// Errors of the clean-up and of the start of children, which change nothing about what became of a bake.
 pub fn after_the_end(error: &str) -> bool {
-    ["LeftBehind", "NotCleanedUp"].contains(&error)
+    ["LeftBehind", "NotCleanedUp", "ChildrenNotStarted"].contains(&error)
 }
 
 fn decode<D: DeserializeOwned>(cloud: &Cloud, sort: &str) -> Vec<D> {

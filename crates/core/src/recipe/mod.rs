@@ -72,19 +72,6 @@ impl Recipe {
         self.steps.iter().flat_map(|step| step.action.sources()).collect()
     }
 
-    /// The part of the recipe that the image's bytes depend on, in a form that is equal for equal meaning.
-    ///
-    /// Builder, promotion, retention and deadlines are left out: they change how an image is made and what
-    /// follows it, not what is in it. Tests are in, because an image is reused only with the tests it passed.
-    pub fn image_inputs(&self) -> Value {
-        serde_json::json!({
-            "artifact": self.artifact,
-            "steps": self.steps,
-            "tests": self.tests,
-            "boot": self.validate.boot,
-        })
-    }
-
     /// What configures the machine, in a form that is equal for equal meaning: the tests are not in it.
     pub fn configuration_inputs(&self) -> Value {
         serde_json::json!({ "artifact": self.artifact, "steps": self.steps })
@@ -124,6 +111,8 @@ pub enum Base {
         owner: String,
         /// The pattern, with `*` and `?`.
         name: String,
+        /// Its architecture, when images of several match.
+        architecture: Option<String>,
     },
     /// The image that another pipeline's channel points at.
     Channel {
@@ -139,7 +128,10 @@ impl fmt::Display for Base {
         match self {
             Self::Image(id) => write!(f, "image `{id}`"),
             Self::Parameter(name) => write!(f, "parameter `{name}`"),
-            Self::Newest { owner, name } => write!(f, "the newest `{name}` of `{owner}`"),
+            Self::Newest { owner, name, architecture: None } => write!(f, "the newest `{name}` of `{owner}`"),
+            Self::Newest { owner, name, architecture: Some(architecture) } => {
+                write!(f, "the newest `{name}` of `{owner}` for {architecture}")
+            }
             Self::Channel { pipeline, channel } => write!(f, "channel `{pipeline}/{channel}`"),
         }
     }
@@ -165,7 +157,7 @@ pub struct Builder {
 }
 
 /// A builder's root volume, which the image's snapshot is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Volume {
     /// Its size in GiB; at least the base's.
     pub gib: Option<u32>,

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     id::{AmiId, BakeId, SnapshotId},
     ledger::{ImageStatus, Ledger},
-    ports::{self, Builders, Parameters, Retirement, Table},
+    ports::{self, Builders, InstanceState, Parameters, Retirement, Table},
 };
 
 /// Cleans up after a bake that ended well: its instances go, its lease is free, its record is closed.
@@ -46,13 +46,17 @@ where
 }
 
 /// Cleans up after a bake that failed: nothing it made stays, the channel is as it was.
+///
+/// `keep` leaves its instances until the bake expires, to look at them; the failure then says how. Gives the
+/// failure as it is recorded.
 pub async fn after_failure<B, R, P, T>(
     id: &BakeId,
     record: Option<Bake>,
-    failure: Option<Failure>,
+    mut failure: Option<Failure>,
+    keep: bool,
     shears: &Shears<'_, B, R, P, T>,
     now: Timestamp,
-) -> Result<()>
+) -> Result<Option<Failure>>
 where
     B: Builders,
     R: Retirement,
@@ -61,9 +65,14 @@ where
 {
     let ledger = Ledger(shears.table);
     let mut left = Leftovers::default();
-    let keep = record.as_ref().is_some_and(|bake| bake.options.keep_builder && now < bake.expires);
-    if !keep {
-        terminate(id, shears.builders, &mut left).await?;
+    match record.as_ref().filter(|_| keep) {
+        Some(bake) => {
+            let kept = kept(bake, shears.builders).await?;
+            if let Some(failure) = &mut failure {
+                failure.cause.push_str(&kept);
+            }
+        }
+        None => terminate(id, shears.builders, &mut left).await?,
     }
     if let Some(bake) = &record {
         promote::undo(bake, shears.parameters, shears.table).await?;
@@ -72,12 +81,33 @@ where
     left.check(id)?;
     if let Some(mut bake) = record {
         if bake.status == Status::Running {
-            bake.failure = failure;
+            bake.failure.clone_from(&failure);
             bake.finish(Status::Failed, now);
         }
         ledger.close(&bake).await?;
     }
-    Ok(())
+    Ok(failure)
+}
+
+/// How to get into the instances that a failed bake leaves, and when they go.
+async fn kept(bake: &Bake, builders: &impl Builders) -> Result<String> {
+    let mut text = String::new();
+    for instance in builders.of_bake(&bake.bake).await? {
+        let id = &instance.id;
+        let start = match instance.state {
+            InstanceState::Pending | InstanceState::Running => String::new(),
+            InstanceState::Stopping | InstanceState::Stopped => {
+                format!("`aws ec2 start-instances --instance-ids {id}`, then ")
+            }
+            InstanceState::ShuttingDown | InstanceState::Terminated => continue,
+        };
+        text += &format!(
+            "\nkept as asked: {id}, until {:.0}. Get in: {start}`aws ssm start-session --target {id}`. The first \
+             prune run after that removes it; `ovenbird clean {}` does at once",
+            bake.expires, bake.bake
+        );
+    }
+    Ok(text)
 }
 
 /// The error that a state machine's catch kept: its name, and what the function said.

@@ -1,23 +1,22 @@
 //! launch-builder: resolves every input of a bake, then reuses an image, waits for a twin or launches a builder.
 
+mod user_data;
+
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::{resume, wrong_stage};
+pub use crate::pushed::{RecipePointer, RunnerPointer};
 use crate::{
-    artifact::{self, ArtifactKey},
-    bake::{Artifact, Bake, Deadlines, Next, Settings, Stage, Status, To},
-    digest::{Inputs, token},
+    bake::{Bake, Deadlines, Next, Settings, Stage, Status, To},
+    digest::token,
     error::{Error, Result},
     id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
-    keys,
+    inputs::{Resolved, Sources},
     launch::{self, Wanted},
     ledger::{Claim, ImageRecord, ImageStatus, Ledger, lease_end},
-    plan::{self, Plan},
-    ports::{
-        self, Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Role, RootVolume, Table,
-    },
-    recipe::{Base, Builder, Recipe},
+    ports::{self, Bucket, Builders, ImageState, Images, Parameters, Presigner, Role, RootVolume, Table},
+    pushed,
+    recipe::{Builder, Recipe},
     trigger::Trigger,
 };
 
@@ -45,25 +44,6 @@ pub struct Hands<'a, B, I, P, K, T> {
     pub bucket: &'a K,
     /// Records and leases.
     pub table: &'a T,
-}
-
-/// The pointer to a pipeline's current recipe, as `recipe push` writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecipePointer {
-    /// SHA-256 over the recipe's text and the bundle.
-    pub version: Digest,
-    /// SHA-256 of the bundle; none when the recipe has no files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bundle: Option<Digest>,
-}
-
-/// The pointer to the current runner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunnerPointer {
-    /// SHA-256 of the program.
-    pub sha256: Digest,
-    /// Its key in the bucket.
-    pub key: String,
 }
 
 impl<B, I, P, K, T> Hands<'_, B, I, P, K, T>
@@ -95,6 +75,10 @@ where
     /// A later call: the twin gave up, or a fresh instance of the image is wanted.
     pub async fn resume(&self, document: Bake, now: Timestamp) -> Result<Bake> {
         match document.stage {
+            // An image that is there already, for other tests.
+            Stage::Launch | Stage::AwaitTwin if document.next.to == To::Verify => {
+                self.verify(document, now).await
+            }
             Stage::AwaitTwin => {
                 let bake = resume(self.table, &document).await?;
                 self.obtain(bake, now).await
@@ -114,22 +98,14 @@ where
     async fn resolve(&self, start: Start, now: Timestamp) -> Result<Bake> {
         let Start { bake, started, trigger } = start;
         let pipeline = trigger.pipeline().clone();
-        let (pointer, recipe) = self.recipe(&pipeline).await?;
-        let artifact = match recipe.artifact {
-            Some(_) => Some(self.artifact(&trigger).await?),
-            None => None,
+        let sources = Sources {
+            images: self.images,
+            parameters: self.parameters,
+            bucket: self.bucket,
+            table: self.table,
         };
-        let base = self.base(&recipe.base).await?;
-        let runner = self.runner(&base.architecture).await?;
-        let digest = Inputs {
-            base: &base.id,
-            architecture: &base.architecture,
-            recipe: &recipe.image_inputs(),
-            files: pointer.bundle.as_ref(),
-            artifact: artifact.as_ref().map(|artifact| &artifact.sha256),
-            runner: &runner.sha256,
-        }
-        .digest();
+        let Resolved { pointer, recipe, artifact, base, inputs } = sources.resolve(&trigger, now).await?;
+        let digest = inputs.digest();
         let deadlines = Deadlines {
             builder: seconds(recipe.deadlines.builder),
             validation: seconds(recipe.deadlines.validation),
@@ -143,11 +119,13 @@ where
             pipeline,
             status: Status::Running,
             trigger: trigger.word().to_owned(),
+            cascade: trigger.cascade().cloned(),
             started,
             options: trigger.options(),
             artifact,
             recipe: pointer.version,
-            base: base.id,
+            base,
+            inputs,
             digest,
             image_name,
             settings: Settings {
@@ -167,6 +145,7 @@ where
             image: None,
             snapshots: Vec::new(),
             reused: false,
+            children: Vec::new(),
             stage: Stage::Launch,
             timeline: Vec::new(),
             failure: None,
@@ -184,19 +163,19 @@ where
         let channel = Ledger(self.table).channel(&bake.pipeline, &bake.settings.channel).await?;
         Ok(channel
             .and_then(|channel| channel.current)
+            .filter(|current| current.digest != bake.digest)
             .is_some_and(|current| bake.order().compare(&current.order) == std::cmp::Ordering::Less))
     }
 
     /// The image of the digest: one that exists, one that a twin makes, or one that this bake will make.
     async fn obtain(&self, mut bake: Bake, now: Timestamp) -> Result<Bake> {
         let ledger = Ledger(self.table);
-        if !bake.options.force
-            && let Some(record) = self.reusable(&bake).await?
+        let found = if bake.options.force { None } else { self.usable(&bake).await? };
+        if let Some(record) = &found
+            && let Some(count) = record.passed(&bake.inputs.tests)
         {
-            bake.image = Some(record.image);
-            bake.snapshots = record.snapshots;
-            bake.tests_passed = Some(record.tests_passed);
-            bake.reused = true;
+            take(&mut bake, record);
+            bake.tests_passed = Some(count);
             ledger.save(&bake).await?;
             return Ok(bake.go(To::Promote));
         }
@@ -210,13 +189,21 @@ where
             }
             Claim::Granted(fence) => {
                 bake.fence = fence;
-                self.launch(bake, now).await
+                match found {
+                    // Only the tests are others: the image stays, and a fresh instance of it must pass them.
+                    Some(record) => {
+                        take(&mut bake, &record);
+                        ledger.save(&bake).await?;
+                        Ok(bake.go(To::Verify))
+                    }
+                    None => self.launch(bake, now).await,
+                }
             }
         }
     }
 
     /// The digest's image, if it was validated and still can be started.
-    async fn reusable(&self, bake: &Bake) -> Result<Option<ImageRecord>> {
+    async fn usable(&self, bake: &Bake) -> Result<Option<ImageRecord>> {
         let record = Ledger(self.table).image(&bake.digest).await?;
         let Some(record) = record.filter(|record| record.status == ImageStatus::Validated) else {
             return Ok(None);
@@ -232,7 +219,7 @@ where
         }
         ledger.save(&bake).await?;
         if bake.builder.is_none() {
-            let (_, recipe) = self.recipe_version(&bake).await?;
+            let (_, recipe) = pushed::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
             let (builder, spot) = self.instance(&mut bake, &recipe, Role::Builder).await?;
             (bake.builder, bake.spot) = (Some(builder), spot);
             ledger.save(&bake).await?;
@@ -250,7 +237,7 @@ where
             ledger.save(&bake).await?;
         }
         if bake.booted.is_none() {
-            let (_, recipe) = self.recipe_version(&bake).await?;
+            let (_, recipe) = pushed::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
             let (booted, _) = self.instance(&mut bake, &recipe, Role::Verifier).await?;
             bake.booted = Some(booted);
             ledger.save(&bake).await?;
@@ -274,7 +261,7 @@ where
         let builder = &recipe.builder;
         let wanted = Wanted {
             image: match role {
-                Role::Builder => bake.base.clone(),
+                Role::Builder => bake.base.image.clone(),
                 Role::Verifier => bake.image()?.clone(),
             },
             security_groups: builder.security_groups.clone(),
@@ -292,172 +279,19 @@ where
     }
 
     async fn root_volume(&self, bake: &Bake, builder: &Builder) -> Result<Option<RootVolume>> {
-        let base = self.images.look(&bake.base).await?.ok_or_else(|| Error::NoBase {
-            what: format!("image `{}`", bake.base),
+        let base = self.images.look(&bake.base.image).await?.ok_or_else(|| Error::NoBase {
+            what: format!("image `{}`", bake.base.image),
             problem: "was deregistered meanwhile".into(),
         })?;
         launch::root_volume(builder, &base)
     }
+}
 
-    /// The user data, made once: presigned URLs differ from second to second, and EC2 refuses a client token
-    /// that comes back with other parameters.
-    async fn user_data(&self, bake: &Bake, recipe: &Recipe, role: Role) -> Result<String> {
-        let key = |file: &str| keys::of_bake(&bake.pipeline, &bake.bake, file);
-        let (user_data_key, plan_key, verb) = match role {
-            Role::Builder => (key("user-data"), key("plan.json"), plan::Verb::Provision),
-            Role::Verifier => (key("boot-user-data"), key("boot-plan.json"), plan::Verb::Test),
-        };
-        if let Some(user_data) = self.bucket.text(&user_data_key).await? {
-            return Ok(user_data);
-        }
-        let seconds = u64::try_from(bake.settings.deadlines.total()).unwrap_or(86_400).min(604_800);
-        let base = self.images.look(&bake.base).await?;
-        let architecture = base.map_or_else(|| "x86_64".to_owned(), |image| image.architecture);
-        let runner = self.runner(&architecture).await?;
-        let plan = self.plan(bake, recipe, role, seconds).await?;
-        let text =
-            serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
-        self.bucket.put_text(&plan_key, &text).await?;
-        let runner_url = self.bucket.get_url(&runner.key, None, seconds).await?;
-        let plan_url = self.bucket.get_url(&plan_key, None, seconds).await?;
-        let user_data = plan::user_data(&runner_url, &runner.sha256, &plan_url, verb)?;
-        self.bucket.put_text(&user_data_key, &user_data).await?;
-        Ok(user_data)
-    }
-
-    async fn plan(&self, bake: &Bake, recipe: &Recipe, role: Role, seconds: u64) -> Result<Plan> {
-        let key = |file: &str| keys::of_bake(&bake.pipeline, &bake.bake, file);
-        let (pointer, _) = self.recipe_version(bake).await?;
-        let bundle = match &pointer.bundle {
-            Some(sha256) => Some(plan::Download {
-                url: self
-                    .bucket
-                    .get_url(&keys::bundle(&bake.pipeline, &pointer.version), None, seconds)
-                    .await?,
-                sha256: sha256.clone(),
-            }),
-            None => None,
-        };
-        let artifact = match &bake.artifact {
-            Some(artifact) => Some(plan::Download {
-                url: self.bucket.get_url(artifact.key.as_str(), artifact.version.as_deref(), seconds).await?,
-                sha256: artifact.sha256.clone(),
-            }),
-            None => None,
-        };
-        let (test_report, junit) = match role {
-            Role::Builder => (keys::TEST_REPORT, "junit.xml"),
-            Role::Verifier => (keys::BOOT_REPORT, "boot-junit.xml"),
-        };
-        let reports = plan::Reports {
-            provision: self.bucket.put_url(&key(keys::PROVISION_REPORT), seconds).await?,
-            test: self.bucket.put_url(&key(test_report), seconds).await?,
-            junit: self.bucket.put_url(&key(junit), seconds).await?,
-        };
-        let done = match role {
-            Role::Builder => Some(self.bucket.get_url(&key(keys::PROVISION_REPORT), None, seconds).await?),
-            Role::Verifier => None,
-        };
-        Ok(Plan { done, ..Plan::new(bake.bake.clone(), recipe, artifact, bundle, reports) })
-    }
-
-    async fn recipe(&self, pipeline: &PipelineName) -> Result<(RecipePointer, Recipe)> {
-        let text = self.bucket.text(&keys::recipe_pointer(pipeline)).await?;
-        let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
-        let pointer: RecipePointer = decode("the recipe's pointer", &text)?;
-        let recipe = self.recipe_text(pipeline, &pointer.version).await?;
-        Ok((pointer, recipe))
-    }
-
-    /// The recipe as it was when the bake started, whatever was pushed since.
-    async fn recipe_version(&self, bake: &Bake) -> Result<(RecipePointer, Recipe)> {
-        let recipe = self.recipe_text(&bake.pipeline, &bake.recipe).await?;
-        let text = self.bucket.text(&keys::recipe_version_pointer(&bake.pipeline, &bake.recipe)).await?;
-        let text = text.ok_or_else(|| Error::NoRecipe { pipeline: bake.pipeline.clone() })?;
-        Ok((decode("the recipe's pointer", &text)?, recipe))
-    }
-
-    async fn recipe_text(&self, pipeline: &PipelineName, version: &Digest) -> Result<Recipe> {
-        let text = self.bucket.text(&keys::recipe(pipeline, version)).await?;
-        let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
-        let wrong = |problem: String| Error::BadRecipe { pipeline: pipeline.clone(), problem };
-        let recipe = Recipe::parse_pushed(&text).map_err(|errors| wrong(errors.to_string()))?;
-        if recipe.pipeline != *pipeline {
-            return Err(wrong(format!("it is the recipe of pipeline `{}`", recipe.pipeline)));
-        }
-        Ok(recipe)
-    }
-
-    async fn runner(&self, architecture: &str) -> Result<RunnerPointer> {
-        let text = self.bucket.text(&keys::runner_pointer(architecture)).await?;
-        let text = text.ok_or_else(|| {
-            Error::bad_input(
-                format!("runner for {architecture}"),
-                "is not in the bucket",
-                "Run `make push-runner` after the deploy, for each architecture of your bases",
-            )
-        })?;
-        decode("the runner's pointer", &text)
-    }
-
-    /// The artifact to bake: the one uploaded or named, else the newest of the pipeline.
-    async fn artifact(&self, trigger: &Trigger) -> Result<Artifact> {
-        let (key, version, sequencer) = match trigger {
-            Trigger::Upload { key, version, sequencer } => (key.clone(), version.clone(), sequencer.clone()),
-            Trigger::Manual { artifact: Some(key), .. } => (key.clone(), None, String::new()),
-            Trigger::Manual { pipeline, artifact: None, .. } => {
-                let prefix = format!("{}{pipeline}/", artifact::PREFIX);
-                let newest = self.bucket.newest(&prefix).await?;
-                let missing =
-                    || Error::NoArtifact { key: prefix.clone(), problem: "has no artifact yet".into() };
-                (ArtifactKey::parse(&newest.ok_or_else(missing)?.key)?, None, String::new())
-            }
-        };
-        let wrong = |problem: &str| Error::NoArtifact { key: key.to_string(), problem: problem.to_owned() };
-        let object =
-            self.bucket.head(key.as_str(), version.as_deref()).await?.ok_or_else(|| wrong("is not there"))?;
-        if object.bytes == 0 {
-            return Err(wrong("is empty"));
-        }
-        let sha256 = self.bucket.sha256(key.as_str(), object.version.as_deref()).await?;
-        Ok(Artifact {
-            key,
-            version: object.version,
-            bytes: object.bytes,
-            sha256,
-            uploaded: object.written,
-            sequencer,
-        })
-    }
-
-    /// The base image, resolved to one that can be started now.
-    async fn base(&self, base: &Base) -> Result<Image> {
-        let wrong = |problem: String| Error::NoBase { what: base.to_string(), problem };
-        let image = match base {
-            Base::Image(id) => self.images.look(id).await?,
-            Base::Newest { owner, name } => self.images.newest(owner, name).await?,
-            Base::Parameter(name) => match self.parameters.get(name).await? {
-                Some(value) => {
-                    let id = value.parse().map_err(|error| wrong(format!("holds no image id: {error}")))?;
-                    self.images.look(&id).await?
-                }
-                None => return Err(wrong("does not exist".into())),
-            },
-            Base::Channel { pipeline, channel } => {
-                let channel = Ledger(self.table).channel(pipeline, channel).await?;
-                match channel.and_then(|channel| channel.current) {
-                    Some(target) => self.images.look(&target.image).await?,
-                    None => return Err(wrong("points at nothing yet".into())),
-                }
-            }
-        };
-        let image = image.ok_or_else(|| wrong("names no image that exists".into()))?;
-        match image.state {
-            ImageState::Available => Ok(image),
-            ImageState::Pending => Err(wrong(format!("is {}, which is still pending", image.id))),
-            ImageState::Failed => Err(wrong(format!("is {}, which failed: {}", image.id, image.reason))),
-        }
-    }
+/// The bake takes an image that was there already.
+fn take(bake: &mut Bake, record: &ImageRecord) {
+    bake.image = Some(record.image.clone());
+    bake.snapshots.clone_from(&record.snapshots);
+    bake.reused = true;
 }
 
 /// Unique for the bake, and readable: `storefront-3f9a1c22b7d0-1b2c3d4e`.
@@ -465,10 +299,6 @@ fn image_name(pipeline: &PipelineName, digest: &Digest, bake: &BakeId) -> ImageN
     let name = format!("{pipeline}-{}-{}", &digest.as_str()[..12], &token(bake, "image")[..8]);
     ImageName::parse(&name)
         .unwrap_or_else(|_| unreachable!("a pipeline's name is at most 40 plain characters"))
-}
-
-fn decode<D: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<D> {
-    serde_json::from_str(text).map_err(|source| Error::Corrupt { what: what.to_owned(), source })
 }
 
 /// A recipe's times are at most half a day long.

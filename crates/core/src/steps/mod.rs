@@ -3,6 +3,7 @@
 //! Launch-builder, run-validation, snapshot and promote start things; poll-readiness only looks; prune is the
 //! only one that may destroy, and undoes for all of them.
 
+pub mod cascade;
 pub mod clean_up;
 pub mod launch_builder;
 pub mod poll_readiness;

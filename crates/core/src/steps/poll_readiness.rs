@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     id::{AmiId, InstanceId},
     keys,
-    ledger::{ImageStatus, Ledger},
+    ledger::Ledger,
     ports::{Bucket, Builders, CommandState, Commands, ImageState, Images, InstanceState, Parameters, Table},
     report::{ProvisionReport, TestReport},
 };
@@ -64,12 +64,12 @@ where
 /// The other bake of this digest: its image is validated, or it gave up, or it is still on its way.
 async fn twin(mut bake: Bake, table: &impl Table, now: Timestamp) -> Result<Bake> {
     let ledger = Ledger(table);
-    if let Some(record) =
-        ledger.image(&bake.digest).await?.filter(|record| record.status == ImageStatus::Validated)
+    if let Some(record) = ledger.image(&bake.digest).await?
+        && let Some(count) = record.passed(&bake.inputs.tests)
     {
         bake.image = Some(record.image);
         bake.snapshots = record.snapshots;
-        bake.tests_passed = Some(record.tests_passed);
+        bake.tests_passed = Some(count);
         bake.reused = true;
         return Ok(bake.go(To::Promote));
     }

@@ -6,7 +6,7 @@ use super::{resume, wrong_stage};
 use crate::{
     bake::{Bake, Stage, Status, To},
     error::{Error, Result},
-    ledger::{ImageRecord, ImageStatus, Ledger, Promotion},
+    ledger::{ImageRecord, ImageStatus, Ledger, Passed, Promotion},
     ports::{ImageState, Images, Parameters, Table},
 };
 
@@ -35,11 +35,13 @@ pub async fn run(
     preflight(&bake, images).await?;
     if !bake.reused {
         validated(&bake, &ledger).await?;
+    } else if bake.booted.is_some() {
+        ledger.record_passed(&bake, passed(&bake)?).await?;
     }
     if !bake.options.promote {
         bake.status = Status::Validated;
     } else {
-        match ledger.promote(&bake, now).await? {
+        match moved(&bake, &ledger, now).await? {
             Promotion::Superseded => bake.status = Status::Superseded,
             Promotion::Moved | Promotion::Unchanged | Promotion::Overtaken => {
                 bake.status = Status::Promoted;
@@ -69,23 +71,44 @@ async fn preflight(bake: &Bake, images: &impl Images) -> Result<()> {
 
 /// Records that the image passed its tests: from here on it is reused for its digest.
 async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> {
-    let image = bake.image()?;
-    let tests_passed = bake.tests_passed.ok_or_else(|| Error::NotPromotable {
-        image: image.clone(),
-        problem: "its tests were never seen to pass".into(),
-    })?;
     let record = ImageRecord {
-        image: image.clone(),
+        image: bake.image()?.clone(),
         name: bake.image_name.clone(),
         pipeline: bake.pipeline.clone(),
         bake: bake.bake.clone(),
         status: ImageStatus::Validated,
         snapshots: bake.snapshots.clone(),
-        tests_passed,
+        passed: vec![passed(bake)?],
         fence: bake.fence,
     };
     ledger.record_image(&bake.digest, &record).await
 }
+
+/// What the bake saw its image pass.
+fn passed(bake: &Bake) -> Result<Passed> {
+    let image = bake.image()?.clone();
+    let count = bake
+        .tests_passed
+        .ok_or_else(|| Error::NotPromotable { image, problem: "its tests were never seen to pass".into() })?;
+    Ok(Passed { tests: bake.inputs.tests.clone(), count, bake: bake.bake.clone() })
+}
+
+/// Moves the channel.
+///
+/// Fifty twins promote one image in the same second, and of those that write at once one wins: the others look
+/// again here, and don't spend the state machine's few retries on it.
+async fn moved<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>, now: Timestamp) -> Result<Promotion> {
+    for _ in 1..MOST_CONFLICTS {
+        match ledger.promote(bake, now).await {
+            Err(Error::TryAgain { .. }) => {}
+            other => return other,
+        }
+    }
+    ledger.promote(bake, now).await
+}
+
+/// How often one call tries to move the channel.
+const MOST_CONFLICTS: usize = 8;
 
 /// Lets the parameter follow the channel, whoever moved that last.
 ///

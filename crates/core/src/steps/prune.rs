@@ -2,24 +2,23 @@
 //!
 //! It fails closed: when any part of the inventory can't be read, nothing is removed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+mod judge;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::judge::tag;
+pub use self::judge::{Inventory, Reason, Retention, Verdict, judge};
 use super::{clean_up, promote};
 use crate::{
     bake::{Bake, Failure, Status},
     error::{Error, Result},
     id::{AmiId, BakeId, Digest, PipelineName},
-    keys,
     ledger::{Channel, ImageStatus, Ledger},
-    ports::{self, Bucket, Builders, Image, ImageState, Parameters, Retirement, Table},
-    recipe::Recipe,
-    steps::launch_builder::RecipePointer,
+    ports::{self, Bucket, Builders, Image, Parameters, Retirement, Table},
+    pushed,
 };
 
 /// No run removes more than this, so that a mistake stays small.
@@ -36,62 +35,6 @@ pub struct Shears<'a, B, R, P, T> {
     pub parameters: &'a P,
     /// Records.
     pub table: &'a T,
-}
-
-/// Why an image stays or goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// A channel points at it.
-    Channel,
-    /// A channel pointed at it until a promotion that isn't finished, and may yet be taken back.
-    Unsettled,
-    /// An instance runs (or could be started again) from it.
-    Instance,
-    /// It carries the tag `ovenbird:keep`.
-    KeepTag,
-    /// Its bake is still on its way.
-    Baking,
-    /// It is among the newest that the recipe retains.
-    Newest,
-    /// It is younger than the recipe retains.
-    Young,
-    /// Its pipeline has no recipe that says what to retain.
-    NoRecipe,
-    /// Nothing refers to it and the recipe does not retain it.
-    Retired,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Channel => "a channel points at it",
-            Self::Unsettled => "the promotion that replaced it isn't finished",
-            Self::Instance => "an instance uses it",
-            Self::KeepTag => "it has the tag `ovenbird:keep`",
-            Self::Baking => "its bake is on its way",
-            Self::Newest => "it is among the newest retained",
-            Self::Young => "it is younger than retained",
-            Self::NoRecipe => "its pipeline has no recipe",
-            Self::Retired => "nothing refers to it",
-        })
-    }
-}
-
-/// The verdict on one image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// The image.
-    pub image: AmiId,
-    /// Its name.
-    pub name: String,
-    /// Its pipeline.
-    pub pipeline: PipelineName,
-    /// The bake that made it: its snapshots are found by it, when the image itself is gone already.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bake: Option<BakeId>,
-    /// Why it stays or goes.
-    pub reason: Reason,
 }
 
 /// A bake whose execution is dead, and that may have left something.
@@ -112,32 +55,6 @@ pub struct Plan {
     pub retire: Vec<Verdict>,
     /// Images that stay.
     pub keep: Vec<Verdict>,
-}
-
-/// How many images, and for how long, a pipeline retains.
-#[derive(Debug, Clone, Copy)]
-pub struct Retention {
-    /// So many of the newest stay.
-    pub newest: usize,
-    /// Younger ones stay too.
-    pub age: SignedDuration,
-}
-
-/// Everything a verdict rests on.
-#[derive(Debug, Default)]
-pub struct Inventory {
-    /// Our images.
-    pub images: Vec<Image>,
-    /// What channels point at now. What they pointed at before is kept by retention, not by the channel.
-    pub channels: BTreeSet<AmiId>,
-    /// What channels go back to when the promotion on its way fails.
-    pub unsettled: BTreeSet<AmiId>,
-    /// What instances use.
-    pub instances: BTreeSet<AmiId>,
-    /// Bakes on their way.
-    pub running: BTreeSet<BakeId>,
-    /// What each pipeline retains; one without a recipe is not here.
-    pub retention: BTreeMap<PipelineName, Retention>,
 }
 
 /// Reads the inventory and judges every image.
@@ -164,6 +81,7 @@ where
             dead.insert(bake.bake.clone(), bake.pipeline.clone());
         } else {
             inventory.running.insert(bake.bake.clone());
+            inventory.bases.insert(bake.base.image);
         }
     }
     let mut pipelines: BTreeSet<PipelineName> =
@@ -210,65 +128,12 @@ where
     Ok(Plan { dead_bakes, retire, keep })
 }
 
-/// Judges every image. Pure: the same inventory gives the same plan.
-pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdict>) {
-    let mut by_pipeline: BTreeMap<PipelineName, Vec<&Image>> = BTreeMap::new();
-    for image in &inventory.images {
-        if let Some(pipeline) = tag(&image.tags, ports::TAG_PIPELINE) {
-            by_pipeline.entry(pipeline).or_default().push(image);
-        }
-    }
-    let mut verdicts = Vec::new();
-    for (pipeline, mut images) in by_pipeline {
-        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.id.cmp(&a.id)));
-        let retention = inventory.retention.get(&pipeline);
-        // Only images that can be started count as "the newest".
-        let mut usable = 0;
-        for image in images {
-            usable += usize::from(image.state == ImageState::Available);
-            let reason = reason(image, inventory, retention, usable, now);
-            verdicts.push(Verdict {
-                image: image.id.clone(),
-                name: image.name.clone(),
-                pipeline: pipeline.clone(),
-                bake: tag(&image.tags, ports::TAG_BAKE),
-                reason,
-            });
-        }
-    }
-    verdicts.into_iter().partition(|verdict| verdict.reason == Reason::Retired)
-}
-
-fn reason(
-    image: &Image,
-    inventory: &Inventory,
-    retention: Option<&Retention>,
-    rank: usize,
-    now: Timestamp,
-) -> Reason {
-    let Some(retention) = retention else { return Reason::NoRecipe };
-    let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
-    if inventory.channels.contains(&image.id) {
-        Reason::Channel
-    } else if inventory.unsettled.contains(&image.id) {
-        Reason::Unsettled
-    } else if inventory.instances.contains(&image.id) {
-        Reason::Instance
-    } else if image.tags.contains_key(ports::TAG_KEEP) {
-        Reason::KeepTag
-    } else if bake.is_some_and(|bake| inventory.running.contains(&bake)) {
-        Reason::Baking
-    } else if rank <= retention.newest {
-        Reason::Newest
-    } else if now.duration_since(image.created) < retention.age {
-        Reason::Young
-    } else {
-        Reason::Retired
-    }
-}
-
 /// Retires one image: looks again whether something refers to it, then removes it with its snapshots.
-pub async fn retire<B, R, P, T>(verdict: &Verdict, shears: &Shears<'_, B, R, P, T>) -> Result<Verdict>
+pub async fn retire<B, R, P, T>(
+    verdict: &Verdict,
+    shears: &Shears<'_, B, R, P, T>,
+    now: Timestamp,
+) -> Result<Verdict>
 where
     B: Builders,
     R: Retirement,
@@ -280,6 +145,10 @@ where
     let stays = |reason| Ok(Verdict { reason, ..verdict.clone() });
     if shears.retirement.in_use().await?.contains(&verdict.image) {
         return stays(Reason::Instance);
+    }
+    let running = ledger.with_status(Status::Running).await?;
+    if running.iter().any(|bake| bake.base.image == verdict.image && bake.expires > now) {
+        return stays(Reason::Base);
     }
     for channel in ledger.channels(&verdict.pipeline).await? {
         if unsettled(&channel, &ledger).await?.is_some_and(|image| image == verdict.image) {
@@ -349,7 +218,7 @@ where
         cause: "The execution ended without its clean-up; prune reaped what it left".into(),
         stage: bake.stage,
     });
-    clean_up::after_failure(&dead.bake, record, failure, shears, now).await
+    clean_up::after_failure(&dead.bake, record, failure, false, shears, now).await.map(drop)
 }
 
 /// What the channel goes back to if the promotion that moved it last fails; none when that is finished.
@@ -392,18 +261,13 @@ async fn unvalidated<'i, T: Table>(images: &'i [Image], ledger: &Ledger<'_, T>) 
 }
 
 async fn retention(pipeline: &PipelineName, bucket: &impl Bucket) -> Result<Option<Retention>> {
-    let Some(text) = bucket.text(&keys::recipe_pointer(pipeline)).await? else { return Ok(None) };
-    let pointer: RecipePointer = serde_json::from_str(&text)
-        .map_err(|source| Error::Corrupt { what: "the recipe's pointer".to_owned(), source })?;
-    let Some(text) = bucket.text(&keys::recipe(pipeline, &pointer.version)).await? else { return Ok(None) };
-    let recipe = Recipe::parse_pushed(&text)
-        .map_err(|errors| Error::BadRecipe { pipeline: pipeline.clone(), problem: errors.to_string() })?;
+    let recipe = match pushed::recipe(bucket, pipeline).await {
+        Ok((_, recipe)) => recipe,
+        Err(Error::NoRecipe { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     Ok(Some(Retention {
         newest: recipe.retain.newest as usize,
         age: SignedDuration::from_hours(24 * i64::from(recipe.retain.days)),
     }))
-}
-
-fn tag<V: std::str::FromStr>(tags: &BTreeMap<String, String>, key: &str) -> Option<V> {
-    tags.get(key)?.parse().ok()
 }

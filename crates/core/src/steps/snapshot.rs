@@ -91,7 +91,7 @@ async fn create(document: Bake, images: &impl Images, table: &impl Table, now: T
         bake: bake.bake.clone(),
         status: ImageStatus::Baking,
         snapshots: Vec::new(),
-        tests_passed: bake.tests_passed.unwrap_or(0),
+        passed: Vec::new(),
         fence: bake.fence,
     };
     ledger.record_image(&bake.digest, &record).await?;

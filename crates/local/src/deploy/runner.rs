@@ -19,9 +19,8 @@ pub(super) fn find(repository: &Path) -> Option<PathBuf> {
 pub(super) async fn upload(api: &Api, bucket: &str, architecture: &str, runner: &Path) -> Result<()> {
     let bytes = fs::read(runner).map_err(LocalError::io(format!("read {}", runner.display())))?;
     let sha256 = digest::sha256(&bytes);
-    let key = format!("runner/{architecture}/{sha256}/ovenbird-runner");
-    api.put(bucket, &key, bytes.into()).await?;
-    let pointer = RunnerPointer { sha256, key };
+    api.put(bucket, &keys::runner(architecture, &sha256), bytes.into()).await?;
+    let pointer = RunnerPointer { sha256 };
     let text =
         serde_json::to_vec(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
     api.put(bucket, &keys::runner_pointer(architecture), text.into()).await

@@ -8,7 +8,8 @@ use ovenbird_core::{
     launch,
     plan::PresignedUrl,
     ports::{
-        self, Bucket, Builders, Commands, Images, Key, Parameters, Presigner, Retirement, Row, Table, Write,
+        self, Bucket, Builders, Commands, Images, Key, Parameters, Presigner, Retirement, Row, Table,
+        Workflow, Write,
     },
 };
 
@@ -64,6 +65,7 @@ fn image(image: &crate::Image) -> ports::Image {
         architecture: image.architecture.clone(),
         root_device: Some(ROOT_DEVICE.to_owned()),
         gib: Some(image.disk.size),
+        deprecated: None,
         snapshots: image.snapshot.iter().cloned().collect(),
         tags: image.tags.clone(),
     }
@@ -195,12 +197,11 @@ impl Images for Cloud {
         Ok(self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?.into_iter().next())
     }
 
-    async fn newest(&self, owner: &str, pattern: &str) -> Result<Option<ports::Image>> {
+    async fn matching(&self, owner: &str, pattern: &str) -> Result<Vec<ports::Image>> {
         let filter = Filter { name: "name".into(), values: vec![pattern.to_owned()] };
         let request =
             DescribeImages { owners: vec![owner.into()], filters: vec![filter], ..DescribeImages::default() };
-        let found = self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?;
-        Ok(found.into_iter().max_by_key(|image| (image.created, image.id.clone())))
+        self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
     }
 
     async fn create(
@@ -395,6 +396,7 @@ impl Bucket for Cloud {
                 version: version.map(str::to_owned),
                 bytes: bytes.len() as u64,
                 written: *written,
+                sha256: None,
             }))
         })
         .await
@@ -408,6 +410,7 @@ impl Bucket for Cloud {
                 version: None,
                 bytes: bytes.len() as u64,
                 written: *written,
+                sha256: None,
             }))
         })
         .await
@@ -436,6 +439,10 @@ impl Presigner for Cloud {
         self.sign(reading(version));
         // A signature is of its second, as S3's is: a retry gets another URL.
         Ok(PresignedUrl::new(format!("https://bucket/{key}?expires={seconds}&signature={}", self.now())))
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        None
     }
 
     async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl> {
@@ -478,6 +485,14 @@ impl Table for Cloud {
         .await
     }
 
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
+        self.call(&["dynamodb:Query"], |state| {
+            let found = state.table.values().filter(|(_, index)| index.image.as_ref() == Some(image));
+            Ok(found.map(|(row, _)| row.clone()).collect())
+        })
+        .await
+    }
+
     async fn commit(&self, writes: Vec<Write>) -> Result<()> {
         // What IAM asks for, for each kind of write in a transaction.
         let actions = writes.iter().map(|write| match write {
@@ -512,6 +527,19 @@ impl Table for Cloud {
                     }
                     Write::Check { .. } => {}
                 }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Workflow for Cloud {
+    async fn start_bake(&self, bake: &BakeId, input: &serde_json::Value) -> Result<()> {
+        self.call(&["states:StartExecution"], |state| {
+            if !state.executions.contains_key(bake) {
+                state.executions.insert(bake.clone(), input.clone());
+                state.unclaimed.push(bake.clone());
             }
             Ok(())
         })

@@ -21,6 +21,12 @@ const OWNER: Rule = Rule {
     },
 };
 
+const ARCHITECTURE: Rule = Rule {
+    what: "an architecture of builders",
+    rule: "`x86_64` or `arm64`",
+    valid: |text| ["x86_64", "arm64"].contains(&text),
+};
+
 pub(super) fn base(source: &mut Source<'_>, root: &mut Table<'_>) -> Option<Base> {
     if !root.has("base") {
         root.know(&["base"]);
@@ -37,8 +43,10 @@ pub(super) fn base(source: &mut Source<'_>, root: &mut Table<'_>) -> Option<Base
         _ => table.table(source, kind).and_then(|mut newest| {
             let owner = newest.need_line(source, "owner").and_then(|text| word(source, text, &OWNER));
             let name = newest.need_line(source, "name");
+            let architecture = newest.line(source, "architecture");
+            let architecture = architecture.and_then(|text| word(source, text, &ARCHITECTURE));
             newest.finish(source);
-            Some(Base::Newest { owner: owner?, name: name?.into_inner() })
+            Some(Base::Newest { owner: owner?, name: name?.into_inner(), architecture })
         }),
     };
     table.finish(source);

@@ -14,12 +14,12 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::Recursiv
 use serde_json::{Value, json};
 
 use self::{checks::Test, steps::Step};
-use crate::digest::canonical;
+use crate::digest::sorted;
 
 /// The schema. Draft 7 is what editors' TOML extensions know best.
 pub(super) fn schema() -> Value {
     let settings = SchemaSettings::draft07().with_transform(RecursiveTransform(without_null));
-    canonical(settings.into_generator().into_root_schema_for::<Recipe>().to_value())
+    sorted(&settings.into_generator().into_root_schema_for::<Recipe>().to_value())
 }
 
 /// TOML has no null: a key that may be left out is left out.
@@ -109,6 +109,9 @@ struct Newest {
     owner: String,
     /// The image's name, with `*` and `?`: `debian-12-amd64-*`.
     name: String,
+    /// Its architecture, when images of several match.
+    #[schemars(regex(pattern = r"^(x86_64|arm64)$"))]
+    architecture: Option<String>,
 }
 
 /// The machine that is configured and made an image.
