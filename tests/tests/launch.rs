@@ -1,7 +1,5 @@
 //! A launch on the world: which offer it comes to, what stops it, and that every try twice is one instance.
 
-use std::collections::BTreeMap;
-
 use futures::executor::block_on;
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -10,12 +8,10 @@ use ovenbird_core::{
     id::{AmiId, InstanceId},
     launch::{self, Wanted},
     ledger::Ledger,
-    ports::{Builders as _, Images as _, TAG_BAKE},
+    ports::{Builders, Images, TAG_BAKE},
     recipe::{Builder, Volume},
 };
-use ovenbird_world::{
-    BaseImage, Call, Cloud, Fault, Lack, Shortage, SimulatedHardware, World,
-};
+use ovenbird_world::{BaseImage, Call, Cloud, Fault, Lack, Shortage, SimulatedHardware, World};
 use serde_json::json;
 
 /// A bake that is about to launch.
@@ -64,7 +60,7 @@ impl Bench {
         let first = self.bake();
         let record = block_on(Ledger(&self.cloud).bake(&first.pipeline, &first.bake)).unwrap();
         let mut bake = record.unwrap();
-        let base = block_on(self.cloud.look_at(&self.base));
+        let base = block_on(Images::look(&self.cloud, &self.base))?.unwrap();
         let wanted = Wanted {
             image: self.base.clone(),
             security_groups: builder.security_groups.clone(),
@@ -98,21 +94,11 @@ impl Bench {
     }
 }
 
-trait LookAt {
-    async fn look_at(&self, image: &AmiId) -> ovenbird_core::ports::Image;
-}
-
-impl LookAt for Cloud {
-    async fn look_at(&self, image: &AmiId) -> ovenbird_core::ports::Image {
-        ovenbird_core::ports::Images::look(self, image).await.unwrap().unwrap()
-    }
-}
-
 /// The world's own subnets, one in each zone.
 fn subnets(bench: &Bench) -> Vec<String> {
-    bench.cloud.with(|world| {
-        world.describe_subnets(&[], &[]).unwrap().into_iter().map(|subnet| subnet.id).collect()
-    })
+    bench
+        .cloud
+        .with(|world| world.describe_subnets(&[], &[]).unwrap().into_iter().map(|subnet| subnet.id).collect())
 }
 
 fn types(types: &[&str]) -> Builder {
@@ -179,7 +165,8 @@ fn a_quota_is_not_asked_again_and_the_hint_says_what_it_is() {
 
 #[test]
 fn a_full_subnet_is_left_for_good() {
-    let bench = Bench::new(vec![Shortage::of(Lack::Addresses).in_zone("us-east-1a"), short().for_type("c7i.large")]);
+    let bench =
+        Bench::new(vec![Shortage::of(Lack::Addresses).in_zone("us-east-1a"), short().for_type("c7i.large")]);
     let builder = Builder { subnets: subnets(&bench).into_iter().take(2).collect(), ..two(false) };
     bench.launch(&builder).unwrap();
     assert_eq!(bench.only(), ("m7i.large".into(), "us-east-1b".into(), false));
@@ -233,7 +220,7 @@ fn every_try_has_a_token_of_its_own_and_a_token_with_other_parameters_is_refused
 fn a_launch_that_ec2_takes_back_says_what_to_do() {
     let bench = Bench::new(vec![Shortage::of(Lack::LateCapacity)]);
     let (id, _) = bench.launch(&two(false)).unwrap();
-    let instance = block_on(ovenbird_core::ports::Builders::look(&bench.cloud, &id)).unwrap().unwrap();
+    let instance = block_on(Builders::look(&bench.cloud, &id)).unwrap().unwrap();
     assert!(instance.state.is_gone());
     assert!(launch::advice(&instance.reason).contains("another type"), "{}", instance.reason);
 }
@@ -247,22 +234,14 @@ fn options_reach_the_instance_and_its_volume() {
         iops: Some(4000),
         kms_key: Some("alias/images".into()),
     };
-    let builder = Builder {
-        volume: Some(volume),
-        instance_profile: Some("own".into()),
-        tags: BTreeMap::new(),
-        ..two(true)
-    };
+    let builder = Builder { volume: Some(volume), instance_profile: Some("own".into()), ..two(true) };
     let (id, _) = bench.launch(&builder).unwrap();
     bench.cloud.with(|world| {
         let instance = world.live_instances().find(|one| one.id == id).unwrap();
         assert_eq!(instance.profile.as_deref(), Some("own"));
         let volume = world.volumes().find(|volume| volume.instance == id).unwrap();
         assert_eq!((volume.disk.size, volume.disk.kind.as_str(), volume.disk.iops), (20, "io2", Some(4000)));
-        assert_eq!(
-            volume.disk.kms_key.as_deref(),
-            Some("arn:aws:kms:us-east-1:123456789012:alias/images")
-        );
+        assert_eq!(volume.disk.kms_key.as_deref(), Some("arn:aws:kms:us-east-1:123456789012:alias/images"));
         assert!(volume.delete_on_termination);
         for tags in [&instance.tags, &volume.tags] {
             assert_eq!(tags.get("team").map(String::as_str), Some("shop"));
