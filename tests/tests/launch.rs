@@ -146,8 +146,11 @@ fn spot_is_asked_for_first_and_falls_back_to_the_first_type_on_demand() {
 fn when_all_is_short_the_error_names_what_was_tried_in_order() {
     let bench = Bench::new(vec![short()]);
     let error = bench.launch(&two(true)).unwrap_err();
-    insta::assert_snapshot!(error.chain().replace(bench.base.as_str(), "ami-1"), @"");
-    insta::assert_snapshot!(error.hint(), @"");
+    insta::assert_snapshot!(error.chain().replace(bench.base.as_str(), "ami-1"), @r"
+    no capacity: c7i.large spot (InsufficientInstanceCapacity), m7i.large spot (InsufficientInstanceCapacity), c7i.large on demand (InsufficientInstanceCapacity), m7i.large on demand (InsufficientInstanceCapacity)
+      caused by: ec2:RunInstances on ami-1: InsufficientInstanceCapacity: We currently do not have sufficient m7i.large capacity in the Availability Zone you requested (us-east-1a).
+    ");
+    insta::assert_snapshot!(error.hint(), @"Add more `instance-types`, or `subnets` in other zones, under `[builder]` of the recipe");
     assert_eq!(bench.cloud.with(|world| world.live_instances().count()), 0);
 }
 
