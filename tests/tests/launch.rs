@@ -1,7 +1,5 @@
 //! A launch on the world: which offer it comes to, what stops it, and that every try twice is one instance.
 
-use std::collections::BTreeMap;
-
 use futures::executor::block_on;
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -10,7 +8,7 @@ use ovenbird_core::{
     id::{AmiId, InstanceId},
     launch::{self, Wanted},
     ledger::Ledger,
-    ports::{Builders as _, Images as _, TAG_BAKE},
+    ports::{Builders, Images, TAG_BAKE},
     recipe::{Builder, Volume},
 };
 use ovenbird_world::{BaseImage, Call, Cloud, Fault, Lack, Shortage, SimulatedHardware, World};
@@ -62,7 +60,7 @@ impl Bench {
         let first = self.bake();
         let record = block_on(Ledger(&self.cloud).bake(&first.pipeline, &first.bake)).unwrap();
         let mut bake = record.unwrap();
-        let base = block_on(self.cloud.look_at(&self.base));
+        let base = block_on(Images::look(&self.cloud, &self.base))?.unwrap();
         let wanted = Wanted {
             image: self.base.clone(),
             security_groups: builder.security_groups.clone(),
@@ -93,16 +91,6 @@ impl Bench {
     fn launches(&self) -> impl Iterator<Item = usize> {
         let is_launch = |(_, call): &(usize, Call)| call.actions[0] == "ec2:RunInstances";
         self.cloud.calls().into_iter().enumerate().filter(is_launch).map(|(number, _)| number)
-    }
-}
-
-trait LookAt {
-    async fn look_at(&self, image: &AmiId) -> ovenbird_core::ports::Image;
-}
-
-impl LookAt for Cloud {
-    async fn look_at(&self, image: &AmiId) -> ovenbird_core::ports::Image {
-        ovenbird_core::ports::Images::look(self, image).await.unwrap().unwrap()
     }
 }
 
@@ -158,8 +146,11 @@ fn spot_is_asked_for_first_and_falls_back_to_the_first_type_on_demand() {
 fn when_all_is_short_the_error_names_what_was_tried_in_order() {
     let bench = Bench::new(vec![short()]);
     let error = bench.launch(&two(true)).unwrap_err();
-    insta::assert_snapshot!(error.chain().replace(bench.base.as_str(), "ami-1"), @"");
-    insta::assert_snapshot!(error.hint(), @"");
+    insta::assert_snapshot!(error.chain().replace(bench.base.as_str(), "ami-1"), @r"
+    no capacity: c7i.large spot (InsufficientInstanceCapacity), m7i.large spot (InsufficientInstanceCapacity), c7i.large on demand (InsufficientInstanceCapacity), m7i.large on demand (InsufficientInstanceCapacity)
+      caused by: ec2:RunInstances on ami-1: InsufficientInstanceCapacity: We currently do not have sufficient m7i.large capacity in the Availability Zone you requested (us-east-1a).
+    ");
+    insta::assert_snapshot!(error.hint(), @"Add more `instance-types`, or `subnets` in other zones, under `[builder]` of the recipe");
     assert_eq!(bench.cloud.with(|world| world.live_instances().count()), 0);
 }
 
@@ -232,7 +223,7 @@ fn every_try_has_a_token_of_its_own_and_a_token_with_other_parameters_is_refused
 fn a_launch_that_ec2_takes_back_says_what_to_do() {
     let bench = Bench::new(vec![Shortage::of(Lack::LateCapacity)]);
     let (id, _) = bench.launch(&two(false)).unwrap();
-    let instance = block_on(ovenbird_core::ports::Builders::look(&bench.cloud, &id)).unwrap().unwrap();
+    let instance = block_on(Builders::look(&bench.cloud, &id)).unwrap().unwrap();
     assert!(instance.state.is_gone());
     assert!(launch::advice(&instance.reason).contains("another type"), "{}", instance.reason);
 }
@@ -246,12 +237,7 @@ fn options_reach_the_instance_and_its_volume() {
         iops: Some(4000),
         kms_key: Some("alias/images".into()),
     };
-    let builder = Builder {
-        volume: Some(volume),
-        instance_profile: Some("own".into()),
-        tags: BTreeMap::new(),
-        ..two(true)
-    };
+    let builder = Builder { volume: Some(volume), instance_profile: Some("own".into()), ..two(true) };
     let (id, _) = bench.launch(&builder).unwrap();
     bench.cloud.with(|world| {
         let instance = world.live_instances().find(|one| one.id == id).unwrap();

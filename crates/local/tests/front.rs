@@ -1,50 +1,18 @@
 //! AWS's own clients on the endpoint: the world with simulated machines behind it, so that no root is needed.
 
+mod endpoint;
+
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
-use jiff::Timestamp;
-use ovenbird_local::{Control, Front, Home, Machines, Options, Service, Simulated, router};
-use ovenbird_world::{BaseImage, World};
-
-/// An endpoint on a port of its own, for as long as it lives.
-struct Endpoint {
-    url: String,
-    base: String,
-    _home: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
-}
+use endpoint::Endpoint;
+use ovenbird_local::Home;
 
 impl Endpoint {
     fn start() -> Self {
-        let home = tempfile::tempdir().expect("a folder");
-        let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let (url, base) = runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let port = listener.local_addr().expect("an address").port();
-            let (tell, news) = tokio::sync::mpsc::unbounded_channel();
-            let mut world = World::new("123456789012", "us-east-1");
-            let base = BaseImage {
-                name: "debian-12-amd64-test".into(),
-                owner: "136693071363".into(),
-                description: "a base".into(),
-                architecture: "x86_64".into(),
-            };
-            let base = world.register_base(Timestamp::now(), &base).to_string();
-            let service = Service::start(world, Box::new(Simulated::new(tell)), news, None);
-            let mut options = Options::new(port);
-            options.home = Home::new(home.path());
-            options.machines = Machines::Simulated;
-            let parameters = BTreeMap::from([("/aws/service/test/base".to_owned(), base.clone())]);
-            let front = Front { service, ministack: None, parameters, control: Control::new(options) };
-            tokio::spawn(async move { axum::serve(listener, router(Arc::new(front))).await });
-            (format!("http://127.0.0.1:{port}"), base)
-        });
-        Self { url, base, _home: home, _runtime: runtime }
+        Self::with(|_| {}, |routes| routes).0
     }
 
     fn command(&self, program: &Path) -> Command {

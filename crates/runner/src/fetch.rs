@@ -9,6 +9,7 @@ use crate::curl;
 
 /// A transfer that stands still for a minute is begun again; one that goes on may take this long.
 const LIMIT: Duration = Duration::from_secs(3600);
+const LOOK: Duration = Duration::from_secs(30);
 const STALLED: [&str; 4] = ["--speed-limit", "1", "--speed-time", "60"];
 
 /// Fetches to a file, and checks its hash.
@@ -24,6 +25,12 @@ pub fn download(download: &Download, to: &Path) -> Result<()> {
 /// Puts a file where the plan says.
 pub fn upload(file: &Path, url: &PresignedUrl) -> Result<()> {
     run(url, &["--request", "PUT", "--upload-file", text(file)?])
+}
+
+/// Whether there is something; where that can't be told, there isn't.
+pub fn exists(url: &PresignedUrl) -> bool {
+    let request = curl::Request { url: url.reveal(), by_proxy: true, ..curl::Request::default() };
+    curl::ask(&request, LOOK).is_ok_and(|response| response.status == 200)
 }
 
 fn run(url: &PresignedUrl, arguments: &[&str]) -> Result<()> {

@@ -18,22 +18,23 @@ mod unpack;
 use std::process::ExitCode;
 
 use machine::Machine;
+use seal::Then;
 
-const USAGE: &str = "usage: ovenbird-runner provision|test|seal [--root FOLDER]";
+const USAGE: &str = "usage: ovenbird-runner provision|test|seal [--keep-running] [--root FOLDER]";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let verb = arguments.next();
-    let root = match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
-        (None, None, None) => "/".to_owned(),
-        (Some("--root"), Some(root), None) => root,
-        _ => return usage(),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (arguments, root) = match arguments.as_slice() {
+        [before @ .., "--root", root] => (before, *root),
+        all => (all, "/"),
     };
-    let machine = Machine::new(&root);
-    let done = match verb.as_deref() {
-        Some("provision") => provision::run(&machine),
-        Some("test") => test::run(&machine),
-        Some("seal") => seal::run(&machine).map(|()| true),
+    let machine = Machine::new(root);
+    let done = match arguments {
+        ["provision"] => provision::run(&machine),
+        ["test"] => test::run(&machine),
+        ["seal"] => seal::run(&machine, Then::PowerOff).map(|()| true),
+        ["seal", "--keep-running"] => seal::run(&machine, Then::KeepRunning).map(|()| true),
         _ => return usage(),
     };
     match done {

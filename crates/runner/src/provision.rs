@@ -38,6 +38,10 @@ pub fn run(machine: &Machine) -> Result<bool> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let plan = machine.plan()?;
     let path = machine.own(REPORT);
+    if !path.exists() && plan.done.as_ref().is_some_and(fetch::exists) {
+        println!("ovenbird: this machine was configured before its image was taken; nothing is left to do");
+        return Ok(true);
+    }
     if !path.exists() {
         let report = provision(machine, &plan);
         machine.write_report(REPORT, &report)?;

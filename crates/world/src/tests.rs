@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::filters::wildcard;
 
+mod launch;
+
 struct Cloud {
     world: World,
     hardware: SimulatedHardware,

@@ -12,7 +12,7 @@ use ovenbird_core::{
     report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
     steps::launch_builder::{RecipePointer, RunnerPointer},
 };
-use ovenbird_world::{BaseImage, Cloud, Pace, Script, SimulatedHardware, Work, World};
+use ovenbird_world::{BaseImage, Cloud, Lack, Pace, Script, Shortage, SimulatedHardware, Work, World};
 use serde_json::{Value, json};
 
 use super::machine::{Clock, Diary, End, Execution, Run as Started, run_all};
@@ -26,8 +26,6 @@ const RECIPE: &str = r#"
 pipeline = "storefront"
 [base]
 parameter = "/aws/service/debian/release/12/latest/amd64"
-[builder]
-instance-types = ["c7i.large"]
 [artifact]
 to = "/opt/storefront/app.jar"
 [[step]]
@@ -41,6 +39,21 @@ parameter = "/images/storefront/production"
 [retain]
 newest = 1
 days = 0
+"#;
+
+const BUILDER: &str = r#"
+[builder]
+instance-types = ["c7i.large"]
+"#;
+
+/// A builder with everything that a recipe may choose of it.
+const CHOSEN: &str = r#"
+[builder]
+instance-types = ["c7i.large", "m7i.large"]
+spot = true
+volume = { gib = 20, type = "gp3", iops = 4000, kms-key = "alias/images" }
+instance-profile = "own"
+tags = { team = "shop" }
 "#;
 
 /// Short ones, so that what never comes is given up soon.
@@ -115,6 +128,10 @@ pub struct Scenario {
     pub machines: Machines,
     /// How long they take for it.
     pub times: Times,
+    /// What EC2 has too little of.
+    pub lack: Option<Lack>,
+    /// The recipe's builder.
+    pub builder: &'static str,
     /// More of the recipe.
     pub recipe: &'static str,
     /// The recipe's deadlines.
@@ -149,6 +166,8 @@ pub const PLAIN: Scenario = Scenario {
     name: "an upload, baked and promoted",
     machines: Machines::Work,
     times: SHORT,
+    lack: None,
+    builder: BUILDER,
     recipe: "",
     deadlines: DEADLINES,
     layered: false,
@@ -213,6 +232,8 @@ pub const SCENARIOS: &[Scenario] = &[
         runs: &[(0, Run::Upload("v1.jar"))],
         ..PLAIN
     },
+    Scenario { name: "a spot builder, imaged running", builder: CHOSEN, ..PLAIN },
+    Scenario { name: "no spot capacity, so on demand", builder: CHOSEN, lack: Some(Lack::Capacity), ..PLAIN },
     Scenario { name: "twins", runs: &[(0, Run::Upload("v1.jar")), (2, Run::Upload("v1.jar"))], ..PLAIN },
     Scenario {
         name: "an older artifact that ends later",
@@ -288,6 +309,8 @@ impl Scenario {
                 architecture: "x86_64".into(),
             },
         );
+        // On demand there is enough of everything.
+        world.set_shortages(self.lack.map(|lack| Shortage::of(lack).if_spot(true)).into_iter().collect());
         let own = self.own_bakes();
         let (machines, times) = (self.machines, self.times);
         let seconds = SignedDuration::from_secs;
@@ -305,7 +328,7 @@ impl Scenario {
         futures::executor::block_on(cloud.put_image(&parameter, &base)).unwrap();
         let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
-        let mut recipe = format!("{RECIPE}{}{}", self.recipe, self.deadlines);
+        let mut recipe = format!("{RECIPE}{}{}{}", self.builder, self.recipe, self.deadlines);
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
         if self.layered {
             push(&cloud, RUNTIME);
@@ -430,6 +453,7 @@ fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
             ..upload(at(keys::TEST_REPORT), serde_json::to_string(&tests(passed)).unwrap(), times.tests)
         },
         Some(plan::SEAL_SCRIPT) => Script { powers_off: true, takes: after(times.seal), ..Script::default() },
+        Some(plan::SEAL_RUNNING_SCRIPT) => Script { takes: after(times.seal), ..Script::default() },
         Some(other) => panic!("nobody sends {other}"),
     }
 }

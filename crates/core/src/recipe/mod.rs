@@ -140,19 +140,19 @@ impl fmt::Display for Base {
 /// The machine to configure.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Builder {
-    /// Types in order of preference.
+    /// Types in order of preference; each is tried in every subnet before the next.
     pub instance_types: Vec<String>,
-    /// Ask for spot capacity first.
+    /// Ask for spot capacity first, for every type and subnet, and then for all of them on demand.
     pub spot: bool,
     /// The root volume, where the base's own won't do.
     pub volume: Option<Volume>,
     /// Subnets in order of preference, each in a zone; none means the one of the stack.
     pub subnets: Vec<String>,
-    /// Security groups; none means the one of the stack.
+    /// Security groups, by id; none means the one of the stack.
     pub security_groups: Vec<String>,
-    /// The instance profile; none means the one of the stack.
+    /// The instance profile, by name; none means the one of the stack.
     pub instance_profile: Option<String>,
-    /// Tags beside ours.
+    /// Tags beside ours, on the builder, its volume, the image and its snapshots.
     pub tags: BTreeMap<String, String>,
 }
 
@@ -165,7 +165,7 @@ pub struct Volume {
     pub kind: Option<String>,
     /// Its operations per second, which `io1` and `io2` must be given and `gp3` may be.
     pub iops: Option<u32>,
-    /// Encrypts it with this KMS key, by id, alias or ARN; `aws/ebs` is AWS's own.
+    /// Encrypts it with this KMS key, by id, `alias/…` or ARN; `alias/aws/ebs` is AWS's own.
     pub kms_key: Option<String>,
 }
 

@@ -52,10 +52,40 @@ refused("InvalidInstanceID.NotFound", ec2.describe_instances, InstanceIds=["i-01
 refused("InvalidParameterValue", ec2.describe_instances, Filters=[{"Name": "colour", "Values": ["red"]}])
 assert "simulated" in ec2.get_console_output(InstanceId=instance)["Output"]
 
+# A spot instance, on an encrypted volume of its own size.
+refused("InvalidBlockDeviceMapping", ec2.run_instances, ImageId=BASE, MinCount=1, MaxCount=1,
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 4}}])
+once = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time", "MaxPrice": "0.05"}}
+for wrong in ({"MaxPrice": "-1"}, {"MaxPrice": "cheap"}, {"SpotInstanceType": "persistent"}):
+    refused("InvalidParameterValue", ec2.run_instances, ImageId=BASE, MinCount=1, MaxCount=1,
+            InstanceMarketOptions={"MarketType": "spot", "SpotOptions": wrong})
+refused("InvalidParameterCombination", ec2.run_instances, ImageId=BASE, MinCount=1, MaxCount=1,
+        InstanceMarketOptions={"MarketType": "spot", "SpotOptions": {"InstanceInterruptionBehavior": "stop"}})
+spot = ec2.run_instances(
+    ImageId=BASE, MinCount=1, MaxCount=1, InstanceMarketOptions=once,
+    BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {
+        "VolumeSize": 20, "VolumeType": "io2", "Iops": 4000, "Encrypted": True, "KmsKeyId": "alias/images"}}],
+)["Instances"][0]
+assert spot["InstanceLifecycle"] == "spot", spot
+ec2.get_waiter("instance_running").wait(InstanceIds=[spot["InstanceId"]], WaiterConfig=SOON)
+refused("UnsupportedOperation", ec2.stop_instances, InstanceIds=[spot["InstanceId"]])
+disk = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [spot["InstanceId"]]}])["Volumes"][0]
+assert (disk["Size"], disk["VolumeType"], disk["Iops"], disk["Encrypted"]) == (20, "io2", 4000, True), disk
+assert disk["KmsKeyId"].endswith(":alias/images"), disk
+from_spot = ec2.create_image(InstanceId=spot["InstanceId"], Name="spot/1")["ImageId"]
+ec2.get_waiter("image_available").wait(ImageIds=[from_spot], WaiterConfig=SOON)
+root = ec2.describe_images(ImageIds=[from_spot])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]
+assert (root["VolumeSize"], root["VolumeType"], root["Encrypted"]) == (20, "io2", True), root
+assert ec2.describe_snapshots(SnapshotIds=[root["SnapshotId"]])["Snapshots"][0]["Encrypted"]
+ec2.deregister_image(ImageId=from_spot, DeleteAssociatedSnapshots=True)
+ec2.terminate_instances(InstanceIds=[spot["InstanceId"]])
+ec2.get_waiter("instance_terminated").wait(InstanceIds=[spot["InstanceId"]], WaiterConfig=SOON)
+
 # Pages.
 ec2.run_instances(ImageId=BASE, MinCount=6, MaxCount=6)
 pages = list(ec2.get_paginator("describe_instances").paginate(PaginationConfig={"PageSize": 5}))
 found = [one["InstanceId"] for page in pages for group in page["Reservations"] for one in group["Instances"]]
+found.remove(spot["InstanceId"])
 assert len(pages) == 2 and len(found) == len(set(found)) == 7, pages
 tags = ec2.get_paginator("describe_tags").paginate(Filters=[{"Name": "resource-id", "Values": [instance]}])
 assert [tag["Value"] for page in tags for tag in page["Tags"]] == ["b<1>&'2'"]

@@ -99,9 +99,25 @@ impl State {
     }
 }
 
+/// What EC2 needs of KMS to make an encrypted volume of a snapshot.
+const KEY_OF_A_VOLUME: [&str; 6] = [
+    "kms:CreateGrant",
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+];
+
 impl Builders for Cloud {
     async fn launch(&self, order: &ports::LaunchOrder) -> Result<InstanceId> {
-        self.call(&["ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"], |state| {
+        let key = order.volume.as_ref().and_then(|volume| volume.kms_key.as_deref());
+        let mut actions = vec!["ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"];
+        // EC2 asks KMS in the caller's name; AWS's own key is everybody's.
+        if key.is_some_and(|key| key != "alias/aws/ebs") {
+            actions.extend(KEY_OF_A_VOLUME);
+        }
+        self.call(&actions, |state| {
             assert!(
                 order.tags.contains_key(ports::TAG_BAKE),
                 "a builder that isn't tagged at birth would leak"

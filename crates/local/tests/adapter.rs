@@ -1,0 +1,165 @@
+//! The adapter's launches on the endpoint: what it asks for, how often, and what it makes of the answers.
+
+mod endpoint;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{extract::Request, middleware};
+use endpoint::Endpoint;
+use ovenbird_aws::{Cloud, settings::Settings};
+use ovenbird_core::{
+    Error, Result,
+    id::{ImageName, InstanceId},
+    launch::{Offer, Shortage},
+    ports::{Builders, ImageState, Images, InstanceState, LaunchOrder, RootVolume, TAG_BAKE},
+};
+use ovenbird_local::Service;
+use ovenbird_world::{Instance, Lack, World};
+
+/// The adapter on an endpoint, with the requests counted.
+struct Bench {
+    cloud: Cloud,
+    service: Arc<Service>,
+    requests: Arc<AtomicUsize>,
+    runtime: tokio::runtime::Runtime,
+    endpoint: Endpoint,
+}
+
+impl Bench {
+    fn new(prepare: impl FnOnce(&mut World)) -> Self {
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&requests);
+        let count = move |request: Request, next: middleware::Next| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            next.run(request)
+        };
+        let (endpoint, service) = Endpoint::with(prepare, |routes| routes.layer(middleware::from_fn(count)));
+        let settings = Settings {
+            table: "table".into(),
+            bucket: "bucket".into(),
+            builder_profile: Some("stack-builder".into()),
+            builder_security_group: None,
+            subnet: None,
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let cloud = runtime.block_on(Cloud::with(settings, None, Some(&endpoint.url)));
+        Self { cloud, service, requests, runtime, endpoint }
+    }
+
+    fn order(&self, spot: bool) -> LaunchOrder {
+        LaunchOrder {
+            image: self.endpoint.base.parse().unwrap(),
+            offer: Offer { instance_type: "c7i.large".into(), subnet: None, spot },
+            security_groups: Vec::new(),
+            instance_profile: None,
+            volume: None,
+            user_data: "#!/bin/sh".into(),
+            token: "token".into(),
+            tags: BTreeMap::from([(TAG_BAKE.to_owned(), "b-1".to_owned())]),
+        }
+    }
+
+    fn launch(&self, order: &LaunchOrder) -> Result<InstanceId> {
+        self.runtime.block_on(self.cloud.launch(order))
+    }
+
+    fn look(&self, id: &InstanceId) -> ovenbird_core::ports::Instance {
+        self.runtime.block_on(Builders::look(&self.cloud, id)).unwrap().unwrap()
+    }
+
+    fn live(&self) -> Vec<Instance> {
+        self.service.look(|world| world.live_instances().cloned().collect())
+    }
+
+    /// Looks until it is so.
+    fn until(&self, what: &str, mut look: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !look() {
+            assert!(start.elapsed() < Duration::from_secs(30), "{what} never came");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_token_gives_the_same_instance_and_no_other_request() {
+    let bench = Bench::new(|_| {});
+    let first = bench.launch(&bench.order(false)).unwrap();
+    assert_eq!(bench.launch(&bench.order(false)).unwrap(), first);
+    let other = LaunchOrder { instance_profile: Some("other".into()), ..bench.order(false) };
+    assert_eq!(bench.launch(&other).unwrap_err().name(), "TryAgain");
+    assert_eq!(bench.live().len(), 1);
+    assert_eq!(bench.live()[0].profile.as_deref(), Some("stack-builder"));
+    assert!(!bench.look(&first).spot);
+}
+
+#[test]
+fn a_shortage_is_told_as_one_and_asked_for_once() {
+    for (lack, shortage, code) in [
+        (Lack::Capacity, Shortage::Offer, "InsufficientInstanceCapacity"),
+        (Lack::VcpuQuota, Shortage::Offer, "VcpuLimitExceeded"),
+        (Lack::Support, Shortage::Offer, "Unsupported"),
+        (Lack::SpotQuota, Shortage::Spot, "MaxSpotInstanceCountExceeded"),
+        (Lack::Addresses, Shortage::Subnet, "InsufficientFreeAddressesInSubnet"),
+    ] {
+        let bench = Bench::new(|world| world.set_shortages(vec![ovenbird_world::Shortage::of(lack)]));
+        let error = bench.launch(&bench.order(true)).unwrap_err();
+        let Error::NoCapacity { tried, shortage: told, source } = error else { panic!("{error}") };
+        assert_eq!((tried, told), (format!("c7i.large spot ({code})"), shortage));
+        assert!(matches!(*source.unwrap(), Error::Aws { code: told, .. } if told == code));
+        // A server error, and yet not one that the SDK tries again.
+        assert_eq!(bench.requests.load(Ordering::SeqCst), 1, "{code}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_an_error_that_names_what_was_asked_for() {
+    let bench = Bench::new(|_| {});
+    let order = LaunchOrder { security_groups: vec!["sg-0123456789abcdef0".into()], ..bench.order(false) };
+    let error = bench.launch(&order).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(&error, Error::Aws { code, .. } if code == "InvalidGroup.NotFound"), "{text}");
+    assert!(text.contains("c7i.large on demand") && text.contains("sg-0123456789abcdef0"), "{text}");
+}
+
+#[test]
+fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
+    let bench = Bench::new(|_| {});
+    let base = bench.endpoint.base.parse().unwrap();
+    let base = bench.runtime.block_on(Images::look(&bench.cloud, &base)).unwrap().unwrap();
+    assert_eq!((base.root_device.as_deref(), base.gib), (Some("/dev/xvda"), Some(8)));
+    let volume = RootVolume {
+        device: base.root_device.unwrap(),
+        gib: Some(20),
+        kind: Some("gp3".into()),
+        iops: Some(4000),
+        kms_key: Some("alias/images".into()),
+    };
+    let subnet = bench.service.look(|world| world.describe_subnets(&[], &[]).unwrap().remove(1));
+    let mut order = LaunchOrder { volume: Some(volume), ..bench.order(true) };
+    order.offer.subnet = Some(subnet.id);
+    let id = bench.launch(&order).unwrap();
+    let made = bench.live().remove(0);
+    assert_eq!((made.zone, made.spot, made.terminate_on_shutdown), (subnet.zone, true, true));
+    let disk = bench.service.look(|world| world.volumes().next().unwrap().disk.clone());
+    assert_eq!((disk.size, disk.kind.as_str(), disk.iops), (20, "gp3", Some(4000)));
+    assert!(disk.kms_key.unwrap().ends_with(":alias/images"));
+
+    bench.until("the builder", || bench.look(&id).state == InstanceState::Running);
+    assert!(bench.look(&id).spot);
+    let name = ImageName::parse("storefront-1").unwrap();
+    let image = bench.runtime.block_on(bench.cloud.create(&id, &name, true, &order.tags)).unwrap();
+    let look = || bench.runtime.block_on(Images::look(&bench.cloud, &image)).unwrap().unwrap();
+    bench.until("the image", || look().state == ImageState::Available);
+    assert_eq!(look().gib, Some(20));
+    bench.service.call(|world, _| world.interrupt_spot(id.as_str())).unwrap();
+    bench.until("the end", || bench.look(&id).state == InstanceState::Terminated);
+    assert_eq!(bench.look(&id).reason, "Server.SpotInstanceTermination: Spot instance termination");
+}
