@@ -1,10 +1,11 @@
-//! `ovenbird list` and `ovenbird show`: what was baked.
+//! `ovenbird list`, `ovenbird show` and `ovenbird lineage`: what was baked, and on what.
 
 use ovenbird_core::{
     Error, Result,
     bake::Bake,
-    id::{BakeId, PipelineName},
+    id::{AmiId, BakeId, PipelineName},
     ledger::Ledger,
+    lineage::{self, Link},
     ports::Bucket as _,
 };
 
@@ -25,9 +26,25 @@ pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> 
     Ok(bakes)
 }
 
-/// One bake.
-pub async fn show(bake: &str, target: &Target) -> Result<Bake> {
-    find(&target.site().await?, bake).await
+/// One bake, with the lineage of its image.
+pub async fn show(bake: &str, target: &Target) -> Result<(Bake, Vec<Link>)> {
+    let site = target.site().await?;
+    let bake = find(&site, bake).await?;
+    let links = lineage::lineage(&Ledger(&site.cloud), &bake).await?;
+    Ok((bake, links))
+}
+
+/// The lineage of an image, or of what a bake made.
+pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
+    let site = target.site().await?;
+    let bake = match AmiId::parse(of) {
+        Ok(image) => Ledger(&site.cloud).maker(&image).await?.ok_or_else(|| {
+            let fix = "List the bakes with their images: `ovenbird list`";
+            Error::bad_input(format!("image `{image}`"), "was made by no bake on record", fix)
+        })?,
+        Err(_) => find(&site, of).await?,
+    };
+    lineage::lineage(&Ledger(&site.cloud), &bake).await
 }
 
 /// Finds a bake by its id alone.

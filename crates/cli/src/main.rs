@@ -1,6 +1,7 @@
 //! `ovenbird`: the operators' command.
 
 mod bake;
+mod explain;
 mod list;
 mod local;
 mod prune;
@@ -49,6 +50,19 @@ enum Command {
     Show {
         /// Its id, as `ovenbird list` prints it
         bake: String,
+    },
+    /// Shows what an image was made on, back to the image that isn't ours
+    Lineage {
+        /// An image, or a bake
+        of: String,
+    },
+    /// Says which input makes the next image another than the last bake's
+    Explain {
+        /// The pipeline
+        pipeline: String,
+        /// Compare this bake with the one before it, not what a bake started now would be
+        #[arg(long)]
+        bake: Option<String>,
     },
     /// Retires images that nothing refers to and the recipes do not retain
     Prune,
@@ -114,8 +128,16 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             print(json, &bakes, render::table(&bakes).trim_end());
         }
         Command::Show { bake } => {
-            let bake = list::show(&bake, &target).await?;
-            print(json, &bake, render::bake(&bake, jiff::Timestamp::now()).trim_end());
+            let (bake, lineage) = list::show(&bake, &target).await?;
+            print(json, &bake, render::bake(&bake, &lineage, jiff::Timestamp::now()).trim_end());
+        }
+        Command::Lineage { of } => {
+            let links = list::lineage(&of, &target).await?;
+            print(json, &links, render::lineage(&links).trim_end());
+        }
+        Command::Explain { pipeline, bake } => {
+            let explanation = explain::run(&pipeline, bake.as_deref(), &target).await?;
+            print(json, &explanation, &explain::text(&explanation));
         }
         Command::Prune => {
             let output = prune::run(&target).await?;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use ovenbird_core::{
     Error,
     bake::{Bake, Stage, Status},
+    lineage::Link,
 };
 
 /// The width of a timeline's bars, in characters.
@@ -41,19 +42,31 @@ pub fn timeline(bake: &Bake, now: Timestamp) -> String {
 }
 
 /// One bake, whole.
-pub fn bake(bake: &Bake, now: Timestamp) -> String {
+pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
     let mut text =
         format!("bake      {}\npipeline  {}\nstatus    {}\n", bake.bake, bake.pipeline, bake.status.as_str());
     if let Some(artifact) = &bake.artifact {
         text.push_str(&format!("artifact  {} ({} bytes)\n", artifact.key, artifact.bytes));
     }
-    text.push_str(&format!("base      {}\ndigest    {}\n", bake.base, bake.digest));
+    let base = &bake.base;
+    text.push_str(&format!("base      {} ({}), {}\n", base.image, base.name, base.written));
+    if let Some(parent) = &bake.cascade {
+        text.push_str(&format!("started   by the promotion of {parent}\n"));
+    }
+    text.push_str(&format!("digest    {}\n", bake.digest));
     if let Some(image) = &bake.image {
         let how = if bake.reused { ", reused" } else { "" };
         text.push_str(&format!("image     {image} ({}{how})\n", bake.image_name));
     }
     if let Some(passed) = bake.tests_passed {
         text.push_str(&format!("tests     {passed} passed\n"));
+    }
+    for child in &bake.children {
+        let what = child.bake.as_ref().map_or("not started: it has no artifact yet", |bake| bake.as_str());
+        text.push_str(&format!("child     {}: {what}\n", child.pipeline));
+    }
+    if bake.base.parent.is_some() {
+        text.push_str(&format!("\n{}", self::lineage(lineage)));
     }
     if let Some(failure) = &bake.failure {
         text.push_str(&format!(
@@ -63,6 +76,23 @@ pub fn bake(bake: &Bake, now: Timestamp) -> String {
     }
     text.push('\n');
     text.push_str(&timeline(bake, now));
+    text
+}
+
+/// A lineage, an image a line, each standing on the one below it.
+pub fn lineage(links: &[Link]) -> String {
+    let mut text = String::new();
+    for link in links {
+        let made =
+            link.made.map_or_else(|| "-".to_owned(), |made| made.strftime("%Y-%m-%d %H:%M:%S").to_string());
+        let pipeline = link.pipeline.as_ref().map_or("", |pipeline| pipeline.as_str());
+        text.push_str(&format!(
+            "{:<22} {made:<20} {pipeline:<16} {}  {}\n",
+            link.image.as_str(),
+            link.name,
+            link.by
+        ));
+    }
     text
 }
 

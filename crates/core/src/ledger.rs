@@ -185,6 +185,13 @@ impl<T: Table> Ledger<'_, T> {
         self.0.commit(vec![Write::Put { key, doc, expect: expect(row.as_ref()), index }, lease]).await
     }
 
+    /// The bake that made an image; none when none of ours did.
+    pub async fn maker(&self, image: &AmiId) -> Result<Option<Bake>> {
+        let rows = self.0.by_image(image).await?.into_iter().filter(|row| row.key.sk.starts_with("BAKE#"));
+        let bakes = rows.map(|row| doc::<Bake>(&row)).collect::<Result<Vec<_>>>()?;
+        Ok(bakes.into_iter().find(|bake| !bake.reused))
+    }
+
     /// Forgets the digest's image if it still is this one.
     pub async fn forget_image(&self, digest: &Digest, image: &AmiId) -> Result<()> {
         let key = image_key(digest);

@@ -97,6 +97,8 @@ pub enum Machines {
     FailATest,
     /// They never report.
     AreSilent,
+    /// Each takes its own time, so that who began later may end first.
+    AreUneven,
 }
 
 /// How long machines take, in seconds.
@@ -407,6 +409,11 @@ pub fn walk(cloud: &Cloud, runs: &[(String, (u64, Run))], diary: &Diary) -> BTre
     run_all(cloud, clock, futures.collect(), start)
 }
 
+/// Up to a minute, always the same for the same machine.
+fn own_time(folder: &str) -> i64 {
+    i64::from_str_radix(&digest::sha256(folder.as_bytes()).as_str()[..4], 16).unwrap() % 60
+}
+
 /// What a machine does, as the runner in it would.
 fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
     // The user data holds the URL of the bake's plan: beside the plan lie the reports.
@@ -446,7 +453,9 @@ fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
                 output_tail: "it is broken".into(),
             };
             let report = ProvisionReport { started: epoch, ended: epoch, steps: vec![step] };
-            upload(at(keys::PROVISION_REPORT), serde_json::to_string(&report).unwrap(), times.steps)
+            let uneven = if machines == Machines::AreUneven { own_time(&folder) } else { 0 };
+            let report = serde_json::to_string(&report).unwrap();
+            upload(at(keys::PROVISION_REPORT), report, times.steps + uneven)
         }
         Some(plan::TEST_SCRIPT) => Script {
             exit: i32::from(!passed),

@@ -11,16 +11,16 @@ use std::{
 use flate2::{Compression, GzBuilder};
 use ovenbird_core::{
     Error, Result, digest,
+    pushed::{FileFacts, Files, RecipePointer, files_digest},
     recipe::{Beside, Recipe},
-    steps::launch_builder::RecipePointer,
 };
 
 /// A checked recipe with all that is pushed.
 pub struct Bundle {
     pub recipe: Recipe,
     pub text: String,
-    /// How many files are in the archive.
-    pub files: usize,
+    /// The files in the archive.
+    pub files: Files,
     /// The files as `tar.gz`; none when the recipe names no file.
     pub archive: Option<Vec<u8>>,
 }
@@ -55,15 +55,17 @@ impl Bundle {
         } else {
             Some(archive(&found.files).map_err(|error| unreadable(&path, &error))?)
         };
-        Ok(Self { recipe, text, files: found.files.len(), archive })
+        let files = facts(&found.files).map_err(|error| unreadable(&path, &error))?;
+        Ok(Self { recipe, text, files, archive })
     }
 
     /// What the pipeline's pointer says when this is pushed: the version is made of all content.
     pub fn pointer(&self) -> RecipePointer {
-        let sha256 = self.archive.as_deref().map(digest::sha256);
+        let bundle = self.archive.as_deref().map(digest::sha256);
+        let files = bundle.as_ref().map(|_| files_digest(&self.files));
         let mut whole = self.text.clone().into_bytes();
-        whole.extend(sha256.iter().flat_map(|sha256| sha256.as_str().bytes()));
-        RecipePointer { version: digest::sha256(&whole), bundle: sha256 }
+        whole.extend(files.iter().flat_map(|files| files.as_str().bytes()));
+        RecipePointer { version: digest::sha256(&whole), bundle, files }
     }
 }
 
@@ -139,17 +141,30 @@ impl Found {
     }
 }
 
+/// What of each file makes an image another one.
+fn facts(files: &BTreeMap<PathBuf, PathBuf>) -> io::Result<Files> {
+    let facts = files.iter().map(|(name, path)| {
+        let facts = FileFacts { sha256: digest::sha256(&fs::read(path)?), mode: mode(path)? };
+        Ok((name.display().to_string(), facts))
+    });
+    facts.collect()
+}
+
+/// Like git: who may read a file on somebody's machine is no part of the recipe.
+fn mode(path: &Path) -> io::Result<u32> {
+    let executable = fs::metadata(path)?.permissions().mode() & 0o111 != 0;
+    Ok(if executable { 0o755 } else { 0o644 })
+}
+
 /// A `tar.gz` that is the same bytes for the same files: sorted, without times and owners.
 fn archive(files: &BTreeMap<PathBuf, PathBuf>) -> io::Result<Vec<u8>> {
     let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     let mut tar = tar::Builder::new(gzip);
     for (name, path) in files {
         let content = fs::read(path)?;
-        let executable = fs::metadata(path)?.permissions().mode() & 0o111 != 0;
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
-        // Like git: who may read a file on somebody's machine is no part of the recipe.
-        header.set_mode(if executable { 0o755 } else { 0o644 });
+        header.set_mode(mode(path)?);
         header.set_mtime(0);
         header.set_cksum();
         tar.append_data(&mut header, name, content.as_slice())?;
@@ -197,7 +212,7 @@ mod tests {
         let folder = folder();
         let module = folder.path().join("modules/a/manifests/init.pp");
         let before = version(&folder);
-        assert_eq!(Bundle::read(folder.path()).unwrap().files, 3);
+        assert_eq!(Bundle::read(folder.path()).unwrap().files.len(), 3);
         fs::write(&module, "class a {}").unwrap();
         fs::set_permissions(&module, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(folder.path().join("README"), "not named by the recipe").unwrap();

@@ -6,7 +6,14 @@ mod new;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use ovenbird_core::{Result, id::Digest, keys, ports::Bucket as _, recipe::Recipe};
+use ovenbird_core::{
+    Result,
+    id::Digest,
+    keys,
+    ledger::{Ancestor, Child, Ledger},
+    ports::Bucket as _,
+    recipe::{Base, Recipe},
+};
 use serde::Serialize;
 
 use self::bundle::Bundle;
@@ -66,8 +73,22 @@ async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     let pointer = bundle.pointer();
     let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
     let cloud = target.site().await?.cloud;
+    // First: a circle is refused before anything is pushed, and a child that is noted too early does no harm.
+    let child = Child { pipeline: pipeline.clone(), artifact: bundle.recipe.artifact.is_some() };
+    let base = match &bundle.recipe.base {
+        Base::Channel { pipeline, channel } => {
+            Some(Ancestor { pipeline: pipeline.clone(), channel: channel.clone() })
+        }
+        Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
+    };
+    Ledger(&cloud).stand_on(&child, base.as_ref()).await?;
     if let Some(archive) = &bundle.archive {
         cloud.put(&keys::bundle(pipeline, version), archive.clone().into()).await?;
+    }
+    if !bundle.files.is_empty() {
+        let files = serde_json::to_string(&bundle.files)
+            .unwrap_or_else(|_| unreachable!("the list of files has string keys only"));
+        cloud.put_text(&keys::files(pipeline, version), &files).await?;
     }
     cloud.put_text(&keys::recipe(pipeline, version), &bundle.text).await?;
     let text =
@@ -81,7 +102,7 @@ fn report(bundle: &Bundle, json: bool) {
     let pushed = Pushed {
         pipeline: bundle.recipe.pipeline.to_string(),
         version: bundle.pointer().version,
-        files: bundle.files,
+        files: bundle.files.len(),
     };
     let version = &pushed.version.as_str()[..12];
     let text = format!("pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);

@@ -111,7 +111,7 @@ mod tests {
         let shop = folder.path().join("Store Front");
         let written = args(&shop, None).run().unwrap();
         let bundle = Bundle::read(&shop).unwrap();
-        assert_eq!((bundle.recipe.pipeline.as_str(), bundle.files), ("store-front", 0));
+        assert_eq!((bundle.recipe.pipeline.as_str(), bundle.files.len()), ("store-front", 0));
         // The line by which editors find the schema names the file that was written.
         let first = format!("#:schema ./{}", written.schema.file_name().unwrap().display());
         assert_eq!(bundle.text.lines().next(), Some(first.as_str()));

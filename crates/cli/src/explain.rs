@@ -1,0 +1,107 @@
+//! `ovenbird explain`: which input makes the next image, or made this one, another than the one before.
+
+use jiff::Timestamp;
+use ovenbird_core::{
+    Error, Result,
+    bake::Bake,
+    explain::{Line, Side, explain},
+    id::{AmiId, BakeId, Digest, PipelineName},
+    inputs::Sources,
+    ledger::{ImageStatus, Ledger},
+    trigger::Trigger,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::target::Target;
+
+/// Two makings of a pipeline's image, compared.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The pipeline.
+    pipeline: PipelineName,
+    /// The bake before.
+    before: BakeId,
+    /// The bake after it; none for one that would be started now.
+    now: Option<BakeId>,
+    /// The digest of the inputs now.
+    digest: Digest,
+    /// Whether both make the same image.
+    same_image: bool,
+    /// The image of these inputs, when there is one already.
+    image: Option<AmiId>,
+    /// Every input.
+    inputs: Vec<Line>,
+}
+
+/// Compares a bake with the one before it, or what a bake started now would be made from with the newest.
+pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<Explanation> {
+    let pipeline = PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
+    let cloud = target.site().await?.cloud;
+    let ledger = Ledger(&cloud);
+    let mut bakes = ledger.bakes(&pipeline).await?;
+    let none = |problem: &str| {
+        let fix = format!("Bake first: `ovenbird bake {pipeline}`");
+        Error::bad_input(format!("pipeline `{pipeline}`"), problem, fix)
+    };
+    let known: Option<Bake> = match bake {
+        Some(id) => {
+            let at = bakes.iter().position(|bake| bake.bake.as_str() == id);
+            let at = at.ok_or_else(|| none(&format!("has no bake `{id}`")))?;
+            Some(bakes.drain(..=at).next_back().unwrap_or_else(|| unreachable!("it was found there")))
+        }
+        None => None,
+    };
+    let before = bakes.first().ok_or_else(|| none("has no bake to compare with"))?;
+    let resolved;
+    let now = match &known {
+        Some(bake) => Side::from(bake),
+        None => {
+            let trigger = Trigger::manual(&json!({"pipeline": pipeline}))?;
+            let sources = Sources { images: &cloud, parameters: &cloud, bucket: &cloud, table: &cloud };
+            resolved = sources.resolve(&trigger, Timestamp::now()).await?;
+            Side::from(&resolved)
+        }
+    };
+    let digest = now.inputs.digest();
+    let record = ledger.image(&digest).await?.filter(|record| record.status == ImageStatus::Validated);
+    Ok(Explanation {
+        inputs: explain(&cloud, &pipeline, Side::from(before), now).await?,
+        before: before.bake.clone(),
+        now: known.as_ref().map(|bake| bake.bake.clone()),
+        same_image: before.digest == digest,
+        image: record.map(|record| record.image),
+        digest,
+        pipeline,
+    })
+}
+
+/// The comparison as a table: changed inputs are marked, with what of them changed below.
+pub fn text(explanation: &Explanation) -> String {
+    let Explanation { before, now, same_image, image, inputs, .. } = explanation;
+    let now = now.as_ref().map_or("a bake started now", |bake| bake.as_str());
+    let width = inputs.iter().map(|line| line.before.chars().count()).max().unwrap_or(0).max("BEFORE".len());
+    let mut text =
+        format!("before: {before}\nnow:    {now}\n\n  {:<14} {:<width$}  NOW\n", "INPUT", "BEFORE");
+    for line in inputs {
+        let mark = if line.changed { '*' } else { ' ' };
+        text.push_str(&format!("{mark} {:<14} {:<width$}  {}\n", line.input, line.before, line.now));
+        text.extend(line.details.iter().map(|detail| format!("    {detail}\n")));
+    }
+    let tests = inputs.iter().any(|line| line.input == "tests" && line.changed);
+    text.push_str(match (same_image, image, tests) {
+        (true, Some(_), true) => {
+            "\nonly the tests changed: the image is kept, and a fresh instance of it must pass them"
+        }
+        (true, Some(_), false) => "\nnothing changed: the image is reused",
+        (true, None, _) => {
+            "\nnothing changed that is in the image, and there is none of it (any more): it is baked"
+        }
+        (false, Some(_), _) => "\nthe digest changed, to one of which an image exists: that is reused",
+        (false, None, _) => "\nthe digest changed: another image is baked",
+    });
+    if let Some(image) = image {
+        text.push_str(&format!(" ({image})"));
+    }
+    text
+}

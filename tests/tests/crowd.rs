@@ -1,0 +1,146 @@
+//! Many triggers at once: one builder for one artifact, and the newest of many artifacts in the end.
+
+use std::{collections::BTreeMap, future::poll_fn, task::Poll};
+
+use futures::{executor::block_on, future::join_all};
+use ovenbird_core::{
+    Error, Result,
+    bake::{Bake, Status},
+    functions,
+    id::AmiId,
+    ledger::{Channel, Ledger},
+    ports::{Key, Row, Table, Write},
+    steps::promote,
+};
+use ovenbird_tests::walk::{
+    account::{Machines, PLAIN, Run, Scenario, walk},
+    machine::{Diary, End},
+};
+use ovenbird_world::Cloud;
+use serde_json::json;
+
+fn bake(end: &End) -> Bake {
+    match end {
+        End::Succeeded(document) => serde_json::from_value(document.clone()).unwrap(),
+        End::Failed { .. } | End::Lost | End::Broken(_) => panic!("{end:?}"),
+    }
+}
+
+fn run(scenario: &Scenario) -> (Cloud, BTreeMap<String, Bake>) {
+    let (cloud, _) = scenario.account();
+    let ends = walk(&cloud, &scenario.runs(), &Diary::default());
+    assert_eq!(ends.len(), scenario.runs.len());
+    (cloud, ends.into_iter().map(|(name, end)| (name, bake(&end))).collect())
+}
+
+fn times(cloud: &Cloud, action: &str) -> usize {
+    cloud.calls().iter().filter(|call| call.actions.first().is_some_and(|one| *one == action)).count()
+}
+
+fn channel(cloud: &Cloud) -> Channel {
+    let (pipeline, name) = ("storefront".parse().unwrap(), "production".parse().unwrap());
+    block_on(Ledger(cloud).channel(&pipeline, &name)).unwrap().unwrap()
+}
+
+#[test]
+fn fifty_uploads_of_one_artifact_are_one_builder_one_image_and_fifty_successes() {
+    let (cloud, bakes) = run(&Scenario { runs: &[(0, Run::Upload("v1.jar")); 50], ..PLAIN });
+    assert_eq!((times(&cloud, "ec2:RunInstances"), times(&cloud, "ec2:CreateImage")), (1, 1));
+    let image = bakes["run-0"].image.clone();
+    assert!(image.is_some());
+    for bake in bakes.values() {
+        assert_eq!((bake.status, &bake.image), (Status::Promoted, &image), "{}", bake.bake);
+    }
+    assert_eq!(bakes.values().filter(|bake| !bake.reused).count(), 1);
+}
+
+#[test]
+fn of_twenty_artifacts_at_once_the_newest_is_promoted_last_and_none_fails() {
+    let names: Vec<&'static str> = (0..20).map(|number| &*format!("v{number:02}.jar").leak()).collect();
+    // Three seconds for twenty uploads: some are of the same second.
+    let runs: Vec<(u64, Run)> = (0..).zip(names).map(|(at, name)| (at / 7, Run::Upload(name))).collect();
+    let scenario = Scenario { machines: Machines::AreUneven, runs: runs.leak(), ..PLAIN };
+    let (cloud, bakes) = run(&scenario);
+    let newest = bakes.values().max_by(|a, b| a.order().compare(&b.order())).unwrap();
+    let current = channel(&cloud).current.unwrap();
+    assert!(newest.order().compare(&current.order).is_eq(), "{current:?}");
+    assert_eq!(newest.order().uploaded, current.order.uploaded);
+    let count = |status| bakes.values().filter(|bake| bake.status == status).count();
+    assert!(count(Status::Superseded) > 0, "none ended after a newer one");
+    assert_eq!(count(Status::Promoted) + count(Status::Superseded), 20);
+    assert_eq!(times(&cloud, "ec2:RunInstances"), 20);
+}
+
+/// A table at which whoever calls lets the others go first: what is read may be old when something is written.
+struct Crowded<'a>(&'a Cloud);
+
+impl Crowded<'_> {
+    async fn let_others_go_first(&self) {
+        let mut gone = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut gone, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Table for Crowded<'_> {
+    async fn get(&self, key: &Key) -> Result<Option<Row>> {
+        self.let_others_go_first().await;
+        self.0.get(key).await
+    }
+
+    async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
+        self.let_others_go_first().await;
+        self.0.list(pk, prefix).await
+    }
+
+    async fn by_status(&self, status: &str) -> Result<Vec<Row>> {
+        self.let_others_go_first().await;
+        self.0.by_status(status).await
+    }
+
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
+        self.let_others_go_first().await;
+        self.0.by_image(image).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<()> {
+        self.let_others_go_first().await;
+        self.0.commit(writes).await
+    }
+}
+
+#[test]
+fn fifty_promotions_in_each_other_s_way_all_come_through() {
+    let (cloud, _) = run(&PLAIN);
+    let now = cloud.now();
+    let documents = (0..50).map(|number| {
+        let started = now + jiff::SignedDuration::from_secs(number * 7 % 50);
+        let input = json!({"bake": format!("twin-{number}"), "started": started,
+            "trigger": {"pipeline": "storefront"}});
+        serde_json::from_value::<Bake>(block_on(functions::launch_builder(&cloud, input, now)).unwrap())
+    });
+    let documents = documents.collect::<Result<Vec<_>, _>>().unwrap();
+    let table = Crowded(&cloud);
+    let promote = |document: Bake| async {
+        // As often as the state machine.
+        for _ in 0..6 {
+            match promote::run(document.clone(), &cloud, &cloud, &table, now).await {
+                Err(Error::TryAgain { .. }) => {}
+                other => return other,
+            }
+        }
+        promote::run(document, &cloud, &cloud, &table, now).await
+    };
+    let promoted = block_on(join_all(documents.into_iter().map(promote)));
+    let newest = now + jiff::SignedDuration::from_secs(49);
+    for bake in promoted {
+        assert_eq!(bake.unwrap().status, Status::Promoted);
+    }
+    assert_eq!(channel(&cloud).current.unwrap().order.started, newest);
+}
