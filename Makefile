@@ -42,8 +42,10 @@ runner:
 demo: setup build ## The main job on this machine: artifact in, tested image out, machines serve from it (KEEP=1 leaves it up)
 	cargo run --quiet -p ovenbird-tests --bin demo
 
-bench: setup build ## The figures, each beside its goal
+bench: setup build ## The figures, each beside its goal (the first time with a release build of the functions: 10 minutes)
 	cargo run --quiet -p ovenbird-tests --bin bench
+	cargo build --release $(FUNCTIONS:%=-p %)
+	@tests/tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
 
 lint: setup ## Format, clippy and the template's linter
 	cargo fmt --all -- --check

@@ -104,9 +104,15 @@ fn show(status: &Status, json: bool) {
 
 fn text(status: &Status) -> String {
     let mut text = format!("{} in {}, process {}\n", status.endpoint, status.home.display(), status.pid);
+    let memory = &status.memory;
     text.push_str(&format!(
-        "memory: {:.0} MiB supervisor, {:.0} MiB MiniStack; {} images",
-        status.supervisor_mib, status.ministack_mib, status.images
+        "memory: {:.0} MiB (supervisor {:.0}, MiniStack {:.0}, functions {:.0}, network {:.0}); {} images",
+        memory.total(),
+        memory.supervisor,
+        memory.ministack,
+        memory.functions,
+        memory.network,
+        status.images
     ));
     for one in &status.instances {
         let address = one.address.as_deref().unwrap_or("-");

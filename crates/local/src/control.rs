@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom},
     net::SocketAddr,
+    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -35,6 +36,9 @@ const GRACE: Duration = Duration::from_secs(20);
 /// How long a supervisor may take to hear that it shall end.
 const HEARING: Duration = Duration::from_secs(2);
 
+/// `close_range`'s flag: what is open is closed by the program's start, and not before.
+const CLOSE_ON_EXEC: i32 = nix::libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+
 /// What a running local cloud says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -56,10 +60,28 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// How many images there are, the base aside.
     pub images: usize,
-    /// Resident memory of the supervisor, in MiB.
-    pub supervisor_mib: f64,
-    /// Resident memory of `MiniStack` without the functions, in MiB.
-    pub ministack_mib: f64,
+    /// What all of it takes, machines aside.
+    pub memory: Memory,
+}
+
+/// Memory in MiB; what processes share is counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The supervisor's.
+    pub supervisor: f64,
+    /// `MiniStack`'s.
+    pub ministack: f64,
+    /// That of the functions that were called within the last minute.
+    pub functions: f64,
+    /// That of the machines' network.
+    pub network: f64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> f64 {
+        self.supervisor + self.ministack + self.functions + self.network
+    }
 }
 
 /// One instance of [`Status`].
@@ -120,7 +142,8 @@ fn spawn(options: &Options) -> Result<Child> {
         serde_json::to_string(options).unwrap_or_else(|_| unreachable!("options have string keys only"));
     let program = std::env::current_exe().map_err(LocalError::io("find this program"))?;
     // A session of its own: the terminal's end and its Ctrl-C are not the cloud's.
-    Command::new("setsid")
+    let mut command = Command::new("setsid");
+    command
         .arg(program)
         .args(["local", "serve", "--options", &text])
         .current_dir("/")
@@ -129,9 +152,18 @@ fn spawn(options: &Options) -> Result<Child> {
         .env("MALLOC_ARENA_MAX", "2")
         .stdin(Stdio::null())
         .stdout(open(options.home.progress(), false)?)
-        .stderr(open(log, true)?)
-        .spawn()
-        .map_err(LocalError::io("start the supervisor"))
+        .stderr(open(log, true)?);
+    // It outlives its caller: whatever else the caller has open, a lock perhaps or a pipe, stays the caller's.
+    #[expect(unsafe_code, reason = "close_range takes numbers and touches no memory")]
+    // SAFETY: between fork and exec only this one system call is made.
+    unsafe {
+        command.pre_exec(|| {
+            // A kernel before 5.11 doesn't know it, and does without.
+            nix::libc::close_range(3, u32::MAX, CLOSE_ON_EXEC);
+            Ok(())
+        })
+    };
+    command.spawn().map_err(LocalError::io("start the supervisor"))
 }
 
 /// Passes the supervisor's events on until it is ready or has failed.

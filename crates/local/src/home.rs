@@ -50,6 +50,11 @@ impl Home {
         self.state().join("deployed.json")
     }
 
+    /// The functions' programs as they were deployed last.
+    pub fn functions(&self) -> PathBuf {
+        self.state().join("functions")
+    }
+
     /// What `MiniStack` saves.
     pub fn ministack(&self) -> PathBuf {
         self.state().join("ministack")

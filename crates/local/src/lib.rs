@@ -13,6 +13,7 @@ mod hardware;
 mod home;
 mod http_client;
 pub mod machine;
+mod memory;
 mod ministack;
 pub mod network;
 mod options;
@@ -25,7 +26,7 @@ mod xml;
 use std::process::ExitCode;
 
 pub use self::{
-    control::{Forward, Status, down, logs_path, open, reset, status, up},
+    control::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, reset, status, up},
     error::{LocalError, Result},
     front::{Control, Front, router},
     hardware::{Hardware, Simulated},

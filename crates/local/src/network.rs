@@ -4,8 +4,10 @@
 //! an ordinary program would. Both end with the supervisor; no link, rule or setting of the host is ever changed.
 
 use std::{
+    convert::Infallible,
     fs, io,
     io::Write as _,
+    os::unix::process::CommandExt as _,
     process::{Command as StdCommand, ExitCode, Stdio},
 };
 
@@ -24,7 +26,7 @@ use crate::machine::GATEWAY;
 #[derive(Debug)]
 pub struct Network {
     holder: Child,
-    _way_out: Child,
+    way_out: Child,
 }
 
 /// The address at which `slirp4netns` answers for the host's resolver.
@@ -68,27 +70,29 @@ impl Network {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
-        Ok(Self { holder, _way_out: way_out })
+        Ok(Self { holder, way_out })
     }
 
     /// The process that holds the namespace.
     pub fn pid(&self) -> io::Result<u32> {
         self.holder.id().ok_or_else(|| io::Error::other("the cloud's network is gone"))
     }
+
+    /// Its processes.
+    pub fn pids(&self) -> Vec<u32> {
+        [&self.holder, &self.way_out].into_iter().filter_map(Child::id).collect()
+    }
 }
 
 /// The entry of `ovenbird cloud-net`: makes the namespace, and holds it until the supervisor's end.
 pub fn main() -> ExitCode {
-    match hold() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = hold();
+    eprintln!("{error}");
+    ExitCode::FAILURE
 }
 
-fn hold() -> io::Result<()> {
+/// Becomes the holder; comes back only with an error.
+fn hold() -> io::Result<Infallible> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     unshare(CloneFlags::CLONE_NEWNET)?;
     let gateway = format!("{GATEWAY}/16");
@@ -111,6 +115,6 @@ fn hold() -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
     println!("ready");
     io::stdout().flush()?;
-    // Until the supervisor closes it, which its death does too.
-    io::copy(&mut io::stdin().lock(), &mut io::sink()).map(drop)
+    // Until the supervisor closes its input, which its death does too. It only waits: a small program does.
+    Err(StdCommand::new("cat").stdout(Stdio::null()).exec())
 }

@@ -148,7 +148,7 @@ async fn start_world(options: &Options, ministack: &MiniStack, stage: &mut Stage
     let image = world.register_base(Timestamp::now(), &base).to_string();
     let mut control = Control::new(options.clone());
     control.ministack_version.clone_from(&ministack.version);
-    control.ministack_pid = Some(ministack.pid.as_raw());
+    control.ministack_pid = u32::try_from(ministack.pid.as_raw()).ok();
     control.base_image = Some(image.clone());
     let service = Service::start(world, hardware, news, Some(options.home.world()));
     // No machine outlives a supervisor: those that the world remembers are gone.

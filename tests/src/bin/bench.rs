@@ -1,6 +1,6 @@
 //! Measures the local cloud and prints each figure beside its goal: seconds, and the share of the goal it takes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
@@ -24,9 +24,7 @@ fn main() -> Result<()> {
 }
 
 fn measure(local: &Local) -> Result<()> {
-    let status = local.ovenbird_json(&["local", "status"], false)?;
-    let memory =
-        status["supervisor_mib"].as_f64().unwrap_or(0.0) + status["ministack_mib"].as_f64().unwrap_or(0.0);
+    let fresh: f64 = memory(local)?.values().sum();
     let jar = sample::build(local, &["v1"])?.remove(0);
     local.ovenbird(&["recipe", "push", "tests/storefront"])?;
     let args = ["bake", "storefront", "--artifact", jar.to_str().context("path")?];
@@ -41,8 +39,20 @@ fn measure(local: &Local) -> Result<()> {
     row("unchanged artifact to promoted, s", total(&again), 3.0);
     row("RunInstances to user data done, s", user_data(local)?, 4.0);
     row("machine of the image to HTTP 200, s", serving(local, &bake)?, 5.0);
-    row("local cloud idle, MiB", memory, 150.0);
+    row("local cloud idle, as it came up, MiB", fresh, 150.0);
+    let used: f64 = within("the functions' end", Duration::from_secs(120), || {
+        let memory = memory(local)?;
+        ensure!(memory["functions"] == 0.0, "they still take {:.0} MiB", memory["functions"]);
+        Ok(memory.values().sum())
+    })?;
+    row("local cloud idle, after bakes, MiB", used, 150.0);
     Ok(())
+}
+
+/// What each part of the local cloud takes, machines aside.
+fn memory(local: &Local) -> Result<BTreeMap<String, f64>> {
+    let status = local.ovenbird_json(&["local", "status"], false)?;
+    Ok(serde_json::from_value(status["memory"].clone())?)
 }
 
 fn row(what: &str, seen: f64, goal: f64) {

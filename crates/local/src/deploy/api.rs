@@ -65,24 +65,15 @@ impl Api {
 
     /// Puts an object into a bucket, or makes the bucket when `key` is empty.
     pub async fn put(&self, bucket: &str, key: &str, body: Bytes) -> Result<()> {
-        self.object("PUT", bucket, key, body).await
-    }
-
-    /// Deletes an object.
-    pub async fn delete(&self, bucket: &str, key: &str) -> Result<()> {
-        self.object("DELETE", bucket, key, Bytes::new()).await
-    }
-
-    async fn object(&self, method: &str, bucket: &str, key: &str, body: Bytes) -> Result<()> {
         let path = format!("/{bucket}/{key}");
         let path = path.trim_end_matches('/');
-        let request = self.request("s3", method, path).body(Body::from(body));
+        let request = self.request("s3", "PUT", path).body(Body::from(body));
         let (status, body) = self.send(request).await?;
         // A bucket that is ours already is what we want.
         if status.is_success() || status == StatusCode::CONFLICT {
             return Ok(());
         }
-        Err(refused(format!("{method} {path}"), status, &body))
+        Err(refused(format!("PUT {path}"), status, &body))
     }
 
     fn request(&self, service: &str, method: &str, path: &str) -> http::request::Builder {

@@ -1,10 +1,11 @@
 //! Deploys the very template of the repository to the local endpoint.
 //!
-//! It does what `sam package` and `sam deploy` do, without them: zips the functions, puts them into a bucket, and
+//! It does what `sam package` and `sam deploy` do, without them: packs the functions, puts them into a bucket, and
 //! hands the template to CloudFormation. Afterwards each function is told the endpoint, which is all that differs.
 
 mod api;
 mod package;
+mod program;
 mod runner;
 mod stack;
 mod zip;
@@ -22,7 +23,7 @@ use crate::{
 };
 
 pub(crate) use self::api::Api;
-use self::{package::Package, stack::Stack};
+use self::{package::Package, program::Programs, stack::Stack};
 
 /// The bucket that carries the functions from here to Lambda.
 const PACKAGES: &str = "ovenbird-local-packages";
@@ -45,7 +46,11 @@ pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &str
     let fingerprint = fingerprint(options, &package, runner.as_deref())?;
     let stack = Stack { api: &api, name: &options.stack };
     let before = stack.status().await?;
-    if before.as_deref().is_some_and(stack::is_whole) && deployed(&options.home) == Some(fingerprint.clone())
+    let programs = Programs::new(options.home.functions());
+    let names = package.programs()?;
+    if before.as_deref().is_some_and(stack::is_whole)
+        && deployed(&options.home) == Some(fingerprint.clone())
+        && names.iter().all(|name| programs.has(name))
     {
         return Ok("unchanged".to_owned());
     }
@@ -53,10 +58,9 @@ pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &str
         tracing::warn!("stack `{}` is {status}: it is deleted and made anew", options.stack);
         stack.delete().await?;
     }
-    let text = package.upload(&api, PACKAGES).await?;
+    let text = package.upload(&api, PACKAGES, &programs).await?;
     stack.deploy(&text, &[("Architecture", architecture())]).await?;
-    // Lambda has the functions now; MiniStack keeps objects in memory.
-    package.remove(&api, PACKAGES).await?;
+    programs.keep_only(&names).map_err(LocalError::io("delete the programs of an earlier build"))?;
     let functions = stack.resources("AWS::Lambda::Function").await?;
     for function in &functions {
         tell_endpoint(&api, function, &options.endpoint()).await?;

@@ -1,16 +1,16 @@
 //! The template and the local files it names, put where CloudFormation finds them.
 
 use std::{
-    fs,
+    collections::BTreeSet,
+    fs, io,
     path::{Path, PathBuf},
     time::UNIX_EPOCH,
 };
 
 use bytes::Bytes;
-use futures::StreamExt as _;
 use ovenbird_core::digest;
 
-use super::{api::Api, zip};
+use super::{api::Api, program::Programs};
 use crate::error::{LocalError, Result};
 
 /// The properties that name local files; `sam package` rewrites the same.
@@ -50,37 +50,30 @@ impl Package {
         self.files.iter().map(|(_, file)| file.as_path())
     }
 
+    /// The names of the programs' copies, which change with the programs.
+    pub fn programs(&self) -> Result<BTreeSet<String>> {
+        self.files().filter(|file| is_program(file)).map(name).collect()
+    }
+
     /// Puts every file into a bucket; gives the template that names them there.
-    pub async fn upload(&self, api: &Api, bucket: &str) -> Result<String> {
+    pub async fn upload(&self, api: &Api, bucket: &str, programs: &Programs) -> Result<String> {
         api.put(bucket, "", Bytes::new()).await?;
         let mut lines: Vec<String> = self.template.lines().map(str::to_owned).collect();
-        let packed = self.files.iter().map(|(_, file)| {
-            let file = file.clone();
-            tokio::task::spawn_blocking(
-                move || if is_program(&file) { zip::pack(&file) } else { fs::read(&file) },
-            )
-        });
-        // Two at a time: all of them at once would be a hundred megabytes.
-        let mut packed = futures::stream::iter(packed).buffered(2);
         for (number, file) in &self.files {
-            let Some(packed) = packed.next().await else { break };
-            let packed = packed.map_err(std::io::Error::other).and_then(|packed| packed);
-            let bytes = packed.map_err(LocalError::io(format!("pack {}", file.display())))?;
-            let key = key(file)?;
+            let name = name(file)?;
+            let key = format!("{name}.{}", if is_program(file) { "zip" } else { "json" });
+            let (programs, from) = (programs.clone(), file.clone());
+            let packed = tokio::task::spawn_blocking(move || {
+                if is_program(&from) { programs.keep(&from, &name) } else { fs::read(&from) }
+            });
+            let bytes = packed.await.map_err(io::Error::other).and_then(|packed| packed);
+            let bytes = bytes.map_err(LocalError::io(format!("pack {}", file.display())))?;
             api.put(bucket, &key, bytes.into()).await?;
             if let Some((property, _)) = local_file(&lines[*number]) {
                 lines[*number] = format!("{property} s3://{bucket}/{key}");
             }
         }
         Ok(lines.join("\n"))
-    }
-
-    /// Takes the functions out of the bucket again.
-    pub async fn remove(&self, api: &Api, bucket: &str) -> Result<()> {
-        for file in self.files().filter(|file| is_program(file)) {
-            api.delete(bucket, &key(file)?).await?;
-        }
-        Ok(())
     }
 
     /// A text that changes when the template or one of its files does.
@@ -95,7 +88,7 @@ pub(super) fn stamp(path: &Path) -> Result<String> {
     let look = || {
         let file = fs::metadata(path)?;
         let time = file.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        std::io::Result::Ok(format!("{} {} {}", path.display(), file.len(), time.as_nanos()))
+        io::Result::Ok(format!("{} {} {}", path.display(), file.len(), time.as_nanos()))
     };
     look().map_err(LocalError::io(format!("look at {}", path.display())))
 }
@@ -105,9 +98,8 @@ fn is_program(file: &Path) -> bool {
 }
 
 /// A name that changes with the file: `CloudFormation` sees a changed function by its changed key.
-fn key(file: &Path) -> Result<String> {
-    let extension = if is_program(file) { "zip" } else { "json" };
-    Ok(format!("{}.{extension}", digest::sha256(stamp(file)?.as_bytes())))
+fn name(file: &Path) -> Result<String> {
+    Ok(digest::sha256(stamp(file)?.as_bytes()).to_string())
 }
 
 /// The property up to its colon and the value, if the line names a local file.

@@ -1,9 +1,6 @@
 //! The local cloud's own affairs, under `/_ovenbird/`.
 
-use std::{
-    fs,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::{
     extract::{FromRequest as _, Request},
@@ -18,7 +15,8 @@ use tokio::sync::Notify;
 
 use super::Front;
 use crate::{
-    control::{Forward, InstanceStatus, Status},
+    control::{Forward, InstanceStatus, Memory, Status},
+    memory,
     options::Options,
 };
 
@@ -30,7 +28,7 @@ pub struct Control {
     /// The version of `MiniStack`.
     pub ministack_version: String,
     /// The process of `MiniStack`.
-    pub ministack_pid: Option<i32>,
+    pub ministack_pid: Option<u32>,
     /// The base image.
     pub base_image: Option<String>,
     /// Whether everything started.
@@ -122,18 +120,11 @@ fn status(front: &Front) -> Status {
             })
             .collect(),
         images,
-        supervisor_mib: resident_mib(std::process::id()),
-        ministack_mib: control
-            .ministack_pid
-            .and_then(|pid| u32::try_from(pid).ok())
-            .map_or(0.0, resident_mib),
+        memory: Memory {
+            supervisor: memory::mib(&[std::process::id()]),
+            ministack: memory::mib(control.ministack_pid.as_slice()),
+            functions: memory::mib(&control.ministack_pid.map(memory::below).unwrap_or_default()),
+            network: memory::mib(&front.service.hardware().network()),
+        },
     }
-}
-
-/// The resident memory of a process.
-fn resident_mib(pid: u32) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u32 = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
-    f64::from(kib) / 1024.0
 }

@@ -28,6 +28,9 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
     /// Makes a machine's port reachable on loopback; asked again, the address is the same.
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>>;
 
+    /// The processes of the network that machines are in.
+    fn network(&self) -> Vec<u32>;
+
     /// Ends every machine.
     fn shut_down(&self) -> BoxFuture<'_, ()>;
 }

@@ -31,7 +31,7 @@ pub(crate) struct RealHardware {
     actors: Mutex<HashMap<InstanceId, Running>>,
     forwards: Mutex<HashMap<(InstanceId, u16), (SocketAddr, AbortHandle)>>,
     /// Machines reach the world through it; it ends when it is dropped.
-    _network: Network,
+    network: Network,
 }
 
 /// An instance's actor, as the hardware knows it.
@@ -76,7 +76,7 @@ impl RealHardware {
             shared: Arc::new(shared),
             actors: Mutex::default(),
             forwards: Mutex::default(),
-            _network: network,
+            network,
         })
     }
 
@@ -154,6 +154,10 @@ impl Hardware for RealHardware {
 
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(self.open(instance, port))
+    }
+
+    fn network(&self) -> Vec<u32> {
+        self.network.pids()
     }
 
     fn shut_down(&self) -> BoxFuture<'_, ()> {

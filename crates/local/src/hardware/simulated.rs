@@ -91,6 +91,10 @@ impl Hardware for Simulated {
         Box::pin(async move { Err(io::Error::other(format!("{instance} is simulated: it has no ports"))) })
     }
 
+    fn network(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
     fn shut_down(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

@@ -27,12 +27,8 @@ use crate::{
 /// The account that everything local belongs to.
 pub(crate) const ACCOUNT: &str = "123456789012";
 
-/// Without the first line an invocation of a warm function takes 55 ms and not 9: Nagle's delay, at both ends.
-const MAIN: &str = "import socketserver
-socketserver.StreamRequestHandler.disable_nagle_algorithm = True
-from ministack.app import main
-main()
-";
+/// What runs: `MiniStack`, with some of its habits changed.
+const MAIN: &str = include_str!("main.py");
 
 /// How long it may take to answer for the first time; usually it takes one second.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -157,6 +153,9 @@ fn command(home: &Home, port: u16, lock: File) -> Result<Command> {
         .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
         .env("IOT_MTLS_ENABLED", "0")
         .env("SFTP_ENABLED", "0")
+        // Memory that is free goes back to the kernel.
+        .env("MALLOC_ARENA_MAX", "2")
+        .env("MALLOC_TRIM_THRESHOLD_", "131072")
         .env("PERSIST_STATE", "1")
         .env("STATE_DIR", state.join("services"))
         .env("S3_PERSIST", "1")
