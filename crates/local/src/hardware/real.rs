@@ -72,12 +72,7 @@ impl RealHardware {
             under: Mutex::default(),
             news,
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-            actors: Mutex::default(),
-            forwards: Mutex::default(),
-            network,
-        })
+        Ok(Self { shared: Arc::new(shared), actors: Mutex::default(), forwards: Mutex::default(), network })
     }
 
     fn order(&self, instance: &InstanceId, order: Order) {
