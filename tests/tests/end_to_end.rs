@@ -46,6 +46,7 @@ fn the_pipeline_works_on_real_machines() -> Result<()> {
     failures(&cloud)?;
     bad_input(&cloud)?;
     schedule(&cloud)?;
+    spot(&cloud)?;
     killed(&cloud)
 }
 
@@ -355,6 +356,30 @@ fn schedule(cloud: &Cloud) -> Result<()> {
         ensure!(ids == [&Value::String(cloud.parameter("probe")?)], "{ids:?}");
         Ok(())
     })
+}
+
+/// A spot builder can't be stopped: it is sealed running, and EC2 takes it down for the image and boots it again.
+fn spot(cloud: &Cloud) -> Result<()> {
+    let builder = "[builder]\nspot = true\nvolume = { gib = 20, kms-key = \"alias/aws/ebs\" }\n\
+                   tags = { team = \"shop\" }\n";
+    cloud.push("spot", &format!("{builder}{GOOD}"))?;
+    cloud.upload("artifacts/spot/one", "1")?;
+    let bake = cloud.ended("spot", 0)?;
+    ensure!(bake.status == Status::Promoted && bake.spot, "{:?}", bake.failure);
+    cloud.goes_as_walked("bake", bake.bake.as_str(), "a spot builder, imaged running")?;
+    let id = bake.builder.context("no builder")?;
+    let shown = cloud.local.aws(&["ec2", "describe-instances", "--instance-ids", id.as_str()])?;
+    ensure!(
+        shown.pointer("/Reservations/0/Instances/0/InstanceLifecycle") == Some(&"spot".into()),
+        "{shown}"
+    );
+    let image = bake.image.context("no image")?;
+    let shown = cloud.local.aws(&["ec2", "describe-images", "--image-ids", image.as_str()])?;
+    let disk = &shown["Images"][0]["BlockDeviceMappings"][0]["Ebs"];
+    ensure!(disk["VolumeSize"] == 20 && disk["Encrypted"] == true, "{shown}");
+    let tags = shown["Images"][0]["Tags"].as_array().context("no tags")?;
+    ensure!(tags.iter().any(|tag| tag["Key"] == "team" && tag["Value"] == "shop"), "{shown}");
+    sealed(cloud, image.as_str())
 }
 
 /// SIGKILL in the middle of a bake: no process, no mount; afterwards the cloud comes up with its images.
