@@ -3,5 +3,6 @@
 
 pub mod clients;
 pub mod sample;
+pub mod site;
 pub mod template;
 pub mod walk;

@@ -4,81 +4,40 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    ops::Deref,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::bake::{Bake, Status};
-use ovenbird_tests::{
-    clients::{Local, home, within},
-    walk::cost::way_of,
-};
+use ovenbird_tests::{clients::within, site::Site, walk::cost::way_of};
 use serde_json::Value;
 
 const PORT: u16 = 14_566;
 
-/// A cloud of its own, that shares the base image and the Python environment with the usual one.
-struct Cloud {
-    local: Local,
-    home: PathBuf,
-    bucket: String,
-}
+/// A cloud of its own.
+struct Cloud(Site);
 
-impl Drop for Cloud {
-    fn drop(&mut self) {
-        // A failed assertion must not leave machines behind.
-        let _ = self.local.ovenbird(&["local", "down"]);
-        let _ = fs::remove_dir_all(&self.home);
+impl Deref for Cloud {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.0
     }
 }
 
 #[test]
 fn the_pipeline_works_on_real_machines() -> Result<()> {
-    if let Some(missing) = missing() {
-        assert!(std::env::var_os("CI").is_none(), "CI must run this test, and it can't: {missing}");
-        eprintln!("SKIPPED: {missing}");
-        return Ok(());
-    }
-    let cloud = up()?;
+    let Some(site) = Site::up("end-to-end", PORT)? else { return Ok(()) };
+    let cloud = Cloud(site);
     triggers(&cloud)?;
     failures(&cloud)?;
     bad_input(&cloud)?;
     schedule(&cloud)?;
     spot(&cloud)?;
     killed(&cloud)
-}
-
-fn missing() -> Option<&'static str> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("it needs root");
-    }
-    if !home().join("venv/bin/aws").is_file() {
-        return Some("it needs `make setup`");
-    }
-    if !ovenbird_tests::clients::repository().join("build/prune/bootstrap").is_file() {
-        return Some("it needs `make build`");
-    }
-    None
-}
-
-fn up() -> Result<Cloud> {
-    let home = home().join("end-to-end");
-    let local = Local { port: PORT, home: Some(home.clone()) };
-    // What a test before this one may have left when it was killed.
-    local.ovenbird(&["local", "down"])?;
-    if home.exists() {
-        fs::remove_dir_all(&home)?;
-    }
-    fs::create_dir_all(&home)?;
-    for shared in ["venv", "base"] {
-        fs::create_dir_all(ovenbird_tests::clients::home().join(shared))?;
-        std::os::unix::fs::symlink(ovenbird_tests::clients::home().join(shared), home.join(shared))?;
-    }
-    local.ovenbird(&["local", "up"])?;
-    let bucket = local.operator("bucket")?;
-    Ok(Cloud { local, home, bucket })
 }
 
 impl Cloud {

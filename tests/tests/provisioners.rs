@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    ops::Deref,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -17,7 +18,7 @@ use ovenbird_core::{
     keys,
     report::{Exit, ProvisionReport, TestReport},
 };
-use ovenbird_tests::clients::{Local, home, repository};
+use ovenbird_tests::{clients::repository, site::Site};
 use serde::de::DeserializeOwned;
 
 const PORT: u16 = 14_766;
@@ -26,30 +27,22 @@ const PORT: u16 = 14_766;
 const KEY: (&str, &str) = ("/provisioners/shop-key", "hunter2, \"quoted\" \\ $HOME");
 const VAULT: (&str, &str) = ("/provisioners/vault", "correct horse battery staple");
 
-/// A cloud of its own, that shares the base image and the Python environment with the usual one.
-struct Cloud {
-    local: Local,
-    home: PathBuf,
-    bucket: String,
-}
+/// A cloud of its own.
+struct Cloud(Site);
 
-impl Drop for Cloud {
-    fn drop(&mut self) {
-        // A failed assertion must not leave machines behind.
-        let _ = self.local.ovenbird(&["local", "down"]);
-        let _ = fs::remove_dir_all(&self.home);
+impl Deref for Cloud {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.0
     }
 }
 
 #[test]
 #[ignore = "it installs Puppet and Ansible in machines, which takes minutes: `make test-all` runs it"]
 fn puppet_and_ansible_configure_real_machines() -> Result<()> {
-    if let Some(missing) = missing() {
-        assert!(std::env::var_os("CI").is_none(), "CI must run this test, and it can't: {missing}");
-        eprintln!("SKIPPED: {missing}");
-        return Ok(());
-    }
-    let cloud = up()?;
+    let Some(site) = Site::up("provisioners", PORT)? else { return Ok(()) };
+    let cloud = Cloud(site);
     for (name, value) in [KEY, VAULT] {
         let parameter = ["--name", name, "--value", value, "--type", "SecureString"];
         cloud.local.aws(&[&["ssm", "put-parameter"], &parameter[..]].concat())?;
@@ -64,37 +57,6 @@ fn puppet_and_ansible_configure_real_machines() -> Result<()> {
     }
     failures(&cloud)?;
     no_secret_is_kept(&cloud)
-}
-
-fn missing() -> Option<&'static str> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some("it needs root");
-    }
-    if !home().join("venv/bin/aws").is_file() {
-        return Some("it needs `make setup`");
-    }
-    if !repository().join("build/prune/bootstrap").is_file() {
-        return Some("it needs `make build`");
-    }
-    None
-}
-
-fn up() -> Result<Cloud> {
-    let home = home().join("provisioners");
-    let local = Local { port: PORT, home: Some(home.clone()) };
-    // What a test before this one may have left when it was killed.
-    local.ovenbird(&["local", "down"])?;
-    if home.exists() {
-        fs::remove_dir_all(&home)?;
-    }
-    fs::create_dir_all(&home)?;
-    for shared in ["venv", "base"] {
-        fs::create_dir_all(ovenbird_tests::clients::home().join(shared))?;
-        std::os::unix::fs::symlink(ovenbird_tests::clients::home().join(shared), home.join(shared))?;
-    }
-    local.ovenbird(&["local", "up"])?;
-    let bucket = local.operator("bucket")?;
-    Ok(Cloud { local, home, bucket })
 }
 
 impl Cloud {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::{
     presigning::PresigningConfig,
     primitives::ByteStream,
-    types::{ChecksumMode, ChecksumType},
+    types::{ChecksumAlgorithm, ChecksumMode, ChecksumType},
 };
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -145,7 +145,10 @@ impl Cloud {
                 "Name a file that can be read",
             )
         })?;
-        self.put(key, body).await
+        // With a SHA-256 by S3, the bake need not read the artifact to know its hash.
+        let request = self.s3.put_object().bucket(&self.settings.bucket).key(key).body(body);
+        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256);
+        request.send().await.map(drop).map_err(|error| translate("s3:PutObject", key, &error))
     }
 }
 

@@ -1,0 +1,65 @@
+//! A local cloud of a test's own, that shares the base image and the Python environment with the usual one.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Result;
+
+use crate::clients::{Local, home, repository};
+
+/// The cloud, which ends with the test, however that ends.
+#[derive(Debug)]
+pub struct Site {
+    /// Its clients.
+    pub local: Local,
+    /// Its home.
+    pub home: PathBuf,
+    /// The stack's bucket.
+    pub bucket: String,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // A failed assertion must not leave machines behind.
+        let _ = self.local.ovenbird(&["local", "down"]);
+        let _ = fs::remove_dir_all(&self.home);
+    }
+}
+
+impl Site {
+    /// Starts it; none when something is missing for it, which is said, and which CI takes for a failure.
+    pub fn up(name: &str, port: u16) -> Result<Option<Self>> {
+        if let Some(missing) = missing() {
+            assert!(std::env::var_os("CI").is_none(), "CI must run this test, and it can't: {missing}");
+            eprintln!("SKIPPED: {missing}");
+            return Ok(None);
+        }
+        let home = home().join(name);
+        let local = Local { port, home: Some(home.clone()) };
+        // What a test before this one may have left when it was killed.
+        local.ovenbird(&["local", "down"])?;
+        if home.exists() {
+            fs::remove_dir_all(&home)?;
+        }
+        fs::create_dir_all(&home)?;
+        for shared in ["venv", "base"] {
+            fs::create_dir_all(crate::clients::home().join(shared))?;
+            std::os::unix::fs::symlink(crate::clients::home().join(shared), home.join(shared))?;
+        }
+        local.ovenbird(&["local", "up"])?;
+        let bucket = local.operator("bucket")?;
+        Ok(Some(Self { local, home, bucket }))
+    }
+}
+
+fn missing() -> Option<&'static str> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("it needs root");
+    }
+    if !home().join("venv/bin/aws").is_file() {
+        return Some("it needs `make setup`");
+    }
+    if !repository().join("build/prune/bootstrap").is_file() {
+        return Some("it needs `make build`");
+    }
+    None
+}
