@@ -22,8 +22,9 @@ pub const TEST_SCRIPT: &str = "/var/lib/ovenbird/ovenbird-runner test";
 /// What snapshot sends to the builder, which then powers itself off.
 pub const SEAL_SCRIPT: &str = "/var/lib/ovenbird/ovenbird-runner seal";
 
-/// What snapshot sends to a spot builder, which must run on until EC2 takes it down for the image. Its success is
-/// awaited, so that a second delivery, which finds the runner gone with the first, must succeed, too.
+/// What snapshot sends to a spot builder, which must run on until EC2 takes it down for the image.
+///
+/// Its success is awaited, so that a second delivery, which finds the runner gone with the first, must succeed, too.
 pub const SEAL_RUNNING_SCRIPT: &str = "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal --keep-running";
 
 /// A URL that is a key to one object for some time: it is never shown.
