@@ -45,7 +45,12 @@ impl Bench {
         let document = json!({
             "bake": "b-1", "pipeline": "storefront", "status": "running", "trigger": "manual",
             "started": "2026-01-01T00:00:00Z", "expires": "2026-01-02T00:00:00Z", "options": {},
-            "recipe": digest, "base": self.base, "digest": digest, "image_name": "storefront-0",
+            "recipe": digest,
+            "base": {"image": self.base, "name": "debian-12", "written": "image"},
+            "inputs": {
+                "base": self.base, "architecture": "x86_64", "configuration": digest, "runner": digest, "tests": digest,
+            },
+            "digest": digest, "image_name": "storefront-0",
             "settings": {
                 "channel": "production", "verify_boot": false, "tags": {"team": "shop", TAG_BAKE: "another"},
                 "deadlines": {"builder": 300, "validation": 120, "imaging": 300, "promotion": 60},
