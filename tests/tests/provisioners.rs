@@ -161,7 +161,8 @@ fn failures(cloud: &Cloud) -> Result<()> {
         play("localhost", "no_such_module:"),
     );
     let (syntax, failing, both) = ("file {".to_owned(), fail.to_owned(), format!("{change}\n{fail}"));
-    let cases: Vec<(&str, &str, Vec<(&str, &str)>, &str, &str)> = vec![
+    type Case<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>, &'a str, &'a str);
+    let cases: Vec<Case<'_>> = vec![
         ("by-puppet", "puppet-1", vec![("site.pp", &syntax)], puppet, "exit 1: the run failed"),
         ("by-puppet", "puppet-4", vec![("site.pp", &failing)], puppet, "exit 4: resources failed"),
         ("by-puppet", "puppet-6", vec![("site.pp", &both)], puppet, "exit 6: some resources were changed"),
