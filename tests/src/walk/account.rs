@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 use super::machine::{Clock, Diary, End, Execution, Run as Started, run_all};
 
-static BAKE: LazyLock<Value> =
+pub(super) static BAKE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/bake.asl.json")).unwrap());
-static PRUNE: LazyLock<Value> =
+pub(super) static PRUNE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/prune.asl.json")).unwrap());
 
 const RECIPE: &str = r#"

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use ovenbird_world::Call;
 
 use super::{
-    account::{Machines, PLAIN, Run, SCENARIOS, Scenario, Times, walk},
+    account::{BAKE, Machines, PLAIN, PRUNE, Run, SCENARIOS, Scenario, Times, walk},
     machine::{Diary, End},
 };
 
@@ -130,7 +130,15 @@ pub fn table() -> String {
     text
 }
 
-/// The states of a scenario's last execution in the order in which each was first entered: its way without its loops.
+/// Whether every engine enters this state on the same way. A choice after a wait isn't entered when the first look
+/// fails, and states inside a Map are as many as its items.
+pub fn is_landmark(state: &str) -> bool {
+    [&BAKE, &PRUNE]
+        .iter()
+        .any(|machine| machine["States"].get(state).is_some_and(|one| one["Type"] != "Choice"))
+}
+
+/// The landmarks of a scenario's last execution in the order in which each was first entered.
 pub fn way_of(scenario: &str) -> Vec<String> {
     let scenario = SCENARIOS.iter().find(|one| one.name == scenario).expect("a scenario of that name");
     let (last, _) = scenario.runs().pop().expect("a scenario runs something");
@@ -142,9 +150,7 @@ fn way(diary: &Diary, execution: &str) -> Vec<String> {
     for visit in diary.states.borrow().iter() {
         let Some((of, state)) = visit.split_once('/') else { continue };
         let state = state.split('#').next().unwrap_or_default();
-        // Inside a Map the walk says where: `RetireImages[0].RetireImage`.
-        let state = state.rsplit('.').next().unwrap_or_default();
-        if of == execution && !way.iter().any(|seen| seen == state) {
+        if of == execution && is_landmark(state) && !way.iter().any(|seen| seen == state) {
             way.push(state.to_owned());
         }
     }
