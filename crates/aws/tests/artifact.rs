@@ -16,7 +16,7 @@ const BYTES: usize = 256 << 20;
 /// The most that hashing may take of a process's memory, in KiB.
 const MOST_KIB: u64 = 64 << 10;
 
-const PIECE: [u8; 1 << 16] = [7; 1 << 16];
+static PIECE: [u8; 1 << 16] = [7; 1 << 16];
 
 /// An S3 with one object; HEAD tells this checksum of it.
 fn s3(checksum: &'static str) -> String {
