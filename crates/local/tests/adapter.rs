@@ -44,6 +44,7 @@ impl Bench {
         let settings = Settings {
             table: "table".into(),
             bucket: "bucket".into(),
+            bake_machine: None,
             builder_profile: Some("stack-builder".into()),
             builder_security_group: None,
             subnet: None,
@@ -160,6 +161,8 @@ fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
     let look = || bench.runtime.block_on(Images::look(&bench.cloud, &image)).unwrap().unwrap();
     bench.until("the image", || look().state == ImageState::Available);
     assert_eq!(look().gib, Some(20));
+    // The simulated machines do what they are told on the runtime that tells them.
+    let _told_on = bench.runtime.enter();
     bench.service.call(|world, _| world.interrupt_spot(id.as_str())).unwrap();
     bench.until("the end", || bench.look(&id).state == InstanceState::Terminated);
     assert_eq!(bench.look(&id).reason, "Server.SpotInstanceTermination: Spot instance termination");
