@@ -6,13 +6,15 @@ use anyhow::{Context as _, Result};
 use ovenbird_core::{recipe::Ansible, report::Exit};
 use serde_json::Value;
 
-use super::{Try, memory::MemoryFile, tool};
+use super::{Try, memory::MemoryFile, package::Extras, tool};
 
 const TOOL: tool::Tool = tool::Tool {
     name: "Ansible",
     program: "ansible-playbook",
     folders: &["/opt/ansible/bin", "/root/.local/bin"],
     packages: &["ansible-core", "ansible"],
+    // Debian's recommends every collection there is: thirty times its own size, and minutes.
+    extras: Extras::None,
 };
 
 /// Where the base may have roles of its own.

@@ -9,13 +9,14 @@ use anyhow::{Context as _, Result};
 use ovenbird_core::{recipe::Chef, report::Exit};
 use serde_json::Value;
 
-use super::{Try, tool};
+use super::{Try, package::Extras, tool};
 
 const TOOL: tool::Tool = tool::Tool {
     name: "Chef",
     program: "chef-client",
     folders: &["/opt/chef/bin", "/opt/cinc/bin"],
     packages: &["chef"],
+    extras: Extras::AsUsual,
 };
 
 /// From version 15 on, Chef runs only for who accepts its licence; a recipe that runs Chef does. Nothing is written

@@ -45,7 +45,7 @@ pub fn act(this: &mut Try<'_>, names: &[String]) -> Result<Exit> {
         let known = MANAGERS.map(|(_, program)| program).join(", ");
         format!("the base has no package manager that is known here ({known}); use a `shell` step")
     })?;
-    install(this, manager, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    install(this, manager, &names.iter().map(String::as_str).collect::<Vec<_>>(), Extras::AsUsual)
 }
 
 impl Manager {
@@ -56,16 +56,31 @@ impl Manager {
     }
 }
 
+/// What comes with a package beside what it can't do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extras {
+    /// Whatever the base's own settings say.
+    AsUsual,
+    /// Nothing.
+    None,
+}
+
 /// Installs packages.
-pub fn install(this: &mut Try<'_>, manager: Manager, names: &[&str]) -> Result<Exit> {
+pub fn install(this: &mut Try<'_>, manager: Manager, names: &[&str], extras: Extras) -> Result<Exit> {
     for name in names {
         // No manager's word for "here the options end" is every manager's.
         ensure!(!name.starts_with('-') && !name.is_empty(), "`{name}` is no name of a package");
     }
     let wait = this.left().as_secs().max(1).to_string();
     match manager {
-        Manager::Apt => apt(this, names),
-        Manager::Dnf => one(this, "dnf", &["install", "--assumeyes"], names, &[]),
+        Manager::Apt => apt(this, names, extras),
+        Manager::Dnf => {
+            let words = match extras {
+                Extras::AsUsual => &["install", "--assumeyes"][..],
+                Extras::None => &["install", "--assumeyes", "--setopt=install_weak_deps=False"],
+            };
+            one(this, "dnf", words, names, &[])
+        }
         Manager::Yum => {
             // Without it, one known name among unknown ones is success.
             let strict = "--setopt=skip_missing_names_on_install=False";
@@ -93,7 +108,7 @@ fn one(
     this.run(command)
 }
 
-fn apt(this: &mut Try<'_>, names: &[&str]) -> Result<Exit> {
+fn apt(this: &mut Try<'_>, names: &[&str], extras: Extras) -> Result<Exit> {
     let mut updated = false;
     if !lists_are_recent(this) {
         let exit = apt_get(this, &["update"], &[])?;
@@ -104,7 +119,11 @@ fn apt(this: &mut Try<'_>, names: &[&str]) -> Result<Exit> {
     }
     // A package may ask which of two configuration files to keep: the one that is there.
     let keep = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"];
-    let words = [&["install", "--yes"][..], &keep].concat();
+    let extras = match extras {
+        Extras::AsUsual => &[][..],
+        Extras::None => &["--no-install-recommends"],
+    };
+    let words = [&["install", "--yes"][..], &keep, extras].concat();
     let mark = this.kept.seen();
     let exit = apt_get(this, &words, names)?;
     let said = this.kept.since(mark);

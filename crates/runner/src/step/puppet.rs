@@ -5,13 +5,15 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::{recipe::Puppet, report::Exit};
 
-use super::{Try, tool};
+use super::{Try, package::Extras, tool};
 
 const TOOL: tool::Tool = tool::Tool {
     name: "Puppet",
     program: "puppet",
     folders: &["/opt/puppetlabs/bin"],
     packages: &["puppet-agent", "puppet"],
+    // What they recommend is small, and some facts are made from it.
+    extras: Extras::AsUsual,
 };
 
 pub fn act(this: &mut Try<'_>, puppet: &Puppet) -> Result<Exit> {
@@ -40,7 +42,8 @@ fn configure(this: &Try<'_>) -> Result<String> {
     let folder = this.machine.own_folder("puppet")?;
     let at = folder.display();
     // In the file and not as options: a setting that a version doesn't know is then ignored.
-    let settings = ["vardir", "rundir", "logdir", "publicdir"].map(|name| format!("{name} = {at}/{name}\n"));
+    let settings =
+        ["vardir", "ssldir", "rundir", "logdir", "publicdir"].map(|name| format!("{name} = {at}/{name}\n"));
     fs::write(folder.join("puppet.conf"), format!("[main]\n{}", settings.concat()))
         .with_context(|| format!("write {at}/puppet.conf"))?;
     Ok(at.to_string())

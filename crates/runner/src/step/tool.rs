@@ -7,7 +7,7 @@ use ovenbird_core::report::Exit;
 
 use super::{
     Try,
-    package::{self, Manager},
+    package::{self, Extras, Manager},
 };
 
 /// A tool that a step needs.
@@ -21,11 +21,13 @@ pub struct Tool {
     pub folders: &'static [&'static str],
     /// The distributions' packages of it, the first that there is.
     pub packages: &'static [&'static str],
+    /// What comes with them.
+    pub extras: Extras,
 }
 
 /// The tool's program; it is installed when it is missing and the recipe allows it.
 pub fn find(this: &mut Try<'_>, tool: &Tool, install: bool) -> Result<PathBuf> {
-    let Tool { name, program, folders, packages } = tool;
+    let Tool { name, program, folders, packages, extras } = tool;
     if let Some(path) = this.machine.program(program, folders) {
         return Ok(path);
     }
@@ -40,7 +42,7 @@ pub fn find(this: &mut Try<'_>, tool: &Tool, install: bool) -> Result<PathBuf> {
     };
     let mut exit = Exit::Status(0);
     for package in *packages {
-        exit = package::install(this, manager, &[package])?;
+        exit = package::install(this, manager, &[package], *extras)?;
         if let Some(path) = this.machine.program(program, folders) {
             return Ok(path);
         }

@@ -10,13 +10,13 @@ use ovenbird_core::{
     report::{Exit, ProvisionReport, TestReport},
 };
 
-fn upload(world: &World, name: &str, bytes: Vec<u8>) -> Download {
+pub fn upload(world: &World, name: &str, bytes: Vec<u8>) -> Download {
     let sha256 = sha256(&bytes);
     world.state.lock().unwrap().objects.insert(name.into(), bytes);
     Download { url: PresignedUrl::new(format!("{}/bucket/{name}", world.url)), sha256 }
 }
 
-fn bundle(files: &[(&str, &str)]) -> Vec<u8> {
+pub fn bundle(files: &[(&str, &str)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     for (name, text) in files {
         let mut header = tar::Header::new_gnu();
