@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::bake::{Bake, Status};
-use ovenbird_tests::{clients::within, site::Site, walk::cost::way_of};
+use ovenbird_tests::{clients::within, mailbox::Mailbox, site::Site, walk::cost::way_of};
 use serde_json::Value;
 
 const PORT: u16 = 14_566;
@@ -202,10 +202,12 @@ fn sealed(cloud: &Cloud, image: &str) -> Result<()> {
     cloud.local.aws(&["ec2", "terminate-instances", "--instance-ids", &id]).map(drop)
 }
 
-/// Each ends FAILED with a cause that says where and why, leaves nothing, and the channel as it was.
+/// Each ends FAILED with a cause that says where and why, leaves nothing, and the channel as it was; and the topic's
+/// subscribers hear of it.
 fn failures(cloud: &Cloud) -> Result<()> {
     let channel = cloud.parameter("probe")?;
     let before = cloud.left()?;
+    let mailbox = Mailbox::subscribe(&cloud.local)?;
     let step = GOOD.replace("echo hello > /opt/by-shell", "echo it broke here; exit 7");
     let test = GOOD.replace("a b; c\"\n[[test]]", "something else\"\nwithin = \"1s\"\n[[test]]");
     let never =
@@ -229,6 +231,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
             Ok(())
         })?;
         ensure!(cloud.parameter("probe")? == channel, "{error} moved the channel");
+        mailbox.hear(&format!("Ovenbird: {} FAILED {error}.", bake.bake))?;
     }
     cloud.push("probe", GOOD)
 }
