@@ -94,8 +94,9 @@ impl Local {
     pub fn aws_output(&self, arguments: &[&str]) -> Result<std::process::Output> {
         let mut command = Command::new(home().join("venv/bin/aws"));
         command.args(arguments).stdin(Stdio::null()).env_remove("AWS_PROFILE");
+        // For SQS it listens to no variable.
+        command.args(["--endpoint-url", &self.endpoint()]);
         command.envs([
-            ("AWS_ENDPOINT_URL", self.endpoint().as_str()),
             ("AWS_ACCESS_KEY_ID", "local"),
             ("AWS_SECRET_ACCESS_KEY", "local"),
             ("AWS_DEFAULT_REGION", "us-east-1"),

@@ -2,6 +2,7 @@
 //! walk, and the template as it is written.
 
 pub mod clients;
+pub mod mailbox;
 pub mod sample;
 pub mod site;
 pub mod template;

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::bake::{Bake, Status};
 use ovenbird_tests::{
     clients::within,
+    mailbox::Mailbox,
     site::Site,
     walk::cost::{is_landmark, way_of},
 };
@@ -207,10 +208,12 @@ fn sealed(cloud: &Cloud, image: &str) -> Result<()> {
     cloud.local.aws(&["ec2", "terminate-instances", "--instance-ids", &id]).map(drop)
 }
 
-/// Each ends FAILED with a cause that says where and why, leaves nothing, and the channel as it was.
+/// Each ends FAILED with a cause that says where and why, leaves nothing, and the channel as it was; and the topic's
+/// subscribers hear of it.
 fn failures(cloud: &Cloud) -> Result<()> {
     let channel = cloud.parameter("probe")?;
     let before = cloud.left()?;
+    let mailbox = Mailbox::subscribe(&cloud.local)?;
     let step = GOOD.replace("echo hello > /opt/by-shell", "echo it broke here; exit 7");
     // With another step, too: an image that is there already is only tested anew when its tests change.
     let test = GOOD
@@ -237,6 +240,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
             Ok(())
         })?;
         ensure!(cloud.parameter("probe")? == channel, "{error} moved the channel");
+        mailbox.hear(&format!("Ovenbird: {} FAILED {error}.", bake.bake))?;
     }
     cloud.push("probe", GOOD)
 }

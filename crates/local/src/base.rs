@@ -34,6 +34,13 @@ cloud_config_modules: [runcmd]
 cloud_final_modules: [scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message]
 ";
 
+/// What cloud-init remembers of the machine that its disk was last in is not to be trusted: it may be an image's.
+///
+/// Its local stage would look, but that is masked (see below). It then asks IMDS at every boot, as it does on EC2.
+const FORGET: &str = "[Service]
+ExecStartPre=/bin/rm -f /var/lib/cloud/instance/obj.pkl
+";
+
 /// Units that are slow, or make no sense in a machine that shares the host's kernel. cloud-init's local stage
 /// asks for an address by DHCP and waits; here the network is up before the machine boots.
 const MASKED: &[&str] = &[
@@ -59,7 +66,7 @@ const MASKED: &[&str] = &[
 
 /// A base under this name is whole: it is renamed to it when it is finished.
 pub fn path(cache: &Path) -> PathBuf {
-    let contents = [SUITE, PACKAGES, CLOUD_INIT, &MASKED.join(" ")].join("\n");
+    let contents = [SUITE, PACKAGES, CLOUD_INIT, FORGET, &MASKED.join(" ")].join("\n");
     cache.join(format!("debian-{SUITE}-{}", &digest::sha256(contents.as_bytes()).as_str()[..12]))
 }
 
@@ -107,6 +114,9 @@ fn host_sources() -> Option<PathBuf> {
 
 fn configure(root: &Path) -> io::Result<()> {
     fs::write(root.join("etc/cloud/cloud.cfg.d/90_ovenbird.cfg"), CLOUD_INIT)?;
+    let forget = root.join("etc/systemd/system/cloud-init.service.d");
+    fs::create_dir_all(&forget)?;
+    fs::write(forget.join("ovenbird.conf"), FORGET)?;
     for unit in MASKED {
         let link = root.join("etc/systemd/system").join(unit);
         if !link.is_symlink() {

@@ -20,7 +20,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::machine::GATEWAY;
+use crate::machine::{GATEWAY, spawn};
 
 /// The network while it is up.
 #[derive(Debug)]
@@ -35,13 +35,14 @@ pub const RESOLVER: &str = "10.0.2.3";
 impl Network {
     /// Brings the network up.
     pub async fn start() -> io::Result<Self> {
-        let mut holder = Command::new("/proc/self/exe")
+        let mut command = Command::new("/proc/self/exe");
+        command
             .arg("cloud-net")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+            .kill_on_drop(true);
+        let mut holder = spawn(command).await?;
         let pid = holder.id().ok_or_else(|| io::Error::other("the network's holder ended at once"))?;
         let mut line = String::new();
         if let Some(stdout) = holder.stdout.take() {
@@ -55,7 +56,8 @@ impl Network {
             )));
         }
         // Host loopback is closed to machines: they reach the endpoint, and nothing else of the host.
-        let way_out = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args([
                 "--pdeathsig",
                 "KILL",
@@ -68,8 +70,8 @@ impl Network {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
+            .kill_on_drop(true);
+        let way_out = spawn(command).await?;
         Ok(Self { holder, way_out })
     }
 

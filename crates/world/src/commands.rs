@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use ovenbird_core::id::{CommandId, InstanceId};
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiError, Filter, Order, Page, Paging, Result, World};
+use crate::{ApiError, Filter, Instance, Order, Page, Paging, Result, World};
 
 /// SSM's states of a command in an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,30 +265,29 @@ impl World {
         filters: &[Filter],
         paging: &Paging,
     ) -> Result<Page<InstanceInformation>> {
+        let known = ["InstanceIds", "PingStatus", "PlatformTypes", "ResourceType"];
+        let known = |name: &str| known.contains(&name) || name.starts_with("tag:");
+        if let Some(unknown) = filters.iter().find(|filter| !known(&filter.name)) {
+            return Err(ApiError::new("InvalidFilterKey", format!("{} is no filter", unknown.name)));
+        }
+        let field = |instance: &Instance, name: &str| match name {
+            "PingStatus" => "Online".to_owned(),
+            "PlatformTypes" => "Linux".to_owned(),
+            "ResourceType" => "EC2Instance".to_owned(),
+            name => match name.strip_prefix("tag:") {
+                Some(key) => instance.tags.get(key).cloned().unwrap_or_default(),
+                None => instance.id.to_string(),
+            },
+        };
         let mut found = Vec::new();
         for instance in self.instances.values() {
             let Some(since) = instance.agent_since else { continue };
-            let mut fits = true;
-            for filter in filters {
-                let field = match filter.name.as_str() {
-                    "InstanceIds" => instance.id.to_string(),
-                    "PingStatus" => "Online".to_owned(),
-                    "PlatformTypes" => "Linux".to_owned(),
-                    "ResourceType" => "EC2Instance".to_owned(),
-                    name => match name.strip_prefix("tag:") {
-                        Some(key) => instance.tags.get(key).cloned().unwrap_or_default(),
-                        None => return Err(ApiError::new("InvalidInstanceInformationFilterValue", name)),
-                    },
-                };
-                fits &= filter.values.contains(&field);
-            }
-            if fits {
-                let address = instance.address.clone();
+            if filters.iter().all(|filter| filter.values.contains(&field(instance, &filter.name))) {
                 found.push(InstanceInformation {
                     instance: instance.id.clone(),
                     online: true,
                     since,
-                    address,
+                    address: instance.address.clone(),
                 });
             }
         }

@@ -11,33 +11,70 @@ pub struct Filter {
     pub values: Vec<String>,
 }
 
-/// What a resource has under a filter's name; none when the resource knows no such filter.
-pub(crate) trait Filtered {
-    fn field(&self, name: &str) -> Option<Vec<String>>;
+/// The filters that a kind of resource knows: a name, and what a resource has under it.
+pub(crate) type Fields<T> = &'static [(&'static str, fn(&T) -> Vec<String>)];
+
+/// A kind of resource that filters choose from.
+pub(crate) trait Filtered: 'static {
+    const FIELDS: Fields<Self>;
     fn tags(&self) -> &Tags;
 }
 
-/// Whether a resource passes every filter; a name that it doesn't know is an error.
-pub(crate) fn matches(resource: &impl Filtered, filters: &[Filter]) -> Result<bool> {
-    let mut all = true;
-    for filter in filters {
-        let name = filter.name.as_str();
-        if filter.values.is_empty() {
-            return Err(ApiError::missing("Filter.Value"));
-        }
-        let fields = if let Some(key) = name.strip_prefix("tag:") {
-            resource.tags().get(key).cloned().into_iter().collect()
-        } else if name == "tag-key" {
-            resource.tags().keys().cloned().collect()
-        } else {
-            let unknown =
-                || ApiError::new("InvalidParameterValue", format!("The filter '{name}' is invalid"));
-            resource.field(name).ok_or_else(unknown)?
+/// The one value that a resource has.
+pub(crate) fn one(value: impl ToString) -> Vec<String> {
+    vec![value.to_string()]
+}
+
+/// The value that a resource may have: nothing passes a filter for what it lacks, but `*`.
+pub(crate) fn any(value: Option<&impl ToString>) -> Vec<String> {
+    one(value.map(ToString::to_string).unwrap_or_default())
+}
+
+/// What a filter looks at.
+enum Part<'a, T> {
+    Tag(&'a str),
+    TagKeys,
+    Field(fn(&T) -> Vec<String>),
+}
+
+/// Filters that the kind of resource knows. They are read before the first resource is looked at: a mistake is one
+/// where there is nothing, too.
+pub(crate) struct Filters<'a, T>(Vec<(Part<'a, T>, &'a [String])>);
+
+impl<'a, T: Filtered> Filters<'a, T> {
+    /// Reads filters; a name that the resource doesn't know is an error.
+    pub fn read(filters: &'a [Filter]) -> Result<Self> {
+        let read = |filter: &'a Filter| {
+            let name = filter.name.as_str();
+            let known = T::FIELDS.iter().find(|(known, _)| *known == name);
+            let part = match (name.strip_prefix("tag:"), known) {
+                (Some(key), _) => Part::Tag(key),
+                (None, Some((_, field))) => Part::Field(*field),
+                (None, None) if name == "tag-key" => Part::TagKeys,
+                (None, None) => {
+                    let message = format!("The filter '{name}' is invalid");
+                    return Err(ApiError::new("InvalidParameterValue", message));
+                }
+            };
+            if filter.values.is_empty() {
+                return Err(ApiError::missing("Filter.Value"));
+            }
+            Ok((part, filter.values.as_slice()))
         };
-        // Every name is checked even when the resource is out already: a mistake is one for every resource.
-        all &= fields.iter().any(|field| filter.values.iter().any(|value| wildcard(value, field)));
+        filters.iter().map(read).collect::<Result<_>>().map(Self)
     }
-    Ok(all)
+
+    /// Whether a resource passes every one.
+    pub fn pass(&self, resource: &T) -> bool {
+        self.0.iter().all(|(part, values)| {
+            let fields = match part {
+                Part::Tag(key) => resource.tags().get(*key).cloned().into_iter().collect(),
+                Part::TagKeys => resource.tags().keys().cloned().collect(),
+                Part::Field(field) => field(resource),
+            };
+            fields.iter().any(|field| values.iter().any(|value| wildcard(value, field)))
+        })
+    }
 }
 
 /// Whether the text matches a pattern with `*` (any text) and `?` (one character); `\` takes their meaning away.

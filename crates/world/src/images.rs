@@ -1,14 +1,15 @@
-//! Images and snapshots: make, look, deregister, delete.
+//! Images: make, look, deregister.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_core::id::{AmiId, ImageName, InstanceId, SnapshotId, VolumeId};
+use ovenbird_core::id::{AmiId, ImageName, InstanceId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Disk, Filter, InstanceState, Layer, Order, Page, Paging, ROOT_DEVICE, Result, Tags, World,
-    filters::{Filtered, matches},
+    ApiError, Disk, Filter, InstanceState, Layer, Order, Page, Paging, ROOT_DEVICE, Result, Snapshot,
+    SnapshotState, Tags, World,
+    filters::{Fields, Filtered, Filters, any, one},
     refuse_dry_run, tags,
 };
 
@@ -64,57 +65,6 @@ pub struct Image {
     /// The instance it was made of.
     pub source_instance: Option<InstanceId>,
     /// Its layers, the lowest first.
-    pub layers: Vec<Layer>,
-    /// Its tags.
-    pub tags: Tags,
-}
-
-/// The states of a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SnapshotState {
-    /// Under way.
-    Pending,
-    /// Whole.
-    Completed,
-    /// Failed.
-    Error,
-}
-
-impl SnapshotState {
-    /// EC2's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Completed => "completed",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// A snapshot of an instance's disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// Its id.
-    pub id: SnapshotId,
-    /// Its state.
-    pub state: SnapshotState,
-    /// How far it is, in percent.
-    pub progress: u8,
-    /// When it began.
-    pub started: Timestamp,
-    /// The volume it was made of.
-    pub volume: VolumeId,
-    /// The volume's size in GiB.
-    pub size: u32,
-    /// The ARN of the key that it is encrypted with; none for one that isn't.
-    #[serde(default)]
-    pub kms_key: Option<String>,
-    /// What the layer takes, in bytes.
-    pub bytes: u64,
-    /// What it is.
-    pub description: String,
-    /// The layers that it lies on, itself last: what an image of it boots from.
     pub layers: Vec<Layer>,
     /// Its tags.
     pub tags: Tags,
@@ -325,6 +275,7 @@ impl World {
 
     /// Images by id, owner and filter.
     pub fn describe_images(&self, request: &DescribeImages) -> Result<Page<Image>> {
+        let filters = Filters::<Image>::read(&request.filters)?;
         for id in &request.ids {
             let parsed = AmiId::parse(id).map_err(|_| ApiError::malformed("InvalidAMIID.Malformed", id))?;
             if !self.images.contains_key(&parsed) {
@@ -338,15 +289,11 @@ impl World {
                     owner => image.owner == owner,
                 })
         };
-        let mut found = Vec::new();
-        for image in self.images.values() {
-            let named = request.ids.is_empty() || request.ids.iter().any(|id| id == image.id.as_str());
-            // The filters are looked at for every image: a wrong one is wrong whatever else is asked.
-            if matches(image, &request.filters)? && named && owned(image) {
-                found.push(image.clone());
-            }
-        }
-        request.paging.cut(found, 1, |image| image.id.to_string())
+        let named =
+            |image: &Image| request.ids.is_empty() || request.ids.iter().any(|id| id == image.id.as_str());
+        let found = self.images.values();
+        let found = found.filter(|image| named(image) && owned(image) && filters.pass(image));
+        request.paging.cut(found.cloned().collect(), 1, |image| image.id.to_string())
     }
 
     /// Takes an image out of use. Instances of it go on; its snapshots stay unless they shall go with it.
@@ -363,53 +310,6 @@ impl World {
         Ok(())
     }
 
-    /// Snapshots of this account by id and filter.
-    pub fn describe_snapshots(
-        &mut self,
-        ids: &[String],
-        owners: &[String],
-        filters: &[Filter],
-        paging: &Paging,
-    ) -> Result<Page<Snapshot>> {
-        for id in ids {
-            self.own_snapshot_mut(id)?;
-        }
-        let ours = owners.is_empty() || owners.iter().any(|owner| owner == "self" || *owner == self.account);
-        let mut found = Vec::new();
-        for snapshot in self.snapshots.values() {
-            let named = ids.is_empty() || ids.iter().any(|id| id == snapshot.id.as_str());
-            if matches(snapshot, filters)? && named && ours {
-                found.push(snapshot.clone());
-            }
-        }
-        paging.cut(found, 5, |snapshot| snapshot.id.to_string())
-    }
-
-    /// Deletes a snapshot that no image uses.
-    ///
-    /// Its layer stays on disk while something lies on it, as at EBS a deleted snapshot's blocks do.
-    pub fn delete_snapshot(&mut self, id: &str, dry_run: bool) -> Result<()> {
-        let snapshot = self.own_snapshot_mut(id)?.id.clone();
-        if let Some(image) = self.images.values().find(|image| image.snapshot.as_ref() == Some(&snapshot)) {
-            let message = format!("The snapshot {snapshot} is currently in use by {}", image.id);
-            return Err(ApiError::new("InvalidSnapshot.InUse", message));
-        }
-        refuse_dry_run(dry_run)?;
-        self.snapshots.remove(&snapshot);
-        self.orders.push(Order::DropSnapshot { snapshot });
-        Ok(())
-    }
-
-    /// Whether anything still lies on a layer: an image, a snapshot or an instance.
-    pub fn is_layer_in_use(&self, snapshot: &SnapshotId) -> bool {
-        let layer = Layer::Snapshot(snapshot.clone());
-        let on_image = self.images.values().any(|image| image.layers.contains(&layer));
-        let on_snapshot = self.snapshots.values().any(|one| one.layers.contains(&layer));
-        let mut instances = self.instances.values().filter(|instance| instance.terminated.is_none());
-        let on_instance = instances.any(|instance| instance.layers.contains(&layer));
-        on_image || on_snapshot || on_instance
-    }
-
     pub(crate) fn own_image_mut(&mut self, id: &str) -> Result<&mut Image> {
         let parsed = AmiId::parse(id).map_err(|_| ApiError::malformed("InvalidAMIID.Malformed", id))?;
         let account = self.account.clone();
@@ -418,50 +318,6 @@ impl World {
             return Err(ApiError::new("AuthFailure", format!("Not authorized for images:{id}")));
         }
         Ok(image)
-    }
-
-    pub(crate) fn own_snapshot_mut(&mut self, id: &str) -> Result<&mut Snapshot> {
-        let parsed =
-            SnapshotId::parse(id).map_err(|_| ApiError::malformed("InvalidSnapshotID.Malformed", id))?;
-        self.snapshots.get_mut(&parsed).ok_or_else(|| ApiError::no_snapshot(id))
-    }
-
-    pub(crate) fn frozen(&mut self, _now: Timestamp, id: &SnapshotId, bytes: u64) {
-        let Some(snapshot) = self.snapshots.get_mut(id) else { return };
-        snapshot.state = SnapshotState::Completed;
-        snapshot.progress = 100;
-        snapshot.bytes = bytes;
-        for image in self.images.values_mut().filter(|image| image.snapshot.as_ref() == Some(id)) {
-            image.state = ImageState::Available;
-        }
-    }
-
-    pub(crate) fn freeze_failed(&mut self, id: &SnapshotId, reason: &str) {
-        let Some(snapshot) = self.snapshots.get_mut(id) else { return };
-        snapshot.state = SnapshotState::Error;
-        // There is no such layer: its instance's disk is as it was.
-        for instance in self.instances.values_mut() {
-            instance.layers.retain(|layer| *layer != Layer::Snapshot(id.clone()));
-        }
-        for image in self.images.values_mut().filter(|image| image.snapshot.as_ref() == Some(id)) {
-            image.state = ImageState::Failed;
-            image.state_reason =
-                Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));
-        }
-    }
-
-    pub(crate) fn progressed(&mut self, id: &SnapshotId, percent: u8) {
-        if let Some(snapshot) = self.snapshots.get_mut(id) {
-            snapshot.progress = percent.min(100).max(snapshot.progress);
-        }
-    }
-
-    pub(crate) fn fail_unfinished(&mut self, reason: &str) {
-        let unfinished = self.snapshots.values().filter(|snapshot| snapshot.state == SnapshotState::Pending);
-        let ids: Vec<SnapshotId> = unfinished.map(|snapshot| snapshot.id.clone()).collect();
-        for id in ids {
-            self.freeze_failed(&id, reason);
-        }
     }
 }
 
@@ -480,45 +336,22 @@ fn check_tags(given: &BTreeMap<String, Tags>, kinds: &[&str]) -> Result<()> {
 }
 
 impl Filtered for Image {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "image-id" => self.id.to_string(),
-            "name" => self.name.clone(),
-            "description" => self.description.clone(),
-            "state" => self.state.as_str().to_owned(),
-            "architecture" => self.architecture.clone(),
-            "is-public" => self.public.to_string(),
-            "owner-id" => self.owner.clone(),
-            "image-type" => "machine".to_owned(),
-            "root-device-type" => "ebs".to_owned(),
-            "root-device-name" => ROOT_DEVICE.to_owned(),
-            "virtualization-type" => "hvm".to_owned(),
-            "block-device-mapping.snapshot-id" => {
-                self.snapshot.as_ref().map(ToString::to_string).unwrap_or_default()
-            }
-            "source-instance-id" => {
-                self.source_instance.as_ref().map(ToString::to_string).unwrap_or_default()
-            }
-            _ => return None,
-        }])
-    }
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-}
+    const FIELDS: Fields<Self> = &[
+        ("image-id", |it| one(&it.id)),
+        ("name", |it| one(&it.name)),
+        ("description", |it| one(&it.description)),
+        ("state", |it| one(it.state.as_str())),
+        ("architecture", |it| one(&it.architecture)),
+        ("is-public", |it| one(it.public)),
+        ("owner-id", |it| one(&it.owner)),
+        ("image-type", |_| one("machine")),
+        ("root-device-type", |_| one("ebs")),
+        ("root-device-name", |_| one(ROOT_DEVICE)),
+        ("virtualization-type", |_| one("hvm")),
+        ("block-device-mapping.snapshot-id", |it| any(it.snapshot.as_ref())),
+        ("source-instance-id", |it| any(it.source_instance.as_ref())),
+    ];
 
-impl Filtered for Snapshot {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "snapshot-id" => self.id.to_string(),
-            "status" => self.state.as_str().to_owned(),
-            "volume-id" => self.volume.to_string(),
-            "description" => self.description.clone(),
-            "progress" => format!("{}%", self.progress),
-            "volume-size" => self.size.to_string(),
-            _ => return None,
-        }])
-    }
     fn tags(&self) -> &Tags {
         &self.tags
     }

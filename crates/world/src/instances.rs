@@ -5,16 +5,13 @@ use ovenbird_core::id::{AmiId, InstanceId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Filter, Layer, News, Order, Page, Paging, Result, Tags, World,
-    filters::{Filtered, matches},
+    ApiError, Filter, Layer, Order, Page, Paging, Result, Tags, World,
+    filters::{Fields, Filtered, Filters, any, one},
     refuse_dry_run,
 };
 
 /// A terminated instance is shown this long.
 const SHOWN: SignedDuration = SignedDuration::from_hours(1);
-
-/// What EC2 keeps of a console, in bytes.
-const CONSOLE_LIMIT: usize = 64 * 1024;
 
 /// EC2's states of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +133,7 @@ impl World {
         filters: &[Filter],
         paging: &Paging,
     ) -> Result<Page<Instance>> {
+        let filters = Filters::<Instance>::read(filters)?;
         if !ids.is_empty() && paging.max_results.is_some() {
             let message = "The parameter instancesSet cannot be used with the parameter maxResults";
             return Err(ApiError::new("InvalidParameterCombination", message));
@@ -144,15 +142,9 @@ impl World {
         for id in ids {
             self.instance_mut(id)?;
         }
-        let mut found = Vec::new();
-        for instance in self.instances.values() {
-            if (ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str()))
-                && matches(instance, filters)?
-            {
-                found.push(instance.clone());
-            }
-        }
-        paging.cut(found, 5, |instance| instance.id.to_string())
+        let named = |instance: &&Instance| ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str());
+        let found = self.instances.values().filter(named).filter(|instance| filters.pass(instance));
+        paging.cut(found.cloned().collect(), 5, |instance| instance.id.to_string())
     }
 
     /// Stops running instances; one that is stopped stays so.
@@ -288,101 +280,6 @@ impl World {
         self.instances
             .retain(|_, instance| instance.terminated.is_none_or(|at| now.duration_since(at) < SHOWN));
     }
-
-    pub(crate) fn booted(&mut self, _now: Timestamp, id: &InstanceId) {
-        if let Some(instance) = self.instances.get_mut(id)
-            && instance.state == InstanceState::Pending
-        {
-            instance.state = InstanceState::Running;
-        }
-    }
-
-    /// Notes why an instance ends.
-    pub(crate) fn end(&mut self, id: &InstanceId, code: &str, message: &str) {
-        if let Some(instance) = self.instances.get_mut(id) {
-            instance.state_reason = Some((code.to_owned(), format!("{code}: {message}")));
-        }
-    }
-
-    pub(crate) fn boot_failed(&mut self, now: Timestamp, id: &InstanceId, reason: &str) {
-        self.end(id, "Server.InternalError", reason);
-        self.destroyed(now, id);
-        self.orders.push(Order::Destroy { instance: id.clone() });
-    }
-
-    /// The machine's init ended: as ordered, or because the machine powered itself off.
-    pub(crate) fn powered_off(&mut self, now: Timestamp, id: &InstanceId) {
-        self.end_commands(now, id);
-        let Some(instance) = self.instances.get_mut(id) else { return };
-        instance.agent_since = None;
-        match instance.state {
-            InstanceState::Stopping => instance.state = InstanceState::Stopped,
-            InstanceState::Pending | InstanceState::Running => {
-                let reason = "Client.InstanceInitiatedShutdown";
-                instance.state_reason =
-                    Some((reason.into(), format!("{reason}: Instance initiated shutdown")));
-                if instance.terminate_on_shutdown || instance.spot {
-                    instance.state = InstanceState::ShuttingDown;
-                    self.orders.push(Order::Destroy { instance: id.clone() });
-                } else {
-                    instance.state = InstanceState::Stopped;
-                }
-            }
-            InstanceState::Stopped | InstanceState::ShuttingDown | InstanceState::Terminated => {}
-        }
-    }
-
-    pub(crate) fn destroyed(&mut self, now: Timestamp, id: &InstanceId) {
-        self.end_commands(now, id);
-        if let Some(instance) = self.instances.get_mut(id) {
-            instance.state = InstanceState::Terminated;
-            instance.terminated.get_or_insert(now);
-            instance.agent_since = None;
-        }
-        self.volumes.retain(|_, volume| volume.instance != *id || !volume.delete_on_termination);
-    }
-
-    pub(crate) fn agent_online(&mut self, now: Timestamp, id: &InstanceId) {
-        if let Some(instance) = self.instances.get_mut(id)
-            && instance.state == InstanceState::Running
-            // Without a profile the agent has no credentials, and never registers.
-            && instance.profile.is_some()
-        {
-            instance.agent_since = Some(now);
-        }
-    }
-
-    pub(crate) fn console(&mut self, id: &InstanceId, mut text: String) {
-        if let Some(instance) = self.instances.get_mut(id) {
-            while text.len() > CONSOLE_LIMIT {
-                text.remove(0);
-            }
-            instance.console = text;
-        }
-    }
-
-    /// Tells an instance's address, which the machines choose.
-    pub fn set_address(&mut self, id: &InstanceId, address: &str) {
-        if let Some(instance) = self.instances.get_mut(id) {
-            instance.address = Some(address.to_owned());
-        }
-    }
-
-    /// The machines are gone with their host: nothing of them can come back.
-    pub(crate) fn host_lost(&mut self, now: Timestamp) {
-        let ids: Vec<InstanceId> = self.instances.keys().cloned().collect();
-        for id in ids {
-            if let Some(instance) = self.instances.get_mut(&id)
-                && instance.state != InstanceState::Terminated
-            {
-                let reason = "Server.InternalError";
-                instance.state_reason = Some((reason.into(), format!("{reason}: The host was lost")));
-            }
-            self.hear(now, News::Destroyed { instance: id });
-        }
-        self.fail_unfinished("The host was lost");
-        self.orders.clear();
-    }
 }
 
 fn wrong_state(instance: &Instance, wanted: &str) -> ApiError {
@@ -395,26 +292,25 @@ fn wrong_state(instance: &Instance, wanted: &str) -> ApiError {
 }
 
 impl Filtered for Instance {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "instance-id" => self.id.to_string(),
-            "instance-state-name" => self.state.as_str().to_owned(),
-            "instance-state-code" => self.state.code().to_string(),
-            "instance-type" => self.instance_type.clone(),
-            "image-id" => self.image.to_string(),
-            "vpc-id" => self.vpc.clone(),
-            "subnet-id" => self.subnet.clone(),
-            "availability-zone" => self.zone.clone(),
-            "reservation-id" => self.reservation.clone(),
-            "client-token" => self.client_token.clone().unwrap_or_default(),
-            "private-ip-address" => self.address.clone().unwrap_or_default(),
-            "instance-lifecycle" => if self.spot { "spot" } else { "scheduled" }.to_owned(),
-            "iam-instance-profile.arn" => self.profile.clone().unwrap_or_default(),
-            "instance.group-id" | "group-id" => return Some(self.security_groups.clone()),
-            "architecture" => "x86_64".to_owned(),
-            _ => return None,
-        }])
-    }
+    const FIELDS: Fields<Self> = &[
+        ("instance-id", |it| one(&it.id)),
+        ("instance-state-name", |it| one(it.state.as_str())),
+        ("instance-state-code", |it| one(it.state.code())),
+        ("instance-type", |it| one(&it.instance_type)),
+        ("image-id", |it| one(&it.image)),
+        ("vpc-id", |it| one(&it.vpc)),
+        ("subnet-id", |it| one(&it.subnet)),
+        ("availability-zone", |it| one(&it.zone)),
+        ("reservation-id", |it| one(&it.reservation)),
+        ("client-token", |it| any(it.client_token.as_ref())),
+        ("private-ip-address", |it| any(it.address.as_ref())),
+        ("instance-lifecycle", |it| one(if it.spot { "spot" } else { "scheduled" })),
+        ("iam-instance-profile.arn", |it| any(it.profile.as_ref())),
+        ("instance.group-id", |it| it.security_groups.clone()),
+        ("group-id", |it| it.security_groups.clone()),
+        ("architecture", |_| one("x86_64")),
+    ];
+
     fn tags(&self) -> &Tags {
         &self.tags
     }

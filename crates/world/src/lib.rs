@@ -12,10 +12,12 @@ mod filters;
 mod images;
 mod instances;
 mod launch;
+mod lifecycle;
 mod network;
 mod orders;
 mod paging;
 mod simulated;
+mod snapshots;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -36,15 +38,14 @@ pub use self::{
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
     error::ApiError,
     filters::Filter,
-    images::{
-        BaseImage, CreateImage, DescribeImages, Image, ImageState, RegisterImage, Snapshot, SnapshotState,
-    },
+    images::{BaseImage, CreateImage, DescribeImages, Image, ImageState, RegisterImage},
     instances::{Instance, InstanceState, StateChange},
     launch::RunInstances,
     network::{SecurityGroup, Subnet, Vpc},
     orders::{Layer, MachineFacts, News, Order},
     paging::{Page, Paging},
     simulated::{Pace, Script, SimulatedHardware, Work},
+    snapshots::{Snapshot, SnapshotState},
     tags::TagDescription,
     volumes::{Disk, NewVolume, ROOT_DEVICE, Volume},
 };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiError, Filter, Result, Tags, World,
-    filters::{Filtered, matches},
+    filters::{Fields, Filtered, Filters, one},
 };
 
 /// A virtual network.
@@ -115,59 +115,53 @@ fn described<T: Filtered + Clone>(
     code: &'static str,
     what: &str,
 ) -> Result<Vec<T>> {
+    let filters = Filters::<T>::read(filters)?;
     if let Some(unknown) = ids.iter().find(|wanted| !all.iter().any(|one| id(one) == *wanted)) {
         return Err(ApiError::new(code, format!("The {what} '{unknown}' does not exist")));
     }
-    let mut found = Vec::new();
-    for one in all {
-        if (ids.is_empty() || ids.contains(id(one))) && matches(one, filters)? {
-            found.push(one.clone());
-        }
-    }
-    Ok(found)
+    let named = |one: &&T| ids.is_empty() || ids.contains(id(one));
+    Ok(all.iter().filter(named).filter(|one| filters.pass(one)).cloned().collect())
 }
 
 impl Filtered for Vpc {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "vpc-id" => self.id.clone(),
-            "cidr" | "cidr-block" => self.cidr.clone(),
-            "is-default" | "isDefault" => self.is_default.to_string(),
-            "state" => "available".into(),
-            _ => return None,
-        }])
-    }
+    const FIELDS: Fields<Self> = &[
+        ("vpc-id", |it| one(&it.id)),
+        ("cidr", |it| one(&it.cidr)),
+        ("cidr-block", |it| one(&it.cidr)),
+        ("is-default", |it| one(it.is_default)),
+        ("isDefault", |it| one(it.is_default)),
+        ("state", |_| one("available")),
+    ];
+
     fn tags(&self) -> &Tags {
         &self.tags
     }
 }
 
 impl Filtered for Subnet {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "subnet-id" => self.id.clone(),
-            "vpc-id" => self.vpc.clone(),
-            "availability-zone" | "availabilityZone" => self.zone.clone(),
-            "default-for-az" | "defaultForAz" => "true".into(),
-            "state" => "available".into(),
-            _ => return None,
-        }])
-    }
+    const FIELDS: Fields<Self> = &[
+        ("subnet-id", |it| one(&it.id)),
+        ("vpc-id", |it| one(&it.vpc)),
+        ("availability-zone", |it| one(&it.zone)),
+        ("availabilityZone", |it| one(&it.zone)),
+        ("default-for-az", |_| one(true)),
+        ("defaultForAz", |_| one(true)),
+        ("state", |_| one("available")),
+    ];
+
     fn tags(&self) -> &Tags {
         &self.tags
     }
 }
 
 impl Filtered for SecurityGroup {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "group-id" => self.id.clone(),
-            "group-name" => self.name.clone(),
-            "description" => self.description.clone(),
-            "vpc-id" => self.vpc.clone(),
-            _ => return None,
-        }])
-    }
+    const FIELDS: Fields<Self> = &[
+        ("group-id", |it| one(&it.id)),
+        ("group-name", |it| one(&it.name)),
+        ("description", |it| one(&it.description)),
+        ("vpc-id", |it| one(&it.vpc)),
+    ];
+
     fn tags(&self) -> &Tags {
         &self.tags
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     ApiError, Filter, Page, Paging, Result, Tags, World,
-    filters::{Filtered, matches},
+    filters::{Fields, Filtered, Filters, one},
     refuse_dry_run,
 };
 
@@ -89,6 +89,7 @@ impl World {
 
     /// Every tag.
     pub fn describe_tags(&self, filters: &[Filter], paging: &Paging) -> Result<Page<TagDescription>> {
+        let filters = Filters::<Tagged>::read(filters)?;
         let instances = self.instances.values().map(|one| (one.id.to_string(), "instance", &one.tags));
         let images = self.images.values().map(|one| (one.id.to_string(), "image", &one.tags));
         let snapshots = self.snapshots.values().map(|one| (one.id.to_string(), "snapshot", &one.tags));
@@ -102,8 +103,9 @@ impl World {
                     key: key.clone(),
                     value: value.clone(),
                 };
-                if matches(&Tagged(&tag, Tags::from([(key.clone(), value.clone())])), filters)? {
-                    all.push(tag);
+                let tagged = Tagged { tag, alone: Tags::from([(key.clone(), value.clone())]) };
+                if filters.pass(&tagged) {
+                    all.push(tagged.tag);
                 }
             }
         }
@@ -131,19 +133,21 @@ impl World {
     }
 }
 
-struct Tagged<'a>(&'a TagDescription, Tags);
+/// A tag, as a resource that has no other.
+struct Tagged {
+    tag: TagDescription,
+    alone: Tags,
+}
 
-impl Filtered for Tagged<'_> {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "resource-id" => self.0.resource.clone(),
-            "resource-type" => self.0.kind.to_owned(),
-            "key" => self.0.key.clone(),
-            "value" => self.0.value.clone(),
-            _ => return None,
-        }])
-    }
+impl Filtered for Tagged {
+    const FIELDS: Fields<Self> = &[
+        ("resource-id", |it| one(&it.tag.resource)),
+        ("resource-type", |it| one(it.tag.kind)),
+        ("key", |it| one(&it.tag.key)),
+        ("value", |it| one(&it.tag.value)),
+    ];
+
     fn tags(&self) -> &Tags {
-        &self.1
+        &self.alone
     }
 }

@@ -243,9 +243,33 @@ fn an_unknown_filter_is_refused_and_tags_are_found() {
     assert_eq!(find("tag:Name", "w*"), Ok(1));
     assert_eq!(find("tag-key", "Nam?"), Ok(1));
     assert_eq!(find("tag:Name", "db"), Ok(0));
-    assert_eq!(code(find("no-such-filter", "x")), "InvalidParameterValue");
     let unknown = cloud.world.create_tags(&["i-0123456789abcdef0".into()], &Tags::new(), false);
     assert_eq!(code(unknown), "InvalidInstanceID.NotFound");
+}
+
+#[test]
+fn an_unknown_filter_is_refused_where_nothing_is_there_too() {
+    let mut world = World::new("123456789012", "us-east-1");
+    let (filters, paging) =
+        (vec![Filter { name: "colour".into(), values: vec!["red".into()] }], Paging::default());
+    let images = DescribeImages { filters: filters.clone(), ..DescribeImages::default() };
+    let now = Timestamp::UNIX_EPOCH;
+    for refused in [
+        world.describe_instances(now, &[], &filters, &paging).err(),
+        world.describe_volumes(&[], &filters, &paging).err(),
+        world.describe_images(&images).err(),
+        world.describe_snapshots(&[], &[], &filters, &paging).err(),
+        world.describe_tags(&filters, &paging).err(),
+        world.describe_vpcs(&[], &filters).err(),
+        world.describe_subnets(&[], &filters).err(),
+        world.describe_security_groups(&[], &filters).err(),
+    ] {
+        let refused = refused.expect("it is refused");
+        assert_eq!(refused.to_string(), "InvalidParameterValue: The filter 'colour' is invalid");
+    }
+    assert_eq!(code(world.describe_instance_information(&filters, &paging)), "InvalidFilterKey");
+    let empty = [Filter { name: "state".into(), values: Vec::new() }];
+    assert_eq!(code(world.describe_vpcs(&[], &empty)), "MissingParameter");
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiError, Filter, Image, Page, Paging, Result, Tags, World,
-    filters::{Filtered, matches},
+    filters::{Fields, Filtered, Filters, any, one},
 };
 
 /// The device that every root volume is.
@@ -159,6 +159,7 @@ impl World {
         filters: &[Filter],
         paging: &Paging,
     ) -> Result<Page<Volume>> {
+        let filters = Filters::<Volume>::read(filters)?;
         for id in ids {
             if !self.volumes.keys().any(|volume| volume.as_str() == id) {
                 return Err(ApiError::new(
@@ -167,14 +168,9 @@ impl World {
                 ));
             }
         }
-        let mut found = Vec::new();
-        for volume in self.volumes.values() {
-            if (ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str())) && matches(volume, filters)?
-            {
-                found.push(volume.clone());
-            }
-        }
-        paging.cut(found, 5, |volume| volume.id.to_string())
+        let named = |volume: &&Volume| ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str());
+        let found = self.volumes.values().filter(named).filter(|volume| filters.pass(volume));
+        paging.cut(found.cloned().collect(), 5, |volume| volume.id.to_string())
     }
 }
 
@@ -214,19 +210,17 @@ fn check_kind(name: &str, size: u32, iops: Option<u32>) -> Result<()> {
 }
 
 impl Filtered for Volume {
-    fn field(&self, name: &str) -> Option<Vec<String>> {
-        Some(vec![match name {
-            "volume-id" => self.id.to_string(),
-            "attachment.instance-id" => self.instance.to_string(),
-            "availability-zone" => self.zone.clone(),
-            "encrypted" => self.disk.kms_key.is_some().to_string(),
-            "snapshot-id" => self.snapshot.as_ref().map(ToString::to_string).unwrap_or_default(),
-            "size" => self.disk.size.to_string(),
-            "status" => "in-use".to_owned(),
-            "volume-type" => self.disk.kind.clone(),
-            _ => return None,
-        }])
-    }
+    const FIELDS: Fields<Self> = &[
+        ("volume-id", |it| one(&it.id)),
+        ("attachment.instance-id", |it| one(&it.instance)),
+        ("availability-zone", |it| one(&it.zone)),
+        ("encrypted", |it| one(it.disk.kms_key.is_some())),
+        ("snapshot-id", |it| any(it.snapshot.as_ref())),
+        ("size", |it| one(it.disk.size)),
+        ("status", |_| one("in-use")),
+        ("volume-type", |it| one(&it.disk.kind)),
+    ];
+
     fn tags(&self) -> &Tags {
         &self.tags
     }

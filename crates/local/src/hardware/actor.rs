@@ -13,20 +13,17 @@ use ovenbird_world::{MachineFacts, News, Order};
 use tokio::{process::Command, sync::mpsc, task::AbortHandle};
 
 use super::{
-    real::{Seen, remove_empty},
+    real::Seen,
     shared::{Shared, lock},
 };
 use crate::{
     deploy::REGION,
-    machine::{Identity, Layer, Machine, MachineConfig, Notice, exec},
+    machine::{Identity, Layer, Machine, MachineConfig, Notice, cgroup, exec},
     ministack::ACCOUNT,
 };
 
 /// How long a machine may take to power off before it is ended.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How long the cable of a machine's life before may be in the way.
-const CABLE: Duration = Duration::from_secs(5);
 
 /// What a machine was started with, kept for its next start.
 #[derive(Debug, Clone)]
@@ -139,27 +136,14 @@ impl Actor {
         let config = MachineConfig {
             instance: self.instance.clone(),
             disk: self.shared.disks.prepare(&self.instance)?,
-            lower: self.shared.disks.lower(&layers)?,
+            lower: self.shared.disks.lower(&layers),
             cgroup: self.shared.cgroup.join(self.instance.as_str()),
             address,
             cloud_pid: self.shared.network_pid,
             endpoint_port: self.shared.port,
             identity,
         };
-        let deadline = tokio::time::Instant::now() + CABLE;
-        loop {
-            match Machine::start(config.clone(), self.notice.clone()).await {
-                // The kernel takes a network namespace down some moments after its last process, and until then
-                // the cable of the machine's life before is there under the same name.
-                Err(error)
-                    if error.to_string().contains("File exists")
-                        && tokio::time::Instant::now() < deadline =>
-                {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                started => return started,
-            }
-        }
+        Machine::start(config, self.notice.clone()).await
     }
 
     /// Its address: the same one from its first start to its end.
@@ -253,7 +237,7 @@ impl Actor {
             tracing::warn!("the disk of {} could not be deleted: {error}", self.instance);
         }
         // Its machine tried that when it ended; by now its last process is surely reaped.
-        remove_empty(&self.shared.cgroup.join(self.instance.as_str()));
+        cgroup::remove(&self.shared.cgroup.join(self.instance.as_str()));
         self.let_go();
         if let Some(address) = lock(&self.seen).address.take() {
             lock(&self.shared.addresses).give_back(address);
@@ -280,7 +264,6 @@ impl Actor {
         let was_running = running.is_some();
         if let Some(machine) = running {
             self.stop(&machine, true).await;
-            // Here it goes, and with it the sockets that keep its network, and the cable's name.
         }
         let (disks, instance, id) = (self.shared.disks.clone(), self.instance.clone(), snapshot.clone());
         let frozen = tokio::task::spawn_blocking(move || {
@@ -314,17 +297,16 @@ impl Actor {
     }
 
     fn command(&mut self, command: CommandId, script: String, timeout_seconds: u64) {
-        let (instance, news, machine) = (self.instance.clone(), self.shared.news.clone(), self.machine());
+        let (instance, news) = (self.instance.clone(), self.shared.news.clone());
+        let stopped = || io::Error::other("the machine doesn't run");
+        let inside = self.machine().ok_or_else(stopped).and_then(|machine| machine.inside());
         self.commands.retain(|_, task| !task.is_finished());
         let id = command.clone();
         let task = tokio::spawn(async move {
             // A supervisor that is ending hears nothing more.
             let _ = news.send(News::CommandStarted { instance: instance.clone(), command: command.clone() });
-            let outcome = match machine
-                .ok_or_else(|| io::Error::other("the machine doesn't run"))
-                .and_then(|it| it.init_pid())
-            {
-                Ok(pid) => exec(pid, &script, Duration::from_secs(timeout_seconds)).await,
+            let outcome = match inside {
+                Ok(inside) => exec(&inside, &script, Duration::from_secs(timeout_seconds)).await,
                 Err(error) => Err(error),
             };
             let ended = match outcome {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     home::Home,
-    machine::{Disks, Machine, forward},
+    machine::{Disks, Machine, cgroup, forward},
     network::Network,
 };
 
@@ -61,8 +61,8 @@ impl RealHardware {
     ) -> io::Result<Self> {
         let disks = Disks::new(home.root(), base);
         disks.delete_instances()?;
-        let cgroup = cgroup(home)?;
-        remove_empty(&cgroup);
+        let cgroup = own_cgroup(home)?;
+        cgroup::remove(&cgroup);
         let shared = Shared {
             disks,
             cgroup,
@@ -166,26 +166,8 @@ impl Hardware for RealHardware {
     }
 }
 
-/// A cgroup of this home's own below the unified hierarchy, wherever that is mounted.
-fn cgroup(home: &Home) -> io::Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mut fields = mounts.lines().map(|line| line.split(' '));
-    let unified = fields.find_map(|mut line| {
-        let point = line.nth(1)?;
-        (line.next()? == "cgroup2").then(|| PathBuf::from(point))
-    });
-    let unified = unified
-        .ok_or_else(|| io::Error::other("no cgroup2 is mounted: `mount -t cgroup2 none /sys/fs/cgroup`"))?;
+/// A cgroup of this home's own.
+fn own_cgroup(home: &Home) -> io::Result<PathBuf> {
     let name = digest::sha256(home.root().as_os_str().as_encoded_bytes());
-    Ok(unified.join(format!("ovenbird-{}", &name.as_str()[..8])))
-}
-
-/// Removes a cgroup with those in it; those with processes stay.
-pub(super) fn remove_empty(cgroup: &Path) {
-    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_empty(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(cgroup);
+    Ok(cgroup::unified()?.join(format!("ovenbird-{}", &name.as_str()[..8])))
 }

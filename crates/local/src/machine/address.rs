@@ -8,6 +8,12 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 /// The length of the network's prefix.
 pub const PREFIX: u8 = 16;
 
+/// The hardware address that belongs to an address.
+pub(super) fn mac(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
 /// Hands out the addresses `10.99.0.2` to `10.99.255.254`, the lowest free one first.
 #[derive(Debug, Default)]
 pub struct Addresses {

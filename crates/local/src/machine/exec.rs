@@ -1,18 +1,35 @@
 //! Commands in a running machine, as its SSM agent would run them.
 
-use std::{io, os::unix::process::ExitStatusExt as _, process::Stdio, time::Duration};
-
-use nix::{
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
+use std::{
+    fs, io,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
+
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    process::Command,
+    io::AsyncWriteExt as _,
+    process::{Child, Command},
 };
 
-/// What SSM keeps of each of a command's outputs, in bytes.
-const KEPT: usize = 24_000;
+use super::{cgroup, output::Outputs};
+
+/// How long the kernel may take to end killed processes.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What `machine-init` takes from the machine's own processes, commands don't have either.
+const BOUNDS: &str = "--bounding-set=-sys_module,-sys_rawio,-sys_time,-mknod";
+
+/// Where commands of a machine run.
+#[derive(Debug, Clone)]
+pub struct Inside {
+    /// The machine's first process, as the host numbers it.
+    pub pid: u32,
+    /// The machine's cgroup.
+    pub cgroup: PathBuf,
+}
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,64 +44,97 @@ pub struct Outcome {
     pub timed_out: bool,
 }
 
-/// Runs a shell script in every namespace of the machine whose first process is `pid`.
-pub async fn exec(pid: u32, script: &str, timeout: Duration) -> io::Result<Outcome> {
-    let mut child = Command::new("nsenter")
-        .args([
-            "--target",
-            &pid.to_string(),
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--net",
-            "--pid",
-            "--cgroup",
-            "--root",
-        ])
-        .current_dir("/")
+/// Runs a shell script in every namespace of a machine.
+///
+/// When its time is over, or nobody waits for it any more, everything that it started ends; a service that it had
+/// systemd start is systemd's. When it ends by itself, what it left in the background goes on.
+pub async fn exec(inside: &Inside, script: &str, timeout: Duration) -> io::Result<Outcome> {
+    let group = Group::new(&inside.cgroup)?;
+    let mut child = command(inside.pid, &group.path).spawn()?;
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(io::Error::other("a command without its pipes"));
+    };
+    let outputs = Outputs::collect(stdout.into_owned_fd()?, stderr.into_owned_fd()?)?;
+    let ended = tokio::time::timeout(timeout, work(&mut child, stdin, script)).await;
+    let timed_out = ended.is_err();
+    if timed_out {
+        cgroup::kill(&group.path);
+        child.wait().await?;
+        cgroup::end(&group.path, GRACE).await;
+    }
+    let (stdout, stderr) = outputs.ended().await?;
+    group.finished();
+    let exit = match ended {
+        Ok(status) => {
+            let status = status?;
+            status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+        }
+        Err(_) => -1,
+    };
+    Ok(Outcome { exit, stdout, stderr, timed_out })
+}
+
+/// Hands the script over and waits for its end.
+async fn work(
+    child: &mut Child,
+    mut stdin: tokio::process::ChildStdin,
+    script: &str,
+) -> io::Result<std::process::ExitStatus> {
+    // Whoever doesn't read it to its end says why by its exit.
+    let _ = stdin.write_all(script.as_bytes()).await;
+    drop(stdin);
+    child.wait().await
+}
+
+fn command(pid: u32, group: &Path) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command
+        // Into its cgroup first, so that nothing of it is ever outside; then it may do what the machine may.
+        .args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec setpriv \"$@\""])
+        .arg(group)
+        .args([BOUNDS, "nsenter"])
+        .arg(format!("--target={pid}"))
+        .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root"])
+        .args(["/usr/bin/env", "-i", "HOME=/root"])
+        .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         // The script comes on standard input and is read whole before it runs: a command in it can't eat the rest.
-        .args([
-            "/usr/bin/env",
-            "-i",
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME=/root",
-        ])
         .args(["/bin/sh", "-c", "cd /; script=$(cat); exec /bin/sh -c \"$script\" </dev/null"])
-        .process_group(0)
+        .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(script.as_bytes()).await?;
+        .kill_on_drop(true);
+    command
+}
+
+/// The cgroup of one command, inside its machine's.
+struct Group {
+    path: PathBuf,
+    finished: bool,
+}
+
+impl Group {
+    fn new(machine: &Path) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let path = machine.join(format!("command-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&path)?;
+        Ok(Self { path, finished: false })
     }
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let work = async { tokio::join!(keep(stdout), keep(stderr), child.wait()) };
-    match tokio::time::timeout(timeout, work).await {
-        Ok((stdout, stderr, status)) => {
-            let status = status?;
-            let exit = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-            Ok(Outcome { exit, stdout, stderr, timed_out: false })
-        }
-        Err(_) => {
-            if let Some(group) = group {
-                // It may have ended just now.
-                let _ = killpg(group, Signal::SIGKILL);
-            }
-            Ok(Outcome { exit: -1, stdout: String::new(), stderr: String::new(), timed_out: true })
-        }
+
+    /// What still runs of it may go on.
+    fn finished(mut self) {
+        self.finished = true;
     }
 }
 
-/// Reads to the end, and keeps the beginning.
-async fn keep(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
-    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-        let room = KEPT - kept.len();
-        kept.extend_from_slice(&buffer[..count.min(room)]);
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.finished {
+            cgroup::kill(&self.path);
+        }
+        // While something runs in it, it stays, and goes with the machine.
+        cgroup::remove(&self.path);
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }

@@ -1,10 +1,11 @@
 //! The instance metadata service of one machine, as cloud-init and the AWS SDKs ask it.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -18,7 +19,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::task::AbortHandle;
 
-use super::forward::listen;
+use super::{address::mac, forward::listen};
+use crate::deploy::architecture;
 
 /// What a machine may know of itself.
 #[derive(Debug, Clone)]
@@ -52,7 +54,8 @@ const KEY: &str = "local";
 
 struct Service {
     identity: Identity,
-    tokens: Mutex<HashSet<String>>,
+    /// When each session token ends.
+    tokens: Mutex<HashMap<String, Instant>>,
 }
 
 /// Serves `169.254.169.254:80` in the machine's network.
@@ -70,42 +73,53 @@ async fn answer(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let Some((_version, path)) = uri.path().trim_start_matches('/').split_once('/') else {
-        return match (method, uri.path()) {
-            (Method::GET, "/") => "1.0\n2009-04-04\n2021-03-23\nlatest".into_response(),
-            _ => StatusCode::NOT_FOUND.into_response(),
-        };
-    };
-    if method == Method::PUT && path == "api/token" {
-        return token(&service, &headers);
+    if method == Method::PUT {
+        return token(&service, &uri, &headers);
     }
     if method != Method::GET {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
     let given = headers.get("x-aws-ec2-metadata-token").and_then(|token| token.to_str().ok());
-    let known = given.is_some_and(|token| tokens(&service).contains(token));
+    let known = given.is_some_and(|token| {
+        let ends = service.tokens().get(token).copied();
+        ends.is_some_and(|ends| Instant::now() < ends)
+    });
     // A wrong token is refused even where none is required.
     if !known && (given.is_some() || service.identity.tokens_required) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
+    let Some((_version, path)) = uri.path().trim_start_matches('/').split_once('/') else {
+        return match uri.path() {
+            "/" => "1.0\n2009-04-04\n2021-03-23\nlatest".into_response(),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        };
+    };
     match document(&service.identity, path) {
         Some(document) => Body::from(document).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-fn tokens(service: &Service) -> std::sync::MutexGuard<'_, HashSet<String>> {
-    service.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+impl Service {
+    fn tokens(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn token(service: &Service, headers: &HeaderMap) -> Response {
+/// A session token. A request that came through a proxy gets none, and only `latest` gives them: so it is at AWS.
+fn token(service: &Service, uri: &Uri, headers: &HeaderMap) -> Response {
     const SECONDS: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+    if uri.path() != "/latest/api/token" || headers.contains_key("x-forwarded-for") {
+        return StatusCode::FORBIDDEN.into_response();
+    }
     let seconds = headers.get(SECONDS).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
     let Some(seconds) = seconds.filter(|seconds| (1..=21_600).contains(seconds)) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let token = uuid::Uuid::new_v4().simple().to_string();
-    tokens(service).insert(token.clone());
+    let (token, now) = (uuid::Uuid::new_v4().simple().to_string(), Instant::now());
+    let mut tokens = service.tokens();
+    tokens.retain(|_, ends| now < *ends);
+    tokens.insert(token.clone(), now + Duration::from_secs(seconds.into()));
     ([(SECONDS, seconds.to_string())], token).into_response()
 }
 
@@ -119,7 +133,7 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
     }
     if path == "dynamic/instance-identity/document" {
         let document = json!({
-            "accountId": identity.account, "architecture": "x86_64", "availabilityZone": identity.zone,
+            "accountId": identity.account, "architecture": architecture(), "availabilityZone": identity.zone,
             "imageId": identity.image, "instanceId": identity.instance, "instanceType": identity.instance_type,
             "privateIp": identity.address, "region": identity.region, "version": "2017-09-30",
         });
@@ -138,10 +152,7 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
         Some("instance-id") => identity.instance.clone(),
         Some("instance-type") => identity.instance_type.clone(),
         Some("local-ipv4") => identity.address.to_string(),
-        Some("mac") => {
-            let [_, _, high, low] = identity.address.octets();
-            format!("02:00:0a:63:{high:02x}:{low:02x}")
-        }
+        Some("mac") => mac(identity.address),
         Some("placement") => "availability-zone\nregion".to_owned(),
         Some("placement/availability-zone") => identity.zone.clone(),
         Some("placement/region") => identity.region.clone(),

@@ -2,13 +2,18 @@
 //!
 //! It runs in a fresh process (`ovenbird machine-init`), because a process with threads can't be forked safely.
 //! Its configuration comes on standard input as one line of JSON; it answers `net PID` on standard output once
-//! its network is there, and goes on when a second line comes: by then IMDS listens.
+//! its network is there, and goes on when a second line comes: by then IMDS listens. It closes its standard output
+//! when it becomes systemd, without another word unless it can't.
 
 use std::{
+    convert::Infallible,
     ffi::CString,
     fs,
     io::{self, BufRead as _, Write as _},
-    os::{fd::AsRawFd as _, unix::fs::symlink},
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::fs::symlink,
+    },
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -25,6 +30,9 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
+/// What mount(2) takes of options: a page, with the zero at its end.
+const MOST_OPTIONS: usize = 4095;
+
 /// What a machine is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InitConfig {
@@ -40,6 +48,8 @@ pub struct InitConfig {
     pub uuid: String,
     /// Its address with the prefix's length: `10.99.0.2/16`.
     pub address: String,
+    /// Its hardware address.
+    pub mac: String,
     /// The gateway, which is the cloud's bridge.
     pub gateway: String,
     /// The process that holds the cloud's network namespace.
@@ -87,10 +97,16 @@ fn begin() -> io::Result<ExitCode> {
     // Last of all: the first child from here on is the new namespace's first process, and its end is the namespace's.
     unshare(CloneFlags::CLONE_NEWPID)?;
     #[expect(unsafe_code, reason = "fork in a process of one thread")]
-    match unsafe { fork() }? {
+    let forked = unsafe { fork() }?;
+    if forked.is_parent() {
+        dup2_stdout(fs::File::options().write(true).open("/dev/null")?)?;
+    }
+    match forked {
         ForkResult::Child => {
-            let error = become_machine(&config).err().unwrap_or_else(|| io::Error::other("exec came back"));
-            eprintln!("machine-init: {error}");
+            // Closed by the exec that succeeds.
+            let mut report = fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            let Err(error) = become_machine(&config);
+            let _ = writeln!(report, "{error}");
             std::process::exit(125);
         }
         ForkResult::Parent { child } => loop {
@@ -108,11 +124,11 @@ fn begin() -> io::Result<ExitCode> {
 
 /// A cable from the machine's own network namespace to the cloud's bridge, and the address of IMDS on loopback.
 fn wire(config: &InitConfig) -> io::Result<()> {
-    let InitConfig { address, gateway, link, .. } = config;
+    let InitConfig { address, mac, gateway, link, .. } = config;
     let cloud = config.cloud_pid.to_string();
     ip(&["link", "set", "lo", "up"])?;
     ip(&["addr", "add", "169.254.169.254/32", "dev", "lo"])?;
-    ip(&["link", "add", "eth0", "type", "veth", "peer", "name", link, "netns", &cloud])?;
+    ip(&["link", "add", "eth0", "address", mac, "type", "veth", "peer", "name", link, "netns", &cloud])?;
     let inside = format!("--net=/proc/{cloud}/ns/net");
     command("nsenter", &[&inside, "ip", "link", "set", link, "master", "br0", "up"])?;
     ip(&["addr", "add", address, "dev", "eth0"])?;
@@ -133,20 +149,14 @@ fn command(program: &str, arguments: &[&str]) -> io::Result<()> {
     Err(io::Error::other(format!("{program} {}: {}", arguments.join(" "), text.trim())))
 }
 
-fn become_machine(config: &InitConfig) -> io::Result<()> {
+fn become_machine(config: &InitConfig) -> io::Result<Infallible> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let root = config.disk.join("root");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    let lower: Vec<_> = config.layers.iter().map(|layer| layer.display().to_string()).collect();
-    let overlay = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        lower.join(":"),
-        config.disk.join("upper").display(),
-        config.disk.join("work").display()
-    );
-    attach("overlay", &root, "overlay", MsFlags::empty(), &overlay)?;
+    mount_disk(config, &root)?;
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     attach("proc", &root.join("proc"), "proc", quiet, "")?;
+    protect(&root.join("proc"))?;
     system(&root, &config.uuid)?;
     devices(&root, &config.console)?;
     attach("tmpfs", &root.join("run"), "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=755")?;
@@ -164,14 +174,63 @@ fn become_machine(config: &InitConfig) -> io::Result<()> {
     let environment =
         [c"container=ovenbird", c"PATH=/usr/sbin:/usr/bin:/sbin:/bin", c"TERM=dumb"].map(CString::from);
     debug_assert!(console.as_raw_fd() > 2);
-    execve(&init[0], &init, &environment)?;
-    Ok(())
+    Ok(execve(&init[0], &init, &environment)?)
+}
+
+/// Mounts the instance's own layer over those of its image.
+fn mount_disk(config: &InitConfig, root: &Path) -> io::Result<()> {
+    // mount(2) takes one page of options. Layers lie side by side: named from there, they are short.
+    let here = config.layers.first().and_then(|layer| layer.parent()).unwrap_or(Path::new("/"));
+    chdir(here).map_err(|error| io::Error::other(format!("mount overlay: {}: {error}", here.display())))?;
+    let lower = config.layers.iter().map(|layer| escaped(layer.strip_prefix(here).unwrap_or(layer), &[':']));
+    let lower: Vec<_> = lower.collect();
+    let [upper, work] = ["upper", "work"].map(|name| escaped(&config.disk.join(name), &[]));
+    let options = format!("lowerdir={},upperdir={upper},workdir={work}", lower.join(":"));
+    if options.len() > MOST_OPTIONS {
+        let problem = format!(
+            "an image of {} layers is more than overlayfs takes ({MOST_OPTIONS} bytes of paths): bake it from a base \
+             with fewer images below it",
+            config.layers.len()
+        );
+        return Err(io::Error::other(problem));
+    }
+    let mounted = attach("overlay", root, "overlay", MsFlags::empty(), &options);
+    chdir("/")?;
+    mounted
+}
+
+/// A path as overlayfs reads it among its options.
+fn escaped(path: &Path, more: &[char]) -> String {
+    let text = path.display().to_string();
+    let special = |c: &char| ['\\', ','].contains(c) || more.contains(c);
+    text.chars().flat_map(|c| special(&c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 fn attach(what: &str, target: &Path, kind: &str, flags: MsFlags, data: &str) -> io::Result<()> {
     fs::create_dir_all(target)?;
     mount(Some(what), target, Some(kind), flags, Some(data))
         .map_err(|error| io::Error::other(format!("mount {kind} on {}: {error}", target.display())))
+}
+
+/// What of `/proc` is the host's becomes read-only: a booting Debian would set the host's kernel up as it likes it.
+fn protect(proc: &Path) -> io::Result<()> {
+    let bind = |name: &str| {
+        let path = proc.join(name);
+        mount(Some(&path), &path, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+            .map(|()| path)
+    };
+    let there = |name: &&str| proc.join(name).exists();
+    for name in ["sys", "sysrq-trigger", "irq", "bus"].into_iter().filter(there) {
+        let path = bind(name)?;
+        if name == "sys" {
+            // The machine's network is its own.
+            bind("sys/net")?;
+        }
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        mount(None::<&str>, &path, None::<&str>, flags, None::<&str>)?;
+    }
+    Ok(())
 }
 
 /// `/sys`, read-only, with the hypervisor's UUID that tells cloud-init it is on EC2; without it IMDSv2 isn't tried.
@@ -236,7 +295,7 @@ fn devices(root: &Path, console: &Path) -> io::Result<()> {
 
 /// Takes what would reach the host's kernel: modules, raw I/O, the clock, and making devices.
 ///
-/// Numbers of `linux/capability.h`: `CAP_SYS_MODULE`, `CAP_SYS_RAWIO`, `CAP_SYS_TIME`, `CAP_MKNOD`.
+/// Commands don't descend from here: `exec` takes the same from them. Numbers of `linux/capability.h`: `CAP_SYS_MODULE`, `CAP_SYS_RAWIO`, `CAP_SYS_TIME`, `CAP_MKNOD`.
 fn drop_capabilities() -> io::Result<()> {
     for capability in [16, 17, 25, 27] {
         #[expect(unsafe_code, reason = "prctl(PR_CAPBSET_DROP) takes a number and touches no memory")]

@@ -11,12 +11,15 @@ mod exec;
 mod forward;
 mod imds;
 pub mod init;
+mod output;
 mod run;
+mod spawn;
 
+pub(crate) use self::spawn::spawn;
 pub use self::{
     address::{Addresses, GATEWAY},
     disk::{Disks, Layer},
-    exec::{Outcome, exec},
+    exec::{Inside, Outcome, exec},
     forward::{forward, listen_inside},
     imds::{Identity, serve as serve_imds},
     run::{Machine, MachineConfig, Notice},

@@ -6,28 +6,36 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
     path::PathBuf,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use ovenbird_core::{digest, id::InstanceId};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, Command},
     sync::mpsc,
     task::AbortHandle,
 };
 
 use super::{
-    address::{GATEWAY, PREFIX},
-    exec::exec,
+    address::{GATEWAY, PREFIX, mac},
+    cgroup,
+    exec::{Inside, exec},
     forward::listen_inside,
     imds::{self, Identity},
     init::InitConfig,
+    spawn::spawn,
 };
 
 /// What EC2 keeps of a console, in bytes.
 const CONSOLE: usize = 64 * 1024;
+
+/// How long the kernel may take to end killed processes.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How often a booting machine is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -71,13 +79,35 @@ pub struct Machine {
     cgroup: PathBuf,
     outer: u32,
     console: Arc<Mutex<Vec<u8>>>,
-    tasks: Vec<AbortHandle>,
+    _tasks: Tasks,
+}
+
+/// What serves a machine's network; it ends with the machine.
+#[derive(Debug, Default)]
+struct Tasks(Vec<AbortHandle>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
 }
 
 impl Machine {
-    /// Starts a machine; notices of it follow.
+    /// Starts a machine; notices of it follow. A start that fails leaves nothing.
     pub async fn start(config: MachineConfig, notices: mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
-        fs::create_dir_all(&config.cgroup)?;
+        let cgroup = config.cgroup.clone();
+        fs::create_dir_all(&cgroup)?;
+        let started = Self::begin(config, notices).await;
+        if started.is_err() {
+            cgroup::kill(&cgroup);
+            cgroup::end(&cgroup, GRACE).await;
+        }
+        started
+    }
+
+    async fn begin(config: MachineConfig, notices: mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
         let terminal = nix::pty::openpty(None, None)?;
         let name = fs::read_link(format!("/proc/self/fd/{}", terminal.slave.as_raw_fd()))?;
         let init = InitConfig {
@@ -87,30 +117,40 @@ impl Machine {
             hostname: config.identity.hostname.clone(),
             uuid: uuid(&config.instance),
             address: format!("{}/{PREFIX}", config.address),
+            mac: mac(config.address),
             gateway: GATEWAY.to_string(),
             cloud_pid: config.cloud_pid,
             link: link(&config.instance),
             console: name,
             supervisor: i32::try_from(std::process::id()).map_err(io::Error::other)?,
         };
-        let mut child = spawner().spawn()?;
+        let mut child = spawn(init_command()).await?;
         let outer = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
-        let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("no standard input"))?;
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("a first process without its pipes"));
+        };
+        let mut said = BufReader::new(stdout);
         stdin.write_all(format!("{}\n", serde_json::to_string(&init)?).as_bytes()).await?;
         let mut answer = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut answer).await?;
-        }
+        said.read_line(&mut answer).await?;
         if !answer.starts_with("net ") {
             let output = child.wait_with_output().await?;
             return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
+        let mut tasks = Tasks::default();
+        tasks.0.push(imds::serve(outer, config.identity.clone())?);
+        tasks.0.push(listen_inside(outer, config.endpoint_port)?);
         let console = Arc::new(Mutex::new(Vec::new()));
-        let tasks =
-            vec![imds::serve(outer, config.identity.clone())?, listen_inside(outer, config.endpoint_port)?];
         watch_console(terminal.master, Arc::clone(&console));
+        stdin.write_all(b"go\n").await?;
+        // It says no more, and closes this when it becomes systemd; or it says why it can't.
+        let mut problem = String::new();
+        said.read_to_string(&mut problem).await?;
+        if !problem.is_empty() {
+            return Err(io::Error::other(problem.trim().to_owned()));
+        }
         let machine =
-            Self { instance: config.instance.clone(), cgroup: config.cgroup, outer, console, tasks };
+            Self { instance: config.instance.clone(), cgroup: config.cgroup, outer, console, _tasks: tasks };
         tokio::spawn(live(config.instance, child, stdin, terminal.slave, outer, notices));
         Ok(machine)
     }
@@ -120,10 +160,10 @@ impl Machine {
         self.outer
     }
 
-    /// The machine's first process, as the host numbers it.
-    pub fn init_pid(&self) -> io::Result<u32> {
-        init_pid(self.outer)
-            .ok_or_else(|| io::Error::other(format!("{} has no first process", self.instance)))
+    /// Where commands of it run.
+    pub fn inside(&self) -> io::Result<Inside> {
+        let none = || io::Error::other(format!("{} has no first process", self.instance));
+        Ok(Inside { pid: init_pid(self.outer).ok_or_else(none)?, cgroup: self.cgroup.clone() })
     }
 
     /// What its console showed last.
@@ -134,67 +174,60 @@ impl Machine {
 
     /// Asks it to power off, and ends it when it doesn't within the grace.
     pub async fn power_off(&self, grace: Duration) {
-        if let Ok(pid) = self.init_pid() {
-            let _ = exec(pid, "systemctl poweroff --no-block", grace).await;
-        }
-        let deadline = tokio::time::Instant::now() + grace;
-        while init_pid(self.outer).is_some() && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(LOOK).await;
-        }
+        let gone = async {
+            while let Ok(inside) = self.inside() {
+                let asked = exec(&inside, "systemctl poweroff --no-block", grace).await;
+                if asked.is_ok_and(|outcome| outcome.exit == 0) {
+                    break;
+                }
+                // So early in its boot there is nobody to ask yet.
+                tokio::time::sleep(LOOK).await;
+            }
+            while init_pid(self.outer).is_some() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // What it hasn't done by then isn't waited for.
+        let _ = tokio::time::timeout(grace, gone).await;
         self.kill();
     }
 
     /// Ends every process of it at once.
     pub fn kill(&self) {
-        // It may be gone already, with its cgroup.
-        let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
+        cgroup::kill(&self.cgroup);
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
-        for task in &self.tasks {
-            task.abort();
-        }
-        remove_cgroup(&self.cgroup);
+        // While it has processes it stays: whoever waits for the machine's end removes it then.
+        cgroup::remove(&self.cgroup);
     }
 }
 
-/// Removes a cgroup with those inside it; a cgroup with processes stays, and the next start removes it.
-pub(crate) fn remove_cgroup(cgroup: &std::path::Path) {
-    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_cgroup(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(cgroup);
-}
-
-/// Follows a machine from its network to its end.
+/// Follows a machine from its boot to its end.
 async fn live(
     instance: InstanceId,
     mut child: Child,
-    mut stdin: ChildStdin,
+    _stdin: ChildStdin,
     slave: OwnedFd,
     outer: u32,
     notices: mpsc::UnboundedSender<Notice>,
 ) {
     // A machine whose supervisor stops listening is going down with it: notices may then be lost.
     let tell = |notice| drop(notices.send(notice));
-    if stdin.write_all(b"go\n").await.is_ok() {
-        tell(Notice::Booted(instance.clone()));
-        let online = async {
-            while !init_pid(outer).is_some_and(|pid| {
-                fs::exists(format!("/proc/{pid}/root/run/systemd/private")).unwrap_or(false)
-            }) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        tokio::select! {
-            () = online => tell(Notice::Online(instance.clone())),
-            _ = child.wait() => {}
+    tell(Notice::Booted(instance.clone()));
+    let online = async {
+        while !init_pid(outer)
+            .is_some_and(|pid| fs::exists(format!("/proc/{pid}/root/run/systemd/private")).unwrap_or(false))
+        {
+            tokio::time::sleep(LOOK).await;
         }
+    };
+    tokio::select! {
+        () = online => tell(Notice::Online(instance.clone())),
+        _ = child.wait() => {}
     }
     let _ = child.wait().await;
     // Held until now: a terminal whose last slave is closed gives its reader an end.
@@ -222,10 +255,12 @@ fn init_pid(outer: u32) -> Option<u32> {
     children.split_whitespace().next()?.parse().ok()
 }
 
-/// A network link's name has at most 15 characters; the end of an instance's id is its random part.
+/// A network link's name, of at most 15 characters: the end of the instance's id, which is its random part, and a
+/// number for each start. The link of a machine's life before may still be there for a moment.
 fn link(instance: &InstanceId) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let id = instance.as_str();
-    format!("v{}", &id[id.len().saturating_sub(12)..])
+    format!("v{}-{:x}", &id[id.len().saturating_sub(8)..], NEXT.fetch_add(1, Ordering::Relaxed) & 0xf_ffff)
 }
 
 /// As EC2's hypervisors number their guests, from the instance's id.
@@ -236,7 +271,7 @@ fn uuid(instance: &InstanceId) -> String {
 }
 
 /// The command that becomes a machine's first process.
-pub(super) fn spawner() -> Command {
+fn init_command() -> Command {
     let mut command = Command::new("/proc/self/exe");
     command
         .arg("machine-init")

@@ -1,0 +1,88 @@
+//! A local cloud with `MiniStack` and simulated machines.
+
+use std::{
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use ovenbird_local::{Home, LocalError, Machines, Options};
+
+/// A local cloud in this process, on a home of its own.
+pub struct Cloud {
+    pub options: Options,
+    supervisor: JoinHandle<Result<(), LocalError>>,
+}
+
+impl Cloud {
+    pub fn start(options: Options) -> Self {
+        let served = options.clone();
+        let supervisor = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().expect("threads");
+            runtime.block_on(ovenbird_local::serve(served))
+        });
+        let cloud = Self { options, supervisor };
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while !cloud.ask(ovenbird_local::status(&cloud.options)).is_ok_and(|status| status.ready) {
+            assert!(!cloud.supervisor.is_finished() && Instant::now() < deadline, "it doesn't get ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        cloud
+    }
+
+    pub fn ask<T>(&self, question: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(question)
+    }
+
+    /// A client from the Python environment.
+    pub fn client(&self, name: &str) -> Command {
+        let mut command = Command::new(self.options.home.python().with_file_name(name));
+        command.env_remove("AWS_PROFILE").envs([
+            ("AWS_ENDPOINT_URL", self.options.endpoint().as_str()),
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+            ("AWS_DEFAULT_OUTPUT", "text"),
+            ("AWS_PAGER", ""),
+        ]);
+        command
+    }
+
+    pub fn aws_output(&self, arguments: &[&str]) -> Output {
+        self.client("aws").args(arguments).output().expect("aws")
+    }
+
+    pub fn aws(&self, arguments: &[&str]) -> String {
+        let output = self.aws_output(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    pub fn down(self) {
+        assert!(self.ask(ovenbird_local::down(&self.options)).expect("it ends"), "none ran");
+        self.supervisor.join().expect("no panic").expect("a good end");
+    }
+}
+
+/// Options for a home with the usual Python environment; none, said out loud, when there is no such environment.
+pub fn options(home: &Path) -> Option<Options> {
+    let usual: PathBuf = Home::from_env().root().join("venv");
+    if !usual.join("bin/ministack").is_file() {
+        assert!(std::env::var_os("CI").is_none(), "{} has no MiniStack: `make setup`", usual.display());
+        eprintln!("SKIPPED: {} has no MiniStack; `make setup` installs it", usual.display());
+        return None;
+    }
+    symlink(usual, home.join("venv")).expect("a link");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let mut options = Options::new(port.expect("a port").port());
+    options.home = Home::new(home);
+    options.repository = None;
+    options.machines = Machines::Simulated;
+    Some(options)
+}

@@ -1,0 +1,99 @@
+//! From start to end: boot, user data, power off, and starts that fail.
+
+use std::fs;
+
+use ovenbird_local::machine::{Layer, MachineConfig};
+
+use crate::{
+    guest::{Guest, Instance},
+    lab::{Lab, PATIENCE, snapshot_id, until},
+};
+
+pub fn user_data_runs(lab: &Lab) {
+    let guest = lab.lenient();
+    guest.file("var/tmp/done");
+    let host = format!("ip-{}", guest.instance.address.to_string().replace('.', "-"));
+    until("its host name is written", || guest.sh("cat /var/tmp/done") == host);
+    assert!(guest.machine.console().contains("systemd"), "{}", guest.machine.console());
+}
+
+/// The kernel sends the signal of a parent's death when the thread ends that made the child.
+pub fn a_machine_outlives_the_thread_that_started_it(lab: &Lab) {
+    assert_eq!(lab.strict().sh("echo alive"), "alive");
+}
+
+pub fn a_machine_cannot_change_the_host(lab: &Lab) {
+    let guest = lab.strict();
+    for setting in ["kernel/pid_max", "kernel/panic", "fs/file-max", "vm/swappiness"] {
+        let value = fs::read_to_string(format!("/proc/sys/{setting}")).expect("a setting");
+        let outcome = guest.exec(&format!("echo {} > /proc/sys/{setting}", value.trim()), PATIENCE);
+        assert_ne!(outcome.exit, 0, "{setting} can be written");
+    }
+    // Its network is its own.
+    guest.sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
+    assert_ne!(guest.exec("echo s > /proc/sysrq-trigger", PATIENCE).exit, 0, "it reaches the host's SysRq");
+    assert_ne!(guest.exec("mknod /var/tmp/disk b 254 0", PATIENCE).exit, 0, "it makes devices");
+    let dangerous: u64 = [16, 17, 25, 27].iter().map(|capability| 1 << capability).sum();
+    for process in ["self", "1"] {
+        let sets = guest.sh(&format!("sed -n 's/^Cap[EPB].*:\\t//p' /proc/{process}/status"));
+        assert_eq!(sets.lines().count(), 3, "{sets}");
+        for set in sets.lines() {
+            let set = u64::from_str_radix(set, 16).expect("a set of capabilities");
+            assert_eq!(set & dangerous, 0, "process {process} has {set:x}");
+        }
+    }
+}
+
+pub fn a_start_without_a_network_leaves_nothing(lab: &Lab) {
+    let instance = lab.instance(vec![Layer::Base]);
+    let mut config = lab.config(&instance);
+    config.cloud_pid = u32::MAX >> 1;
+    let error = refused(lab, config, &instance);
+    assert!(error.contains("ip link add"), "{error}");
+}
+
+pub fn a_start_without_a_layer_leaves_nothing(lab: &Lab) {
+    // Its network is there already when its disk can't be mounted.
+    let instance = lab.instance(vec![Layer::Base, Layer::Snapshot(snapshot_id())]);
+    let error = refused(lab, lab.config(&instance), &instance);
+    assert!(error.contains("mount overlay"), "{error}");
+}
+
+/// The reason why a start fails; nothing of it may be left.
+#[track_caller]
+pub fn refused(lab: &Lab, config: MachineConfig, instance: &Instance) -> String {
+    let cgroup = config.cgroup.clone();
+    let started = Guest::start(lab.runtime.handle(), config, instance);
+    let error = started.err().expect("it can't be started").to_string();
+    assert!(!cgroup.exists(), "its cgroup is left");
+    let id = instance.id.as_str();
+    let cable = format!("v{}-", &id[id.len() - 8..]);
+    let network = format!("--net=/proc/{}/ns/net", lab.network.pid().expect("the network"));
+    until("its cable goes", || {
+        let links = std::process::Command::new("nsenter").args([&network, "ip", "link"]).output();
+        let links = String::from_utf8(links.expect("ip").stdout).expect("text");
+        assert!(links.contains("br0"), "{links}");
+        !links.contains(&cable)
+    });
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+    assert!(!mounts.contains(id), "{mounts}");
+    error
+}
+
+pub fn a_machine_stops_at_any_moment_and_keeps_its_disk(lab: &Lab) {
+    let instance = lab.instance(vec![Layer::Base]);
+    let mut guest = lab.start(&instance);
+    guest.online();
+    guest.sh("echo 1 >> /var/tmp/rounds; sync /var/tmp/rounds");
+    guest.stop();
+    // Started at once again, and stopped while it boots.
+    let mut guest = lab.start(&instance);
+    guest.stop();
+    let mut guest = lab.start(&instance);
+    guest.online();
+    guest.sh("echo 3 >> /var/tmp/rounds");
+    // From inside.
+    guest.exec("systemctl poweroff", PATIENCE);
+    guest.ended();
+    assert_eq!(fs::read_to_string(guest.path("var/tmp/rounds")).expect("its file"), "1\n3\n");
+}

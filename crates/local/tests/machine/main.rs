@@ -1,0 +1,98 @@
+//! Real machines, watched from outside.
+//!
+//! They need root and what `ovenbird local up` needs. Without it they are skipped, out loud; with `CI` set they fail.
+//! The harness is our own because a machine's first process is the running program again: this one.
+
+mod boot;
+mod commands;
+mod death;
+mod disks;
+mod guest;
+mod lab;
+mod network;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    sync::OnceLock,
+};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use self::lab::Lab;
+
+type Test = fn(&Lab);
+
+const TESTS: &[(&str, Test)] = &[
+    ("boot::user_data_runs", boot::user_data_runs),
+    (
+        "boot::a_machine_outlives_the_thread_that_started_it",
+        boot::a_machine_outlives_the_thread_that_started_it,
+    ),
+    ("boot::a_machine_cannot_change_the_host", boot::a_machine_cannot_change_the_host),
+    ("boot::a_start_without_a_network_leaves_nothing", boot::a_start_without_a_network_leaves_nothing),
+    ("boot::a_start_without_a_layer_leaves_nothing", boot::a_start_without_a_layer_leaves_nothing),
+    (
+        "boot::a_machine_stops_at_any_moment_and_keeps_its_disk",
+        boot::a_machine_stops_at_any_moment_and_keeps_its_disk,
+    ),
+    ("commands::a_command_answers_with_all_it_said", commands::a_command_answers_with_all_it_said),
+    ("commands::a_command_does_not_wait_for_its_daemons", commands::a_command_does_not_wait_for_its_daemons),
+    ("commands::a_timeout_ends_everything_it_started", commands::a_timeout_ends_everything_it_started),
+    (
+        "commands::a_dropped_command_ends_but_not_its_services",
+        commands::a_dropped_command_ends_but_not_its_services,
+    ),
+    ("disks::an_image_boots_whether_sealed_or_not", disks::an_image_boots_whether_sealed_or_not),
+    ("disks::a_hundred_and_twenty_layers_boot", disks::a_hundred_and_twenty_layers_boot),
+    (
+        "disks::more_layers_than_overlayfs_takes_are_refused",
+        disks::more_layers_than_overlayfs_takes_are_refused,
+    ),
+    ("network::imds_wants_a_token_when_told_so", network::imds_wants_a_token_when_told_so),
+    ("network::imds_answers_without_a_token_when_it_may", network::imds_answers_without_a_token_when_it_may),
+    (
+        "network::one_url_reaches_the_endpoint_and_nothing_else",
+        network::one_url_reaches_the_endpoint_and_nothing_else,
+    ),
+    ("network::a_port_is_forwarded_to_the_host", network::a_port_is_forwarded_to_the_host),
+    ("network::machines_reach_each_other_and_a_resolver", network::machines_reach_each_other_and_a_resolver),
+    ("death::sigkill_of_the_supervisor_leaves_nothing", death::sigkill_of_the_supervisor_leaves_nothing),
+];
+
+fn main() -> ExitCode {
+    if let Some(code) = ovenbird_local::hidden_main() {
+        return code;
+    }
+    if std::env::args().nth(1).as_deref() == Some(death::SUPERVISE) {
+        return death::supervise();
+    }
+    let mut arguments = Arguments::from_args();
+    // Two cores: one after another.
+    arguments.test_threads = Some(1);
+    let missing = lab::missing();
+    let skip = !missing.is_empty() && std::env::var_os("CI").is_none();
+    if skip {
+        eprintln!("SKIPPED: tests of real machines: {}", missing.join("; "));
+    }
+    let trials = TESTS.iter().map(|(name, test)| {
+        let missing = missing.clone();
+        let run = move || {
+            if missing.is_empty() { run(*test) } else { Err(Failed::from(missing.join("; "))) }
+        };
+        Trial::test(*name, run).with_ignored_flag(skip)
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    lab::close();
+    conclusion.exit_code()
+}
+
+fn run(test: Test) -> Result<(), Failed> {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    let lab = LAB.get_or_init(Lab::open);
+    // What a panic leaves of a machine goes with its guard.
+    catch_unwind(AssertUnwindSafe(|| test(lab))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default().into()
+    })
+}

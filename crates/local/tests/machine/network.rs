@@ -1,0 +1,108 @@
+//! A machine's network: its metadata, the endpoint, its ports, other machines.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use ovenbird_local::machine::forward;
+
+use crate::lab::{Lab, PATIENCE, until};
+
+const STATUS: &str = "curl -s -o /dev/null -w '%{http_code}' --max-time 30";
+const METADATA: &str = "http://169.254.169.254/latest";
+
+pub fn imds_wants_a_token_when_told_so(lab: &Lab) {
+    let guest = lab.strict();
+    let status = |arguments: &str| guest.sh(&format!("{STATUS} {arguments}"));
+    let token = format!("-X PUT {METADATA}/api/token");
+    let lasting = |seconds: &str| format!("-H 'X-aws-ec2-metadata-token-ttl-seconds: {seconds}'");
+    for (arguments, code) in [
+        (format!("{METADATA}/meta-data/instance-id"), "401"),
+        ("http://169.254.169.254/".to_owned(), "401"),
+        (format!("-H 'X-aws-ec2-metadata-token: wrong' {METADATA}/meta-data/"), "401"),
+        (token.clone(), "400"),
+        (format!("{} {token}", lasting("0")), "400"),
+        (format!("{} {token}", lasting("21601")), "400"),
+        (format!("{} {token}", lasting("soon")), "400"),
+        (format!("-H 'X-Forwarded-For: 10.0.0.1' {} {token}", lasting("60")), "403"),
+        (format!("{} -X PUT http://169.254.169.254/2021-03-23/api/token", lasting("60")), "403"),
+    ] {
+        assert_eq!(status(&arguments), code, "{arguments}");
+    }
+
+    guest.sh(&format!("curl -sf {} {token} > /run/token", lasting("21600")));
+    let with = |file: &str| format!("-H \"X-aws-ec2-metadata-token: $(cat {file})\" {METADATA}");
+    let get = |path: &str| guest.sh(&format!("curl -sf {}/{path}", with("/run/token")));
+    assert_eq!(get("meta-data/instance-id"), guest.instance.id.as_str());
+    assert_eq!(get("meta-data/local-ipv4"), guest.instance.address.to_string());
+    assert_eq!(get("meta-data/mac"), guest.sh("cat /sys/class/net/eth0/address"));
+    assert!(get("meta-data/iam/info").contains(":instance-profile/builder"));
+    let document: serde_json::Value =
+        serde_json::from_str(&get("dynamic/instance-identity/document")).expect("a document");
+    assert_eq!(document["instanceId"], guest.instance.id.as_str());
+    for path in ["user-data", "meta-data/spot/instance-action", "meta-data/nothing"] {
+        assert_eq!(status(&format!("{}/{path}", with("/run/token"))), "404", "{path}");
+    }
+
+    guest.sh(&format!("curl -sf {} {token} > /run/short", lasting("1")));
+    until("the token's end", || status(&format!("{}/meta-data/", with("/run/short"))) == "401");
+}
+
+pub fn imds_answers_without_a_token_when_it_may(lab: &Lab) {
+    let guest = lab.lenient();
+    assert_eq!(guest.sh(&format!("curl -sf {METADATA}/meta-data/instance-id")), guest.instance.id.as_str());
+    let wrong = format!("{STATUS} -H 'X-aws-ec2-metadata-token: wrong' {METADATA}/meta-data/");
+    assert_eq!(guest.sh(&wrong), "401", "a wrong token is worse than none");
+}
+
+pub fn one_url_reaches_the_endpoint_and_nothing_else(lab: &Lab) {
+    let port = lab.endpoint.local_addr().expect("an address").port();
+    let listener = lab.endpoint.try_clone().expect("the listener");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a caller");
+        let mut request = [0; 1024];
+        let count = stream.read(&mut request).expect("a request");
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").expect("an answer");
+        String::from_utf8_lossy(&request[..count]).into_owned()
+    });
+    let guest = lab.strict();
+    assert_eq!(guest.sh(&format!("curl -sf --max-time 30 http://127.0.0.1:{port}/it")), "hello");
+    assert!(server.join().expect("the server").starts_with("GET /it HTTP/1.1\r\n"));
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let other = other.local_addr().expect("an address").port();
+    for host in ["127.0.0.1", "10.0.2.2", "10.99.0.1"] {
+        let outcome = guest.exec(&format!("curl -s --max-time 2 http://{host}:{other}/"), PATIENCE);
+        assert_ne!(outcome.exit, 0, "{host} answers");
+    }
+}
+
+pub fn a_port_is_forwarded_to_the_host(lab: &Lab) {
+    let guest = lab.strict();
+    guest.sh("systemd-run --quiet --working-directory=/etc python3 -m http.server 8000");
+    let (pid, address) = (guest.machine.network_pid(), guest.instance.address);
+    let (here, task) = lab.runtime.block_on(forward(pid, address, 8000)).expect("a forward");
+    assert!(here.ip().is_loopback());
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(here)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /hostname HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    // Until the server listens, a connection is closed without an answer.
+    until("it answers", || ask().is_ok_and(|answer| answer.contains("200 OK")));
+    task.abort();
+    until("the forward's end", || TcpStream::connect(here).is_err());
+}
+
+pub fn machines_reach_each_other_and_a_resolver(lab: &Lab) {
+    let (one, other) = (lab.strict(), lab.lenient());
+    other.sh("systemd-run --quiet python3 -m http.server 8000");
+    let url = format!("http://{}:8000/etc/hostname", other.instance.address);
+    one.sh(&format!("curl -sf --retry 50 --retry-delay 1 --retry-connrefused --max-time 30 {url}"));
+    // Whether the name is known or not: an answer, or a failure, comes before long.
+    assert!(!one.exec("getent hosts no-such-name.example", PATIENCE).timed_out);
+}

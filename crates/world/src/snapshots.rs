@@ -1,0 +1,167 @@
+//! Snapshots: look, delete, and how one is made.
+
+use jiff::Timestamp;
+use ovenbird_core::id::{SnapshotId, VolumeId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ApiError, Filter, ImageState, Layer, Order, Page, Paging, Result, Tags, World,
+    filters::{Fields, Filtered, Filters, one},
+    refuse_dry_run,
+};
+
+/// The states of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotState {
+    /// Under way.
+    Pending,
+    /// Whole.
+    Completed,
+    /// Failed.
+    Error,
+}
+
+impl SnapshotState {
+    /// EC2's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Completed => "completed",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A snapshot of an instance's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its state.
+    pub state: SnapshotState,
+    /// How far it is, in percent.
+    pub progress: u8,
+    /// When it began.
+    pub started: Timestamp,
+    /// The volume it was made of.
+    pub volume: VolumeId,
+    /// The volume's size in GiB.
+    pub size: u32,
+    /// The ARN of the key that it is encrypted with; none for one that isn't.
+    #[serde(default)]
+    pub kms_key: Option<String>,
+    /// What the layer takes, in bytes.
+    pub bytes: u64,
+    /// What it is.
+    pub description: String,
+    /// The layers that it lies on, itself last: what an image of it boots from.
+    pub layers: Vec<Layer>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+impl World {
+    /// Snapshots of this account by id and filter.
+    pub fn describe_snapshots(
+        &mut self,
+        ids: &[String],
+        owners: &[String],
+        filters: &[Filter],
+        paging: &Paging,
+    ) -> Result<Page<Snapshot>> {
+        let filters = Filters::<Snapshot>::read(filters)?;
+        for id in ids {
+            self.own_snapshot_mut(id)?;
+        }
+        let ours = owners.is_empty() || owners.iter().any(|owner| owner == "self" || *owner == self.account);
+        let named = |snapshot: &Snapshot| ids.is_empty() || ids.iter().any(|id| id == snapshot.id.as_str());
+        let found = self.snapshots.values();
+        let found = found.filter(|snapshot| ours && named(snapshot) && filters.pass(snapshot));
+        paging.cut(found.cloned().collect(), 5, |snapshot| snapshot.id.to_string())
+    }
+
+    /// Deletes a snapshot that no image uses.
+    ///
+    /// Its layer stays on disk while something lies on it, as at EBS a deleted snapshot's blocks do.
+    pub fn delete_snapshot(&mut self, id: &str, dry_run: bool) -> Result<()> {
+        let snapshot = self.own_snapshot_mut(id)?.id.clone();
+        if let Some(image) = self.images.values().find(|image| image.snapshot.as_ref() == Some(&snapshot)) {
+            let message = format!("The snapshot {snapshot} is currently in use by {}", image.id);
+            return Err(ApiError::new("InvalidSnapshot.InUse", message));
+        }
+        refuse_dry_run(dry_run)?;
+        self.snapshots.remove(&snapshot);
+        self.orders.push(Order::DropSnapshot { snapshot });
+        Ok(())
+    }
+
+    /// Whether anything still lies on a layer: an image, a snapshot or an instance.
+    pub fn is_layer_in_use(&self, snapshot: &SnapshotId) -> bool {
+        let layer = Layer::Snapshot(snapshot.clone());
+        let on_image = self.images.values().any(|image| image.layers.contains(&layer));
+        let on_snapshot = self.snapshots.values().any(|one| one.layers.contains(&layer));
+        let mut instances = self.instances.values().filter(|instance| instance.terminated.is_none());
+        let on_instance = instances.any(|instance| instance.layers.contains(&layer));
+        on_image || on_snapshot || on_instance
+    }
+
+    pub(crate) fn own_snapshot_mut(&mut self, id: &str) -> Result<&mut Snapshot> {
+        let parsed =
+            SnapshotId::parse(id).map_err(|_| ApiError::malformed("InvalidSnapshotID.Malformed", id))?;
+        self.snapshots.get_mut(&parsed).ok_or_else(|| ApiError::no_snapshot(id))
+    }
+
+    pub(crate) fn frozen(&mut self, _now: Timestamp, id: &SnapshotId, bytes: u64) {
+        let Some(snapshot) = self.snapshots.get_mut(id) else { return };
+        snapshot.state = SnapshotState::Completed;
+        snapshot.progress = 100;
+        snapshot.bytes = bytes;
+        for image in self.images.values_mut().filter(|image| image.snapshot.as_ref() == Some(id)) {
+            image.state = ImageState::Available;
+        }
+    }
+
+    pub(crate) fn freeze_failed(&mut self, id: &SnapshotId, reason: &str) {
+        let Some(snapshot) = self.snapshots.get_mut(id) else { return };
+        snapshot.state = SnapshotState::Error;
+        // There is no such layer: its instance's disk is as it was.
+        for instance in self.instances.values_mut() {
+            instance.layers.retain(|layer| *layer != Layer::Snapshot(id.clone()));
+        }
+        for image in self.images.values_mut().filter(|image| image.snapshot.as_ref() == Some(id)) {
+            image.state = ImageState::Failed;
+            image.state_reason =
+                Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));
+        }
+    }
+
+    pub(crate) fn progressed(&mut self, id: &SnapshotId, percent: u8) {
+        if let Some(snapshot) = self.snapshots.get_mut(id) {
+            snapshot.progress = percent.min(100).max(snapshot.progress);
+        }
+    }
+
+    pub(crate) fn fail_unfinished(&mut self, reason: &str) {
+        let unfinished = self.snapshots.values().filter(|snapshot| snapshot.state == SnapshotState::Pending);
+        let ids: Vec<SnapshotId> = unfinished.map(|snapshot| snapshot.id.clone()).collect();
+        for id in ids {
+            self.freeze_failed(&id, reason);
+        }
+    }
+}
+
+impl Filtered for Snapshot {
+    const FIELDS: Fields<Self> = &[
+        ("snapshot-id", |it| one(&it.id)),
+        ("status", |it| one(it.state.as_str())),
+        ("volume-id", |it| one(&it.volume)),
+        ("description", |it| one(&it.description)),
+        ("progress", |it| one(format!("{}%", it.progress))),
+        ("volume-size", |it| one(it.size)),
+    ];
+
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+}

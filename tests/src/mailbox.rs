@@ -1,0 +1,61 @@
+//! A queue that hears what the stack tells of failures, as an operator's pager would.
+
+use std::{cell::RefCell, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::clients::{Local, within};
+
+/// The queue, subscribed to the topic of failures.
+#[derive(Debug)]
+pub struct Mailbox<'a> {
+    local: &'a Local,
+    url: String,
+    heard: RefCell<Vec<String>>,
+}
+
+impl<'a> Mailbox<'a> {
+    /// Subscribes a new queue.
+    pub fn subscribe(local: &'a Local) -> Result<Self> {
+        let stack = local.aws(&["cloudformation", "describe-stacks", "--stack-name", "ovenbird"])?;
+        let outputs = stack.pointer("/Stacks/0/Outputs").and_then(Value::as_array).context("no outputs")?;
+        let topic = outputs.iter().find(|output| output["OutputKey"] == "FailuresTopicArn");
+        let topic = topic.and_then(|output| output["OutputValue"].as_str()).context("no topic")?;
+        let queue = local.aws(&["sqs", "create-queue", "--queue-name", "failures"])?;
+        let url = queue["QueueUrl"].as_str().context("no queue")?.to_owned();
+        let look = ["sqs", "get-queue-attributes", "--queue-url", &url, "--attribute-names", "QueueArn"];
+        let queue = local.aws(&look)?;
+        let arn = queue.pointer("/Attributes/QueueArn").and_then(Value::as_str).context("no ARN")?;
+        let subscribe =
+            ["sns", "subscribe", "--topic-arn", topic, "--protocol", "sqs", "--notification-endpoint", arn];
+        local.aws(&subscribe)?;
+        Ok(Self { local, url, heard: RefCell::default() })
+    }
+
+    /// Waits for a message that begins so.
+    pub fn hear(&self, beginning: &str) -> Result<()> {
+        within("the message", Duration::from_secs(30), || {
+            self.fetch()?;
+            let heard = self.heard.borrow();
+            ensure!(
+                heard.iter().any(|message| message.starts_with(beginning)),
+                "no {beginning:?} in {heard:?}"
+            );
+            Ok(())
+        })
+    }
+
+    fn fetch(&self) -> Result<()> {
+        let receive = ["sqs", "receive-message", "--queue-url", &self.url, "--max-number-of-messages", "10"];
+        let received = self.local.aws(&receive)?;
+        for message in received["Messages"].as_array().into_iter().flatten() {
+            let envelope = message["Body"].as_str().context("a message without a body")?;
+            let envelope: Value = serde_json::from_str(envelope).context("a notification")?;
+            let text = envelope["Message"].as_str().context("a notification without a message")?;
+            // EventBridge's transformed text is a JSON string.
+            self.heard.borrow_mut().push(serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()));
+        }
+        Ok(())
+    }
+}
