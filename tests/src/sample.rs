@@ -1,59 +1,35 @@
-//! The sample application, built on a machine of the local cloud: nothing but the base is needed for it.
+//! The sample application: a page that tells its version, packed as a war for the Tomcat of `tests/jvm-runtime`.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::clients::{Local, repository, within};
+use crate::clients::{Local, home, repository};
 
-/// Builds the jar of each version on one machine of the base image, and fetches them.
-pub fn build(local: &Local, versions: &[&str]) -> Result<Vec<PathBuf>> {
-    let source = fs::read_to_string(repository().join("tests/storefront/Storefront.java"))?;
-    let bucket = local.operator("bucket")?;
-    let endpoint = local.endpoint();
-    let mut script = format!(
-        "#!/bin/sh\nset -eu\nmkdir -p /build\ncd /build\ncat > Storefront.java <<'JAVA'\n{source}JAVA\n"
-    );
-    script.push_str("javac -d . Storefront.java\n");
+/// Packs the war of each version.
+pub fn build(versions: &[&str]) -> Result<Vec<PathBuf>> {
+    let page = repository().join("tests/storefront/index.jsp");
+    let folder = std::env::temp_dir().join(format!("ovenbird-sample-{}", std::process::id()));
+    fs::create_dir_all(folder.join("WEB-INF"))?;
+    fs::copy(page, folder.join("index.jsp"))?;
+    let mut wars = Vec::new();
     for version in versions {
-        script.push_str(&format!(
-            "printf {version} > VERSION\njar --create --file {version}.jar --main-class Storefront VERSION *.class\n\
-             curl -fsS -T {version}.jar {endpoint}/{bucket}/build/storefront-{version}.jar\n"
-        ));
+        fs::write(folder.join("WEB-INF/VERSION"), version)?;
+        let name = format!("ovenbird-storefront-{}-{version}.war", std::process::id());
+        let war = std::env::temp_dir().join(name);
+        // A war is a zip. Python is there: the local cloud's environment has it.
+        let status = Command::new(home().join("venv/bin/python"))
+            .args(["-m", "zipfile", "-c"])
+            .arg(&war)
+            .args(["index.jsp", "WEB-INF"])
+            .current_dir(&folder)
+            .status()
+            .context("python: run `make setup` first")?;
+        ensure!(status.success(), "the war of {version}: {status}");
+        wars.push(war);
     }
-    let file = std::env::temp_dir().join(format!("ovenbird-build-{}.sh", std::process::id()));
-    fs::write(&file, script)?;
-    let image = base(local)?;
-    let user_data = format!("file://{}", file.display());
-    let launched = local.aws(&[
-        "ec2",
-        "run-instances",
-        "--image-id",
-        &image,
-        "--instance-type",
-        "m7i.large",
-        "--user-data",
-        &user_data,
-    ])?;
-    fs::remove_file(&file)?;
-    let instance = launched
-        .pointer("/Instances/0/InstanceId")
-        .and_then(|id| id.as_str())
-        .context("no instance")?
-        .to_owned();
-    let mut jars = Vec::new();
-    for version in versions {
-        let key = format!("build/storefront-{version}.jar");
-        let jar =
-            std::env::temp_dir().join(format!("ovenbird-storefront-{}-{version}.jar", std::process::id()));
-        let path = jar.to_str().context("temporary folder")?;
-        within("the jar", Duration::from_secs(60), || {
-            local.aws(&["s3api", "get-object", "--bucket", &bucket, "--key", &key, path])
-        })?;
-        jars.push(jar);
-    }
-    local.aws(&["ec2", "terminate-instances", "--instance-ids", &instance])?;
-    Ok(jars)
+    fs::remove_dir_all(&folder)?;
+    Ok(wars)
 }
 
 /// The local base image.

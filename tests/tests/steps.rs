@@ -27,7 +27,27 @@ use ovenbird_core::{
 };
 use ovenbird_world::{BaseImage, Cloud, Paging, Script, SimulatedHardware, World};
 
-const RECIPE: &str = include_str!("../storefront/recipe.toml");
+const RECIPE: &str = r#"
+pipeline = "storefront"
+[base]
+parameter = "/aws/service/debian/release/12/latest/amd64"
+[builder]
+instance-types = ["c7i.large", "m7i.large"]
+[artifact]
+to = "/opt/storefront/app.jar"
+[[step]]
+name = "user"
+shell = "useradd --system --no-create-home storefront"
+[[test]]
+name = "serves the shop"
+http = { url = "http://127.0.0.1:8080/", body-contains = "storefront v", within = "60s" }
+[promote]
+channel = "production"
+parameter = "/images/storefront/production"
+[retain]
+newest = 1
+days = 0
+"#;
 
 /// A pipeline on an account in memory.
 struct Bench {

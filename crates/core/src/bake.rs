@@ -1,18 +1,21 @@
 //! The bake: the one document that flows through the state machine and is mirrored in the table.
 
-use std::{cmp::Ordering, collections::BTreeMap, fmt};
+mod origin;
+mod wishes;
+
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    origin::{Artifact, BaseImage, ChildBake, Order, Parent},
+    wishes::{Deadlines, Options, Settings},
+};
 use crate::{
-    artifact::ArtifactKey,
     digest::Inputs,
     error::{Error, Result},
-    id::{
-        AmiId, BakeId, ChannelName, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName,
-        SnapshotId,
-    },
+    id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, PipelineName, SnapshotId},
     ports,
 };
 
@@ -134,174 +137,6 @@ pub enum To {
     Launch,
     /// Nothing is left but to clean up.
     Done,
-}
-
-/// The uploaded thing that a bake puts into its image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// Its key in the bucket.
-    pub key: ArtifactKey,
-    /// The version of the object, on a versioned bucket.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// Its size.
-    pub bytes: u64,
-    /// SHA-256 of its bytes.
-    pub sha256: Digest,
-    /// When it was uploaded.
-    pub uploaded: Timestamp,
-    /// S3's order of writes to one key, when an event told it.
-    #[serde(default)]
-    pub sequencer: String,
-}
-
-/// The image that a bake starts from, resolved once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BaseImage {
-    /// The image.
-    pub image: AmiId,
-    /// Its name.
-    pub name: String,
-    /// The base as the recipe names it.
-    pub written: String,
-    /// The promotion by which it came there, when the base is a channel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Parent>,
-}
-
-/// A promotion of another pipeline that an image stands on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Parent {
-    /// Whose channel.
-    pub pipeline: PipelineName,
-    /// Which.
-    pub channel: ChannelName,
-    /// The bake that was promoted.
-    pub bake: BakeId,
-    /// The channel's generation with which it was.
-    pub generation: u64,
-}
-
-impl fmt::Display for Parent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pipeline, channel, bake, generation } = self;
-        write!(f, "{pipeline}/{channel}, generation {generation}, by bake {bake}")
-    }
-}
-
-/// A pipeline that stands on what a bake promoted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChildBake {
-    /// The pipeline.
-    pub pipeline: PipelineName,
-    /// The bake that was started for it; none when it has no artifact to bake yet.
-    pub bake: Option<BakeId>,
-}
-
-/// What a bake stands at in the line of its pipeline's versions: the newest wins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// The artifact's key and version; none for a pipeline without artifacts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact: Option<String>,
-    /// When the artifact was uploaded; without one, when the bake started.
-    pub uploaded: Timestamp,
-    /// S3's sequencer: it decides between uploads of the same second.
-    #[serde(default)]
-    pub sequencer: String,
-    /// When the bake started: it decides between bakes of one artifact.
-    pub started: Timestamp,
-}
-
-impl Order {
-    /// Compares two bakes of one pipeline by the age of what they deliver.
-    pub fn compare(&self, other: &Self) -> Ordering {
-        if self.artifact.is_some() && self.artifact == other.artifact {
-            return self.started.cmp(&other.started);
-        }
-        // Sequencers are hexadecimal numbers of unequal length: AWS says to pad the shorter with zeros on the right.
-        let width = self.sequencer.len().max(other.sequencer.len());
-        let padded = |sequencer: &str| format!("{sequencer:0<width$}");
-        self.uploaded
-            .cmp(&other.uploaded)
-            .then_with(|| padded(&self.sequencer).cmp(&padded(&other.sequencer)))
-            .then_with(|| self.started.cmp(&other.started))
-    }
-}
-
-/// What a manual start may ask for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Options {
-    /// Bake even when an image of this digest exists, and promote even over a newer artifact.
-    #[serde(default)]
-    pub force: bool,
-    /// Move the channel when the image is validated.
-    #[serde(default = "yes")]
-    pub promote: bool,
-    /// Leave the builder of a failed bake running, to look at it.
-    #[serde(default)]
-    pub keep_builder: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { force: false, promote: true, keep_builder: false }
-    }
-}
-
-/// What of the recipe the later stages need, so that they need not read it again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The channel that promotion moves.
-    pub channel: ChannelName,
-    /// The parameter that follows the channel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameter: Option<ParameterName>,
-    /// Whether a fresh instance of the image is tested too.
-    pub verify_boot: bool,
-    /// Deadlines in seconds.
-    pub deadlines: Deadlines,
-    /// Tags that the recipe adds to all that the bake makes.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
-}
-
-/// How long each wait may take, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deadlines {
-    /// Launch to provisioned.
-    pub builder: i64,
-    /// Tests.
-    pub validation: i64,
-    /// Sealing, and again for imaging.
-    pub imaging: i64,
-    /// The parameter's acceptance.
-    pub promotion: i64,
-}
-
-impl Deadlines {
-    /// The deadline of a stage, in seconds.
-    pub fn of(&self, stage: Stage) -> i64 {
-        match stage {
-            Stage::Launch | Stage::CleanUp => 900,
-            Stage::AwaitTwin => self.total(),
-            Stage::Builder | Stage::Boot => self.builder,
-            Stage::Validation => self.validation,
-            Stage::Seal | Stage::Image => self.imaging,
-            Stage::Promotion => self.promotion,
-        }
-    }
-
-    /// No bake is alive this long after its start, in seconds: what is left of it then may be reaped.
-    pub fn total(&self) -> i64 {
-        2 * self.builder + self.validation + 2 * self.imaging + self.promotion + 1_800
-    }
 }
 
 /// Why a bake failed, as recorded.
@@ -476,38 +311,5 @@ impl Bake {
             format!("has no {what} yet"),
             "Start bakes with `ovenbird bake PIPELINE`, not with a document",
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn order(artifact: &str, uploaded: i64, sequencer: &str, started: i64) -> Order {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        Order {
-            artifact: Some(artifact.into()),
-            uploaded: at(uploaded),
-            sequencer: sequencer.into(),
-            started: at(started),
-        }
-    }
-
-    #[test]
-    fn the_newest_upload_wins_whatever_the_start() {
-        let (old, new) = (order("a", 10, "", 99), order("b", 11, "", 50));
-        assert_eq!(old.compare(&new), Ordering::Less);
-    }
-
-    #[test]
-    fn the_sequencer_decides_within_a_second() {
-        let (old, new) = (order("a", 10, "0055AED6", 99), order("b", 10, "0055AED6DCD90281E5", 50));
-        assert_eq!(old.compare(&new), Ordering::Less);
-    }
-
-    #[test]
-    fn bakes_of_one_artifact_are_ordered_by_their_start() {
-        let (old, new) = (order("a", 10, "FF", 50), order("a", 10, "", 99));
-        assert_eq!(old.compare(&new), Ordering::Less);
     }
 }

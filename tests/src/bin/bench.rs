@@ -1,15 +1,15 @@
 //! Measures the local cloud and prints each figure beside its goal: seconds, and the share of the goal it takes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use ovenbird_core::{
-    bake::{Bake, Stage},
+    bake::{Bake, Stage, Status},
     report::{ProvisionReport, TestReport},
 };
 use ovenbird_tests::{
-    clients::{Local, get, within},
+    clients::{Local, get, repository, within},
     sample,
 };
 use serde_json::Value;
@@ -25,18 +25,22 @@ fn main() -> Result<()> {
 
 fn measure(local: &Local) -> Result<()> {
     let fresh: f64 = memory(local)?.values().sum();
-    let jar = sample::build(local, &["v1"])?.remove(0);
+    local.ovenbird(&["recipe", "push", "tests/jvm-runtime"])?;
+    let runtime = baked(local, &["jvm-runtime", "--force"])?;
+    let war = sample::build(&["v1"])?.remove(0);
     local.ovenbird(&["recipe", "push", "tests/storefront"])?;
-    let args = ["bake", "storefront", "--artifact", jar.to_str().context("path")?];
-    let bake: Bake = serde_json::from_value(local.ovenbird_json(&args, false)?)?;
-    let again: Bake = serde_json::from_value(local.ovenbird_json(&["bake", "storefront"], false)?)?;
+    let bake = baked(local, &["storefront", "--artifact", war.to_str().context("path")?])?;
+    let again = baked(local, &["storefront"])?;
     ensure!(again.reused, "the second bake did not reuse the image");
+    let whole = whole(local, &war)?;
 
     println!("{:<44} {:>8} {:>8} {:>7}", "FIGURE", "SEEN", "GOAL", "RATIO");
     row("upload to promoted, s", total(&bake), 15.0);
     row("  of it: no machine, command or imaging, s", overhead(local, &bake)?, 3.0);
     row("  of it: image of the stopped machine, s", stage(&bake, Stage::Image), 0.5);
     row("unchanged artifact to promoted, s", total(&again), 3.0);
+    println!("{:<44} {:>8.2}", "the same from Debian in one go, s", total(&whole));
+    println!("{:<44} {:>8.2}", "its runtime alone, s", total(&runtime));
     row("RunInstances to user data done, s", user_data(local)?, 4.0);
     row("machine of the image to HTTP 200, s", serving(local, &bake)?, 5.0);
     row("local cloud idle, as it came up, MiB", fresh, 150.0);
@@ -46,7 +50,47 @@ fn measure(local: &Local) -> Result<()> {
         Ok(memory.values().sum())
     })?;
     row("local cloud idle, after bakes, MiB", used, 150.0);
+    println!();
+    for bake in [&runtime, &bake, &again, &whole] {
+        println!("{}:", bake.pipeline);
+        for span in &bake.timeline {
+            println!(
+                "  {:<12} {:>7.2} s",
+                span.stage.as_str(),
+                seconds(span.start, span.end.unwrap_or(span.start))
+            );
+        }
+    }
     Ok(())
+}
+
+fn baked(local: &Local, arguments: &[&str]) -> Result<Bake> {
+    let bake: Bake = serde_json::from_value(local.ovenbird_json(&[&["bake"], arguments].concat(), false)?)?;
+    ensure!(bake.status == Status::Promoted, "{:?}", bake.failure);
+    Ok(bake)
+}
+
+/// The application without a layer below it: what is saved by one is seen beside this.
+fn whole(local: &Local, war: &Path) -> Result<Bake> {
+    const BASE: &str = "channel = \"jvm-runtime/stable\"";
+    let folder = std::env::temp_dir().join(format!("ovenbird-whole-{}", std::process::id()));
+    let tests = repository().join("tests");
+    let copied = Command::new("cp").arg("-r").arg(tests.join("jvm-runtime")).arg(&folder).status()?;
+    ensure!(copied.success(), "cp: {copied}");
+    let read = |name: &str| fs::read_to_string(tests.join(name).join("recipe.toml"));
+    let (runtime, application) = (read("jvm-runtime")?, read("storefront")?);
+    let base = runtime.lines().find(|line| line.starts_with("parameter = ")).context("no base")?;
+    let step = runtime.split_once("[[step]]").and_then(|(_, rest)| rest.split_once("[[test]]"));
+    let (step, _) = step.context("no step")?;
+    let recipe = application
+        .replace(BASE, base)
+        .replace("pipeline = \"storefront\"", "pipeline = \"storefront-whole\"")
+        .replace("/storefront/production", "/storefront-whole/production")
+        .replacen("[[test]]", &format!("[[step]]{step}[[test]]"), 1);
+    fs::write(folder.join("recipe.toml"), recipe)?;
+    local.ovenbird(&["recipe", "push", folder.to_str().context("path")?])?;
+    fs::remove_dir_all(&folder)?;
+    baked(local, &["storefront-whole", "--artifact", war.to_str().context("path")?])
 }
 
 /// What each part of the local cloud takes, machines aside.

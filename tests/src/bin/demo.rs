@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::{bake::Bake, steps::prune::Plan};
+use ovenbird_core::{bake::Bake, id::BakeId, steps::prune::Plan};
 use ovenbird_tests::{
     clients::{Local, get, within},
     sample,
@@ -36,15 +36,17 @@ fn main() -> Result<()> {
 }
 
 fn main_job(local: &Local) -> Result<()> {
-    say("The sample application, built on a machine of the base image");
-    let jars = sample::build(local, &["v1", "v2"])?;
+    say("The runtime: Debian with OpenJDK and Tomcat, by Puppet");
+    local.ovenbird(&["recipe", "push", "tests/jvm-runtime"])?;
+    local.ovenbird(&["bake", "jvm-runtime"])?;
 
-    say("The recipe");
+    say("The recipe of the application, which stands on the runtime");
     local.ovenbird(&["recipe", "push", "tests/storefront"])?;
+    let wars = sample::build(&["v1", "v2"])?;
 
-    let first = deploy(local, &jars[0], "v1")?;
+    let first = deploy(local, &wars[0], "v1")?;
     let old = serve(local, "v1", 2)?;
-    let second = deploy(local, &jars[1], "v2")?;
+    let second = deploy(local, &wars[1], "v2")?;
     let new = serve(local, "v2", 2)?;
 
     say("The machines of v1 go");
@@ -74,22 +76,30 @@ fn main_job(local: &Local) -> Result<()> {
         println!("{version}: {}", bake.bake);
         local.ovenbird(&["show", bake.bake.as_str()])?;
     }
+
+    say("What v2 was made on");
+    local.ovenbird(&["lineage", second.bake.as_str()])?;
     terminate(local, &new)
 }
 
 /// Uploads the artifact by plain S3 `PutObject`, and waits for the bake that the upload started.
-fn deploy(local: &Local, jar: &Path, version: &str) -> Result<Bake> {
+fn deploy(local: &Local, war: &Path, version: &str) -> Result<Bake> {
     say(&format!("{version} is uploaded"));
     let bucket = local.operator("bucket")?;
-    let key = format!("artifacts/{PIPELINE}/storefront-{version}.jar");
+    let key = format!("artifacts/{PIPELINE}/storefront-{version}.war");
+    let bakes = || -> Result<Vec<Bake>> {
+        Ok(serde_json::from_value(local.ovenbird_json(&["list", PIPELINE], false)?)?)
+    };
+    // A demo before this one uploaded the same key.
+    let known: Vec<BakeId> = bakes()?.into_iter().map(|bake| bake.bake).collect();
     let start = Instant::now();
-    let body = jar.to_str().context("temporary folder")?;
+    let body = war.to_str().context("temporary folder")?;
     local.aws(&["s3api", "put-object", "--bucket", &bucket, "--key", &key, "--body", body])?;
     let mut shown = 0;
     let bake = within("the bake", Duration::from_secs(180), || {
-        let bakes: Vec<Bake> = serde_json::from_value(local.ovenbird_json(&["list", PIPELINE], false)?)?;
-        let bake =
-            bakes.into_iter().find(|bake| bake.artifact.as_ref().is_some_and(|one| one.key.as_str() == key));
+        let bake = bakes()?.into_iter().find(|bake| {
+            !known.contains(&bake.bake) && bake.artifact.as_ref().is_some_and(|one| one.key.as_str() == key)
+        });
         let bake = bake.context("no bake yet")?;
         for span in bake.timeline.iter().skip(shown) {
             println!("  {:>6.1} s  {}", start.elapsed().as_secs_f64(), span.stage.as_str());

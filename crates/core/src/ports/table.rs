@@ -1,0 +1,91 @@
+//! The table: versioned items, written conditionally.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{error::Result, id::AmiId};
+
+/// The key of an item of the table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// The partition.
+    pub pk: String,
+    /// The place in it.
+    pub sk: String,
+}
+
+/// An item of the table as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its key.
+    pub key: Key,
+    /// How often it was written; a conditional write names it.
+    pub version: u64,
+    /// What it holds.
+    pub doc: Value,
+}
+
+/// What a write demands of the item before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// That it isn't there.
+    Absent,
+    /// That it is as it was read.
+    Version(u64),
+}
+
+/// Under what an item is found besides its key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Index {
+    /// By status: the status and the time.
+    pub status: Option<(String, String)>,
+    /// By image.
+    pub image: Option<AmiId>,
+    /// After this moment the table may drop it.
+    pub expires: Option<Timestamp>,
+}
+
+/// A conditional write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Puts an item.
+    Put {
+        /// Where.
+        key: Key,
+        /// What.
+        doc: Value,
+        /// On what condition.
+        expect: Expect,
+        /// Found under what.
+        index: Index,
+    },
+    /// Deletes an item.
+    Delete {
+        /// Which.
+        key: Key,
+        /// On what condition.
+        expect: Expect,
+    },
+    /// Changes nothing, but lets the others happen only if the condition holds.
+    Check {
+        /// Which.
+        key: Key,
+        /// The condition.
+        expect: Expect,
+    },
+}
+
+/// The table: versioned items, written conditionally. All decisions on them are in [`crate::ledger`].
+pub trait Table {
+    /// One item, strongly consistent.
+    async fn get(&self, key: &Key) -> Result<Option<Row>>;
+    /// The items of a partition whose place begins with the prefix, last first.
+    async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>>;
+    /// The items of a status, oldest first; eventually consistent.
+    async fn by_status(&self, status: &str) -> Result<Vec<Row>>;
+    /// The items that name an image; eventually consistent.
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>>;
+    /// All of the writes or none; a condition that doesn't hold is [`crate::Error::TryAgain`].
+    async fn commit(&self, writes: Vec<Write>) -> Result<()>;
+}

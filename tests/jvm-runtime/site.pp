@@ -1,0 +1,3 @@
+class { 'jvm_runtime':
+  heap => '64m',
+}

@@ -1,0 +1,2 @@
+<%@ page trimDirectiveWhitespaces="true" contentType="text/plain" %>
+storefront <%= new String(application.getResourceAsStream("/WEB-INF/VERSION").readAllBytes()).strip() %>
