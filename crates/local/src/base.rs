@@ -15,7 +15,8 @@ use crate::network::RESOLVER;
 pub const SUITE: &str = "bookworm";
 
 /// What the base has beyond a minimal Debian: an init, cloud-init, and what recipes take for granted.
-const PACKAGES: &str = "systemd-sysv,dbus,libpam-systemd,cloud-init,ca-certificates,curl,iproute2,mount,netbase,procps";
+const PACKAGES: &str =
+    "systemd-sysv,dbus,libpam-systemd,cloud-init,ca-certificates,curl,iproute2,mount,netbase,procps";
 
 /// cloud-init asks our IMDS and nothing else; without the address it first tries a name and waits for DNS.
 const CLOUD_INIT: &str = "datasource_list: [Ec2]

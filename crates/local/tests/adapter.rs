@@ -48,7 +48,6 @@ impl Bench {
             builder_profile: Some("stack-builder".into()),
             builder_security_group: None,
             subnet: None,
-            bake_machine: None,
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let cloud = runtime.block_on(Cloud::with(settings, None, Some(&endpoint.url)));
