@@ -1,2 +1,1 @@
-<%@ page trimDirectiveWhitespaces="true" contentType="text/plain" %>
-storefront <%= new String(application.getResourceAsStream("/WEB-INF/VERSION").readAllBytes()).strip() %>
+<%@ page contentType="text/plain" %>storefront <%= new String(application.getResourceAsStream("/WEB-INF/VERSION").readAllBytes()).strip() %>

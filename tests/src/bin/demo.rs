@@ -139,7 +139,7 @@ fn serve(local: &Local, version: &str, count: usize) -> Result<Vec<String>> {
     for id in &ids {
         let page = within("HTTP 200", Duration::from_secs(60), || get(&local.forward(id, 8080)?))?;
         println!("  {:>6.1} s  {id}: {}", start.elapsed().as_secs_f64(), page.trim());
-        ensure!(page == format!("storefront {version}\n"), "{id} answered {page:?}");
+        ensure!(page.trim() == format!("storefront {version}"), "{id} answered {page:?}");
     }
     Ok(ids)
 }
