@@ -86,7 +86,7 @@ fn whole(local: &Local, war: &Path) -> Result<Bake> {
         .replace(BASE, base)
         .replace("pipeline = \"storefront\"", "pipeline = \"storefront-whole\"")
         .replace("/storefront/production", "/storefront-whole/production")
-        .replacen("[[test]]", &format!("[[step]]{step}[[test]]"), 1);
+        .replacen("[[step]]", &format!("[[step]]{step}[[step]]"), 1);
     fs::write(folder.join("recipe.toml"), recipe)?;
     local.ovenbird(&["recipe", "push", folder.to_str().context("path")?])?;
     fs::remove_dir_all(&folder)?;
