@@ -51,6 +51,11 @@ impl Bucket for Cloud {
             Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 404) => {
                 return Ok(None);
             }
+            // And that a 403 was one: without its code it would pass for a request that nobody answered.
+            Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 403) => {
+                let source = Some(Box::new(translate("s3:GetObject", key, &error)));
+                return Err(Error::Denied { operation: "s3:GetObject".into(), subject: key.into(), source });
+            }
             Err(error) => return Err(translate("s3:GetObject", key, &error)),
         };
         Ok(Some(Object {
@@ -71,6 +76,10 @@ impl Bucket for Cloud {
             let page = page.map_err(|error| translate("s3:ListBucket", prefix, &error))?;
             for one in page.contents() {
                 let key = one.key().unwrap_or_default();
+                // What S3's console makes for a folder: no artifact, however new it is.
+                if key.ends_with('/') {
+                    continue;
+                }
                 let written = time(key, one.last_modified())?;
                 if newest.as_ref().is_none_or(|newest| newest.written <= written) {
                     let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);

@@ -16,6 +16,9 @@ const THROTTLES: &[&str] = &[
     "InternalFailure",
     "InternalServerError",
     "ProvisionedThroughputExceededException",
+    // Of SSM, for a parameter that another call is just writing, and of DynamoDB, for an item of a transaction.
+    "TooManyUpdates",
+    "TransactionInProgressException",
 ];
 
 /// Codes by which AWS refuses a caller.

@@ -131,7 +131,9 @@ impl Retirement for Cloud {
 
 impl Cloud {
     async fn described(&self, owner: &str, filters: Vec<Filter>, subject: &str) -> Result<Vec<Image>> {
-        let request = self.ec2.describe_images().owners(owner).set_filters(Some(filters));
+        // EC2 leaves disabled images out, and yet shows their snapshots: those would look like nobody's.
+        let request =
+            self.ec2.describe_images().owners(owner).include_disabled(true).set_filters(Some(filters));
         let mut pages = request.into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
@@ -159,7 +161,8 @@ fn ours(bake: Option<&BakeId>) -> Filter {
 fn image(image: &types::Image) -> Result<Option<Image>> {
     let bad = |what: String| unreadable("ec2:DescribeImages", image.image_id().unwrap_or("?"), what);
     let state = match image.state() {
-        Some(types::ImageState::Available | types::ImageState::Disabled) => ImageState::Available,
+        Some(types::ImageState::Available) => ImageState::Available,
+        Some(types::ImageState::Disabled) => ImageState::Disabled,
         Some(types::ImageState::Pending | types::ImageState::Transient) => ImageState::Pending,
         Some(types::ImageState::Failed | types::ImageState::Error | types::ImageState::Invalid) => {
             ImageState::Failed

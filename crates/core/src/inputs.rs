@@ -142,6 +142,7 @@ impl<I: Images, P: Parameters, K: Bucket, T: Table> Sources<'_, I, P, K, T> {
             ImageState::Available => Ok((image, parent)),
             ImageState::Pending => Err(wrong(format!("is {}, which is still pending", image.id))),
             ImageState::Failed => Err(wrong(format!("is {}, which failed: {}", image.id, image.reason))),
+            ImageState::Disabled => Err(wrong(format!("is {}, which its owner disabled", image.id))),
         }
     }
 }

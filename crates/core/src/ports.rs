@@ -160,6 +160,8 @@ pub enum ImageState {
     Available,
     /// Not usable and never will be.
     Failed,
+    /// Not usable until its owner enables it again.
+    Disabled,
 }
 
 /// An image.

@@ -227,45 +227,55 @@ fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
     let singles: Vec<Faults> = calls.flat_map(|call| Fault::ALL.map(|fault| vec![(call, fault)])).collect();
     tally.singles = singles.len();
     // By door: the first faults that lead there, and the calls behind it.
-    let mut doors: BTreeMap<String, (Faults, Vec<usize>, usize)> = BTreeMap::new();
-    for (faults, walked) in walk_all(scenario, &singles, true) {
-        roles::note(&mut tally.needs, walked.calls.iter().chain(&walked.signed));
-        tally.violations.extend(violation(&walked, &faults));
+    let mut doors: BTreeMap<String, (Faults, Vec<usize>)> = BTreeMap::new();
+    let hits = walk_all(scenario, &singles, true, |faults, walked| {
         let lost = walked.ends.values().any(|end| *end == End::Lost);
         let behind = walked.calls.iter().enumerate().skip(faults[0].0 + 1);
         let behind = behind.filter(|(_, one)| cleans_up(one) || lost && one.by.starts_with("sweep-1"));
         let behind: Vec<usize> = behind.map(|(number, _)| number).collect();
+        let mut needs = Needs::new();
+        roles::note(&mut needs, walked.calls.iter().chain(&walked.signed));
+        (faults.clone(), behind, needs, violation(&walked, faults), walked.door)
+    });
+    for (faults, behind, needs, violation, door) in hits {
+        roles::add(&mut tally.needs, needs);
+        tally.violations.extend(violation);
         tally.covered += behind.len() * Fault::ALL.len();
-        doors.entry(walked.door).or_insert((faults, behind, 0)).2 += 1;
+        doors.entry(door).or_insert((faults, behind));
     }
     if !with_pairs {
         tally.covered = 0;
         return tally;
     }
     let mut pairs = Vec::new();
-    for (faults, behind, _) in doors.into_values() {
+    for (faults, behind) in doors.into_values() {
         for second in behind {
             pairs.extend(Fault::ALL.map(|fault| vec![faults[0], (second, fault)]));
         }
     }
     tally.pairs = pairs.len();
-    for (faults, walked) in walk_all(scenario, &pairs, false) {
-        tally.violations.extend(violation(&walked, &faults));
-    }
+    println!("walk {:45} {:6} pairs to go", scenario.name, tally.pairs);
+    let wrong = walk_all(scenario, &pairs, false, |faults, walked| violation(&walked, faults));
+    tally.violations.extend(wrong.into_iter().flatten());
     tally
 }
 
-/// Makes walks on all cores.
-fn walk_all(scenario: Scenario, cases: &[Faults], watches: bool) -> Vec<(Faults, Walked)> {
+/// Makes walks on all cores, and keeps of each what is asked for: all of a hundred thousand would fill the memory.
+fn walk_all<K: Send>(
+    scenario: Scenario,
+    cases: &[Faults],
+    watches: bool,
+    keep: impl Fn(&Faults, Walked) -> K + Sync,
+) -> Vec<K> {
     let workers = thread::available_parallelism().map_or(2, usize::from);
+    let keep = &keep;
     thread::scope(|scope| {
         let workers: Vec<_> = (0..workers)
             .map(|worker| {
                 scope.spawn(move || {
                     let ground = Ground::new(scenario);
                     let mine = cases.iter().skip(worker).step_by(workers);
-                    let walks = mine.map(|faults| (faults.clone(), ground.walk(faults, watches)));
-                    walks.collect::<Vec<_>>()
+                    mine.map(|faults| keep(faults, ground.walk(faults, watches))).collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -368,9 +378,7 @@ fn main() -> ExitCode {
         );
         cases += 1 + tally.singles + tally.pairs;
         covered += 1 + tally.singles + tally.covered;
-        for (function, actions) in tally.needs {
-            needs.entry(function).or_default().extend(actions);
-        }
+        roles::add(&mut needs, tally.needs);
         tally.violations.sort_by_key(|one| (one.faults.len(), one.faults.clone()));
         judge(scenario.name, tally.violations.into_iter().next().map(|first| first.text));
     }

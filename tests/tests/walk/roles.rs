@@ -8,8 +8,14 @@ use ovenbird_world::Call;
 /// By function, as its folder is called: every action that IAM was asked for.
 pub type Needs = BTreeMap<String, BTreeSet<&'static str>>;
 
-/// Allowed for what happens on AWS alone: an account's first spot request makes a role.
-const UNSEEN: &[(&str, &str)] = &[("launch-builder", "iam:CreateServiceLinkedRole")];
+/// Allowed for what happens on AWS alone: an account's first spot request makes a role, and SSM asks for a second
+/// read before it takes an image's id, as its guide has it:
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html>
+const UNSEEN: &[(&str, &str)] = &[
+    ("launch-builder", "iam:CreateServiceLinkedRole"),
+    ("promote", "ssm:GetParameters"),
+    ("prune", "ssm:GetParameters"),
+];
 
 /// Notes the calls; whose they are stands at their caller's end: `run-0/Promote#29 PromoteArn`.
 pub fn note<'c>(needs: &mut Needs, calls: impl IntoIterator<Item = &'c Call>) {
@@ -18,6 +24,13 @@ pub fn note<'c>(needs: &mut Needs, calls: impl IntoIterator<Item = &'c Call>) {
             continue;
         };
         needs.entry(folder(function)).or_default().extend(&call.actions);
+    }
+}
+
+/// Adds what others noted.
+pub fn add(needs: &mut Needs, more: Needs) {
+    for (function, actions) in more {
+        needs.entry(function).or_default().extend(actions);
     }
 }
 

@@ -203,6 +203,9 @@ async fn image(mut bake: Bake, images: &impl Images, now: Timestamp) -> Result<B
             Ok(bake.go(to))
         }
         ImageState::Failed => Err(Error::ImageFailed { image: id, reason: image.reason }),
+        ImageState::Disabled => {
+            Err(Error::ImageFailed { image: id, reason: "somebody disabled it".to_owned() })
+        }
         ImageState::Pending => bake.wait(now, "the image", format!("image {id} pending")),
     }
 }

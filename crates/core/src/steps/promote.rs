@@ -66,6 +66,7 @@ async fn preflight(bake: &Bake, images: &impl Images) -> Result<()> {
         ImageState::Available => Ok(()),
         ImageState::Pending => Err(refuse("it is still pending".into())),
         ImageState::Failed => Err(refuse(format!("it failed: {}", image.reason))),
+        ImageState::Disabled => Err(refuse("somebody disabled it".into())),
     }
 }
 
