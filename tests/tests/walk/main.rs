@@ -176,6 +176,11 @@ fn cleans_up(call: &Call) -> bool {
     call.by.contains("/CleanUp")
 }
 
+/// Whose call it is: an execution's name.
+fn run(call: &Call) -> &str {
+    call.by.split('/').next().unwrap_or_default()
+}
+
 /// Whether a call is one after which a failure changes nothing about what became of its bake.
 fn after_the_bake(call: &Call) -> bool {
     cleans_up(call) || call.by.contains("/StartChildren")
@@ -231,7 +236,9 @@ fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
     let hits = walk_all(scenario, &singles, true, |faults, walked| {
         let lost = walked.ends.values().any(|end| *end == End::Lost);
         let behind = walked.calls.iter().enumerate().skip(faults[0].0 + 1);
-        let behind = behind.filter(|(_, one)| cleans_up(one) || lost && one.by.starts_with("sweep-1"));
+        let own = run(&walked.calls[faults[0].0]);
+        let behind = behind
+            .filter(|(_, one)| cleans_up(one) && run(one) == own || lost && one.by.starts_with("sweep-1"));
         let behind: Vec<usize> = behind.map(|(number, _)| number).collect();
         let mut needs = Needs::new();
         roles::note(&mut needs, walked.calls.iter().chain(&walked.signed));

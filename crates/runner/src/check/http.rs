@@ -68,9 +68,11 @@ mod tests {
         collections::BTreeMap,
         io::{BufRead as _, BufReader, Read as _, Write as _},
         net::TcpListener,
+        os::fd::AsRawFd as _,
         thread,
     };
 
+    use nix::sys::socket::{Shutdown, shutdown};
     use serde_json::json;
 
     use super::*;
@@ -179,7 +181,8 @@ mod tests {
     fn nobody_there_is_told() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        drop(listener);
+        // Not by closing it: a child that another test is just starting has it, too, for a moment.
+        shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
         let error = look(&get(url), LONG).unwrap_err().to_string();
         assert!(error.to_lowercase().contains("connect"), "{error}");
     }

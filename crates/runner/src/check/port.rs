@@ -30,7 +30,12 @@ fn listens(line: &str, number: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::{
+        net::{TcpListener, TcpStream},
+        os::fd::AsRawFd as _,
+    };
+
+    use nix::sys::socket::{Shutdown, shutdown};
 
     use super::*;
 
@@ -44,7 +49,8 @@ mod tests {
             let client = TcpStream::connect(address).unwrap();
             // The client's own port is in use, and nothing listens on it.
             assert!(look(&machine, client.local_addr().unwrap().port()).is_err());
-            drop((listener, client));
+            // Not by closing it: a child that another test is just starting has it, too, for a moment.
+            shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
             assert!(look(&machine, address.port()).is_err());
         }
     }
