@@ -26,6 +26,10 @@ pub fn act(
         command.args(words);
         let exit = this.run(command)?;
         if !exit.is_success() {
+            // systemctl itself only says where to look, and soon nobody can.
+            let mut command = this.command("systemctl")?;
+            command.args(["status", "--no-pager", "--full", "--lines=20", "--", name]);
+            this.run(command)?;
             return Ok(exit);
         }
     }
@@ -99,6 +103,6 @@ mod tests {
         stage.program("usr/bin/systemctl", "echo \"$1\"; test \"$1\" != enable\n");
         let (exit, output) =
             stage.act(Action::Service { name: "shop".into(), unit: None, enabled: true, started: true });
-        assert_eq!((exit, output.as_str()), (Exit::Status(1), "enable"));
+        assert_eq!((exit, output.as_str()), (Exit::Status(1), "enable\nstatus"));
     }
 }
