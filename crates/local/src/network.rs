@@ -18,15 +18,24 @@ use nix::{
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
+    task::AbortHandle,
 };
 
-use crate::machine::{GATEWAY, spawn};
+use crate::machine::{GATEWAY, Metadata, spawn};
 
 /// The network while it is up.
 #[derive(Debug)]
 pub struct Network {
     holder: Child,
     way_out: Child,
+    metadata: Metadata,
+    service: AbortHandle,
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.service.abort();
+    }
 }
 
 /// The address at which `slirp4netns` answers for the host's resolver.
@@ -72,12 +81,19 @@ impl Network {
             .stderr(Stdio::null())
             .kill_on_drop(true);
         let way_out = spawn(command).await?;
-        Ok(Self { holder, way_out })
+        let metadata = Metadata::default();
+        let service = metadata.serve(pid)?;
+        Ok(Self { holder, way_out, metadata, service })
     }
 
     /// The process that holds the namespace.
     pub fn pid(&self) -> io::Result<u32> {
         self.holder.id().ok_or_else(|| io::Error::other("the cloud's network is gone"))
+    }
+
+    /// The metadata service of the machines in it.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// Its processes.
@@ -98,8 +114,10 @@ fn hold() -> io::Result<Infallible> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     unshare(CloneFlags::CLONE_NEWNET)?;
     let gateway = format!("{GATEWAY}/16");
-    let commands: [&[&str]; 7] = [
+    let metadata = format!("{}/32", Metadata::ADDRESS);
+    let commands: [&[&str]; 8] = [
         &["ip", "link", "set", "lo", "up"],
+        &["ip", "addr", "add", &metadata, "dev", "lo"],
         &["ip", "link", "add", "br0", "type", "bridge"],
         &["ip", "addr", "add", &gateway, "dev", "br0"],
         &["ip", "link", "set", "br0", "up"],

@@ -141,6 +141,7 @@ impl Actor {
             address,
             cloud_pid: self.shared.network_pid,
             endpoint_port: self.shared.port,
+            metadata: self.shared.metadata.clone(),
             identity,
         };
         Machine::start(config, self.notice.clone()).await

@@ -68,6 +68,7 @@ impl RealHardware {
             cgroup,
             port,
             network_pid: network.pid()?,
+            metadata: network.metadata().clone(),
             addresses: Mutex::default(),
             under: Mutex::default(),
             news,

@@ -12,7 +12,7 @@ use ovenbird_core::id::SnapshotId;
 use ovenbird_world::News;
 use tokio::sync::mpsc;
 
-use crate::machine::{Addresses, Disks};
+use crate::machine::{Addresses, Disks, Metadata};
 
 /// What all machines share.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) struct Shared {
     pub cgroup: PathBuf,
     pub port: u16,
     pub network_pid: u32,
+    pub metadata: Metadata,
     pub addresses: Mutex<Addresses>,
     pub under: Mutex<Under>,
     pub news: mpsc::UnboundedSender<News>,

@@ -1,9 +1,11 @@
-//! The instance metadata service of one machine, as cloud-init and the AWS SDKs ask it.
+//! The instance metadata service, as cloud-init and the AWS SDKs ask it.
+//!
+//! It listens in the cloud's network, and not in each machine's: there, port 80 would be taken for every web server.
 
 use std::{
     collections::HashMap,
-    io,
-    net::{Ipv4Addr, SocketAddr},
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,7 +13,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::State,
+    extract::{ConnectInfo, State},
     http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
@@ -58,21 +60,78 @@ struct Service {
     tokens: Mutex<HashMap<String, Instant>>,
 }
 
-/// Serves `169.254.169.254:80` in the machine's network.
-pub fn serve(pid: u32, identity: Identity) -> io::Result<AbortHandle> {
-    let listener = listen(pid, SocketAddr::from(([169, 254, 169, 254], 80)))?;
-    let service = Arc::new(Service { identity, tokens: Mutex::default() });
-    let router = Router::new().fallback(answer).with_state(service);
-    let task = tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(task.abort_handle())
+/// The service for all machines: who asks is told by its address.
+#[derive(Clone, Default)]
+pub struct Metadata(Arc<Mutex<HashMap<Ipv4Addr, Arc<Service>>>>);
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.services().keys()).finish()
+    }
+}
+
+impl Metadata {
+    /// The address at which every machine finds it.
+    pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+    /// Serves it on port 80 in the network namespace of a process, until the handle is told to end it.
+    pub(crate) fn serve(&self, pid: u32) -> io::Result<AbortHandle> {
+        let listener = listen(pid, (Self::ADDRESS, 80).into())?;
+        let router = Router::new().fallback(answer).with_state(self.clone());
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
+        Ok(tokio::spawn(async move { axum::serve(listener, router).await }).abort_handle())
+    }
+
+    /// Knows a machine from now on, until what it gives is dropped.
+    pub(super) fn know(&self, identity: Identity) -> Known {
+        let address = identity.address;
+        let service = Arc::new(Service { identity, tokens: Mutex::default() });
+        self.services().insert(address, Arc::clone(&service));
+        Known { metadata: self.clone(), address, service }
+    }
+
+    fn services(&self) -> MutexGuard<'_, HashMap<Ipv4Addr, Arc<Service>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A machine that the service knows.
+pub(super) struct Known {
+    metadata: Metadata,
+    address: Ipv4Addr,
+    service: Arc<Service>,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} at {}", self.service.identity.instance, self.address)
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        let mut services = self.metadata.services();
+        // The instance may have been started again meanwhile, and has its address still.
+        if services.get(&self.address).is_some_and(|service| Arc::ptr_eq(service, &self.service)) {
+            services.remove(&self.address);
+        }
+    }
 }
 
 async fn answer(
-    State(service): State<Arc<Service>>,
+    State(metadata): State<Metadata>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    let service = match from.ip() {
+        IpAddr::V4(address) => metadata.services().get(&address).cloned(),
+        IpAddr::V6(_) => None,
+    };
+    let Some(service) = service else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     if method == Method::PUT {
         return token(&service, &uri, &headers);
     }

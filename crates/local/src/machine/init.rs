@@ -122,12 +122,11 @@ fn begin() -> io::Result<ExitCode> {
     }
 }
 
-/// A cable from the machine's own network namespace to the cloud's bridge, and the address of IMDS on loopback.
+/// A cable from the machine's own network namespace to the cloud's bridge.
 fn wire(config: &InitConfig) -> io::Result<()> {
     let InitConfig { address, mac, gateway, link, .. } = config;
     let cloud = config.cloud_pid.to_string();
     ip(&["link", "set", "lo", "up"])?;
-    ip(&["addr", "add", "169.254.169.254/32", "dev", "lo"])?;
     ip(&["link", "add", "eth0", "address", mac, "type", "veth", "peer", "name", link, "netns", &cloud])?;
     let inside = format!("--net=/proc/{cloud}/ns/net");
     command("nsenter", &[&inside, "ip", "link", "set", link, "master", "br0", "up"])?;

@@ -21,6 +21,6 @@ pub use self::{
     disk::{Disks, Layer},
     exec::{Inside, Outcome, exec},
     forward::{forward, listen_inside},
-    imds::{Identity, serve as serve_imds},
+    imds::{Identity, Metadata},
     run::{Machine, MachineConfig, Notice},
 };

@@ -26,7 +26,7 @@ use super::{
     cgroup,
     exec::{Inside, exec},
     forward::listen_inside,
-    imds::{self, Identity},
+    imds::{Identity, Known, Metadata},
     init::InitConfig,
     spawn::spawn,
 };
@@ -57,6 +57,8 @@ pub struct MachineConfig {
     pub cloud_pid: u32,
     /// The port of the cloud's endpoint, on loopback of host and machine alike.
     pub endpoint_port: u16,
+    /// What serves its IMDS.
+    pub metadata: Metadata,
     /// What its IMDS tells.
     pub identity: Identity,
 }
@@ -80,6 +82,7 @@ pub struct Machine {
     outer: u32,
     console: Arc<Mutex<Vec<u8>>>,
     _tasks: Tasks,
+    _known: Known,
 }
 
 /// What serves a machine's network; it ends with the machine.
@@ -138,7 +141,7 @@ impl Machine {
             return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
         let mut tasks = Tasks::default();
-        tasks.0.push(imds::serve(outer, config.identity.clone())?);
+        let known = config.metadata.know(config.identity.clone());
         tasks.0.push(listen_inside(outer, config.endpoint_port)?);
         let console = Arc::new(Mutex::new(Vec::new()));
         watch_console(terminal.master, Arc::clone(&console));
@@ -149,8 +152,14 @@ impl Machine {
         if !problem.is_empty() {
             return Err(io::Error::other(problem.trim().to_owned()));
         }
-        let machine =
-            Self { instance: config.instance.clone(), cgroup: config.cgroup, outer, console, _tasks: tasks };
+        let machine = Self {
+            instance: config.instance.clone(),
+            cgroup: config.cgroup,
+            outer,
+            console,
+            _tasks: tasks,
+            _known: known,
+        };
         tokio::spawn(live(config.instance, child, stdin, terminal.slave, outer, notices));
         Ok(machine)
     }

@@ -117,6 +117,7 @@ impl Lab {
             address: instance.address,
             cloud_pid: self.network.pid().expect("the network"),
             endpoint_port: self.endpoint.local_addr().expect("an address").port(),
+            metadata: self.network.metadata().clone(),
             identity: instance.identity(),
         }
     }

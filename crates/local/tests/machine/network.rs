@@ -57,6 +57,12 @@ pub fn imds_answers_without_a_token_when_it_may(lab: &Lab) {
     assert_eq!(guest.sh(&wrong), "401", "a wrong token is worse than none");
 }
 
+pub fn port_80_is_free_for_a_web_server(lab: &Lab) {
+    let guest = lab.strict();
+    let bind = "import socket; s = socket.socket(); s.bind((\"0.0.0.0\", 80)); s.listen(); print(\"bound\")";
+    assert_eq!(guest.sh(&format!("python3 -c '{bind}'")), "bound");
+}
+
 pub fn one_url_reaches_the_endpoint_and_nothing_else(lab: &Lab) {
     let port = lab.endpoint.local_addr().expect("an address").port();
     let listener = lab.endpoint.try_clone().expect("the listener");
