@@ -240,8 +240,9 @@ fn no_secret_is_kept(cloud: &Cloud) -> Result<()> {
         for folder in ["instances", "snapshots"] {
             let folder = cloud.home.join(folder);
             ensure!(folder.is_dir(), "no {}", folder.display());
-            let output =
-                Command::new("grep").args(["-rlF", "--", secret]).arg(&folder).output().context("grep")?;
+            // Debian's lists of packages describe one that makes passphrases, by the very one that is ours.
+            let grep = ["-rlF", "--exclude-dir=lists", "--", secret];
+            let output = Command::new("grep").args(grep).arg(&folder).output().context("grep")?;
             // Its exit status 1 says that there is none.
             ensure!(output.status.code() == Some(1), "{}", String::from_utf8_lossy(&output.stdout));
         }
