@@ -157,8 +157,14 @@ async fn validation(
     }
 }
 
+/// How SSM says that a command ended without a status of its own, as one does whose instance goes down.
+const CUT_SHORT: &str = "exit -1";
+
 /// A builder powers itself off at the end of the seal; that is the only sign that can't come too early. A spot
 /// builder runs on, and its seal's own success is the sign.
+///
+/// The command is asked first: one that the power-off cut short says that it failed, while the instance, looked at
+/// a moment before, was still running.
 async fn seal(
     bake: Bake,
     builders: &impl Builders,
@@ -166,6 +172,10 @@ async fn seal(
     now: Timestamp,
 ) -> Result<Bake> {
     let id = bake.builder()?.clone();
+    let outcome = match &bake.command {
+        Some(command) => commands.outcome(&id, command).await?,
+        None => None,
+    };
     let instance = builders.look(&id).await?;
     let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
     match state {
@@ -175,19 +185,21 @@ async fn seal(
         }
         InstanceState::Pending | InstanceState::Running | InstanceState::Stopping => {}
     }
-    let outcome = match &bake.command {
-        Some(command) => commands.outcome(&id, command).await?,
-        None => None,
-    };
+    let mut seen = format!("instance {id} {}", state.as_str());
     match outcome {
+        // EC2 may still call an instance running that is going down: only a status of the seal's own is its failure.
         Some(CommandState::Failed { exit, output }) if state == InstanceState::Running => {
-            return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
+            if exit != CUT_SHORT || bake.spot {
+                return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
+            }
+            seen.push_str(", its command cut short: ");
+            seen.push_str(&output);
         }
         Some(CommandState::Succeeded) if bake.spot => return Ok(bake.go(To::Go)),
         Some(CommandState::Succeeded | CommandState::Failed { .. } | CommandState::Running) | None => {}
     }
     let awaited = if bake.spot { "the seal to end" } else { "the builder to stop" };
-    bake.wait(now, awaited, format!("instance {id} {}", state.as_str()))
+    bake.wait(now, awaited, seen)
 }
 
 async fn image(mut bake: Bake, images: &impl Images, now: Timestamp) -> Result<Bake> {
