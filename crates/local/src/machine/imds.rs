@@ -84,10 +84,9 @@ impl Metadata {
 
     /// Knows a machine from now on, until what it gives is dropped.
     pub(super) fn know(&self, identity: Identity) -> Known {
-        let address = identity.address;
         let service = Arc::new(Service { identity, tokens: Mutex::default() });
-        self.services().insert(address, Arc::clone(&service));
-        Known { metadata: self.clone(), address, service }
+        self.services().insert(service.identity.address, Arc::clone(&service));
+        Known { metadata: self.clone(), service }
     }
 
     fn services(&self) -> MutexGuard<'_, HashMap<Ipv4Addr, Arc<Service>>> {
@@ -98,22 +97,22 @@ impl Metadata {
 /// A machine that the service knows.
 pub(super) struct Known {
     metadata: Metadata,
-    address: Ipv4Addr,
     service: Arc<Service>,
 }
 
 impl fmt::Debug for Known {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} at {}", self.service.identity.instance, self.address)
+        let Identity { instance, address, .. } = &self.service.identity;
+        write!(formatter, "{instance} at {address}")
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        let mut services = self.metadata.services();
+        let (address, mut services) = (self.service.identity.address, self.metadata.services());
         // The instance may have been started again meanwhile, and has its address still.
-        if services.get(&self.address).is_some_and(|service| Arc::ptr_eq(service, &self.service)) {
-            services.remove(&self.address);
+        if services.get(&address).is_some_and(|service| Arc::ptr_eq(service, &self.service)) {
+            services.remove(&address);
         }
     }
 }
