@@ -4,7 +4,7 @@ use aws_sdk_ssm::types::{CommandInvocationStatus, InstanceInformationStringFilte
 use ovenbird_core::{
     Result,
     id::{CommandId, InstanceId},
-    ports::{CommandState, Commands},
+    ports::{CommandExit, CommandState, Commands},
 };
 
 use crate::{
@@ -89,9 +89,9 @@ impl Commands for Cloud {
                 | CommandInvocationStatus::Delayed
                 | CommandInvocationStatus::Cancelling,
             ) => return Ok(Some(CommandState::Running)),
-            Some(CommandInvocationStatus::Failed) => format!("exit {}", answer.response_code()),
-            Some(CommandInvocationStatus::TimedOut) => "timed out".to_owned(),
-            Some(CommandInvocationStatus::Cancelled) => "cancelled".to_owned(),
+            Some(CommandInvocationStatus::Failed) => CommandExit::Status(answer.response_code()),
+            Some(CommandInvocationStatus::TimedOut) => CommandExit::TimedOut,
+            Some(CommandInvocationStatus::Cancelled) => CommandExit::Cancelled,
             other => {
                 return Err(unreadable(
                     "ssm:GetCommandInvocation",

@@ -10,7 +10,10 @@
 
 mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -242,11 +245,37 @@ pub enum CommandState {
     Succeeded,
     /// Ended badly.
     Failed {
-        /// `exit 3`, `timed out`.
-        exit: String,
+        /// How it ended.
+        exit: CommandExit,
         /// The last lines of its output.
         output: String,
     },
+}
+
+/// How a command ended badly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandExit {
+    /// By itself, with this status; -1 where SSM never learned it.
+    Status(i32),
+    /// It took longer than it was given.
+    TimedOut,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl CommandExit {
+    /// As a command ends whose instance goes down: SSM calls it failed, and has no status of it.
+    pub const CUT_SHORT: Self = Self::Status(-1);
+}
+
+impl fmt::Display for CommandExit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(formatter, "exit {status}"),
+            Self::TimedOut => formatter.write_str("timed out"),
+            Self::Cancelled => formatter.write_str("cancelled"),
+        }
+    }
 }
 
 /// Commands in instances, through SSM.

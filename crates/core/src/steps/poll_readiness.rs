@@ -11,7 +11,10 @@ use crate::{
     id::{AmiId, InstanceId},
     keys,
     ledger::Ledger,
-    ports::{Bucket, Builders, CommandState, Commands, ImageState, Images, InstanceState, Parameters, Table},
+    ports::{
+        Bucket, Builders, CommandExit, CommandState, Commands, ImageState, Images, InstanceState, Parameters,
+        Table,
+    },
     report::{ProvisionReport, TestReport},
 };
 
@@ -152,13 +155,10 @@ async fn validation(
             if let Some(text) = bucket.text(&key).await? {
                 passed(&text)?;
             }
-            Err(Error::CommandFailed { purpose: "test", instance: id, exit, output })
+            Err(Error::CommandFailed { purpose: "test", instance: id, exit: exit.to_string(), output })
         }
     }
 }
-
-/// How SSM says that a command ended without a status of its own, as one does whose instance goes down.
-const CUT_SHORT: &str = "exit -1";
 
 /// A builder powers itself off at the end of the seal; that is the only sign that can't come too early. A spot
 /// builder runs on, and its seal's own success is the sign.
@@ -189,7 +189,8 @@ async fn seal(
     match outcome {
         // EC2 may still call an instance running that is going down: only a status of the seal's own is its failure.
         Some(CommandState::Failed { exit, output }) if state == InstanceState::Running => {
-            if exit != CUT_SHORT || bake.spot {
+            if exit != CommandExit::CUT_SHORT || bake.spot {
+                let exit = exit.to_string();
                 return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
             }
             seen.push_str(", its command cut short: ");

@@ -353,14 +353,13 @@ impl Commands for Cloud {
             else {
                 return Ok(None);
             };
-            let failed =
-                |exit: String| ports::CommandState::Failed { exit, output: invocation.stdout.clone() };
+            let failed = |exit| ports::CommandState::Failed { exit, output: invocation.stdout.clone() };
             Ok(Some(match invocation.status {
                 CommandStatus::Pending | CommandStatus::InProgress => ports::CommandState::Running,
                 CommandStatus::Success => ports::CommandState::Succeeded,
-                CommandStatus::Failed => failed(format!("exit {}", invocation.exit)),
-                CommandStatus::TimedOut => failed("timed out".into()),
-                CommandStatus::Cancelled => failed("cancelled".into()),
+                CommandStatus::Failed => failed(ports::CommandExit::Status(invocation.exit)),
+                CommandStatus::TimedOut => failed(ports::CommandExit::TimedOut),
+                CommandStatus::Cancelled => failed(ports::CommandExit::Cancelled),
             }))
         })
         .await
