@@ -157,6 +157,8 @@ pub async fn undo(bake: &Bake, parameters: &impl Parameters, table: &impl Table)
         && parameters.get(name).await?.as_deref() == Some(image.as_str())
     {
         parameters.remove(name).await?;
+        // Another bake may have promoted meanwhile, and it was its image that went.
+        return follow(bake, parameters, table).await;
     }
     Ok(())
 }
