@@ -13,8 +13,9 @@ use ovenbird_core::{
     steps::promote,
 };
 use ovenbird_tests::walk::{
-    account::{Machines, PLAIN, Run, Scenario, walk},
+    account::walk,
     machine::{Diary, End},
+    scenarios::{Machines, PLAIN, Run, Scenario},
 };
 use ovenbird_world::Cloud;
 use serde_json::json;

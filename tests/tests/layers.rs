@@ -9,8 +9,9 @@ use ovenbird_core::{
     ports,
 };
 use ovenbird_tests::walk::{
-    account::{PLAIN, Run, Scenario, push, walk},
+    account::{push, walk},
     machine::{Diary, End},
+    scenarios::{PLAIN, Run, Scenario},
 };
 use ovenbird_world::Cloud;
 

@@ -1,4 +1,4 @@
-//! An account in memory with Ovenbird deployed, and the scenarios that are walked in it.
+//! An account in memory with Ovenbird deployed, and a scenario's executions in it.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -12,10 +12,13 @@ use ovenbird_core::{
     report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
     steps::launch_builder::{RecipePointer, RunnerPointer},
 };
-use ovenbird_world::{BaseImage, Cloud, Lack, Pace, Script, Shortage, SimulatedHardware, Work, World};
+use ovenbird_world::{BaseImage, Cloud, Pace, Script, Shortage, SimulatedHardware, Work, World};
 use serde_json::{Value, json};
 
-use super::machine::{Clock, Diary, End, Execution, Run as Started, run_all};
+use super::{
+    machine::{Clock, Diary, End, Execution, Run as Started, run_all},
+    scenarios::{Machines, Run, Scenario, Times},
+};
 
 pub(super) static BAKE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/bake.asl.json")).unwrap());
@@ -41,30 +44,6 @@ newest = 1
 days = 0
 "#;
 
-const BUILDER: &str = r#"
-[builder]
-instance-types = ["c7i.large"]
-"#;
-
-/// A builder with everything that a recipe may choose of it.
-const CHOSEN: &str = r#"
-[builder]
-instance-types = ["c7i.large", "m7i.large"]
-spot = true
-volume = { gib = 20, type = "gp3", iops = 4000, kms-key = "alias/images" }
-instance-profile = "own"
-tags = { team = "shop" }
-"#;
-
-/// Short ones, so that what never comes is given up soon.
-const DEADLINES: &str = r#"
-[deadlines]
-builder = "5m"
-validation = "2m"
-imaging = "5m"
-promotion = "1m"
-"#;
-
 /// What a layered recipe stands on.
 const RUNTIME: &str = r#"
 pipeline = "jvm-runtime"
@@ -85,217 +64,6 @@ validation = "2m"
 imaging = "5m"
 promotion = "1m"
 "#;
-
-/// What goes on in the machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Machines {
-    /// All is well.
-    Work,
-    /// A provisioning step fails.
-    FailAStep,
-    /// A test fails.
-    FailATest,
-    /// They never report.
-    AreSilent,
-    /// Each takes its own time, so that who began later may end first.
-    AreUneven,
-}
-
-/// How long machines take, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
-    /// From the launch to the user data.
-    pub boot: i64,
-    /// From there to the agent's registration.
-    pub agent: i64,
-    /// The steps.
-    pub steps: i64,
-    /// The tests.
-    pub tests: i64,
-    /// The seal, up to the stop.
-    pub seal: i64,
-    /// The image.
-    pub imaging: i64,
-}
-
-/// As short as it goes: what is walked ten thousand times.
-pub const SHORT: Times = Times { boot: 2, agent: 1, steps: 1, tests: 1, seal: 1, imaging: 2 };
-
-/// One thing to walk.
-#[derive(Debug, Clone, Copy)]
-pub struct Scenario {
-    /// What it shows.
-    pub name: &'static str,
-    /// What goes on in the machines of its own executions; those before them work.
-    pub machines: Machines,
-    /// How long they take for it.
-    pub times: Times,
-    /// What EC2 has too little of.
-    pub lack: Option<Lack>,
-    /// The recipe's builder.
-    pub builder: &'static str,
-    /// More of the recipe.
-    pub recipe: &'static str,
-    /// The recipe's deadlines.
-    pub deadlines: &'static str,
-    /// Whether it stands on a runtime, another pipeline's channel, and not on Debian itself.
-    pub layered: bool,
-    /// Artifacts that were baked and promoted before.
-    pub before: &'static [&'static str],
-    /// More of the recipe, pushed after that.
-    pub then: &'static str,
-    /// Its executions, with the seconds after which each starts.
-    pub runs: &'static [(u64, Run)],
-    /// Where faults hit: calls by a state whose path has one of these in it; none means every call.
-    pub only: &'static [&'static str],
-    /// How the last of its executions ends when nothing goes wrong: a status, or the name of an error.
-    pub ends: &'static str,
-}
-
-/// An execution to start.
-#[derive(Debug, Clone, Copy)]
-pub enum Run {
-    /// An artifact was uploaded.
-    Upload(&'static str),
-    /// A bake was started by hand with this input.
-    Manual(&'static str),
-    /// The scheduled prune.
-    Prune,
-}
-
-/// The way of most bakes.
-pub const PLAIN: Scenario = Scenario {
-    name: "an upload, baked and promoted",
-    machines: Machines::Work,
-    times: SHORT,
-    lack: None,
-    builder: BUILDER,
-    recipe: "",
-    deadlines: DEADLINES,
-    layered: false,
-    before: &[],
-    then: "",
-    runs: &[(0, Run::Upload("v1.jar"))],
-    only: &[],
-    ends: "promoted",
-};
-
-/// More of a recipe, that makes no other image.
-const MORE_TESTS: &str = "[[test]]\nname = \"more\"\ncommand = \"true\"\n";
-
-/// All that is walked.
-pub const SCENARIOS: &[Scenario] = &[
-    PLAIN,
-    Scenario {
-        name: "a second version over the first",
-        before: &["v1.jar"],
-        runs: &[(0, Run::Upload("v2.jar"))],
-        ..PLAIN
-    },
-    Scenario {
-        name: "by hand, the newest artifact, not promoted",
-        before: &["v1.jar"],
-        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront", "force": true, "promote": false}"#))],
-        ends: "validated",
-        ..PLAIN
-    },
-    Scenario {
-        name: "an unchanged artifact, reused",
-        before: &["v1.jar"],
-        runs: &[(0, Run::Upload("v1.jar"))],
-        ..PLAIN
-    },
-    Scenario {
-        name: "a failing step",
-        machines: Machines::FailAStep,
-        before: &["v1.jar"],
-        runs: &[(0, Run::Upload("v2.jar"))],
-        ends: "StepFailed",
-        ..PLAIN
-    },
-    Scenario {
-        name: "a failing test",
-        machines: Machines::FailATest,
-        before: &["v1.jar"],
-        runs: &[(0, Run::Upload("v2.jar"))],
-        ends: "TestsFailed",
-        ..PLAIN
-    },
-    Scenario {
-        name: "a builder that is never ready",
-        machines: Machines::AreSilent,
-        runs: &[(0, Run::Upload("v1.jar"))],
-        ends: "DeadlinePassed",
-        ..PLAIN
-    },
-    Scenario {
-        name: "tests on a fresh instance too",
-        recipe: "[validate]\nboot = true\n",
-        runs: &[(0, Run::Upload("v1.jar"))],
-        ..PLAIN
-    },
-    Scenario { name: "a spot builder, imaged running", builder: CHOSEN, ..PLAIN },
-    Scenario { name: "no spot capacity, so on demand", builder: CHOSEN, lack: Some(Lack::Capacity), ..PLAIN },
-    Scenario { name: "twins", runs: &[(0, Run::Upload("v1.jar")), (2, Run::Upload("v1.jar"))], ..PLAIN },
-    Scenario {
-        name: "an older artifact that ends later",
-        runs: &[(0, Run::Upload("v1.jar")), (1, Run::Upload("v2.jar"))],
-        ..PLAIN
-    },
-    Scenario {
-        name: "only the tests changed",
-        before: &["v1.jar"],
-        then: MORE_TESTS,
-        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront"}"#))],
-        ..PLAIN
-    },
-    Scenario {
-        name: "only the tests changed, and the image fails",
-        machines: Machines::FailATest,
-        before: &["v1.jar"],
-        then: MORE_TESTS,
-        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront"}"#))],
-        ends: "TestsFailed",
-        ..PLAIN
-    },
-    Scenario {
-        name: "a promotion bakes what stands on it",
-        layered: true,
-        before: &["v1.jar"],
-        runs: &[(0, Run::Manual(r#"{"pipeline": "jvm-runtime", "force": true}"#))],
-        // All between them is as in every other bake.
-        only: &["/StartChildren", "-after-"],
-        ..PLAIN
-    },
-    Scenario {
-        name: "a failing step, and the builder kept",
-        machines: Machines::FailAStep,
-        before: &["v1.jar"],
-        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront", "force": true, "keep-builder": true}"#))],
-        ends: "StepFailed",
-        ..PLAIN
-    },
-    Scenario {
-        name: "a missing artifact",
-        runs: &[(0, Run::Manual(r#"{"artifact": "artifacts/storefront/missing.jar"}"#))],
-        ends: "NoArtifact",
-        ..PLAIN
-    },
-    Scenario {
-        name: "the scheduled prune retires an image",
-        before: &["v1.jar", "v2.jar"],
-        runs: &[(0, Run::Prune)],
-        ends: "succeeded",
-        ..PLAIN
-    },
-    Scenario {
-        name: "the scheduled prune beside a bake",
-        before: &["v1.jar", "v2.jar"],
-        runs: &[(0, Run::Upload("v3.jar")), (12, Run::Prune)],
-        ends: "succeeded",
-        ..PLAIN
-    },
-];
 
 impl Scenario {
     /// The account as it is before the scenario's own executions start, and how those before ended.
@@ -351,16 +119,6 @@ impl Scenario {
             push(&cloud, &format!("{recipe}{}", self.then));
         }
         (cloud, ends)
-    }
-
-    /// The scenario's executions, by name.
-    pub fn runs(&self) -> Vec<(String, (u64, Run))> {
-        let names = self.own_bakes();
-        names.into_iter().zip(self.runs.iter().copied()).collect()
-    }
-
-    fn own_bakes(&self) -> Vec<String> {
-        (0..self.runs.len()).map(|number| format!("run-{number}")).collect()
     }
 }
 

@@ -6,8 +6,9 @@ use jiff::SignedDuration;
 use ovenbird_world::Call;
 
 use super::{
-    account::{BAKE, Machines, PLAIN, PRUNE, Run, SCENARIOS, Scenario, Times, walk},
+    account::{BAKE, PRUNE, walk},
     machine::{Diary, End},
+    scenarios::{Machines, PLAIN, Run, SCENARIOS, Scenario, Times},
 };
 
 /// Times as they are on EC2: an instance is up within half a minute, its agent a minute later, an image takes minutes.

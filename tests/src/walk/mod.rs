@@ -3,3 +3,4 @@
 pub mod account;
 pub mod cost;
 pub mod machine;
+pub mod scenarios;

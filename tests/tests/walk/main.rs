@@ -18,9 +18,10 @@ use ovenbird_world::{Call, Cloud, Fault};
 use serde_json::json;
 
 use ovenbird_tests::walk::{
-    account::{Run, SCENARIOS, Scenario, walk},
+    account::walk,
     cost,
     machine::{Diary, End, MOST_BYTES, MOST_EVENTS, timeless},
+    scenarios::{Run, SCENARIOS, Scenario},
 };
 
 use self::{

@@ -1,0 +1,34 @@
+//! Core's ports, answered by the world, the table and the bucket in memory.
+
+mod bucket;
+mod ec2;
+mod ssm;
+mod table;
+
+use ovenbird_core::{Error, Result, id::BakeId, ports::Workflow};
+
+use super::Cloud;
+use crate::ApiError;
+
+fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
+    Error::Aws {
+        operation: operation.to_owned(),
+        subject: subject.to_owned(),
+        code: error.code.to_owned(),
+        message: error.message.clone(),
+        request_id: String::new(),
+    }
+}
+
+impl Workflow for Cloud {
+    async fn start_bake(&self, bake: &BakeId, input: &serde_json::Value) -> Result<()> {
+        self.call(&["states:StartExecution"], |state| {
+            if !state.executions.contains_key(bake) {
+                state.executions.insert(bake.clone(), input.clone());
+                state.unclaimed.push(bake.clone());
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,82 @@
+//! The table: versioned items and conditional transactions.
+
+use ovenbird_core::{
+    Error, Result,
+    id::AmiId,
+    ports::{self, Key, Row, Table, Write},
+};
+
+use super::super::Cloud;
+
+impl Table for Cloud {
+    async fn get(&self, key: &Key) -> Result<Option<Row>> {
+        self.call(&["dynamodb:GetItem"], |state| Ok(state.table.get(key).map(|(row, _)| row.clone()))).await
+    }
+
+    async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
+        self.call(&["dynamodb:Query"], |state| {
+            let rows = state.table.values().map(|(row, _)| row);
+            let found = rows.filter(|row| row.key.pk == pk && row.key.sk.starts_with(prefix));
+            Ok(found.rev().cloned().collect())
+        })
+        .await
+    }
+
+    async fn by_status(&self, status: &str) -> Result<Vec<Row>> {
+        self.call(&["dynamodb:Query"], |state| {
+            let has = |index: &ports::Index| index.status.as_ref().is_some_and(|(one, _)| one == status);
+            let mut found: Vec<_> = state.table.values().filter(|(_, index)| has(index)).cloned().collect();
+            found.sort_by(|(_, a), (_, b)| a.status.cmp(&b.status));
+            Ok(found.into_iter().map(|(row, _)| row).collect())
+        })
+        .await
+    }
+
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
+        self.call(&["dynamodb:Query"], |state| {
+            let found = state.table.values().filter(|(_, index)| index.image.as_ref() == Some(image));
+            Ok(found.map(|(row, _)| row.clone()).collect())
+        })
+        .await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<()> {
+        // What IAM asks for, for each kind of write in a transaction.
+        let actions = writes.iter().map(|write| match write {
+            Write::Put { .. } => "dynamodb:PutItem",
+            Write::Delete { .. } => "dynamodb:DeleteItem",
+            Write::Check { .. } => "dynamodb:ConditionCheckItem",
+        });
+        self.call(&actions.collect::<Vec<_>>(), |state| {
+            for write in &writes {
+                let (key, expect) = match write {
+                    Write::Put { key, expect, .. }
+                    | Write::Delete { key, expect }
+                    | Write::Check { key, expect } => (key, expect),
+                };
+                let version = state.table.get(key).map(|(row, _)| row.version);
+                let wanted = match expect {
+                    ports::Expect::Absent => None,
+                    ports::Expect::Version(version) => Some(*version),
+                };
+                if version != wanted {
+                    return Err(Error::TryAgain { what: format!("item {} {}", key.pk, key.sk) });
+                }
+            }
+            for write in writes.clone() {
+                match write {
+                    Write::Put { key, doc, index, .. } => {
+                        let version = state.table.get(&key).map_or(0, |(row, _)| row.version) + 1;
+                        state.table.insert(key.clone(), (Row { key, version, doc }, index));
+                    }
+                    Write::Delete { key, .. } => {
+                        state.table.remove(&key);
+                    }
+                    Write::Check { .. } => {}
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,250 @@
+//! What is walked: an account before, executions, and what goes on in their machines.
+
+use ovenbird_world::Lack;
+
+const BUILDER: &str = r#"
+[builder]
+instance-types = ["c7i.large"]
+"#;
+
+/// A builder with everything that a recipe may choose of it.
+const CHOSEN: &str = r#"
+[builder]
+instance-types = ["c7i.large", "m7i.large"]
+spot = true
+volume = { gib = 20, type = "gp3", iops = 4000, kms-key = "alias/images" }
+instance-profile = "own"
+tags = { team = "shop" }
+"#;
+
+/// Short ones, so that what never comes is given up soon.
+const DEADLINES: &str = r#"
+[deadlines]
+builder = "5m"
+validation = "2m"
+imaging = "5m"
+promotion = "1m"
+"#;
+
+/// What goes on in the machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machines {
+    /// All is well.
+    Work,
+    /// A provisioning step fails.
+    FailAStep,
+    /// A test fails.
+    FailATest,
+    /// They never report.
+    AreSilent,
+    /// Each takes its own time, so that who began later may end first.
+    AreUneven,
+}
+
+/// How long machines take, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// From the launch to the user data.
+    pub boot: i64,
+    /// From there to the agent's registration.
+    pub agent: i64,
+    /// The steps.
+    pub steps: i64,
+    /// The tests.
+    pub tests: i64,
+    /// The seal, up to the stop.
+    pub seal: i64,
+    /// The image.
+    pub imaging: i64,
+}
+
+/// As short as it goes: what is walked ten thousand times.
+pub const SHORT: Times = Times { boot: 2, agent: 1, steps: 1, tests: 1, seal: 1, imaging: 2 };
+
+/// One thing to walk.
+#[derive(Debug, Clone, Copy)]
+pub struct Scenario {
+    /// What it shows.
+    pub name: &'static str,
+    /// What goes on in the machines of its own executions; those before them work.
+    pub machines: Machines,
+    /// How long they take for it.
+    pub times: Times,
+    /// What EC2 has too little of.
+    pub lack: Option<Lack>,
+    /// The recipe's builder.
+    pub builder: &'static str,
+    /// More of the recipe.
+    pub recipe: &'static str,
+    /// The recipe's deadlines.
+    pub deadlines: &'static str,
+    /// Whether it stands on a runtime, another pipeline's channel, and not on Debian itself.
+    pub layered: bool,
+    /// Artifacts that were baked and promoted before.
+    pub before: &'static [&'static str],
+    /// More of the recipe, pushed after that.
+    pub then: &'static str,
+    /// Its executions, with the seconds after which each starts.
+    pub runs: &'static [(u64, Run)],
+    /// Where faults hit: calls by a state whose path has one of these in it; none means every call.
+    pub only: &'static [&'static str],
+    /// How the last of its executions ends when nothing goes wrong: a status, or the name of an error.
+    pub ends: &'static str,
+}
+
+/// An execution to start.
+#[derive(Debug, Clone, Copy)]
+pub enum Run {
+    /// An artifact was uploaded.
+    Upload(&'static str),
+    /// A bake was started by hand with this input.
+    Manual(&'static str),
+    /// The scheduled prune.
+    Prune,
+}
+
+/// The way of most bakes.
+pub const PLAIN: Scenario = Scenario {
+    name: "an upload, baked and promoted",
+    machines: Machines::Work,
+    times: SHORT,
+    lack: None,
+    builder: BUILDER,
+    recipe: "",
+    deadlines: DEADLINES,
+    layered: false,
+    before: &[],
+    then: "",
+    runs: &[(0, Run::Upload("v1.jar"))],
+    only: &[],
+    ends: "promoted",
+};
+
+/// More of a recipe, that makes no other image.
+const MORE_TESTS: &str = "[[test]]\nname = \"more\"\ncommand = \"true\"\n";
+
+/// All that is walked.
+pub const SCENARIOS: &[Scenario] = &[
+    PLAIN,
+    Scenario {
+        name: "a second version over the first",
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "by hand, the newest artifact, not promoted",
+        before: &["v1.jar"],
+        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront", "force": true, "promote": false}"#))],
+        ends: "validated",
+        ..PLAIN
+    },
+    Scenario {
+        name: "an unchanged artifact, reused",
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v1.jar"))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a failing step",
+        machines: Machines::FailAStep,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ends: "StepFailed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a failing test",
+        machines: Machines::FailATest,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ends: "TestsFailed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a builder that is never ready",
+        machines: Machines::AreSilent,
+        runs: &[(0, Run::Upload("v1.jar"))],
+        ends: "DeadlinePassed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "tests on a fresh instance too",
+        recipe: "[validate]\nboot = true\n",
+        runs: &[(0, Run::Upload("v1.jar"))],
+        ..PLAIN
+    },
+    Scenario { name: "a spot builder, imaged running", builder: CHOSEN, ..PLAIN },
+    Scenario { name: "no spot capacity, so on demand", builder: CHOSEN, lack: Some(Lack::Capacity), ..PLAIN },
+    Scenario { name: "twins", runs: &[(0, Run::Upload("v1.jar")), (2, Run::Upload("v1.jar"))], ..PLAIN },
+    Scenario {
+        name: "an older artifact that ends later",
+        runs: &[(0, Run::Upload("v1.jar")), (1, Run::Upload("v2.jar"))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "only the tests changed",
+        before: &["v1.jar"],
+        then: MORE_TESTS,
+        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront"}"#))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "only the tests changed, and the image fails",
+        machines: Machines::FailATest,
+        before: &["v1.jar"],
+        then: MORE_TESTS,
+        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront"}"#))],
+        ends: "TestsFailed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a promotion bakes what stands on it",
+        layered: true,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Manual(r#"{"pipeline": "jvm-runtime", "force": true}"#))],
+        // All between them is as in every other bake.
+        only: &["/StartChildren", "-after-"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a failing step, and the builder kept",
+        machines: Machines::FailAStep,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Manual(r#"{"pipeline": "storefront", "force": true, "keep-builder": true}"#))],
+        ends: "StepFailed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a missing artifact",
+        runs: &[(0, Run::Manual(r#"{"artifact": "artifacts/storefront/missing.jar"}"#))],
+        ends: "NoArtifact",
+        ..PLAIN
+    },
+    Scenario {
+        name: "the scheduled prune retires an image",
+        before: &["v1.jar", "v2.jar"],
+        runs: &[(0, Run::Prune)],
+        ends: "succeeded",
+        ..PLAIN
+    },
+    Scenario {
+        name: "the scheduled prune beside a bake",
+        before: &["v1.jar", "v2.jar"],
+        runs: &[(0, Run::Upload("v3.jar")), (12, Run::Prune)],
+        ends: "succeeded",
+        ..PLAIN
+    },
+];
+
+impl Scenario {
+    /// The scenario's executions, by name.
+    pub fn runs(&self) -> Vec<(String, (u64, Run))> {
+        let names = self.own_bakes();
+        names.into_iter().zip(self.runs.iter().copied()).collect()
+    }
+
+    pub(super) fn own_bakes(&self) -> Vec<String> {
+        (0..self.runs.len()).map(|number| format!("run-{number}")).collect()
+    }
+}

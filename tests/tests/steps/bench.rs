@@ -1,0 +1,278 @@
+//! A pipeline on an account in memory, and what drives its steps: a state machine, and machines that report.
+
+use std::future::Future;
+
+use futures::executor::block_on;
+use jiff::{SignedDuration, Timestamp};
+use ovenbird_core::{
+    Error, Result,
+    artifact::ArtifactKey,
+    bake::{Bake, Failure, Stage, To},
+    digest,
+    id::{BakeId, InstanceId, PipelineName},
+    keys,
+    ledger::Ledger,
+    plan,
+    ports::{Parameters as _, Retirement as _},
+    report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
+    steps::{
+        clean_up,
+        launch_builder::{Hands, RecipePointer, RunnerPointer, Start},
+        poll_readiness::{self, Eyes},
+        promote,
+        prune::Shears,
+        run_validation, snapshot,
+    },
+    trigger::Trigger,
+};
+use ovenbird_world::{BaseImage, Cloud, Paging, Script, SimulatedHardware, World};
+
+pub const RECIPE: &str = r#"
+pipeline = "storefront"
+[base]
+parameter = "/aws/service/debian/release/12/latest/amd64"
+[builder]
+instance-types = ["c7i.large", "m7i.large"]
+[artifact]
+to = "/opt/storefront/app.jar"
+[[step]]
+name = "user"
+shell = "useradd --system --no-create-home storefront"
+[[test]]
+name = "serves the shop"
+http = { url = "http://127.0.0.1:8080/", body-contains = "storefront v", within = "60s" }
+[promote]
+channel = "production"
+parameter = "/images/storefront/production"
+[retain]
+newest = 1
+days = 0
+"#;
+
+/// A pipeline on an account in memory.
+pub struct Bench {
+    pub cloud: Cloud,
+    /// How often every step is delivered.
+    pub deliveries: usize,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::sealing(&Script { powers_off: true, ..Script::default() })
+    }
+
+    /// With machines whose seal does this.
+    pub fn sealing(seal: &Script) -> Self {
+        let seal = seal.clone();
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut world = World::new("123456789012", "us-east-1");
+        let base = BaseImage {
+            name: "debian-12-amd64-20260101".into(),
+            owner: "136693071363".into(),
+            description: String::new(),
+            architecture: "x86_64".into(),
+        };
+        let base = world.register_base(now, &base);
+        let hardware = SimulatedHardware::new(move |work| match work.command {
+            Some(plan::SEAL_SCRIPT) => seal.clone(),
+            _ => Script::default(),
+        });
+        let cloud = Cloud::new(world, hardware, now);
+        let name = "/aws/service/debian/release/12/latest/amd64".parse().unwrap();
+        block_on(cloud.put_image(&name, &base)).unwrap();
+        let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
+        cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
+        let bench = Self { cloud, deliveries: 1 };
+        bench.push(RECIPE);
+        bench
+    }
+
+    pub fn push(&self, recipe: &str) {
+        let pipeline = pipeline();
+        let pointer = RecipePointer { version: digest::sha256(recipe.as_bytes()), bundle: None, files: None };
+        let text = serde_json::to_string(&pointer).unwrap();
+        self.cloud.put(&keys::recipe(&pipeline, &pointer.version), recipe);
+        self.cloud.put(&keys::recipe_version_pointer(&pipeline, &pointer.version), text.clone());
+        self.cloud.put(&keys::recipe_pointer(&pipeline), text);
+    }
+
+    pub fn upload(&self, name: &str) -> Trigger {
+        let key = format!("artifacts/storefront/{name}");
+        self.cloud.put(&key, name);
+        Trigger::Upload { key: ArtifactKey::parse(&key).unwrap(), version: None, sequencer: String::new() }
+    }
+
+    /// Delivers a step as often as the bench says; every delivery must give the same.
+    pub fn deliver<F: Future<Output = Result<Bake>>>(&self, step: impl Fn() -> F) -> Result<Bake> {
+        let first = block_on(step())?;
+        for _ in 1..self.deliveries {
+            let again = block_on(step())?;
+            assert_eq!(
+                (&again.builder, &again.command, &again.image, again.next.to, again.stage),
+                (&first.builder, &first.command, &first.image, first.next.to, first.stage),
+            );
+        }
+        Ok(first)
+    }
+
+    pub fn start(&self, id: &str, trigger: &Trigger) -> Result<Bake> {
+        self.deliver(|| async {
+            let start = Start {
+                bake: BakeId::parse(id).unwrap(),
+                started: self.cloud.now(),
+                trigger: trigger.clone(),
+            };
+            self.hands().start(start, self.cloud.now()).await
+        })
+    }
+
+    pub fn hands(&self) -> Hands<'_, Cloud, Cloud, Cloud, Cloud, Cloud> {
+        let cloud = &self.cloud;
+        Hands { builders: cloud, images: cloud, parameters: cloud, bucket: cloud, table: cloud }
+    }
+
+    pub fn shears(&self) -> Shears<'_, Cloud, Cloud, Cloud, Cloud> {
+        let cloud = &self.cloud;
+        Shears { builders: cloud, retirement: cloud, parameters: cloud, table: cloud }
+    }
+
+    /// Looks once at what the bake waits for, after the time for which it waits.
+    pub fn look(&self, bake: &Bake) -> Result<Bake> {
+        let cloud = &self.cloud;
+        let eyes = Eyes {
+            builders: cloud,
+            images: cloud,
+            commands: cloud,
+            parameters: cloud,
+            bucket: cloud,
+            table: cloud,
+        };
+        cloud.pass(SignedDuration::from_secs(i64::from(bake.next.seconds)));
+        self.deliver(|| poll_readiness::run(bake.clone(), &eyes, cloud.now()))
+    }
+
+    /// Waits as the state machine does, for whatever the bake waits for.
+    pub fn poll(&self, mut bake: Bake) -> Result<Bake> {
+        loop {
+            bake = self.look(&bake)?;
+            if bake.next.to != To::Wait {
+                return Ok(bake);
+            }
+        }
+    }
+
+    /// Stops an instance, and waits until it is.
+    pub fn stop(&self, instance: &InstanceId) {
+        self.cloud.with(|world| world.stop_instances(&[instance.to_string()], false)).unwrap();
+        self.cloud.pass(SignedDuration::from_secs(10));
+    }
+
+    /// From launched to validated, as the builder would report.
+    pub fn build(&self, bake: Bake, step_exit: i32, test_passes: bool) -> Result<Bake> {
+        let cloud = &self.cloud;
+        let at = |file: &str| keys::of_bake(&bake.pipeline, &bake.bake, file);
+        let (started, ended) = (cloud.now(), cloud.now());
+        let step = StepReport {
+            name: "user".into(),
+            exit: Exit::Status(step_exit),
+            tries: 1,
+            milliseconds: 1,
+            output_tail: "useradd: it is broken".into(),
+        };
+        let report = ProvisionReport { started, ended, steps: vec![step] };
+        cloud.put(&at(keys::PROVISION_REPORT), serde_json::to_string(&report).unwrap());
+        let bake = self.poll(bake.clone())?;
+        assert_eq!((bake.stage, bake.next.to), (Stage::Builder, To::Go));
+        let bake = self.deliver(|| run_validation::run(bake.clone(), cloud, cloud, cloud.now()))?;
+        let test = TestOutcome {
+            name: "serves".into(),
+            passed: test_passes,
+            milliseconds: 1,
+            detail: "connection refused".into(),
+        };
+        let report = TestReport { started, ended, tests: vec![test] };
+        cloud.put(&at(keys::TEST_REPORT), serde_json::to_string(&report).unwrap());
+        self.poll(bake)
+    }
+
+    /// From validated to the end.
+    pub fn finish(&self, bake: Bake) -> Result<Bake> {
+        let cloud = &self.cloud;
+        let bake = self.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now()))?;
+        let bake = self.poll(bake)?;
+        let bake = self.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now()))?;
+        let bake = self.poll(bake)?;
+        self.promote(&bake)
+    }
+
+    pub fn promote(&self, bake: &Bake) -> Result<Bake> {
+        let cloud = &self.cloud;
+        let mut bake = self.deliver(|| promote::run(bake.clone(), cloud, cloud, cloud, cloud.now()))?;
+        if bake.next.to == To::Await {
+            bake = self.poll(bake)?;
+        }
+        let shears = self.shears();
+        let bake = self.deliver(|| clean_up::after_success(bake.clone(), &shears, cloud.now()))?;
+        cloud.pass(SignedDuration::from_secs(5));
+        Ok(bake)
+    }
+
+    pub fn bake(&self, id: &str, trigger: &Trigger) -> Bake {
+        let bake = self.start(id, trigger).unwrap();
+        assert_eq!(bake.next.to, To::Await);
+        let bake = self.build(bake, 0, true).unwrap();
+        self.finish(bake).unwrap()
+    }
+
+    /// What the state machine's catch does.
+    pub fn fail(&self, id: &str, error: &Error) {
+        let id = BakeId::parse(id).unwrap();
+        for _ in 0..self.deliveries {
+            let record = block_on(Ledger(&self.cloud).bake(&pipeline(), &id)).unwrap();
+            let stage = record.as_ref().map_or(Stage::Launch, |bake| bake.stage);
+            let failure = Failure { error: error.name().into(), cause: error.chain(), stage };
+            block_on(clean_up::after_failure(
+                &id,
+                record,
+                Some(failure),
+                false,
+                &self.shears(),
+                self.cloud.now(),
+            ))
+            .unwrap();
+        }
+        self.cloud.pass(SignedDuration::from_secs(5));
+    }
+
+    pub fn instances(&self) -> usize {
+        let now = self.cloud.now();
+        let all = self
+            .cloud
+            .with(|world| world.describe_instances(now, &[], &[], &Paging::default()).unwrap().items);
+        all.iter().filter(|instance| instance.terminated.is_none()).count()
+    }
+
+    pub fn images(&self) -> usize {
+        block_on(self.cloud.images(None)).unwrap().len()
+    }
+
+    /// Nothing is left but `images` images, each with one snapshot; no lease is held.
+    #[track_caller]
+    pub fn assert_clean(&self, images: usize) {
+        assert_eq!(self.instances(), 0, "instances");
+        assert_eq!(self.images(), images, "images");
+        assert_eq!(block_on(self.cloud.snapshots(None)).unwrap().len(), images, "snapshots");
+        let leases = self.cloud.rows().into_iter().filter(|row| row.key.sk == "LEASE");
+        assert_eq!(leases.filter(|row| !row.doc["holder"].is_null()).count(), 0, "leases");
+    }
+
+    pub fn channel(&self) -> Option<String> {
+        let name = "production".parse().unwrap();
+        let channel = block_on(Ledger(&self.cloud).channel(&pipeline(), &name)).unwrap()?;
+        Some(channel.current?.image.to_string())
+    }
+}
+
+pub fn pipeline() -> PipelineName {
+    PipelineName::parse("storefront").unwrap()
+}
