@@ -1,14 +1,8 @@
 //! Many triggers at once, layers, and tests of their own, on the local cloud with real machines.
 //!
-//! It is one test, because it is one cloud; it needs root and what `make setup` installs.
+//! It is one test, because it is one cloud.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    ops::Deref,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, ops::Deref, thread, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::{
@@ -20,6 +14,8 @@ use ovenbird_tests::{
     site::Site,
 };
 use serde_json::Value;
+
+use crate::PATIENCE;
 
 const PORT: u16 = 14_666;
 
@@ -77,7 +73,7 @@ impl Cloud {
 
     /// A pipeline's bakes, once there are so many and all have ended.
     fn ended(&self, pipeline: &str, count: usize) -> Result<Vec<Bake>> {
-        within("the bakes", Duration::from_secs(400), || {
+        within("the bakes", PATIENCE, || {
             let bakes: Vec<Bake> =
                 serde_json::from_value(self.local.ovenbird_json(&["list", pipeline], false)?)?;
             let ended = bakes.iter().filter(|bake| bake.status != Status::Running).count();
@@ -111,7 +107,7 @@ impl Cloud {
         let machine = self.local.operator("bake")?;
         let list =
             ["stepfunctions", "list-executions", "--status-filter", "SUCCEEDED", "--state-machine-arn"];
-        within("their executions", Duration::from_secs(10), || {
+        within("their executions", PATIENCE, || {
             let answer = self.local.aws(&[&list[..], &[&machine]].concat())?;
             let all = answer["executions"].as_array().context("no executions")?;
             let ended: BTreeSet<&str> = all.iter().filter_map(|one| one["name"].as_str()).collect();
@@ -272,7 +268,7 @@ fn kept_builder(cloud: &Cloud) -> Result<()> {
         .aws(&[&["ssm", "send-command", "--parameters", "commands=cat /opt/broken"], &look[..]].concat())?;
     ensure!(sent["Command"]["CommandId"].is_string(), "nobody can look at it: {sent}");
     cloud.local.ovenbird(&["clean", failed.bake.as_str()])?;
-    within("the builder gone", Duration::from_secs(10), || {
+    within("the builder gone", PATIENCE, || {
         let alive = cloud.alive()?;
         ensure!(alive.is_empty(), "{alive:?}");
         Ok(())

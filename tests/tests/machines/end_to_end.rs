@@ -1,14 +1,8 @@
 //! The pipeline on the local cloud with real machines: every trigger, every way to fail, and a killed supervisor.
 //!
-//! It is one test, because it is one cloud; it needs root and what `make setup` installs.
+//! It is one test, because it is one cloud.
 
-use std::{
-    fs,
-    ops::Deref,
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, ops::Deref, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::bake::{Bake, Status};
@@ -19,6 +13,8 @@ use ovenbird_tests::{
     walk::cost::{is_landmark, way_of},
 };
 use serde_json::Value;
+
+use crate::PATIENCE;
 
 const PORT: u16 = 14_566;
 
@@ -71,7 +67,7 @@ impl Cloud {
 
     /// Waits for the newest bake of a pipeline to end, if it isn't one of those known.
     fn ended(&self, pipeline: &str, known: usize) -> Result<Bake> {
-        within("the bake", Duration::from_secs(60), || {
+        within("the bake", PATIENCE, || {
             let bakes: Vec<Bake> =
                 serde_json::from_value(self.local.ovenbird_json(&["list", pipeline], false)?)?;
             ensure!(bakes.len() > known, "no bake yet");
@@ -195,10 +191,10 @@ fn sealed(cloud: &Cloud, image: &str) -> Result<()> {
         "--parameters",
         script,
     ];
-    let sent = within("the agent", Duration::from_secs(20), || cloud.local.aws(&send))?;
+    let sent = within("the agent", PATIENCE, || cloud.local.aws(&send))?;
     let command = sent["Command"]["CommandId"].as_str().context("no command")?.to_owned();
     let look = ["ssm", "get-command-invocation", "--command-id", &command, "--instance-id", &id];
-    let output = within("the command", Duration::from_secs(20), || {
+    let output = within("the command", PATIENCE, || {
         let answer = cloud.local.aws(&look)?;
         ensure!(answer["Status"] == "Success" || answer["Status"] == "Failed", "{answer}");
         Ok(answer["StandardOutputContent"].as_str().unwrap_or_default().to_owned())
@@ -234,7 +230,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
         for word in words {
             ensure!(failure.cause.contains(word), "no {word:?} in {}", failure.cause);
         }
-        within("nothing left", Duration::from_secs(10), || {
+        within("nothing left", PATIENCE, || {
             let left = cloud.left()?;
             ensure!(left == before, "{error} left {left:?}, not {before:?}");
             Ok(())
@@ -271,7 +267,7 @@ fn bad_input(cloud: &Cloud) -> Result<()> {
             input,
         ];
         let arn = cloud.local.aws(&arguments)?["executionArn"].as_str().context("no execution")?.to_owned();
-        let ended = within("the execution", Duration::from_secs(30), || {
+        let ended = within("the execution", PATIENCE, || {
             let answer =
                 cloud.local.aws(&["stepfunctions", "describe-execution", "--execution-arn", &arn])?;
             ensure!(answer["status"] != "RUNNING");
@@ -307,7 +303,7 @@ fn schedule(cloud: &Cloud) -> Result<()> {
         &target,
     ];
     cloud.local.aws(&update)?;
-    within("a scheduled prune", Duration::from_secs(100), || {
+    within("a scheduled prune", PATIENCE, || {
         let list = [
             "stepfunctions",
             "list-executions",
@@ -320,7 +316,7 @@ fn schedule(cloud: &Cloud) -> Result<()> {
         let name = answer.pointer("/executions/0/name").and_then(Value::as_str).context("none yet")?;
         cloud.goes_as_walked("prune", name, "the scheduled prune retires an image")
     })?;
-    within("the old image retired", Duration::from_secs(10), || {
+    within("the old image retired", PATIENCE, || {
         let images = cloud.local.aws(&["ec2", "describe-images", "--owners", "self"])?;
         let ids: Vec<&Value> =
             images["Images"].as_array().context("no images")?.iter().map(|one| &one["ImageId"]).collect();
@@ -357,7 +353,7 @@ fn spot(cloud: &Cloud) -> Result<()> {
 fn killed(cloud: &Cloud) -> Result<()> {
     let image = cloud.parameter("probe")?;
     cloud.upload("artifacts/probe/three", "3")?;
-    within("a builder", Duration::from_secs(20), || {
+    within("a builder", PATIENCE, || {
         let running = ["ec2", "describe-instances", "--filters", "Name=instance-state-name,Values=running"];
         let answer = cloud.local.aws(&running)?;
         ensure!(answer["Reservations"].as_array().is_some_and(|all| !all.is_empty()), "none yet");
@@ -367,7 +363,7 @@ fn killed(cloud: &Cloud) -> Result<()> {
     let pid = status["pid"].as_i64().context("no pid")?;
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid)?);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
-    within("no process and no mount", Duration::from_secs(10), || {
+    within("no process and no mount", PATIENCE, || {
         let processes = processes(&cloud.home)?;
         ensure!(processes.is_empty(), "still there: {processes:?}");
         let mounts = fs::read_to_string("/proc/self/mounts")?;

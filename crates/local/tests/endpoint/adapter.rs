@@ -1,7 +1,5 @@
 //! The adapter's launches on the endpoint: what it asks for, how often, and what it makes of the answers.
 
-mod endpoint;
-
 use std::{
     collections::BTreeMap,
     sync::{
@@ -11,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::service::Endpoint;
 use axum::{extract::Request, middleware};
-use endpoint::Endpoint;
 use ovenbird_aws::{Cloud, settings::Settings};
 use ovenbird_core::{
     Error, Result,

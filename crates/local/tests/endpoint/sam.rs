@@ -1,10 +1,8 @@
 //! AWS's SAM CLI on the endpoint: the very template of the repository, deployed as to AWS, functions and all.
 
-mod cloud;
-
 use std::{fs, path::Path};
 
-use cloud::{Cloud, options};
+use crate::cloud::{Cloud, options};
 
 #[test]
 fn sam_deploys_the_template_and_its_functions_run() {

@@ -1,7 +1,6 @@
 //! Puppet and Ansible for real: they are installed in machines, configure them, fail in every way, and leave no trace.
 //!
-//! It is one test, because it is one cloud; it needs root, what `make setup` installs, and Debian's packages by the
-//! machines' own network.
+//! It is one test, because it is one cloud; the machines fetch Debian's packages by their own network.
 
 use std::{
     fs,

@@ -1,10 +1,8 @@
 //! The supervisor with `MiniStack` behind it and simulated machines: what is passed on, mirrored, checked and kept.
 
-mod cloud;
-
 use std::{fs, process::Command};
 
-use cloud::{Cloud, options};
+use crate::cloud::{Cloud, options};
 use ovenbird_local::{LocalError, Options};
 
 /// What AWS's command complains of, which it must.

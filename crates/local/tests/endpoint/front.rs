@@ -1,13 +1,11 @@
 //! AWS's own clients on the endpoint: the world with simulated machines behind it, so that no root is needed.
 
-mod endpoint;
-
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-use endpoint::Endpoint;
+use crate::service::Endpoint;
 use ovenbird_local::Home;
 
 impl Endpoint {
@@ -68,7 +66,7 @@ fn boto3_with_its_waiters_and_paginators() {
     let Some(python) = program("python") else { return };
     let endpoint = Endpoint::start();
     let mut command = endpoint.command(&python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/boto3_client.py"));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endpoint/boto3_client.py"));
     assert!(succeeds(command).ends_with("all seen\n"));
 }
 

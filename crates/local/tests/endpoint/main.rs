@@ -1,0 +1,10 @@
+//! The endpoint with simulated machines behind it, so that no root is needed.
+//!
+//! One program, because most of its time is spent waiting for others: so they wait beside each other.
+
+mod adapter;
+mod cloud;
+mod front;
+mod sam;
+mod service;
+mod supervisor;
