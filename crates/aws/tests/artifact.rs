@@ -10,8 +10,8 @@ use std::{
 use ovenbird_aws::{Cloud, settings::Settings};
 use ovenbird_core::{digest::Hash, ports::Bucket as _};
 
-/// Four times what the Lambda may take.
-const BYTES: usize = 256 << 20;
+/// Eight times what the Lambda may take.
+const BYTES: usize = 512 << 20;
 
 /// The most that hashing may take of a process's memory, in KiB.
 const MOST_KIB: u64 = 64 << 10;

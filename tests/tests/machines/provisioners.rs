@@ -17,8 +17,13 @@ use ovenbird_core::{
     keys,
     report::{Exit, ProvisionReport, TestReport},
 };
-use ovenbird_tests::{clients::repository, site::Site};
+use ovenbird_tests::{
+    clients::{repository, within},
+    site::Site,
+};
 use serde::de::DeserializeOwned;
+
+use crate::PATIENCE;
 
 const PORT: u16 = 14_766;
 
@@ -54,6 +59,7 @@ fn puppet_and_ansible_configure_real_machines() -> Result<()> {
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     failures(cloud)?;
+    a_byte_of_a_module(cloud)?;
     no_secret_is_kept(cloud)
 }
 
@@ -229,6 +235,33 @@ fn failures(cloud: &Cloud) -> Result<()> {
     // Exit status 0 of Puppet's: nothing to do.
     let manifest = "file { '/etc/shop.conf': mode => '0640' }";
     promoted(&cloud.bake_on("by-puppet", "puppet-0", &[("site.pp", manifest)], puppet)?)
+}
+
+/// One byte of a module, and the pipeline is baked anew, and through it the one that stands on it.
+fn a_byte_of_a_module(cloud: &Cloud) -> Result<()> {
+    let runtime = |content: &str| {
+        let module = format!("class runtime {{ file {{ '/opt/runtime': content => '{content}' }} }}");
+        let files = [("site.pp", "include runtime"), ("modules/runtime/manifests/init.pp", &module)];
+        let puppet = "puppet = { manifest = \"site.pp\", modules = \"modules\" }";
+        cloud.bake_on("by-puppet", "runtime", &files, puppet)
+    };
+    let first = runtime("1")?;
+    promoted(&first)?;
+    promoted(&cloud.bake_on("runtime", "application", &[], "shell = \"test -s /opt/runtime\"")?)?;
+    let start = Instant::now();
+    let second = runtime("2")?;
+    promoted(&second)?;
+    ensure!(second.image != first.image, "the runtime was not baked anew");
+    let application = within("the application", PATIENCE, || {
+        let bakes: Vec<Bake> =
+            serde_json::from_value(cloud.local.ovenbird_json(&["list", "application"], false)?)?;
+        let newest = bakes.into_iter().find(|bake| bake.trigger == "cascade").context("no bake yet")?;
+        ensure!(newest.status != Status::Running, "in stage {}", newest.stage);
+        Ok(newest)
+    })?;
+    eprintln!("a byte of a Puppet module: both baked anew in {:.1} s", start.elapsed().as_secs_f64());
+    ensure!(Some(&application.base.image) == second.image.as_ref(), "{:?}", application.base);
+    promoted(&application)
 }
 
 const CHEF: &str = "chef = { cookbooks = \"cookbooks\", run-list = [\"recipe[shop]\"], install = true }";
