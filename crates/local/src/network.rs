@@ -21,7 +21,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::machine::{GATEWAY, Metadata, spawn};
+use crate::machine::{GATEWAY, Metadata, mac, spawn};
 
 /// The network while it is up.
 #[derive(Debug)]
@@ -114,11 +114,14 @@ fn hold() -> io::Result<Infallible> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     unshare(CloneFlags::CLONE_NEWNET)?;
     let gateway = format!("{GATEWAY}/16");
+    // One of its own: else a bridge takes the lowest of its ports', and with every machine that comes or goes all the
+    // others may send to an address that is gone, until they ask for it again after up to 45 seconds.
+    let hardware = mac(GATEWAY);
     let metadata = format!("{}/32", Metadata::ADDRESS);
     let commands: [&[&str]; 8] = [
         &["ip", "link", "set", "lo", "up"],
         &["ip", "addr", "add", &metadata, "dev", "lo"],
-        &["ip", "link", "add", "br0", "type", "bridge"],
+        &["ip", "link", "add", "br0", "address", &hardware, "type", "bridge"],
         &["ip", "addr", "add", &gateway, "dev", "br0"],
         &["ip", "link", "set", "br0", "up"],
         &["nft", "add", "table", "ip", "nat"],

@@ -89,6 +89,7 @@ impl Cloud {
     /// A pipeline on the image of another, of this one step.
     fn bake_on(&self, base: &str, pipeline: &str, files: &[(&str, &str)], step: &str) -> Result<Bake> {
         let folder = self.home.join("recipes").join(pipeline);
+        fs::create_dir_all(&folder)?;
         for (name, text) in files {
             let path = folder.join(name);
             fs::create_dir_all(path.parent().context("folder")?)?;
@@ -240,8 +241,8 @@ fn failures(cloud: &Cloud) -> Result<()> {
 /// One byte of a module, and the pipeline is baked anew, and through it the one that stands on it.
 fn a_byte_of_a_module(cloud: &Cloud) -> Result<()> {
     let runtime = |content: &str| {
-        let module = format!("class runtime {{ file {{ '/opt/runtime': content => '{content}' }} }}");
-        let files = [("site.pp", "include runtime"), ("modules/runtime/manifests/init.pp", &module)];
+        let module = format!("class jvm {{ file {{ '/opt/runtime': content => '{content}' }} }}");
+        let files = [("site.pp", "include jvm"), ("modules/jvm/manifests/init.pp", &module)];
         let puppet = "puppet = { manifest = \"site.pp\", modules = \"modules\" }";
         cloud.bake_on("by-puppet", "runtime", &files, puppet)
     };

@@ -9,7 +9,7 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 pub const PREFIX: u8 = 16;
 
 /// The hardware address that belongs to an address.
-pub(super) fn mac(address: Ipv4Addr) -> String {
+pub(crate) fn mac(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }

@@ -15,7 +15,7 @@ mod output;
 mod run;
 mod spawn;
 
-pub(crate) use self::spawn::spawn;
+pub(crate) use self::{address::mac, spawn::spawn};
 pub use self::{
     address::{Addresses, GATEWAY},
     disk::{Disks, Layer},

@@ -63,6 +63,14 @@ pub fn port_80_is_free_for_a_web_server(lab: &Lab) {
     assert_eq!(guest.sh(&format!("python3 -c '{bind}'")), "bound");
 }
 
+/// A bridge that has no address of its own takes one of its ports', and changes it as machines come and go.
+pub fn the_gateway_keeps_its_hardware_address(lab: &Lab) {
+    let guest = lab.strict();
+    let gateway = "curl -s --max-time 5 http://169.254.169.254/ >/dev/null; ip neighbour show 10.99.0.1";
+    let seen = guest.sh(gateway);
+    assert!(seen.contains("02:00:0a:63:00:01"), "{seen}");
+}
+
 pub fn one_url_reaches_the_endpoint_and_nothing_else(lab: &Lab) {
     let port = lab.endpoint.local_addr().expect("an address").port();
     let listener = lab.endpoint.try_clone().expect("the listener");
