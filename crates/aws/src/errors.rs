@@ -24,6 +24,9 @@ const THROTTLES: &[&str] = &[
 /// Codes by which AWS refuses a caller.
 const DENIALS: &[&str] = &["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
 
+/// What stands for a code where no answer came: no network, no credentials, or a connection that broke.
+pub const NO_ANSWER: &str = "NoAnswer";
+
 /// The code that AWS gave, or an empty text when the request never got an answer.
 pub fn code<E: ProvideErrorMetadata>(error: &E) -> &str {
     error.code().unwrap_or_default()
@@ -39,7 +42,7 @@ where
     let aws = Error::Aws {
         operation: operation.to_owned(),
         subject: subject.clone(),
-        code: if code.is_empty() { "NoAnswer".to_owned() } else { code.to_owned() },
+        code: if code.is_empty() { NO_ANSWER.to_owned() } else { code.to_owned() },
         message: error.message().map_or_else(|| sources(error), str::to_owned),
         request_id: error.meta().extra("aws_request_id").unwrap_or_default().to_owned(),
     };

@@ -11,9 +11,8 @@ use ovenbird_core::{
     artifact::{self, ArtifactKey},
     bake::{Bake, Status},
     id::{BakeId, PipelineName},
-    keys,
     ledger::Ledger,
-    ports::Bucket as _,
+    pushed,
 };
 use serde_json::json;
 
@@ -54,10 +53,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
     let site = target.site().await?;
     let pipeline = PipelineName::parse(&args.pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-    if site.cloud.text(&keys::recipe_pointer(&pipeline)).await?.is_none() {
-        return Err(Error::NoRecipe { pipeline });
-    }
+    let (_, recipe) = pushed::recipe(&site.cloud, &pipeline).await?;
     let id = match &args.artifact {
+        Some(_) if recipe.artifact.is_none() => {
+            return Err(Error::bad_input(
+                format!("pipeline `{pipeline}`"),
+                "takes no artifact: its recipe has no `[artifact]`",
+                "Bake it without `--artifact`, or write `[artifact]` with `to` into the recipe and push it",
+            ));
+        }
         Some(file) => upload(&site, &pipeline, file).await?,
         None => start(&site, &pipeline, args).await?,
     };
@@ -159,7 +163,9 @@ async fn failed_early(site: &Site, pipeline: &PipelineName, id: &BakeId) -> Resu
     match Ledger(&site.cloud).bake(pipeline, id).await? {
         Some(bake) if bake.status != Status::Running => Ok(()),
         Some(_) | None => {
-            Err(Error::bad_input(format!("bake `{id}`: {error}"), cause, "Mend it, and start the bake again"))
+            // The cause brings its own hint.
+            let (cause, fix) = cause.split_once("\nhint: ").unwrap_or((&cause, "Start the bake again"));
+            Err(Error::bad_input(format!("bake `{id}`: {error}"), cause, fix))
         }
     }
 }

@@ -10,7 +10,7 @@ mod render;
 mod runner;
 mod target;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use ovenbird_core::{Result, bake::Status};
@@ -153,9 +153,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
 
 /// Data goes to standard output, as JSON or as text; everything else goes to standard error.
 fn print(json: bool, data: &impl Serialize, text: &str) {
-    if json {
-        println!("{}", serde_json::to_string_pretty(data).unwrap_or_default());
-    } else {
-        println!("{text}");
-    }
+    let json = json.then(|| serde_json::to_string_pretty(data).unwrap_or_default());
+    // Who reads may have enough of it, as `head` does: that is no failure.
+    let _ = writeln!(std::io::stdout(), "{}", json.as_deref().unwrap_or(text));
 }

@@ -1,7 +1,7 @@
 //! Which cloud a command talks to: the local one or an AWS account, chosen explicitly.
 
 use clap::Args;
-use ovenbird_aws::{Cloud, settings::Settings};
+use ovenbird_aws::{Cloud, errors::NO_ANSWER, settings::Settings};
 use ovenbird_core::{Error, Result, id::ParameterName, ports::Parameters as _};
 use serde::Deserialize;
 
@@ -63,8 +63,7 @@ impl Target {
             "Deploy it (README, \"On AWS\"), choose it with `--stack` and `--profile`, or say `--local`"
         };
         let missing = |problem: String| Error::bad_input(format!("stack `{}`", self.stack), problem, fix);
-        let text =
-            cloud.get(&name).await.map_err(|error| missing(format!("can't be asked: {}", error.chain())))?;
+        let text = cloud.get(&name).await.map_err(|error| self.unasked(error, missing))?;
         let text = text.ok_or_else(|| missing("is not there".into()))?;
         let operator: Operator = serde_json::from_str(&text)
             .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })?;
@@ -72,5 +71,25 @@ impl Target {
         settings.table = operator.table;
         let cloud = Cloud::with(settings, self.profile.as_deref(), endpoint.as_deref()).await;
         Ok(Site { cloud, bake_machine: operator.bake, prune_machine: operator.prune })
+    }
+
+    /// Why the stack could not be asked: what most often keeps an answer away is no fault of the stack.
+    fn unasked(&self, error: Error, missing: impl Fn(String) -> Error) -> Error {
+        let silent = match &error {
+            Error::Throttled { source: Some(source), .. } => match &**source {
+                Error::Aws { code, message, .. } if code == NO_ANSWER => Some(message),
+                _ => None,
+            },
+            _ => None,
+        };
+        match silent {
+            Some(_) if self.local => missing(format!("no local cloud answers on port {}", self.port)),
+            Some(message) => Error::bad_input(
+                "AWS",
+                format!("can't be reached: {message}"),
+                "Check network, Region and credentials: `aws sts get-caller-identity`; or say `--local`",
+            ),
+            None => missing(format!("can't be asked: {}", error.chain())),
+        }
     }
 }

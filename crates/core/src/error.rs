@@ -293,7 +293,7 @@ impl Error {
                 }
             }
             Self::StepFailed { .. } => {
-                "Mend the step and push the recipe; `keep-builder` keeps the machine to look at".into()
+                "Mend the step and push the recipe; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
             }
             Self::TestsFailed { .. } => "Mend the application or the test; the channel still points at the image before".into(),
             Self::CommandFailed { .. } => "Its whole output is in `ovenbird show BAKE --json`".into(),

@@ -374,8 +374,16 @@ fn killed(cloud: &Cloud) -> Result<()> {
     cloud.local.ovenbird(&["local", "up"])?;
     let images = cloud.local.aws(&["ec2", "describe-images", "--image-ids", &image])?;
     ensure!(images["Images"][0]["State"] == "available", "{images}");
-    let launched =
-        cloud.local.aws(&["ec2", "run-instances", "--image-id", &image, "--instance-type", "t3.micro"])?;
+    let by_parameter = "resolve:ssm:/images/probe/live";
+    let launched = cloud.local.aws(&[
+        "ec2",
+        "run-instances",
+        "--image-id",
+        by_parameter,
+        "--instance-type",
+        "t3.micro",
+    ])?;
+    ensure!(launched["Instances"][0]["ImageId"] == image.as_str(), "{launched}");
     let id = launched["Instances"][0]["InstanceId"].as_str().context("no instance")?.to_owned();
     cloud.local.aws(&["ec2", "wait", "instance-running", "--instance-ids", &id])?;
     cloud.local.ovenbird(&["local", "down"])?;

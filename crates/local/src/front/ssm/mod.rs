@@ -1,7 +1,7 @@
 //! SSM: commands are the world's, image parameters are checked against it, the rest is `MiniStack`'s.
 
 mod commands;
-mod parameters;
+pub(super) mod parameters;
 
 use axum::{
     body::{Body, Bytes},

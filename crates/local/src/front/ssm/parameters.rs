@@ -59,6 +59,20 @@ async fn get_parameters(front: &Front, asked: &Value, parts: Parts) -> Response 
     reply(StatusCode::OK, &merged)
 }
 
+/// The value of a parameter, or none.
+pub(in crate::front) async fn value(front: &Front, name: &str) -> Option<String> {
+    if let Some(value) = front.parameters.get(name) {
+        return Some(value.clone());
+    }
+    let asked = Request::post("/")
+        .header("x-amz-target", "AmazonSSM.GetParameter")
+        .header(header::CONTENT_TYPE, "application/x-amz-json-1.1");
+    let asked = asked.body(Body::from(json!({"Name": name}).to_string())).ok()?;
+    let body = front.pass_on(asked).await.into_body().collect().await.ok()?;
+    let answer: Value = serde_json::from_slice(&body.to_bytes()).ok()?;
+    answer["Parameter"]["Value"].as_str().map(str::to_owned)
+}
+
 fn rewritten(mut parts: Parts, body: &Value) -> Request {
     let text = body.to_string();
     parts.headers.insert(header::CONTENT_LENGTH, text.len().into());
