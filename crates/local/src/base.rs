@@ -88,10 +88,12 @@ pub async fn make(cache: &Path) -> io::Result<PathBuf> {
         .arg(format!("--include={PACKAGES}"))
         .arg(SUITE)
         .arg(&unfinished);
-    // A host of the same release knows which mirror is near; any other gets Debian's own.
-    if let Some(sources) = host_sources() {
-        command.arg(sources);
-    }
+    // A host of the same release knows which mirror is near; any other gets Debian's own, and Debian's keys: on an
+    // Ubuntu, apt trusts Ubuntu's alone.
+    match host_sources() {
+        Some(sources) => command.arg(sources),
+        None => command.arg("--keyring=/usr/share/keyrings/debian-archive-keyring.gpg"),
+    };
     let output = command.stdin(Stdio::null()).output().await?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
