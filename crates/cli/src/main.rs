@@ -154,6 +154,11 @@ async fn run(cli: Cli) -> Result<ExitCode> {
 /// Data goes to standard output, as JSON or as text; everything else goes to standard error.
 fn print(json: bool, data: &impl Serialize, text: &str) {
     let json = json.then(|| serde_json::to_string_pretty(data).unwrap_or_default());
-    // Who reads may have enough of it, as `head` does: that is no failure.
-    let _ = writeln!(std::io::stdout(), "{}", json.as_deref().unwrap_or(text));
+    if let Err(error) = writeln!(std::io::stdout(), "{}", json.as_deref().unwrap_or(text)) {
+        // Who reads may have enough of it, as `head` does: that is no failure. A full disk is one.
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            eprintln!("error: standard output: {error}");
+            std::process::exit(FAILED.into());
+        }
+    }
 }

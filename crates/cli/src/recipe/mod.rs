@@ -64,7 +64,7 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
             push(&bundle, target).await?;
             report(&bundle, json);
         }
-        RecipeCommand::Schema => println!("{:#}", Recipe::schema()),
+        RecipeCommand::Schema => print(true, &Recipe::schema(), ""),
     }
     Ok(())
 }
