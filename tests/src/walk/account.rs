@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     machine::{Clock, Diary, End, Execution, Run as Started, run_all},
-    scenarios::{Machines, Run, Scenario, Times},
+    scenarios::{DEADLINES, Machines, Run, Scenario, Times},
 };
 
 pub(super) static BAKE: LazyLock<Value> =
@@ -58,11 +58,6 @@ name = "has Java"
 command = "true"
 [promote]
 channel = "stable"
-[deadlines]
-builder = "5m"
-validation = "2m"
-imaging = "5m"
-promotion = "1m"
 "#;
 
 impl Scenario {
@@ -101,7 +96,7 @@ impl Scenario {
         let mut recipe = format!("{RECIPE}{}{}{}", self.builder, self.recipe, self.deadlines);
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
         if self.layered {
-            push(&cloud, RUNTIME);
+            push(&cloud, &format!("{RUNTIME}{DEADLINES}"));
             before.insert(0, Run::Manual(r#"{"pipeline": "jvm-runtime"}"#));
             let base = r#"parameter = "/aws/service/debian/release/12/latest/amd64""#;
             recipe = recipe.replace(base, r#"channel = "jvm-runtime/stable""#);

@@ -18,7 +18,7 @@ tags = { team = "shop" }
 "#;
 
 /// Short ones, so that what never comes is given up soon.
-const DEADLINES: &str = r#"
+pub(super) const DEADLINES: &str = r#"
 [deadlines]
 builder = "5m"
 validation = "2m"
