@@ -2,37 +2,24 @@
 //!
 //! It is one test, because it is one cloud.
 
-use std::{fs, ops::Deref, path::Path, process::Command, time::Instant};
+use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::bake::{Bake, Status};
 use ovenbird_tests::{
     clients::within,
     mailbox::Mailbox,
-    site::Site,
     walk::cost::{is_landmark, way_of},
 };
 use serde_json::Value;
 
-use crate::PATIENCE;
+use crate::{Cloud, PATIENCE};
 
 const PORT: u16 = 14_566;
 
-/// A cloud of its own.
-struct Cloud(Site);
-
-impl Deref for Cloud {
-    type Target = Site;
-
-    fn deref(&self) -> &Site {
-        &self.0
-    }
-}
-
 #[test]
 fn the_pipeline_works_on_real_machines() -> Result<()> {
-    let Some(site) = Site::up("end-to-end", PORT)? else { return Ok(()) };
-    let cloud = Cloud(site);
+    let Some(cloud) = Cloud::up("end-to-end", PORT)? else { return Ok(()) };
     triggers(&cloud)?;
     failures(&cloud)?;
     bad_input(&cloud)?;
@@ -43,7 +30,7 @@ fn the_pipeline_works_on_real_machines() -> Result<()> {
 
 impl Cloud {
     /// Pushes a recipe of a pipeline, made of these steps and tests.
-    fn push(&self, pipeline: &str, body: &str) -> Result<()> {
+    fn push_steps(&self, pipeline: &str, body: &str) -> Result<()> {
         let folder = self.home.join("recipes").join(pipeline);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("setup.sh"), "#!/bin/sh\necho \"$1\" > /opt/by-script\n")?;
@@ -66,7 +53,7 @@ impl Cloud {
     }
 
     /// Waits for the newest bake of a pipeline to end, if it isn't one of those known.
-    fn ended(&self, pipeline: &str, known: usize) -> Result<Bake> {
+    fn next_ended(&self, pipeline: &str, known: usize) -> Result<Bake> {
         within("the bake", PATIENCE, || {
             let bakes: Vec<Bake> =
                 serde_json::from_value(self.local.ovenbird_json(&["list", pipeline], false)?)?;
@@ -137,9 +124,9 @@ file = { path = "/opt/by-file", contains = "hello" }
 
 /// The upload's event, a hand with and without a key; a fresh machine of the image has everything and no trace of us.
 fn triggers(cloud: &Cloud) -> Result<()> {
-    cloud.push("probe", GOOD)?;
+    cloud.push_steps("probe", GOOD)?;
     cloud.upload("artifacts/probe/one", "1")?;
-    let one = cloud.ended("probe", 0)?;
+    let one = cloud.next_ended("probe", 0)?;
     ensure!(one.status == Status::Promoted && one.trigger == "upload", "{:?}", one.failure);
     let image = one.image.clone().context("no image")?;
     ensure!(cloud.parameter("probe")? == image.as_str());
@@ -222,7 +209,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
         ("a failing test", &test, "TestsFailed", "validation", &["1 of 2 tests failed", "something else"]),
         ("a builder that is never ready", &never, "DeadlinePassed", "builder", &["deadline of 4 s", "hint:"]),
     ] {
-        cloud.push("probe", body)?;
+        cloud.push_steps("probe", body)?;
         let bake: Bake = serde_json::from_value(cloud.local.ovenbird_json(&["bake", "probe"], true)?)?;
         cloud.goes_as_walked("bake", bake.bake.as_str(), scenario)?;
         let failure = bake.failure.context("it did not fail")?;
@@ -238,7 +225,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
         ensure!(cloud.parameter("probe")? == channel, "{error} moved the channel");
         mailbox.hear(&format!("Ovenbird: {} FAILED {error}.", bake.bake))?;
     }
-    cloud.push("probe", GOOD)
+    cloud.push_steps("probe", GOOD)
 }
 
 /// Clear errors before anything starts.
@@ -329,9 +316,9 @@ fn schedule(cloud: &Cloud) -> Result<()> {
 fn spot(cloud: &Cloud) -> Result<()> {
     let builder = "[builder]\nspot = true\nvolume = { gib = 20, kms-key = \"alias/aws/ebs\" }\n\
                    tags = { team = \"shop\" }\n";
-    cloud.push("spot", &format!("{builder}{GOOD}"))?;
+    cloud.push_steps("spot", &format!("{builder}{GOOD}"))?;
     cloud.upload("artifacts/spot/one", "1")?;
-    let bake = cloud.ended("spot", 0)?;
+    let bake = cloud.next_ended("spot", 0)?;
     ensure!(bake.status == Status::Promoted && bake.spot, "{:?}", bake.failure);
     cloud.goes_as_walked("bake", bake.bake.as_str(), "a spot builder, imaged running")?;
     let id = bake.builder.context("no builder")?;

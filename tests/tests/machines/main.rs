@@ -6,7 +6,28 @@ mod end_to_end;
 mod many;
 mod provisioners;
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
+
+use anyhow::Result;
+use ovenbird_tests::site::Site;
 
 /// How long to wait for what must come: no measure of speed, for other clouds' machines boot beside one's own.
 const PATIENCE: Duration = Duration::from_secs(400);
+
+/// A cloud of a test's own.
+struct Cloud(Site);
+
+impl Cloud {
+    /// Starts it; none when something is missing for it.
+    fn up(name: &str, port: u16) -> Result<Option<Self>> {
+        Ok(Site::up(name, port)?.map(Self))
+    }
+}
+
+impl Deref for Cloud {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.0
+    }
+}

@@ -2,41 +2,26 @@
 //!
 //! It is one test, because it is one cloud.
 
-use std::{collections::BTreeSet, fs, ops::Deref, thread, time::Instant};
+use std::{collections::BTreeSet, fs, thread, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::{
     bake::{Bake, Status},
     id::AmiId,
 };
-use ovenbird_tests::{
-    clients::{put, within},
-    site::Site,
-};
+use ovenbird_tests::clients::{put, within};
 use serde_json::Value;
 
-use crate::PATIENCE;
+use crate::{Cloud, PATIENCE};
 
 const PORT: u16 = 14_666;
 
 /// As many machines at once as a development machine bears: each boots a whole Debian.
 const ARTIFACTS: usize = 20;
 
-/// A cloud of its own.
-struct Cloud(Site);
-
-impl Deref for Cloud {
-    type Target = Site;
-
-    fn deref(&self) -> &Site {
-        &self.0
-    }
-}
-
 #[test]
 fn many_triggers_and_layers_on_real_machines() -> Result<()> {
-    let Some(site) = Site::up("many", PORT)? else { return Ok(()) };
-    let cloud = Cloud(site);
+    let Some(cloud) = Cloud::up("many", PORT)? else { return Ok(()) };
     fifty_uploads(&cloud)?;
     other_tests(&cloud)?;
     twenty_artifacts(&cloud)?;

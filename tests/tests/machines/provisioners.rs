@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    ops::Deref,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -17,13 +16,10 @@ use ovenbird_core::{
     keys,
     report::{Exit, ProvisionReport, TestReport},
 };
-use ovenbird_tests::{
-    clients::{repository, within},
-    site::Site,
-};
+use ovenbird_tests::clients::{repository, within};
 use serde::de::DeserializeOwned;
 
-use crate::PATIENCE;
+use crate::{Cloud, PATIENCE};
 
 const PORT: u16 = 14_766;
 
@@ -31,22 +27,10 @@ const PORT: u16 = 14_766;
 const KEY: (&str, &str) = ("/provisioners/shop-key", "hunter2, \"quoted\" \\ $HOME");
 const VAULT: (&str, &str) = ("/provisioners/vault", "correct horse battery staple");
 
-/// A cloud of its own.
-struct Cloud(Site);
-
-impl Deref for Cloud {
-    type Target = Site;
-
-    fn deref(&self) -> &Site {
-        &self.0
-    }
-}
-
 #[test]
 #[ignore = "it installs Puppet and Ansible in machines, which takes minutes: `make test-all` runs it"]
 fn puppet_and_ansible_configure_real_machines() -> Result<()> {
-    let Some(site) = Site::up("provisioners", PORT)? else { return Ok(()) };
-    let cloud = &Cloud(site);
+    let Some(cloud) = &Cloud::up("provisioners", PORT)? else { return Ok(()) };
     for (name, value) in [KEY, VAULT] {
         let parameter = ["--name", name, "--value", value, "--type", "SecureString"];
         cloud.local.aws(&[&["ssm", "put-parameter"], &parameter[..]].concat())?;
@@ -65,7 +49,7 @@ fn puppet_and_ansible_configure_real_machines() -> Result<()> {
 
 impl Cloud {
     /// Pushes a recipe and bakes it, whatever comes of it.
-    fn bake(&self, recipe: &Path, pipeline: &str) -> Result<Bake> {
+    fn push_and_bake(&self, recipe: &Path, pipeline: &str) -> Result<Bake> {
         let start = Instant::now();
         self.local.ovenbird(&["recipe", "push", recipe.to_str().context("path")?])?;
         let bake: Bake = serde_json::from_value(self.local.ovenbird_json(&["bake", pipeline], true)?)?;
@@ -100,7 +84,7 @@ impl Cloud {
              [[test]]\ncommand = \"true\"\n[promote]\nchannel = \"live\"\n"
         );
         fs::write(folder.join("recipe.toml"), recipe)?;
-        self.bake(&folder, pipeline)
+        self.push_and_bake(&folder, pipeline)
     }
 }
 
@@ -114,7 +98,7 @@ fn promoted(bake: &Bake) -> Result<()> {
 }
 
 fn by_puppet(cloud: &Cloud) -> Result<()> {
-    let bake = cloud.bake(&fixture("puppet"), "by-puppet")?;
+    let bake = cloud.push_and_bake(&fixture("puppet"), "by-puppet")?;
     promoted(&bake)?;
     let report: ProvisionReport = cloud.report(&bake, keys::PROVISION_REPORT)?;
     let step = |name: &str| report.steps.iter().find(|step| step.name == name).context("no such step");
@@ -130,7 +114,7 @@ fn by_puppet(cloud: &Cloud) -> Result<()> {
 }
 
 fn by_ansible(cloud: &Cloud) -> Result<()> {
-    let bake = cloud.bake(&fixture("ansible"), "by-ansible")?;
+    let bake = cloud.push_and_bake(&fixture("ansible"), "by-ansible")?;
     promoted(&bake)?;
     let report: ProvisionReport = cloud.report(&bake, keys::PROVISION_REPORT)?;
     let shop = report.steps.iter().find(|step| step.name == "shop").context("no such step")?;
@@ -158,7 +142,7 @@ fn a_new_recipe(cloud: &Cloud) -> Result<()> {
     ensure!(recipe.contains(amazon) && recipe.contains(debian), "{recipe}");
     let recipe = recipe.replace(amazon, "\n#parameter = \"/aws/service/ami-amazon");
     fs::write(&file, recipe.replace(debian, "\nparameter = \"/aws/service/debian"))?;
-    promoted(&cloud.bake(&folder, "starter")?)
+    promoted(&cloud.push_and_bake(&folder, "starter")?)
 }
 
 /// The images have the tools baked in: nothing is installed here. Each bake must fail, and say why.
