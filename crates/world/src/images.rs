@@ -163,7 +163,7 @@ impl World {
     pub fn create_image(&mut self, now: Timestamp, request: &CreateImage) -> Result<AmiId> {
         self.check_name(&request.name)?;
         check_tags(&request.tags, &["image", "snapshot"])?;
-        let instance = self.instance_mut(&request.instance)?.clone();
+        let instance = self.instance(&request.instance)?.clone();
         match instance.state {
             InstanceState::Running | InstanceState::Stopped => {}
             InstanceState::Pending
@@ -233,7 +233,7 @@ impl World {
     pub fn register_image(&mut self, now: Timestamp, request: &RegisterImage) -> Result<AmiId> {
         self.check_name(&request.name)?;
         check_tags(&request.tags, &["image"])?;
-        let snapshot = self.own_snapshot_mut(&request.snapshot)?.clone();
+        let snapshot = self.own_snapshot(&request.snapshot)?.clone();
         if snapshot.state != SnapshotState::Completed {
             let message = format!("Snapshot '{}' is {}.", snapshot.id, snapshot.state.as_str());
             return Err(ApiError::new("IncorrectState", message));

@@ -87,6 +87,7 @@ pub struct Instance {
     /// The name of its instance profile.
     pub profile: Option<String>,
     /// Its user data.
+    #[serde(with = "crate::base64")]
     pub user_data: Option<Vec<u8>>,
     /// Whether its metadata service wants a session token.
     pub tokens_required: bool,
@@ -106,8 +107,8 @@ pub struct Instance {
     pub tags: Tags,
     /// Since when its SSM agent answers; none while it doesn't.
     pub agent_since: Option<Timestamp>,
-    /// What its console showed last.
-    #[serde(default)]
+    /// What its console showed last; its machine ends with the process, and so does this.
+    #[serde(skip)]
     pub console: String,
     /// What its own disk lies on: its image's layers, and a snapshot for each time it was imaged.
     pub layers: Vec<Layer>,
@@ -127,7 +128,7 @@ pub struct StateChange {
 impl World {
     /// Instances by id, by filter, or all.
     pub fn describe_instances(
-        &mut self,
+        &self,
         now: Timestamp,
         ids: &[String],
         filters: &[Filter],
@@ -138,12 +139,14 @@ impl World {
             let message = "The parameter instancesSet cannot be used with the parameter maxResults";
             return Err(ApiError::new("InvalidParameterCombination", message));
         }
-        self.forget_terminated(now);
         for id in ids {
-            self.instance_mut(id)?;
+            if !is_shown(self.instance(id)?, now) {
+                return Err(ApiError::no_instance(id));
+            }
         }
-        let named = |instance: &&Instance| ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str());
-        let found = self.instances.values().filter(named).filter(|instance| filters.pass(instance));
+        let named = |instance: &Instance| ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str());
+        let found = self.instances.values();
+        let found = found.filter(|one| is_shown(one, now) && named(one) && filters.pass(one));
         paging.cut(found.cloned().collect(), 5, |instance| instance.id.to_string())
     }
 
@@ -228,8 +231,8 @@ impl World {
     }
 
     /// What an instance's console showed last.
-    pub fn get_console_output(&mut self, id: &str) -> Result<(InstanceId, String)> {
-        self.instance_mut(id).map(|instance| (instance.id.clone(), instance.console.clone()))
+    pub fn get_console_output(&self, id: &str) -> Result<(InstanceId, String)> {
+        self.instance(id).map(|instance| (instance.id.clone(), instance.console.clone()))
     }
 
     fn change(
@@ -260,10 +263,12 @@ impl World {
         Ok(changes)
     }
 
+    pub(crate) fn instance(&self, id: &str) -> Result<&Instance> {
+        self.instances.get(&parsed(id)?).ok_or_else(|| ApiError::no_instance(id))
+    }
+
     pub(crate) fn instance_mut(&mut self, id: &str) -> Result<&mut Instance> {
-        let parsed =
-            InstanceId::parse(id).map_err(|_| ApiError::malformed("InvalidInstanceID.Malformed", id))?;
-        self.instances.get_mut(&parsed).ok_or_else(|| ApiError::no_instance(id))
+        self.instances.get_mut(&parsed(id)?).ok_or_else(|| ApiError::no_instance(id))
     }
 
     /// An id of a kind that is not yet taken.
@@ -276,10 +281,18 @@ impl World {
         parse(&id).unwrap_or_else(|error| unreachable!("{id} is an id by construction: {error:?}"))
     }
 
-    fn forget_terminated(&mut self, now: Timestamp) {
-        self.instances
-            .retain(|_, instance| instance.terminated.is_none_or(|at| now.duration_since(at) < SHOWN));
+    pub(crate) fn forget_terminated(&mut self, now: Timestamp) {
+        self.instances.retain(|_, instance| is_shown(instance, now));
     }
+}
+
+fn parsed(id: &str) -> Result<InstanceId> {
+    InstanceId::parse(id).map_err(|_| ApiError::malformed("InvalidInstanceID.Malformed", id))
+}
+
+/// A terminated instance is, for a while.
+fn is_shown(instance: &Instance, now: Timestamp) -> bool {
+    instance.terminated.is_none_or(|at| now.duration_since(at) < SHOWN)
 }
 
 fn wrong_state(instance: &Instance, wanted: &str) -> ApiError {

@@ -72,6 +72,7 @@ struct Checked {
 impl World {
     /// Launches instances, all of one reservation.
     pub fn run_instances(&mut self, now: Timestamp, request: &RunInstances) -> Result<Vec<Instance>> {
+        self.forget_terminated(now);
         let text = format!("{:?}", RunInstances { dry_run: false, ..request.clone() });
         if let Some(token) = &request.client_token
             && let Some(known) = self.known_launch(token, &text)?

@@ -4,6 +4,7 @@
 //! The local cloud carries the orders out for real, tests with [`SimulatedHardware`] in virtual time. It is
 //! stricter than AWS where it differs, never laxer.
 
+mod base64;
 mod capacity;
 mod cloud;
 mod commands;

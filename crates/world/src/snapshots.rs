@@ -64,7 +64,7 @@ pub struct Snapshot {
 impl World {
     /// Snapshots of this account by id and filter.
     pub fn describe_snapshots(
-        &mut self,
+        &self,
         ids: &[String],
         owners: &[String],
         filters: &[Filter],
@@ -72,7 +72,7 @@ impl World {
     ) -> Result<Page<Snapshot>> {
         let filters = Filters::<Snapshot>::read(filters)?;
         for id in ids {
-            self.own_snapshot_mut(id)?;
+            self.own_snapshot(id)?;
         }
         let ours = owners.is_empty() || owners.iter().any(|owner| owner == "self" || *owner == self.account);
         let named = |snapshot: &Snapshot| ids.is_empty() || ids.iter().any(|id| id == snapshot.id.as_str());
@@ -85,7 +85,7 @@ impl World {
     ///
     /// Its layer stays on disk while something lies on it, as at EBS a deleted snapshot's blocks do.
     pub fn delete_snapshot(&mut self, id: &str, dry_run: bool) -> Result<()> {
-        let snapshot = self.own_snapshot_mut(id)?.id.clone();
+        let snapshot = self.own_snapshot(id)?.id.clone();
         if let Some(image) = self.images.values().find(|image| image.snapshot.as_ref() == Some(&snapshot)) {
             let message = format!("The snapshot {snapshot} is currently in use by {}", image.id);
             return Err(ApiError::new("InvalidSnapshot.InUse", message));
@@ -106,10 +106,12 @@ impl World {
         on_image || on_snapshot || on_instance
     }
 
+    pub(crate) fn own_snapshot(&self, id: &str) -> Result<&Snapshot> {
+        self.snapshots.get(&parsed(id)?).ok_or_else(|| ApiError::no_snapshot(id))
+    }
+
     pub(crate) fn own_snapshot_mut(&mut self, id: &str) -> Result<&mut Snapshot> {
-        let parsed =
-            SnapshotId::parse(id).map_err(|_| ApiError::malformed("InvalidSnapshotID.Malformed", id))?;
-        self.snapshots.get_mut(&parsed).ok_or_else(|| ApiError::no_snapshot(id))
+        self.snapshots.get_mut(&parsed(id)?).ok_or_else(|| ApiError::no_snapshot(id))
     }
 
     pub(crate) fn frozen(&mut self, _now: Timestamp, id: &SnapshotId, bytes: u64) {
@@ -149,6 +151,10 @@ impl World {
             self.freeze_failed(&id, reason);
         }
     }
+}
+
+fn parsed(id: &str) -> Result<SnapshotId> {
+    SnapshotId::parse(id).map_err(|_| ApiError::malformed("InvalidSnapshotID.Malformed", id))
 }
 
 impl Filtered for Snapshot {

@@ -233,7 +233,7 @@ fn an_unknown_filter_is_refused_and_tags_are_found() {
         .world
         .create_tags(std::slice::from_ref(&id), &Tags::from([("Name".into(), "web".into())]), false)
         .unwrap();
-    let mut find = |name: &str, value: &str| {
+    let find = |name: &str, value: &str| {
         let filter = Filter { name: name.into(), values: vec![value.into()] };
         cloud
             .world
@@ -249,7 +249,7 @@ fn an_unknown_filter_is_refused_and_tags_are_found() {
 
 #[test]
 fn an_unknown_filter_is_refused_where_nothing_is_there_too() {
-    let mut world = World::new("123456789012", "us-east-1");
+    let world = World::new("123456789012", "us-east-1");
     let (filters, paging) =
         (vec![Filter { name: "colour".into(), values: vec!["red".into()] }], Paging::default());
     let images = DescribeImages { filters: filters.clone(), ..DescribeImages::default() };

@@ -1,6 +1,7 @@
-"""Starts MiniStack, with three of its habits changed. Its version is pinned: what is changed here is there."""
+"""Starts MiniStack, with four of its habits changed. Its version is pinned: what is changed here is there."""
 
 import functools
+import gc
 import gzip
 import json
 import pathlib
@@ -14,6 +15,9 @@ from ministack.core import lambda_runtime, responses
 
 # An invocation of a warm function takes 55 ms and not 9: Nagle's delay, at both ends.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+
+# A third of its time went into looking for cycles of garbage, after every 700 objects.
+gc.set_threshold(20_000)
 
 
 @functools.lru_cache(maxsize=None)

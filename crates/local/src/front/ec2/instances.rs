@@ -1,6 +1,7 @@
 //! Instances: look, stop, start, terminate, read the console.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use ovenbird_world::{ApiError, Instance, InstanceState, ROOT_DEVICE, StateChange, World};
 
 use super::{
@@ -15,7 +16,7 @@ pub(super) fn describe_instances(call: &Call<'_>) -> Result<String, ApiError> {
     // Instances that AWS's own services manage; here are none.
     let _ = call.params.text("IncludeManagedResources");
     call.finish_look()?;
-    let page = call.world(|world, now| world.describe_instances(now, &ids, &filters, &paging))?;
+    let page = call.look(|world| world.describe_instances(Timestamp::now(), &ids, &filters, &paging))?;
     let mut reservations: Vec<Vec<&Instance>> = Vec::new();
     for instance in &page.items {
         match reservations.iter_mut().find(|of| of[0].reservation == instance.reservation) {
@@ -126,7 +127,7 @@ pub(super) fn describe_instance_status(call: &Call<'_>) -> Result<String, ApiErr
         (call.params.texts("InstanceId"), filters(&call.params)?, paging(&call.params)?);
     let all = call.params.flag("IncludeAllInstances")?;
     call.finish_look()?;
-    let page = call.world(|world, now| world.describe_instances(now, &ids, &filters, &paging))?;
+    let page = call.look(|world| world.describe_instances(Timestamp::now(), &ids, &filters, &paging))?;
     let shown = page.items.iter().filter(|instance| all || instance.state == InstanceState::Running);
     call.answer("DescribeInstanceStatus", |xml| {
         xml.list("instanceStatusSet", shown, |xml, instance| {
@@ -193,10 +194,10 @@ pub(super) fn get_console_output(call: &Call<'_>) -> Result<String, ApiError> {
     let _ = call.params.flag("Latest")?;
     call.finish_look()?;
     call.front.service.refresh_console(id);
-    let (instance, text) = call.world(|world, _| world.get_console_output(id))?;
+    let (instance, text) = call.look(|world| world.get_console_output(id))?;
     call.answer("GetConsoleOutput", |xml| {
         xml.text("instanceId", instance);
-        xml.text("timestamp", time(jiff::Timestamp::now()));
+        xml.text("timestamp", time(Timestamp::now()));
         xml.text("output", STANDARD.encode(text));
     })
 }

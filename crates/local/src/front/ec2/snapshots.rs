@@ -14,7 +14,7 @@ pub(super) fn describe_snapshots(call: &Call<'_>) -> Result<String, ApiError> {
     // Here no snapshot is shared.
     let _ = params.texts("RestorableBy");
     call.finish_look()?;
-    let (page, account) = call.world(|world, _| {
+    let (page, account) = call.look(|world| {
         Ok((world.describe_snapshots(&ids, &owners, &filters, &paging)?, world.account().to_owned()))
     })?;
     call.answer("DescribeSnapshots", |xml| {
