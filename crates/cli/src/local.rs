@@ -21,6 +21,14 @@ pub enum LocalCommand {
     Reset,
     /// Says where the logs are
     Logs,
+    /// Gets into a machine: a shell as its root, or one command
+    Shell {
+        /// The instance
+        instance: String,
+        /// The command (default: a login shell)
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// The supervisor itself, which `up` starts
     #[command(hide = true)]
     Serve {
@@ -39,6 +47,9 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
     let mut options = Options::new(target.port);
     options.stack.clone_from(&target.stack);
     let done = match command {
+        LocalCommand::Shell { instance, command } => {
+            return Ok(shell(&options, instance, command).await.unwrap_or_else(|error| failed(&error)));
+        }
         LocalCommand::Up => {
             ovenbird_local::up(&options, |event| tell(event, json)).await.map(|status| show(&status, json))
         }
@@ -68,10 +79,21 @@ pub async fn open(instance: &str, port: u16, target: &Target, json: bool) -> Res
     match ovenbird_local::open(&Options::new(target.port), instance, port).await {
         Ok(forward) => {
             print(json, &forward, &forward.address.to_string());
+            if !json {
+                eprintln!("leads to {instance} port {port} while that machine runs");
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => Ok(failed(&error)),
     }
+}
+
+/// Its exit status is the command's.
+async fn shell(options: &Options, instance: &str, command: &[String]) -> Result<ExitCode, LocalError> {
+    let mut shell = ovenbird_local::shell(options, instance, command).await?;
+    let status =
+        shell.status().map_err(|source| LocalError::Io { operation: "run setpriv".into(), source })?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)))
 }
 
 fn failed(error: &LocalError) -> ExitCode {

@@ -22,6 +22,7 @@ use crate::{
     error::{LocalError, Result},
     home::Home,
     http_client::ask,
+    machine,
     options::Options,
     progress::{Event, Stage},
     requirements,
@@ -95,6 +96,8 @@ pub struct InstanceStatus {
     pub image: String,
     /// Its private address.
     pub address: Option<String>,
+    /// Its first process, while it runs.
+    pub process: Option<u32>,
 }
 
 /// A loopback address that leads to a port of a machine.
@@ -273,8 +276,35 @@ pub async fn status(options: &Options) -> Result<Status> {
     answer(options, "status", request).await
 }
 
+/// The first process of a machine that runs.
+async fn process(options: &Options, instance: &str) -> Result<u32> {
+    let known = status(options).await?.instances.into_iter().find(|known| known.instance == instance);
+    let problem = match known {
+        Some(InstanceStatus { process: Some(process), .. }) => return Ok(process),
+        Some(known) => format!("is {}, and has no running machine", known.state),
+        None => "isn't here".to_owned(),
+    };
+    Err(LocalError::NoMachine { instance: instance.to_owned(), problem })
+}
+
+/// A command as a machine's root would run it, on the caller's terminal; a login shell when none is given.
+pub async fn shell(options: &Options, instance: &str, command: &[String]) -> Result<Command> {
+    let mut shell = Command::new("setpriv");
+    shell.args(machine::way_in(process(options, instance).await?)).current_dir("/");
+    if let Some(terminal) = std::env::var_os("TERM") {
+        shell.arg(format!("TERM={}", terminal.display()));
+    }
+    if command.is_empty() {
+        shell.args(["/bin/bash", "--login"]);
+    } else {
+        shell.args(command);
+    }
+    Ok(shell)
+}
+
 /// Makes a machine's port reachable on loopback; asked again, the address is the same.
 pub async fn open(options: &Options, instance: &str, port: u16) -> Result<Forward> {
+    process(options, instance).await?;
     post(options, "forward", &serde_json::json!({"instance": instance, "port": port})).await
 }
 

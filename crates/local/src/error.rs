@@ -24,6 +24,14 @@ pub enum LocalError {
         /// The port.
         port: u16,
     },
+    /// No such machine runs here.
+    #[error("instance `{instance}` {problem}")]
+    NoMachine {
+        /// The instance asked for.
+        instance: String,
+        /// What it is instead.
+        problem: String,
+    },
     /// Another program has the port.
     #[error("port {port} is taken")]
     PortTaken {
@@ -110,6 +118,7 @@ impl LocalError {
         match self {
             Self::Missing { fix, .. } => fix.clone(),
             Self::NotUp { .. } => "Start it with `ovenbird local up`, or give its `--port`".into(),
+            Self::NoMachine { .. } => "`ovenbird local status` lists the machines that run".into(),
             Self::PortTaken { .. } => "End the program that listens there, or choose another `--port`".into(),
             Self::HomeTaken { .. } => {
                 "End it with `ovenbird local down`, or give this one a folder of its own in OVENBIRD_HOME"

@@ -2,7 +2,7 @@
 //!
 //! One endpoint on loopback answers as AWS. EC2 and SSM's commands are [`ovenbird_world`], carried out by
 //! [`machine`]; everything else is MiniStack, a child process. [`serve`] is the process that holds it all;
-//! [`up`], [`down`], [`status`], [`reset`] and [`open`] are what an operator does with it.
+//! [`up`], [`down`], [`status`], [`reset`], [`open`] and [`shell`] are what an operator does with it.
 
 pub mod base;
 mod control;
@@ -26,7 +26,7 @@ mod xml;
 use std::process::ExitCode;
 
 pub use self::{
-    control::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, reset, status, up},
+    control::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, reset, shell, status, up},
     error::{LocalError, Result},
     front::{Control, Front, router},
     hardware::{Hardware, Simulated},

@@ -7,8 +7,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use ovenbird_core::id::InstanceId;
-use ovenbird_world::{DescribeImages, InstanceState, Paging};
+use ovenbird_world::{ApiError, DescribeImages, InstanceState, Paging};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -96,10 +97,10 @@ async fn forward(front: &Front, request: Request) -> Response {
 
 fn status(front: &Front) -> Status {
     let control = &front.control;
-    let everything = front.service.call(|world, now| {
-        let instances = world.describe_instances(now, &[], &[], &Paging::default())?;
+    let everything = front.service.look(|world| {
+        let instances = world.describe_instances(Timestamp::now(), &[], &[], &Paging::default())?;
         let own = DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() };
-        Ok((instances.items, world.describe_images(&own)?.items.len()))
+        Ok::<_, ApiError>((instances.items, world.describe_images(&own)?.items.len()))
     });
     let (instances, images) = everything.unwrap_or_default();
     let alive = instances.iter().filter(|instance| instance.state != InstanceState::Terminated);
@@ -117,6 +118,7 @@ fn status(front: &Front) -> Status {
                 state: instance.state.as_str().to_owned(),
                 image: instance.image.to_string(),
                 address: front.service.hardware().address(&instance.id).map(|address| address.to_string()),
+                process: front.service.hardware().process(&instance.id),
             })
             .collect(),
         images,

@@ -25,6 +25,9 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
     /// The private address of a machine, if it has one.
     fn address(&self, instance: &InstanceId) -> Option<std::net::Ipv4Addr>;
 
+    /// The first process of a machine, as the host numbers it, while it runs.
+    fn process(&self, instance: &InstanceId) -> Option<u32>;
+
     /// Makes a machine's port reachable on loopback; asked again, the address is the same.
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>>;
 

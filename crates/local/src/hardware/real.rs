@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io,
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -59,6 +59,7 @@ impl RealHardware {
         network: Network,
         news: mpsc::UnboundedSender<News>,
     ) -> io::Result<Self> {
+        allow_inotify();
         let disks = Disks::new(home.root(), base);
         disks.delete_instances()?;
         let cgroup = own_cgroup(home)?;
@@ -148,6 +149,10 @@ impl Hardware for RealHardware {
         self.seen(instance, |seen| seen.address)
     }
 
+    fn process(&self, instance: &InstanceId) -> Option<u32> {
+        self.seen(instance, |seen| Some(seen.machine.as_ref()?.inside().ok()?.pid))
+    }
+
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(self.open(instance, port))
     }
@@ -164,6 +169,21 @@ impl Hardware for RealHardware {
                 }
             }
         })
+    }
+}
+
+/// Lets root's processes have as many inotify instances as machines need: systemd and its daemons take six in each,
+/// and with Debian's limit of 128 the 22nd machine ends as it begins, with "Too many open files".
+fn allow_inotify() {
+    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
+    const ENOUGH: u32 = 4096;
+    let now = fs::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    if now.is_some_and(|now| now < ENOUGH) {
+        match fs::write(LIMIT, ENOUGH.to_string()) {
+            Ok(()) => tracing::info!("{LIMIT} was raised to {ENOUGH}"),
+            // Where /proc may not be written, a few machines work all the same.
+            Err(error) => tracing::warn!("{LIMIT} stays at {now:?}, for about 20 machines at once: {error}"),
+        }
     }
 }
 

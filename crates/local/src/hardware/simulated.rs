@@ -87,6 +87,10 @@ impl Hardware for Simulated {
         None
     }
 
+    fn process(&self, _instance: &InstanceId) -> Option<u32> {
+        None
+    }
+
     fn forward(&self, instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(async move { Err(io::Error::other(format!("{instance} is simulated: it has no ports"))) })
     }

@@ -88,17 +88,25 @@ async fn work(
     child.wait().await
 }
 
+/// `setpriv`'s arguments that lead into every namespace of a machine, with an environment of its own and no more
+/// power than its own processes have. What shall run there follows them.
+pub fn way_in(pid: u32) -> Vec<String> {
+    let target = format!("--target={pid}");
+    [BOUNDS, "nsenter", &target, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root"]
+        .into_iter()
+        .chain(["/usr/bin/env", "-i", "HOME=/root"])
+        .chain(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
+        .map(str::to_owned)
+        .collect()
+}
+
 fn command(pid: u32, group: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
     command
         // Into its cgroup first, so that nothing of it is ever outside; then it may do what the machine may.
         .args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec setpriv \"$@\""])
         .arg(group)
-        .args([BOUNDS, "nsenter"])
-        .arg(format!("--target={pid}"))
-        .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root"])
-        .args(["/usr/bin/env", "-i", "HOME=/root"])
-        .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .args(way_in(pid))
         // The script comes on standard input and is read whole before it runs: a command in it can't eat the rest.
         .args(["/bin/sh", "-c", "cd /; script=$(cat); exec /bin/sh -c \"$script\" </dev/null"])
         .current_dir("/")

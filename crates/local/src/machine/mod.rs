@@ -19,7 +19,7 @@ pub(crate) use self::{address::mac, spawn::spawn};
 pub use self::{
     address::{Addresses, GATEWAY},
     disk::{Disks, Layer},
-    exec::{Inside, Outcome, exec},
+    exec::{Inside, Outcome, exec, way_in},
     forward::{forward, listen_inside},
     imds::{Identity, Metadata},
     run::{Machine, MachineConfig, Notice},

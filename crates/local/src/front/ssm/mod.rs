@@ -33,6 +33,10 @@ pub(super) async fn answer(front: &Front, operation: &str, request: Request) -> 
         "GetParameter" | "GetParameters" | "PutParameter" => {
             return parameters::answer(front, operation, parts, body).await;
         }
+        "StartSession" => Err(ApiError::new(
+            "TargetNotConnected",
+            "There is no Session Manager here: `ovenbird local shell INSTANCE` gets into a machine",
+        )),
         _ => return front.pass_on(again(parts, body)).await,
     };
     match &result {
