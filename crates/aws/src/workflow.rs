@@ -17,6 +17,8 @@ pub enum Execution {
     Succeeded(String),
     /// Ended badly.
     Failed {
+        /// What it was started with, a JSON text.
+        input: String,
         /// The error's name.
         error: String,
         /// What happened.
@@ -77,15 +79,17 @@ impl Cloud {
                 Execution::Succeeded(answer.output().unwrap_or_default().to_owned())
             }
             other => Execution::Failed {
+                input: answer.input().unwrap_or_default().to_owned(),
                 error: answer.error().unwrap_or(other.as_str()).to_owned(),
                 cause: answer.cause().unwrap_or_default().to_owned(),
             },
         }))
     }
 
-    /// The names of the newest executions, with their ARNs' last part, newest first.
-    pub async fn executions(&self, machine: &str) -> Result<Vec<BakeId>> {
+    /// The names of the newest executions that failed, newest first.
+    pub async fn failed_executions(&self, machine: &str) -> Result<Vec<BakeId>> {
         let request = self.sfn.list_executions().state_machine_arn(machine).max_results(50);
+        let request = request.status_filter(ExecutionStatus::Failed);
         let answer = request.send().await;
         let answer =
             answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;

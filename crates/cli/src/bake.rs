@@ -5,7 +5,6 @@ use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
-use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
     artifact::{self, ArtifactKey},
@@ -17,6 +16,7 @@ use ovenbird_core::{
 use serde_json::json;
 
 use crate::{
+    list::Early,
     render,
     target::{Site, Target},
 };
@@ -71,12 +71,20 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
 async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) -> Result<BakeId> {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let key = ArtifactKey::parse(&format!("{}{pipeline}/{name}", artifact::PREFIX))?;
-    if std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0) {
-        return Err(Error::NoArtifact { key: file.display().to_string(), problem: "is empty".into() });
+    let refused = |problem: &str| {
+        let fix = "Name the file that your build made; an artifact is one file that isn't empty";
+        Error::bad_input(format!("artifact `{}`", file.display()), problem, fix)
+    };
+    let metadata = std::fs::metadata(file).map_err(|error| refused(&error.to_string()))?;
+    if !metadata.is_file() {
+        return Err(refused("is no file"));
+    }
+    if metadata.len() == 0 {
+        return Err(refused("is empty"));
     }
     let ledger = Ledger(&site.cloud);
     let before: Vec<BakeId> = ledger.bakes(pipeline).await?.into_iter().map(|bake| bake.bake).collect();
-    let started = site.cloud.executions(&site.bake_machine).await?;
+    let failed = site.cloud.failed_executions(&site.bake_machine).await?;
     site.cloud.put_file(key.as_str(), file).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -86,9 +94,13 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
         if let Some(bake) = ours {
             return Ok(bake.bake);
         }
-        for id in site.cloud.executions(&site.bake_machine).await? {
-            if !started.contains(&id) {
-                failed_early(site, pipeline, &id).await?;
+        for id in site.cloud.failed_executions(&site.bake_machine).await? {
+            // Somebody else's upload may fail at the same time.
+            if !failed.contains(&id)
+                && let Some(early) = Early::find(site, &id).await?
+                && early.artifact.as_ref() == Some(&key)
+            {
+                return Err(early.error());
             }
         }
         if tokio::time::Instant::now() > deadline {
@@ -150,23 +162,13 @@ async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -
             bar.finish_and_clear();
             return Ok(bake);
         }
-        failed_early(site, pipeline, id).await.inspect_err(|_| bar.finish_and_clear())?;
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// A bake that failed before it had a record is known to Step Functions alone.
-async fn failed_early(site: &Site, pipeline: &PipelineName, id: &BakeId) -> Result<()> {
-    let Some(Execution::Failed { error, cause }) = site.cloud.execution(&site.bake_machine, id).await? else {
-        return Ok(());
-    };
-    match Ledger(&site.cloud).bake(pipeline, id).await? {
-        Some(bake) if bake.status != Status::Running => Ok(()),
-        Some(_) | None => {
-            // The cause brings its own hint.
-            let (cause, fix) = cause.split_once("\nhint: ").unwrap_or((&cause, "Start the bake again"));
-            Err(Error::bad_input(format!("bake `{id}`: {error}"), cause, fix))
+        if let Some(early) = Early::find(site, id).await?
+            && Ledger(&site.cloud).bake(pipeline, id).await?.is_none_or(|bake| bake.status == Status::Running)
+        {
+            bar.finish_and_clear();
+            return Err(early.error());
         }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Explanation {
     same_image: bool,
     /// The image of these inputs, when there is one already.
     image: Option<AmiId>,
+    /// Whether the bake was asked to bake anew whatever there was.
+    forced: bool,
     /// Every input.
     inputs: Vec<Line>,
 }
@@ -71,6 +73,7 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
         now: known.as_ref().map(|bake| bake.bake.clone()),
         same_image: before.digest == digest,
         image: record.map(|record| record.image),
+        forced: known.as_ref().is_some_and(|bake| bake.options.force),
         digest,
         pipeline,
     })
@@ -78,7 +81,7 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
 
 /// The comparison as a table: changed inputs are marked, with what of them changed below.
 pub fn text(explanation: &Explanation) -> String {
-    let Explanation { before, now, same_image, image, inputs, .. } = explanation;
+    let Explanation { before, now, same_image, image, inputs, forced, .. } = explanation;
     let now = now.as_ref().map_or("a bake started now", |bake| bake.as_str());
     let width = inputs.iter().map(|line| line.before.chars().count()).max().unwrap_or(0).max("BEFORE".len());
     let mut text =
@@ -90,6 +93,7 @@ pub fn text(explanation: &Explanation) -> String {
     }
     let tests = inputs.iter().any(|line| line.input == "tests" && line.changed);
     text.push_str(match (same_image, image, tests) {
+        _ if *forced => "\nbaked anew whatever changed, as asked with `--force`",
         (true, Some(_), true) => {
             "\nonly the tests changed: the image is kept, and a fresh instance of it must pass them"
         }

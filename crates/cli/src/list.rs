@@ -1,12 +1,15 @@
 //! `ovenbird list`, `ovenbird show` and `ovenbird lineage`: what was baked, and on what.
 
+use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
+    artifact::ArtifactKey,
     bake::Bake,
     id::{AmiId, BakeId, PipelineName},
     ledger::Ledger,
     lineage::{self, Link},
     ports::Bucket as _,
+    trigger::Trigger,
 };
 
 use crate::target::{Site, Target};
@@ -14,16 +17,59 @@ use crate::target::{Site, Target};
 /// The bakes of one pipeline or of all, newest first.
 pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> {
     let site = target.site().await?;
+    let known = pipelines(&site).await?;
     let pipelines = match pipeline {
-        Some(name) => vec![PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?],
-        None => pipelines(&site).await?,
+        Some(name) => {
+            let pipeline = PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?;
+            if !known.contains(&pipeline) {
+                return Err(Error::NoRecipe { pipeline });
+            }
+            vec![pipeline]
+        }
+        None => known,
     };
     let mut bakes = Vec::new();
     for pipeline in &pipelines {
         bakes.extend(Ledger(&site.cloud).bakes(pipeline).await?);
     }
     bakes.sort_by_key(|bake| std::cmp::Reverse(bake.started));
+    if pipeline.is_none() {
+        let failed = site.cloud.failed_executions(&site.bake_machine).await?;
+        for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.bake != **id)) {
+            eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
+        }
+    }
     Ok(bakes)
+}
+
+/// A bake that failed before it had a record: Step Functions alone knows of it.
+#[derive(Debug)]
+pub struct Early {
+    bake: BakeId,
+    /// The artifact whose upload started it.
+    pub artifact: Option<ArtifactKey>,
+    error: String,
+    cause: String,
+}
+
+impl Early {
+    /// The failed execution of this name, if there is one.
+    pub async fn find(site: &Site, bake: &BakeId) -> Result<Option<Self>> {
+        let execution = site.cloud.execution(&site.bake_machine, bake).await?;
+        let Some(Execution::Failed { input, error, cause }) = execution else { return Ok(None) };
+        let trigger = serde_json::from_str(&input).ok().and_then(|input| Trigger::parse(&input).ok());
+        let artifact = match trigger {
+            Some(Trigger::Upload { key, .. }) => Some(key),
+            Some(Trigger::Manual { .. } | Trigger::Cascade { .. }) | None => None,
+        };
+        Ok(Some(Self { bake: bake.clone(), artifact, error, cause }))
+    }
+
+    /// Why it failed; the cause brings its own hint.
+    pub fn error(&self) -> Error {
+        let (cause, fix) = self.cause.split_once("\nhint: ").unwrap_or((&self.cause, "Start the bake again"));
+        Error::bad_input(format!("bake `{}`: {}", self.bake, self.error), cause, fix)
+    }
 }
 
 /// One bake, with the lineage of its image.
@@ -42,6 +88,7 @@ pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
             let fix = "List the bakes with their images: `ovenbird list`";
             Error::bad_input(format!("image `{image}`"), "was made by no bake on record", fix)
         })?,
+        Err(error) if of.starts_with("ami-") => return Err(Error::bad_id("OF", &error)),
         Err(_) => find(&site, of).await?,
     };
     lineage::lineage(&Ledger(&site.cloud), &bake).await
@@ -54,6 +101,9 @@ pub async fn find(site: &Site, bake: &str) -> Result<Bake> {
         if let Some(bake) = Ledger(&site.cloud).bake(&pipeline, &id).await? {
             return Ok(bake);
         }
+    }
+    if let Some(early) = Early::find(site, &id).await? {
+        return Err(early.error());
     }
     Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List those that are: `ovenbird list`"))
 }

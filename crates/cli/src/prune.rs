@@ -32,7 +32,7 @@ pub async fn run(target: &Target) -> Result<Value> {
                 }
                 return Ok(output);
             }
-            Some(Execution::Failed { error, cause }) => {
+            Some(Execution::Failed { error, cause, .. }) => {
                 return Err(Error::bad_input(
                     format!("prune run `{id}`: {error}"),
                     cause,

@@ -55,8 +55,11 @@ pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
     }
     text.push_str(&format!("digest    {}\n", bake.digest));
     if let Some(image) = &bake.image {
+        // A reused image has the name that the bake before gave it.
+        let link = lineage.iter().find(|link| link.image == *image);
+        let name = link.map_or(bake.image_name.as_str(), |link| &link.name);
         let how = if bake.reused { ", reused" } else { "" };
-        text.push_str(&format!("image     {image} ({}{how})\n", bake.image_name));
+        text.push_str(&format!("image     {image} ({name}{how})\n"));
     }
     if let Some(passed) = bake.tests_passed {
         text.push_str(&format!("tests     {passed} passed\n"));
@@ -98,14 +101,15 @@ pub fn lineage(links: &[Link]) -> String {
 
 /// Bakes as a table.
 pub fn table(bakes: &[Bake]) -> String {
+    let width = bakes.iter().map(|bake| bake.bake.as_str().len()).max().unwrap_or(0).max("BAKE".len());
     let mut text =
-        format!("{:<20} {:<36} {:<11} {:<22} {}\n", "STARTED", "BAKE", "STATUS", "IMAGE", "PIPELINE");
+        format!("{:<20} {:<width$} {:<11} {:<22} {}\n", "STARTED", "BAKE", "STATUS", "IMAGE", "PIPELINE");
     for bake in bakes {
         let image = bake.image.as_ref().map_or("-", |image| image.as_str());
         let started = bake.started.strftime("%Y-%m-%d %H:%M:%S").to_string();
         let (status, pipeline) = (bake.status.as_str(), &bake.pipeline);
         text.push_str(&format!(
-            "{started:<20} {:<36} {status:<11} {image:<22} {pipeline}\n",
+            "{started:<20} {:<width$} {status:<11} {image:<22} {pipeline}\n",
             bake.bake.as_str()
         ));
     }
@@ -115,9 +119,12 @@ pub fn table(bakes: &[Bake]) -> String {
 /// The last line of a bake that ended.
 pub fn verdict(bake: &Bake) -> String {
     let image = bake.image.as_ref().map_or("no image", |image| image.as_str());
+    let reused = if bake.reused { ", which was there already of the same inputs" } else { "" };
     match bake.status {
-        Status::Promoted => format!("promoted {image} to {}/{}", bake.pipeline, bake.settings.channel),
-        Status::Validated => format!("validated {image}, not promoted as asked"),
+        Status::Promoted => {
+            format!("promoted {image} to {}/{}{reused}", bake.pipeline, bake.settings.channel)
+        }
+        Status::Validated => format!("validated {image}, not promoted as asked{reused}"),
         Status::Superseded => {
             format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)")
         }

@@ -9,6 +9,7 @@ use crate::{
     bake::Stage,
     id::{AmiId, BakeId, IdError, InstanceId, PipelineName},
     launch::{self, Shortage},
+    report,
 };
 
 /// The result of a step or a port.
@@ -79,14 +80,16 @@ pub enum Error {
         output: String,
     },
     /// At least one test failed; an image that fails its tests is never promoted.
-    #[error("{failed} of {total} tests failed: {detail}")]
+    #[error("{failed} of {total} tests failed: {detail}\neach test's outcome: `{report}` in the bucket")]
     TestsFailed {
         /// How many failed.
         failed: usize,
         /// How many ran.
         total: usize,
-        /// The first failure, and the last lines of its output.
+        /// The first failure with the last lines of its output, and the names of the others.
         detail: String,
+        /// The key of the whole report.
+        report: String,
     },
     /// A command that Ovenbird sent to the builder failed.
     #[error("command `{purpose}` failed on {instance} ({exit})\n{output}")]
@@ -291,6 +294,9 @@ impl Error {
                 } else {
                     "Add more `instance-types`, or `subnets` in other zones, under `[builder]` of the recipe".into()
                 }
+            }
+            Self::StepFailed { step, .. } if step == report::FETCH => {
+                "Mend the artifact, or `[artifact]` of the recipe: `unpack-to` takes archives alone, `to` any file".into()
             }
             Self::StepFailed { .. } => {
                 "Mend the step and push the recipe; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()

@@ -79,8 +79,10 @@ impl<I: Images, P: Parameters, K: Bucket, T: Table> Sources<'_, I, P, K, T> {
             Trigger::Manual { pipeline, artifact: None, .. } | Trigger::Cascade { pipeline, .. } => {
                 let prefix = artifact::prefix(pipeline);
                 let newest = self.bucket.newest(&prefix).await?;
-                let missing =
-                    || Error::NoArtifact { key: prefix.clone(), problem: "has no artifact yet".into() };
+                let missing = || Error::NoArtifact {
+                    key: format!("{prefix}*"),
+                    problem: "isn't there yet: nothing was uploaded".into(),
+                };
                 (ArtifactKey::parse(&newest.ok_or_else(missing)?.key)?, None, String::new())
             }
         };

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use ovenbird_core::{
     plan::Plan,
     recipe::{Placement, Step},
-    report::{Exit, ProvisionReport, StepReport},
+    report::{Exit, FETCH, ProvisionReport, StepReport},
 };
 
 use crate::{
@@ -57,7 +57,7 @@ fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {
     let mut steps = Vec::new();
     let mut go = true;
     if plan.bundle.is_some() || plan.artifact.is_some() {
-        go = record(&mut steps, "fetch", || Done::once(files(machine, plan).map(|()| Exit::Status(0))));
+        go = record(&mut steps, FETCH, || Done::once(files(machine, plan).map(|()| Exit::Status(0))));
     }
     for (index, step) in plan.steps.iter().enumerate() {
         if !go {

@@ -58,11 +58,11 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
             let written = args.run()?;
             print(json, &written, &written.text());
         }
-        RecipeCommand::Check { path } => report(&Bundle::read(path)?, json),
+        RecipeCommand::Check { path } => report("no mistake in", &Bundle::read(path)?, json),
         RecipeCommand::Push { path } => {
             let bundle = Bundle::read(path)?;
             push(&bundle, target).await?;
-            report(&bundle, json);
+            report("pushed", &bundle, json);
         }
         RecipeCommand::Schema => print(true, &Recipe::schema(), ""),
     }
@@ -98,13 +98,13 @@ async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     cloud.put_text(&keys::recipe_pointer(pipeline), &text).await
 }
 
-fn report(bundle: &Bundle, json: bool) {
+fn report(done: &str, bundle: &Bundle, json: bool) {
     let pushed = Pushed {
         pipeline: bundle.recipe.pipeline.to_string(),
         version: bundle.pointer().version,
         files: bundle.files.len(),
     };
     let version = &pushed.version.as_str()[..12];
-    let text = format!("pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
+    let text = format!("{done} pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
     print(json, &pushed, &text);
 }

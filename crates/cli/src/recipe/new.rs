@@ -36,10 +36,11 @@ impl Written {
     /// What was written, and what to do with it.
     pub fn text(&self) -> String {
         let Self { pipeline, recipe, schema } = self;
+        let typed = quoted(&recipe.to_string_lossy());
         let (recipe, schema) = (recipe.display(), schema.display());
         format!(
             "wrote {recipe}, of pipeline {pipeline}\nwrote {schema}, which editors complete and check it by\n\
-             next: edit it, then `ovenbird recipe check {recipe}` and `ovenbird recipe push {recipe}`"
+             next: edit it, then `ovenbird recipe check {typed}` and `ovenbird recipe push {typed}`"
         )
     }
 }
@@ -67,17 +68,25 @@ impl NewArgs {
     }
 }
 
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
 fn create(path: &Path, text: &str) -> Result<()> {
     let file = fs::File::create_new(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| unwritable(path, &error))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Error {
-    let fix = match error.kind() {
-        io::ErrorKind::AlreadyExists => "Name another folder, or move it away: nothing is overwritten",
-        _ => "Name a folder that you may write to",
+    let (problem, fix) = match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            ("is there already".to_owned(), "Name another folder, or move it away: nothing is overwritten")
+        }
+        _ => (error.to_string(), "Name a folder that you may write to"),
     };
-    Error::bad_input(format!("file `{}`", path.display()), error.to_string(), fix)
+    Error::bad_input(format!("file `{}`", path.display()), problem, fix)
 }
 
 /// The folder's name, as far as it can be a pipeline's.

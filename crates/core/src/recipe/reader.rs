@@ -135,8 +135,13 @@ impl<'a> Table<'a> {
         let seconds = unit.zip(count).and_then(|(unit, count)| count.checked_mul(unit));
         let time = seconds.filter(|seconds| (1..=43_200).contains(seconds)).map(Duration::from_secs);
         if time.is_none() {
+            let problem = match seconds {
+                Some(0) => "is no time at all",
+                Some(_) => "is too long",
+                None => "is no length of time",
+            };
             let hint = "Give a number and `s`, `m` or `h`, at most 12 hours: `\"90s\"`";
-            source.wrong(&text.span(), format!("`{key}` is no length of time"), hint);
+            source.wrong(&text.span(), format!("`{key}` {problem}"), hint);
         }
         time
     }
@@ -309,12 +314,11 @@ pub(super) fn wrong_type<T>(
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     };
-    let key = quoted(key);
-    source.wrong(
-        span,
-        format!("{key} is {found} and should be {wanted}"),
-        format!("Write {key} as {wanted}"),
-    );
+    let fix = match wanted {
+        "a table" => format!("Write it with the keys it has: `{key} = {{ … }}`"),
+        _ => format!("Write {} as {wanted}", quoted(key)),
+    };
+    source.wrong(span, format!("{} is {found} and should be {wanted}", quoted(key)), fix);
     None
 }
 

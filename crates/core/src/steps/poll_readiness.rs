@@ -21,6 +21,9 @@ use crate::{
 /// How many of the console's last lines an error shows.
 const CONSOLE_LINES: usize = 15;
 
+/// How many failed tests an error names beside the first.
+const NAMED: usize = 20;
+
 /// What poll-readiness looks through.
 #[derive(Debug)]
 pub struct Eyes<'a, B, I, C, P, K, T> {
@@ -144,7 +147,7 @@ async fn validation(
             let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::TEST_REPORT);
             match bucket.text(&key).await? {
                 Some(text) => {
-                    bake.tests_passed = Some(passed(&text)?);
+                    bake.tests_passed = Some(passed(&key, &text)?);
                     Ok(bake.go(To::Go))
                 }
                 None => bake.wait(now, "the test report", "the test command done, no report yet"),
@@ -153,7 +156,7 @@ async fn validation(
         Some(CommandState::Failed { exit, output }) => {
             let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::TEST_REPORT);
             if let Some(text) = bucket.text(&key).await? {
-                passed(&text)?;
+                passed(&key, &text)?;
             }
             Err(Error::CommandFailed { purpose: "test", instance: id, exit: exit.to_string(), output })
         }
@@ -233,7 +236,7 @@ async fn boot(
     let id = bake.booted.clone().ok_or_else(|| wrong_stage(&bake, "poll-readiness"))?;
     let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::BOOT_REPORT);
     if let Some(text) = bucket.text(&key).await? {
-        bake.tests_passed = Some(passed(&text)?);
+        bake.tests_passed = Some(passed(&key, &text)?);
         return Ok(bake.go(To::Go));
     }
     let state = alive(&bake, &id, builders).await?;
@@ -293,18 +296,20 @@ fn lost(
     Error::BuilderLost { instance, stage: bake.stage, state: state.as_str().to_owned(), reason, console }
 }
 
-/// How many tests passed, or the failure that the report tells.
-fn passed(text: &str) -> Result<usize> {
+/// How many tests passed, or the failures that the report of this key tells.
+fn passed(key: &str, text: &str) -> Result<usize> {
     let report: TestReport = parse("the test report", text)?;
-    let failed = report.tests.iter().filter(|test| !test.passed).count();
-    match report.tests.iter().find(|test| !test.passed) {
-        None => Ok(report.tests.len()),
-        Some(first) => Err(Error::TestsFailed {
-            failed,
-            total: report.tests.len(),
-            detail: format!("`{}`: {}", first.name, first.detail),
-        }),
+    let mut failures = report.tests.iter().filter(|test| !test.passed);
+    let Some(first) = failures.next() else { return Ok(report.tests.len()) };
+    let others: Vec<String> = failures.map(|test| format!("`{}`", test.name)).collect();
+    let mut detail = format!("`{}`: {}", first.name, first.detail);
+    if !others.is_empty() {
+        let named = &others[..others.len().min(NAMED)];
+        let more = if others.len() > NAMED { ", …" } else { "" };
+        detail.push_str(&format!("\nfailed too: {}{more}", named.join(", ")));
     }
+    let (failed, total) = (1 + others.len(), report.tests.len());
+    Err(Error::TestsFailed { failed, total, detail, report: key.to_owned() })
 }
 
 fn parse<D: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<D> {
