@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build functions runner demo bench test test-slow test-all lint release deploy push-runner
+.PHONY: help setup build runner demo bench test test-slow test-all lint release deploy push-runner
 
 # What the functions run on in AWS (arm64, x86_64); what the runner runs on (a Rust target).
 ARCHITECTURE ?= arm64
@@ -20,13 +20,11 @@ help: ## Says what there is
 setup: ## Installs what the demo and the tests need (apt packages, a private Python environment)
 	@tests/tools/setup
 
-build: functions runner ## Builds all for this machine, the functions and the runner into build/
-	cargo build --quiet -p ovenbird
-
-# The dev profile: a release build of the AWS SDK takes minutes. Stripped, because the zips travel.
-# What `make release` left there is newer, and maybe for another architecture: it makes way.
-functions:
-	cargo build --quiet $(FUNCTIONS:%=-p %)
+# One call of cargo for everything: the EC2 SDK keeps one core busy for minutes, and the others have the rest to do.
+# The dev profile: a release build of the SDK takes half an hour. The functions are stripped, because their zips travel;
+# what `make release` left there is newer, and maybe for another architecture: it makes way.
+build: runner ## Builds all for this machine, the functions and the runner into build/
+	cargo build --quiet --workspace $(ALSO)
 	@for name in $(FUNCTIONS); do \
 	  if [[ -e build/.release || $(TARGET)/debug/$$name -nt build/$$name/bootstrap ]]; then \
 	    mkdir -p build/$$name && strip -o build/$$name/bootstrap $(TARGET)/debug/$$name; \
@@ -52,16 +50,18 @@ lint: setup ## Format, clippy and the template's linter
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	$(SAM) validate --lint --region us-east-1
 
-test: setup build lint ## Everything that must hold
+test test-slow: ALSO := --bins --tests
+
+test: setup build ## Every test but those that take minutes
 	@mkdir -p build
 	cargo test --workspace 2>&1 | tee build/test.log
-	@awk '/^test result:/ {passed += $$4; failed += $$6; ignored += $$8} END {print "test: format, clippy and template clean;", \
+	@awk '/^test result:/ {passed += $$4; failed += $$6; ignored += $$8} END {print "test:", \
 	  passed, "tests passed,", failed, "failed,", ignored, "not run"}' build/test.log
 
 test-slow: setup build ## What takes minutes: every pair of faults, Puppet and Ansible installed in machines
 	cargo test --workspace -- --ignored
 
-test-all: test test-slow ## Everything that must hold, and the slow ones
+test-all: lint test test-slow ## Everything that must hold
 
 release: ## Builds the functions for AWS (ARCHITECTURE=arm64 or x86_64) into build/
 	@tests/tools/setup release

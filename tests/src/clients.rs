@@ -1,6 +1,7 @@
 //! Ovenbird's own command and AWS's, as an operator would run them.
 
 use std::{
+    collections::BTreeMap,
     env,
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -11,6 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
+
+use crate::aws::aws;
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
@@ -56,6 +59,13 @@ impl Local {
             .with_context(|| format!("`ovenbird {}` printed: {text}", arguments.join(" ")))
     }
 
+    /// What `ovenbird --local …` says on both of its outputs, and its exit status.
+    pub fn ovenbird_says(&self, arguments: &[&str]) -> Result<(Option<i32>, String)> {
+        let output = self.command(arguments).stdin(Stdio::null()).output().context("ovenbird")?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         // The demo and the tests are built into the same folder as the command, or one below.
         let here = env::current_exe().unwrap_or_default();
@@ -76,42 +86,22 @@ impl Local {
 
     /// AWS's own command on the local endpoint; gives its JSON.
     pub fn aws(&self, arguments: &[&str]) -> Result<Value> {
-        let output = self.aws_output(arguments)?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        ensure!(
-            output.status.success(),
-            "`aws {}`: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        if text.trim().is_empty() {
+        let endpoint = self.endpoint();
+        // For SQS it listens to no variable.
+        let said = aws(&[arguments, &["--endpoint-url", &endpoint]].concat())?;
+        ensure!(said.status == 0, "`aws {}`: {}", arguments.join(" "), said.errors.trim());
+        if said.output.trim().is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).with_context(|| format!("`aws {}` printed: {text}", arguments.join(" ")))
+        let printed = || format!("`aws {}` printed: {}", arguments.join(" "), said.output);
+        serde_json::from_str(&said.output).with_context(printed)
     }
 
-    /// AWS's own command, whatever it answers.
-    pub fn aws_output(&self, arguments: &[&str]) -> Result<std::process::Output> {
-        let mut command = Command::new(home().join("venv/bin/aws"));
-        command.args(arguments).stdin(Stdio::null()).env_remove("AWS_PROFILE");
-        // For SQS it listens to no variable.
-        command.args(["--endpoint-url", &self.endpoint()]);
-        command.envs([
-            ("AWS_ACCESS_KEY_ID", "local"),
-            ("AWS_SECRET_ACCESS_KEY", "local"),
-            ("AWS_DEFAULT_REGION", "us-east-1"),
-            ("AWS_DEFAULT_OUTPUT", "json"),
-            ("AWS_PAGER", ""),
-        ]);
-        command.output().context("aws: run `make setup` first")
-    }
-
-    /// What the stack tells operators of itself.
-    pub fn operator(&self, name: &str) -> Result<String> {
+    /// What the stack tells operators of itself: `bucket`, `table`, and the state machines `bake` and `prune`.
+    pub fn operator(&self) -> Result<BTreeMap<String, String>> {
         let answer = self.aws(&["ssm", "get-parameter", "--name", "/ovenbird/operator"])?;
         let text = answer.pointer("/Parameter/Value").and_then(Value::as_str).unwrap_or_default();
-        let operator: Value = serde_json::from_str(text).context("parameter /ovenbird/operator")?;
-        Ok(operator[name].as_str().with_context(|| format!("no `{name}`"))?.to_owned())
+        serde_json::from_str(text).context("parameter /ovenbird/operator")
     }
 
     /// A loopback address that is forwarded to a machine's port.

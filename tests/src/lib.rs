@@ -1,6 +1,7 @@
 //! What the demo, the benchmark and the tests share: a local cloud and its third-party clients, the state machines'
 //! walk, and the template as it is written.
 
+mod aws;
 pub mod clients;
 pub mod mailbox;
 pub mod sample;

@@ -1,6 +1,6 @@
 //! A local cloud of a test's own, that shares the base image and the Python environment with the usual one.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::Result;
 
@@ -13,8 +13,7 @@ pub struct Site {
     pub local: Local,
     /// Its home.
     pub home: PathBuf,
-    /// The stack's bucket.
-    pub bucket: String,
+    operator: BTreeMap<String, String>,
 }
 
 impl Drop for Site {
@@ -46,8 +45,18 @@ impl Site {
             std::os::unix::fs::symlink(crate::clients::home().join(shared), home.join(shared))?;
         }
         local.ovenbird(&["local", "up"])?;
-        let bucket = local.operator("bucket")?;
-        Ok(Some(Self { local, home, bucket }))
+        let operator = local.operator()?;
+        Ok(Some(Self { local, home, operator }))
+    }
+
+    /// The stack's bucket.
+    pub fn bucket(&self) -> &str {
+        &self.operator["bucket"]
+    }
+
+    /// The ARN of a state machine, `bake` or `prune`.
+    pub fn machine(&self, name: &str) -> &str {
+        &self.operator[name]
     }
 }
 

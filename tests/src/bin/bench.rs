@@ -130,7 +130,7 @@ fn overhead(local: &Local, bake: &Bake) -> Result<f64> {
 }
 
 fn report<R: serde::de::DeserializeOwned>(local: &Local, bake: &Bake, file: &str) -> Result<R> {
-    let bucket = local.operator("bucket")?;
+    let bucket = local.operator()?["bucket"].clone();
     let to = std::env::temp_dir().join(format!("ovenbird-bench-{}-{file}", std::process::id()));
     let key = format!("bakes/{}/{}/{file}", bake.pipeline, bake.bake);
     local.aws(&["s3api", "get-object", "--bucket", &bucket, "--key", &key, to.to_str().context("path")?])?;
@@ -147,7 +147,7 @@ fn launched(answer: &Value) -> Result<(String, Timestamp)> {
 }
 
 fn user_data(local: &Local) -> Result<f64> {
-    let bucket = local.operator("bucket")?;
+    let bucket = local.operator()?["bucket"].clone();
     let script =
         format!("#!/bin/sh\ndate +%s.%N | curl -fsS -T - {}/{bucket}/bench/user-data\n", local.endpoint());
     let image = sample::base(local)?;

@@ -85,7 +85,7 @@ fn main_job(local: &Local) -> Result<()> {
 /// Uploads the artifact by plain S3 `PutObject`, and waits for the bake that the upload started.
 fn deploy(local: &Local, war: &Path, version: &str) -> Result<Bake> {
     say(&format!("{version} is uploaded"));
-    let bucket = local.operator("bucket")?;
+    let bucket = local.operator()?["bucket"].clone();
     let key = format!("artifacts/{PIPELINE}/storefront-{version}.war");
     let bakes = || -> Result<Vec<Bake>> {
         Ok(serde_json::from_value(local.ovenbird_json(&["list", PIPELINE], false)?)?)

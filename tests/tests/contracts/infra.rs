@@ -227,7 +227,7 @@ fn launches_and_roles_are_bound_by_conditions() {
 fn the_readme_has_the_roles_as_they_are() {
     let path = repository().join("infra/README.md");
     let text = fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- roles: made by tests/tests/infra.rs -->\n", "<!-- end of roles -->");
+    let (begin, end) = ("<!-- roles: made by tests/tests/contracts/infra.rs -->\n", "<!-- end of roles -->");
     let (head, rest) = text.split_once(begin).expect("infra/README.md has a place for the roles");
     let (table, tail) = rest.split_once(end).expect("infra/README.md has an end of the roles");
     let made = roles_table();

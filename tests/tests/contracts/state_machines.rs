@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ovenbird_core::{Error, bake::To};
 use serde_json::Value;
 
-const BAKE: &str = include_str!("../../statemachine/bake.asl.json");
-const PRUNE: &str = include_str!("../../statemachine/prune.asl.json");
+const BAKE: &str = include_str!("../../../statemachine/bake.asl.json");
+const PRUNE: &str = include_str!("../../../statemachine/prune.asl.json");
 
 /// What AWS tells every Lambda task to retry, and the two names by which our steps ask for it.
 const RETRIED: [&str; 7] = [

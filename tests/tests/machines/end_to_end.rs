@@ -48,7 +48,7 @@ impl Cloud {
         fs::write(&file, content)?;
         let file = file.to_str().context("path")?;
         self.local
-            .aws(&["s3api", "put-object", "--bucket", &self.bucket, "--key", key, "--body", file])
+            .aws(&["s3api", "put-object", "--bucket", self.bucket(), "--key", key, "--body", file])
             .map(drop)
     }
 
@@ -66,9 +66,17 @@ impl Cloud {
 
     /// Whether MiniStack's engine took an execution the way on which the walk takes this scenario.
     fn goes_as_walked(&self, machine: &str, execution: &str, scenario: &str) -> Result<()> {
-        let arn = self.local.operator(machine)?.replace(":stateMachine:", ":execution:");
+        let arn = self.machine(machine).replace(":stateMachine:", ":execution:");
         let arn = format!("{arn}:{execution}");
-        let history = self.local.aws(&["stepfunctions", "get-execution-history", "--execution-arn", &arn])?;
+        let look = ["stepfunctions", "get-execution-history", "--execution-arn", &arn];
+        // The record says how a bake ended a moment before its execution ends.
+        let history = within("the execution's end", PATIENCE, || {
+            let history = self.local.aws(&look)?;
+            let last = history.pointer("/events").and_then(Value::as_array).and_then(|events| events.last());
+            let ended = ["ExecutionSucceeded", "ExecutionFailed"];
+            ensure!(last.is_some_and(|event| ended.contains(&event["type"].as_str().unwrap_or_default())));
+            Ok(history)
+        })?;
         let events = history["events"].as_array().context("no events")?.iter();
         let mut way: Vec<&str> = Vec::new();
         for name in events.filter_map(|event| event.pointer("/stateEnteredEventDetails/name")?.as_str()) {
@@ -84,20 +92,17 @@ impl Cloud {
 
     /// Every instance, image and snapshot that carries a bake's tag and isn't gone.
     fn left(&self) -> Result<Vec<String>> {
-        let filter = "Name=tag-key,Values=ovenbird:bake";
+        let tag = "Name=tag-key,Values=ovenbird:bake";
         let alive = "Name=instance-state-name,Values=pending,running,stopping,stopped";
-        let instances = self.local.aws(&["ec2", "describe-instances", "--filters", filter, alive])?;
-        let images = self.local.aws(&["ec2", "describe-images", "--owners", "self", "--filters", filter])?;
-        let snapshots = self.local.aws(&["ec2", "describe-snapshots", "--filters", filter])?;
-        let mut left = Vec::new();
-        for one in instances["Reservations"].as_array().context("no reservations")? {
-            left.push(one["Instances"][0]["InstanceId"].to_string());
-        }
-        for (answer, list, id) in [(&images, "Images", "ImageId"), (&snapshots, "Snapshots", "SnapshotId")] {
-            for one in answer[list].as_array().context("no list")? {
-                left.push(one[id].to_string());
-            }
-        }
+        let instances = self.local.aws(&["ec2", "describe-instances", "--filters", tag, alive])?;
+        let reservations = instances["Reservations"].as_array().context("no reservations")?;
+        let mut left: Vec<String> =
+            reservations.iter().map(|one| one["Instances"][0]["InstanceId"].to_string()).collect();
+        let (key, kinds) = ("Name=key,Values=ovenbird:bake", "Name=resource-type,Values=image,snapshot");
+        let tagged = self.local.aws(&["ec2", "describe-tags", "--filters", key, kinds])?;
+        left.extend(
+            tagged["Tags"].as_array().context("no tags")?.iter().map(|tag| tag["ResourceId"].to_string()),
+        );
         Ok(left)
     }
 
@@ -230,7 +235,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
 
 /// Clear errors before anything starts.
 fn bad_input(cloud: &Cloud) -> Result<()> {
-    let machine = cloud.local.operator("bake")?;
+    let machine = cloud.machine("bake");
     let before = cloud.left()?;
     for (number, (input, words)) in [
         (r#"{"pipeline": "nobody"}"#, "no recipe for pipeline `nobody`"),
@@ -247,7 +252,7 @@ fn bad_input(cloud: &Cloud) -> Result<()> {
             "stepfunctions",
             "start-execution",
             "--state-machine-arn",
-            &machine,
+            machine,
             "--name",
             &name,
             "--input",
@@ -264,6 +269,17 @@ fn bad_input(cloud: &Cloud) -> Result<()> {
         let cause = ended["cause"].as_str().unwrap_or_default();
         ensure!(cause.contains(words) && cause.contains("hint: "), "{input}: {cause}");
     }
+    // They failed before they had a record, and are found all the same.
+    for (arguments, status, words) in [
+        (&["show", "bad-0"][..], 1, "no recipe for pipeline `nobody`"),
+        (&["list"], 0, "bake bad-0 failed before it had a record"),
+        (&["list", "nobody"], 1, "no recipe for pipeline `nobody`"),
+        (&["show", "bad-none"], 1, "is not on record"),
+        (&["bake", "probe", "--artifact", "none.jar"], 1, "artifact `none.jar`: No such file"),
+    ] {
+        let said = cloud.local.ovenbird_says(arguments)?;
+        ensure!(said.0 == Some(status) && said.1.contains(words), "{arguments:?}: {said:?}");
+    }
     // An empty artifact, by upload.
     cloud.upload("artifacts/probe/empty", "")?;
     ensure!(cloud.left()? == before);
@@ -272,7 +288,7 @@ fn bad_input(cloud: &Cloud) -> Result<()> {
 
 /// The schedule starts the prune state machine, which retires the image that nothing refers to.
 fn schedule(cloud: &Cloud) -> Result<()> {
-    let machine = cloud.local.operator("prune")?;
+    let machine = cloud.machine("prune");
     let schedules = cloud.local.aws(&["scheduler", "list-schedules"])?;
     let name = schedules["Schedules"][0]["Name"].as_str().context("no schedule")?.to_owned();
     let schedule = cloud.local.aws(&["scheduler", "get-schedule", "--name", &name])?;
@@ -295,7 +311,7 @@ fn schedule(cloud: &Cloud) -> Result<()> {
             "stepfunctions",
             "list-executions",
             "--state-machine-arn",
-            &machine,
+            machine,
             "--status-filter",
             "SUCCEEDED",
         ];

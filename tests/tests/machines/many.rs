@@ -76,7 +76,7 @@ impl Cloud {
                 .enumerate()
                 .map(|(number, key)| {
                     let body = body(number);
-                    scope.spawn(move || put(PORT, &self.bucket, key, body.as_bytes()))
+                    scope.spawn(move || put(PORT, self.bucket(), key, body.as_bytes()))
                 })
                 .collect();
             uploads.into_iter().try_for_each(|upload| match upload.join() {
@@ -89,11 +89,11 @@ impl Cloud {
 
     /// Waits until the executions of these bakes have succeeded.
     fn succeeded(&self, bakes: &[Bake]) -> Result<()> {
-        let machine = self.local.operator("bake")?;
+        let machine = self.machine("bake");
         let list =
             ["stepfunctions", "list-executions", "--status-filter", "SUCCEEDED", "--state-machine-arn"];
         within("their executions", PATIENCE, || {
-            let answer = self.local.aws(&[&list[..], &[&machine]].concat())?;
+            let answer = self.local.aws(&[&list[..], &[machine]].concat())?;
             let all = answer["executions"].as_array().context("no executions")?;
             let ended: BTreeSet<&str> = all.iter().filter_map(|one| one["name"].as_str()).collect();
             let missing: Vec<&str> =
@@ -203,7 +203,7 @@ fn layers(cloud: &Cloud) -> Result<()> {
     // Its children are looked for once it is promoted: an artifact that comes in between would start two bakes.
     cloud.succeeded(std::slice::from_ref(&first))?;
     ensure!(cloud.local.ovenbird_json(&["list", "shop"], false)?.as_array().is_some_and(Vec::is_empty));
-    put(PORT, &cloud.bucket, "artifacts/shop/app", b"v1")?;
+    put(PORT, cloud.bucket(), "artifacts/shop/app", b"v1")?;
     let shop = cloud.ended("shop", 1)?.remove(0);
     ensure!(Some(&shop.base.image) == first.image.as_ref(), "{:?}", shop.base);
 
@@ -252,6 +252,13 @@ fn kept_builder(cloud: &Cloud) -> Result<()> {
         .local
         .aws(&[&["ssm", "send-command", "--parameters", "commands=cat /opt/broken"], &look[..]].concat())?;
     ensure!(sent["Command"]["CommandId"].is_string(), "nobody can look at it: {sent}");
+    let shell = ["local", "shell", builder.as_str(), "--", "sh", "-c", "cat /opt/broken; hostname; exit 7"];
+    let said = cloud.local.ovenbird_says(&shell)?;
+    ensure!(said.0 == Some(7) && said.1.starts_with("1ip-"), "{said:?}");
+    for arguments in [&["local", "shell", "i-nobody"][..], &["open", "i-nobody", "80"]] {
+        let said = cloud.local.ovenbird_says(arguments)?;
+        ensure!(said.0 == Some(1) && said.1.contains("instance `i-nobody` isn't here"), "{said:?}");
+    }
     cloud.local.ovenbird(&["clean", failed.bake.as_str()])?;
     within("the builder gone", PATIENCE, || {
         let alive = cloud.alive()?;

@@ -66,7 +66,7 @@ impl Cloud {
         let key = keys::of_bake(&bake.pipeline, &bake.bake, file);
         let path = self.home.join(key.replace('/', "-"));
         let to = path.to_str().context("path")?;
-        self.local.aws(&["s3api", "get-object", "--bucket", &self.bucket, "--key", &key, to])?;
+        self.local.aws(&["s3api", "get-object", "--bucket", self.bucket(), "--key", &key, to])?;
         Ok(fs::read_to_string(&path)?)
     }
 

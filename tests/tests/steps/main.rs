@@ -1,6 +1,9 @@
 //! The real steps on the world, in virtual time: a whole bake, and every step delivered twice.
 
 mod bench;
+mod crowd;
+mod launch;
+mod layers;
 
 use futures::executor::block_on;
 use jiff::SignedDuration;

@@ -1,0 +1,69 @@
+//! AWS's own command, kept running: see `tests/tools/aws.py`.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::clients::{home, repository};
+
+/// The commands that wait for work; one more is started when all are at work. They end with this process.
+static IDLE: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+
+/// What the command said.
+#[derive(Debug, serde::Deserialize)]
+pub struct Said {
+    /// Its exit status.
+    pub status: i32,
+    /// Its standard output.
+    pub output: String,
+    /// Its standard error.
+    pub errors: String,
+}
+
+/// Carries out one command.
+pub fn aws(arguments: &[&str]) -> Result<Said> {
+    let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let mut kept = idle.map_or_else(Kept::start, Ok)?;
+    let said = kept.ask(arguments).with_context(|| format!("`aws {}`", arguments.join(" ")))?;
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+    Ok(said)
+}
+
+struct Kept {
+    _process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Kept {
+    fn start() -> Result<Self> {
+        let mut process = Command::new(home().join("venv/bin/python"))
+            .arg(repository().join("tests/tools/aws.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .env_remove("AWS_PROFILE")
+            .envs([
+                ("AWS_ACCESS_KEY_ID", "local"),
+                ("AWS_SECRET_ACCESS_KEY", "local"),
+                ("AWS_DEFAULT_REGION", "us-east-1"),
+                ("AWS_DEFAULT_OUTPUT", "json"),
+                ("AWS_PAGER", ""),
+            ])
+            .spawn()
+            .context("AWS's command: run `make setup` first")?;
+        let (input, output) = (process.stdin.take(), process.stdout.take());
+        let (input, output) = input.zip(output).context("a process without its pipes")?;
+        Ok(Self { _process: process, input, output: BufReader::new(output) })
+    }
+
+    fn ask(&mut self, arguments: &[&str]) -> Result<Said> {
+        writeln!(self.input, "{}", serde_json::to_string(arguments)?)?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        serde_json::from_str(&line).with_context(|| format!("it answered {line:?}"))
+    }
+}
