@@ -38,10 +38,10 @@ runner:
 	@mkdir -p build && install $(TARGET)/$(RUNNER_TARGET)/runner/ovenbird-runner build/ovenbird-runner
 
 demo: setup build ## The main job on this machine: artifact in, tested image out, machines serve from it (KEEP=1 leaves it up)
-	cargo run --quiet -p ovenbird-tests --bin demo
+	$(TARGET)/debug/demo
 
-bench: setup build ## The figures, each beside its goal (the first time with a release build of the functions: 10 minutes)
-	cargo run --quiet -p ovenbird-tests --bin bench
+bench: setup build ## The figures, each beside its goal (the first time with a release build of the functions: half an hour)
+	$(TARGET)/debug/bench
 	cargo build --release $(FUNCTIONS:%=-p %)
 	@tests/tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
 
