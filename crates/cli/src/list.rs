@@ -17,27 +17,23 @@ use crate::target::{Site, Target};
 /// The bakes of one pipeline or of all, newest first.
 pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> {
     let site = target.site().await?;
-    let known = pipelines(&site).await?;
-    let pipelines = match pipeline {
-        Some(name) => {
-            let pipeline = PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-            if !known.contains(&pipeline) {
-                return Err(Error::NoRecipe { pipeline });
-            }
-            vec![pipeline]
+    let ledger = Ledger(&site.cloud);
+    if let Some(name) = pipeline {
+        let pipeline = PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?;
+        let bakes = ledger.bakes(&pipeline).await?;
+        if bakes.is_empty() && !pipelines(&site).await?.contains(&pipeline) {
+            return Err(Error::NoRecipe { pipeline });
         }
-        None => known,
-    };
+        return Ok(bakes);
+    }
     let mut bakes = Vec::new();
-    for pipeline in &pipelines {
-        bakes.extend(Ledger(&site.cloud).bakes(pipeline).await?);
+    for pipeline in pipelines(&site).await? {
+        bakes.extend(ledger.bakes(&pipeline).await?);
     }
     bakes.sort_by_key(|bake| std::cmp::Reverse(bake.started));
-    if pipeline.is_none() {
-        let failed = site.cloud.failed_executions(&site.bake_machine).await?;
-        for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.bake != **id)) {
-            eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
-        }
+    let failed = site.cloud.failed_executions(&site.bake_machine).await?;
+    for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.bake != **id)) {
+        eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
     }
     Ok(bakes)
 }

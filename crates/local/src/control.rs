@@ -304,8 +304,12 @@ pub async fn shell(options: &Options, instance: &str, command: &[String]) -> Res
 
 /// Makes a machine's port reachable on loopback; asked again, the address is the same.
 pub async fn open(options: &Options, instance: &str, port: u16) -> Result<Forward> {
-    process(options, instance).await?;
-    post(options, "forward", &serde_json::json!({"instance": instance, "port": port})).await
+    let answer = post(options, "forward", &serde_json::json!({"instance": instance, "port": port})).await;
+    if matches!(answer, Err(LocalError::Refused { .. })) {
+        // That no such machine runs is the usual reason, and says more than the refusal.
+        process(options, instance).await?;
+    }
+    answer
 }
 
 /// The logs: the supervisor's, then `MiniStack`'s with the functions'.

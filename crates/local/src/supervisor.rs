@@ -34,9 +34,6 @@ use crate::{
 /// The public parameter whose value is the local base image; the name is Debian's own on AWS.
 const BASE_PARAMETER: &str = "/aws/service/debian/release/12/latest/amd64";
 
-/// The account that publishes Debian's images on AWS: recipes that name it work locally, too.
-const DEBIAN: &str = "136693071363";
-
 /// Runs a local cloud until it is told to end, or fails.
 pub async fn serve(options: Options) -> Result<()> {
     let log = tracing_subscriber::fmt()
@@ -138,12 +135,10 @@ async fn start_world(options: &Options, ministack: &MiniStack, stage: &mut Stage
         }
     };
     // The same base keeps its id.
+    let version = name.rsplit('-').next().unwrap_or(&name);
     let base = BaseImage {
-        // As Debian names its own images, so that a recipe's `newest` finds it here as there.
-        name: format!("debian-12-amd64-{}", name.rsplit('-').next().unwrap_or(&name)),
-        owner: DEBIAN.to_owned(),
         description: "The base of local machines".to_owned(),
-        architecture: crate::deploy::architecture().to_owned(),
+        ..BaseImage::debian_12(version, crate::deploy::architecture())
     };
     let image = world.register_base(Timestamp::now(), &base).to_string();
     let mut control = Control::new(options.clone());

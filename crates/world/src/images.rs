@@ -83,6 +83,19 @@ pub struct BaseImage {
     pub architecture: String,
 }
 
+impl BaseImage {
+    /// Debian 12 as Debian publishes it on AWS, by its account and its way to name images: a recipe's `newest` that
+    /// finds it there finds it here, too.
+    pub fn debian_12(version: &str, architecture: &str) -> Self {
+        Self {
+            name: format!("debian-12-amd64-{version}"),
+            owner: "136693071363".to_owned(),
+            description: String::new(),
+            architecture: architecture.to_owned(),
+        }
+    }
+}
+
 /// The parameters of `CreateImage`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CreateImage {

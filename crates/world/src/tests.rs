@@ -19,12 +19,7 @@ impl Cloud {
     fn new() -> Self {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut world = World::new("123456789012", "us-east-1");
-        let base = BaseImage {
-            name: "debian-12-amd64-20260101".into(),
-            owner: "136693071363".into(),
-            description: String::new(),
-            architecture: "x86_64".into(),
-        };
+        let base = BaseImage::debian_12("20260101", "x86_64");
         let base = world.register_base(now, &base).to_string();
         let hardware = SimulatedHardware::new(|work| {
             let script = work.command.unwrap_or_default();

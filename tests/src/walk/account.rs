@@ -65,15 +65,7 @@ impl Scenario {
     pub fn account(&self) -> (Cloud, BTreeMap<String, End>) {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut world = World::new("123456789012", "us-east-1");
-        let base = world.register_base(
-            now,
-            &BaseImage {
-                name: "debian-12-amd64-20260101".into(),
-                owner: "136693071363".into(),
-                description: String::new(),
-                architecture: "x86_64".into(),
-            },
-        );
+        let base = world.register_base(now, &BaseImage::debian_12("20260101", "x86_64"));
         // On demand there is enough of everything.
         world.set_shortages(self.lack.map(|lack| Shortage::of(lack).if_spot(true)).into_iter().collect());
         let own = self.own_bakes();

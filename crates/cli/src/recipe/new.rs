@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use ovenbird_core::{Error, Result, id::PipelineName, recipe::Recipe};
+use ovenbird_core::{Error, Result, id::PipelineName, plan, recipe::Recipe};
 use serde::Serialize;
 
 const RECIPE: &str = "recipe.toml";
@@ -71,7 +71,7 @@ impl NewArgs {
 /// A path as a shell takes it.
 fn quoted(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+    if path.chars().all(plain) { path.to_owned() } else { plan::quote(path) }
 }
 
 fn create(path: &Path, text: &str) -> Result<()> {

@@ -28,12 +28,7 @@ impl Endpoint {
             let port = listener.local_addr().expect("an address").port();
             let (tell, news) = tokio::sync::mpsc::unbounded_channel();
             let mut world = World::new("123456789012", "us-east-1");
-            let base = BaseImage {
-                name: "debian-12-amd64-test".into(),
-                owner: "136693071363".into(),
-                description: "a base".into(),
-                architecture: "x86_64".into(),
-            };
+            let base = BaseImage { description: "a base".into(), ..BaseImage::debian_12("test", "x86_64") };
             let base = world.register_base(Timestamp::now(), &base).to_string();
             prepare(&mut world);
             let service = Service::start(world, Box::new(Simulated::new(tell)), news, None);
