@@ -1,18 +1,19 @@
-//! Images and snapshots, through EC2.
+//! Images, snapshots and volumes, through EC2.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{self, Filter, ResourceType, SnapshotState};
 use ovenbird_core::{
     Error, Result,
-    id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId},
-    ports::{Image, ImageState, Images, Retirement, Snapshot, TAG_BAKE},
+    id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, VolumeId},
+    ports::{Image, ImageState, Images, Retirement, Snapshot, TAG_BAKE, Volume},
 };
 
 use crate::{
     Cloud,
     errors::{code, translate, unreadable},
     instances::{tag_specification, tags},
+    volumes::volume,
 };
 
 /// Codes by which EC2 says that an image is not there (any more, or yet).
@@ -89,6 +90,18 @@ impl Retirement for Cloud {
         Ok(found)
     }
 
+    async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<Volume>> {
+        let mut pages = self.ec2.describe_volumes().filters(ours(bake)).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| translate("ec2:DescribeVolumes", "our volumes", &error))?;
+            for one in page.volumes() {
+                found.push(volume(one)?);
+            }
+        }
+        Ok(found)
+    }
+
     async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
         let states = ["pending", "running", "stopping", "stopped"];
         let alive = states
@@ -125,6 +138,18 @@ impl Retirement for Cloud {
                 Err(Error::TryAgain { what: format!("snapshot {snapshot}, still in use,") })
             }
             Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
+        }
+    }
+
+    async fn delete_volume(&self, volume: &VolumeId) -> Result<()> {
+        match self.ec2.delete_volume().volume_id(volume.as_str()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == "InvalidVolume.NotFound" => Ok(()),
+            // Its instance is on its way out, or it is itself still being made.
+            Err(error) if matches!(code(&error), "VolumeInUse" | "IncorrectState") => {
+                Err(Error::TryAgain { what: format!("volume {volume}, still in use,") })
+            }
+            Err(error) => Err(translate("ec2:DeleteVolume", volume.as_str(), &error)),
         }
     }
 }
@@ -182,6 +207,9 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
         .filter_map(|device| device.ebs()?.snapshot_id())
         .map(|id| SnapshotId::parse(id).map_err(|error| bad(error.to_string())))
         .collect::<Result<_>>()?;
+    // An instance's own disks have no volume, and so no EBS part.
+    let devices = image.block_device_mappings().iter().filter(|device| device.ebs().is_some());
+    let devices = devices.filter_map(|device| device.device_name()).map(str::to_owned).collect();
     let created = image.creation_date().unwrap_or_default();
     let deprecated = image.deprecation_time().filter(|time| !time.is_empty());
     let deprecated = deprecated
@@ -195,6 +223,7 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
         architecture: image.architecture().map_or_else(|| "x86_64".to_owned(), |one| one.as_str().to_owned()),
         root_device: root.and_then(|root| root.device_name()).map(str::to_owned),
         gib,
+        devices,
         deprecated: deprecated.transpose()?,
         snapshots,
         tags: tags(image.tags()),

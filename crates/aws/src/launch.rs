@@ -47,7 +47,7 @@ impl Cloud {
             .set_security_group_ids(Some(groups).filter(|groups| !groups.is_empty()))
             .set_subnet_id(offer.subnet.clone().or_else(|| self.settings.subnet.clone()))
             .set_instance_market_options(offer.spot.then(spot))
-            .set_block_device_mappings(order.volume.as_ref().map(|volume| vec![root(volume)]))
+            .set_block_device_mappings(Some(mappings(order)).filter(|mappings| !mappings.is_empty()))
             .instance_initiated_shutdown_behavior(shutdown)
             .tag_specifications(tag_specification(ResourceType::Instance, &order.tags))
             .tag_specifications(tag_specification(ResourceType::Volume, &order.tags))
@@ -73,6 +73,20 @@ pub(crate) fn subject(order: &LaunchOrder) -> String {
 fn spot() -> InstanceMarketOptionsRequest {
     let once = SpotMarketOptions::builder().spot_instance_type(SpotInstanceType::OneTime).build();
     InstanceMarketOptionsRequest::builder().market_type(MarketType::Spot).spot_options(once).build()
+}
+
+/// A mapping for every EBS device of the image: one that says `DeleteOnTermination: false` would leave a volume of
+/// each instance, and hand that on to the image made of it. What a mapping doesn't say stays as the image has it,
+/// the snapshot too: EC2 knows the volume by the device's name.
+fn mappings(order: &LaunchOrder) -> Vec<BlockDeviceMapping> {
+    let own = order.volume.as_ref();
+    let others = order.devices.iter().filter(|device| own.is_none_or(|own| own.device != **device));
+    own.map(root).into_iter().chain(others.map(|device| going(device))).collect()
+}
+
+fn going(device: &str) -> BlockDeviceMapping {
+    let ebs = EbsBlockDevice::builder().delete_on_termination(true).build();
+    BlockDeviceMapping::builder().device_name(device).ebs(ebs).build()
 }
 
 fn root(volume: &RootVolume) -> BlockDeviceMapping {

@@ -14,6 +14,7 @@ pub mod parameters;
 pub mod serve;
 pub mod settings;
 pub mod table;
+pub mod volumes;
 pub mod workflow;
 
 pub use cloud::Cloud;

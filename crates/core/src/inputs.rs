@@ -176,6 +176,7 @@ mod tests {
             architecture: architecture.into(),
             root_device: None,
             gib: None,
+            devices: Vec::new(),
             deprecated: deprecated.map(|time| time.parse().unwrap()),
             snapshots: Vec::new(),
             tags: std::collections::BTreeMap::new(),

@@ -113,6 +113,8 @@ pub struct Wanted {
     pub security_groups: Vec<String>,
     /// The instance profile; none means the one of the stack.
     pub instance_profile: Option<String>,
+    /// The image's EBS devices.
+    pub devices: Vec<String>,
     /// The root volume, where the image's own won't do.
     pub volume: Option<RootVolume>,
     /// What cloud-init runs.
@@ -130,6 +132,7 @@ impl Wanted {
             offer: offer.clone(),
             security_groups: self.security_groups.clone(),
             instance_profile: self.instance_profile.clone(),
+            devices: self.devices.clone(),
             volume: self.volume.clone(),
             user_data: self.user_data.clone(),
             token: crate::digest::token(&bake.bake, &format!("{} {offer}", self.purpose)),
@@ -297,6 +300,7 @@ mod tests {
             architecture: "x86_64".into(),
             root_device: root_device.map(str::to_owned),
             gib: Some(8),
+            devices: root_device.map(str::to_owned).into_iter().collect(),
             deprecated: None,
             snapshots: Vec::new(),
             tags: BTreeMap::new(),

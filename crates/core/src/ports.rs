@@ -9,6 +9,7 @@
 )]
 
 mod table;
+mod volume;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +19,16 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub use self::table::{Expect, Index, Key, Row, Table, Write};
+pub use self::{
+    table::{Expect, Index, Key, Row, Table, Write},
+    volume::{Volume, VolumeState},
+};
 use crate::{
     error::Result,
-    id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName, SnapshotId},
+    id::{
+        AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName, SnapshotId,
+        VolumeId,
+    },
     launch::Offer,
     plan::PresignedUrl,
 };
@@ -110,6 +117,8 @@ pub struct LaunchOrder {
     pub security_groups: Vec<String>,
     /// The instance profile, by name; none means the one of the stack.
     pub instance_profile: Option<String>,
+    /// The image's EBS devices: the volume of each goes with the instance, whatever the image says.
+    pub devices: Vec<String>,
     /// The root volume, where the image's own won't do.
     pub volume: Option<RootVolume>,
     /// What cloud-init runs.
@@ -186,6 +195,8 @@ pub struct Image {
     pub root_device: Option<String>,
     /// The size of its root volume in GiB.
     pub gib: Option<u32>,
+    /// Its EBS devices, the root among them: each is a volume of every instance of it.
+    pub devices: Vec<String>,
     /// From when on its owner advises against it.
     pub deprecated: Option<Timestamp>,
     /// Its snapshots.
@@ -228,12 +239,16 @@ pub trait Retirement {
     async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<Image>>;
     /// Our snapshots, all of them or one bake's.
     async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<Snapshot>>;
+    /// Our volumes, all of them or one bake's, attached or not.
+    async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<Volume>>;
     /// Every image that an instance of this account was started from and that isn't gone, ours or not.
     async fn in_use(&self) -> Result<BTreeSet<AmiId>>;
     /// Deregisters; one that is gone already is no error.
     async fn deregister(&self, image: &AmiId) -> Result<()>;
     /// Deletes; one that is gone already is no error, one still in use by an image is [`crate::Error::TryAgain`].
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()>;
+    /// Deletes; one that is gone already is no error, one that is attached is [`crate::Error::TryAgain`].
+    async fn delete_volume(&self, volume: &VolumeId) -> Result<()>;
 }
 
 /// How a command stands.

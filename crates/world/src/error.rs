@@ -46,6 +46,10 @@ impl ApiError {
         Self::new("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist"))
     }
 
+    pub(crate) fn no_volume(id: &str) -> Self {
+        Self::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist."))
+    }
+
     pub(crate) fn no_snapshot(id: &str) -> Self {
         Self::new("InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist."))
     }

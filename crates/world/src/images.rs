@@ -7,7 +7,7 @@ use ovenbird_core::id::{AmiId, ImageName, InstanceId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Disk, Filter, InstanceState, Layer, Order, Page, Paging, ROOT_DEVICE, Result, Snapshot,
+    ApiError, Device, Disk, Filter, InstanceState, Layer, Order, Page, Paging, ROOT_DEVICE, Result, Snapshot,
     SnapshotState, Tags, World,
     filters::{Fields, Filtered, Filters, any, one},
     refuse_dry_run, tags,
@@ -62,12 +62,40 @@ pub struct Image {
     /// The root volume of its instances.
     #[serde(flatten)]
     pub disk: Disk,
+    /// Whether that volume goes with its instance.
+    #[serde(default = "yes")]
+    pub delete_on_termination: bool,
+    /// The other volumes of its instances.
+    #[serde(default)]
+    pub devices: Vec<Device>,
     /// The instance it was made of.
     pub source_instance: Option<InstanceId>,
     /// Its layers, the lowest first.
     pub layers: Vec<Layer>,
     /// Its tags.
     pub tags: Tags,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Image {
+    /// Every volume that a launch of it makes, the root first.
+    pub fn mappings(&self) -> impl Iterator<Item = Device> {
+        let root = Device {
+            name: ROOT_DEVICE.to_owned(),
+            snapshot: self.snapshot.clone(),
+            disk: self.disk.clone(),
+            delete_on_termination: self.delete_on_termination,
+        };
+        std::iter::once(root).chain(self.devices.iter().cloned())
+    }
+
+    /// Its snapshots, the root's first.
+    pub fn snapshots(&self) -> impl Iterator<Item = &SnapshotId> {
+        self.snapshot.iter().chain(self.devices.iter().filter_map(|device| device.snapshot.as_ref()))
+    }
 }
 
 /// An image that everybody may start.
@@ -81,6 +109,10 @@ pub struct BaseImage {
     pub description: String,
     /// `x86_64` or `arm64`.
     pub architecture: String,
+    /// Whether the root volume of its instances goes with them.
+    pub delete_on_termination: bool,
+    /// The other volumes of its instances.
+    pub devices: Vec<Device>,
 }
 
 impl BaseImage {
@@ -92,6 +124,8 @@ impl BaseImage {
             owner: "136693071363".to_owned(),
             description: String::new(),
             architecture: architecture.to_owned(),
+            delete_on_termination: true,
+            devices: Vec::new(),
         }
     }
 }
@@ -108,23 +142,6 @@ pub struct CreateImage {
     /// Don't stop a running instance for it.
     pub no_reboot: bool,
     /// Tags by kind of resource: `image`, `snapshot`.
-    pub tags: BTreeMap<String, Tags>,
-    /// Only ask whether it would be done.
-    pub dry_run: bool,
-}
-
-/// The parameters of `RegisterImage`, from a snapshot.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RegisterImage {
-    /// The image's name.
-    pub name: String,
-    /// What it is.
-    pub description: Option<String>,
-    /// The root device's snapshot.
-    pub snapshot: String,
-    /// `x86_64` or `arm64`.
-    pub architecture: Option<String>,
-    /// Tags by kind of resource: `image`.
     pub tags: BTreeMap<String, Tags>,
     /// Only ask whether it would be done.
     pub dry_run: bool,
@@ -164,6 +181,8 @@ impl World {
             public: true,
             snapshot: None,
             disk: Disk::new(8),
+            delete_on_termination: base.delete_on_termination,
+            devices: base.devices.clone(),
             source_instance: None,
             layers: vec![Layer::Base],
             tags: Tags::new(),
@@ -198,8 +217,10 @@ impl World {
         let architecture = source.map_or_else(|| "x86_64".to_owned(), |image| image.architecture.clone());
         let mut layers = instance.layers.clone();
         layers.push(Layer::Snapshot(snapshot.clone()));
-        let disk =
-            self.volumes.get(&instance.volume).map_or_else(|| Disk::new(8), |volume| volume.disk.clone());
+        let root = self.volumes.get(&instance.volume);
+        let disk = root.map_or_else(|| Disk::new(8), |volume| volume.disk.clone());
+        let delete_on_termination = root.is_none_or(|volume| volume.delete_on_termination);
+        let devices = self.freeze_other_volumes(now, &instance.id, &id, request.tags.get("snapshot"));
         self.snapshots.insert(
             snapshot.clone(),
             Snapshot {
@@ -228,6 +249,8 @@ impl World {
             public: false,
             snapshot: Some(snapshot.clone()),
             disk,
+            delete_on_termination,
+            devices,
             source_instance: Some(instance.id.clone()),
             layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
@@ -242,38 +265,44 @@ impl World {
         Ok(id)
     }
 
-    /// Makes an image of a snapshot.
-    pub fn register_image(&mut self, now: Timestamp, request: &RegisterImage) -> Result<AmiId> {
-        self.check_name(&request.name)?;
-        check_tags(&request.tags, &["image"])?;
-        let snapshot = self.own_snapshot(&request.snapshot)?.clone();
-        if snapshot.state != SnapshotState::Completed {
-            let message = format!("Snapshot '{}' is {}.", snapshot.id, snapshot.state.as_str());
-            return Err(ApiError::new("IncorrectState", message));
+    /// The devices beside the root, with a snapshot of each volume. Nobody ever wrote to one: its snapshot is whole
+    /// at once, and no layer lies on it.
+    fn freeze_other_volumes(
+        &mut self,
+        now: Timestamp,
+        instance: &InstanceId,
+        image: &AmiId,
+        tags: Option<&Tags>,
+    ) -> Vec<Device> {
+        let others: Vec<_> = self.volumes_of(instance).into_iter().cloned().collect();
+        let mut devices = Vec::new();
+        for volume in others.into_iter().filter(|volume| volume.device != ROOT_DEVICE) {
+            let id = self.fresh(SnapshotId::parse, "snap");
+            let snapshot = Snapshot {
+                id: id.clone(),
+                state: SnapshotState::Completed,
+                progress: 100,
+                started: now,
+                volume: volume.id,
+                size: volume.disk.size,
+                kms_key: volume.disk.kms_key.clone(),
+                bytes: 0,
+                description: format!("Created by CreateImage({instance}) for {image}"),
+                layers: Vec::new(),
+                tags: tags.cloned().unwrap_or_default(),
+            };
+            self.snapshots.insert(id.clone(), snapshot);
+            devices.push(Device {
+                name: volume.device,
+                snapshot: Some(id),
+                disk: volume.disk,
+                delete_on_termination: volume.delete_on_termination,
+            });
         }
-        refuse_dry_run(request.dry_run)?;
-        let id = self.fresh(AmiId::parse, "ami");
-        let image = Image {
-            id: id.clone(),
-            name: request.name.clone(),
-            description: request.description.clone().unwrap_or_default(),
-            owner: self.account.clone(),
-            state: ImageState::Available,
-            state_reason: None,
-            created: now,
-            architecture: request.architecture.clone().unwrap_or_else(|| "x86_64".into()),
-            public: false,
-            snapshot: Some(snapshot.id),
-            disk: Disk { kms_key: snapshot.kms_key, ..Disk::new(snapshot.size) },
-            source_instance: None,
-            layers: snapshot.layers,
-            tags: request.tags.get("image").cloned().unwrap_or_default(),
-        };
-        self.images.insert(id.clone(), image);
-        Ok(id)
+        devices
     }
 
-    fn check_name(&self, name: &str) -> Result<()> {
+    pub(crate) fn check_name(&self, name: &str) -> Result<()> {
         if let Err(error) = ImageName::parse(name) {
             return Err(ApiError::new("InvalidAMIName.Malformed", error.to_string()));
         }
@@ -314,11 +343,9 @@ impl World {
         let image = self.own_image_mut(id)?.clone();
         refuse_dry_run(dry_run)?;
         self.images.remove(&image.id);
-        if delete_snapshots
-            && let Some(snapshot) = image.snapshot
-            && self.delete_snapshot(snapshot.as_str(), false).is_err()
-        {
+        for snapshot in image.snapshots().filter(|_| delete_snapshots) {
             // A snapshot that other images share stays, as at AWS.
+            let _ = self.delete_snapshot(snapshot.as_str(), false);
         }
         Ok(())
     }
@@ -334,7 +361,7 @@ impl World {
     }
 }
 
-fn check_tags(given: &BTreeMap<String, Tags>, kinds: &[&str]) -> Result<()> {
+pub(crate) fn check_tags(given: &BTreeMap<String, Tags>, kinds: &[&str]) -> Result<()> {
     for (kind, own) in given {
         if !kinds.contains(&kind.as_str()) {
             return Err(ApiError::value(
@@ -361,7 +388,11 @@ impl Filtered for Image {
         ("root-device-type", |_| one("ebs")),
         ("root-device-name", |_| one(ROOT_DEVICE)),
         ("virtualization-type", |_| one("hvm")),
-        ("block-device-mapping.snapshot-id", |it| any(it.snapshot.as_ref())),
+        ("block-device-mapping.snapshot-id", |it| it.snapshots().map(ToString::to_string).collect()),
+        ("block-device-mapping.device-name", |it| it.mappings().map(|device| device.name).collect()),
+        ("block-device-mapping.delete-on-termination", |it| {
+            it.mappings().map(|device| device.delete_on_termination.to_string()).collect()
+        }),
         ("source-instance-id", |it| any(it.source_instance.as_ref())),
     ];
 

@@ -7,8 +7,8 @@ use ovenbird_core::id::{AmiId, InstanceId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Disk, ImageState, Instance, InstanceState, NewVolume, Order, Result, Subnet, Tags, Volume,
-    World,
+    ApiError, Device, ImageState, Instance, InstanceState, NewVolume, Order, ROOT_DEVICE, Result, Subnet,
+    Tags, Volume, World,
     capacity::{self, Lack},
     orders::MachineFacts,
     refuse_dry_run, tags,
@@ -53,6 +53,8 @@ pub struct RunInstances {
     pub shutdown_behavior: Option<String>,
     /// The root volume.
     pub volume: NewVolume,
+    /// The other volumes by device: the image's, and new ones.
+    pub devices: BTreeMap<String, NewVolume>,
     /// Whether a spot instance is asked for, once: it is never stopped, and gone when EC2 takes it back.
     pub spot: bool,
     /// Only ask whether it would be done.
@@ -65,7 +67,7 @@ struct Checked {
     instance_type: String,
     subnet: Subnet,
     groups: Vec<String>,
-    disk: Disk,
+    devices: Vec<Device>,
     lack: Option<Lack>,
 }
 
@@ -118,7 +120,7 @@ impl World {
         reservation: &str,
         launch_index: usize,
     ) -> Instance {
-        let Checked { image, instance_type, subnet, groups, disk, lack } = checked;
+        let Checked { image, instance_type, subnet, groups, devices, lack } = checked;
         let id = self.fresh(InstanceId::parse, "i");
         let volume = self.fresh(VolumeId::parse, "vol");
         let image = &self.images[image];
@@ -149,17 +151,21 @@ impl World {
             console: String::new(),
             layers: image.layers.clone(),
         };
-        let volume = Volume {
-            id: volume,
-            instance: id.clone(),
-            snapshot: image.snapshot.clone(),
-            disk: disk.clone(),
-            zone: subnet.zone.clone(),
-            created: now,
-            delete_on_termination: request.volume.delete_on_termination.unwrap_or(true),
-            tags: request.tags.get("volume").cloned().unwrap_or_default(),
-        };
-        self.volumes.insert(volume.id.clone(), volume);
+        for device in devices {
+            let is_root = device.name == ROOT_DEVICE;
+            let made = Volume {
+                id: if is_root { volume.clone() } else { self.fresh(VolumeId::parse, "vol") },
+                device: device.name.clone(),
+                instance: Some(id.clone()),
+                snapshot: device.snapshot.clone(),
+                disk: device.disk.clone(),
+                zone: subnet.zone.clone(),
+                created: now,
+                delete_on_termination: device.delete_on_termination,
+                tags: request.tags.get("volume").cloned().unwrap_or_default(),
+            };
+            self.volumes.insert(made.id.clone(), made);
+        }
         self.instances.insert(id.clone(), instance.clone());
         match lack {
             None => self.order_boot(&instance),
@@ -184,7 +190,7 @@ impl World {
             }
         }
         check_values(request)?;
-        let disk = self.root_disk(image, &request.volume)?;
+        let devices = self.devices(image, request)?;
         let groups = self.describe_security_groups(&request.security_groups, &[])?;
         let groups: Vec<_> =
             if request.security_groups.is_empty() { groups.into_iter().take(1).collect() } else { groups };
@@ -208,7 +214,7 @@ impl World {
             return Err(refusal);
         }
         let groups = groups.into_iter().map(|group| group.id).collect();
-        Ok(Checked { image: id, instance_type, subnet, groups, disk, lack })
+        Ok(Checked { image: id, instance_type, subnet, groups, devices, lack })
     }
 
     pub(crate) fn order_boot(&mut self, instance: &Instance) {

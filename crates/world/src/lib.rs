@@ -17,6 +17,7 @@ mod lifecycle;
 mod network;
 mod orders;
 mod paging;
+mod register;
 mod simulated;
 mod snapshots;
 mod tags;
@@ -39,16 +40,17 @@ pub use self::{
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
     error::ApiError,
     filters::Filter,
-    images::{BaseImage, CreateImage, DescribeImages, Image, ImageState, RegisterImage},
+    images::{BaseImage, CreateImage, DescribeImages, Image, ImageState},
     instances::{Instance, InstanceState, StateChange},
     launch::RunInstances,
     network::{SecurityGroup, Subnet, Vpc},
     orders::{Layer, MachineFacts, News, Order},
     paging::{Page, Paging},
+    register::RegisterImage,
     simulated::{Pace, Script, SimulatedHardware, Work},
     snapshots::{Snapshot, SnapshotState},
     tags::TagDescription,
-    volumes::{Disk, NewVolume, ROOT_DEVICE, Volume},
+    volumes::{Device, Disk, NewVolume, ROOT_DEVICE, Volume},
 };
 
 /// The tags of a resource.
@@ -140,7 +142,10 @@ impl World {
     fn dump(&self) -> String {
         let instances =
             self.live_instances().map(|one| format!("{} {:?} of {}", one.id, one.state, one.image));
-        let volumes = self.volumes().map(|one| format!("{} of {}", one.id, one.instance));
+        let volumes = self.volumes().map(|one| match &one.instance {
+            Some(instance) => format!("{} of {instance}", one.id),
+            None => format!("{} of nothing", one.id),
+        });
         let images = self.own_images().map(|one| format!("{} {:?} {}", one.id, one.state, one.name));
         let snapshots = self.snapshots().map(|one| format!("{} {:?}", one.id, one.state));
         instances.chain(volumes).chain(images).chain(snapshots).map(|line| line + "\n").collect()

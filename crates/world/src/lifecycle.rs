@@ -59,7 +59,7 @@ impl World {
             instance.terminated.get_or_insert(now);
             instance.agent_since = None;
         }
-        self.volumes.retain(|_, volume| volume.instance != *id || !volume.delete_on_termination);
+        self.detach_volumes(id);
     }
 
     pub(crate) fn agent_online(&mut self, now: Timestamp, id: &InstanceId) {

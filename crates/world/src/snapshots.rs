@@ -86,7 +86,8 @@ impl World {
     /// Its layer stays on disk while something lies on it, as at EBS a deleted snapshot's blocks do.
     pub fn delete_snapshot(&mut self, id: &str, dry_run: bool) -> Result<()> {
         let snapshot = self.own_snapshot(id)?.id.clone();
-        if let Some(image) = self.images.values().find(|image| image.snapshot.as_ref() == Some(&snapshot)) {
+        if let Some(image) = self.images.values().find(|image| image.snapshots().any(|one| *one == snapshot))
+        {
             let message = format!("The snapshot {snapshot} is currently in use by {}", image.id);
             return Err(ApiError::new("InvalidSnapshot.InUse", message));
         }

@@ -120,13 +120,8 @@ impl World {
             "ami" => self.own_image_mut(id).map(|one| &mut one.tags),
             "snap" => self.own_snapshot_mut(id).map(|one| &mut one.tags),
             "vol" => {
-                let missing =
-                    || ApiError::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist."));
-                self.volumes
-                    .values_mut()
-                    .find(|one| one.id.as_str() == id)
-                    .map(|one| &mut one.tags)
-                    .ok_or_else(missing)
+                let found = self.volumes.values_mut().find(|one| one.id.as_str() == id);
+                found.map(|one| &mut one.tags).ok_or_else(|| ApiError::no_volume(id))
             }
             _ => Err(ApiError::new("InvalidID", format!("The ID '{id}' is not valid"))),
         }

@@ -7,6 +7,7 @@ use super::*;
 use crate::filters::wildcard;
 
 mod launch;
+mod volumes;
 
 struct Cloud {
     world: World,

@@ -1,12 +1,13 @@
-//! Volumes: what a launch may ask of its root volume, and which there are.
+//! Volumes: what a launch may ask of them, which there are, and what becomes of them.
 
 use jiff::Timestamp;
 use ovenbird_core::id::{InstanceId, SnapshotId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Filter, Image, Page, Paging, Result, Tags, World,
+    ApiError, Filter, Image, Page, Paging, Result, RunInstances, Tags, World,
     filters::{Fields, Filtered, Filters, any, one},
+    refuse_dry_run,
 };
 
 /// The device that every root volume is.
@@ -39,13 +40,38 @@ impl Disk {
     }
 }
 
-/// A volume: every instance has one, its root disk.
+/// A volume that a launch makes: one of an image's mappings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Its name: `/dev/xvda`.
+    pub name: String,
+    /// The snapshot that the volume is made from; none for an empty one, and for a base, whose snapshot isn't shared.
+    #[serde(default)]
+    pub snapshot: Option<SnapshotId>,
+    /// What the volume is.
+    #[serde(flatten)]
+    pub disk: Disk,
+    /// Whether the volume goes with its instance.
+    pub delete_on_termination: bool,
+}
+
+impl Device {
+    /// An empty second disk that outlives its instance, as EC2 has it where nothing else is said.
+    pub fn empty(name: &str, size: u32) -> Self {
+        Self { name: name.to_owned(), snapshot: None, disk: Disk::new(size), delete_on_termination: false }
+    }
+}
+
+/// A volume. The root disk is a machine's own; any other is there on record alone, and no machine sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// Its id.
     pub id: VolumeId,
-    /// The instance it is attached to.
-    pub instance: InstanceId,
+    /// The device that it is of its instance.
+    #[serde(default = "root_device")]
+    pub device: String,
+    /// The instance it is attached to; none once that is gone.
+    pub instance: Option<InstanceId>,
     /// The snapshot it was made from.
     pub snapshot: Option<SnapshotId>,
     /// What it is.
@@ -61,7 +87,18 @@ pub struct Volume {
     pub tags: Tags,
 }
 
-/// What a launch asks of its root volume; what it doesn't say is as the image has it.
+fn root_device() -> String {
+    ROOT_DEVICE.to_owned()
+}
+
+impl Volume {
+    /// EC2's word for its state.
+    pub fn status(&self) -> &'static str {
+        if self.instance.is_some() { "in-use" } else { "available" }
+    }
+}
+
+/// What a launch asks of a volume; what it doesn't say is as the image has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewVolume {
     /// The size in GiB.
@@ -105,33 +142,71 @@ const KINDS: &[Kind] = &[
 ];
 
 impl World {
-    /// The root volume that a launch from an image gets, or why it can't.
-    pub(crate) fn root_disk(&self, image: &Image, asked: &NewVolume) -> Result<Disk> {
-        let size = asked.size.unwrap_or(image.disk.size);
-        if size < image.disk.size {
-            let snapshot = image.snapshot.as_ref().map_or_else(|| "snap-…".to_owned(), ToString::to_string);
+    /// The volumes that a launch from an image makes, the root first, or why it can't.
+    pub(crate) fn devices(&self, image: &Image, request: &RunInstances) -> Result<Vec<Device>> {
+        let unasked = NewVolume::default();
+        let mut made = Vec::new();
+        for device in image.mappings() {
+            let asked = match device.name.as_str() {
+                ROOT_DEVICE => &request.volume,
+                name => request.devices.get(name).unwrap_or(&unasked),
+            };
+            made.push(self.device(device, asked)?);
+        }
+        for (name, asked) in &request.devices {
+            if !made.iter().any(|device| device.name == *name) {
+                made.push(self.new_device(name, asked)?);
+            }
+        }
+        Ok(made)
+    }
+
+    /// A disk that comes of no image: an empty one.
+    pub(crate) fn new_device(&self, name: &str, asked: &NewVolume) -> Result<Device> {
+        let plain = name.strip_prefix("/dev/").is_some_and(|rest| {
+            (3..=32).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+        if !plain {
+            let message = format!("Invalid device name {name}");
+            return Err(ApiError::new("InvalidBlockDeviceMapping", message));
+        }
+        let size = asked.size.ok_or_else(|| ApiError::missing("size or snapshotId"))?;
+        self.device(Device::empty(name, size), asked)
+    }
+
+    /// A device as the launch wants it.
+    fn device(&self, device: Device, asked: &NewVolume) -> Result<Device> {
+        let disk = self.disk(&device, asked)?;
+        let delete_on_termination = asked.delete_on_termination.unwrap_or(device.delete_on_termination);
+        Ok(Device { disk, delete_on_termination, ..device })
+    }
+
+    fn disk(&self, device: &Device, asked: &NewVolume) -> Result<Disk> {
+        let size = asked.size.unwrap_or(device.disk.size);
+        if size < device.disk.size {
+            let snapshot = device.snapshot.as_ref().map_or_else(|| "snap-…".to_owned(), ToString::to_string);
             let message = format!(
                 "Volume of size {size}GB is smaller than snapshot '{snapshot}', expect size >= {}GB",
-                image.disk.size
+                device.disk.size
             );
             return Err(ApiError::new("InvalidBlockDeviceMapping", message));
         }
-        let kind = asked.kind.clone().unwrap_or_else(|| image.disk.kind.clone());
+        let kind = asked.kind.clone().unwrap_or_else(|| device.disk.kind.clone());
         // Operations per second are of the image's type, and go with it.
-        let iops = asked.iops.or(image.disk.iops.filter(|_| asked.kind.is_none()));
+        let iops = asked.iops.or(device.disk.iops.filter(|_| asked.kind.is_none()));
         check_kind(&kind, size, iops)?;
         if asked.kms_key.is_some() && asked.encrypted != Some(true) {
             let message = "The parameter KmsKeyId requires the parameter Encrypted to be set.";
             return Err(ApiError::new("InvalidParameterDependency", message));
         }
-        if asked.encrypted == Some(false) && image.disk.kms_key.is_some() {
+        if asked.encrypted == Some(false) && device.disk.kms_key.is_some() {
             let message = "An encrypted snapshot can't become an unencrypted volume.";
             return Err(ApiError::new("InvalidBlockDeviceMapping", message));
         }
         let kms_key = match (&asked.kms_key, asked.encrypted) {
             (Some(key), _) => Some(self.key_arn(key)?),
-            (None, Some(true)) if image.disk.kms_key.is_none() => Some(self.key_arn("alias/aws/ebs")?),
-            (None, _) => image.disk.kms_key.clone(),
+            (None, Some(true)) if device.disk.kms_key.is_none() => Some(self.key_arn("alias/aws/ebs")?),
+            (None, _) => device.disk.kms_key.clone(),
         };
         Ok(Disk { size, kind, iops, kms_key })
     }
@@ -161,16 +236,56 @@ impl World {
     ) -> Result<Page<Volume>> {
         let filters = Filters::<Volume>::read(filters)?;
         for id in ids {
-            if !self.volumes.keys().any(|volume| volume.as_str() == id) {
-                return Err(ApiError::new(
-                    "InvalidVolume.NotFound",
-                    format!("The volume '{id}' does not exist."),
-                ));
-            }
+            self.volume(id)?;
         }
         let named = |volume: &&Volume| ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str());
         let found = self.volumes.values().filter(named).filter(|volume| filters.pass(volume));
         paging.cut(found.cloned().collect(), 5, |volume| volume.id.to_string())
+    }
+
+    /// Deletes a volume that is attached to nothing.
+    pub fn delete_volume(&mut self, id: &str, dry_run: bool) -> Result<()> {
+        let volume = self.volume(id)?;
+        if let Some(instance) = &volume.instance {
+            let message = format!("Volume {id} is currently attached to {instance}");
+            return Err(ApiError::new("VolumeInUse", message));
+        }
+        let id = volume.id.clone();
+        refuse_dry_run(dry_run)?;
+        self.volumes.remove(&id);
+        Ok(())
+    }
+
+    /// Lets a volume outlive its instance, as somebody's `ModifyInstanceAttribute` does.
+    pub fn keep_volume(&mut self, id: &str) -> Result<()> {
+        let id = self.volume(id)?.id.clone();
+        if let Some(volume) = self.volumes.get_mut(&id) {
+            volume.delete_on_termination = false;
+        }
+        Ok(())
+    }
+
+    /// An instance's volumes, its root disk first.
+    pub fn volumes_of(&self, instance: &InstanceId) -> Vec<&Volume> {
+        let mut own: Vec<_> =
+            self.volumes.values().filter(|volume| volume.instance.as_ref() == Some(instance)).collect();
+        own.sort_by_key(|volume| (volume.device != ROOT_DEVICE, &volume.device));
+        own
+    }
+
+    /// The instance is gone: so are its volumes, but for those that shall stay.
+    pub(crate) fn detach_volumes(&mut self, instance: &InstanceId) {
+        let own = |volume: &Volume| volume.instance.as_ref() == Some(instance);
+        self.volumes.retain(|_, volume| !own(volume) || !volume.delete_on_termination);
+        for volume in self.volumes.values_mut().filter(|volume| own(volume)) {
+            volume.instance = None;
+        }
+    }
+
+    fn volume(&self, id: &str) -> Result<&Volume> {
+        let malformed = |_| ApiError::value(id, "volume", "Expected: 'vol-...'.");
+        let parsed = VolumeId::parse(id).map_err(malformed)?;
+        self.volumes.get(&parsed).ok_or_else(|| ApiError::no_volume(id))
     }
 }
 
@@ -212,12 +327,17 @@ fn check_kind(name: &str, size: u32, iops: Option<u32>) -> Result<()> {
 impl Filtered for Volume {
     const FIELDS: Fields<Self> = &[
         ("volume-id", |it| one(&it.id)),
-        ("attachment.instance-id", |it| one(&it.instance)),
+        ("attachment.instance-id", |it| any(it.instance.as_ref())),
+        ("attachment.device", |it| any(it.instance.as_ref().map(|_| &it.device))),
+        ("attachment.status", |it| any(it.instance.as_ref().map(|_| &"attached"))),
+        ("attachment.delete-on-termination", |it| {
+            any(it.instance.as_ref().map(|_| &it.delete_on_termination))
+        }),
         ("availability-zone", |it| one(&it.zone)),
         ("encrypted", |it| one(it.disk.kms_key.is_some())),
         ("snapshot-id", |it| any(it.snapshot.as_ref())),
         ("size", |it| one(it.disk.size)),
-        ("status", |_| one("in-use")),
+        ("status", |it| one(it.status())),
         ("volume-type", |it| one(&it.disk.kind)),
     ];
 

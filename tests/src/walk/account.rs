@@ -12,7 +12,7 @@ use ovenbird_core::{
     report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
     steps::launch_builder::{RecipePointer, RunnerPointer},
 };
-use ovenbird_world::{BaseImage, Cloud, Pace, Script, Shortage, SimulatedHardware, Work, World};
+use ovenbird_world::{BaseImage, Cloud, Device, Pace, Script, Shortage, SimulatedHardware, Work, World};
 use serde_json::{Value, json};
 
 use super::{
@@ -65,7 +65,13 @@ impl Scenario {
     pub fn account(&self) -> (Cloud, BTreeMap<String, End>) {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut world = World::new("123456789012", "us-east-1");
-        let base = world.register_base(now, &BaseImage::debian_12("20260101", "x86_64"));
+        // A base of the worst kind: what it is launched with must say that its volumes go with the instance.
+        let base = BaseImage {
+            delete_on_termination: false,
+            devices: vec![Device::empty("/dev/sdf", 4)],
+            ..BaseImage::debian_12("20260101", "x86_64")
+        };
+        let base = world.register_base(now, &base);
         // On demand there is enough of everything.
         world.set_shortages(self.lack.map(|lack| Shortage::of(lack).if_spot(true)).into_iter().collect());
         let own = self.own_bakes();

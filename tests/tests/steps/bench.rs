@@ -63,11 +63,15 @@ impl Bench {
 
     /// With machines whose seal does this.
     pub fn sealing(seal: &Script) -> Self {
+        Self::on(&BaseImage::debian_12("20260101", "x86_64"), seal)
+    }
+
+    /// And whose base is this.
+    pub fn on(base: &BaseImage, seal: &Script) -> Self {
         let seal = seal.clone();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut world = World::new("123456789012", "us-east-1");
-        let base = BaseImage::debian_12("20260101", "x86_64");
-        let base = world.register_base(now, &base);
+        let base = world.register_base(now, base);
         let hardware = SimulatedHardware::new(move |work| match work.command {
             Some(plan::SEAL_SCRIPT) => seal.clone(),
             _ => Script::default(),

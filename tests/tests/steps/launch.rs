@@ -66,6 +66,7 @@ impl Bench {
             security_groups: builder.security_groups.clone(),
             instance_profile: builder.instance_profile.clone(),
             volume: launch::root_volume(builder, &base)?,
+            devices: base.devices,
             user_data: "#!/bin/sh".into(),
             purpose: "builder",
             tags: bake.tags(),
@@ -242,7 +243,7 @@ fn options_reach_the_instance_and_its_volume() {
     bench.cloud.with(|world| {
         let instance = world.live_instances().find(|one| one.id == id).unwrap();
         assert_eq!(instance.profile.as_deref(), Some("own"));
-        let volume = world.volumes().find(|volume| volume.instance == id).unwrap();
+        let volume = world.volumes().find(|volume| volume.instance.as_ref() == Some(&id)).unwrap();
         assert_eq!((volume.disk.size, volume.disk.kind.as_str(), volume.disk.iops), (20, "io2", Some(4000)));
         assert_eq!(volume.disk.kms_key.as_deref(), Some("arn:aws:kms:us-east-1:123456789012:alias/images"));
         assert!(volume.delete_on_termination);

@@ -14,9 +14,9 @@ use crate::{
     inputs::{Resolved, Sources},
     launch::{self, Wanted},
     ledger::{Claim, ImageRecord, ImageStatus, Ledger, lease_end},
-    ports::{self, Bucket, Builders, ImageState, Images, Parameters, Presigner, Role, RootVolume, Table},
+    ports::{self, Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Role, Table},
     pushed,
-    recipe::{Builder, Recipe},
+    recipe::Recipe,
     trigger::Trigger,
 };
 
@@ -259,18 +259,17 @@ where
         tags.insert(ports::TAG_ROLE.to_owned(), role.as_str().to_owned());
         tags.insert("Name".to_owned(), format!("ovenbird {} {}", bake.pipeline, role.as_str()));
         let builder = &recipe.builder;
+        let image = self.image(bake, role).await?;
         let wanted = Wanted {
-            image: match role {
-                Role::Builder => bake.base.image.clone(),
-                Role::Verifier => bake.image()?.clone(),
-            },
+            image: image.id.clone(),
             security_groups: builder.security_groups.clone(),
             instance_profile: builder.instance_profile.clone(),
             volume: match role {
-                Role::Builder if builder.volume.is_some() => self.root_volume(bake, builder).await?,
+                Role::Builder => launch::root_volume(builder, &image)?,
                 // The image has its builder's volume.
-                Role::Builder | Role::Verifier => None,
+                Role::Verifier => None,
             },
+            devices: image.devices,
             user_data: self.user_data(bake, recipe, role).await?,
             purpose: role.as_str(),
             tags,
@@ -278,12 +277,20 @@ where
         launch::launch(bake, &wanted, &launch::offers(builder), self.builders, self.table).await
     }
 
-    async fn root_volume(&self, bake: &Bake, builder: &Builder) -> Result<Option<RootVolume>> {
-        let base = self.images.look(&bake.base.image).await?.ok_or_else(|| Error::NoBase {
-            what: format!("image `{}`", bake.base.image),
-            problem: "was deregistered meanwhile".into(),
-        })?;
-        launch::root_volume(builder, &base)
+    /// The image that the bake's instance of this role starts from, as EC2 has it now.
+    async fn image(&self, bake: &Bake, role: Role) -> Result<Image> {
+        let gone = "was deregistered meanwhile";
+        match role {
+            Role::Builder => self.images.look(&bake.base.image).await?.ok_or_else(|| Error::NoBase {
+                what: format!("image `{}`", bake.base.image),
+                problem: gone.into(),
+            }),
+            Role::Verifier => {
+                let image = bake.image()?;
+                let problem = || Error::ImageFailed { image: image.clone(), reason: format!("it {gone}") };
+                self.images.look(image).await?.ok_or_else(problem)
+            }
+        }
     }
 }
 

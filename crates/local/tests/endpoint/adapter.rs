@@ -58,6 +58,7 @@ impl Bench {
             offer: Offer { instance_type: "c7i.large".into(), subnet: None, spot },
             security_groups: Vec::new(),
             instance_profile: None,
+            devices: vec!["/dev/xvda".into()],
             volume: None,
             user_data: "#!/bin/sh".into(),
             token: "token".into(),

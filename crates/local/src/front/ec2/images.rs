@@ -4,7 +4,7 @@ use ovenbird_world::{ApiError, CreateImage, DescribeImages, Image, ROOT_DEVICE, 
 
 use super::{
     Call,
-    shared::{disk, filters, next_token, paging, tag_specifications, time},
+    shared::{disk, filters, new_volume, next_token, paging, tag_specifications, time},
 };
 use crate::front::{form::Params, xml_out::Xml};
 
@@ -29,36 +29,43 @@ pub(super) fn register_image(call: &Call<'_>) -> Result<String, ApiError> {
     for name in ["VirtualizationType", "EnaSupport", "BootMode", "ImdsSupport", "SriovNetSupport"] {
         let _ = params.text(name);
     }
-    let root = params.text("RootDeviceName").unwrap_or(ROOT_DEVICE);
-    let request = RegisterImage {
+    let mut request = RegisterImage {
         name: params.required("Name")?.to_owned(),
         description: params.text("Description").map(str::to_owned),
-        snapshot: root_snapshot(params, root)?,
         architecture: params.text("Architecture").map(str::to_owned),
         tags: tag_specifications(params)?,
         dry_run: params.flag("DryRun")?,
+        ..RegisterImage::default()
     };
+    mappings(params, &mut request)?;
     call.finish()?;
     let image = call.world(|world, now| world.register_image(now, &request))?;
     call.answer("RegisterImage", |xml| xml.text("imageId", image))
 }
 
-fn root_snapshot(params: &Params<'_>, root: &str) -> Result<String, ApiError> {
-    let mut snapshot = None;
+/// Reads the mappings into the request: the root's, whose disk is its snapshot's, and the others'.
+fn mappings(params: &Params<'_>, request: &mut RegisterImage) -> Result<(), ApiError> {
+    let root = params.text("RootDeviceName").unwrap_or(ROOT_DEVICE);
     for device in params.list("BlockDeviceMapping") {
         let (name, ebs) = (device.required("DeviceName")?, device.part("Ebs"));
-        for ignored in ["VolumeType", "VolumeSize", "DeleteOnTermination", "Iops", "Throughput", "Encrypted"]
-        {
-            let _ = ebs.text(ignored);
+        let (snapshot, volume) = (ebs.text("SnapshotId").map(str::to_owned), new_volume(&ebs)?);
+        if volume.kms_key.is_some() {
+            let message = "KmsKeyId is for launches alone: an image's volumes have their snapshots' keys.";
+            return Err(ApiError::new("InvalidParameter", message));
         }
-        if name != root {
-            let message = format!("A local machine has one disk, {root}; {name} can't be had.");
+        if name == root {
+            request.snapshot = snapshot.unwrap_or_default();
+            request.delete_on_termination = volume.delete_on_termination;
+        } else if request.devices.insert(name.to_owned(), (snapshot, volume)).is_some() {
+            let message = format!("The device '{name}' is used in more than one block-device mapping");
             return Err(ApiError::new("InvalidBlockDeviceMapping", message));
         }
-        snapshot = ebs.text("SnapshotId").map(str::to_owned);
     }
-    let missing = || ApiError::new("MissingParameter", format!("The root device {root} needs a snapshot."));
-    snapshot.ok_or_else(missing)
+    if request.snapshot.is_empty() {
+        let message = format!("The root device {root} needs a snapshot.");
+        return Err(ApiError::new("MissingParameter", message));
+    }
+    Ok(())
 }
 
 pub(super) fn describe_images(call: &Call<'_>) -> Result<String, ApiError> {
@@ -94,13 +101,13 @@ fn image(xml: &mut Xml, image: &Image) {
     xml.text("description", &image.description);
     xml.text("rootDeviceType", "ebs");
     xml.text("rootDeviceName", ROOT_DEVICE);
-    xml.list("blockDeviceMapping", [()], |xml, ()| {
-        xml.text("deviceName", ROOT_DEVICE);
+    xml.list("blockDeviceMapping", image.mappings(), |xml, device| {
+        xml.text("deviceName", &device.name);
         xml.part("ebs", |xml| {
-            xml.optional("snapshotId", image.snapshot.as_ref());
-            xml.text("volumeSize", image.disk.size);
-            xml.text("deleteOnTermination", true);
-            disk(xml, &image.disk);
+            xml.optional("snapshotId", device.snapshot.as_ref());
+            xml.text("volumeSize", device.disk.size);
+            xml.text("deleteOnTermination", device.delete_on_termination);
+            disk(xml, &device.disk);
         });
     });
     xml.text("virtualizationType", "hvm");

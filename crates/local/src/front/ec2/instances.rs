@@ -82,14 +82,13 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
     xml.text("architecture", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" });
     xml.text("rootDeviceType", "ebs");
     xml.text("rootDeviceName", ROOT_DEVICE);
-    let disks = (!gone).then_some(&instance.volume);
-    xml.list("blockDeviceMapping", disks, |xml, volume| {
-        xml.text("deviceName", ROOT_DEVICE);
+    xml.list("blockDeviceMapping", world.volumes_of(&instance.id), |xml, volume| {
+        xml.text("deviceName", &volume.device);
         xml.part("ebs", |xml| {
-            xml.text("volumeId", volume);
+            xml.text("volumeId", &volume.id);
             xml.text("status", "attached");
             xml.text("attachTime", time(instance.launched));
-            xml.text("deleteOnTermination", true);
+            xml.text("deleteOnTermination", volume.delete_on_termination);
         });
     });
     xml.text("virtualizationType", "hvm");

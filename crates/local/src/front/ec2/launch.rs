@@ -1,9 +1,15 @@
 //! `RunInstances`.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ovenbird_world::{ApiError, Filter, NewVolume, ROOT_DEVICE, RunInstances};
 
-use super::{Call, instances::instance, shared::tag_specifications};
+use super::{
+    Call,
+    instances::instance,
+    shared::{new_volume, tag_specifications},
+};
 use crate::front::{form::Params, ssm::parameters};
 
 /// Launches instances.
@@ -47,6 +53,7 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
     for name in ["EbsOptimized", "Monitoring.Enabled", "DisableApiTermination"] {
         let _ = params.text(name);
     }
+    let (volume, devices) = volumes(params)?;
     let mut security_groups = params.texts("SecurityGroupId");
     security_groups.extend(groups_by_name(call, &params.texts("SecurityGroup"))?);
     Ok(RunInstances {
@@ -62,7 +69,8 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
         subnet: subnet(call)?,
         http_tokens: metadata.text("HttpTokens").map(str::to_owned),
         shutdown_behavior: params.text("InstanceInitiatedShutdownBehavior").map(str::to_owned),
-        volume: root_volume(params)?,
+        volume,
+        devices,
         spot: market(params)?,
         dry_run: params.flag("DryRun")?,
     })
@@ -86,28 +94,21 @@ fn profile(params: &Params<'_>) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// What is asked of the root volume.
-fn root_volume(params: &Params<'_>) -> Result<NewVolume, ApiError> {
-    let mut root = NewVolume::default();
+/// What is asked of the root volume, and of the others by device. A machine uses the root alone: the others are on
+/// record, as leftovers and costs are.
+fn volumes(params: &Params<'_>) -> Result<(NewVolume, BTreeMap<String, NewVolume>), ApiError> {
+    let (mut root, mut others) = (NewVolume::default(), BTreeMap::new());
     for device in params.list("BlockDeviceMapping") {
         let name = device.required("DeviceName")?;
-        if name != ROOT_DEVICE {
-            let message = format!("A local machine has one disk, {ROOT_DEVICE}; {name} can't be had.");
+        let volume = new_volume(&device.part("Ebs"))?;
+        if name == ROOT_DEVICE {
+            root = volume;
+        } else if others.insert(name.to_owned(), volume).is_some() {
+            let message = format!("The device '{name}' is used in more than one block-device mapping");
             return Err(ApiError::new("InvalidBlockDeviceMapping", message));
         }
-        let ebs = device.part("Ebs");
-        // A local disk is as fast as its host's.
-        let _ = ebs.text("Throughput");
-        root = NewVolume {
-            size: ebs.parsed("VolumeSize")?,
-            kind: ebs.text("VolumeType").map(str::to_owned),
-            iops: ebs.parsed("Iops")?,
-            encrypted: ebs.parsed("Encrypted")?,
-            kms_key: ebs.text("KmsKeyId").map(str::to_owned),
-            delete_on_termination: ebs.parsed("DeleteOnTermination")?,
-        };
     }
-    Ok(root)
+    Ok((root, others))
 }
 
 /// Whether a spot instance is asked for: one that is asked for once, as all spot instances here are.

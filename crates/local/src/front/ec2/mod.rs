@@ -69,6 +69,7 @@ async fn dispatch(call: &Call<'_>, action: &str) -> Result<String, ApiError> {
         "TerminateInstances" => instances::terminate_instances(call),
         "GetConsoleOutput" => instances::get_console_output(call),
         "DescribeVolumes" => volumes::describe_volumes(call),
+        "DeleteVolume" => volumes::delete_volume(call),
         "CreateImage" => images::create_image(call),
         "RegisterImage" => images::register_image(call),
         "DescribeImages" => images::describe_images(call),

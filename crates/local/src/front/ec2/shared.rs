@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_world::{ApiError, Disk, Filter, Paging, Tags};
+use ovenbird_world::{ApiError, Disk, Filter, NewVolume, Paging, Tags};
 
 use crate::front::{form::Params, xml_out::Xml};
 
@@ -38,6 +38,20 @@ pub(super) fn tag_specifications(params: &Params<'_>) -> Result<BTreeMap<String,
         }
     }
     Ok(all)
+}
+
+/// What is asked of a device's volume: the part `Ebs` of a mapping.
+pub(super) fn new_volume(ebs: &Params<'_>) -> Result<NewVolume, ApiError> {
+    // A local disk is as fast as its host's.
+    let _ = ebs.text("Throughput");
+    Ok(NewVolume {
+        size: ebs.parsed("VolumeSize")?,
+        kind: ebs.text("VolumeType").map(str::to_owned),
+        iops: ebs.parsed("Iops")?,
+        encrypted: ebs.parsed("Encrypted")?,
+        kms_key: ebs.text("KmsKeyId").map(str::to_owned),
+        delete_on_termination: ebs.parsed("DeleteOnTermination")?,
+    })
 }
 
 /// The token of the next page, if there is one.

@@ -1,6 +1,6 @@
-//! Volumes: every instance has one.
+//! Volumes: look, delete.
 
-use ovenbird_world::{ApiError, ROOT_DEVICE};
+use ovenbird_world::ApiError;
 
 use super::{
     Call,
@@ -18,12 +18,12 @@ pub(super) fn describe_volumes(call: &Call<'_>) -> Result<String, ApiError> {
             xml.text("size", volume.disk.size);
             xml.text("snapshotId", volume.snapshot.as_ref().map(ToString::to_string).unwrap_or_default());
             xml.text("availabilityZone", &volume.zone);
-            xml.text("status", "in-use");
+            xml.text("status", volume.status());
             xml.text("createTime", time(volume.created));
-            xml.list("attachmentSet", [()], |xml, ()| {
+            xml.list("attachmentSet", &volume.instance, |xml, instance| {
                 xml.text("volumeId", &volume.id);
-                xml.text("instanceId", &volume.instance);
-                xml.text("device", ROOT_DEVICE);
+                xml.text("instanceId", instance);
+                xml.text("device", &volume.device);
                 xml.text("status", "attached");
                 xml.text("attachTime", time(volume.created));
                 xml.text("deleteOnTermination", volume.delete_on_termination);
@@ -34,4 +34,11 @@ pub(super) fn describe_volumes(call: &Call<'_>) -> Result<String, ApiError> {
         });
         next_token(xml, page.next_token.as_ref());
     })
+}
+
+pub(super) fn delete_volume(call: &Call<'_>) -> Result<String, ApiError> {
+    let (id, dry_run) = (call.params.required("VolumeId")?, call.params.flag("DryRun")?);
+    call.finish()?;
+    call.world(|world, _| world.delete_volume(id, dry_run))?;
+    call.done("DeleteVolume")
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ovenbird_core::{
     Error, Result,
-    id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId},
+    id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, VolumeId},
     launch,
     ports::{self, Builders, Images, Retirement},
 };
@@ -54,10 +54,25 @@ fn image(image: &crate::Image) -> ports::Image {
         architecture: image.architecture.clone(),
         root_device: Some(ROOT_DEVICE.to_owned()),
         gib: Some(image.disk.size),
+        devices: image.mappings().map(|device| device.name).collect(),
         deprecated: None,
-        snapshots: image.snapshot.iter().cloned().collect(),
+        snapshots: image.snapshots().cloned().collect(),
         tags: image.tags.clone(),
     }
+}
+
+fn volume(volume: &crate::Volume) -> ports::Volume {
+    let attached = volume.instance.clone();
+    let state = if attached.is_some() { ports::VolumeState::InUse } else { ports::VolumeState::Available };
+    ports::Volume { id: volume.id.clone(), state, attached, tags: volume.tags.clone() }
+}
+
+/// What a launch asks of the root volume, and of the others by device.
+fn new_volumes(order: &ports::LaunchOrder) -> (NewVolume, BTreeMap<String, NewVolume>) {
+    let going = || NewVolume { delete_on_termination: Some(true), ..NewVolume::default() };
+    let mut others: BTreeMap<_, _> = order.devices.iter().map(|device| (device.clone(), going())).collect();
+    let root = others.remove(ROOT_DEVICE);
+    (order.volume.as_ref().map(new_volume).or(root).unwrap_or_default(), others)
 }
 
 fn new_volume(volume: &ports::RootVolume) -> NewVolume {
@@ -113,6 +128,7 @@ impl Builders for Cloud {
             );
             let kinds = ["instance", "volume"].map(|kind| (kind.to_owned(), order.tags.clone()));
             let offer = &order.offer;
+            let (volume, devices) = new_volumes(order);
             let request = RunInstances {
                 image: order.image.to_string(),
                 instance_type: Some(offer.instance_type.clone()),
@@ -126,7 +142,8 @@ impl Builders for Cloud {
                 subnet: offer.subnet.clone(),
                 http_tokens: Some("required".into()),
                 shutdown_behavior: Some(if offer.spot { "terminate" } else { "stop" }.into()),
-                volume: order.volume.as_ref().map_or_else(NewVolume::default, new_volume),
+                volume,
+                devices,
                 spot: offer.spot,
                 ..RunInstances::default()
             };
@@ -256,6 +273,16 @@ impl Retirement for Cloud {
         .await
     }
 
+    async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Volume>> {
+        self.call(&["ec2:DescribeVolumes"], |state| {
+            let filters = [tagged(ports::TAG_BAKE, bake)];
+            let page = state.world.describe_volumes(&[], &filters, &Paging::default());
+            let page = page.map_err(|error| translate("ec2:DescribeVolumes", "", &error))?;
+            Ok(page.items.iter().map(volume).collect())
+        })
+        .await
+    }
+
     async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
         self.call(&["ec2:DescribeInstances"], |state| {
             let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
@@ -287,6 +314,16 @@ impl Retirement for Cloud {
                 }
                 Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
             }
+        })
+        .await
+    }
+
+    async fn delete_volume(&self, volume: &VolumeId) -> Result<()> {
+        self.call(&["ec2:DeleteVolume"], |state| match state.world.delete_volume(volume.as_str(), false) {
+            Ok(()) => Ok(()),
+            Err(error) if error.code == "InvalidVolume.NotFound" => Ok(()),
+            Err(error) if error.code == "VolumeInUse" => Err(Error::TryAgain { what: volume.to_string() }),
+            Err(error) => Err(translate("ec2:DeleteVolume", volume.as_str(), &error)),
         })
         .await
     }

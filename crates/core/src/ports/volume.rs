@@ -1,0 +1,33 @@
+//! Volumes, as prune sees them.
+
+use std::collections::BTreeMap;
+
+use crate::id::{InstanceId, VolumeId};
+
+/// How a volume stands, in EC2's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeState {
+    /// Being made.
+    Creating,
+    /// Attached to nothing: it can be deleted.
+    Available,
+    /// Attached to an instance.
+    InUse,
+    /// On its way out, or out.
+    Deleting,
+    /// Broken.
+    Error,
+}
+
+/// A volume that carries our tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its id.
+    pub id: VolumeId,
+    /// How it stands.
+    pub state: VolumeState,
+    /// The instance it is attached to.
+    pub attached: Option<InstanceId>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}

@@ -1,0 +1,92 @@
+//! A base whose mappings would leave volumes behind: no instance of a bake leaves one, and no image hands that on.
+
+use futures::executor::block_on;
+use jiff::SignedDuration;
+use ovenbird_core::{
+    Error,
+    ports::{Builders as _, Retirement as _, VolumeState},
+};
+use ovenbird_tests::walk::{account::walk, machine::Diary, scenarios::SCENARIOS};
+use ovenbird_world::{BaseImage, Cloud, Device, Script};
+
+use super::bench::{Bench, pipeline};
+
+/// As older CentOS images and many of a company's own are, and with a second disk.
+fn leaky() -> BaseImage {
+    BaseImage {
+        delete_on_termination: false,
+        devices: vec![Device::empty("/dev/sdf", 4)],
+        ..BaseImage::debian_12("20260101", "x86_64")
+    }
+}
+
+/// What the volumes and the mappings of images say.
+#[track_caller]
+fn assert_tight(cloud: &Cloud) {
+    cloud.with(|world| {
+        let lone: Vec<_> = world.volumes().filter(|volume| volume.instance.is_none()).collect();
+        assert!(lone.is_empty(), "left behind: {lone:?}");
+        for device in world.own_images().flat_map(ovenbird_world::Image::mappings) {
+            assert!(device.delete_on_termination, "an image hands on what leaks: {device:?}");
+        }
+    });
+}
+
+#[test]
+fn a_base_that_keeps_its_volumes_leaves_none_after_a_bake_whatever_came_of_it() {
+    let bench = Bench::on(&leaky(), &Script { powers_off: true, ..Script::default() });
+    let bake = bench.bake("one", &bench.upload("v1.jar"));
+    assert_tight(&bench.cloud);
+    assert_eq!(bench.cloud.with(|world| world.volumes().count()), 0);
+    // Root and second disk: both were imaged.
+    assert_eq!(bake.snapshots.len(), 2);
+
+    let failed = bench.start("two", &bench.upload("v2.jar")).unwrap();
+    let of_bake = || block_on(bench.cloud.volumes(Some(&failed.bake))).unwrap();
+    let used: Vec<_> = of_bake().iter().map(|one| (one.state, one.attached.clone())).collect();
+    assert_eq!(used, vec![(VolumeState::InUse, failed.builder.clone()); 2]);
+    bench.fail("two", &Error::LeaseLost { bake: failed.bake.clone() });
+    assert!(of_bake().is_empty());
+    assert_tight(&bench.cloud);
+}
+
+/// Every scenario of the walk stands on such a base; one of them boots an instance of its image.
+#[test]
+fn neither_a_builder_nor_a_verifier_leaves_a_volume() {
+    let mut verified = 0;
+    for scenario in SCENARIOS {
+        let (cloud, _) = scenario.account();
+        let mappings = cloud.with(|world| world.describe_images(&Default::default()).unwrap().items);
+        let base = mappings.iter().find(|image| image.public).unwrap();
+        assert!(base.mappings().count() > 1 && base.mappings().all(|device| !device.delete_on_termination));
+        walk(&cloud, &scenario.runs(), &Diary::default());
+        assert_tight(&cloud);
+        verified += cloud.with(|world| {
+            world
+                .instances()
+                .filter(|one| one.tags.get("ovenbird:role").is_some_and(|role| role == "verifier"))
+                .count()
+        });
+    }
+    assert!(verified > 0, "no scenario booted an instance of its image");
+}
+
+#[test]
+fn a_volume_that_is_left_all_the_same_can_be_found_and_deleted() {
+    let bench = Bench::on(&leaky(), &Script::default());
+    let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
+    let (cloud, id) = (&bench.cloud, bake.builder.clone().unwrap());
+    let volumes = || block_on(cloud.volumes(None)).unwrap();
+    let attached = volumes().remove(0);
+    assert_eq!(block_on(cloud.delete_volume(&attached.id)).unwrap_err().name(), "TryAgain");
+    assert_eq!(attached.tags["ovenbird:pipeline"], pipeline().as_str());
+    // Somebody's hand changes the flag of a running builder.
+    cloud.with(|world| world.keep_volume(attached.id.as_str())).unwrap();
+    block_on(cloud.terminate(&id)).unwrap();
+    cloud.pass(SignedDuration::from_secs(5));
+    let left = volumes();
+    assert_eq!((left.len(), left[0].state, &left[0].attached), (1, VolumeState::Available, &None));
+    block_on(cloud.delete_volume(&left[0].id)).unwrap();
+    block_on(cloud.delete_volume(&left[0].id)).unwrap();
+    assert!(volumes().is_empty());
+}
