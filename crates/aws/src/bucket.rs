@@ -9,7 +9,7 @@ use aws_sdk_s3::{
 };
 use jiff::Timestamp;
 use ovenbird_core::{
-    Error, Result,
+    Error, Result, artifact,
     digest::Hash,
     id::Digest,
     plan::PresignedUrl,
@@ -76,13 +76,13 @@ impl Bucket for Cloud {
             let page = page.map_err(|error| translate("s3:ListBucket", prefix, &error))?;
             for one in page.contents() {
                 let key = one.key().unwrap_or_default();
-                // What S3's console makes for a folder: no artifact, however new it is.
-                if key.ends_with('/') {
+                let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);
+                // No artifact, however new it is.
+                if artifact::is_marker(key, bytes) {
                     continue;
                 }
                 let written = time(key, one.last_modified())?;
                 if newest.as_ref().is_none_or(|newest| newest.written <= written) {
-                    let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);
                     newest =
                         Some(Object { key: key.to_owned(), version: None, bytes, written, sha256: None });
                 }

@@ -53,7 +53,8 @@ impl Early {
     pub async fn find(site: &Site, bake: &BakeId) -> Result<Option<Self>> {
         let execution = site.cloud.execution(&site.bake_machine, bake).await?;
         let Some(Execution::Failed { input, error, cause }) = execution else { return Ok(None) };
-        let trigger = serde_json::from_str(&input).ok().and_then(|input| Trigger::parse(&input).ok());
+        let trigger =
+            serde_json::from_str(&input).ok().and_then(|input| Trigger::parse(&input).ok().flatten());
         let artifact = match trigger {
             Some(Trigger::Upload { key, .. }) => Some(key),
             Some(Trigger::Manual { .. } | Trigger::Cascade { .. }) | None => None,

@@ -17,6 +17,13 @@ pub fn prefix(pipeline: &PipelineName) -> String {
     format!("{PREFIX}{pipeline}/")
 }
 
+/// Whether an object is no artifact but the marker of a folder: S3's console makes one whose key ends in `/`, Hadoop's
+/// tools one whose key ends in `_$folder$`, both without a byte in them. Any other empty object is an artifact that
+/// somebody's build got wrong, and they want to hear of it.
+pub fn is_marker(key: &str, bytes: u64) -> bool {
+    bytes == 0 && key.starts_with(PREFIX) && (key.ends_with('/') || key.ends_with("_$folder$"))
+}
+
 /// A key `artifacts/<pipeline>/<name>` that can't climb, hide or break a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -88,6 +95,17 @@ mod tests {
     fn a_plain_key_names_its_pipeline() {
         let key = ArtifactKey::parse("artifacts/storefront/releases/app 1.2.jar").unwrap();
         assert_eq!(key.pipeline().as_str(), "storefront");
+    }
+
+    #[test]
+    fn only_an_empty_object_that_a_tool_made_for_a_folder_is_a_marker() {
+        for key in ["artifacts/", "artifacts/shop/", "artifacts/shop/1.2/", "artifacts/shop_$folder$"] {
+            assert!(is_marker(key, 0), "{key}");
+            assert!(!is_marker(key, 1), "{key}");
+        }
+        for key in ["artifacts/shop/app.jar", "artifacts/shop/_SUCCESS", "recipes/shop/", ""] {
+            assert!(!is_marker(key, 0), "{key}");
+        }
     }
 
     #[test]

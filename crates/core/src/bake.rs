@@ -137,6 +137,8 @@ pub enum To {
     Launch,
     /// Nothing is left but to clean up.
     Done,
+    /// Nothing was asked for, and nothing is to be cleaned up.
+    Nothing,
 }
 
 /// Why a bake failed, as recorded.

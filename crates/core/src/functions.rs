@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    bake::{Bake, Stage, Status},
+    bake::{Bake, Next, Stage, Status, To},
     error::{Error, Result},
     id::{BakeId, PipelineName},
     keys,
@@ -29,8 +29,14 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
     let hands = Hands { builders: cloud, images: cloud, parameters: cloud, bucket: cloud, table: cloud };
     let bake = if input.get("trigger").is_some_and(|trigger| trigger.is_object() || trigger.is_null()) {
         let first: First = parse("the execution's input", input)?;
-        let start =
-            Start { bake: first.bake, started: first.started, trigger: Trigger::parse(&first.trigger)? };
+        let Some(trigger) = Trigger::parse(&first.trigger)? else {
+            // No record: nobody asked for a bake, and a list of bakes that aren't any helps nobody.
+            let (next, why) =
+                (Next { to: To::Nothing, seconds: 0 }, "a folder's marker was uploaded, no artifact");
+            tracing::info!(bake.id = %first.bake, "nothing to bake: {why}");
+            return output(&json!({"bake": first.bake, "next": next, "why": why}));
+        };
+        let start = Start { bake: first.bake, started: first.started, trigger };
         hands.start(start, now).await?
     } else {
         hands.resume(parse("the bake document", input)?, now).await?
@@ -146,7 +152,7 @@ enum Action {
 async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<Option<Bake>> {
     let named =
         document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
-    let pipeline = named.or_else(|| Some(Trigger::parse(document).ok()?.pipeline().clone()));
+    let pipeline = named.or_else(|| Some(Trigger::parse(document).ok()??.pipeline().clone()));
     let Some(pipeline) = pipeline else { return Ok(None) };
     let record = Ledger(cloud).bake(&pipeline, bake).await?;
     Ok(record.filter(|record| match record.status {

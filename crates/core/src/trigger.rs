@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    artifact::ArtifactKey,
+    artifact::{self, ArtifactKey},
     bake::{Options, Parent},
     error::{Error, Result},
     id::PipelineName,
@@ -77,22 +77,24 @@ struct ObjectCreated {
 #[serde(rename_all = "kebab-case")]
 struct CreatedObject {
     key: String,
+    size: Option<u64>,
     version_id: Option<String>,
     sequencer: Option<String>,
 }
 
 impl Trigger {
-    /// Parses an execution's input: an S3 event by EventBridge, a promotion's, or what a hand gave.
-    pub fn parse(input: &Value) -> Result<Self> {
+    /// Parses an execution's input: an S3 event by EventBridge, a promotion's, or what a hand gave. None for the event
+    /// of a folder's marker, which the rule can't tell from an artifact: there is nothing to bake.
+    pub fn parse(input: &Value) -> Result<Option<Self>> {
         if input.get("cascade").is_some() {
             let Cascade { pipeline, cascade } = Cascade::deserialize(input).map_err(|error| {
                 let fix = "Start bakes by hand without `cascade`: promotions alone start so";
                 Error::bad_input("the execution's input", error.to_string(), fix)
             })?;
-            return Ok(Self::Cascade { pipeline, parent: cascade });
+            return Ok(Some(Self::Cascade { pipeline, parent: cascade }));
         }
         if input.get("detail-type").is_none() {
-            return Self::manual(input);
+            return Self::manual(input).map(Some);
         }
         let event = EventBridgeEvent::<ObjectCreated>::deserialize(input).map_err(|error| {
             Error::bad_input(
@@ -102,11 +104,14 @@ impl Trigger {
             )
         })?;
         let object = event.detail.object;
-        Ok(Self::Upload {
+        if artifact::is_marker(&object.key, object.size.unwrap_or(0)) {
+            return Ok(None);
+        }
+        Ok(Some(Self::Upload {
             key: ArtifactKey::parse(&object.key)?,
             version: object.version_id.filter(|version| !version.is_empty()),
             sequencer: object.sequencer.unwrap_or_default(),
-        })
+        }))
     }
 
     /// The pipeline it starts.
@@ -193,10 +198,26 @@ mod tests {
         let mut input = Trigger::cascade_input(&shop, &parent);
         assert_eq!(
             Trigger::parse(&input).unwrap(),
-            Trigger::Cascade { pipeline: shop, parent: parent.clone() }
+            Some(Trigger::Cascade { pipeline: shop, parent: parent.clone() })
         );
         input["force"] = json!(true);
         assert!(Trigger::parse(&input).is_err());
+    }
+
+    fn created(object: &Value) -> Value {
+        json!({"version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3",
+            "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": "us-east-1", "resources": [],
+            "detail": {"object": object}})
+    }
+
+    #[test]
+    fn the_marker_of_a_folder_asks_for_nothing_and_an_artifact_for_a_bake() {
+        let parsed = |object| Trigger::parse(&created(&object));
+        assert_eq!(parsed(json!({"key": "artifacts/shop/", "size": 0})).unwrap(), None);
+        assert_eq!(parsed(json!({"key": "artifacts/shop_$folder$", "size": 0})).unwrap(), None);
+        // An empty artifact is refused later, by name; what has bytes in it is no marker.
+        assert!(parsed(json!({"key": "artifacts/shop/app.jar", "size": 0})).unwrap().is_some());
+        assert!(parsed(json!({"key": "artifacts/shop/", "size": 5})).is_err());
     }
 
     #[test]

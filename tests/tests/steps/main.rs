@@ -4,6 +4,7 @@ mod bench;
 mod crowd;
 mod launch;
 mod layers;
+mod markers;
 mod volumes;
 
 use futures::executor::block_on;

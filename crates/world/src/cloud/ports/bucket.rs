@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ovenbird_core::{
-    Error, Result, digest,
+    Error, Result, artifact, digest,
     id::Digest,
     plan::PresignedUrl,
     ports::{self, Bucket, Presigner},
@@ -52,7 +52,9 @@ impl Bucket for Cloud {
 
     async fn newest(&self, prefix: &str) -> Result<Option<ports::Object>> {
         self.call(&["s3:ListBucket"], |state| {
-            let under = state.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+            let under = state.objects.iter().filter(|(key, (bytes, _))| {
+                key.starts_with(prefix) && !artifact::is_marker(key, bytes.len() as u64)
+            });
             Ok(under.max_by_key(|(_, (_, written))| *written).map(|(key, (bytes, written))| ports::Object {
                 key: key.clone(),
                 version: None,
