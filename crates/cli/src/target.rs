@@ -29,6 +29,9 @@ struct Operator {
     table: String,
     bake: String,
     prune: String,
+    /// Below which path builders may read parameters; a stack of before doesn't say.
+    #[serde(default)]
+    secrets: Option<String>,
 }
 
 /// A cloud with Ovenbird deployed.
@@ -40,6 +43,8 @@ pub struct Site {
     pub bake_machine: String,
     /// The prune state machine.
     pub prune_machine: String,
+    /// Below which path builders may read parameters, as `/ovenbird/secrets/`.
+    pub secrets: Option<String>,
 }
 
 impl Target {
@@ -70,7 +75,8 @@ impl Target {
         settings.bucket = operator.bucket;
         settings.table = operator.table;
         let cloud = Cloud::with(settings, self.profile.as_deref(), endpoint.as_deref()).await;
-        Ok(Site { cloud, bake_machine: operator.bake, prune_machine: operator.prune })
+        let Operator { bake: bake_machine, prune: prune_machine, secrets, .. } = operator;
+        Ok(Site { cloud, bake_machine, prune_machine, secrets })
     }
 
     /// Why the stack could not be asked: what most often keeps an answer away is no fault of the stack.

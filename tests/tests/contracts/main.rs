@@ -1,4 +1,5 @@
 //! What no compiler sees: the state machines' graphs, and the template with its roles.
 
 mod infra;
+mod policies;
 mod state_machines;

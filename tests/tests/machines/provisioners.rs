@@ -24,8 +24,8 @@ use crate::{Cloud, PATIENCE};
 const PORT: u16 = 14_766;
 
 /// Parameters of the recipes: their values must be found nowhere but in the steps that ask for them.
-const KEY: (&str, &str) = ("/provisioners/shop-key", "hunter2, \"quoted\" \\ $HOME");
-const VAULT: (&str, &str) = ("/provisioners/vault", "correct horse battery staple");
+const KEY: (&str, &str) = ("/ovenbird/secrets/provisioners/shop-key", "hunter2, \"quoted\" \\ $HOME");
+const VAULT: (&str, &str) = ("/ovenbird/secrets/provisioners/vault", "correct horse battery staple");
 
 #[test]
 #[ignore = "it installs Puppet and Ansible in machines, which takes minutes: `make test-all` runs it"]
@@ -154,7 +154,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
     let play = |hosts: &str, task: &str| {
         format!("- hosts: {hosts}\n  gather_facts: false\n  tasks:\n    - {task}\n")
     };
-    let vaulted = "ansible = { playbook = \"play/site.yml\", vault-password = \"/provisioners/shop-key\" }";
+    let vaulted = "ansible = { playbook = \"play/site.yml\", vault-password = \"/ovenbird/secrets/provisioners/shop-key\" }";
     let vault = fs::read_to_string(fixture("ansible/ansible/roles/shop/vars/main.yml"))?;
     let with_vault =
         "- hosts: localhost\n  gather_facts: false\n  vars_files: [secret.yml]\n  tasks:\n    - ping:\n";

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use ovenbird_core::{
-    Result,
+    Error, Result,
     id::Digest,
     keys,
     ledger::{Ancestor, Child, Ledger},
@@ -17,7 +17,10 @@ use ovenbird_core::{
 use serde::Serialize;
 
 use self::bundle::Bundle;
-use crate::{print, target::Target};
+use crate::{
+    print,
+    target::{Site, Target},
+};
 
 /// Begins, checks and pushes recipes
 #[derive(Debug, Subcommand)]
@@ -72,7 +75,10 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
 async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     let pointer = bundle.pointer();
     let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
-    let cloud = target.site().await?.cloud;
+    let Site { cloud, secrets, .. } = target.site().await?;
+    if let Some(prefix) = &secrets {
+        check_secrets(&bundle.recipe, prefix)?;
+    }
     // First: a circle is refused before anything is pushed, and a child that is noted too early does no harm.
     let child = Child { pipeline: pipeline.clone(), artifact: bundle.recipe.artifact.is_some() };
     let base = match &bundle.recipe.base {
@@ -96,6 +102,25 @@ async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     cloud.put_text(&keys::recipe_version_pointer(pipeline, version), &text).await?;
     // Last: until here the pipeline's current recipe is the one before, whole.
     cloud.put_text(&keys::recipe_pointer(pipeline), &text).await
+}
+
+/// Refuses secrets that the stack's builders may not read: the bake would fail at the step that asks for them.
+fn check_secrets(recipe: &Recipe, prefix: &str) -> Result<()> {
+    let outside: Vec<_> = recipe
+        .secrets_outside(prefix)
+        .map(|(step, parameter)| format!("step `{}` reads parameter `{parameter}`", step.name))
+        .collect();
+    if outside.is_empty() {
+        return Ok(());
+    }
+    Err(Error::bad_input(
+        format!("recipe of pipeline `{}`", recipe.pipeline),
+        format!("has secrets that this stack's builders may not read: {}", outside.join("; ")),
+        format!(
+            "Keep them below `{prefix}`, or deploy the stack with another `SecretsPrefix`, or name an \
+             `instance-profile` under `[builder]` whose role may read them"
+        ),
+    ))
 }
 
 fn report(done: &str, bundle: &Bundle, json: bool) {

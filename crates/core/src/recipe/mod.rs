@@ -72,6 +72,33 @@ impl Recipe {
         self.steps.iter().flat_map(|step| step.action.sources()).collect()
     }
 
+    /// Every parameter that the builder reads, with the step that asks for it.
+    pub fn secrets(&self) -> impl Iterator<Item = (&Step, &ParameterName)> {
+        self.steps.iter().flat_map(|step| {
+            let vault = match &step.action {
+                Action::Ansible(ansible) => ansible.vault_password.as_ref(),
+                Action::Shell { .. }
+                | Action::Script { .. }
+                | Action::File { .. }
+                | Action::Service { .. }
+                | Action::Package { .. }
+                | Action::Puppet(_)
+                | Action::Chef(_) => None,
+            };
+            step.secrets.values().chain(vault).map(move |parameter| (step, parameter))
+        })
+    }
+
+    /// The secrets that a builder with the stack's own role may not read: it reads below `prefix` alone. A recipe with
+    /// an instance profile of its own has another role, and what that one allows is not ours to know.
+    pub fn secrets_outside<'r>(
+        &'r self,
+        prefix: &'r str,
+    ) -> impl Iterator<Item = (&'r Step, &'r ParameterName)> {
+        let judged = self.builder.instance_profile.is_none();
+        self.secrets().filter(move |(_, parameter)| judged && !parameter.as_str().starts_with(prefix))
+    }
+
     /// What configures the machine, in a form that is equal for equal meaning: the tests are not in it.
     pub fn configuration_inputs(&self) -> Value {
         serde_json::json!({ "artifact": self.artifact, "steps": self.steps })
