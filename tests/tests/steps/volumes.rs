@@ -4,12 +4,14 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
+    bake::To,
     ports::{Builders as _, Retirement as _, VolumeState},
+    steps::snapshot,
 };
 use ovenbird_tests::walk::{account::walk, machine::Diary, scenarios::SCENARIOS};
 use ovenbird_world::{BaseImage, Cloud, Device, Script};
 
-use super::bench::{Bench, pipeline};
+use super::bench::{Bench, RECIPE, pipeline};
 
 /// As older CentOS images and many of a company's own are, and with a second disk.
 fn leaky() -> BaseImage {
@@ -69,6 +71,32 @@ fn neither_a_builder_nor_a_verifier_leaves_a_volume() {
         });
     }
     assert!(verified > 0, "no scenario booted an instance of its image");
+}
+
+/// An image from before the mappings were sent, or of a builder whose flag somebody changed.
+#[test]
+fn a_verifier_of_an_image_that_keeps_its_volumes_leaves_none_either() {
+    let bench = Bench::on(&leaky(), &Script { powers_off: true, ..Script::default() });
+    bench.push(&RECIPE.replace("[promote]", "[validate]\nboot = true\n[promote]"));
+    let (cloud, now) = (&bench.cloud, || bench.cloud.now());
+    let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
+    let bake = bench.build(bake, 0, true).unwrap();
+    for volume in block_on(cloud.volumes(None)).unwrap() {
+        cloud.with(|world| world.keep_volume(volume.id.as_str())).unwrap();
+    }
+    let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, now())).unwrap();
+    let bake = bench.poll(bake).unwrap();
+    let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, now())).unwrap();
+    let bake = bench.poll(bake).unwrap();
+    assert_eq!(bake.next.to, To::Verify);
+    let bake = bench.deliver(|| async { bench.hands().resume(bake.clone(), now()).await }).unwrap();
+    cloud.with(|world| {
+        let image = world.own_images().next().unwrap();
+        assert!(image.mappings().all(|device| !device.delete_on_termination), "the image says otherwise");
+        let volumes = world.volumes_of(bake.booted.as_ref().unwrap());
+        assert_eq!(volumes.len(), 2);
+        assert!(volumes.iter().all(|volume| volume.delete_on_termination), "{volumes:?}");
+    });
 }
 
 #[test]

@@ -14,12 +14,15 @@ use axum::{extract::Request, middleware};
 use ovenbird_aws::{Cloud, settings::Settings};
 use ovenbird_core::{
     Error, Result,
-    id::{ImageName, InstanceId},
+    id::{BakeId, ImageName, InstanceId},
     launch::{Offer, Shortage},
-    ports::{Builders, ImageState, Images, InstanceState, LaunchOrder, RootVolume, TAG_BAKE},
+    ports::{
+        Builders, ImageState, Images, InstanceState, LaunchOrder, Retirement, RootVolume, TAG_BAKE,
+        VolumeState,
+    },
 };
 use ovenbird_local::Service;
-use ovenbird_world::{Instance, Lack, World};
+use ovenbird_world::{BaseImage, Device, Instance, Lack, World};
 
 /// The adapter on an endpoint, with the requests counted.
 struct Bench {
@@ -164,4 +167,47 @@ fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
     bench.service.call(|world, _| world.interrupt_spot(id.as_str())).unwrap();
     bench.until("the end", || bench.look(&id).state == InstanceState::Terminated);
     assert_eq!(bench.look(&id).reason, "Server.SpotInstanceTermination: Spot instance termination");
+}
+
+/// The adapter maps each of an image's EBS devices; what is left all the same, it finds by our tag and deletes.
+#[test]
+fn no_volume_outlives_an_instance_of_an_image_that_would_leave_them() {
+    let bench = Bench::new(|world| {
+        let leaky = BaseImage {
+            name: "leaky".into(),
+            delete_on_termination: false,
+            devices: vec![Device::empty("/dev/sdf", 4)],
+            ..BaseImage::debian_12("test", "x86_64")
+        };
+        world.register_base(jiff::Timestamp::UNIX_EPOCH, &leaky);
+    });
+    let _told_on = bench.runtime.enter();
+    let found = bench.runtime.block_on(bench.cloud.matching("136693071363", "leaky")).unwrap().remove(0);
+    assert_eq!(found.devices, ["/dev/xvda", "/dev/sdf"]);
+    let bake = BakeId::parse("b-1").unwrap();
+    let volumes = || bench.runtime.block_on(bench.cloud.volumes(Some(&bake))).unwrap();
+    let end = |id: &InstanceId| {
+        bench.runtime.block_on(bench.cloud.terminate(id)).unwrap();
+        bench.until("the end", || bench.look(id).state == InstanceState::Terminated);
+    };
+
+    let order = LaunchOrder { image: found.id, devices: found.devices, ..bench.order(false) };
+    let id = bench.launch(&order).unwrap();
+    let used: Vec<_> = volumes().into_iter().map(|one| (one.state, one.attached)).collect();
+    assert_eq!(used, vec![(VolumeState::InUse, Some(id.clone())); 2]);
+    end(&id);
+    assert!(volumes().is_empty());
+
+    let careless = LaunchOrder { devices: Vec::new(), token: "another".into(), ..order };
+    let id = bench.launch(&careless).unwrap();
+    let delete =
+        |volume: &ovenbird_core::ports::Volume| bench.runtime.block_on(bench.cloud.delete_volume(&volume.id));
+    assert_eq!(delete(&volumes()[0]).unwrap_err().name(), "TryAgain");
+    end(&id);
+    let left = volumes();
+    assert!(left.len() == 2 && left.iter().all(|one| one.state == VolumeState::Available), "{left:?}");
+    for volume in left.iter().chain(&left) {
+        delete(volume).unwrap();
+    }
+    assert!(bench.runtime.block_on(bench.cloud.volumes(None)).unwrap().is_empty());
 }

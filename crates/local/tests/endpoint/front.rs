@@ -63,10 +63,19 @@ fn succeeds(mut command: Command) -> String {
 
 #[test]
 fn boto3_with_its_waiters_and_paginators() {
+    boto3("boto3_client.py");
+}
+
+#[test]
+fn a_volume_that_shall_stay_outlives_its_instance_and_every_disk_is_shown() {
+    boto3("volumes_client.py");
+}
+
+fn boto3(script: &str) {
     let Some(python) = program("python") else { return };
     let endpoint = Endpoint::start();
     let mut command = endpoint.command(&python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endpoint/boto3_client.py"));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endpoint").join(script));
     assert!(succeeds(command).ends_with("all seen\n"));
 }
 
