@@ -17,9 +17,10 @@ pub fn prefix(pipeline: &PipelineName) -> String {
     format!("{PREFIX}{pipeline}/")
 }
 
-/// Whether an object is no artifact but the marker of a folder: S3's console makes one whose key ends in `/`, Hadoop's
-/// tools one whose key ends in `_$folder$`, both without a byte in them. Any other empty object is an artifact that
-/// somebody's build got wrong, and they want to hear of it.
+/// Whether an object is no artifact but the marker of a folder.
+///
+/// S3's console makes one whose key ends in `/`, Hadoop's tools one whose key ends in `_$folder$`, both without a byte in
+/// them. Any other empty object is an artifact that somebody's build got wrong, and they want to hear of it.
 pub fn is_marker(key: &str, bytes: u64) -> bool {
     bytes == 0 && key.starts_with(PREFIX) && (key.ends_with('/') || key.ends_with("_$folder$"))
 }

@@ -52,6 +52,14 @@ impl Cloud {
             .map(drop)
     }
 
+    /// The executions of the bake machine that ended well, by name.
+    fn ended_well(&self) -> Result<Vec<String>> {
+        let arguments = ["--status-filter", "SUCCEEDED", "--state-machine-arn", self.machine("bake")];
+        let answer = self.local.aws(&[&["stepfunctions", "list-executions"], &arguments[..]].concat())?;
+        let names = answer["executions"].as_array().context("no list")?.iter();
+        Ok(names.filter_map(|one| one["name"].as_str().map(str::to_owned)).collect())
+    }
+
     /// Waits for the newest bake of a pipeline to end, if it isn't one of those known.
     fn next_ended(&self, pipeline: &str, known: usize) -> Result<Bake> {
         within("the bake", PATIENCE, || {
@@ -282,6 +290,14 @@ fn bad_input(cloud: &Cloud) -> Result<()> {
     }
     // An empty artifact, by upload.
     cloud.upload("artifacts/probe/empty", "")?;
+    // A folder, as S3's console makes one: its execution ends well, and there is no bake of it.
+    let well = cloud.ended_well()?;
+    cloud.upload("artifacts/probe/folder/", "")?;
+    let folder = within("the folder's execution", PATIENCE, || {
+        cloud.ended_well()?.into_iter().find(|name| !well.contains(name)).context("none ended well yet")
+    })?;
+    let said = cloud.local.ovenbird_says(&["show", &folder])?;
+    ensure!(said.0 == Some(1) && said.1.contains("is not on record"), "{said:?}");
     ensure!(cloud.left()? == before);
     Ok(())
 }

@@ -13,7 +13,7 @@ use ovenbird_world::{BaseImage, Cloud, Device, Script};
 
 use super::bench::{Bench, RECIPE, pipeline};
 
-/// As older CentOS images and many of a company's own are, and with a second disk.
+/// As many older images and many of a company's own are, and with a second disk.
 fn leaky() -> BaseImage {
     BaseImage {
         delete_on_termination: false,

@@ -133,3 +133,44 @@ fn report(done: &str, bundle: &Bundle, json: bool) {
     let text = format!("{done} pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
     print(json, &pushed, &text);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(builder: &str) -> Recipe {
+        let text = format!(
+            r#"
+            pipeline = "shop"
+            base.parameter = "/aws/service/debian/release/12/latest/amd64"
+            test = [{{ name = "it", command = "true" }}]
+            promote.channel = "production"
+            {builder}
+            [[step]]
+            name = "register"
+            shell = "true"
+            secrets = {{ IN = "/ovenbird/secrets/a", OUT = "/shop/token", BESIDE = "/ovenbird/secretsauce" }}
+            [[step]]
+            ansible = {{ playbook = "site.yml", vault-password = "/shop/vault" }}
+            "#
+        );
+        Recipe::parse_pushed(&text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn a_secret_that_builders_may_not_read_is_refused_before_it_is_pushed() {
+        let error = check_secrets(&recipe(""), "/ovenbird/secrets/").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "recipe of pipeline `shop`: has secrets that this stack's builders may not read: \
+             step `register` reads parameter `/ovenbird/secretsauce`; \
+             step `register` reads parameter `/shop/token`; \
+             step `2 ansible` reads parameter `/shop/vault`"
+        );
+        assert!(error.hint().contains("below `/ovenbird/secrets/`"), "{}", error.hint());
+        assert!(check_secrets(&recipe(""), "/").is_ok());
+        // What another role may read is not ours to know.
+        let own = recipe("builder.instance-profile = \"own\"");
+        assert!(check_secrets(&own, "/ovenbird/secrets/").is_ok());
+    }
+}

@@ -89,8 +89,9 @@ impl Recipe {
         })
     }
 
-    /// The secrets that a builder with the stack's own role may not read: it reads below `prefix` alone. A recipe with
-    /// an instance profile of its own has another role, and what that one allows is not ours to know.
+    /// The secrets that a builder with the stack's own role may not read: it reads below `prefix` alone.
+    ///
+    /// A recipe with an instance profile of its own has another role, and what that one allows is not ours to know.
     pub fn secrets_outside<'r>(
         &'r self,
         prefix: &'r str,
