@@ -4,7 +4,7 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
-    bake::To,
+    bake::{Bake, To},
     ports::{Builders as _, Retirement as _, VolumeState},
     steps::snapshot,
 };
@@ -73,23 +73,45 @@ fn neither_a_builder_nor_a_verifier_leaves_a_volume() {
     assert!(verified > 0, "no scenario booted an instance of its image");
 }
 
-/// An image from before the mappings were sent, or of a builder whose flag somebody changed.
-#[test]
-fn a_verifier_of_an_image_that_keeps_its_volumes_leaves_none_either() {
-    let bench = Bench::on(&leaky(), &Script { powers_off: true, ..Script::default() });
+/// A bake whose image is there and must be booted, with something done to its builder before that was imaged.
+fn imaged(bench: &Bench, before: impl FnOnce()) -> Bake {
     bench.push(&RECIPE.replace("[promote]", "[validate]\nboot = true\n[promote]"));
     let (cloud, now) = (&bench.cloud, || bench.cloud.now());
     let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
     let bake = bench.build(bake, 0, true).unwrap();
-    for volume in block_on(cloud.volumes(None)).unwrap() {
-        cloud.with(|world| world.keep_volume(volume.id.as_str())).unwrap();
-    }
+    before();
     let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, now())).unwrap();
     let bake = bench.poll(bake).unwrap();
     let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, now())).unwrap();
     let bake = bench.poll(bake).unwrap();
     assert_eq!(bake.next.to, To::Verify);
-    let bake = bench.deliver(|| async { bench.hands().resume(bake.clone(), now()).await }).unwrap();
+    bake
+}
+
+/// Its devices can't be looked up, and there is nothing to launch.
+#[test]
+fn an_image_that_is_gone_before_it_is_booted_is_named_as_the_reason() {
+    let bench = Bench::new();
+    let bake = imaged(&bench, || {});
+    let image = bake.image.clone().unwrap();
+    bench.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    let error = block_on(bench.hands().resume(bake, bench.cloud.now())).unwrap_err();
+    assert_eq!(error.name(), "ImageFailed");
+    assert_eq!(error.to_string(), format!("image {image} failed: it was deregistered meanwhile"));
+    assert_eq!(bench.cloud.calls().iter().filter(|call| call.actions[0] == "ec2:RunInstances").count(), 1);
+}
+
+/// An image from before the mappings were sent, or of a builder whose flag somebody changed.
+#[test]
+fn a_verifier_of_an_image_that_keeps_its_volumes_leaves_none_either() {
+    let bench = Bench::on(&leaky(), &Script { powers_off: true, ..Script::default() });
+    let cloud = &bench.cloud;
+    let bake = imaged(&bench, || {
+        for volume in block_on(cloud.volumes(None)).unwrap() {
+            cloud.with(|world| world.keep_volume(volume.id.as_str())).unwrap();
+        }
+    });
+    let bake = bench.deliver(|| async { bench.hands().resume(bake.clone(), cloud.now()).await }).unwrap();
     cloud.with(|world| {
         let image = world.own_images().next().unwrap();
         assert!(image.mappings().all(|device| !device.delete_on_termination), "the image says otherwise");
