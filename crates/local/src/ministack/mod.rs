@@ -1,9 +1,10 @@
 //! `MiniStack` as a child: everything of AWS that isn't EC2 or SSM's commands.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
+    io::Write as _,
     net::{Ipv4Addr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command},
     time::{Duration, Instant},
 };
@@ -22,6 +23,7 @@ use crate::{
     error::{LocalError, Result},
     home::Home,
     http_client::{ask, send},
+    memory,
 };
 
 /// The account that everything local belongs to.
@@ -52,8 +54,9 @@ impl MiniStack {
     /// Starts it and waits until it answers.
     pub async fn start(home: &Home, wait_scale: f64) -> Result<Self> {
         let port = free_port()?;
-        let command = command(home, port, lock(home).await?)?;
-        let (child, exit) = spawn(command).await?;
+        let lock = lock(home).await?;
+        let (child, exit) = spawn(command(home, port, &lock)?).await?;
+        tell_holder(home, lock, child)?;
         let mut this = Self { port, version: String::new(), pid: child, exit };
         let log = home.ministack_log();
         this.version = this.ready(&log).await?;
@@ -114,8 +117,12 @@ impl MiniStack {
             if self.exit.borrow().is_some() {
                 return;
             }
-            // It may end at this very moment; its watcher will tell.
-            let _ = kill(self.pid, signal);
+            if signal == Signal::SIGKILL {
+                kill_with_functions(self.pid);
+            } else {
+                // It may end at this very moment; its watcher will tell.
+                let _ = kill(self.pid, signal);
+            }
             if tokio::time::timeout(grace, self.ended()).await.is_ok() {
                 return;
             }
@@ -123,11 +130,12 @@ impl MiniStack {
     }
 }
 
-fn command(home: &Home, port: u16, lock: File) -> Result<Command> {
+fn command(home: &Home, port: u16, lock: &File) -> Result<Command> {
     let log = home.ministack_log();
     let out = File::options().create(true).append(true).open(&log);
     let out = out.map_err(LocalError::io(format!("open {}", log.display())))?;
     let error = out.try_clone().map_err(LocalError::io(format!("open {}", log.display())))?;
+    let lock = lock.try_clone().map_err(LocalError::io("pass the lock on"))?;
     let state = home.ministack();
     // SIGTERM and not SIGKILL when the supervisor dies: it then saves, and ends its functions' processes.
     let mut command = Command::new("setpriv");
@@ -136,7 +144,7 @@ fn command(home: &Home, port: u16, lock: File) -> Result<Command> {
         .arg(home.python())
         .args(["-I", "-c", MAIN])
         .current_dir(home.temporary())
-        // An empty file; its lock is held as long as the child has it open.
+        // Its lock is held as long as the child has it open.
         .stdin(lock)
         .stdout(out)
         .stderr(error)
@@ -165,15 +173,30 @@ fn command(home: &Home, port: u16, lock: File) -> Result<Command> {
 
 /// Waits until the `MiniStack` of a supervisor that was killed has saved what it had.
 async fn lock(home: &Home) -> Result<File> {
-    let path = home.ministack().join("lock");
-    let file = File::options().create(true).truncate(true).read(true).write(true).open(&path);
+    let path = lock_path(home);
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let file = file.map_err(LocalError::io(format!("open {}", path.display())))?;
-    let deadline = Instant::now() + GRACE;
+    let mut deadline = Instant::now() + GRACE;
+    let mut holder = None;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+            Err(TryLockError::WouldBlock) if holder.is_none() => {
+                // It has had its time to save. While it holds the lock, the number in it is its own.
+                let text =
+                    fs::read_to_string(&path).map_err(LocalError::io(format!("read {}", path.display())))?;
+                holder = text.trim().parse().ok().map(Pid::from_raw);
+                let Some(holder) = holder else {
+                    let problem =
+                        "of an earlier local cloud holds its state, and did not say who it is".to_owned();
+                    return Err(LocalError::MiniStack { problem, log: home.ministack_log() });
+                };
+                tracing::warn!("MiniStack of an earlier local cloud, process {holder}, hangs: it is killed");
+                kill_with_functions(holder);
+                deadline = Instant::now() + GRACE;
             }
             Err(TryLockError::WouldBlock) => {
                 let problem = "of an earlier local cloud does not end".to_owned();
@@ -213,4 +236,24 @@ async fn spawn(mut command: Command) -> Result<(Pid, watch::Receiver<Option<Stri
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     listener.map(|address| address.port()).map_err(LocalError::io("find a free port"))
+}
+
+/// Ends one that doesn't end by itself, and its functions, which would go on without it.
+fn kill_with_functions(ministack: Pid) {
+    let functions = u32::try_from(ministack.as_raw()).map(memory::below).unwrap_or_default();
+    let functions = functions.into_iter().filter_map(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+    for process in std::iter::once(ministack).chain(functions) {
+        // It may have ended by now.
+        let _ = kill(process, Signal::SIGKILL);
+    }
+}
+
+/// Writes down who holds the lock, and leaves it to the holder.
+fn tell_holder(home: &Home, mut lock: File, holder: Pid) -> Result<()> {
+    let written = lock.set_len(0).and_then(|()| write!(lock, "{holder}"));
+    written.map_err(LocalError::io(format!("write {}", lock_path(home).display())))
+}
+
+fn lock_path(home: &Home) -> PathBuf {
+    home.ministack().join("lock")
 }

@@ -13,7 +13,7 @@ use ovenbird_local::{Home, LocalError, Machines, Options};
 /// A local cloud in this process, on a home of its own.
 pub struct Cloud {
     pub options: Options,
-    supervisor: JoinHandle<Result<(), LocalError>>,
+    supervisor: Option<JoinHandle<Result<(), LocalError>>>,
 }
 
 impl Cloud {
@@ -23,13 +23,22 @@ impl Cloud {
             let runtime = tokio::runtime::Runtime::new().expect("threads");
             runtime.block_on(ovenbird_local::serve(served))
         });
-        let cloud = Self { options, supervisor };
+        Self { options, supervisor: Some(supervisor) }.when_ready()
+    }
+
+    /// A local cloud whose supervisor another process is.
+    pub fn served_by_another(options: Options) -> Self {
+        Self { options, supervisor: None }.when_ready()
+    }
+
+    fn when_ready(self) -> Self {
         let deadline = Instant::now() + Duration::from_secs(40);
-        while !cloud.ask(ovenbird_local::status(&cloud.options)).is_ok_and(|status| status.ready) {
-            assert!(!cloud.supervisor.is_finished() && Instant::now() < deadline, "it doesn't get ready");
+        while !self.ask(ovenbird_local::status(&self.options)).is_ok_and(|status| status.ready) {
+            let ended = self.supervisor.as_ref().is_some_and(JoinHandle::is_finished);
+            assert!(!ended && Instant::now() < deadline, "it doesn't get ready");
             std::thread::sleep(Duration::from_millis(20));
         }
-        cloud
+        self
     }
 
     pub fn ask<T>(&self, question: impl Future<Output = T>) -> T {
@@ -66,7 +75,9 @@ impl Cloud {
 
     pub fn down(self) {
         assert!(self.ask(ovenbird_local::down(&self.options)).expect("it ends"), "none ran");
-        self.supervisor.join().expect("no panic").expect("a good end");
+        if let Some(supervisor) = self.supervisor {
+            supervisor.join().expect("no panic").expect("a good end");
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod adapter;
 mod cloud;
 mod front;
+mod killed;
 mod sam;
 mod service;
 mod supervisor;
