@@ -1,7 +1,9 @@
 //! AWS's own command, kept running: see `tests/tools/aws.py`.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, PoisonError},
 };
@@ -10,8 +12,9 @@ use anyhow::{Context as _, Result};
 
 use crate::clients::{home, repository};
 
-/// The commands that wait for work; one more is started when all are at work. They end with this process.
-static IDLE: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+/// The commands that wait for work, by the home whose key they sign with; one more is started when all are at work.
+/// They end with this process.
+static IDLE: Mutex<BTreeMap<PathBuf, Vec<Kept>>> = Mutex::new(BTreeMap::new());
 
 /// What the command said.
 #[derive(Debug, serde::Deserialize)]
@@ -24,12 +27,12 @@ pub struct Said {
     pub errors: String,
 }
 
-/// Carries out one command.
-pub fn aws(arguments: &[&str]) -> Result<Said> {
-    let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let mut kept = idle.map_or_else(Kept::start, Ok)?;
+/// Carries out one command, signed with the key in a home.
+pub fn aws(home: &Path, arguments: &[&str]) -> Result<Said> {
+    let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).get_mut(home).and_then(Vec::pop);
+    let mut kept = idle.map_or_else(|| Kept::start(home), Ok)?;
     let said = kept.ask(arguments).with_context(|| format!("`aws {}`", arguments.join(" ")))?;
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).entry(home.to_owned()).or_default().push(kept);
     Ok(said)
 }
 
@@ -40,15 +43,18 @@ struct Kept {
 }
 
 impl Kept {
-    fn start() -> Result<Self> {
+    fn start(of: &Path) -> Result<Self> {
         let mut process = Command::new(home().join("venv/bin/python"))
             .arg(repository().join("tests/tools/aws.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .env_remove("AWS_PROFILE")
+            .env_remove("AWS_ACCESS_KEY_ID")
+            .env_remove("AWS_SECRET_ACCESS_KEY")
+            .env_remove("AWS_SESSION_TOKEN")
+            .env("AWS_SHARED_CREDENTIALS_FILE", of.join("aws/credentials"))
+            .env("AWS_CONFIG_FILE", of.join("aws/config"))
             .envs([
-                ("AWS_ACCESS_KEY_ID", "local"),
-                ("AWS_SECRET_ACCESS_KEY", "local"),
+                ("AWS_PROFILE", "ovenbird-local"),
                 ("AWS_DEFAULT_REGION", "us-east-1"),
                 ("AWS_DEFAULT_OUTPUT", "json"),
                 ("AWS_PAGER", ""),

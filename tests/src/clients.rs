@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::aws::aws;
+use crate::{aws::aws, sign::Key};
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
@@ -38,6 +38,11 @@ impl Local {
     /// The endpoint, one and the same for machines, functions and clients.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its home.
+    pub fn home(&self) -> PathBuf {
+        self.home.clone().unwrap_or_else(home)
     }
 
     /// `ovenbird --local …`, whose output goes to ours.
@@ -88,13 +93,40 @@ impl Local {
     pub fn aws(&self, arguments: &[&str]) -> Result<Value> {
         let endpoint = self.endpoint();
         // For SQS it listens to no variable.
-        let said = aws(&[arguments, &["--endpoint-url", &endpoint]].concat())?;
+        let said = aws(&self.home(), &[arguments, &["--endpoint-url", &endpoint]].concat())?;
         ensure!(said.status == 0, "`aws {}`: {}", arguments.join(" "), said.errors.trim());
         if said.output.trim().is_empty() {
             return Ok(Value::Null);
         }
         let printed = || format!("`aws {}` printed: {}", arguments.join(" "), said.output);
         serde_json::from_str(&said.output).with_context(printed)
+    }
+
+    /// PUTs an object by plain HTTP, as fast as it goes.
+    pub fn put(&self, bucket: &str, key: &str, body: &[u8]) -> Result<()> {
+        let headers = Key::of(&self.home())?.put(&format!("{}/{bucket}/{key}", self.endpoint()), body)?;
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let (port, length) = (self.port, body.len());
+        write!(
+            stream,
+            "PUT /{bucket}/{key} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n"
+        )?;
+        for (name, value) in headers {
+            write!(stream, "{name}: {value}\r\n")?;
+        }
+        stream.write_all(b"\r\n")?;
+        stream.write_all(body)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.lines().next().is_some_and(|line| line.contains(" 200 ")), "{answer}");
+        Ok(())
+    }
+
+    /// A URL with which anybody may do this to an object for five minutes.
+    pub fn presign(&self, method: &str, bucket: &str, key: &str) -> Result<String> {
+        Key::of(&self.home())?.presign(method, &format!("{}/{bucket}/{key}", self.endpoint()))
     }
 
     /// What the stack tells operators of itself: `bucket`, `table`, and the state machines `bake` and `prune`.
@@ -121,23 +153,6 @@ pub fn get(address: &str) -> Result<String> {
     let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
     ensure!(head.lines().next().is_some_and(|line| line.contains(" 200 ")), "{head}");
     Ok(body.to_owned())
-}
-
-/// PUTs an object by plain HTTP, as fast as it goes: the local cloud checks no signature.
-pub fn put(port: u16, bucket: &str, key: &str, body: &[u8]) -> Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let length = body.len();
-    write!(
-        stream,
-        "PUT /{bucket}/{key} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\nConnection: close\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0\r\n\r\n"
-    )?;
-    stream.write_all(body)?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    ensure!(answer.lines().next().is_some_and(|line| line.contains(" 200 ")), "{answer}");
-    Ok(())
 }
 
 /// Looks again and again until it succeeds, or gives the last error once the time is over.

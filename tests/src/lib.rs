@@ -5,6 +5,7 @@ mod aws;
 pub mod clients;
 pub mod mailbox;
 pub mod sample;
+pub mod sign;
 pub mod site;
 pub mod template;
 pub mod walk;

@@ -19,14 +19,31 @@ pub struct Cloud {
     pub(crate) endpoint: Option<String>,
 }
 
+/// A local cloud, instead of AWS.
+#[derive(Clone)]
+pub struct LocalCloud {
+    /// Its endpoint.
+    pub endpoint: String,
+    /// The id of the key that it gave its operator.
+    pub access_key: String,
+    /// The key's secret.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for LocalCloud {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LocalCloud").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
 impl Cloud {
     /// For a Lambda: names from its environment, credentials from its role.
     pub async fn from_env() -> Result<Self, Error> {
         Ok(Self::with(Settings::from_env()?, None, None).await)
     }
 
-    /// For a person: names as given, the usual profile and Region, or an endpoint of the local cloud.
-    pub async fn with(settings: Settings, profile: Option<&str>, endpoint: Option<&str>) -> Self {
+    /// For a person: names as given, the usual profile and Region, or a local cloud.
+    pub async fn with(settings: Settings, profile: Option<&str>, local: Option<&LocalCloud>) -> Self {
         let http = Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
             .build_https();
@@ -34,13 +51,13 @@ impl Cloud {
         if let Some(profile) = profile {
             loader = loader.profile_name(profile);
         }
-        if let Some(endpoint) = endpoint {
-            // The local cloud knows no callers: any credentials do, and none of a real account may go there.
-            let dummy = aws_sdk_s3::config::Credentials::new("local", "local", None, None, "ovenbird local");
+        if let Some(LocalCloud { endpoint, access_key, secret }) = local {
+            // Its own key and nothing else: nothing that an account's key signed may go there.
+            let key = aws_sdk_s3::config::Credentials::new(access_key, secret, None, None, "ovenbird local");
             loader = loader
                 .endpoint_url(endpoint)
                 .region(aws_sdk_s3::config::Region::new("us-east-1"))
-                .credentials_provider(dummy);
+                .credentials_provider(key);
         }
         let config = loader.load().await;
         // An endpoint of one host name has no name for each bucket.

@@ -17,5 +17,5 @@ pub mod table;
 pub mod volumes;
 pub mod workflow;
 
-pub use cloud::Cloud;
+pub use cloud::{Cloud, LocalCloud};
 pub use ovenbird_core as core;

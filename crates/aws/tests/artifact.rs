@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use ovenbird_aws::{Cloud, settings::Settings};
+use ovenbird_aws::{Cloud, LocalCloud, settings::Settings};
 use ovenbird_core::{digest::Hash, ports::Bucket as _};
 
 /// Eight times what the Lambda may take.
@@ -54,7 +54,9 @@ async fn cloud(endpoint: &str) -> Cloud {
         subnet: None,
         bake_machine: None,
     };
-    Cloud::with(settings, None, Some(endpoint)).await
+    let local =
+        LocalCloud { endpoint: endpoint.to_owned(), access_key: "key".into(), secret: "secret".into() };
+    Cloud::with(settings, None, Some(&local)).await
 }
 
 #[tokio::test]

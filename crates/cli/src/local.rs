@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use ovenbird_core::Result;
-use ovenbird_local::{Event, LocalError, Options, Status};
+use ovenbird_core::{Result, plan::quote};
+use ovenbird_local::{Credentials, Event, LocalError, Options, Status};
 
 use crate::{FAILED, print, target::Target};
 
@@ -19,6 +19,8 @@ pub enum LocalCommand {
     Status,
     /// Ends it and forgets everything but the base image
     Reset,
+    /// Prints what lets AWS's own tools talk to it: eval "$(ovenbird local env)"
+    Env,
     /// Says where the logs are
     Logs,
     /// Gets into a machine: a shell as its root, or one command
@@ -60,6 +62,7 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
         LocalCommand::Reset => ovenbird_local::reset(&options).await.map(|()| {
             print(json, &true, "the local cloud is down, and forgot everything but the base image");
         }),
+        LocalCommand::Env => env(&options, json),
         LocalCommand::Logs => {
             let paths = ovenbird_local::logs_path(&options);
             let lines: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
@@ -94,6 +97,26 @@ async fn shell(options: &Options, instance: &str, command: &[String]) -> Result<
     let status =
         shell.status().map_err(|source| LocalError::Io { operation: "run setpriv".into(), source })?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)))
+}
+
+/// What a shell must have for AWS's own tools to talk to the local cloud.
+fn env(options: &Options, json: bool) -> Result<(), LocalError> {
+    let Credentials { access_key, secret, .. } = Credentials::of(&options.home)?;
+    let (endpoint, config) = (options.endpoint(), options.home.aws_config().display().to_string());
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", access_key.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", secret.as_str()),
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_CONFIG_FILE", config.as_str()),
+    ];
+    let mut lines: Vec<String> =
+        variables.iter().map(|(name, value)| format!("export {name}={}", quote(value))).collect();
+    // Of an account of AWS's, these would go with the wrong key.
+    lines.push("unset AWS_SESSION_TOKEN AWS_PROFILE".to_owned());
+    let variables: std::collections::BTreeMap<_, _> = variables.into_iter().collect();
+    print(json, &variables, &lines.join("\n"));
+    Ok(())
 }
 
 fn failed(error: &LocalError) -> ExitCode {

@@ -1,8 +1,9 @@
 //! Which cloud a command talks to: the local one or an AWS account, chosen explicitly.
 
 use clap::Args;
-use ovenbird_aws::{Cloud, errors::NO_ANSWER, settings::Settings};
+use ovenbird_aws::{Cloud, LocalCloud, errors::NO_ANSWER, settings::Settings};
 use ovenbird_core::{Error, Result, id::ParameterName, ports::Parameters as _};
+use ovenbird_local::{Credentials, Home, LocalError, Options};
 use serde::Deserialize;
 
 /// The options that every command talking to a cloud has.
@@ -58,8 +59,8 @@ impl Target {
             subnet: None,
             bake_machine: None,
         };
-        let endpoint = self.local.then(|| format!("http://127.0.0.1:{}", self.port));
-        let cloud = Cloud::with(settings.clone(), self.profile.as_deref(), endpoint.as_deref()).await;
+        let local = self.local.then(|| self.local_cloud()).transpose()?;
+        let cloud = Cloud::with(settings.clone(), self.profile.as_deref(), local.as_ref()).await;
         let name = format!("/{}/operator", self.stack);
         let name = ParameterName::parse(&name).map_err(|error| Error::bad_id("--stack", &error))?;
         let fix = if self.local {
@@ -74,9 +75,15 @@ impl Target {
             .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })?;
         settings.bucket = operator.bucket;
         settings.table = operator.table;
-        let cloud = Cloud::with(settings, self.profile.as_deref(), endpoint.as_deref()).await;
-        let Operator { bake: bake_machine, prune: prune_machine, secrets, .. } = operator;
-        Ok(Site { cloud, bake_machine, prune_machine, secrets })
+        let cloud = Cloud::with(settings, self.profile.as_deref(), local.as_ref()).await;
+        Ok(Site { cloud, bake_machine: operator.bake, prune_machine: operator.prune })
+    }
+
+    /// The local cloud, with the key that it gave its operator.
+    fn local_cloud(&self) -> Result<LocalCloud> {
+        let bad = |error: LocalError| Error::bad_input("the local cloud", error.to_string(), error.hint());
+        let Credentials { access_key, secret, .. } = Credentials::of(&Home::from_env()).map_err(bad)?;
+        Ok(LocalCloud { endpoint: Options::new(self.port).endpoint(), access_key, secret })
     }
 
     /// Why the stack could not be asked: what most often keeps an answer away is no fault of the stack.

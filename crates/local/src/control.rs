@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Body;
+use bytes::Bytes;
 use http::Request;
 use nix::{
     sys::signal::{Signal, kill},
@@ -19,6 +19,7 @@ use nix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    auth::{CONTROL_SERVICE, Credentials, signed},
     error::{LocalError, Result},
     home::Home,
     http_client::ask,
@@ -114,12 +115,8 @@ pub struct Forward {
 /// Starts the local cloud and waits until it is ready; one that runs already is left as it is.
 pub async fn up(options: &Options, mut progress: impl FnMut(&Event)) -> Result<Status> {
     match status(options).await {
-        Ok(status) if status.home != options.home.root() => {
-            let other = io::Error::other(format!("by the local cloud in {}", status.home.display()));
-            return Err(LocalError::PortTaken { port: options.port, source: other });
-        }
         Ok(status) if status.ready => return Ok(status),
-        Ok(_) | Err(LocalError::NotUp { .. }) => {}
+        Ok(_) | Err(LocalError::NotUp { .. } | LocalError::NoKeys { .. }) => {}
         Err(error) => return Err(error),
     }
     requirements::check(options)?;
@@ -271,7 +268,7 @@ pub async fn reset(options: &Options) -> Result<()> {
 
 /// What the local cloud says of itself.
 pub async fn status(options: &Options) -> Result<Status> {
-    let request = Request::get(format!("{}/_ovenbird/status", options.endpoint())).body(Body::empty());
+    let request = Request::get(format!("{}/_ovenbird/status", options.endpoint())).body(Bytes::new());
     let request = request.map_err(|source| bad_request("status", source))?;
     answer(options, "status", request).await
 }
@@ -319,7 +316,7 @@ pub fn logs_path(options: &Options) -> [PathBuf; 2] {
 
 async fn post<T: DeserializeOwned>(options: &Options, what: &str, body: &serde_json::Value) -> Result<T> {
     let request =
-        Request::post(format!("{}/_ovenbird/{what}", options.endpoint())).body(Body::from(body.to_string()));
+        Request::post(format!("{}/_ovenbird/{what}", options.endpoint())).body(Bytes::from(body.to_string()));
     let request = request.map_err(|source| bad_request(what, source))?;
     answer(options, what, request).await
 }
@@ -328,11 +325,15 @@ fn bad_request(what: &str, source: http::Error) -> LocalError {
     LocalError::Request { request: format!("/_ovenbird/{what}"), source: Box::new(source) }
 }
 
-async fn answer<T: DeserializeOwned>(options: &Options, what: &str, request: Request<Body>) -> Result<T> {
+async fn answer<T: DeserializeOwned>(options: &Options, what: &str, request: Request<Bytes>) -> Result<T> {
+    let request = signed(request, CONTROL_SERVICE, &Credentials::of(&options.home)?)?;
     let bytes = match ask(request).await {
         Ok(bytes) => bytes,
         Err(LocalError::Request { source, .. }) if refused_connection(&*source) => {
             return Err(LocalError::NotUp { port: options.port });
+        }
+        Err(LocalError::Refused { status: 401 | 403 | 404 | 501, .. }) => {
+            return Err(LocalError::Stranger { port: options.port, home: options.home.root().to_owned() });
         }
         Err(error) => return Err(error),
     };

@@ -32,6 +32,38 @@ pub enum LocalError {
         /// What it is instead.
         problem: String,
     },
+    /// The home has no key: no local cloud was started in it.
+    #[error("no local cloud was ever started in {}", home.display())]
+    NoKeys {
+        /// The home.
+        home: PathBuf,
+    },
+    /// The home is another user's.
+    #[error("{} belongs to another user, and so does the key of its local cloud", home.display())]
+    NotYours {
+        /// The home.
+        home: PathBuf,
+    },
+    /// The file with the operator's key was changed.
+    #[error("{} has no aws_access_key_id and aws_secret_access_key", path.display())]
+    BadKeys {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The home's path is too long for a socket in it.
+    #[error("the path {} is too long: a socket in it must be reached", home.display())]
+    LongHome {
+        /// The home.
+        home: PathBuf,
+    },
+    /// What answers on the port does not know the home's key.
+    #[error("what answers on port {port} does not know the key in {}", home.display())]
+    Stranger {
+        /// The port.
+        port: u16,
+        /// The home.
+        home: PathBuf,
+    },
     /// Another program has the port.
     #[error("port {port} is taken")]
     PortTaken {
@@ -118,6 +150,21 @@ impl LocalError {
         match self {
             Self::Missing { fix, .. } => fix.clone(),
             Self::NotUp { .. } => "Start it with `ovenbird local up`, or give its `--port`".into(),
+            Self::NoKeys { .. } => {
+                "Start it with `ovenbird local up`, or name its folder in OVENBIRD_HOME".into()
+            }
+            Self::NotYours { .. } => {
+                "Run this as that user (`sudo`), or take the key along: `eval \"$(sudo ovenbird local env)\"`".into()
+            }
+            Self::BadKeys { path } => {
+                format!("End the local cloud, delete {}, and start it again: it makes a new key", path.display())
+            }
+            Self::LongHome { .. } => "Choose a folder of at most 88 characters in OVENBIRD_HOME".into(),
+            Self::Stranger { .. } => {
+                "It is the local cloud of another home, or another program: name its folder in OVENBIRD_HOME, or \
+                 choose another `--port`"
+                    .into()
+            }
             Self::NoMachine { .. } => "`ovenbird local status` lists the machines that run".into(),
             Self::PortTaken { .. } => "End the program that listens there, or choose another `--port`".into(),
             Self::HomeTaken { .. } => {
@@ -127,7 +174,7 @@ impl LocalError {
             Self::Start { hint, .. } => hint.clone(),
             Self::MiniStack { log, .. } => format!("Read {}", log.display()),
             Self::Corrupt { path, .. } => {
-                format!("Start from nothing with `ovenbird local reset`, or mend {}", path.display())
+                format!("Start from nothing with `ovenbird local reset`, or fix {}", path.display())
             }
             Self::Io { .. } | Self::Request { .. } | Self::Refused { .. } => {
                 "`ovenbird local logs` shows what the local cloud saw".into()

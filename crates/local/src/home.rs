@@ -2,6 +2,7 @@
 
 use std::{
     env, fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -85,20 +86,47 @@ impl Home {
         self.0.join("run/supervisor.pid")
     }
 
+    /// The operator's key, as AWS's tools read it.
+    pub fn credentials(&self) -> PathBuf {
+        self.0.join("aws/credentials")
+    }
+
+    /// The profile that goes with the key.
+    pub fn aws_config(&self) -> PathBuf {
+        self.0.join("aws/config")
+    }
+
+    /// What the functions' keys are made from.
+    pub fn function_seed(&self) -> PathBuf {
+        self.state().join("functions.seed")
+    }
+
+    /// The socket at which `MiniStack` listens.
+    pub fn ministack_socket(&self) -> PathBuf {
+        self.0.join("run/ministack.sock")
+    }
+
     fn state(&self) -> PathBuf {
         self.0.join("state")
     }
 
-    /// Makes the folders.
+    /// Makes the folders, and closes the home to everybody but its owner: disks of machines have programs of root's
+    /// with the setuid bit, the world has every machine's user data, and a socket in it asks for no key.
     pub(crate) fn prepare(&self) -> Result<()> {
-        for folder in [self.state(), self.ministack(), self.temporary(), self.0.join("log")] {
+        let close = || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+            fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700))
+        };
+        close().map_err(LocalError::io(format!("close {} to others", self.0.display())))?;
+        let aws = self.0.join("aws");
+        for folder in [self.state(), self.ministack(), self.temporary(), self.0.join("log"), aws] {
             fs::create_dir_all(&folder)
                 .map_err(LocalError::io(format!("make folder {}", folder.display())))?;
         }
         Ok(())
     }
 
-    /// Forgets everything but what is costly to get: base images, the Python environment and logs.
+    /// Forgets everything but what is costly to get.
     pub(crate) fn forget(&self) -> Result<()> {
         for name in ["state", "run", "instances", "snapshots"] {
             let folder = self.0.join(name);

@@ -4,6 +4,7 @@
 //! [`machine`]; everything else is MiniStack, a child process. [`serve`] is the process that holds it all;
 //! [`up`], [`down`], [`status`], [`reset`], [`open`] and [`shell`] are what an operator does with it.
 
+mod auth;
 pub mod base;
 mod control;
 mod deploy;
@@ -26,11 +27,13 @@ mod xml;
 use std::process::ExitCode;
 
 pub use self::{
+    auth::{Clock, Credentials, Gate, Holder, Keys, PROFILE},
     control::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, reset, shell, status, up},
     error::{LocalError, Result},
-    front::{Control, Front, router},
+    front::{Control, Front, machine_router, router},
     hardware::{Hardware, Simulated},
     home::Home,
+    http_client::Link,
     options::{Machines, Options},
     progress::{Event, Stage},
     service::Service,

@@ -19,11 +19,13 @@ use tokio::{
 };
 
 use crate::{
+    auth::{Clock, Gate, Keys},
     base,
     deploy::deploy,
     error::{LocalError, Result},
     front::{Control, Front, router},
     hardware::{Hardware, RealHardware, Simulated},
+    machine::serve_inside,
     ministack::MiniStack,
     network::Network,
     options::{Machines, Options},
@@ -66,14 +68,28 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     let span = Span::begin(Stage::Front, None);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
     let listener = listener.map_err(|source| LocalError::PortTaken { port: options.port, source })?;
+    let keys = Keys::open(&options.home, &options.endpoint())?;
     span.done(Some(options.endpoint()));
 
+    // Before MiniStack, which lives in it.
+    let network = match options.machines {
+        Machines::Simulated => None,
+        Machines::Real => {
+            *stage = Stage::Network;
+            let span = Span::begin(*stage, None);
+            let network = Network::start().await.map_err(LocalError::io("start the machines' network"))?;
+            span.done(None);
+            Some(network)
+        }
+    };
+    let inside =
+        network.as_ref().map(Network::pid).transpose().map_err(LocalError::io("find the network"))?;
     *stage = Stage::Ministack;
     let span = Span::begin(*stage, None);
-    let ministack = MiniStack::start(&options.home, options.wait_scale).await?;
+    let ministack = MiniStack::start(&options, inside).await?;
     span.done(Some(format!("version {}", ministack.version)));
 
-    let running = start_world(&options, &ministack, stage);
+    let running = start_world(&options, keys, network, &ministack, stage);
     let front = tokio::select! {
         front = running => front,
         end = ends.next() => { tracing::info!("{end} while starting"); ministack.stop().await; return Ok(()) }
@@ -87,6 +103,15 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     };
 
     let server = tokio::spawn(serve_front(listener, Arc::clone(&front)));
+    // Functions are in the network where the host's loopback isn't: the endpoint is there, too, under the same name.
+    let within = inside.map(|pid| serve_inside(pid, options.port, router(Arc::clone(&front)))).transpose();
+    let within = match within {
+        Ok(within) => within,
+        Err(source) => {
+            ministack.stop().await;
+            return Err(LocalError::io("serve the endpoint to functions")(source));
+        }
+    };
     let result = tokio::select! {
         result = work(&front, &ministack, start, stage) => result,
         end = ends.next() => { tracing::info!("{end}"); Ok(()) }
@@ -96,6 +121,9 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     front.service.hardware().shut_down().await;
     ministack.stop().await;
     server.abort();
+    if let Some(within) = within {
+        within.abort();
+    }
     result
 }
 
@@ -105,7 +133,7 @@ async fn work(front: &Arc<Front>, ministack: &MiniStack, start: Instant, stage: 
     if let Some(repository) = &options.repository {
         *stage = Stage::Deploy;
         let span = Span::begin(*stage, None);
-        let note = deploy(options, repository, &ministack.url()).await?;
+        let note = deploy(options, repository, &ministack.link).await?;
         span.done(Some(note));
     }
     front.control.ready.store(true, Ordering::Release);
@@ -116,21 +144,23 @@ async fn work(front: &Arc<Front>, ministack: &MiniStack, start: Instant, stage: 
 }
 
 /// The world as it was, on new hardware.
-async fn start_world(options: &Options, ministack: &MiniStack, stage: &mut Stage) -> Result<Arc<Front>> {
+async fn start_world(
+    options: &Options,
+    keys: Keys,
+    network: Option<Network>,
+    ministack: &MiniStack,
+    stage: &mut Stage,
+) -> Result<Arc<Front>> {
     let mut world = service::load(&options.home.world())?;
     let (tell, news) = mpsc::unbounded_channel();
     *stage = Stage::Base;
-    let (hardware, name): (Box<dyn Hardware>, String) = match options.machines {
-        Machines::Simulated => (Box::new(Simulated::new(tell)), "simulated".into()),
-        Machines::Real => {
+    let (hardware, name): (Box<dyn Hardware>, String) = match network {
+        None => (Box::new(Simulated::new(tell)), "simulated".into()),
+        Some(network) => {
             let base = make_base(options).await?;
-            *stage = Stage::Network;
-            let span = Span::begin(*stage, None);
-            let network = Network::start().await.map_err(LocalError::io("start the machines' network"))?;
             let name = base.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let hardware = RealHardware::new(&options.home, &base, options.port, network, tell);
             let hardware = hardware.map_err(LocalError::io("make room for machines"))?;
-            span.done(None);
             (Box::new(hardware), name)
         }
     };
@@ -149,7 +179,11 @@ async fn start_world(options: &Options, ministack: &MiniStack, stage: &mut Stage
     // No machine outlives a supervisor: those that the world remembers are gone.
     service.hear(News::HostLost);
     let parameters = BTreeMap::from([(BASE_PARAMETER.to_owned(), image)]);
-    Ok(Arc::new(Front { service, ministack: Some(ministack.url()), parameters, control }))
+    let gate = Gate { keys, port: options.port, clock: Clock::system() };
+    let front =
+        Arc::new(Front { gate, service, ministack: Some(ministack.link.clone()), parameters, control });
+    front.service.hardware().face(Arc::downgrade(&front));
+    Ok(front)
 }
 
 async fn make_base(options: &Options) -> Result<PathBuf> {

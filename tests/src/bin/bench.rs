@@ -148,8 +148,8 @@ fn launched(answer: &Value) -> Result<(String, Timestamp)> {
 
 fn user_data(local: &Local) -> Result<f64> {
     let bucket = local.operator()?["bucket"].clone();
-    let script =
-        format!("#!/bin/sh\ndate +%s.%N | curl -fsS -T - {}/{bucket}/bench/user-data\n", local.endpoint());
+    let url = local.presign("PUT", &bucket, "bench/user-data")?;
+    let script = format!("#!/bin/sh\ndate +%s.%N | curl -fsS -T - '{url}'\n");
     let image = sample::base(local)?;
     let answer = local.aws(&[
         "ec2",

@@ -13,7 +13,7 @@ use ovenbird_tests::{
 };
 use serde_json::Value;
 
-use crate::{Cloud, PATIENCE};
+use crate::{Cloud, PATIENCE, closed::nobody_else_is_answered};
 
 const PORT: u16 = 14_566;
 
@@ -25,6 +25,7 @@ fn the_pipeline_works_on_real_machines() -> Result<()> {
     bad_input(&cloud)?;
     schedule(&cloud)?;
     spot(&cloud)?;
+    nobody_else_is_answered(&cloud)?;
     killed(&cloud)
 }
 
@@ -43,7 +44,7 @@ impl Cloud {
         self.local.ovenbird(&["recipe", "push", folder.to_str().context("path")?])
     }
 
-    fn upload(&self, key: &str, content: &str) -> Result<()> {
+    pub fn upload(&self, key: &str, content: &str) -> Result<()> {
         let file = self.home.join("artifact");
         fs::write(&file, content)?;
         let file = file.to_str().context("path")?;

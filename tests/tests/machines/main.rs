@@ -2,6 +2,7 @@
 //!
 //! Each test has a cloud of its own, and much of its time is spent waiting for machines: so they run beside each other.
 
+mod closed;
 mod end_to_end;
 mod many;
 mod provisioners;

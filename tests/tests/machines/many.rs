@@ -9,7 +9,7 @@ use ovenbird_core::{
     bake::{Bake, Status},
     id::AmiId,
 };
-use ovenbird_tests::clients::{put, within};
+use ovenbird_tests::clients::within;
 use serde_json::Value;
 
 use crate::{Cloud, PATIENCE};
@@ -76,7 +76,7 @@ impl Cloud {
                 .enumerate()
                 .map(|(number, key)| {
                     let body = body(number);
-                    scope.spawn(move || put(PORT, self.bucket(), key, body.as_bytes()))
+                    scope.spawn(move || self.local.put(self.bucket(), key, body.as_bytes()))
                 })
                 .collect();
             uploads.into_iter().try_for_each(|upload| match upload.join() {
@@ -203,7 +203,7 @@ fn layers(cloud: &Cloud) -> Result<()> {
     // Its children are looked for once it is promoted: an artifact that comes in between would start two bakes.
     cloud.succeeded(std::slice::from_ref(&first))?;
     ensure!(cloud.local.ovenbird_json(&["list", "shop"], false)?.as_array().is_some_and(Vec::is_empty));
-    put(PORT, cloud.bucket(), "artifacts/shop/app", b"v1")?;
+    cloud.local.put(cloud.bucket(), "artifacts/shop/app", b"v1")?;
     let shop = cloud.ended("shop", 1)?.remove(0);
     ensure!(Some(&shop.base.image) == first.image.as_ref(), "{:?}", shop.base);
 

@@ -1,7 +1,7 @@
 //! Deploys the very template of the repository to the local endpoint.
 //!
 //! It does what `sam package` and `sam deploy` do, without them: packs the functions, puts them into a bucket, and
-//! hands the template to CloudFormation. Afterwards each function is told the endpoint, which is all that differs.
+//! hands the template to CloudFormation.
 
 mod api;
 mod package;
@@ -10,15 +10,15 @@ mod runner;
 mod stack;
 mod zip;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use ovenbird_core::digest;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::{
     error::{LocalError, Result},
     home::{Home, write_whole},
+    http_client::Link,
     options::Options,
 };
 
@@ -38,8 +38,8 @@ struct Deployed {
 }
 
 /// Deploys what changed; gives a note on what was done.
-pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &str) -> Result<String> {
-    let api = Api::new(ministack);
+pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &Link) -> Result<String> {
+    let api = Api::new(ministack.clone());
     let template = repository.join("infra/template.yaml");
     let package = Package::read(&template)?;
     let runner = runner::find(repository);
@@ -62,9 +62,6 @@ pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &str
     stack.deploy(&text, &[("Architecture", architecture())]).await?;
     programs.keep_only(&names).map_err(LocalError::io("delete the programs of an earlier build"))?;
     let functions = stack.resources("AWS::Lambda::Function").await?;
-    for function in &functions {
-        tell_endpoint(&api, function, &options.endpoint()).await?;
-    }
     let bucket = stack.output("Bucket").await?;
     match &runner {
         Some(runner) => runner::upload(&api, &bucket, architecture(), runner).await?,
@@ -77,23 +74,6 @@ pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &str
 /// The machines' architecture, in the words of EC2 and Lambda.
 pub(crate) fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
-}
-
-/// Tells a function where AWS is; its other variables stay.
-async fn tell_endpoint(api: &Api, function: &str, endpoint: &str) -> Result<()> {
-    let path = format!("/2015-03-31/functions/{function}/configuration");
-    let configuration = api.json("lambda", "GET", &path, &Value::Null).await?;
-    let mut variables: BTreeMap<String, Value> =
-        serde_json::from_value(configuration["Environment"]["Variables"].clone()).unwrap_or_default();
-    for (name, value) in [
-        ("AWS_ENDPOINT_URL", endpoint),
-        ("AWS_ACCESS_KEY_ID", "local"),
-        ("AWS_SECRET_ACCESS_KEY", "local"),
-        ("AWS_REGION", REGION),
-    ] {
-        variables.insert(name.to_owned(), json!(value));
-    }
-    api.json("lambda", "PUT", &path, &json!({"Environment": {"Variables": variables}})).await.map(drop)
 }
 
 /// A hash over everything that decides what is deployed.

@@ -12,7 +12,7 @@ impl Front {
     /// Makes `MiniStack`'s security groups known: the stack's template made them there.
     pub(super) async fn mirror_security_groups(&self) -> Result<(), ApiError> {
         let Some(ministack) = &self.ministack else { return Ok(()) };
-        let answer = Api::new(ministack).query("ec2", EC2, "DescribeSecurityGroups", &[]).await;
+        let answer = Api::new(ministack.clone()).query("ec2", EC2, "DescribeSecurityGroups", &[]).await;
         let answer = answer.map_err(|error| unavailable(&error))?;
         self.service.call(|world, _| {
             // Every network of MiniStack is our default one: there is no other that machines could be in.
@@ -32,7 +32,7 @@ impl Front {
     pub(super) async fn check_instance_profile(&self, name: &str) -> Result<(), ApiError> {
         let Some(ministack) = &self.ministack else { return Ok(()) };
         let parameters = [("InstanceProfileName", name)];
-        match Api::new(ministack).query("iam", IAM, "GetInstanceProfile", &parameters).await {
+        match Api::new(ministack.clone()).query("iam", IAM, "GetInstanceProfile", &parameters).await {
             Ok(_) => Ok(()),
             Err(LocalError::Refused { status: 400..=499, .. }) => Err(ApiError::new(
                 "InvalidParameterValue",

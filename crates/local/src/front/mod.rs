@@ -3,6 +3,7 @@
 mod control;
 mod ec2;
 mod form;
+mod machine;
 mod mirror;
 mod pass;
 mod route;
@@ -17,45 +18,96 @@ use axum::{
     extract::{FromRequest as _, Request, State},
     response::{IntoResponse as _, Response},
 };
+use http::Method;
 
-pub use self::control::Control;
 use self::route::Route;
-use crate::service::Service;
+pub use self::{control::Control, machine::machine_router};
+use crate::{
+    auth::{Admitted, Form, Gate, Holder, Refusal},
+    http_client::Link,
+    service::Service,
+};
 
 /// What the endpoint answers from.
 #[derive(Debug)]
 pub struct Front {
+    /// Who may ask.
+    pub gate: Gate,
     /// The world.
     pub service: Arc<Service>,
-    /// The URL of `MiniStack`; without it, only the world's services are there.
-    pub ministack: Option<String>,
+    /// The way to `MiniStack`; without it, only the world's services are there.
+    pub ministack: Option<Link>,
     /// Public parameters (`/aws/service/…`) and their values.
     pub parameters: BTreeMap<String, String>,
     /// The local cloud's own affairs.
     pub control: Control,
 }
 
-/// The endpoint as a router.
+/// The endpoint as a router, for the operator and the functions.
 pub fn router(front: Arc<Front>) -> Router {
     Router::new().fallback(answer).with_state(front)
 }
 
 async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
-    let route = Route::of(request.uri(), request.headers());
-    match route {
+    if is_custom_resource(&request) {
+        return match front.gate.is_meant(request.uri(), request.headers()) {
+            Ok(()) => front.pass_on(request).await,
+            Err(refusal) => refuse(&refusal, &request),
+        };
+    }
+    let form = form_of(&request);
+    let said = said_of(&request);
+    let admitted = match front.gate.admit(request).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return tell(&refusal, form, &said),
+    };
+    let Admitted { request, service, holder, .. } = admitted;
+    match Route::of(&service, request.uri(), request.headers()) {
         Route::PassOn => front.pass_on(request).await,
         Route::Ec2 => front.ec2(request).await,
         Route::Ssm(operation) => ssm::answer(&front, &operation, request).await,
-        Route::Control(path) => control::answer(&front, &path, request).await,
+        Route::Control(path) if holder == Holder::Operator => control::answer(&front, &path, request).await,
+        Route::Control(_) => tell(&Refusal::Denied("This is the operator's to ask".to_owned()), form, &said),
+        Route::Nowhere => tell(
+            &Refusal::Denied("Path and service of the signature do not belong together".to_owned()),
+            form,
+            &said,
+        ),
     }
+}
+
+/// How a function tells `CloudFormation` that a custom resource is done: the address has a random word in it, which
+/// only that function was told, and asks for no signature, as at AWS.
+fn is_custom_resource(request: &Request) -> bool {
+    let word = request.uri().path().strip_prefix("/_ministack/cfn-response/");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    request.method() == Method::PUT && word.is_some_and(|word| !word.is_empty() && word.bytes().all(plain))
+}
+
+fn form_of(request: &Request) -> Form {
+    Form::of(route::service(request.uri(), request.headers()).as_deref(), request.headers())
+}
+
+/// Method and path, for the log: a query may be a signature.
+fn said_of(request: &Request) -> String {
+    format!("{} {}", request.method(), request.uri().path())
+}
+
+fn refuse(refusal: &Refusal, request: &Request) -> Response {
+    tell(refusal, form_of(request), &said_of(request))
+}
+
+fn tell(refusal: &Refusal, form: Form, said: &str) -> Response {
+    tracing::warn!("refused: {said}: {refusal:?}");
+    refusal.answer(form)
 }
 
 impl Front {
     async fn ec2(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         // Such requests may also come as GET, with everything in the URL.
-        let form = if parts.method == http::Method::GET {
-            Bytes::from(parts.uri.query().unwrap_or_default().to_owned())
+        let form = if parts.method == Method::GET {
+            Bytes::from(without_signature(parts.uri.query().unwrap_or_default()))
         } else {
             match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
                 Ok(form) => form,
@@ -74,6 +126,12 @@ impl Front {
             None => (http::StatusCode::SERVICE_UNAVAILABLE, "this endpoint has no MiniStack").into_response(),
         }
     }
+}
+
+/// The parameters of a call in a URL that may be presigned.
+fn without_signature(query: &str) -> String {
+    let parameters: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("X-Amz-")).collect();
+    parameters.join("&")
 }
 
 /// A request's id, as every answer carries one.

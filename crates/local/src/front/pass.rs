@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, Uri, header};
 
-use crate::http_client::client;
+use crate::{auth::Mismatch, http_client::Link};
 
 /// Headers that are about one connection, not about the request.
 const OF_CONNECTION: &[header::HeaderName] = &[
@@ -21,19 +21,22 @@ const OF_CONNECTION: &[header::HeaderName] = &[
 ];
 
 /// Passes it on. The Host header stays as it is: it is part of what was signed, and may name a bucket.
-pub(super) async fn pass_on(mut request: Request, ministack: &str) -> Response {
+pub(super) async fn pass_on(mut request: Request, ministack: &Link) -> Response {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let target = match format!("{ministack}{path}").parse::<Uri>() {
+    let target = match format!("http://127.0.0.1{path}").parse::<Uri>() {
         Ok(target) => target,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
     *request.uri_mut() = target;
     *request.version_mut() = http::Version::HTTP_11;
     strip(request.headers_mut());
-    match client().request(request).await {
+    match ministack.pass(request).await {
         Ok(mut answer) => {
             strip(answer.headers_mut());
             answer.map(Body::new)
+        }
+        Err(error) if is_mismatch(&error) => {
+            crate::auth::Refusal::Body("it was changed on its way".to_owned()).answer(crate::auth::Form::S3)
         }
         Err(error) => {
             tracing::warn!("MiniStack did not answer: {error:?}");
@@ -41,6 +44,11 @@ pub(super) async fn pass_on(mut request: Request, ministack: &str) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, "MiniStack does not answer").into_response()
         }
     }
+}
+
+/// Whether the body failed its check while it was passed on.
+fn is_mismatch(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<Mismatch>() || error.source().is_some_and(is_mismatch)
 }
 
 fn strip(headers: &mut HeaderMap) {

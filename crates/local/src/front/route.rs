@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, Uri};
 
+use crate::auth::CONTROL_SERVICE;
+
 /// Who answers a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
@@ -13,30 +15,29 @@ pub(super) enum Route {
     Control(String),
     /// `MiniStack`.
     PassOn,
+    /// Nobody: the path is the local cloud's own, and the signature is for another service, or the other way round.
+    Nowhere,
 }
 
 /// The path that no AWS service has: bucket names begin with a letter or digit.
 const CONTROL: &str = "/_ovenbird/";
 
 impl Route {
-    /// The route of a request.
-    pub fn of(uri: &Uri, headers: &HeaderMap) -> Self {
-        if let Some(rest) = uri.path().strip_prefix(CONTROL) {
-            return Self::Control(rest.to_owned());
-        }
-        match service(uri, headers).as_deref() {
-            Some("ec2") => Self::Ec2,
-            Some("ssm") => match operation(headers) {
-                Some(operation) => Self::Ssm(operation),
-                None => Self::PassOn,
-            },
-            _ => Self::PassOn,
+    /// The route of a request that is signed for a service.
+    pub fn of(service: &str, uri: &Uri, headers: &HeaderMap) -> Self {
+        match (service, uri.path().strip_prefix(CONTROL)) {
+            (CONTROL_SERVICE, Some(rest)) => Self::Control(rest.to_owned()),
+            (CONTROL_SERVICE, None) | (_, Some(_)) => Self::Nowhere,
+            ("ec2", None) => Self::Ec2,
+            ("ssm", None) => operation(headers).map_or(Self::PassOn, Self::Ssm),
+            (_, None) => Self::PassOn,
         }
     }
 }
 
-/// The service of the credential's scope: `KEY/date/region/SERVICE/aws4_request`.
-fn service(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+/// The service of the credential's scope, `KEY/date/region/SERVICE/aws4_request`, before anything is verified: only
+/// good for choosing the form of a refusal.
+pub(super) fn service(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let header = headers.get("authorization").and_then(|value| value.to_str().ok());
     let scope = match header.and_then(|header| header.split_once("Credential=")) {
         Some((_, rest)) => rest.split([',', ' ']).next().map(str::to_owned),
@@ -46,7 +47,7 @@ fn service(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     scope?.rsplit('/').nth(1).map(str::to_owned)
 }
 
-fn operation(headers: &HeaderMap) -> Option<String> {
+pub(super) fn operation(headers: &HeaderMap) -> Option<String> {
     let target = headers.get("x-amz-target")?.to_str().ok()?;
     target.strip_prefix("AmazonSSM.").map(str::to_owned)
 }
@@ -55,36 +56,33 @@ fn operation(headers: &HeaderMap) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn route(uri: &str, authorization: Option<&str>, target: Option<&str>) -> Route {
+    fn route(service: &str, uri: &str, target: Option<&str>) -> Route {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("authorization", authorization), ("x-amz-target", target)] {
-            if let Some(value) = value {
-                headers.insert(name, value.parse().expect("a header"));
-            }
+        if let Some(target) = target {
+            headers.insert("x-amz-target", target.parse().expect("a header"));
         }
-        Route::of(&uri.parse().expect("a URI"), &headers)
+        Route::of(service, &uri.parse().expect("a URI"), &headers)
     }
 
     #[test]
     fn the_scope_of_the_signature_decides() {
-        let scope = |service: &str| {
-            format!("AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/{service}/aws4_request, Signature=1")
-        };
-        assert_eq!(route("/", Some(&scope("ec2")), None), Route::Ec2);
-        assert_eq!(route("/", Some(&scope("dynamodb")), None), Route::PassOn);
-        assert_eq!(
-            route("/", Some(&scope("ssm")), Some("AmazonSSM.SendCommand")),
-            Route::Ssm("SendCommand".into())
-        );
-        assert_eq!(
-            route("/?X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fec2%2Faws4_request", None, None),
-            Route::Ec2
-        );
+        assert_eq!(route("ec2", "/", None), Route::Ec2);
+        assert_eq!(route("dynamodb", "/", None), Route::PassOn);
+        assert_eq!(route("s3", "/bucket/key", None), Route::PassOn);
+        assert_eq!(route("ssm", "/", Some("AmazonSSM.SendCommand")), Route::Ssm("SendCommand".into()));
     }
 
     #[test]
-    fn what_is_not_signed_is_an_object_or_ours() {
-        assert_eq!(route("/bucket/key", None, None), Route::PassOn);
-        assert_eq!(route("/_ovenbird/status", None, None), Route::Control("status".into()));
+    fn the_local_cloud_s_own_affairs_have_a_service_of_their_own() {
+        assert_eq!(route("ovenbird", "/_ovenbird/status", None), Route::Control("status".into()));
+        assert_eq!(route("s3", "/_ovenbird/shutdown", None), Route::Nowhere);
+        assert_eq!(route("ovenbird", "/bucket/key", None), Route::Nowhere);
+    }
+
+    #[test]
+    fn a_refusal_is_in_the_words_of_the_service_that_was_named() {
+        let uri = "/?X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fec2%2Faws4_request".parse().expect("a URI");
+        assert_eq!(service(&uri, &HeaderMap::new()).as_deref(), Some("ec2"));
+        assert_eq!(service(&"/bucket/key".parse().expect("a URI"), &HeaderMap::new()), None);
     }
 }

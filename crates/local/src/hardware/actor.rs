@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::Ipv4Addr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -17,7 +17,9 @@ use super::{
     shared::{Shared, lock},
 };
 use crate::{
+    auth::Credentials,
     deploy::REGION,
+    front::machine_router,
     machine::{Identity, Layer, Machine, MachineConfig, Notice, cgroup, exec},
     ministack::ACCOUNT,
 };
@@ -120,6 +122,10 @@ impl Actor {
             layers.into_iter().chain(self.frozen.iter().cloned().map(Layer::Snapshot)).collect();
         self.hold(&layers);
         let address = self.address()?;
+        let front = self.shared.front.get().and_then(Weak::upgrade);
+        let front = front.ok_or_else(|| io::Error::other("the endpoint isn't there"))?;
+        let role = Credentials::machine();
+        let endpoint = machine_router(front, facts.profile.is_some().then(|| role.clone()));
         let identity = Identity {
             instance: self.instance.to_string(),
             image: facts.image,
@@ -130,6 +136,7 @@ impl Actor {
             address,
             hostname: format!("ip-{}", address.to_string().replace('.', "-")),
             profile: facts.profile,
+            role,
             user_data,
             tokens_required: facts.tokens_required,
         };
@@ -141,6 +148,7 @@ impl Actor {
             address,
             cloud_pid: self.shared.network_pid,
             endpoint_port: self.shared.port,
+            endpoint,
             metadata: self.shared.metadata.clone(),
             identity,
         };

@@ -5,11 +5,13 @@ mod real;
 mod shared;
 mod simulated;
 
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr, sync::Weak};
 
 use futures::future::BoxFuture;
 use ovenbird_core::id::InstanceId;
 use ovenbird_world::Order;
+
+use crate::front::Front;
 
 pub(crate) use self::real::RealHardware;
 pub use self::simulated::Simulated;
@@ -30,6 +32,9 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
 
     /// Makes a machine's port reachable on loopback; asked again, the address is the same.
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>>;
+
+    /// Is told the endpoint, of which machines see a part.
+    fn face(&self, front: Weak<Front>);
 
     /// The processes of the network that machines are in.
     fn network(&self) -> Vec<u32>;

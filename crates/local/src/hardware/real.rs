@@ -5,7 +5,7 @@ use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock, Weak},
 };
 
 use futures::future::BoxFuture;
@@ -19,6 +19,7 @@ use super::{
     shared::{Shared, lock},
 };
 use crate::{
+    front::Front,
     home::Home,
     machine::{Disks, Machine, cgroup, forward},
     network::Network,
@@ -68,6 +69,7 @@ impl RealHardware {
             disks,
             cgroup,
             port,
+            front: OnceLock::new(),
             network_pid: network.pid()?,
             metadata: network.metadata().clone(),
             addresses: Mutex::default(),
@@ -155,6 +157,11 @@ impl Hardware for RealHardware {
 
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(self.open(instance, port))
+    }
+
+    fn face(&self, front: Weak<Front>) {
+        // It is told once, before the first order.
+        let _ = self.shared.front.set(front);
     }
 
     fn network(&self) -> Vec<u32> {

@@ -5,14 +5,17 @@ use std::{
     io,
     net::Ipv4Addr,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 use ovenbird_core::id::SnapshotId;
 use ovenbird_world::News;
 use tokio::sync::mpsc;
 
-use crate::machine::{Addresses, Disks, Metadata};
+use crate::{
+    front::Front,
+    machine::{Addresses, Disks, Metadata},
+};
 
 /// What all machines share.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Shared {
     pub disks: Disks,
     pub cgroup: PathBuf,
     pub port: u16,
+    /// The endpoint, once it is there: it answers from the world, which this hardware is of.
+    pub front: OnceLock<Weak<Front>>,
     pub network_pid: u32,
     pub metadata: Metadata,
     pub addresses: Mutex<Addresses>,

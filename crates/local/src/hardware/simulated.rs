@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use ovenbird_world::{News, Order};
 use tokio::sync::mpsc;
 
 use super::Hardware;
+use crate::front::Front;
 
 /// How long everything takes.
 const STEP: Duration = Duration::from_millis(30);
@@ -94,6 +95,8 @@ impl Hardware for Simulated {
     fn forward(&self, instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(async move { Err(io::Error::other(format!("{instance} is simulated: it has no ports"))) })
     }
+
+    fn face(&self, _front: Weak<Front>) {}
 
     fn network(&self) -> Vec<u32> {
         Vec::new()

@@ -1,5 +1,5 @@
 //! Sockets in a machine's network, held by the supervisor: no address of a machine is reachable from the host,
-//! and no port of the host from a machine, but through these.
+//! and nothing of the host from a machine, but through these.
 
 use std::{
     fs::File,
@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, serve::ListenerExt as _};
 use nix::sched::{CloneFlags, setns};
 use tokio::{
     io::copy_bidirectional,
@@ -36,11 +37,14 @@ pub(super) fn listen(pid: u32, address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-/// Makes a loopback port of the host reachable in the machine, under the same number.
-pub fn listen_inside(pid: u32, port: u16) -> io::Result<AbortHandle> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let listener = listen(pid, address)?;
-    Ok(tokio::spawn(pump(listener, move || async move { TcpStream::connect(address).await })).abort_handle())
+/// Serves routes on a loopback port in the network namespace of a process.
+pub(crate) fn serve_inside(pid: u32, port: u16, routes: Router) -> io::Result<AbortHandle> {
+    let listener = listen(pid, (Ipv4Addr::LOCALHOST, port).into())?;
+    let listener = listener.tap_io(|stream| {
+        // Small answers must not wait for more to come.
+        let _ = stream.set_nodelay(true);
+    });
+    Ok(tokio::spawn(async move { axum::serve(listener, routes).await }).abort_handle())
 }
 
 /// Makes a port of the machine reachable on the host's loopback; gives the address there.

@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::task::AbortHandle;
 
 use super::{address::mac, forward::listen};
-use crate::deploy::architecture;
+use crate::{auth::Credentials, deploy::architecture};
 
 /// What a machine may know of itself.
 #[derive(Debug, Clone)]
@@ -45,14 +45,13 @@ pub struct Identity {
     pub hostname: String,
     /// The name of its instance profile.
     pub profile: Option<String>,
+    /// What its role signs with: its own, and worth nothing elsewhere.
+    pub role: Credentials,
     /// What cloud-init runs.
     pub user_data: Option<Vec<u8>>,
     /// Whether a session token is required (IMDSv2).
     pub tokens_required: bool,
 }
-
-/// What this cloud takes for any key.
-const KEY: &str = "local";
 
 struct Service {
     identity: Identity,
@@ -228,18 +227,18 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
         Some(rest) => {
             let role = rest.strip_prefix("iam/security-credentials/")?;
             identity.profile.as_ref().filter(|profile| *profile == role)?;
-            credentials(Timestamp::now())
+            credentials(&identity.role, Timestamp::now())
         }
         None => return None,
     };
     Some(text.into_bytes())
 }
 
-/// A role's credentials: the keys that this cloud knows, for as long as AWS's would live.
-fn credentials(now: Timestamp) -> String {
+/// A role's credentials, for as long as AWS's would live.
+fn credentials(role: &Credentials, now: Timestamp) -> String {
     json!({
         "Code": "Success", "LastUpdated": seconds(now), "Type": "AWS-HMAC",
-        "AccessKeyId": KEY, "SecretAccessKey": KEY, "Token": KEY,
+        "AccessKeyId": role.access_key, "SecretAccessKey": role.secret, "Token": role.token,
         "Expiration": seconds(now + SignedDuration::from_hours(6)),
     })
     .to_string()
@@ -265,6 +264,7 @@ mod tests {
             address: Ipv4Addr::LOCALHOST,
             hostname: "ip-1".into(),
             profile: profile.map(str::to_owned),
+            role: Credentials::machine(),
             user_data: None,
             tokens_required: true,
         }

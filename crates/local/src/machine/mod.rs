@@ -15,12 +15,12 @@ mod output;
 mod run;
 mod spawn;
 
-pub(crate) use self::{address::mac, spawn::spawn};
+pub(crate) use self::{address::mac, forward::serve_inside, spawn::spawn};
 pub use self::{
     address::{Addresses, GATEWAY},
     disk::{Disks, Layer},
     exec::{Inside, Outcome, exec, way_in},
-    forward::{forward, listen_inside},
+    forward::forward,
     imds::{Identity, Metadata},
     run::{Machine, MachineConfig, Notice},
 };

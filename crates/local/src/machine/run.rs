@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use ovenbird_core::{digest, id::InstanceId};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -25,7 +26,7 @@ use super::{
     address::{GATEWAY, PREFIX, mac},
     cgroup,
     exec::{Inside, exec},
-    forward::listen_inside,
+    forward::serve_inside,
     imds::{Identity, Known, Metadata},
     init::InitConfig,
     spawn::spawn,
@@ -57,6 +58,8 @@ pub struct MachineConfig {
     pub cloud_pid: u32,
     /// The port of the cloud's endpoint, on loopback of host and machine alike.
     pub endpoint_port: u16,
+    /// What answers there in the machine: less than on the host.
+    pub endpoint: Router,
     /// What serves its IMDS.
     pub metadata: Metadata,
     /// What its IMDS tells.
@@ -142,7 +145,7 @@ impl Machine {
         }
         let mut tasks = Tasks::default();
         let known = config.metadata.know(config.identity.clone());
-        tasks.0.push(listen_inside(outer, config.endpoint_port)?);
+        tasks.0.push(serve_inside(outer, config.endpoint_port, config.endpoint)?);
         let console = Arc::new(Mutex::new(Vec::new()));
         watch_console(terminal.master, Arc::clone(&console));
         stdin.write_all(b"go\n").await?;

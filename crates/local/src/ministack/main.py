@@ -4,6 +4,8 @@ import asyncio
 import functools
 import gc
 import gzip
+import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -15,13 +17,39 @@ import types
 
 import botocore
 import hypercorn.asyncio
+import hypercorn.config
 from ministack.core import lambda_runtime, responses
 
-# An invocation of a warm function takes 55 ms and not 9: Nagle's delay, at both ends.
-socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+# Functions inherit the environment: neither of these is for them.
+SOCKET = os.environ.pop("OVENBIRD_SOCKET")
+SEED = pathlib.Path(os.environ.pop("OVENBIRD_SEED")).read_text().strip().encode()
 
-# A third of its time went into looking for cycles of garbage, after every 700 objects.
-gc.set_threshold(20_000)
+# Whatever is written here is this user's alone, the socket too.
+os.umask(0o077)
+
+
+class OnSocket(hypercorn.config.Config):
+    """Listens on a socket in the home, which nobody else may open, and on no port, which everybody may."""
+
+    def create_sockets(self):
+        self.bind = [f"unix:{SOCKET}"]
+        # One that a killed MiniStack left is no answer to anybody.
+        pathlib.Path(SOCKET).unlink(missing_ok=True)
+        return super().create_sockets()
+
+
+hypercorn.config.Config = OnSocket
+
+
+def key_of_function(config):
+    """A function's key, which the endpoint derives in the same way (`auth/keys.rs`)."""
+    digest = hashlib.sha256(config.get("FunctionArn", "").encode()).hexdigest()
+    access_key = "OVENFUNC" + digest[:12].upper()
+    secret = hmac.new(SEED, access_key.encode(), hashlib.sha256).hexdigest()
+    return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": ""}
+
+
+lambda_runtime.execution_credentials = key_of_function
 
 
 def descendants(process):
@@ -65,6 +93,12 @@ async def serve_and_end(served, config):
 
 hypercorn.asyncio.serve = serve_and_end
 
+# An invocation of a warm function takes 55 ms and not 9: Nagle's delay, at both ends.
+socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+
+# A third of its time went into looking for cycles of garbage, after every 700 objects.
+gc.set_threshold(20_000)
+
 
 @functools.lru_cache(maxsize=None)
 def metadata_only(service):
@@ -99,5 +133,11 @@ threading.Thread(target=end_idle_functions, daemon=True).start()
 
 # Not before: it takes the names that were changed above.
 from ministack import app  # noqa: E402
+from ministack.services import s3  # noqa: E402
 
+# The endpoint has verified presigned URLs, by keys that MiniStack doesn't know.
+s3._verify_presigned_sigv4 = lambda *_: None
+
+# GATEWAY_PORT is the endpoint's, which stands in the URLs that are given out. MiniStack would try whether it is free.
+app._resolve_port = lambda: "0"
 app.main()

@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File, TryLockError},
     io::Write as _,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command},
     time::{Duration, Instant},
@@ -22,8 +21,9 @@ use crate::{
     control::tail,
     error::{LocalError, Result},
     home::Home,
-    http_client::{ask, send},
+    http_client::{Link, refused},
     memory,
+    options::Options,
 };
 
 /// The account that everything local belongs to.
@@ -41,8 +41,8 @@ const GRACE: Duration = Duration::from_secs(12);
 /// The running child.
 #[derive(Debug)]
 pub(crate) struct MiniStack {
-    /// Its own port on loopback.
-    pub port: u16,
+    /// The way to it.
+    pub link: Link,
     /// Its version.
     pub version: String,
     /// Its process.
@@ -52,21 +52,20 @@ pub(crate) struct MiniStack {
 
 impl MiniStack {
     /// Starts it and waits until it answers.
-    pub async fn start(home: &Home, wait_scale: f64) -> Result<Self> {
-        let port = free_port()?;
+    ///
+    /// In the network namespace of a process, if one is given: it and its functions have ports on loopback for each
+    /// other (Lambda's runtime API), which ask for no key, and there nobody of the host reaches them.
+    pub async fn start(options: &Options, network: Option<u32>) -> Result<Self> {
+        let home = &options.home;
         let lock = lock(home).await?;
-        let (child, exit) = spawn(command(home, port, &lock)?).await?;
+        let (child, exit) = spawn(command(options, network, &lock)?).await?;
         tell_holder(home, lock, child)?;
-        let mut this = Self { port, version: String::new(), pid: child, exit };
+        let link = Link::new(&socket(home)?);
+        let mut this = Self { link, version: String::new(), pid: child, exit };
         let log = home.ministack_log();
         this.version = this.ready(&log).await?;
-        this.configure(&json!({"stepfunctions._SFN_WAIT_SCALE": wait_scale})).await?;
+        this.configure(&json!({"stepfunctions._SFN_WAIT_SCALE": options.wait_scale})).await?;
         Ok(this)
-    }
-
-    /// Its URL.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
     }
 
     async fn ready(&self, log: &Path) -> Result<String> {
@@ -76,9 +75,9 @@ impl MiniStack {
                 let problem = format!("ended with {exit}:\n{}", tail(log));
                 return Err(LocalError::MiniStack { problem, log: log.to_owned() });
             }
-            let request = Request::get(format!("{}/_ministack/health", self.url())).body(Body::empty());
+            let request = Request::get("http://127.0.0.1/_ministack/health").body(Body::empty());
             if let Ok(request) = request
-                && let Ok((status, body)) = send(request).await
+                && let Ok((status, body)) = self.link.send(request).await
                 && status.is_success()
             {
                 let health: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -93,13 +92,14 @@ impl MiniStack {
     }
 
     async fn configure(&self, settings: &Value) -> Result<()> {
-        let path = format!("{}/_ministack/config", self.url());
-        let request = Request::post(&path)
+        let path = "/_ministack/config".to_owned();
+        let request = Request::post(format!("http://127.0.0.1{path}"))
             .header("content-type", "application/json")
             .body(Body::from(settings.to_string()));
-        let request =
-            request.map_err(|source| LocalError::Request { request: path, source: Box::new(source) })?;
-        ask(request).await.map(drop)
+        let request = request
+            .map_err(|source| LocalError::Request { request: path.clone(), source: Box::new(source) })?;
+        let (status, body) = self.link.send(request).await?;
+        if status.is_success() { Ok(()) } else { Err(refused(path, status, &body)) }
     }
 
     /// Waits for its end, which nobody asked for.
@@ -130,7 +130,8 @@ impl MiniStack {
     }
 }
 
-fn command(home: &Home, port: u16, lock: &File) -> Result<Command> {
+fn command(options: &Options, network: Option<u32>, lock: &File) -> Result<Command> {
+    let home = &options.home;
     let log = home.ministack_log();
     let out = File::options().create(true).append(true).open(&log);
     let out = out.map_err(LocalError::io(format!("open {}", log.display())))?;
@@ -138,7 +139,14 @@ fn command(home: &Home, port: u16, lock: &File) -> Result<Command> {
     let lock = lock.try_clone().map_err(LocalError::io("pass the lock on"))?;
     let state = home.ministack();
     // SIGTERM and not SIGKILL when the supervisor dies: it then saves, and ends its functions' processes.
-    let mut command = Command::new("setpriv");
+    let mut command = match network {
+        Some(pid) => {
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net=/proc/{pid}/ns/net")).arg("setpriv");
+            command
+        }
+        None => Command::new("setpriv"),
+    };
     command
         .args(["--pdeathsig", "TERM"])
         .arg(home.python())
@@ -156,7 +164,11 @@ fn command(home: &Home, port: u16, lock: &File) -> Result<Command> {
         .env("LANG", "C.UTF-8")
         .env("PYTHONUNBUFFERED", "1")
         .env("BIND_HOST", "127.0.0.1")
-        .env("GATEWAY_PORT", port.to_string())
+        .env("OVENBIRD_SOCKET", socket(home)?)
+        .env("OVENBIRD_SEED", home.function_seed())
+        // Where the functions find AWS, and what stands in the URLs that are given out.
+        .env("AWS_ENDPOINT_URL", options.endpoint())
+        .env("GATEWAY_PORT", options.port.to_string())
         .env("MINISTACK_HOST", "127.0.0.1")
         .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
         .env("IOT_MTLS_ENABLED", "0")
@@ -169,6 +181,15 @@ fn command(home: &Home, port: u16, lock: &File) -> Result<Command> {
         .env("S3_PERSIST", "1")
         .env("S3_DATA_DIR", state.join("s3"));
     Ok(command)
+}
+
+/// The path of its socket, which must be short: the kernel takes 107 bytes.
+fn socket(home: &Home) -> Result<PathBuf> {
+    let path = home.ministack_socket();
+    if path.as_os_str().len() > 107 {
+        return Err(LocalError::LongHome { home: home.root().to_owned() });
+    }
+    Ok(path)
 }
 
 /// Waits until the `MiniStack` of a supervisor that was killed has saved what it had.
@@ -231,11 +252,6 @@ async fn spawn(mut command: Command) -> Result<(Pid, watch::Receiver<Option<Stri
         starting.await.map_err(|_| LocalError::io("start MiniStack")(std::io::Error::other("no thread")))?;
     let id = id.map_err(LocalError::io("start MiniStack with `setpriv`"))?;
     Ok((Pid::from_raw(i32::try_from(id).unwrap_or(i32::MAX)), exit))
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    listener.map(|address| address.port()).map_err(LocalError::io("find a free port"))
 }
 
 /// Ends one that doesn't end by itself, and its functions, which would go on without it.

@@ -11,7 +11,7 @@ use std::{
 
 use crate::service::Endpoint;
 use axum::{extract::Request, middleware};
-use ovenbird_aws::{Cloud, settings::Settings};
+use ovenbird_aws::{Cloud, LocalCloud, settings::Settings};
 use ovenbird_core::{
     Error, Result,
     id::{BakeId, ImageName, InstanceId},
@@ -51,7 +51,12 @@ impl Bench {
             subnet: None,
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let cloud = runtime.block_on(Cloud::with(settings, None, Some(&endpoint.url)));
+        let local = LocalCloud {
+            endpoint: endpoint.url.clone(),
+            access_key: endpoint.operator.access_key.clone(),
+            secret: endpoint.operator.secret.clone(),
+        };
+        let cloud = runtime.block_on(Cloud::with(settings, None, Some(&local)));
         Self { cloud, service, requests, runtime, endpoint }
     }
 

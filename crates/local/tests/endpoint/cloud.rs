@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ovenbird_local::{Home, LocalError, Machines, Options};
+use ovenbird_local::{Credentials, Home, LocalError, Machines, Options};
 
 /// A local cloud in this process, on a home of its own.
 pub struct Cloud {
@@ -52,10 +52,11 @@ impl Cloud {
     /// A client from the Python environment.
     pub fn client(&self, name: &str) -> Command {
         let mut command = Command::new(self.options.home.python().with_file_name(name));
-        command.env_remove("AWS_PROFILE").envs([
+        let key = Credentials::of(&self.options.home).expect("the operator's key");
+        command.env_remove("AWS_PROFILE").env("AWS_CONFIG_FILE", self.options.home.aws_config()).envs([
             ("AWS_ENDPOINT_URL", self.options.endpoint().as_str()),
-            ("AWS_ACCESS_KEY_ID", "local"),
-            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_ACCESS_KEY_ID", key.access_key.as_str()),
+            ("AWS_SECRET_ACCESS_KEY", key.secret.as_str()),
             ("AWS_DEFAULT_REGION", "us-east-1"),
             ("AWS_DEFAULT_OUTPUT", "text"),
             ("AWS_PAGER", ""),

@@ -13,12 +13,12 @@ impl Endpoint {
         Self::with(|_| {}, |routes| routes).0
     }
 
-    fn command(&self, program: &Path) -> Command {
+    pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_remove("AWS_PROFILE").envs([
             ("AWS_ENDPOINT_URL", self.url.as_str()),
-            ("AWS_ACCESS_KEY_ID", "local"),
-            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_ACCESS_KEY_ID", self.operator.access_key.as_str()),
+            ("AWS_SECRET_ACCESS_KEY", self.operator.secret.as_str()),
             ("AWS_DEFAULT_REGION", "us-east-1"),
             ("AWS_PAGER", ""),
             ("BASE", self.base.as_str()),
@@ -30,10 +30,8 @@ impl Endpoint {
     fn query(&self, form: &str) -> (u16, String) {
         let output = Command::new("curl")
             .args(["--silent", "--write-out", "\n%{http_code}", "--data", form])
-            .args([
-                "--header",
-                "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/ec2/aws4_request",
-            ])
+            .args(["--aws-sigv4", "aws:amz:us-east-1:ec2", "--user"])
+            .arg(format!("{}:{}", self.operator.access_key, self.operator.secret))
             .arg(&self.url)
             .output()
             .expect("curl");
@@ -44,7 +42,7 @@ impl Endpoint {
 }
 
 /// A program of the Python environment; none, said out loud, when it isn't there. In CI it must be.
-fn program(name: &str) -> Option<PathBuf> {
+pub fn program(name: &str) -> Option<PathBuf> {
     let path = Home::from_env().python().with_file_name(name);
     if path.is_file() {
         return Some(path);
@@ -54,7 +52,7 @@ fn program(name: &str) -> Option<PathBuf> {
     None
 }
 
-fn succeeds(mut command: Command) -> String {
+pub fn succeeds(mut command: Command) -> String {
     let output = command.output().expect("it starts");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?} ended with {}\n{out}\n{err}", output.status);

@@ -3,9 +3,11 @@
 //! One program, because most of its time is spent waiting for others: so they wait beside each other.
 
 mod adapter;
+mod client;
 mod cloud;
 mod front;
 mod killed;
+mod refused;
 mod sam;
 mod service;
 mod supervisor;

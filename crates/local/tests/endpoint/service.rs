@@ -4,13 +4,23 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::Router;
 use jiff::Timestamp;
-use ovenbird_local::{Control, Front, Home, Machines, Options, Service, Simulated, router};
+use ovenbird_local::{
+    Clock, Control, Credentials, Front, Gate, Home, Keys, Link, Machines, Options, Service, Simulated,
+    machine_router, router,
+};
 use ovenbird_world::{BaseImage, World};
 
 /// An endpoint on a port of its own, for as long as it lives.
 pub struct Endpoint {
     pub url: String,
     pub base: String,
+    /// The operator's key.
+    pub operator: Credentials,
+    /// The endpoint as a machine sees it, and what its role signs with.
+    pub machine: String,
+    pub role: Credentials,
+    /// The endpoint's keys.
+    pub keys: Keys,
     _home: tempfile::TempDir,
     _runtime: tokio::runtime::Runtime,
 }
@@ -21,9 +31,22 @@ impl Endpoint {
         prepare: impl FnOnce(&mut World),
         wrap: impl FnOnce(Router) -> Router,
     ) -> (Self, Arc<Service>) {
+        Self::at(Clock::system(), None, prepare, wrap)
+    }
+
+    /// The same, at a time of its own, with something in place of `MiniStack`.
+    pub fn at(
+        clock: Clock,
+        ministack: Option<Link>,
+        prepare: impl FnOnce(&mut World),
+        wrap: impl FnOnce(Router) -> Router,
+    ) -> (Self, Arc<Service>) {
+        let keys = Keys::new(Credentials::operator());
+        let role = Credentials::machine();
+        let (gate_keys, machine_role) = (keys.clone(), role.clone());
         let home = tempfile::tempdir().expect("a folder");
         let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let (url, base, service) = runtime.block_on(async {
+        let (url, machine, base, service) = runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let port = listener.local_addr().expect("an address").port();
             let (tell, news) = tokio::sync::mpsc::unbounded_channel();
@@ -37,11 +60,18 @@ impl Endpoint {
             options.machines = Machines::Simulated;
             let parameters = BTreeMap::from([("/aws/service/test/base".to_owned(), base.clone())]);
             let (served, control) = (Arc::clone(&service), Control::new(options));
-            let front = Front { service, ministack: None, parameters, control };
-            let routes = wrap(router(Arc::new(front)));
+            let gate = Gate { keys: gate_keys, port, clock };
+            let front = Arc::new(Front { gate, service, ministack, parameters, control });
+            // A machine has the endpoint at the same address, and the host's tests can't have two there.
+            let inside = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let machine = inside.local_addr().expect("an address").port();
+            let seen = machine_router(Arc::clone(&front), Some(machine_role));
+            tokio::spawn(async move { axum::serve(inside, seen).await });
+            let routes = wrap(router(front));
             tokio::spawn(async move { axum::serve(listener, routes).await });
-            (format!("http://127.0.0.1:{port}"), base, served)
+            (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{machine}"), base, served)
         });
-        (Self { url, base, _home: home, _runtime: runtime }, service)
+        let operator = keys.operator().clone();
+        (Self { url, base, operator, machine, role, keys, _home: home, _runtime: runtime }, service)
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ovenbird_core::id::InstanceId;
+use ovenbird_local::Credentials;
 use ovenbird_local::machine::{Identity, Inside, Layer, Machine, MachineConfig, Notice, Outcome, exec};
 use tokio::{runtime::Handle, sync::mpsc};
 
@@ -35,6 +36,7 @@ impl Instance {
             address: self.address,
             hostname: format!("ip-{}", self.address.to_string().replace('.', "-")),
             profile: Some("builder".into()),
+            role: Credentials::machine(),
             user_data: self.user_data.clone(),
             tokens_required: self.tokens_required,
         }

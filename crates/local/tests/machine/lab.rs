@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::{Router, routing::get};
 use ovenbird_core::id::{InstanceId, SnapshotId};
 use ovenbird_local::{
     Home, base,
@@ -47,7 +48,7 @@ pub struct Lab {
     pub runtime: Runtime,
     pub disks: Disks,
     pub network: Network,
-    /// What stands for the cloud's endpoint.
+    /// What stands for the cloud's endpoint: its port on the host, and what answers in machines.
     pub endpoint: TcpListener,
     home: PathBuf,
     cgroup: PathBuf,
@@ -117,6 +118,7 @@ impl Lab {
             address: instance.address,
             cloud_pid: self.network.pid().expect("the network"),
             endpoint_port: self.endpoint.local_addr().expect("an address").port(),
+            endpoint: Router::new().route("/it", get(|| async { "hello" })),
             metadata: self.network.metadata().clone(),
             identity: instance.identity(),
         }
