@@ -1,12 +1,18 @@
 //! `ovenbird local`: the local cloud, from an operator's side.
 
-use std::process::ExitCode;
+use std::{
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use clap::Subcommand;
 use ovenbird_core::{Result, plan::quote};
-use ovenbird_local::{Credentials, Event, LocalError, Options, Status};
+use ovenbird_local::{Credentials, Event, LocalError, Options, ResetPlan, Status};
 
 use crate::{FAILED, print, target::Target};
+
+/// The exit status of a wrong use.
+const WRONG_USE: u8 = 2;
 
 /// What can be done with the local cloud.
 #[derive(Debug, Subcommand)]
@@ -17,8 +23,15 @@ pub enum LocalCommand {
     Down,
     /// Says what runs
     Status,
-    /// Ends it and forgets everything but the base image
-    Reset,
+    /// Ends it and forgets everything but the base image and the key; shows what that is, and asks
+    Reset {
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+        /// Show what would be destroyed, and destroy nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+    },
     /// Prints what lets AWS's own tools talk to it: eval "$(ovenbird local env)"
     Env,
     /// Says where the logs are
@@ -59,9 +72,10 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
             print(json, &ran, if ran { "the local cloud is down" } else { "no local cloud was up" });
         }),
         LocalCommand::Status => ovenbird_local::status(&options).await.map(|status| show(&status, json)),
-        LocalCommand::Reset => ovenbird_local::reset(&options).await.map(|()| {
-            print(json, &true, "the local cloud is down, and forgot everything but the base image");
-        }),
+        LocalCommand::Reset { yes, dry_run } => {
+            let done = reset(&options, *yes, *dry_run, json).await;
+            return Ok(done.unwrap_or_else(|error| failed(&error)));
+        }
         LocalCommand::Env => env(&options, json),
         LocalCommand::Logs => {
             let paths = ovenbird_local::logs_path(&options);
@@ -97,6 +111,66 @@ async fn shell(options: &Options, instance: &str, command: &[String]) -> Result<
     let status =
         shell.status().map_err(|source| LocalError::Io { operation: "run setpriv".into(), source })?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)))
+}
+
+/// Shows what a reset destroys, and does it once it is wanted.
+async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Result<ExitCode, LocalError> {
+    let plan = ResetPlan::of(options)?;
+    if plan.is_empty() {
+        print(json, &plan, &format!("there is nothing to forget in {}", plan.home.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if dry_run {
+        print(json, &plan, &will_be_gone(&plan));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !yes {
+        eprintln!("{}", will_be_gone(&plan));
+        if !std::io::stdin().is_terminal() {
+            eprintln!(
+                "\nerror: nothing was destroyed: there is nobody to ask\n\nhint: `--yes` does it without asking"
+            );
+            return Ok(ExitCode::from(WRONG_USE));
+        }
+        if !agreed() {
+            eprintln!("nothing was destroyed");
+            return Ok(ExitCode::from(FAILED));
+        }
+    }
+    ovenbird_local::reset(options).await?;
+    let done = "the local cloud is down, and forgot everything but the base image and its key";
+    print(json, &plan, done);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the person at the terminal says yes; anything else is a no.
+fn agreed() -> bool {
+    eprint!("\nDestroy this? [y/N] ");
+    // A prompt that can't be shown is answered with no.
+    let mut answer = String::new();
+    let asked = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    asked.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+fn will_be_gone(plan: &ResetPlan) -> String {
+    let mut text = format!("A reset of the local cloud in {} destroys:", plan.home.display());
+    if plan.running {
+        text.push_str("\n  the running local cloud, with all that is at work in it");
+    }
+    for instance in &plan.instances {
+        text.push_str(&format!("\n  instance {instance}"));
+    }
+    for image in &plan.images {
+        text.push_str(&format!("\n  image {} ({})", image.image, image.name));
+    }
+    if plan.unreadable {
+        text.push_str("\n  instances and images whose list can't be read");
+    }
+    for folder in &plan.folders {
+        let mib = folder.bytes.div_ceil(1024 * 1024);
+        text.push_str(&format!("\n  {} ({mib} MiB): {}", folder.path.display(), folder.holds));
+    }
+    text
 }
 
 /// What a shell must have for AWS's own tools to talk to the local cloud.

@@ -260,10 +260,9 @@ fn supervisor(home: &Home) -> Result<Option<Pid>> {
     }
 }
 
-/// Ends the local cloud if it runs, and forgets every image, bucket and table; bases stay.
-pub async fn reset(options: &Options) -> Result<()> {
-    down(options).await?;
-    options.home.forget()
+/// Whether a supervisor holds the home.
+pub(crate) fn is_up(home: &Home) -> Result<bool> {
+    supervisor(home).map(|pid| pid.is_some())
 }
 
 /// What the local cloud says of itself.

@@ -126,10 +126,19 @@ impl Home {
         Ok(())
     }
 
+    /// What a reset deletes, with what is in each: all but the base images, the Python environment, logs and the key.
+    pub(crate) fn forgotten(&self) -> [(PathBuf, &'static str); 4] {
+        [
+            (self.0.join("state"), "instances, images, buckets, tables, stacks, functions"),
+            (self.0.join("snapshots"), "the disks of images"),
+            (self.0.join("instances"), "the disks of instances"),
+            (self.0.join("run"), "what a running local cloud needs for a moment"),
+        ]
+    }
+
     /// Forgets everything but what is costly to get.
     pub(crate) fn forget(&self) -> Result<()> {
-        for name in ["state", "run", "instances", "snapshots"] {
-            let folder = self.0.join(name);
+        for (folder, _) in self.forgotten() {
             match fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(LocalError::io(format!("remove {}", folder.display()))(error));

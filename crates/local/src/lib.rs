@@ -20,6 +20,7 @@ pub mod network;
 mod options;
 mod progress;
 mod requirements;
+mod reset;
 mod service;
 mod supervisor;
 mod xml;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 
 pub use self::{
     auth::{Clock, Credentials, Gate, Holder, Keys, PROFILE},
-    control::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, reset, shell, status, up},
+    control::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, shell, status, up},
     error::{LocalError, Result},
     front::{Control, Front, machine_router, router},
     hardware::{Hardware, Simulated},
@@ -36,6 +37,7 @@ pub use self::{
     http_client::Link,
     options::{Machines, Options},
     progress::{Event, Stage},
+    reset::{ResetFolder, ResetImage, ResetPlan, reset},
     service::Service,
     supervisor::serve,
 };

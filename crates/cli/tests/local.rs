@@ -1,0 +1,97 @@
+//! `ovenbird local` where no local cloud runs.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+fn ovenbird(home: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ovenbird"));
+    command.args(arguments).env("OVENBIRD_HOME", home).stdin(Stdio::null());
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("OVENBIRD_LOCAL").output().expect("ovenbird")
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr[..]].map(String::from_utf8_lossy).concat()
+}
+
+/// A home as a local cloud leaves it; gives the file that stands for an image's disk.
+fn used(home: &Path) -> std::path::PathBuf {
+    let disk = home.join("snapshots/snap-1/disk");
+    fs::create_dir_all(disk.parent().expect("a folder")).expect("made");
+    fs::write(&disk, vec![1; 3 << 20]).expect("written");
+    fs::create_dir_all(home.join("base/debian")).expect("made");
+    disk
+}
+
+#[test]
+fn a_reset_destroys_nothing_before_somebody_agreed() {
+    let home = tempfile::tempdir().expect("a folder");
+    let disk = used(home.path());
+    let asked = ovenbird(home.path(), &["local", "reset"]);
+    assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
+    assert!(disk.exists(), "it was destroyed without a question");
+    for words in ["snapshots (", "MiB): the disks of images", "--yes"] {
+        assert!(said(&asked).contains(words), "no {words:?} in {}", said(&asked));
+    }
+    // A world that can't be read is a reason for a reset.
+    fs::create_dir(home.path().join("state")).expect("made");
+    fs::write(home.path().join("state/world.json"), "{").expect("written");
+    let dry = ovenbird(home.path(), &["local", "reset", "--dry-run"]);
+    assert!(dry.status.success() && said(&dry).contains("can't be read"), "{}", said(&dry));
+    assert!(disk.exists(), "a dry run destroyed it");
+    let both = ovenbird(home.path(), &["local", "reset", "--dry-run", "--yes"]);
+    assert_eq!(both.status.code(), Some(2), "{}", said(&both));
+    assert!(disk.exists());
+
+    let done = ovenbird(home.path(), &["local", "reset", "--yes", "--json"]);
+    assert!(done.status.success(), "{}", said(&done));
+    let plan: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    assert!(plan["folders"][1]["bytes"].as_u64().is_some_and(|bytes| bytes >= 3 << 20), "{plan}");
+    assert!(!disk.exists() && home.path().join("base/debian").exists());
+    let again = ovenbird(home.path(), &["local", "reset"]);
+    assert!(again.status.success() && said(&again).contains("nothing to forget"), "{}", said(&again));
+}
+
+#[test]
+fn without_a_key_it_is_said_how_to_get_one() {
+    let home = tempfile::tempdir().expect("a folder");
+    for arguments in [&["local", "env"][..], &["local", "status"], &["--local", "list"]] {
+        let output = ovenbird(home.path(), arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("no local cloud was ever started"), "{}", said(&output));
+        assert!(said(&output).contains("`ovenbird local up`"), "{}", said(&output));
+    }
+}
+
+/// At a terminal it asks, and takes only a yes for a yes.
+#[test]
+fn a_reset_at_a_terminal_does_what_is_answered() {
+    let home = tempfile::tempdir().expect("a folder");
+    let disk = used(home.path());
+    // `script` gives it a terminal, as a person has one.
+    let answer = |text: &str| {
+        let command = format!("{} local reset", env!("CARGO_BIN_EXE_ovenbird"));
+        let mut script = Command::new("script");
+        script
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .env("OVENBIRD_HOME", home.path());
+        let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script");
+        let mut stdin = script.stdin.take().expect("its input");
+        stdin.write_all(text.as_bytes()).expect("answered");
+        let output = script.wait_with_output().expect("it ends");
+        drop(stdin);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for no in ["\n", "n\n", "perhaps\n"] {
+        let (status, said) = answer(no);
+        assert!(said.contains("Destroy this? [y/N]") && said.contains("nothing was destroyed"), "{said}");
+        assert_eq!(status, Some(1), "{said}");
+        assert!(disk.exists(), "{no:?} was taken for a yes");
+    }
+    let (status, said) = answer("y\n");
+    assert_eq!(status, Some(0), "{said}");
+    assert!(!disk.exists(), "{said}");
+}
