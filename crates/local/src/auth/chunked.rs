@@ -169,6 +169,34 @@ mod tests {
 
     /// AWS's own example: "Example: PUT object" of the documentation of chunked uploads.
     fn example() -> (Chunks, Vec<u8>) {
+        of_signature(
+            "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9",
+            [
+                "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+                "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+                "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
+            ],
+            None,
+        )
+    }
+
+    /// The same with a checksum behind the chunks: the example of "trailing headers".
+    fn with_trailer() -> (Chunks, Vec<u8>) {
+        of_signature(
+            "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e",
+            [
+                "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2",
+                "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
+                "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
+            ],
+            Some(
+                "x-amz-checksum-crc32c:sOO8/Q==\r\nx-amz-trailer-signature:\
+                 d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n",
+            ),
+        )
+    }
+
+    fn of_signature(seed: &str, chunks: [&str; 3], trailer: Option<&str>) -> (Chunks, Vec<u8>) {
         let time: jiff::Timestamp = "2013-05-24T00:00:00Z".parse().expect("a time");
         let claim = Claim {
             access_key: "AKIAIOSFODNN7EXAMPLE".into(),
@@ -177,7 +205,7 @@ mod tests {
             time,
             system_time: time.try_into().expect("a time"),
             signed_headers: vec!["host".into()],
-            signature: "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9".into(),
+            signature: seed.into(),
             token: None,
             place: Place::Query(Duration::from_secs(1)),
         };
@@ -187,16 +215,15 @@ mod tests {
             token: None,
         };
         let mut body = Vec::new();
-        for (size, signature) in [
-            (65_536, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
-            (1024, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
-            (0, "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
-        ] {
+        for (size, signature) in [65_536, 1024, 0].into_iter().zip(chunks) {
             body.extend(format!("{size:x};chunk-signature={signature}\r\n").as_bytes());
             body.extend(vec![b'a'; size]);
-            body.extend(b"\r\n");
+            if size > 0 || trailer.is_none() {
+                body.extend(b"\r\n");
+            }
         }
-        (Chunks::new(&claim, &credentials, false), body)
+        body.extend(trailer.unwrap_or_default().as_bytes());
+        (Chunks::new(&claim, &credentials, trailer.is_some()), body)
     }
 
     #[test]
@@ -207,6 +234,25 @@ mod tests {
                 chunks.take(part).expect("right so far");
             }
             chunks.end().expect("right");
+        }
+    }
+
+    #[test]
+    fn aws_s_own_example_with_a_trailer_is_right_and_no_other_trailer() {
+        for size in [1, 1000, 100_000] {
+            let (mut chunks, body) = with_trailer();
+            for part in body.chunks(size) {
+                chunks.take(part).expect("right so far");
+            }
+            chunks.end().expect("right");
+        }
+        for (from, to) in
+            [("sOO8/Q", "sOO8/R"), ("d81f82", "d81f83"), ("x-amz-trailer-signature", "x-amz-other")]
+        {
+            let (mut chunks, body) = with_trailer();
+            // The data is text, too.
+            let changed = String::from_utf8(body).expect("text").replace(from, to);
+            assert!(chunks.take(changed.as_bytes()).and_then(|()| chunks.end()).is_err(), "{to}");
         }
     }
 
