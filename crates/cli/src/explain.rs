@@ -65,7 +65,7 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
             Side::from(&resolved)
         }
     };
-    let digest = now.inputs.digest();
+    let digest = now.inputs.digest(&pipeline);
     let record = ledger.image(&digest).await?.filter(|record| record.status == ImageStatus::Validated);
     Ok(Explanation {
         inputs: explain(&cloud, &pipeline, Side::from(before), now).await?,
@@ -92,8 +92,12 @@ pub fn text(explanation: &Explanation) -> String {
         text.extend(line.details.iter().map(|detail| format!("    {detail}\n")));
     }
     let tests = inputs.iter().any(|line| line.input == "tests" && line.changed);
+    let changed = inputs.iter().any(|line| line.changed);
     text.push_str(match (same_image, image, tests) {
         _ if *forced => "\nbaked anew whatever changed, as asked with `--force`",
+        (false, None, _) if !changed => {
+            "\nno input changed, but an update of Ovenbird computes the digest in another way: it is baked once more"
+        }
         (true, Some(_), true) => {
             "\nonly the tests changed: the image is kept, and a fresh instance of it must pass them"
         }

@@ -1,4 +1,4 @@
-//! SHA-256 over every input of an image: same digest, same image.
+//! SHA-256 over every input of a pipeline's image: same digest, same image.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::id::{AmiId, Digest};
+use crate::id::{AmiId, Digest, PipelineName};
 
 /// All that an image depends on, each input by its own digest: kept with the bake, so that two bakes can be compared.
 ///
@@ -36,12 +36,15 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The digest of an image of these inputs. The tests are not in it.
-    pub fn digest(&self) -> Digest {
+    /// The digest of a pipeline's image of these inputs. The tests are not in it.
+    ///
+    /// The pipeline is: who may push another pipeline's recipe chooses the network, the role and the steps of its
+    /// builders, and must not make what this pipeline takes for its own image.
+    pub fn digest(&self, pipeline: &PipelineName) -> Digest {
         let Self { base, architecture, configuration, volume, files, artifact, runner, tests: _ } = self;
         canonical(&serde_json::json!({
-            "base": base, "architecture": architecture, "configuration": configuration, "volume": volume,
-            "files": files, "artifact": artifact, "runner": runner,
+            "v": 2, "pipeline": pipeline, "base": base, "architecture": architecture,
+            "configuration": configuration, "volume": volume, "files": files, "artifact": artifact, "runner": runner,
         }))
     }
 }
@@ -122,10 +125,17 @@ mod tests {
             Inputs { artifact: Some(other.clone()), ..inputs() },
             Inputs { runner: other.clone(), ..inputs() },
         ];
+        let shop = PipelineName::parse("shop").unwrap();
         for one in &changed {
-            assert_ne!(one.digest(), inputs().digest(), "{one:?}");
+            assert_ne!(one.digest(&shop), inputs().digest(&shop), "{one:?}");
         }
-        assert_eq!(Inputs { tests: other, ..inputs() }.digest(), inputs().digest());
+        assert_eq!(Inputs { tests: other, ..inputs() }.digest(&shop), inputs().digest(&shop));
+    }
+
+    #[test]
+    fn two_pipelines_with_the_same_inputs_have_two_digests() {
+        let [shop, other] = ["shop", "other"].map(|name| PipelineName::parse(name).unwrap());
+        assert_ne!(inputs().digest(&shop), inputs().digest(&other));
     }
 
     #[test]

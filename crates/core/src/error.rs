@@ -282,7 +282,7 @@ impl Error {
             Self::NoRecipe { pipeline } => {
                 format!("Push one: `ovenbird recipe push recipe.toml` with `pipeline = \"{pipeline}\"`")
             }
-            Self::BadRecipe { .. } => "Mend what `ovenbird recipe check` shows, then `ovenbird recipe push`".into(),
+            Self::BadRecipe { .. } => "Fix what `ovenbird recipe check` shows, then `ovenbird recipe push`".into(),
             Self::NoArtifact { .. } => {
                 "Upload it to `artifacts/<pipeline>/` of the bucket, or `ovenbird bake PIPELINE --artifact FILE`".into()
             }
@@ -296,12 +296,12 @@ impl Error {
                 }
             }
             Self::StepFailed { step, .. } if step == report::FETCH => {
-                "Mend the artifact, or `[artifact]` of the recipe: `unpack-to` takes archives alone, `to` any file".into()
+                "Fix the artifact, or `[artifact]` of the recipe (`unpack-to` takes archives alone, `to` any file); or push the recipe's files again: `ovenbird recipe push`".into()
             }
             Self::StepFailed { .. } => {
-                "Mend the step and push the recipe; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
+                "Fix the step and push the recipe; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
             }
-            Self::TestsFailed { .. } => "Mend the application or the test; the channel still points at the image before".into(),
+            Self::TestsFailed { .. } => "Fix the application or the test; the channel still points at the image before".into(),
             Self::CommandFailed { .. } => "Its whole output is in `ovenbird show BAKE --json`".into(),
             Self::BuilderLost { reason, .. } => launch::advice(reason).into(),
             Self::DeadlinePassed { stage, .. } => match stage {

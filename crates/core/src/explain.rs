@@ -130,7 +130,11 @@ async fn read(
     version: &Digest,
 ) -> Result<Option<(Recipe, Files)>> {
     match pushed::recipe_version(bucket, pipeline, version).await {
-        Ok((_, recipe)) => Ok(Some((recipe, pushed::files(bucket, pipeline, version).await?))),
+        Ok((pointer, recipe)) => match pushed::files(bucket, pipeline, &pointer).await {
+            Ok(files) => Ok(Some((recipe, files))),
+            Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(None),
+            Err(error) => Err(error),
+        },
         Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -61,7 +61,7 @@ impl<I: Images, P: Parameters, K: Bucket, T: Table> Sources<'_, I, P, K, T> {
             architecture: image.architecture,
             configuration: canonical(&recipe.configuration_inputs()),
             volume: recipe.builder.volume.is_some().then(|| canonical(&volume)),
-            files: pointer.files_input().cloned(),
+            files: pointer.files.clone(),
             artifact: artifact.as_ref().map(|artifact| artifact.sha256.clone()),
             runner: runner.sha256,
             tests: canonical(&recipe.test_inputs()),

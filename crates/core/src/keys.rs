@@ -51,5 +51,7 @@ pub fn prune_plan(run: &BakeId) -> String {
 pub const PROVISION_REPORT: &str = "provision.json";
 /// The report of the tests on the builder.
 pub const TEST_REPORT: &str = "test.json";
+/// The report of the seal: nothing is an image whose seal did not write it.
+pub const SEAL_REPORT: &str = "seal.json";
 /// The report of the tests on a fresh instance of the image.
 pub const BOOT_REPORT: &str = "boot-test.json";

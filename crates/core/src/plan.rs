@@ -20,11 +20,12 @@ pub const FOLDER: &str = "/var/lib/ovenbird";
 pub const TEST_SCRIPT: &str = "/var/lib/ovenbird/ovenbird-runner test";
 
 /// What snapshot sends to the builder, which then powers itself off.
-pub const SEAL_SCRIPT: &str = "/var/lib/ovenbird/ovenbird-runner seal";
+///
+/// A second delivery, which finds the runner gone with the first, has nothing to do and must not fail.
+pub const SEAL_SCRIPT: &str =
+    "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal";
 
 /// What snapshot sends to a spot builder, which must run on until EC2 takes it down for the image.
-///
-/// Its success is awaited, so that a second delivery, which finds the runner gone with the first, must succeed, too.
 pub const SEAL_RUNNING_SCRIPT: &str = "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal --keep-running";
 
 /// A URL that is a key to one object for some time: it is never shown.
@@ -59,6 +60,16 @@ pub struct Download {
     pub sha256: Digest,
 }
 
+/// The files beside the recipe, as they are fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The archive.
+    #[serde(flatten)]
+    pub archive: Download,
+    /// The digest of the files in it, which is an input of the image: the builder computes it again.
+    pub files: Digest,
+}
+
 /// Where the reports go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reports {
@@ -68,6 +79,9 @@ pub struct Reports {
     pub test: PresignedUrl,
     /// The tests' report as JUnit XML.
     pub junit: PresignedUrl,
+    /// The seal's report; none for a machine that is never sealed.
+    #[serde(default)]
+    pub seal: Option<PresignedUrl>,
 }
 
 /// What the runner does.
@@ -78,7 +92,7 @@ pub struct Plan {
     /// The artifact, and where it goes.
     pub artifact: Option<(Download, Placement)>,
     /// The files beside the recipe.
-    pub bundle: Option<Download>,
+    pub bundle: Option<Bundle>,
     /// The configuration.
     pub steps: Vec<Step>,
     /// The tests.
@@ -100,7 +114,7 @@ impl Plan {
         bake: BakeId,
         recipe: &Recipe,
         artifact: Option<Download>,
-        bundle: Option<Download>,
+        bundle: Option<Bundle>,
         reports: Reports,
     ) -> Self {
         let artifact = artifact.zip(recipe.artifact.clone());

@@ -113,6 +113,19 @@ pub struct TestReport {
     pub ended: Timestamp,
     /// Each.
     pub tests: Vec<TestOutcome>,
+    /// When one failed: how each service of the recipe and each failed one stands, with its last log lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<String>,
+}
+
+/// The seal, done or failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealReport {
+    /// When it ended.
+    pub ended: Timestamp,
+    /// What went wrong; none means that the machine is sealed whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ mod tests {
         };
         let now = Timestamp::UNIX_EPOCH;
         let tests = vec![test("good \u{8}", true), test("bad \"<&>\"", false)];
-        let xml = xml("bake", &TestReport { started: now, ended: now, tests }).unwrap();
+        let xml = xml("bake", &TestReport { started: now, ended: now, tests, units: Vec::new() }).unwrap();
         let cases = suite::parse(&String::from_utf8(xml).unwrap()).unwrap();
         let names: Vec<(&str, bool, u64)> =
             cases.iter().map(|case| (case.name.as_str(), case.passed, case.milliseconds)).collect();

@@ -3,6 +3,7 @@
 mod check;
 mod curl;
 mod fetch;
+mod files;
 mod junit;
 mod kept;
 mod machine;
@@ -12,6 +13,7 @@ mod provision;
 mod seal;
 mod secrets;
 mod step;
+mod systemd;
 mod test;
 mod unpack;
 

@@ -16,9 +16,9 @@ use ovenbird_core::{
 };
 
 use crate::{
-    fetch,
+    fetch, files,
     kept::Kept,
-    machine::{Machine, create_parents},
+    machine::{Machine, create_parents, remove},
     mask::Mask,
     process,
     secrets::Secrets,
@@ -57,7 +57,7 @@ fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {
     let mut steps = Vec::new();
     let mut go = true;
     if plan.bundle.is_some() || plan.artifact.is_some() {
-        go = record(&mut steps, FETCH, || Done::once(files(machine, plan).map(|()| Exit::Status(0))));
+        go = record(&mut steps, FETCH, || Done::once(fetch_all(machine, plan).map(|()| Exit::Status(0))));
     }
     for (index, step) in plan.steps.iter().enumerate() {
         if !go {
@@ -102,7 +102,7 @@ fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) 
 }
 
 /// Fetches the bundle and the artifact.
-fn files(machine: &Machine, plan: &Plan) -> Result<()> {
+fn fetch_all(machine: &Machine, plan: &Plan) -> Result<()> {
     fetch_files(machine, plan)?;
     match &plan.artifact {
         None => {}
@@ -125,9 +125,15 @@ fn files(machine: &Machine, plan: &Plan) -> Result<()> {
 /// Fetches the recipe's files; a fresh instance of the image has none, and its tests may need them.
 pub fn fetch_files(machine: &Machine, plan: &Plan) -> Result<()> {
     let Some(bundle) = &plan.bundle else { return Ok(()) };
-    let archive = machine.own("bundle.tar.gz");
-    fetch::download(bundle, &archive).context("fetch the recipe's files")?;
-    unpack::unpack(&archive, &machine.own("files"))
+    let (archive, folder) = (machine.own("bundle.tar.gz"), machine.own("files"));
+    fetch::download(&bundle.archive, &archive).context("fetch the recipe's files")?;
+    // What an earlier try left is no part of the recipe.
+    remove(&folder).with_context(|| format!("empty {}", folder.display()))?;
+    unpack::unpack(&archive, &folder).context("unpack the recipe's files")?;
+    files::check(&folder, &bundle.files).inspect_err(|_| {
+        // A second try must not take what was refused for files that are there already.
+        let _ = remove(&folder);
+    })
 }
 
 /// Does one step: only if its condition holds, and again while it fails and may be tried again.

@@ -1,20 +1,30 @@
 //! `seal`: makes the machine an image. Nothing stays that is this machine's own, or ours.
 //!
-//! The machine powers off then, or runs on until EC2 takes it down for the image. What its services write until
+//! The seal reports that it is whole, and only then is the machine an image. It powers off then, or runs on until EC2 takes it down for the image. What its services write until
 //! they are stopped goes when it goes down.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::plan::{FOLDER, quote};
+use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
+use ovenbird_core::{
+    plan::{FOLDER, PresignedUrl, quote},
+    report::SealReport,
+};
 
 use crate::{
-    machine::{Machine, remove},
+    fetch,
+    machine::{Machine, create_parents, remove},
     process,
 };
 
 /// How long an order to the machine may take.
 const ORDER: Duration = Duration::from_secs(60);
+
+/// How long the report is tried: a network that is away for a moment costs no bake. A failure is told once.
+const TRIES: Duration = Duration::from_secs(120);
+const ONE_TRY: Duration = Duration::ZERO;
 
 /// What becomes of the machine once it is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +61,48 @@ const HISTORIES: &[&str] = &[".bash_history", ".lesshst", ".viminfo", ".wget-hst
 const UNITS: &str = "/run/systemd/system";
 const LAST_WORD: &str = "ovenbird-last-word.service";
 
-/// Seals.
+/// Where the seals of one machine wait for each other: a command may be delivered twice.
+const LOCK: &str = "/run/ovenbird-seal.lock";
+
+/// Seals, and reports.
 pub fn run(machine: &Machine, then: Then) -> Result<()> {
+    let _lock = lock(machine)?;
+    if !machine.own("").exists() {
+        println!("ovenbird: this machine is sealed already; nothing is left to do");
+        return Ok(());
+    }
+    let plan = machine.plan()?;
+    let url =
+        plan.reports.seal.context("the plan has no place for the seal's report: it is no builder's plan")?;
+    if let Err(error) = seal(machine, then) {
+        // It is said here, too, in case that the command's own answer is lost; more than try we can't.
+        let _ = report(&url, Some(format!("{error:#}")), ONE_TRY);
+        return Err(error);
+    }
+    // The order is what makes the report worth something: a builder that is found stopped is imaged if it is there.
+    // Everything is removed by now, or an error has said otherwise; and it is on the disk, for whoever stops the
+    // machine by force from here on takes what is there. The URL was read from the plan before that was removed, and
+    // goes to `curl` by a pipe: nothing that knows it is on the disk any more, and nothing writes it there again.
+    // What services write until they are stopped is removed by the last word, which knows no secret.
+    report(&url, None, TRIES).context("the machine is sealed, but could not report it")?;
+    if machine.is_real() && then == Then::PowerOff {
+        power_off()?;
+    }
+    Ok(())
+}
+
+fn lock(machine: &Machine) -> Result<Flock<fs::File>> {
+    let path = machine.path(LOCK);
+    create_parents(&path)?;
+    let file = fs::File::create(&path).with_context(|| format!("open {LOCK}"))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).context("wait for another seal")
+}
+
+fn report(url: &PresignedUrl, problem: Option<String>, tries: Duration) -> Result<()> {
+    fetch::put(url, &serde_json::to_string(&SealReport { ended: Timestamp::now(), problem })?, tries)
+}
+
+fn seal(machine: &Machine, then: Then) -> Result<()> {
     if machine.is_real() {
         // Journald would write on, and a log of this machine is none of the image's: from here on it writes to
         // memory, where it knows how to (systemd 242).
@@ -65,8 +115,8 @@ pub fn run(machine: &Machine, then: Then) -> Result<()> {
         remove(&machine.path(AGENT)).with_context(|| format!("remove {AGENT}"))?;
     }
     clean(machine)?;
-    if machine.is_real() && then == Then::PowerOff {
-        power_off()?;
+    if machine.is_real() {
+        nix::unistd::sync();
     }
     Ok(())
 }
@@ -86,7 +136,7 @@ fn clean(machine: &Machine) -> Result<()> {
     if id.exists() {
         fs::write(&id, "").context("empty /etc/machine-id")?;
     }
-    // Last: until here a second try can still run.
+    // Last: until here a second try can still run, and knows where to report.
     remove(&machine.path(FOLDER)).with_context(|| format!("remove {FOLDER}"))
 }
 
@@ -191,7 +241,6 @@ fn power_off() -> Result<()> {
     let mut command = Command::new("systemd-run");
     command.args([
         "--quiet",
-        "--collect",
         "--on-active=300ms",
         "--timer-property=AccuracySec=10ms",
         "systemctl",
@@ -262,16 +311,17 @@ mod tests {
     #[test]
     fn nothing_of_ours_and_nothing_of_the_machine_s_own_stays() {
         let (_root, machine) = used();
-        run(&machine, Then::PowerOff).unwrap();
+        seal(&machine, Then::PowerOff).unwrap();
         assert_sealed(&machine);
         assert!(!machine.path(AGENT_S).exists());
+        // A second delivery finds nothing to do.
         run(&machine, Then::PowerOff).unwrap();
     }
 
     #[test]
     fn what_was_written_since_the_seal_goes_when_the_machine_goes_down() {
         let (_root, machine) = used();
-        run(&machine, Then::KeepRunning).unwrap();
+        seal(&machine, Then::KeepRunning).unwrap();
         assert_sealed(&machine);
         assert!(machine.path(AGENT_S).exists(), "the agent still has to answer");
         use_again(&machine);

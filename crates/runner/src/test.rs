@@ -4,21 +4,31 @@ use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use ovenbird_core::report::{TestOutcome, TestReport};
+use ovenbird_core::{
+    plan::Plan,
+    recipe::{Action, Check},
+    report::{FETCH, TestOutcome, TestReport},
+};
 
-use crate::{check, fetch, junit, machine::Machine, provision};
+use crate::{check, fetch, junit, machine::Machine, provision, systemd};
 
 const REPORT: &str = "test-report.json";
 
 /// Tests; gives whether all passed.
 pub fn run(machine: &Machine) -> Result<bool> {
     let plan = machine.plan()?;
-    if !machine.own("files").exists() {
-        provision::fetch_files(machine, &plan)?;
-    }
     let started = Timestamp::now();
     let mut tests: Vec<TestOutcome> = Vec::new();
-    for test in &plan.tests {
+    let fetched = match machine.own("files").exists() {
+        true => Ok(()),
+        false => provision::fetch_files(machine, &plan),
+    };
+    if let Err(problem) = &fetched {
+        let detail = format!("{problem:#}");
+        println!("ovenbird: {FETCH}: {detail}");
+        tests.push(TestOutcome { name: FETCH.into(), passed: false, milliseconds: 0, detail });
+    }
+    for test in plan.tests.iter().filter(|_| fetched.is_ok()) {
         let start = Instant::now();
         let outcomes = check::outcomes(machine, test);
         println!("ovenbird: test {} ({} ms)", test.name, start.elapsed().as_millis());
@@ -28,7 +38,14 @@ pub fn run(machine: &Machine) -> Result<bool> {
         }
         tests.extend(outcomes);
     }
-    let report = TestReport { started, ended: Timestamp::now(), tests };
+    let mut units = Vec::new();
+    if fetched.is_ok() && !tests.iter().all(|test| test.passed) {
+        // What a test saw ("connection refused") is seldom the reason; why a service died is, and soon nobody can
+        // look.
+        units = systemd::report(machine, &services(&plan));
+        units.iter().for_each(|unit| println!("ovenbird: {unit}"));
+    }
+    let report = TestReport { started, ended: Timestamp::now(), tests, units };
     let path = machine.write_report(REPORT, &report)?;
     let xml = machine.own("junit.xml");
     fs::write(&xml, junit::xml(plan.bake.as_str(), &report)?)?;
@@ -36,4 +53,29 @@ pub fn run(machine: &Machine) -> Result<bool> {
     // Last: its presence says that everything else is there.
     fetch::upload(&path, &plan.reports.test).context("upload the report")?;
     Ok(report.tests.iter().all(|test| test.passed))
+}
+
+/// The services that the recipe names, in its steps and in its tests.
+fn services(plan: &Plan) -> Vec<&str> {
+    let steps = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Service { name, .. } => Some(name.as_str()),
+        Action::Shell { .. }
+        | Action::Script { .. }
+        | Action::File { .. }
+        | Action::Package { .. }
+        | Action::Puppet(_)
+        | Action::Chef(_)
+        | Action::Ansible(_) => None,
+    });
+    let tests = plan.tests.iter().filter_map(|test| match &test.check {
+        Check::Service { name, .. } => Some(name.as_str()),
+        Check::Http(_)
+        | Check::Command { .. }
+        | Check::Port { .. }
+        | Check::File { .. }
+        | Check::Process { .. }
+        | Check::Package { .. }
+        | Check::User { .. } => None,
+    });
+    steps.chain(tests).collect()
 }

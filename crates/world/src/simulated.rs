@@ -149,7 +149,11 @@ impl SimulatedHardware {
                 self.plan(now + self.pace.boot, News::Booted { instance: instance.clone() });
                 self.plan(now + self.pace.boot + self.pace.agent, News::AgentOnline { instance });
             }
-            Order::PowerOff { instance } => self.plan(now + second, News::PoweredOff { instance }),
+            Order::PowerOff { instance } => {
+                // What ran in it ends with it, and puts nothing into the bucket any more.
+                self.agenda.retain(|_, event| !concerns(event, &instance));
+                self.plan(now + second, News::PoweredOff { instance });
+            }
             Order::Destroy { instance } => {
                 self.agenda.retain(|_, event| !concerns(event, &instance));
                 self.plan(now + second, News::Destroyed { instance });

@@ -35,6 +35,10 @@ pub enum Machines {
     FailAStep,
     /// A test fails.
     FailATest,
+    /// Somebody stops them in the middle of the seal, or they die in it.
+    StopInTheSeal,
+    /// They seal themselves, and can't report it.
+    CannotReportTheSeal,
     /// They never report.
     AreSilent,
     /// Each takes its own time, so that who began later may end first.
@@ -159,6 +163,24 @@ pub const SCENARIOS: &[Scenario] = &[
         before: &["v1.jar"],
         runs: &[(0, Run::Upload("v2.jar"))],
         ends: "TestsFailed",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a builder stopped in the middle of its seal",
+        machines: Machines::StopInTheSeal,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        only: &["/Seal", "/LookAtSealed"],
+        ends: "BuilderLost",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a seal whose report is lost",
+        machines: Machines::CannotReportTheSeal,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        only: &["/Seal", "/LookAtSealed"],
+        ends: "CommandFailed",
         ..PLAIN
     },
     Scenario {

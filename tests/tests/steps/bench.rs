@@ -14,6 +14,7 @@ use ovenbird_core::{
     ledger::Ledger,
     plan,
     ports::{Parameters as _, Retirement as _},
+    recipe::Recipe,
     report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
     steps::{
         clean_up,
@@ -25,6 +26,7 @@ use ovenbird_core::{
     },
     trigger::Trigger,
 };
+use ovenbird_tests::walk::account::sealed;
 use ovenbird_world::{BaseImage, Cloud, Paging, Script, SimulatedHardware, World};
 
 pub const RECIPE: &str = r#"
@@ -58,22 +60,24 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self::sealing(&Script { powers_off: true, ..Script::default() })
+        Self::sealing(&Script { powers_off: true, ..Script::default() }, true)
     }
 
-    /// With machines whose seal does this.
-    pub fn sealing(seal: &Script) -> Self {
-        Self::on(&BaseImage::debian_12("20260101", "x86_64"), seal)
-    }
-
-    /// And whose base is this.
-    pub fn on(base: &BaseImage, seal: &Script) -> Self {
+    /// With machines whose seal does this, and reports that it is whole, or doesn't.
+    pub fn sealing(seal: &Script, reports: bool) -> Self {
         let seal = seal.clone();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut world = World::new("123456789012", "us-east-1");
         let base = world.register_base(now, base);
         let hardware = SimulatedHardware::new(move |work| match work.command {
-            Some(plan::SEAL_SCRIPT) => seal.clone(),
+            Some(plan::SEAL_SCRIPT | plan::SEAL_RUNNING_SCRIPT) if reports => {
+                // The user data holds the URL of the bake's plan: beside the plan lie the reports.
+                let (_, rest) = work.user_data.split_once("https://bucket/bakes/").unwrap();
+                let (folder, _) = rest.split_once("plan.json").unwrap();
+                let report = (format!("bakes/{folder}{}", keys::SEAL_REPORT), sealed());
+                Script { uploads: vec![report], ..seal.clone() }
+            }
+            Some(plan::SEAL_SCRIPT | plan::SEAL_RUNNING_SCRIPT) => seal.clone(),
             _ => Script::default(),
         });
         let cloud = Cloud::new(world, hardware, now);
@@ -87,9 +91,16 @@ impl Bench {
     }
 
     pub fn push(&self, recipe: &str) {
-        let pipeline = pipeline();
-        let pointer = RecipePointer { version: digest::sha256(recipe.as_bytes()), bundle: None, files: None };
-        let text = serde_json::to_string(&pointer).unwrap();
+        self.push_as(recipe, &RecipePointer::new(recipe, None));
+    }
+
+    /// Writes what `recipe push` writes, with any pointer.
+    pub fn push_as(&self, recipe: &str, pointer: &RecipePointer) {
+        let pipeline = match Recipe::parse_pushed(recipe) {
+            Ok(recipe) => recipe.pipeline,
+            Err(_) => pipeline(),
+        };
+        let text = serde_json::to_string(pointer).unwrap();
         self.cloud.put(&keys::recipe(&pipeline, &pointer.version), recipe);
         self.cloud.put(&keys::recipe_version_pointer(&pipeline, &pointer.version), text.clone());
         self.cloud.put(&keys::recipe_pointer(&pipeline), text);
@@ -189,7 +200,7 @@ impl Bench {
             milliseconds: 1,
             detail: "connection refused".into(),
         };
-        let report = TestReport { started, ended, tests: vec![test] };
+        let report = TestReport { started, ended, tests: vec![test], units: Vec::new() };
         cloud.put(&at(keys::TEST_REPORT), serde_json::to_string(&report).unwrap());
         self.poll(bake)
     }

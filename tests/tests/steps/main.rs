@@ -4,9 +4,10 @@ mod bench;
 mod crowd;
 mod launch;
 mod layers;
-mod markers;
-mod volumes;
+mod pushed;
+mod seal;
 
+use self::bench::{Bench, RECIPE, pipeline};
 use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
@@ -17,9 +18,6 @@ use ovenbird_core::{
     steps::{promote, prune, snapshot},
     trigger::Trigger,
 };
-use ovenbird_world::Script;
-
-use self::bench::{Bench, RECIPE, pipeline};
 
 #[test]
 fn a_bake_ends_promoted_and_leaves_its_image_alone() {
@@ -89,42 +87,6 @@ fn a_builder_that_never_reports_fails_at_its_deadline() {
     let error = bench.poll(bake).unwrap_err();
     assert_eq!(error.name(), "DeadlinePassed");
     assert!(error.to_string().contains("no report yet"), "{error}");
-    bench.fail("one", &error);
-    bench.assert_clean(0);
-}
-
-/// A bake whose seal was sent.
-fn sealing(seal: Script) -> (Bench, Bake) {
-    let bench = Bench::sealing(&seal);
-    let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
-    let bake = bench.build(bake, 0, true).unwrap();
-    let cloud = &bench.cloud;
-    let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
-    (bench, bake)
-}
-
-#[test]
-fn a_seal_that_its_own_power_off_cut_short_has_not_failed() {
-    // SSM says "failed, -1" of a command whose instance goes down, while EC2 may still say that it runs.
-    let cut_short = Script { exit: -1, ..Script::default() };
-    let (bench, bake) = sealing(cut_short.clone());
-    bench.cloud.pass(SignedDuration::from_secs(5));
-    let bake = bench.look(&bake).unwrap();
-    assert_eq!((bake.stage, bake.next.to), (Stage::Seal, To::Wait));
-    bench.stop(bake.builder.as_ref().unwrap());
-    assert_eq!(bench.poll(bake).unwrap().next.to, To::Go);
-
-    // And one that never stops is not waited for longer than its deadline, which tells of both.
-    let (bench, bake) = sealing(cut_short);
-    let error = bench.poll(bake).unwrap_err();
-    assert_eq!(error.name(), "DeadlinePassed");
-    assert!(error.to_string().contains("running, its command cut short"), "{error}");
-
-    // A status of its own is a failure, at once.
-    let (bench, bake) = sealing(Script { exit: 3, stdout: "no space left".into(), ..Script::default() });
-    let error = bench.poll(bake).unwrap_err();
-    assert_eq!(error.name(), "CommandFailed");
-    assert!(error.to_string().contains("exit 3"), "{error}");
     bench.fail("one", &error);
     bench.assert_clean(0);
 }

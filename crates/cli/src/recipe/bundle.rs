@@ -36,7 +36,7 @@ impl Bundle {
         let recipe = Recipe::parse(&name, &text, &|path| look(folder, path)).map_err(|errors| {
             let count = errors.0.len();
             let problem = format!("{count} {}\n{errors}", if count == 1 { "mistake" } else { "mistakes" });
-            wrong(problem, "Mend it, then `ovenbird recipe check` again")
+            wrong(problem, "Fix it, then `ovenbird recipe check` again")
         })?;
         let mut found = Found::default();
         for source in recipe.sources() {
@@ -61,11 +61,9 @@ impl Bundle {
 
     /// What the pipeline's pointer says when this is pushed: the version is made of all content.
     pub fn pointer(&self) -> RecipePointer {
-        let bundle = self.archive.as_deref().map(digest::sha256);
-        let files = bundle.as_ref().map(|_| files_digest(&self.files));
-        let mut whole = self.text.clone().into_bytes();
-        whole.extend(files.iter().flat_map(|files| files.as_str().bytes()));
-        RecipePointer { version: digest::sha256(&whole), bundle, files }
+        let files =
+            self.archive.as_deref().map(|archive| (digest::sha256(archive), files_digest(&self.files)));
+        RecipePointer::new(&self.text, files)
     }
 }
 

@@ -5,6 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// How long a service or a process must run on, when the recipe doesn't say: one that ends at once, or is restarted
+/// each second, does not.
+pub const SETTLE: Duration = Duration::from_secs(2);
+
+fn settle() -> Duration {
+    SETTLE
+}
+
 /// One test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
@@ -61,11 +69,17 @@ pub enum Check {
         running: bool,
         /// Whether it shall start at boot; none means that either will do.
         enabled: Option<bool>,
+        /// How long it must run without ending or being restarted.
+        #[serde(default = "settle")]
+        settle: Duration,
     },
     /// A process of this name runs.
     Process {
         /// Its name, as the kernel knows it.
         name: String,
+        /// How long one and the same must run.
+        #[serde(default = "settle")]
+        settle: Duration,
     },
     /// A package is installed.
     Package {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
-    check::{Check, Http, Test},
+    check::{Check, Http, SETTLE, Test},
     mistake::{RecipeError, RecipeErrors},
     step::{Action, Ansible, Chef, Content, Puppet, Step, Unit},
 };

@@ -105,7 +105,7 @@ where
             table: self.table,
         };
         let Resolved { pointer, recipe, artifact, base, inputs } = sources.resolve(&trigger, now).await?;
-        let digest = inputs.digest();
+        let digest = inputs.digest(&pipeline);
         let deadlines = Deadlines {
             builder: seconds(recipe.deadlines.builder),
             validation: seconds(recipe.deadlines.validation),

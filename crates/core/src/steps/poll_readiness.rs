@@ -15,7 +15,7 @@ use crate::{
         Bucket, Builders, CommandExit, CommandState, Commands, ImageState, Images, InstanceState, Parameters,
         Table,
     },
-    report::{ProvisionReport, TestReport},
+    report::{ProvisionReport, SealReport, TestReport},
 };
 
 /// How many of the console's last lines an error shows.
@@ -23,6 +23,10 @@ const CONSOLE_LINES: usize = 15;
 
 /// How many failed tests an error names beside the first.
 const NAMED: usize = 20;
+
+/// What is wrong with a builder that is stopped and whose seal did not report.
+const UNSEALED: &str = "it stopped before its seal reported its end: it was stopped from outside, or it died. (A \
+    runner that is older than the functions reports none: `make push-runner`)";
 
 /// What poll-readiness looks through.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ where
         Stage::AwaitTwin => twin(bake, eyes.table, now).await,
         Stage::Builder => builder(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
         Stage::Validation => validation(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
-        Stage::Seal => seal(bake, eyes.builders, eyes.commands, now).await,
+        Stage::Seal => seal(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
         Stage::Image => image(bake, eyes.images, now).await,
         Stage::Boot => boot(bake, eyes.builders, eyes.bucket, now).await,
         Stage::Promotion => promotion(bake, eyes.parameters, eyes.table, now).await,
@@ -163,15 +167,18 @@ async fn validation(
     }
 }
 
-/// A builder powers itself off at the end of the seal; that is the only sign that can't come too early. A spot
-/// builder runs on, and its seal's own success is the sign.
+/// A builder is sealed when its seal's report says so, and ready for its image when it has then powered itself off;
+/// a spot builder, which runs on, with the report. A stop alone says nothing: it may have come from outside, in the
+/// middle of the seal, with host keys and the plan still on the disk.
 ///
-/// The command is asked first: one that the power-off cut short says that it failed, while the instance, looked at
-/// a moment before, was still running.
+/// The order of the looks matters. The command first: one that the power-off cut short says that it failed, while
+/// the instance, looked at a moment before, was still running. The report last: a builder that was seen stopped had
+/// reported by then, if it ever did.
 async fn seal(
     bake: Bake,
     builders: &impl Builders,
     commands: &impl Commands,
+    bucket: &impl Bucket,
     now: Timestamp,
 ) -> Result<Bake> {
     let id = bake.builder()?.clone();
@@ -181,14 +188,33 @@ async fn seal(
     };
     let instance = builders.look(&id).await?;
     let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
-    match state {
-        InstanceState::Stopped if !bake.spot => return Ok(bake.go(To::Go)),
-        InstanceState::Stopped | InstanceState::ShuttingDown | InstanceState::Terminated => {
-            return Err(lost(&bake, id, instance.map(|instance| instance.reason), state, String::new()));
+    let reason = instance.map(|instance| instance.reason).filter(|reason| !reason.is_empty());
+    let sealed = match bucket.text(&keys::of_bake(&bake.pipeline, &bake.bake, keys::SEAL_REPORT)).await? {
+        Some(text) => match parse::<SealReport>("the seal's report", &text)?.problem {
+            Some(output) => {
+                let exit = "as its report says".to_owned();
+                return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
+            }
+            None => true,
+        },
+        None => false,
+    };
+    match (state, sealed) {
+        (InstanceState::Stopped, true) if !bake.spot => return Ok(bake.go(To::Go)),
+        (InstanceState::Running, true) if bake.spot => return Ok(bake.go(To::Go)),
+        (InstanceState::Stopped, false) => {
+            let mut words = UNSEALED.to_owned();
+            words.extend(reason.map(|reason| format!(". EC2 says: {reason}")));
+            let console = last_lines(&builders.console(&id).await?, CONSOLE_LINES);
+            return Err(lost(&bake, id, Some(words), state, console));
         }
-        InstanceState::Pending | InstanceState::Running | InstanceState::Stopping => {}
+        (InstanceState::Stopped | InstanceState::ShuttingDown | InstanceState::Terminated, _) => {
+            return Err(lost(&bake, id, reason, state, String::new()));
+        }
+        (InstanceState::Pending | InstanceState::Running | InstanceState::Stopping, _) => {}
     }
-    let mut seen = format!("instance {id} {}", state.as_str());
+    let report = if sealed { "sealed" } else { "no report of its seal yet" };
+    let mut seen = format!("instance {id} {}, {report}", state.as_str());
     match outcome {
         // EC2 may still call an instance running that is going down: only a status of the seal's own is its failure.
         Some(CommandState::Failed { exit, output }) if state == InstanceState::Running => {
@@ -199,10 +225,9 @@ async fn seal(
             seen.push_str(", its command cut short: ");
             seen.push_str(&output);
         }
-        Some(CommandState::Succeeded) if bake.spot => return Ok(bake.go(To::Go)),
         Some(CommandState::Succeeded | CommandState::Failed { .. } | CommandState::Running) | None => {}
     }
-    let awaited = if bake.spot { "the seal to end" } else { "the builder to stop" };
+    let awaited = if bake.spot { "the seal's report" } else { "the seal's report and the builder to stop" };
     bake.wait(now, awaited, seen)
 }
 
@@ -307,6 +332,10 @@ fn passed(key: &str, text: &str) -> Result<usize> {
         let named = &others[..others.len().min(NAMED)];
         let more = if others.len() > NAMED { ", …" } else { "" };
         detail.push_str(&format!("\nfailed too: {}{more}", named.join(", ")));
+    }
+    for unit in &report.units {
+        detail.push('\n');
+        detail.push_str(unit);
     }
     let (failed, total) = (1 + others.len(), report.tests.len());
     Err(Error::TestsFailed { failed, total, detail, report: key.to_owned() })

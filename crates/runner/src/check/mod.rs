@@ -7,6 +7,7 @@ mod package;
 mod port;
 mod process;
 mod service;
+mod settle;
 pub mod suite;
 #[cfg(test)]
 mod testing;
@@ -23,7 +24,7 @@ use ovenbird_core::{
     report::TestOutcome,
 };
 
-use self::suite::Case;
+use self::{settle::Settle, suite::Case};
 use crate::{
     machine::Machine,
     process::{Answer, ask},
@@ -51,9 +52,10 @@ pub enum Seen {
 pub fn outcomes(machine: &Machine, test: &Test) -> Vec<TestOutcome> {
     let start = Instant::now();
     let mut pause = PAUSE;
+    let mut settle = Settle::of(&test.check);
     let seen = loop {
         let left = test.within.saturating_sub(start.elapsed());
-        let seen = look(machine, &test.check, left.max(SHORTEST));
+        let seen = look(machine, &test.check, left.max(SHORTEST), &mut settle);
         if passed(&seen) || start.elapsed() >= test.within {
             break seen;
         }
@@ -89,8 +91,8 @@ fn passed(seen: &Result<Seen>) -> bool {
     }
 }
 
-/// One try, for so long.
-fn look(machine: &Machine, check: &Check, limit: Duration) -> Result<Seen> {
+/// One try, for so long; what must run on is looked at for as long as that takes.
+fn look(machine: &Machine, check: &Check, limit: Duration, settle: &mut Settle) -> Result<Seen> {
     let seen = match check {
         Check::Http(request) => http::look(request, limit),
         Check::Command { run, exit, stdout_contains, stderr_contains, junit } => {
@@ -112,8 +114,11 @@ fn look(machine: &Machine, check: &Check, limit: Duration) -> Result<Seen> {
             };
             file::look(machine, path, &asked)
         }
-        Check::Service { name, running, enabled } => service::look(machine, name, *running, *enabled),
-        Check::Process { name } => process::look(machine, name),
+        Check::Service { name, running, enabled, settle: _ } => {
+            let asked = service::Asked { name, running: *running, enabled: *enabled };
+            service::look(machine, &asked, settle)
+        }
+        Check::Process { name, settle: _ } => process::look(machine, name, settle),
         Check::Package { name, version } => package::look(machine, name, version.as_deref()),
         Check::User { name, group, shell } => user::look(machine, name, group.as_deref(), shell.as_deref()),
     };

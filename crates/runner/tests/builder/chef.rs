@@ -37,7 +37,7 @@ fn chef_is_given_the_recipe_s_cookbooks() {
     }
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let mut plan = world.plan(recipe.steps);
-    plan.bundle = Some(verbs::upload(&world, "bundle", verbs::bundle(&files)));
+    plan.bundle = Some(verbs::upload_files(&world, &files));
     world.program("opt/chef/bin/chef-client", STAND_IN);
     let output = world.run("provision", &plan);
     assert!(output.status.success(), "{output:?}");

@@ -44,6 +44,13 @@ pub struct State {
     pub asked: Vec<String>,
     /// What was wrong with a request.
     pub complaints: Vec<String>,
+    /// How often the bucket is busy before it takes an object.
+    pub busy: usize,
+    /// Whether the bucket takes no object, and says so.
+    pub takes_nothing: bool,
+    /// The machine's folder that the seal removes, and whether it was still there when each object came.
+    pub folder: PathBuf,
+    pub unsealed: BTreeMap<String, bool>,
 }
 
 /// A machine in a folder, with the cloud that it is in.
@@ -64,14 +71,16 @@ impl World {
     pub fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(State::default()));
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("var/lib/ovenbird");
+        let state = Arc::new(Mutex::new(State { folder, ..State::default() }));
         let (shared, own) = (Arc::clone(&state), url.clone());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 serve(stream, &shared, &own);
             }
         });
-        Self { url, state, root: tempfile::tempdir().unwrap() }
+        Self { url, state, root }
     }
 
     pub fn own(&self, name: &str) -> PathBuf {
@@ -92,6 +101,7 @@ impl World {
                 provision: at("provision.json"),
                 test: at("test.json"),
                 junit: at("junit.xml"),
+                seal: Some(at("seal.json")),
             },
             done: None,
             endpoint: Some(self.url.clone()),
@@ -108,7 +118,8 @@ impl World {
         let programs = self.root.path().join("noting");
         let path = std::env::var("PATH").unwrap();
         Command::new(env!("CARGO_BIN_EXE_ovenbird-runner"))
-            .args([verb, "--root", self.root.path().to_str().unwrap()])
+            .args(verb.split(' '))
+            .args(["--root", self.root.path().to_str().unwrap()])
             .env("PATH", format!("{}:{path}", programs.display()))
             .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &self.url)
             .output()
@@ -205,7 +216,13 @@ fn answer(request: &Request, state: &mut State, url: &str) -> (u16, Vec<u8>) {
     if let Some(object) = path.strip_prefix("/bucket/") {
         let object = object.split('?').next().unwrap_or_default();
         return match method.as_str() {
+            "PUT" if state.busy > 0 => {
+                state.busy -= 1;
+                (503, Vec::new())
+            }
+            "PUT" if state.takes_nothing => (403, Vec::new()),
             "PUT" => {
+                state.unsealed.insert(object.to_owned(), state.folder.exists());
                 state.objects.insert(object.to_owned(), request.body.clone());
                 (200, Vec::new())
             }

@@ -2,5 +2,6 @@
 
 mod chef;
 mod cloud;
+mod seal;
 mod secrets;
 mod verbs;

@@ -5,7 +5,8 @@ use std::{fs, io::Write as _, time::Duration};
 use super::cloud::{World, shell, step};
 use ovenbird_core::{
     digest::sha256,
-    plan::{Download, Plan, PresignedUrl},
+    plan::{Bundle, Download, Plan, PresignedUrl},
+    pushed::{FileFacts, files_digest},
     recipe::{Action, Check, Content, Placement, Step, Test},
     report::{Exit, ProvisionReport, TestReport},
 };
@@ -14,6 +15,13 @@ pub fn upload(world: &World, name: &str, bytes: Vec<u8>) -> Download {
     let sha256 = sha256(&bytes);
     world.state.lock().unwrap().objects.insert(name.into(), bytes);
     Download { url: PresignedUrl::new(format!("{}/bucket/{name}", world.url)), sha256 }
+}
+
+/// A recipe's files, as they are pushed.
+pub fn upload_files(world: &World, files: &[(&str, &str)]) -> Bundle {
+    let facts = |text: &str| FileFacts { sha256: sha256(text.as_bytes()), mode: 0o644 };
+    let digest = files_digest(&files.iter().map(|(name, text)| ((*name).to_owned(), facts(text))).collect());
+    Bundle { archive: upload(world, "bundle", bundle(files)), files: digest }
 }
 
 pub fn bundle(files: &[(&str, &str)]) -> Vec<u8> {
@@ -62,7 +70,7 @@ fn a_war_is_unpacked_and_steps_have_the_recipe_s_files() {
         ),
     ]);
     plan.artifact = Some((war, Placement::UnpackTo("/opt/shop".into())));
-    plan.bundle = Some(upload(&world, "bundle", bundle(&[("conf/app.conf", "port = 1")])));
+    plan.bundle = Some(upload_files(&world, &[("conf/app.conf", "port = 1")]));
     let output = world.run("provision", &plan);
     assert!(output.status.success(), "{output:?}");
     let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
@@ -76,6 +84,48 @@ fn a_war_is_unpacked_and_steps_have_the_recipe_s_files() {
     // The seal leaves nothing of it.
     assert!(world.run("seal", &plan).status.success());
     assert!(!world.own("").exists());
+}
+
+/// Whoever may write the recipe's folder in the bucket can put another bundle there, with its own SHA-256 beside it.
+#[test]
+fn files_that_are_not_those_that_were_pushed_stop_everything() {
+    let pushed = [("setup.sh", "echo good"), ("conf/app.conf", "port = 1")];
+    let others: [(&str, Vec<u8>); 4] = [
+        ("another content", bundle(&[("setup.sh", "echo evil"), ("conf/app.conf", "port = 1")])),
+        ("one file more", bundle(&[pushed[0], pushed[1], ("more", "")])),
+        ("one file less", bundle(&[pushed[0]])),
+        ("another path", bundle(&[pushed[0], ("conf/app.conf2", "port = 1")])),
+    ];
+    for (what, bytes) in others {
+        let world = World::new();
+        let mut plan = world.plan(vec![shell("never", "true")]);
+        plan.tests = vec![test("never", command("true", None))];
+        let files = upload_files(&world, &pushed).files;
+        plan.bundle = Some(Bundle { archive: upload(&world, "bundle", bytes), files });
+        assert!(!world.run("provision", &plan).status.success(), "{what}");
+        let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
+        let [fetch] = &report.steps[..] else { panic!("{what}: {report:?}") };
+        assert_eq!(fetch.name, "fetch");
+        let wrong =
+            |problem: &str| problem.contains("not what was pushed") && problem.contains("should have");
+        assert!(matches!(&fetch.exit, Exit::Failed(problem) if wrong(problem)), "{what}: {fetch:?}");
+        // A fresh instance of the image says so in its tests' report.
+        assert_eq!(world.run("test", &plan).status.code(), Some(1));
+        let report: TestReport = serde_json::from_str(&world.object("test.json")).unwrap();
+        let [fetch] = &report.tests[..] else { panic!("{what}: {report:?}") };
+        assert!(!fetch.passed && wrong(&fetch.detail), "{what}: {fetch:?}");
+    }
+}
+
+#[test]
+fn a_file_that_became_executable_on_its_way_is_not_what_was_pushed() {
+    let world = World::new();
+    let mut plan = world.plan(vec![]);
+    let mut bundle = upload_files(&world, &[("setup.sh", "true")]);
+    let facts = FileFacts { sha256: sha256(b"true"), mode: 0o755 };
+    bundle.files = files_digest(&[("setup.sh".to_owned(), facts)].into());
+    plan.bundle = Some(bundle);
+    assert!(!world.run("provision", &plan).status.success());
 }
 
 #[test]
@@ -98,7 +148,7 @@ fn every_test_runs_and_every_case_of_a_suite_is_reported() {
     let suite = "cat > it.xml <<'X'\n<testsuite><testcase name=\"good\" time=\"0.5\"/>\
                  <testcase name=\"bad\"><error message=\"oops\"/></testcase></testsuite>\nX\n";
     let mut plan = world.plan(vec![]);
-    plan.bundle = Some(upload(&world, "bundle", bundle(&[("suite.sh", suite)])));
+    plan.bundle = Some(upload_files(&world, &[("suite.sh", suite)]));
     plan.tests = vec![
         test("fails", command("echo no >&2; exit 1", None)),
         test("suite", command("sh suite.sh", Some("it.xml"))),

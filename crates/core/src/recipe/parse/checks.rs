@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::recipe::{
-    Check, Http, Test,
+    Check, Http, SETTLE, Test,
     mistake::{Source, quoted},
     reader::{Table, Text, as_json},
 };
@@ -44,10 +44,7 @@ pub(super) fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) 
         }
         "file" => table.table(source, "file").and_then(|table| file(source, table)),
         "service" => table.table_or(source, "service", "name").and_then(|table| service(source, table)),
-        "process" => {
-            let name = table.line(source, "process").and_then(|text| word(source, text, &PROCESS));
-            name.map(|name| Check::Process { name })
-        }
+        "process" => table.table_or(source, "process", "name").and_then(|table| process(source, table)),
         "package" => table.table_or(source, "package", "name").and_then(|table| package(source, table)),
         _ => table.table_or(source, "user", "name").and_then(|table| user(source, table)),
     };
@@ -170,8 +167,21 @@ fn service(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
     let name = table.need_line(source, "name").and_then(|name| word(source, name, &SERVICE));
     let running = table.flag(source, "running").unwrap_or(true);
     let enabled = table.flag(source, "enabled");
+    let at = table.place("for");
+    let settle = table.time(source, "for");
+    if settle.is_some() && !running {
+        let problem = "`for` can't hold of a service that shall not run";
+        source.wrong(&at, problem, "Leave it or `running = false` out");
+    }
     table.finish(source);
-    Some(Check::Service { name: name?, running, enabled })
+    Some(Check::Service { name: name?, running, enabled, settle: settle.unwrap_or(SETTLE) })
+}
+
+fn process(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
+    let name = table.need_line(source, "name").and_then(|name| word(source, name, &PROCESS));
+    let settle = table.time(source, "for");
+    table.finish(source);
+    Some(Check::Process { name: name?, settle: settle.unwrap_or(SETTLE) })
 }
 
 fn package(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {

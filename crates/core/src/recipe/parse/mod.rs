@@ -32,7 +32,7 @@ pub(super) fn recipe(name: &str, text: &str, look: Option<Look<'_>>) -> Result<R
         // What would be read of such a text is a guess: its keys are not judged.
         for error in errors {
             let at = error.span().unwrap_or(0..0);
-            source.wrong(&at, error.message().to_owned(), "Mend the TOML: https://toml.io");
+            source.wrong(&at, error.message().to_owned(), "Fix the TOML: https://toml.io");
         }
         return Err(source.into_errors());
     }

@@ -289,10 +289,10 @@ pub(super) fn beside(
             return Some(path);
         }
         (Some(Beside::Nothing), Wanted::File) => {
-            (format!("there is no file {} beside the recipe", quoted(&path)), "Create it, or mend the path")
+            (format!("there is no file {} beside the recipe", quoted(&path)), "Create it, or fix the path")
         }
         (Some(Beside::Nothing), Wanted::Folder) => {
-            (format!("there is no folder {} beside the recipe", quoted(&path)), "Create it, or mend the path")
+            (format!("there is no folder {} beside the recipe", quoted(&path)), "Create it, or fix the path")
         }
         (Some(Beside::Folder | Beside::EmptyFolder), Wanted::File) => {
             (format!("{} is a folder and should be a file", quoted(&path)), "Name a file in it")

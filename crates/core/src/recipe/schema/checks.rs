@@ -45,8 +45,7 @@ pub(super) struct Test {
     /// A systemd service runs, or does not.
     service: Option<ServiceTestOrName>,
     /// A process of this name runs: its program's name without the folder.
-    #[schemars(regex(pattern = "^[^/]+$"))]
-    process: Option<String>,
+    process: Option<ProcessTestOrName>,
     /// A package is installed.
     package: Option<PackageTestOrName>,
     /// A user exists.
@@ -120,6 +119,30 @@ struct ServiceTest {
     running: Option<bool>,
     /// Whether it shall start at boot; left out, either will do.
     enabled: Option<bool>,
+    /// How long it must run without ending or being restarted.
+    #[schemars(rename = "for", extend("default" = "2s"))]
+    settle: Option<Time>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum ProcessTestOrName {
+    /// The program's name without the folder: it runs.
+    Name(#[schemars(regex(pattern = "^[^/]+$"))] String),
+    /// The process in full.
+    Process(ProcessTest),
+}
+
+/// A process that runs.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ProcessTest {
+    /// Its program's name without the folder.
+    #[schemars(regex(pattern = "^[^/]+$"))]
+    name: String,
+    /// How long one and the same must run.
+    #[schemars(rename = "for", extend("default" = "2s"))]
+    settle: Option<Time>,
 }
 
 #[derive(JsonSchema)]

@@ -107,17 +107,17 @@ fn broken_toml_is_shown_where_it_breaks() {
        |
      1 | pipeline = "a
        |              ^
-       = Mend the TOML: https://toml.io
+       = Fix the TOML: https://toml.io
     recipe.toml:3:1: missing key for inline table element, expected `,`
        |
      3 | [[step]
        | ^
-       = Mend the TOML: https://toml.io
+       = Fix the TOML: https://toml.io
     recipe.toml:5:12: unclosed inline table, expected `}`
        |
      5 | shell = 'y'
        |            ^
-       = Mend the TOML: https://toml.io
+       = Fix the TOML: https://toml.io
     "#);
 }
 
@@ -141,7 +141,7 @@ fn a_mistake_far_in_a_long_line_is_shown_around_its_place() {
        |
      9 | xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "a b", "�[2J"]
        |                                                             ^
-       = Mend the TOML: https://toml.io
+       = Fix the TOML: https://toml.io
     "#);
 }
 
@@ -170,7 +170,7 @@ fn paths_beside_the_recipe() {
     `/setup.sh` is no path beside the recipe
       Name it from the recipe's folder on, without `/` or `./` before it and without `..`
     there is no file `setup.py` beside the recipe
-      Create it, or mend the path
+      Create it, or fix the path
     `modules` is a folder and should be a file
       Name a file in it
     `link` is a symbolic link, which can't be pushed
@@ -184,7 +184,7 @@ fn paths_beside_the_recipe() {
     `storefront` is not an entry of a run list
       Use `recipe[cookbook::recipe]` or `role[name]`
     there is no folder `roles` beside the recipe
-      Create it, or mend the path
+      Create it, or fix the path
     "#);
 }
 

@@ -55,7 +55,10 @@ const SLOTS: &[&str] = &[
     "[[test]]\nfile = { path = {} }",
     "[[test]]\nfile = { path = '/a', contains = {}, owner = {} }",
     "[[test]]\nservice = {}",
+    "[[test]]\nservice = { name = 'a', for = {} }",
     "[[test]]\nprocess = {}",
+    "[[test]]\nprocess = { name = {} }",
+    "[[test]]\nprocess = { name = 'a', for = {} }",
     "[[test]]\npackage = { name = {} }",
     "[[test]]\npackage = { name = 'a', version = {} }",
     "[[test]]\nuser = { name = {} }",
@@ -207,7 +210,7 @@ fn assert_safe(recipe: &Recipe) {
                 words.extend(owner.as_deref());
             }
             Check::Service { name, .. } | Check::Package { name, .. } => words.push(name),
-            Check::Process { name } => lines.push(name),
+            Check::Process { name, .. } => lines.push(name),
             Check::User { name, group, shell } => {
                 words.push(name);
                 words.extend(group.as_deref());

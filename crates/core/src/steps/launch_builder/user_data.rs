@@ -3,11 +3,12 @@
 use super::Hands;
 use crate::{
     bake::Bake,
+    digest::canonical,
     error::Result,
     keys,
     plan::{self, Plan},
     ports::{Bucket, Presigner, Role},
-    pushed,
+    pushed::{self, RecipePointer},
     recipe::Recipe,
 };
 
@@ -40,16 +41,15 @@ impl<B, I, P, K: Bucket + Presigner, T> Hands<'_, B, I, P, K, T> {
 
     async fn plan(&self, bake: &Bake, recipe: &Recipe, role: Role, seconds: u64) -> Result<Plan> {
         let key = |file: &str| keys::of_bake(&bake.pipeline, &bake.bake, file);
-        let (pointer, _) = pushed::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
-        let bundle = match &pointer.bundle {
-            Some(sha256) => Some(plan::Download {
-                url: self
-                    .bucket
-                    .get_url(&keys::bundle(&bake.pipeline, &pointer.version), None, seconds)
-                    .await?,
-                sha256: sha256.clone(),
-            }),
-            None => None,
+        let pointer = pushed::pointer(self.bucket, &bake.pipeline, &bake.recipe).await?;
+        check(bake, recipe, &pointer)?;
+        let bundle = match (pointer.bundle, pointer.files) {
+            (Some(sha256), Some(files)) => {
+                let key = keys::bundle(&bake.pipeline, &pointer.version);
+                let url = self.bucket.get_url(&key, None, seconds).await?;
+                Some(plan::Bundle { archive: plan::Download { url, sha256 }, files })
+            }
+            (None, _) | (_, None) => None,
         };
         let artifact = match &bake.artifact {
             Some(artifact) => Some(plan::Download {
@@ -66,6 +66,10 @@ impl<B, I, P, K: Bucket + Presigner, T> Hands<'_, B, I, P, K, T> {
             provision: self.bucket.put_url(&key(keys::PROVISION_REPORT), seconds).await?,
             test: self.bucket.put_url(&key(test_report), seconds).await?,
             junit: self.bucket.put_url(&key(junit), seconds).await?,
+            seal: match role {
+                Role::Builder => Some(self.bucket.put_url(&key(keys::SEAL_REPORT), seconds).await?),
+                Role::Verifier => None,
+            },
         };
         let done = match role {
             Role::Builder => Some(self.bucket.get_url(&key(keys::PROVISION_REPORT), None, seconds).await?),
@@ -73,5 +77,21 @@ impl<B, I, P, K: Bucket + Presigner, T> Hands<'_, B, I, P, K, T> {
         };
         let endpoint = self.bucket.endpoint();
         Ok(Plan { done, endpoint, ..Plan::new(bake.bake.clone(), recipe, artifact, bundle, reports) })
+    }
+}
+
+/// What the builder is told to do must be what the bake's digest was made of. The bucket is read again here, after
+/// the digest was computed, and whoever may push may have written there meanwhile.
+fn check(bake: &Bake, recipe: &Recipe, pointer: &RecipePointer) -> Result<()> {
+    let inputs = &bake.inputs;
+    let bundled = pointer.bundle.is_some() == pointer.files.is_some();
+    let other = [
+        (canonical(&recipe.configuration_inputs()) != inputs.configuration, "what its steps do"),
+        (canonical(&recipe.test_inputs()) != inputs.tests, "what its tests ask for"),
+        (!bundled || pointer.files != inputs.files, "what it says of its files"),
+    ];
+    match other.into_iter().find(|(differs, _)| *differs) {
+        Some((_, what)) => Err(pushed::changed(&bake.pipeline, &bake.recipe, what)),
+        None => Ok(()),
     }
 }
