@@ -10,6 +10,7 @@ mod disks;
 mod guest;
 mod lab;
 mod network;
+mod services;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -59,6 +60,14 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("network::a_port_is_forwarded_to_the_host", network::a_port_is_forwarded_to_the_host),
     ("network::machines_reach_each_other_and_a_resolver", network::machines_reach_each_other_and_a_resolver),
+    (
+        "services::a_service_that_does_not_stay_up_fails_its_step_with_systemd_s_reason",
+        services::a_service_that_does_not_stay_up_fails_its_step_with_systemd_s_reason,
+    ),
+    (
+        "services::a_service_that_flaps_passes_no_test_however_often_it_is_tried",
+        services::a_service_that_flaps_passes_no_test_however_often_it_is_tried,
+    ),
     ("death::sigkill_of_the_supervisor_leaves_nothing", death::sigkill_of_the_supervisor_leaves_nothing),
 ];
 

@@ -206,7 +206,7 @@ mod tests {
             systemd(&stage, states);
             let (exit, output) = stage.act(service(None, true, true));
             assert!(matches!(&exit, Exit::Failed(problem) if problem.contains(words)), "{words}: {exit}");
-            let log = "journalctl --boot --no-pager --quiet --lines=20 --unit shop";
+            let log = "journalctl --boot --no-pager --quiet --lines=20 _SYSTEMD_UNIT=shop.service + UNIT=shop.service";
             assert!(output.ends_with(log), "{output}");
         }
     }
