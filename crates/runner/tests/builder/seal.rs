@@ -31,7 +31,7 @@ fn the_report_of_the_seal_comes_last_and_leaves_no_trace() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(report(&world).problem, None);
         // Everything was gone when it came, and nothing came back with it.
-        assert_eq!(world.state.lock().unwrap().unsealed["seal.json"], false);
+        assert!(!world.state.lock().unwrap().unsealed["seal.json"]);
         assert!(!world.own("").exists());
         assert!(!world.root.path().join("etc/ssh/ssh_host_rsa_key").exists());
         assert_eq!(world.files_with("X-Amz-Signature"), Vec::<std::path::PathBuf>::new());
