@@ -107,16 +107,31 @@ mod tests {
         }
     }
 
-    /// Starts a program of this name that ends after so many seconds, again and again.
-    fn restarting(name: &str, seconds: &str) -> std::process::Child {
-        let script = format!("while :; do (exec -a {name} sleep {seconds}); done");
-        std::process::Command::new("bash").args(["-c", &script]).spawn().unwrap()
+    /// A program that ends with the test, however that ends.
+    struct Background(std::process::Child);
+
+    impl Background {
+        fn start(script: &str) -> Self {
+            Self(std::process::Command::new("bash").args(["-c", script]).spawn().unwrap())
+        }
+
+        /// A program of this name that ends after so many seconds, again and again.
+        fn restarting(name: &str, seconds: &str) -> Self {
+            Self::start(&format!("while :; do (exec -a {name} sleep {seconds}); done"))
+        }
+    }
+
+    impl Drop for Background {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
     }
 
     #[test]
     fn a_process_that_is_started_again_and_again_does_not_run() {
         let name = format!("flap{}", std::process::id());
-        let mut child = restarting(&name, "0.7");
+        let _child = Background::restarting(&name, "0.7");
         let start = std::time::Instant::now();
         // However often it is tried.
         while start.elapsed() < Duration::from_secs(3) {
@@ -124,22 +139,15 @@ mod tests {
             let error = error.expect_err("it never runs for two seconds").to_string();
             assert!(error.contains("restarted") || error.contains(&name), "{error}");
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 
     #[test]
     fn a_process_that_lasts_runs_whatever_comes_and_goes_beside_it() {
         let name = format!("lasts{}", std::process::id());
-        let mut beside = restarting(&name, "0.2");
-        let mut lasts = std::process::Command::new("bash");
-        let mut lasts = lasts.args(["-c", &format!("exec -a {name} sleep 60")]).spawn().unwrap();
+        let _beside = Background::restarting(&name, "0.2");
+        let lasts = Background::start(&format!("exec -a {name} sleep 60"));
         let seen = super::look(&Machine::new("/"), &name, &mut Settle::new(Duration::from_secs(1)));
-        beside.kill().unwrap();
-        lasts.kill().unwrap();
-        assert_eq!(seen.unwrap(), format!("{name} runs as process {}", lasts.id()));
-        beside.wait().unwrap();
-        lasts.wait().unwrap();
+        assert_eq!(seen.unwrap(), format!("{name} runs as process {}", lasts.0.id()));
     }
 
     #[test]
