@@ -146,6 +146,13 @@ mod tests {
         let name = format!("lasts{}", std::process::id());
         let _beside = Background::restarting(&name, "0.2");
         let lasts = Background::start(&format!("exec -a {name} sleep 60"));
+        // Until then it is the shell that becomes it.
+        let own = format!("/proc/{}", lasts.0.id());
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while start(Path::new(&own), &name).is_none() {
+            assert!(std::time::Instant::now() < deadline, "it never started");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let seen = super::look(&Machine::new("/"), &name, &mut Settle::new(Duration::from_secs(1)));
         assert_eq!(seen.unwrap(), format!("{name} runs as process {}", lasts.0.id()));
     }
