@@ -77,5 +77,6 @@ pub fn actions<'l>(statement: &[&'l str]) -> BTreeSet<&'l str> {
 
 /// Every action that a function's role allows.
 pub fn role<'l>(lines: &[&'l str]) -> BTreeSet<&'l str> {
-    statements(lines).iter().flat_map(|statement| actions(statement)).collect()
+    let allows = |statement: &&Vec<&str>| value(statement, "Effect") == Some("Allow");
+    statements(lines).iter().filter(allows).flat_map(|statement| actions(statement)).collect()
 }

@@ -14,6 +14,7 @@ pub struct Cloud {
     pub(crate) s3: aws_sdk_s3::Client,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
+    pub(crate) sts: aws_sdk_sts::Client,
     pub(crate) settings: Settings,
     /// Where the cloud is, when it isn't AWS's own.
     pub(crate) endpoint: Option<String>,
@@ -69,6 +70,7 @@ impl Cloud {
             s3: aws_sdk_s3::Client::from_conf(s3),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
             settings,
             endpoint: config.endpoint_url().map(str::to_owned),
         }

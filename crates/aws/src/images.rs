@@ -1,23 +1,22 @@
-//! Images, snapshots and volumes, through EC2.
+//! Images, through EC2.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{self, Filter, ResourceType, SnapshotState};
+use aws_sdk_ec2::types::{self, Filter, ResourceType};
 use ovenbird_core::{
     Error, Result,
-    id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, VolumeId},
-    ports::{Image, ImageState, Images, Retirement, Snapshot, TAG_BAKE, Volume},
+    id::{AmiId, ImageName, InstanceId, SnapshotId},
+    ports::{Image, ImageState, Images},
 };
 
 use crate::{
     Cloud,
     errors::{code, translate, unreadable},
     instances::{tag_specification, tags},
-    volumes::volume,
 };
 
 /// Codes by which EC2 says that an image is not there (any more, or yet).
-const NO_IMAGE: &[&str] = &["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"];
+pub(crate) const NO_IMAGE: &[&str] = &["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"];
 
 impl Images for Cloud {
     async fn look(&self, id: &AmiId) -> Result<Option<Image>> {
@@ -66,96 +65,13 @@ impl Images for Cloud {
     }
 }
 
-impl Retirement for Cloud {
-    async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<Image>> {
-        self.described("self", vec![ours(bake)], "our images").await
-    }
-
-    async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<Snapshot>> {
-        let mut pages =
-            self.ec2.describe_snapshots().owner_ids("self").filters(ours(bake)).into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "our snapshots", &error))?;
-            for one in page.snapshots() {
-                // A snapshot in the recycle bin or a failed one is still one to delete; a deleted one isn't shown.
-                if one.state() == Some(&SnapshotState::Recoverable) {
-                    continue;
-                }
-                let id = SnapshotId::parse(one.snapshot_id().unwrap_or_default())
-                    .map_err(|error| unreadable("ec2:DescribeSnapshots", "our snapshots", error))?;
-                found.push(Snapshot { id, tags: tags(one.tags()) });
-            }
-        }
-        Ok(found)
-    }
-
-    async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<Volume>> {
-        let mut pages = self.ec2.describe_volumes().filters(ours(bake)).into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| translate("ec2:DescribeVolumes", "our volumes", &error))?;
-            for one in page.volumes() {
-                found.push(volume(one)?);
-            }
-        }
-        Ok(found)
-    }
-
-    async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
-        let states = ["pending", "running", "stopping", "stopped"];
-        let alive = states
-            .iter()
-            .fold(Filter::builder().name("instance-state-name"), |filter, state| filter.values(*state));
-        let mut pages = self.ec2.describe_instances().filters(alive.build()).into_paginator().send();
-        let mut images = BTreeSet::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| translate("ec2:DescribeInstances", "all instances", &error))?;
-            for instance in page.reservations().iter().flat_map(types::Reservation::instances) {
-                let id = instance.image_id().unwrap_or_default();
-                images.insert(
-                    AmiId::parse(id).map_err(|error| unreadable("ec2:DescribeInstances", id, error))?,
-                );
-            }
-        }
-        Ok(images)
-    }
-
-    async fn deregister(&self, image: &AmiId) -> Result<()> {
-        match self.ec2.deregister_image().image_id(image.as_str()).send().await {
-            Ok(_) => Ok(()),
-            Err(error) if NO_IMAGE.contains(&code(&error)) => Ok(()),
-            Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
-        }
-    }
-
-    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()> {
-        match self.ec2.delete_snapshot().snapshot_id(snapshot.as_str()).send().await {
-            Ok(_) => Ok(()),
-            Err(error) if code(&error) == "InvalidSnapshot.NotFound" => Ok(()),
-            // The image it belongs to was deregistered a moment ago, or is still pending.
-            Err(error) if matches!(code(&error), "InvalidSnapshot.InUse" | "IncorrectState") => {
-                Err(Error::TryAgain { what: format!("snapshot {snapshot}, still in use,") })
-            }
-            Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
-        }
-    }
-
-    async fn delete_volume(&self, volume: &VolumeId) -> Result<()> {
-        match self.ec2.delete_volume().volume_id(volume.as_str()).send().await {
-            Ok(_) => Ok(()),
-            Err(error) if code(&error) == "InvalidVolume.NotFound" => Ok(()),
-            // Its instance is on its way out, or it is itself still being made.
-            Err(error) if matches!(code(&error), "VolumeInUse" | "IncorrectState") => {
-                Err(Error::TryAgain { what: format!("volume {volume}, still in use,") })
-            }
-            Err(error) => Err(translate("ec2:DeleteVolume", volume.as_str(), &error)),
-        }
-    }
-}
-
 impl Cloud {
-    async fn described(&self, owner: &str, filters: Vec<Filter>, subject: &str) -> Result<Vec<Image>> {
+    pub(crate) async fn described(
+        &self,
+        owner: &str,
+        filters: Vec<Filter>,
+        subject: &str,
+    ) -> Result<Vec<Image>> {
         // EC2 leaves disabled images out, and yet shows their snapshots: those would look like nobody's.
         let request =
             self.ec2.describe_images().owners(owner).include_disabled(true).set_filters(Some(filters));
@@ -171,15 +87,8 @@ impl Cloud {
     }
 }
 
-fn filter(name: &str, value: &str) -> Filter {
+pub(crate) fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
-}
-
-fn ours(bake: Option<&BakeId>) -> Filter {
-    match bake {
-        Some(bake) => filter(&format!("tag:{TAG_BAKE}"), bake.as_str()),
-        None => filter("tag-key", TAG_BAKE),
-    }
 }
 
 /// The image in domain words; none when it is deregistered and only still shown.

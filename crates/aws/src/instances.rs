@@ -7,9 +7,9 @@ use aws_sdk_ec2::types::{
 };
 use ovenbird_core::{
     Error, Result,
-    id::{BakeId, InstanceId},
+    id::{AmiId, BakeId, InstanceId, StackId},
     launch::refusal,
-    ports::{Builders, Instance, InstanceState, LaunchOrder, TAG_BAKE},
+    ports::{Builders, Instance, InstanceState, LaunchOrder, TAG_BAKE, TAG_STACK},
 };
 
 use crate::{
@@ -35,13 +35,11 @@ impl Builders for Cloud {
     }
 
     async fn of_bake(&self, bake: &BakeId) -> Result<Vec<Instance>> {
-        let filter = Filter::builder().name(format!("tag:{TAG_BAKE}")).values(bake.as_str()).build();
-        self.instances(filter, bake.as_str()).await
+        self.instances(ours(&self.settings.stack, Some(bake)), bake.as_str()).await
     }
 
     async fn all(&self) -> Result<Vec<Instance>> {
-        let filter = Filter::builder().name("tag-key").values(TAG_BAKE).build();
-        let all = self.instances(filter, "all builders").await?;
+        let all = self.instances(ours(&self.settings.stack, None), "all builders").await?;
         Ok(all.into_iter().filter(|instance| !instance.state.is_gone()).collect())
     }
 
@@ -81,8 +79,8 @@ impl Builders for Cloud {
 }
 
 impl Cloud {
-    async fn instances(&self, filter: Filter, subject: &str) -> Result<Vec<Instance>> {
-        let mut pages = self.ec2.describe_instances().filters(filter).into_paginator().send();
+    pub(crate) async fn instances(&self, filters: Vec<Filter>, subject: &str) -> Result<Vec<Instance>> {
+        let mut pages = self.ec2.describe_instances().set_filters(Some(filters)).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| translate("ec2:DescribeInstances", subject, &error))?;
@@ -94,6 +92,13 @@ impl Cloud {
         }
         Ok(found)
     }
+}
+
+/// What is this stack's, of one bake or of all. Another stack's things aren't even looked at.
+pub(crate) fn ours(stack: &StackId, bake: Option<&BakeId>) -> Vec<Filter> {
+    let tag = |key: &str, value: &str| Filter::builder().name(format!("tag:{key}")).values(value).build();
+    let of_bake = bake.map(|bake| tag(TAG_BAKE, bake.as_str()));
+    std::iter::once(tag(TAG_STACK, stack.as_str())).chain(of_bake).collect()
 }
 
 /// The tags of a resource, for the call that creates it.
@@ -124,6 +129,8 @@ fn instance(instance: &types::Instance) -> Result<Instance> {
     };
     Ok(Instance {
         id: InstanceId::parse(instance.instance_id().unwrap_or_default())
+            .map_err(|error| bad(error.to_string()))?,
+        image: AmiId::parse(instance.image_id().unwrap_or_default())
             .map_err(|error| bad(error.to_string()))?,
         state,
         reason: instance.state_reason().map(reason).unwrap_or_default(),

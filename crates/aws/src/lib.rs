@@ -4,6 +4,7 @@
 //! those error codes that need a decision into their own error; it decides nothing itself.
 
 pub mod bucket;
+mod caller;
 pub mod cloud;
 pub mod commands;
 pub mod errors;
@@ -11,6 +12,7 @@ pub mod images;
 pub mod instances;
 pub mod launch;
 pub mod parameters;
+mod retirement;
 pub mod serve;
 pub mod settings;
 pub mod table;

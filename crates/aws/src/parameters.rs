@@ -1,5 +1,7 @@
 //! Parameters, through SSM.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ssm::types::ParameterType;
 use ovenbird_core::{
     Result,
@@ -9,8 +11,11 @@ use ovenbird_core::{
 
 use crate::{
     Cloud,
-    errors::{code, translate},
+    errors::{code, translate, unreadable},
 };
+
+/// `GetParameters` takes so many names.
+const MOST_NAMES: usize = 10;
 
 impl Parameters for Cloud {
     async fn get(&self, name: &ParameterName) -> Result<Option<String>> {
@@ -19,6 +24,22 @@ impl Parameters for Cloud {
             Err(error) if code(&error) == "ParameterNotFound" => Ok(None),
             Err(error) => Err(translate("ssm:GetParameter", name.as_str(), &error)),
         }
+    }
+
+    async fn values(&self, names: &[ParameterName]) -> Result<BTreeMap<ParameterName, String>> {
+        let mut found = BTreeMap::new();
+        for names in names.chunks(MOST_NAMES) {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let answer = self.ssm.get_parameters().set_names(Some(names)).send().await;
+            let answer =
+                answer.map_err(|error| translate("ssm:GetParameters", "the channels' parameters", &error))?;
+            for parameter in answer.parameters() {
+                let name = ParameterName::parse(parameter.name().unwrap_or_default())
+                    .map_err(|error| unreadable("ssm:GetParameters", "a parameter's name", error))?;
+                found.insert(name, parameter.value().unwrap_or_default().to_owned());
+            }
+        }
+        Ok(found)
     }
 
     async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {

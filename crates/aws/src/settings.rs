@@ -1,6 +1,6 @@
 //! What a function is told by its environment, read once at its start.
 
-use ovenbird_core::Error;
+use ovenbird_core::{Error, id::StackId};
 
 /// The names of the things that `infra/template.yaml` makes.
 #[derive(Debug, Clone)]
@@ -9,13 +9,15 @@ pub struct Settings {
     pub table: String,
     /// The bucket.
     pub bucket: String,
+    /// The stack whose functions these are.
+    pub stack: StackId,
     /// The builders' instance profile; only launch-builder is told.
     pub builder_profile: Option<String>,
     /// The builders' security group; only launch-builder is told.
     pub builder_security_group: Option<String>,
     /// The builders' subnet; none means the default one.
     pub subnet: Option<String>,
-    /// The bake state machine; only promote is told, which starts the bakes of children.
+    /// The bake state machine: promote starts the bakes of children, and others look whether a bake's execution runs.
     pub bake_machine: Option<String>,
 }
 
@@ -25,6 +27,8 @@ impl Settings {
         Ok(Self {
             table: required("OVENBIRD_TABLE")?,
             bucket: required("OVENBIRD_BUCKET")?,
+            stack: StackId::parse(&required(STACK)?)
+                .map_err(|error| Error::bad_id("OVENBIRD_STACK_ID", &error))?,
             builder_profile: optional("OVENBIRD_BUILDER_PROFILE"),
             builder_security_group: optional("OVENBIRD_BUILDER_SECURITY_GROUP"),
             subnet: optional("OVENBIRD_SUBNET"),
@@ -32,6 +36,8 @@ impl Settings {
         })
     }
 }
+
+const STACK: &str = "OVENBIRD_STACK_ID";
 
 fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

@@ -1,11 +1,16 @@
-//! Executions of the state machines, through Step Functions: for the operators' command.
+//! Executions of the state machines, through Step Functions.
 
 use aws_sdk_sfn::types::ExecutionStatus;
-use ovenbird_core::{Error, Result, id::BakeId, ports::Workflow};
+use ovenbird_core::{
+    Error, Result,
+    bake::Failure,
+    id::{BakeId, StackId},
+    ports::{self, Stack, Workflow},
+};
 
 use crate::{
     Cloud,
-    errors::{code, translate},
+    errors::{code, translate, unreadable},
 };
 
 /// How an execution stands.
@@ -28,13 +33,7 @@ pub enum Execution {
 
 impl Workflow for Cloud {
     async fn start_bake(&self, bake: &BakeId, input: &serde_json::Value) -> Result<()> {
-        let machine = self.settings.bake_machine.as_deref().ok_or_else(|| {
-            Error::bad_input(
-                "environment variable `OVENBIRD_BAKE_STATE_MACHINE`",
-                "is not set",
-                "Deploy with `infra/template.yaml`, which sets it",
-            )
-        })?;
+        let machine = self.bake_machine()?;
         let request = self
             .sfn
             .start_execution()
@@ -48,9 +47,58 @@ impl Workflow for Cloud {
             Err(error) => Err(translate("states:StartExecution", machine_name(machine), &error)),
         }
     }
+
+    async fn bake_execution(&self, bake: &BakeId) -> Result<Option<ports::Execution>> {
+        let request = self.sfn.describe_execution().execution_arn(execution(self.bake_machine()?, bake));
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == "ExecutionDoesNotExist" => return Ok(None),
+            Err(error) => return Err(translate("states:DescribeExecution", bake.as_str(), &error)),
+        };
+        Ok(Some(match answer.status() {
+            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => ports::Execution::Running,
+            ExecutionStatus::Succeeded => ports::Execution::Succeeded,
+            ExecutionStatus::Failed => ports::Execution::Failed,
+            ExecutionStatus::TimedOut => ports::Execution::TimedOut,
+            ExecutionStatus::Aborted => {
+                ports::Execution::Stopped { cause: answer.cause().unwrap_or_default().to_owned() }
+            }
+            // Nothing may be destroyed on a word that isn't understood.
+            other => return Err(unreadable("states:DescribeExecution", bake.as_str(), other)),
+        }))
+    }
+}
+
+impl Stack for Cloud {
+    fn stack(&self) -> &StackId {
+        &self.settings.stack
+    }
 }
 
 impl Cloud {
+    fn bake_machine(&self) -> Result<&str> {
+        self.settings.bake_machine.as_deref().ok_or_else(|| {
+            Error::bad_input(
+                "environment variable `OVENBIRD_BAKE_STATE_MACHINE`",
+                "is not set",
+                "Deploy with `infra/template.yaml`, which sets it",
+            )
+        })
+    }
+
+    /// Stops an execution; one that has ended already is no error.
+    pub async fn stop(&self, machine: &str, name: &BakeId, cause: &str) -> Result<()> {
+        let request = self.sfn.stop_execution().execution_arn(execution(machine, name));
+        match request.error(Failure::CANCELLED).cause(cause).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match self.execution(machine, name).await? {
+                // None: it ended so long ago that it is forgotten.
+                Some(Execution::Succeeded(_) | Execution::Failed { .. }) | None => Ok(()),
+                Some(Execution::Running) => Err(translate("states:StopExecution", name.as_str(), &error)),
+            },
+        }
+    }
+
     /// Starts an execution under a name; one of this name that ended already is an error.
     pub async fn start(&self, machine: &str, name: &BakeId, input: &str) -> Result<()> {
         let request = self.sfn.start_execution().state_machine_arn(machine).name(name.as_str()).input(input);
@@ -67,8 +115,8 @@ impl Cloud {
 
     /// How an execution stands; none when there is none of this name.
     pub async fn execution(&self, machine: &str, name: &BakeId) -> Result<Option<Execution>> {
-        let arn = format!("{}:{name}", machine.replacen(":stateMachine:", ":execution:", 1));
-        let answer = match self.sfn.describe_execution().execution_arn(arn).send().await {
+        let request = self.sfn.describe_execution().execution_arn(execution(machine, name));
+        let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) if code(&error) == "ExecutionDoesNotExist" => return Ok(None),
             Err(error) => return Err(translate("states:DescribeExecution", name.as_str(), &error)),
@@ -95,6 +143,11 @@ impl Cloud {
             answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
         Ok(answer.executions().iter().filter_map(|execution| BakeId::parse(execution.name()).ok()).collect())
     }
+}
+
+/// The ARN of an execution of a machine.
+fn execution(machine: &str, name: &BakeId) -> String {
+    format!("{}:{name}", machine.replacen(":stateMachine:", ":execution:", 1))
 }
 
 /// The machine's name without the account's id, which no log should show.

@@ -49,6 +49,7 @@ async fn cloud(endpoint: &str) -> Cloud {
     let settings = Settings {
         table: "table".into(),
         bucket: "bucket".into(),
+        stack: "ovenbird/one".parse().unwrap(),
         builder_profile: None,
         builder_security_group: None,
         subnet: None,

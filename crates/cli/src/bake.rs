@@ -16,7 +16,7 @@ use ovenbird_core::{
 use serde_json::json;
 
 use crate::{
-    list::Early,
+    list::{self, Early},
     render,
     target::{Site, Target},
 };
@@ -66,6 +66,13 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
         None => start(&site, &pipeline, args).await?,
     };
     follow(&site, &pipeline, &id, json).await
+}
+
+/// Follows a bake that was started before.
+pub async fn follow_by_id(bake: &str, target: &Target, json: bool) -> Result<Bake> {
+    let site = target.site().await?;
+    let bake = list::find(&site, bake).await?;
+    follow(&site, &bake.pipeline, &bake.bake, json).await
 }
 
 async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) -> Result<BakeId> {
@@ -130,8 +137,27 @@ async fn start(site: &Site, pipeline: &PipelineName, args: &BakeArgs) -> Result<
     Ok(id)
 }
 
-/// Shows every stage as it begins and ends, until the bake has ended.
+/// Shows every stage as it begins and ends, until the bake has ended. Ctrl-C ends the following, not the bake.
 async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
+    tokio::select! {
+        ended = watch(site, pipeline, id, json) => ended,
+        signal = tokio::signal::ctrl_c() => {
+            if let Err(error) = signal {
+                eprintln!("error: no signals: {error}");
+            }
+            eprintln!(
+                "\nbake {id} goes on. Follow it: `ovenbird follow {id}`; stop it and remove what it made: `ovenbird \
+                 cancel {id}`"
+            );
+            std::process::exit(INTERRUPTED);
+        }
+    }
+}
+
+/// The exit status of a program that Ctrl-C ended, as shells have it.
+const INTERRUPTED: i32 = 130;
+
+async fn watch(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
     let bar = if json || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()
     } else {

@@ -4,11 +4,11 @@ use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
     artifact::ArtifactKey,
-    bake::Bake,
+    bake::{Bake, Status},
     id::{AmiId, BakeId, PipelineName},
     ledger::Ledger,
     lineage::{self, Link},
-    ports::Bucket as _,
+    ports::{self, Bucket as _, Workflow as _},
     trigger::Trigger,
 };
 
@@ -24,6 +24,7 @@ pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> 
         if bakes.is_empty() && !pipelines(&site).await?.contains(&pipeline) {
             return Err(Error::NoRecipe { pipeline });
         }
+        warn_of_dead(&site, &bakes).await?;
         return Ok(bakes);
     }
     let mut bakes = Vec::new();
@@ -31,6 +32,7 @@ pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> 
         bakes.extend(ledger.bakes(&pipeline).await?);
     }
     bakes.sort_by_key(|bake| std::cmp::Reverse(bake.started));
+    warn_of_dead(&site, &bakes).await?;
     let failed = site.cloud.failed_executions(&site.bake_machine).await?;
     for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.bake != **id)) {
         eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
@@ -103,6 +105,24 @@ pub async fn find(site: &Site, bake: &str) -> Result<Bake> {
         return Err(early.error());
     }
     Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List those that are: `ovenbird list`"))
+}
+
+/// Says of bakes that are on their way by their record alone what to do about them.
+async fn warn_of_dead(site: &Site, bakes: &[Bake]) -> Result<()> {
+    for bake in bakes.iter().filter(|bake| bake.status == Status::Running) {
+        let id = &bake.bake;
+        match site.cloud.bake_execution(id).await? {
+            Some(ports::Execution::Succeeded) => eprintln!(
+                "bake {id}: its record says that it runs, and its execution succeeded: the table is older than that. \
+                 See \"A table that was put back\" in docs/prune.md"
+            ),
+            Some(execution) if execution.is_over() => eprintln!(
+                "bake {id} is dead: its execution ended without its clean-up. Clean up: `ovenbird clean {id}`"
+            ),
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
 }
 
 /// Every pipeline that ever had a recipe.

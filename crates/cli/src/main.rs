@@ -1,6 +1,7 @@
 //! `ovenbird`: the operators' command.
 
 mod bake;
+mod confirm;
 mod explain;
 mod list;
 mod local;
@@ -13,10 +14,13 @@ mod target;
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use ovenbird_core::{Result, bake::Status};
+use ovenbird_core::{
+    Result,
+    bake::{Bake, Status},
+};
 use serde::Serialize;
 
-use crate::target::Target;
+use crate::{confirm::Confirm, target::Target};
 
 /// Bakes golden machine images on AWS, and locally
 #[derive(Debug, Parser)]
@@ -64,12 +68,27 @@ enum Command {
         #[arg(long)]
         bake: Option<String>,
     },
-    /// Retires images that nothing refers to and the recipes do not retain
-    Prune,
-    /// Removes what a bake left that died without its clean-up
+    /// Follows a bake to its end
+    Follow {
+        /// Its id, as `ovenbird list` prints it
+        bake: String,
+    },
+    /// Stops a bake and removes what it made, without asking
+    Cancel {
+        /// Its id
+        bake: String,
+    },
+    /// Retires old images and cleans up after dead bakes: shows the plan, then asks
+    Prune {
+        #[command(flatten)]
+        confirm: Confirm,
+    },
+    /// Cleans up after a dead bake: shows what it left, then asks
     Clean {
         /// Its id
         bake: String,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Forwards a loopback port to a port of a local machine
     Open {
@@ -118,10 +137,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Bake(args) => {
             let bake = bake::run(&args, &target, json).await?;
-            print(json, &bake, &bake::report(&bake));
-            if bake.status == Status::Failed {
-                return Ok(ExitCode::from(FAILED));
-            }
+            return Ok(ended(json, &bake));
         }
         Command::List { pipeline } => {
             let bakes = list::list(pipeline.as_deref(), &target).await?;
@@ -139,16 +155,37 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let explanation = explain::run(&pipeline, bake.as_deref(), &target).await?;
             print(json, &explanation, &explain::text(&explanation));
         }
-        Command::Prune => {
-            let output = prune::run(&target).await?;
-            print(json, &output, &prune::text(&output));
+        Command::Follow { bake } => {
+            let bake = bake::follow_by_id(&bake, &target, json).await?;
+            return Ok(ended(json, &bake));
         }
-        Command::Clean { bake } => {
-            let dead = prune::clean(&bake, &target).await?;
-            print(json, &dead, &format!("nothing is left of bake {}", dead.bake));
+        Command::Cancel { bake } => {
+            let bake = prune::cancel(&bake, &target).await?;
+            print(json, &bake, &render::verdict(&bake));
+        }
+        Command::Prune { confirm } => {
+            return Ok(pruned(json, &prune::run(&target, confirm, json).await?));
+        }
+        Command::Clean { bake, confirm } => {
+            return Ok(pruned(json, &prune::clean(&bake, &target, confirm, json).await?));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows a bake that ended; failed and cancelled are failures.
+fn ended(json: bool, bake: &Bake) -> ExitCode {
+    print(json, bake, &bake::report(bake));
+    match bake.status {
+        Status::Failed | Status::Cancelled => ExitCode::from(FAILED),
+        Status::Running | Status::Promoted | Status::Validated | Status::Superseded => ExitCode::SUCCESS,
+    }
+}
+
+/// Shows a plan or what became of it; what an operator must look at is a failure.
+fn pruned(json: bool, pruned: &prune::Pruned) -> ExitCode {
+    print(json, pruned, &prune::report(pruned));
+    if pruned.has_problems() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS }
 }
 
 /// Data goes to standard output, as JSON or as text; everything else goes to standard error.

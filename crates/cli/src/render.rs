@@ -132,6 +132,10 @@ pub fn verdict(bake: &Bake) -> String {
             let stage = bake.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
             format!("failed in stage {stage}")
         }
+        Status::Cancelled => {
+            let stage = bake.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
+            format!("cancelled in stage {stage}")
+        }
         Status::Running => format!("running, in stage {}", bake.stage),
     }
 }

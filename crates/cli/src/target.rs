@@ -2,7 +2,11 @@
 
 use clap::Args;
 use ovenbird_aws::{Cloud, LocalCloud, errors::NO_ANSWER, settings::Settings};
-use ovenbird_core::{Error, Result, id::ParameterName, ports::Parameters as _};
+use ovenbird_core::{
+    Error, Result,
+    id::{ParameterName, StackId},
+    ports::Parameters as _,
+};
 use ovenbird_local::{Credentials, Home, LocalError, Options};
 use serde::Deserialize;
 
@@ -30,6 +34,9 @@ struct Operator {
     table: String,
     bake: String,
     prune: String,
+    /// The stack's id; a stack of before doesn't say.
+    #[serde(default)]
+    stack: Option<StackId>,
     /// Below which path builders may read parameters; a stack of before doesn't say.
     #[serde(default)]
     secrets: Option<String>,
@@ -54,6 +61,7 @@ impl Target {
         let mut settings = Settings {
             table: String::new(),
             bucket: String::new(),
+            stack: StackId::parse(&self.stack).map_err(|error| Error::bad_id("--stack", &error))?,
             builder_profile: None,
             builder_security_group: None,
             subnet: None,
@@ -75,8 +83,13 @@ impl Target {
             .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })?;
         settings.bucket = operator.bucket;
         settings.table = operator.table;
+        settings.bake_machine = Some(operator.bake.clone());
+        if let Some(stack) = operator.stack {
+            settings.stack = stack;
+        }
         let cloud = Cloud::with(settings, self.profile.as_deref(), local.as_ref()).await;
-        Ok(Site { cloud, bake_machine: operator.bake, prune_machine: operator.prune })
+        let Operator { bake: bake_machine, prune: prune_machine, secrets, .. } = operator;
+        Ok(Site { cloud, bake_machine, prune_machine, secrets })
     }
 
     /// The local cloud, with the key that it gave its operator.

@@ -15,7 +15,7 @@ pub use self::{
 use crate::{
     digest::Inputs,
     error::{Error, Result},
-    id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, PipelineName, SnapshotId},
+    id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, PipelineName, SnapshotId, StackId},
     ports,
 };
 
@@ -80,6 +80,8 @@ pub enum Status {
     Superseded,
     /// It failed; `failure` says why.
     Failed,
+    /// Somebody stopped it; `failure` says who.
+    Cancelled,
 }
 
 impl Status {
@@ -91,6 +93,7 @@ impl Status {
             Self::Validated => "validated",
             Self::Superseded => "superseded",
             Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -231,6 +234,16 @@ pub struct Bake {
     pub next: Next,
 }
 
+impl Failure {
+    /// The error's name when somebody stopped the bake.
+    pub const CANCELLED: &'static str = "Cancelled";
+
+    /// How a bake that this ended stands.
+    pub fn status(&self) -> Status {
+        if self.error == Self::CANCELLED { Status::Cancelled } else { Status::Failed }
+    }
+}
+
 impl Bake {
     /// Ends the current stage and begins the next one.
     pub fn enter(&mut self, stage: Stage, now: Timestamp) {
@@ -291,9 +304,9 @@ impl Bake {
     }
 
     /// The tags that everything it makes carries: the recipe's, and over them ours.
-    pub fn tags(&self) -> BTreeMap<String, String> {
+    pub fn tags(&self, stack: &StackId) -> BTreeMap<String, String> {
         let mut tags = self.settings.tags.clone();
-        tags.extend(ports::tags(&self.bake, &self.pipeline, &self.digest, self.expires));
+        tags.extend(ports::tags(stack, &self.bake, &self.pipeline, &self.digest, self.expires));
         tags
     }
 

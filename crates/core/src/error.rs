@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    bake::Stage,
-    id::{AmiId, BakeId, IdError, InstanceId, PipelineName},
+    bake::{Stage, Status},
+    id::{AmiId, BakeId, IdError, InstanceId, ParameterName, PipelineName},
     launch::{self, Shortage},
     report,
 };
@@ -145,6 +145,22 @@ pub enum Error {
         /// Why not.
         problem: String,
     },
+    /// The parameter that a recipe promotes to is another pipeline's.
+    #[error("parameter `{parameter}` follows channel {owner}")]
+    ParameterTaken {
+        /// The parameter.
+        parameter: ParameterName,
+        /// The channel that it follows, with its pipeline: `storefront/production`.
+        owner: String,
+    },
+    /// A step of a bake that was cancelled, or cleaned up after, meanwhile.
+    #[error("bake `{bake}` has ended already: {}", status.as_str())]
+    BakeEnded {
+        /// The bake.
+        bake: BakeId,
+        /// How it ended.
+        status: Status,
+    },
     /// Another bake took the digest's lease over; this one may not write any more.
     #[error("bake `{bake}` lost the lease of its digest")]
     LeaseLost {
@@ -238,6 +254,8 @@ impl Error {
         "DeadlinePassed",
         "ImageFailed",
         "NotPromotable",
+        "ParameterTaken",
+        "BakeEnded",
         "LeaseLost",
         "LeftBehind",
         "PruneIncomplete",
@@ -264,6 +282,8 @@ impl Error {
             Self::DeadlinePassed { .. } => "DeadlinePassed",
             Self::ImageFailed { .. } => "ImageFailed",
             Self::NotPromotable { .. } => "NotPromotable",
+            Self::ParameterTaken { .. } => "ParameterTaken",
+            Self::BakeEnded { .. } => "BakeEnded",
             Self::LeaseLost { .. } => "LeaseLost",
             Self::LeftBehind { .. } => "LeftBehind",
             Self::PruneIncomplete { .. } => "PruneIncomplete",
@@ -315,9 +335,13 @@ impl Error {
             },
             Self::ImageFailed { .. } => "Start the bake again; EC2 gave no image for this one".into(),
             Self::NotPromotable { .. } => "Bake it anew: `ovenbird bake PIPELINE --force`".into(),
+            Self::ParameterTaken { .. } => {
+                "Give `parameter` under `[promote]` of the recipe a name of its own, and push the recipe".into()
+            }
+            Self::BakeEnded { .. } => "Nothing to do: start another bake if you still need one".into(),
             Self::LeaseLost { .. } => "Nothing to do: the bake that took over goes on".into(),
             Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),
-            Self::PruneIncomplete { .. } => "The next run tries again; if it fails too, mend what each item says".into(),
+            Self::PruneIncomplete { .. } => "See it all: `ovenbird prune --dry-run`. What it says to look at needs you; the next run tries the rest again".into(),
             Self::TryAgain { .. } | Self::Throttled { .. } => "Nothing to do: the state machine tries again".into(),
             Self::Denied { operation, .. } if operation == "ec2:RunInstances" => {
                 "The role allows the stack's own security group and profile; name what the recipe asks for beside them in `BuilderSecurityGroups`, `BuilderInstanceProfiles`, `BuilderRoles` or `BuilderKmsKeys` of `infra/template.yaml`, and deploy".into()

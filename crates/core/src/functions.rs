@@ -18,7 +18,7 @@ use crate::{
         launch_builder::{Hands, Start},
         poll_readiness::{self, Eyes},
         promote,
-        prune::{self, DeadBake, Shears, Verdict},
+        prune::{self, DeadBake, Kept, Request, Verdict},
         run_validation, snapshot,
     },
     trigger::Trigger,
@@ -26,7 +26,14 @@ use crate::{
 
 /// launch-builder: the first step of an execution, or a later call with the document.
 pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
-    let hands = Hands { builders: cloud, images: cloud, parameters: cloud, bucket: cloud, table: cloud };
+    let hands = Hands {
+        builders: cloud,
+        images: cloud,
+        parameters: cloud,
+        bucket: cloud,
+        table: cloud,
+        workflow: cloud,
+    };
     let bake = if input.get("trigger").is_some_and(|trigger| trigger.is_object() || trigger.is_null()) {
         let first: First = parse("the execution's input", input)?;
         let Some(trigger) = Trigger::parse(&first.trigger)? else {
@@ -53,6 +60,7 @@ pub async fn poll_readiness(cloud: &impl Ports, input: Value, now: Timestamp) ->
         parameters: cloud,
         bucket: cloud,
         table: cloud,
+        workflow: cloud,
     };
     output(&poll_readiness::run(parse("the bake document", input)?, &eyes, now).await?)
 }
@@ -77,46 +85,87 @@ pub async fn promote(cloud: &impl Ports, mut input: Value, now: Timestamp) -> Re
 
 /// prune: cleans one bake up, or plans, or acts on one item of a plan.
 pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
-    let shears = Shears { builders: cloud, retirement: cloud, parameters: cloud, table: cloud };
     match parse("prune's input", input)? {
         Cut::Bake { bake: _, document, failed: false } => {
             let document: Bake = parse("the bake document", document)?;
-            output(&clean_up::after_success(document, &shears, now).await?)
+            let (bake, kept) = clean_up::after_success(document, cloud, now).await?;
+            log(&kept);
+            output(&bake)
         }
         Cut::Bake { bake, document, failed: true } => {
             let record = record(cloud, &bake, &document).await?;
             let failure =
                 clean_up::caught(&document, record.as_ref().map_or(Stage::Launch, |record| record.stage));
             let keep = record.as_ref().is_some_and(|bake| bake.options.keep_builder && now < bake.expires);
-            let failure = clean_up::after_failure(&bake, record, Some(failure), keep, &shears, now).await?;
-            output(&json!({"failure": failure}))
+            let ended = clean_up::after_failure(&bake, record, Some(failure), keep, cloud, now).await?;
+            log(&ended.kept);
+            output(&json!({"failure": ended.failure}))
         }
-        Cut::Run(Action::Plan { run }) => {
-            let plan = prune::plan(&shears, cloud, now).await?;
+        Cut::Run(Action::Plan { run, request }) => {
+            let (plan, acts) = prune::planned(&Request::parse(&request)?, cloud, now).await?;
             for verdict in plan.keep.iter().chain(&plan.retire) {
                 tracing::info!(image.id = %verdict.image, "{} {}: {}", verdict.pipeline, verdict.name, verdict.reason);
             }
             // Whole in the bucket, and in the document only what is to be done: an account may have more images than
             // Step Functions' 256 KB can name.
             cloud.put_text(&keys::prune_plan(&run), &output(&plan)?.to_string()).await?;
+            let kept = plan.keep.len();
+            // A dry run only tells: what it found wrong is in the plan, and no reason for an alarm.
+            let (dead_bakes, retire, problems) = if acts {
+                (plan.dead_bakes, plan.retire, plan.halted.into_iter().chain(plan.problems).collect())
+            } else {
+                (Vec::new(), Vec::new(), Vec::new())
+            };
+            let problems = shortened(problems);
             Ok(
-                json!({"run": run, "dead_bakes": plan.dead_bakes, "retire": plan.retire, "kept": plan.keep.len()}),
+                json!({"run": run, "dead_bakes": dead_bakes, "retire": retire, "kept": kept, "problems": problems}),
             )
         }
         Cut::Run(Action::Clean { item }) => {
-            prune::reap(&item, &shears, now).await?;
-            output(&item)
+            let reaped = prune::reap(&item, cloud, now).await?;
+            log(&reaped.kept);
+            output(&reaped)
         }
-        Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, &shears, now).await?),
-        Cut::Run(Action::Report { run, cleaned, retired }) => {
+        Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, cloud).await?),
+        Cut::Run(Action::Report { run, cleaned, retired, problems }) => {
             let failed = |item: &&Value| item.get("error").is_some();
-            let failures: Vec<String> =
-                cleaned.iter().chain(&retired).filter(failed).map(ToString::to_string).collect();
+            let items = cleaned.iter().chain(&retired).filter(failed).map(told);
+            let failures: Vec<String> = items.chain(problems).collect();
             if failures.is_empty() {
                 return Ok(json!({"run": run, "cleaned": cleaned.len(), "retired": retired.len()}));
             }
             Err(Error::PruneIncomplete { run, failures: failures.join("\n") })
         }
+    }
+}
+
+/// How many problems of a plan go through the state machine; the plan itself has them all.
+const MOST_PROBLEMS: usize = 20;
+
+fn shortened(mut problems: Vec<String>) -> Vec<String> {
+    let more = problems.len().saturating_sub(MOST_PROBLEMS);
+    problems.truncate(MOST_PROBLEMS);
+    if more > 0 {
+        problems.push(format!("and {more} more: the run's plan has them all"));
+    }
+    problems
+}
+
+/// An item of a plan that failed, in words.
+fn told(item: &Value) -> String {
+    let failure = clean_up::caught(item, Stage::CleanUp);
+    let name = |field: &str| item.get(field).and_then(Value::as_str);
+    let what = match (name("image"), name("bake")) {
+        (Some(image), _) => format!("image {image}"),
+        (None, Some(bake)) => format!("bake {bake}"),
+        (None, None) => item.to_string(),
+    };
+    format!("{what}: {}: {}", failure.error, failure.cause)
+}
+
+fn log(kept: &[Kept]) {
+    for kept in kept {
+        tracing::warn!("stays: {kept}");
     }
 }
 
@@ -142,10 +191,10 @@ enum Cut {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 enum Action {
-    Plan { run: BakeId },
+    Plan { run: BakeId, request: Value },
     Clean { item: DeadBake },
     Retire { item: Verdict },
-    Report { run: String, cleaned: Vec<Value>, retired: Vec<Value> },
+    Report { run: String, cleaned: Vec<Value>, retired: Vec<Value>, problems: Vec<String> },
 }
 
 /// The record of a bake that failed; none when it failed before it had one.
@@ -156,7 +205,7 @@ async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<O
     let Some(pipeline) = pipeline else { return Ok(None) };
     let record = Ledger(cloud).bake(&pipeline, bake).await?;
     Ok(record.filter(|record| match record.status {
-        Status::Running | Status::Failed => true,
+        Status::Running | Status::Failed | Status::Cancelled => true,
         // A lost reply of the last clean-up: the bake ended well, and nothing is to be undone.
         Status::Promoted | Status::Validated | Status::Superseded => false,
     }))

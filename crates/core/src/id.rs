@@ -87,6 +87,16 @@ id!(
     |text| (1..=80).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 );
 id!(
+    /// One deployment of the template: its stack's id at CloudFormation.
+    ///
+    /// It is the value of the tag `ovenbird:stack`. Two stacks of one account and Region differ in it, and a stack that
+    /// is deleted and deployed again has another one: what the first stack made is not the second one's to destroy.
+    /// It holds the account's number, so it belongs in no log.
+    StackId, "a stack id", "letters, digits, `-`, `:` and `/`, at most 256",
+    |text| (1..=256).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:/".contains(&b))
+);
+id!(
     /// An image's id at EC2.
     AmiId, "an image id", "`ami-` and 8 to 17 hexadecimal digits",
     |text| aws_id(text, "ami-")

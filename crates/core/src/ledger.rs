@@ -1,6 +1,7 @@
 //! The table's meaning: bakes, channels, leases and images, and the conditions of every write.
 
 mod family;
+mod parameters;
 mod records;
 
 use std::cmp::Ordering;
@@ -10,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
     family::{Ancestor, Child},
+    parameters::ParameterOwner,
     records::{Channel, Claim, ImageRecord, ImageStatus, Lease, Passed, Promotion, Target},
 };
 use crate::{
@@ -36,17 +38,51 @@ impl<T: Table> Ledger<'_, T> {
         Ok(bakes)
     }
 
-    /// The bakes of a status, oldest first.
-    pub async fn with_status(&self, status: Status) -> Result<Vec<Bake>> {
-        self.0.by_status(status.as_str()).await?.into_iter().map(|row| doc(&row)).collect()
+    /// The bakes on their way, oldest first; and an error for each record of one that can't be read.
+    ///
+    /// One bad record must not hide the others from prune, which would then clean up after nobody.
+    pub async fn running(&self) -> Result<(Vec<Bake>, Vec<Error>)> {
+        let (mut bakes, mut unreadable) = (Vec::new(), Vec::new());
+        for row in self.0.by_status(Status::Running.as_str()).await? {
+            match doc(&row) {
+                Ok(bake) => bakes.push(bake),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        Ok((bakes, unreadable))
     }
 
     /// Writes the bake's record, which only its own steps do.
+    ///
+    /// A bake that has ended stays ended: a function that was still at work when its execution was stopped would else
+    /// bring a cancelled bake back to life, and with it a lease and a builder that nobody looks after.
     pub async fn save(&self, bake: &Bake) -> Result<()> {
         match self.saved(bake).await? {
             Some(write) => self.0.commit(vec![write]).await,
             None => Ok(()),
         }
+    }
+
+    /// Writes the record of a bake that takes an image that was there already, if that still is its digest's.
+    ///
+    /// The image's record is written with it: a prune that has found nothing to use the image must see it.
+    pub async fn save_reusing(&self, bake: &Bake) -> Result<()> {
+        // Fifty bakes may take one image in the same second, and of those that write at once one wins.
+        for _ in 1..MOST_CONFLICTS {
+            match self.try_save_reusing(bake).await {
+                Err(Error::TryAgain { .. }) => {}
+                other => return other,
+            }
+        }
+        self.try_save_reusing(bake).await
+    }
+
+    async fn try_save_reusing(&self, bake: &Bake) -> Result<()> {
+        let Some(write) = self.saved(bake).await? else { return Ok(()) };
+        let image = bake.image()?;
+        let gone = || Error::TryAgain { what: format!("image {image}") };
+        let (row, record) = self.image_row(&bake.digest, image).await?.ok_or_else(gone)?;
+        self.0.commit(vec![write, used(row, &record)]).await
     }
 
     /// The write of the bake's record, if that says something new.
@@ -57,6 +93,14 @@ impl<T: Table> Ledger<'_, T> {
         if row.as_ref().is_some_and(|row| row.doc == doc) {
             return Ok(None);
         }
+        if let Some(row) = &row
+            && bake.status == Status::Running
+        {
+            let stored: Bake = self::doc(row)?;
+            if stored.status != Status::Running {
+                return Err(Error::BakeEnded { bake: stored.bake, status: stored.status });
+            }
+        }
         let index = Index {
             status: Some((bake.status.as_str().to_owned(), bake.started.to_string())),
             image: bake.image.clone(),
@@ -65,13 +109,14 @@ impl<T: Table> Ledger<'_, T> {
         Ok(Some(Write::Put { key, doc, expect: expect(row.as_ref()), index }))
     }
 
-    /// Asks for the right to bake a digest.
+    /// Asks for the right to bake a digest. A holder whose execution is over, as `dead` says, holds it no more.
     pub async fn claim(
         &self,
         digest: &Digest,
         bake: &Bake,
         now: Timestamp,
         expires: Timestamp,
+        dead: Option<&BakeId>,
     ) -> Result<Claim> {
         let key = lease_key(digest);
         let row = self.0.get(&key).await?;
@@ -79,6 +124,7 @@ impl<T: Table> Ledger<'_, T> {
         if let Some(lease) = &lease
             && let Some(holder) = &lease.holder
             && *holder != bake.bake
+            && Some(holder) != dead
             && lease.expires > now
         {
             return Ok(Claim::Held(holder.clone()));
@@ -141,7 +187,9 @@ impl<T: Table> Ledger<'_, T> {
     pub async fn record_image(&self, digest: &Digest, record: &ImageRecord) -> Result<()> {
         let lease = self.held(digest, &record.bake, record.fence).await?;
         let row = self.0.get(&image_key(digest)).await?;
-        self.write_image(digest, record, row, lease).await
+        let before = read::<ImageRecord>(row.clone())?.map(|(_, before)| before);
+        let uses = before.filter(|before| before.image == record.image).map_or(0, |one| one.uses);
+        self.write_image(digest, &ImageRecord { uses, ..record.clone() }, row, lease).await
     }
 
     /// Records that an image that was there already passed the bake's tests, too, on the same condition.
@@ -192,14 +240,27 @@ impl<T: Table> Ledger<'_, T> {
         Ok(bakes.into_iter().find(|bake| !bake.reused))
     }
 
-    /// Forgets the digest's image if it still is this one.
+    /// The record of the digest's image as read, if it is this image.
+    pub(crate) async fn image_row(
+        &self,
+        digest: &Digest,
+        image: &AmiId,
+    ) -> Result<Option<(Row, ImageRecord)>> {
+        let found = read::<ImageRecord>(self.0.get(&image_key(digest)).await?)?;
+        Ok(found.filter(|(_, record)| record.image == *image))
+    }
+
+    /// Removes an image's record, if nobody wrote it since it was read.
+    pub(crate) async fn forget_row(&self, row: &Row) -> Result<()> {
+        let expect = Expect::Version(row.version);
+        self.0.commit(vec![Write::Delete { key: row.key.clone(), expect }]).await
+    }
+
+    /// Removes the record of the digest's image if it still is this one, which EC2 no longer has.
     pub async fn forget_image(&self, digest: &Digest, image: &AmiId) -> Result<()> {
-        let key = image_key(digest);
-        match read::<ImageRecord>(self.0.get(&key).await?)? {
-            Some((row, record)) if record.image == *image => {
-                self.0.commit(vec![Write::Delete { key, expect: Expect::Version(row.version) }]).await
-            }
-            Some(_) | None => Ok(()),
+        match self.image_row(digest, image).await? {
+            Some((row, _)) => self.forget_row(&row).await,
+            None => Ok(()),
         }
     }
 
@@ -260,12 +321,13 @@ impl<T: Table> Ledger<'_, T> {
             generation: 0,
         });
         let index = Index { image: Some(image.clone()), ..Index::default() };
-        self.0
-            .commit(vec![
-                Write::Put { key, doc: encode(&channel), expect: expect(row.as_ref()), index },
-                Write::Check { key: image_key, expect: Expect::Version(image_row.version) },
-            ])
-            .await?;
+        let mut writes = vec![
+            Write::Put { key, doc: encode(&channel), expect: expect(row.as_ref()), index },
+            // Written and not only checked: a prune that has found nothing to name the image must see it.
+            used(image_row, &record),
+        ];
+        writes.extend(self.owned_parameter(bake).await?);
+        self.0.commit(writes).await?;
         Ok(Promotion::Moved)
     }
 
@@ -293,9 +355,22 @@ impl<T: Table> Ledger<'_, T> {
     }
 }
 
+/// How often one call tries a write that others may make at the same time.
+const MOST_CONFLICTS: usize = 8;
+
 /// A lease lasts this long beyond the deadline of the stage it covers: time for the step to be retried.
 pub fn lease_end(now: Timestamp, stage_seconds: i64) -> Timestamp {
     now + SignedDuration::from_secs(stage_seconds + 600)
+}
+
+/// The write that counts one use more of an image, if nobody wrote its record since it was read.
+fn used(row: Row, record: &ImageRecord) -> Write {
+    Write::Put {
+        key: row.key,
+        doc: encode(&ImageRecord { uses: record.uses + 1, ..record.clone() }),
+        expect: Expect::Version(row.version),
+        index: Index { image: Some(record.image.clone()), ..Index::default() },
+    }
 }
 
 fn bake_key(pipeline: &PipelineName, bake: &BakeId) -> Key {

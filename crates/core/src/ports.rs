@@ -8,27 +8,26 @@
     reason = "the ports are used as generics in this workspace; no trait object needs Send bounds"
 )]
 
+mod prune;
 mod table;
+mod tags;
 mod volume;
+mod workflow;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 pub use self::{
+    prune::{PrunePorts, Reference, Retirement, Snapshot, Stack},
     table::{Expect, Index, Key, Row, Table, Write},
+    tags::{TAG_BAKE, TAG_DIGEST, TAG_EXPIRES, TAG_KEEP, TAG_PIPELINE, TAG_ROLE, TAG_STACK, tags},
     volume::{Volume, VolumeState},
+    workflow::{Execution, Workflow},
 };
 use crate::{
     error::Result,
-    id::{
-        AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, PipelineName, SnapshotId,
-        VolumeId,
-    },
+    id::{AmiId, BakeId, CommandId, Digest, ImageName, InstanceId, ParameterName, SnapshotId},
     launch::Offer,
     plan::PresignedUrl,
 };
@@ -91,11 +90,13 @@ impl Role {
     }
 }
 
-/// An instance that carries our tags.
+/// An instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,
+    /// The image it was started from.
+    pub image: AmiId,
     /// Its state.
     pub state: InstanceState,
     /// EC2's reason for the state, or empty.
@@ -151,9 +152,9 @@ pub trait Builders {
     /// It asks EC2 once, for one offer. A shortage is [`crate::Error::NoCapacity`], as [`crate::launch::refusal`]
     /// tells it.
     async fn launch(&self, order: &LaunchOrder) -> Result<InstanceId>;
-    /// The instances that carry the bake's tag, gone ones included while EC2 shows them.
+    /// The instances of this stack that carry the bake's tag, gone ones included while EC2 shows them.
     async fn of_bake(&self, bake: &BakeId) -> Result<Vec<Instance>>;
-    /// Every instance of any bake that isn't gone.
+    /// Every instance of any bake of this stack that isn't gone.
     async fn all(&self) -> Result<Vec<Instance>>;
     /// One instance; none when EC2 doesn't know it.
     async fn look(&self, id: &InstanceId) -> Result<Option<Instance>>;
@@ -205,15 +206,6 @@ pub struct Image {
     pub tags: BTreeMap<String, String>,
 }
 
-/// A snapshot that carries our tags.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Its id.
-    pub id: SnapshotId,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-}
-
 /// Making images and looking at them.
 pub trait Images {
     /// One image; none when EC2 doesn't know it or it was deregistered.
@@ -231,24 +223,6 @@ pub trait Images {
         reboot: bool,
         tags: &BTreeMap<String, String>,
     ) -> Result<AmiId>;
-}
-
-/// What only prune may do to images.
-pub trait Retirement {
-    /// Our images, all of them or one bake's.
-    async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<Image>>;
-    /// Our snapshots, all of them or one bake's.
-    async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<Snapshot>>;
-    /// Our volumes, all of them or one bake's, attached or not.
-    async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<Volume>>;
-    /// Every image that an instance of this account was started from and that isn't gone, ours or not.
-    async fn in_use(&self) -> Result<BTreeSet<AmiId>>;
-    /// Deregisters; one that is gone already is no error.
-    async fn deregister(&self, image: &AmiId) -> Result<()>;
-    /// Deletes; one that is gone already is no error, one still in use by an image is [`crate::Error::TryAgain`].
-    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()>;
-    /// Deletes; one that is gone already is no error, one that is attached is [`crate::Error::TryAgain`].
-    async fn delete_volume(&self, volume: &VolumeId) -> Result<()>;
 }
 
 /// How a command stands.
@@ -315,6 +289,8 @@ pub trait Commands {
 pub trait Parameters {
     /// The value.
     async fn get(&self, name: &ParameterName) -> Result<Option<String>>;
+    /// The values of those of the names that exist.
+    async fn values(&self, names: &[ParameterName]) -> Result<BTreeMap<ParameterName, String>>;
     /// Writes an image's id. AWS answers before it has validated it: read it back.
     async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()>;
     /// Removes; one that is gone already is no error.
@@ -362,47 +338,7 @@ pub trait Presigner {
     async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl>;
 }
 
-/// Executions of the bake state machine.
-pub trait Workflow {
-    /// Starts a bake under this name; one of this name that is there already, or was, is no error.
-    async fn start_bake(&self, bake: &BakeId, input: &Value) -> Result<()>;
-}
-
 /// All ports at once: what a function is given.
-pub trait Ports:
-    Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table + Workflow
-{
-}
+pub trait Ports: Images + Commands + Bucket + Presigner + PrunePorts {}
 
-impl<C: Builders + Images + Retirement + Commands + Parameters + Bucket + Presigner + Table + Workflow> Ports
-    for C
-{
-}
-
-/// The tags that everything a bake makes carries from its first moment.
-pub fn tags(
-    bake: &BakeId,
-    pipeline: &PipelineName,
-    digest: &Digest,
-    expires: Timestamp,
-) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (TAG_BAKE.to_owned(), bake.to_string()),
-        (TAG_PIPELINE.to_owned(), pipeline.to_string()),
-        (TAG_DIGEST.to_owned(), digest.to_string()),
-        (TAG_EXPIRES.to_owned(), expires.to_string()),
-    ])
-}
-
-/// The bake that made it.
-pub const TAG_BAKE: &str = "ovenbird:bake";
-/// The pipeline it belongs to.
-pub const TAG_PIPELINE: &str = "ovenbird:pipeline";
-/// The digest it was made for.
-pub const TAG_DIGEST: &str = "ovenbird:digest";
-/// What it is for.
-pub const TAG_ROLE: &str = "ovenbird:role";
-/// When it may be reaped.
-pub const TAG_EXPIRES: &str = "ovenbird:expires";
-/// An image with this tag is never retired.
-pub const TAG_KEEP: &str = "ovenbird:keep";
+impl<C: Images + Commands + Bucket + Presigner + PrunePorts> Ports for C {}

@@ -11,8 +11,8 @@ use std::{cell::RefCell, collections::BTreeMap, fmt::Write as _, future::poll_fn
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
-    id::{BakeId, ParameterName},
-    ports::{Index, Key, Row},
+    id::{AmiId, BakeId, ParameterName, StackId},
+    ports::{Execution, Index, Key, Reference, Row},
 };
 
 use self::faults::Outcome;
@@ -23,6 +23,8 @@ use crate::{SimulatedHardware, World};
 #[derive(Debug, Clone)]
 pub struct Cloud {
     state: RefCell<State>,
+    /// The stack whose ports these are.
+    stack: StackId,
 }
 
 /// A call that was made through a port.
@@ -44,6 +46,10 @@ struct State {
     parameters: BTreeMap<ParameterName, String>,
     /// Executions that were started, by name, with their input.
     executions: BTreeMap<BakeId, serde_json::Value>,
+    /// How executions stand, as far as whoever runs them said.
+    standings: BTreeMap<BakeId, Execution>,
+    /// What else of the account names images: launch templates, recipes of Image Builder.
+    references: Vec<(AmiId, Reference)>,
     /// Those that nobody has taken to run yet.
     unclaimed: Vec<BakeId>,
     /// Who makes the calls now.
@@ -55,6 +61,9 @@ struct State {
     staying: BTreeMap<(String, &'static str), Fault>,
     death: Option<Death>,
     lingers: bool,
+    /// The call before which its function stands still, once.
+    pause: Option<usize>,
+    paused: bool,
 }
 
 impl Cloud {
@@ -68,6 +77,8 @@ impl Cloud {
             objects: BTreeMap::new(),
             parameters: BTreeMap::new(),
             executions: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            references: Vec::new(),
             unclaimed: Vec::new(),
             caller: String::new(),
             calls: Vec::new(),
@@ -76,8 +87,11 @@ impl Cloud {
             staying: BTreeMap::new(),
             death: None,
             lingers: false,
+            pause: None,
+            paused: false,
         };
-        Self { state: RefCell::new(state) }
+        let stack = StackId::parse("ovenbird/one").unwrap_or_else(|_| unreachable!("a plain name"));
+        Self { state: RefCell::new(state), stack }
     }
 
     /// The moment.
@@ -133,6 +147,55 @@ impl Cloud {
         std::mem::take(&mut self.state.borrow_mut().lingers).then_some(faults::SLOW_SECONDS)
     }
 
+    /// The same account by the ports of another stack, which has a table of its own.
+    #[must_use]
+    pub fn of_stack(self, stack: StackId) -> Self {
+        self.state.borrow_mut().table.clear();
+        Self { stack, ..self }
+    }
+
+    /// Puts the table back as it was.
+    pub fn restore_table(&self, rows: &[(Row, Index)]) {
+        let rows = rows.iter().map(|(row, index)| (row.key.clone(), (row.clone(), index.clone())));
+        self.state.borrow_mut().table = rows.collect();
+    }
+
+    /// The table as it is, to be put back.
+    pub fn table(&self) -> Vec<(Row, Index)> {
+        self.state.borrow().table.values().cloned().collect()
+    }
+
+    /// Says how an execution stands.
+    pub fn stands(&self, bake: &BakeId, execution: Execution) {
+        self.state.borrow_mut().standings.insert(bake.clone(), execution);
+    }
+
+    /// Forgets an execution, as Step Functions does after 90 days.
+    pub fn forget_execution(&self, bake: &BakeId) {
+        self.state.borrow_mut().standings.remove(bake);
+    }
+
+    /// Lets something outside of Ovenbird name an image.
+    pub fn refer(&self, image: &AmiId, kind: &str, id: &str) {
+        let reference = Reference { kind: kind.to_owned(), id: id.to_owned() };
+        self.state.borrow_mut().references.push((image.clone(), reference));
+    }
+
+    /// Writes a parameter, as a person does.
+    pub fn put_parameter(&self, name: &ParameterName, value: &str) {
+        self.state.borrow_mut().parameters.insert(name.clone(), value.to_owned());
+    }
+
+    /// Lets the function that makes the call with this number, counted from 0, stand still just before it.
+    pub fn pause_before(&self, call: usize) {
+        self.state.borrow_mut().pause = Some(call);
+    }
+
+    /// Whether a function stands still before its call, said once: asked again, it goes on.
+    pub fn take_pause(&self) -> bool {
+        std::mem::take(&mut self.state.borrow_mut().paused)
+    }
+
     /// The executions that were started since this was asked last, with their input: whoever walks runs them.
     pub fn take_executions(&self) -> Vec<(BakeId, serde_json::Value)> {
         let state = &mut *self.state.borrow_mut();
@@ -184,7 +247,10 @@ impl Cloud {
     async fn call<T>(&self, actions: &[&'static str], work: impl Fn(&mut State) -> Result<T>) -> Result<T> {
         let number = self.begin(actions);
         if self.state.borrow().faults.get(&number) == Some(&Fault::Slow) {
-            self.linger().await;
+            self.stand_still(|state| state.lingers = true).await;
+        }
+        if self.state.borrow_mut().pause.take_if(|pause| *pause == number).is_some() {
+            self.stand_still(|state| state.paused = true).await;
         }
         match self.attempt(number, work) {
             Some(result) => result,
@@ -192,15 +258,15 @@ impl Cloud {
         }
     }
 
-    /// Lets whoever runs the function wait once; the others have their turn.
-    async fn linger(&self) {
+    /// Lets whoever runs the function wait once, and says why; the others have their turn.
+    async fn stand_still(&self, say: impl Fn(&mut State)) {
         let mut waited = false;
         poll_fn(|_| {
             if waited {
                 return Poll::Ready(());
             }
             waited = true;
-            self.state.borrow_mut().lingers = true;
+            say(&mut self.state.borrow_mut());
             Poll::Pending
         })
         .await;

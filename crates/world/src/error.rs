@@ -23,7 +23,8 @@ impl ApiError {
         Self { code: "DryRunOperation", message: message.into(), http: 412 }
     }
 
-    pub(crate) fn value(value: &str, parameter: &str, problem: &str) -> Self {
+    /// A value that a parameter doesn't take.
+    pub fn value(value: &str, parameter: &str, problem: &str) -> Self {
         Self::new(
             "InvalidParameterValue",
             format!("Value ({value}) for parameter {parameter} is invalid. {problem}"),

@@ -128,6 +128,11 @@ impl World {
         self.volumes.values()
     }
 
+    /// An image, whoever owns it.
+    pub fn image(&self, id: &AmiId) -> Option<&Image> {
+        self.images.get(id)
+    }
+
     /// Every image of this account.
     pub fn own_images(&self) -> impl Iterator<Item = &Image> {
         self.images.values().filter(|image| image.owner == self.account)

@@ -42,19 +42,25 @@ fn main_job(local: &Local) -> Result<()> {
 
     say("The recipe of the application, which stands on the runtime");
     local.ovenbird(&["recipe", "push", "tests/storefront"])?;
-    let wars = sample::build(&["v1", "v2"])?;
+    let wars = sample::build(&["v1", "v2", "v3"])?;
 
     let first = deploy(local, &wars[0], "v1")?;
     let old = serve(local, "v1", 2)?;
     let second = deploy(local, &wars[1], "v2")?;
     let new = serve(local, "v2", 2)?;
 
-    say("The machines of v1 go");
-    terminate(local, &old)?;
+    let third = deploy(local, &wars[2], "v3")?;
+    let newest = serve(local, "v3", 2)?;
 
-    say("The scheduled prune retires the image of v1");
-    let output: Value = local.ovenbird_json(&["prune"], false)?;
-    let plan: Plan = serde_json::from_value(output).context("the prune run's output")?;
+    say("The machines of v1 and v2 go");
+    terminate(local, &old)?;
+    terminate(local, &new)?;
+
+    say("Prune: first the plan, which destroys nothing");
+    let plan = pruned(local, &["prune", "--dry-run"])?;
+    ensure!(!plan.acted, "a dry run acted");
+    say("Then the image of v1 is retired; that of v2 stays, because the channel goes back to it");
+    let Pruned { plan, .. } = pruned(local, &["prune", "--yes"])?;
     let image = first.image.clone().context("no image of v1")?;
     ensure!(plan.retire.iter().any(|verdict| verdict.image == image), "{image} was not retired: {plan:?}");
     for verdict in
@@ -72,14 +78,26 @@ fn main_job(local: &Local) -> Result<()> {
     println!("  its layer left the disk");
 
     say("Where the seconds went");
-    for (version, bake) in [("v1", &first), ("v2", &second)] {
+    for (version, bake) in [("v1", &first), ("v2", &second), ("v3", &third)] {
         println!("{version}: {}", bake.bake);
         local.ovenbird(&["show", bake.bake.as_str()])?;
     }
 
-    say("What v2 was made on");
-    local.ovenbird(&["lineage", second.bake.as_str()])?;
-    terminate(local, &new)
+    say("What v3 was made on");
+    local.ovenbird(&["lineage", third.bake.as_str()])?;
+    terminate(local, &newest)
+}
+
+/// What `ovenbird prune --json` says.
+#[derive(serde::Deserialize)]
+struct Pruned {
+    acted: bool,
+    #[serde(flatten)]
+    plan: Plan,
+}
+
+fn pruned(local: &Local, arguments: &[&str]) -> Result<Pruned> {
+    serde_json::from_value(local.ovenbird_json(arguments, false)?).context("what prune says")
 }
 
 /// Uploads the artifact by plain S3 `PutObject`, and waits for the bake that the upload started.

@@ -12,11 +12,15 @@ use ovenbird_core::{
     report::{Exit, ProvisionReport, SealReport, StepReport, TestOutcome, TestReport},
     steps::launch_builder::{RecipePointer, RunnerPointer},
 };
-use ovenbird_world::{BaseImage, Cloud, Device, Pace, Script, Shortage, SimulatedHardware, Work, World};
+use ovenbird_world::{
+    BaseImage, Cloud, Device, Fault, Pace, Script, Shortage, SimulatedHardware, Work, World,
+};
 use serde_json::{Value, json};
 
 use super::{
-    machine::{Clock, Diary, End, Execution, Run as Started, run_all},
+    clock::{Clock, Run as Started, run_all},
+    hand,
+    machine::{Diary, End, Execution},
     scenarios::{DEADLINES, Machines, Run, Scenario, Times},
 };
 
@@ -100,6 +104,10 @@ impl Scenario {
             recipe = recipe.replace(base, r#"channel = "jvm-runtime/stable""#);
         }
         push(&cloud, &recipe);
+        for artifact in self.lying {
+            cloud.put(&key(artifact), *artifact);
+            cloud.pass(SignedDuration::from_secs(60));
+        }
         let mut ends = BTreeMap::new();
         for (number, run) in before.into_iter().enumerate() {
             let name = format!("before-{number}");
@@ -108,11 +116,29 @@ impl Scenario {
             ends.extend(ended);
             cloud.pass(SignedDuration::from_secs(60));
         }
+        if let Some((artifact, state)) = self.lost {
+            ends.extend(lose(&cloud, artifact, state));
+        }
         if !self.then.is_empty() {
             push(&cloud, &format!("{recipe}{}", self.then));
         }
         (cloud, ends)
     }
+}
+
+/// Starts the bake `lost` of an artifact, ends its execution before the first call of a state, and lets a day pass.
+fn lose(cloud: &Cloud, artifact: &'static str, state: &str) -> BTreeMap<String, End> {
+    let run = [("lost".to_owned(), (0, Run::Upload(artifact)))];
+    // Which number that call has is seen on a copy of the account.
+    let rehearsal = cloud.clone();
+    walk(&rehearsal, &run, &Diary::default());
+    let site = format!("lost/{state}#");
+    let call = rehearsal.calls().iter().position(|call| call.by.starts_with(&site));
+    cloud.inject(call.expect("the state calls something"), Fault::ExecutionEndsBefore);
+    let ended = walk(cloud, &run, &Diary::default());
+    assert_eq!(ended["lost"], End::Lost);
+    cloud.pass(SignedDuration::from_hours(24));
+    ended
 }
 
 /// What `recipe push` does.
@@ -134,26 +160,32 @@ pub fn push(cloud: &Cloud, text: &str) {
 
 /// Runs executions side by side, each from its time on.
 pub fn walk(cloud: &Cloud, runs: &[(String, (u64, Run))], diary: &Diary) -> BTreeMap<String, End> {
+    walk_with(cloud, runs, diary, &|| panic!("nobody said what goes on while a function stands still"))
+}
+
+/// Runs executions side by side; what goes on `meanwhile` does so while a function of theirs stands still.
+pub fn walk_with(
+    cloud: &Cloud,
+    runs: &[(String, (u64, Run))],
+    diary: &Diary,
+    meanwhile: &dyn Fn(),
+) -> BTreeMap<String, End> {
     let clock = &Clock::default();
-    let start =
-        |name, input| -> Started<'_> { Box::pin(Execution { name, input, diary, cloud, clock }.run(&BAKE)) };
+    let start = |name, input| -> Started<'_> {
+        Box::pin(Execution { name, input, diary, cloud, clock, meanwhile }.run(&BAKE))
+    };
     let futures = runs.iter().map(|(name, (after, run))| {
         let future: Started<'_> = Box::pin(async move {
             clock.sleep(cloud, *after).await;
             let (machine, input) = match run {
-                Run::Upload(artifact) => {
-                    let key = format!("artifacts/storefront/{artifact}");
-                    cloud.put(&key, *artifact);
-                    let object = json!({"key": key, "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", "sequencer": "0055AED6"});
-                    let event = json!({"version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3",
-                        "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
-                        "resources": [], "detail": {"object": object}});
-                    (&BAKE, event)
-                }
+                Run::Upload(artifact) => (&BAKE, uploaded(cloud, artifact)),
                 Run::Manual(input) => (&BAKE, serde_json::from_str(input).unwrap()),
                 Run::Prune => (&PRUNE, json!({})),
+                Run::PutParameter(artifact) => return hand::put_parameter(cloud, artifact).await,
+                Run::PointBack => return hand::point_back(cloud).await,
+                Run::Launch(artifact) => return hand::launch(cloud, artifact).await,
             };
-            Execution { name: name.clone(), input, diary, cloud, clock }.run(machine).await
+            Execution { name: name.clone(), input, diary, cloud, clock, meanwhile }.run(machine).await
         });
         (name.clone(), future)
     });
@@ -163,6 +195,21 @@ pub fn walk(cloud: &Cloud, runs: &[(String, (u64, Run))], diary: &Diary) -> BTre
 /// The report of a seal that is whole.
 pub fn sealed() -> String {
     serde_json::to_string(&SealReport { ended: Timestamp::UNIX_EPOCH, problem: None }).unwrap()
+}
+
+fn key(artifact: &str) -> String {
+    format!("artifacts/storefront/{artifact}")
+}
+
+/// Uploads an artifact; gives the event of it.
+fn uploaded(cloud: &Cloud, artifact: &str) -> Value {
+    let key = key(artifact);
+    cloud.put(&key, artifact);
+    let object =
+        json!({"key": key, "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", "sequencer": "0055AED6"});
+    json!({"version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3",
+        "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
+        "resources": [], "detail": {"object": object}})
 }
 
 /// Up to a minute, always the same for the same machine.

@@ -6,17 +6,22 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::LazyLock,
     task::{Context, Poll, Waker},
 };
 
 use jiff::{SignedDuration, Timestamp};
-use ovenbird_core::{functions, ports::TAG_BAKE};
+use ovenbird_core::{
+    functions,
+    ports::{Execution as Standing, TAG_BAKE},
+};
 use ovenbird_world::{Cloud, Death};
 use regex::Regex;
 use serde_json::{Value, json};
+
+use super::clock::Clock;
 
 /// Step Functions' limit on what goes from state to state, in bytes.
 pub const MOST_BYTES: usize = 262_144;
@@ -39,6 +44,17 @@ pub enum End {
     Lost,
     /// The state machine itself is wrong.
     Broken(String),
+}
+
+impl End {
+    /// As Step Functions says it.
+    pub(super) fn standing(&self) -> Standing {
+        match self {
+            Self::Succeeded(_) => Standing::Succeeded,
+            Self::Failed { .. } | Self::Broken(_) => Standing::Failed,
+            Self::Lost => Standing::Stopped { cause: String::new() },
+        }
+    }
 }
 
 /// What an execution cost and did.
@@ -75,7 +91,6 @@ impl Diary {
 }
 
 /// One execution.
-#[derive(Debug)]
 pub struct Execution<'w> {
     /// Its name, which is its bake's id.
     pub name: String,
@@ -87,58 +102,8 @@ pub struct Execution<'w> {
     pub cloud: &'w Cloud,
     /// What it waits by.
     pub clock: &'w Clock,
-}
-
-/// Who waits until when.
-#[derive(Debug, Default)]
-pub struct Clock(RefCell<Vec<Timestamp>>);
-
-impl Clock {
-    /// Waits in the cloud's own time.
-    pub async fn sleep(&self, cloud: &Cloud, seconds: u64) {
-        let until = cloud.now() + SignedDuration::from_secs(i64::try_from(seconds).unwrap());
-        poll_fn(|_| {
-            if cloud.now() >= until {
-                return Poll::Ready(());
-            }
-            self.0.borrow_mut().push(until);
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
-/// An execution that runs.
-pub type Run<'w> = Pin<Box<dyn Future<Output = End> + 'w>>;
-
-/// Runs executions side by side until all have ended, with those that they start.
-pub fn run_all<'w>(
-    cloud: &Cloud,
-    clock: &Clock,
-    runs: Vec<(String, Run<'w>)>,
-    start: impl Fn(String, Value) -> Run<'w>,
-) -> BTreeMap<String, End> {
-    let mut runs: Vec<_> = runs.into_iter().map(|(name, run)| (name, run, None)).collect();
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        clock.0.borrow_mut().clear();
-        for (_, run, end) in runs.iter_mut().filter(|(_, _, end)| end.is_none()) {
-            if let Poll::Ready(ended) = run.as_mut().poll(&mut context) {
-                *end = Some(ended);
-            }
-        }
-        let started = cloud.take_executions();
-        if !started.is_empty() {
-            let started = started.into_iter().map(|(name, input)| (name.to_string(), input));
-            runs.extend(started.map(|(name, input)| (name.clone(), start(name, input), None)));
-            continue;
-        }
-        let Some(next) = clock.0.borrow().iter().min().copied() else {
-            let ended = |end: Option<End>| end.expect("who doesn't wait has ended");
-            return runs.into_iter().map(|(name, _, end)| (name, ended(end))).collect();
-        };
-        cloud.pass(next.duration_since(cloud.now()));
-    }
+    /// What goes on, from its beginning to its end, while a function of it stands still before a call.
+    pub meanwhile: &'w dyn Fn(),
 }
 
 /// Why a state didn't end well.
@@ -355,6 +320,14 @@ impl Execution<'_> {
             cloud.enter(&caller);
             if let Poll::Ready(answer) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 break answer;
+            }
+            if cloud.take_pause() {
+                (self.meanwhile)();
+                let most = state["TimeoutSeconds"].as_i64().unwrap_or_default();
+                if cloud.now().duration_since(now) >= SignedDuration::from_secs(most) {
+                    return broken(format!("{visit}: what went on meanwhile took longer than it may take"));
+                }
+                continue;
             }
             match (cloud.take_death(), cloud.take_delay()) {
                 (Some(Death::Function), _) => {

@@ -1,6 +1,9 @@
 //! The state machines walked with the real steps on the world, in virtual time.
 
 pub mod account;
+pub mod clock;
 pub mod cost;
+mod hand;
 pub mod machine;
+pub mod meetings;
 pub mod scenarios;

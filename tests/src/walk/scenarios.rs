@@ -84,8 +84,12 @@ pub struct Scenario {
     pub deadlines: &'static str,
     /// Whether it stands on a runtime, another pipeline's channel, and not on Debian itself.
     pub layered: bool,
+    /// Artifacts that were uploaded before all others, and not baked.
+    pub lying: &'static [&'static str],
     /// Artifacts that were baked and promoted before.
     pub before: &'static [&'static str],
+    /// An artifact whose execution, `lost`, ended for good before the first call of this state, a day ago.
+    pub lost: Option<(&'static str, &'static str)>,
     /// More of the recipe, pushed after that.
     pub then: &'static str,
     /// Its executions, with the seconds after which each starts.
@@ -96,7 +100,7 @@ pub struct Scenario {
     pub ends: &'static str,
 }
 
-/// An execution to start.
+/// An execution to start, or something that an operator does by hand.
 #[derive(Debug, Clone, Copy)]
 pub enum Run {
     /// An artifact was uploaded.
@@ -105,6 +109,22 @@ pub enum Run {
     Manual(&'static str),
     /// The scheduled prune.
     Prune,
+    /// The image of this artifact is written into the parameter: a rollback that Ovenbird hears nothing of.
+    PutParameter(&'static str),
+    /// The channel is moved back to what it pointed at before.
+    PointBack,
+    /// An instance is started from the image of this artifact.
+    Launch(&'static str),
+}
+
+impl Run {
+    /// Whether it changes by hand what a channel or its parameter says.
+    pub fn overrules(self) -> bool {
+        match self {
+            Self::PutParameter(_) | Self::PointBack => true,
+            Self::Upload(_) | Self::Manual(_) | Self::Prune | Self::Launch(_) => false,
+        }
+    }
 }
 
 /// The way of most bakes.
@@ -117,7 +137,9 @@ pub const PLAIN: Scenario = Scenario {
     recipe: "",
     deadlines: DEADLINES,
     layered: false,
+    lying: &[],
     before: &[],
+    lost: None,
     then: "",
     runs: &[(0, Run::Upload("v1.jar"))],
     only: &[],
@@ -125,7 +147,7 @@ pub const PLAIN: Scenario = Scenario {
 };
 
 /// More of a recipe, that makes no other image.
-const MORE_TESTS: &str = "[[test]]\nname = \"more\"\ncommand = \"true\"\n";
+pub(super) const MORE_TESTS: &str = "[[test]]\nname = \"more\"\ncommand = \"true\"\n";
 
 /// All that is walked.
 pub const SCENARIOS: &[Scenario] = &[
@@ -245,15 +267,15 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "the scheduled prune retires an image",
-        before: &["v1.jar", "v2.jar"],
+        before: &["v1.jar", "v2.jar", "v3.jar"],
         runs: &[(0, Run::Prune)],
         ends: "succeeded",
         ..PLAIN
     },
     Scenario {
         name: "the scheduled prune beside a bake",
-        before: &["v1.jar", "v2.jar"],
-        runs: &[(0, Run::Upload("v3.jar")), (12, Run::Prune)],
+        before: &["v1.jar", "v2.jar", "v3.jar"],
+        runs: &[(0, Run::Upload("v4.jar")), (12, Run::Prune)],
         ends: "succeeded",
         ..PLAIN
     },

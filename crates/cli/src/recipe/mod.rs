@@ -79,6 +79,10 @@ async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     if let Some(prefix) = &secrets {
         check_secrets(&bundle.recipe, prefix)?;
     }
+    let ledger = Ledger(&cloud);
+    if let Some(name) = &bundle.recipe.promote.parameter {
+        ledger.check_parameter(name, pipeline).await?;
+    }
     // First: a circle is refused before anything is pushed, and a child that is noted too early does no harm.
     let child = Child { pipeline: pipeline.clone(), artifact: bundle.recipe.artifact.is_some() };
     let base = match &bundle.recipe.base {
@@ -87,7 +91,7 @@ async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
         }
         Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
     };
-    Ledger(&cloud).stand_on(&child, base.as_ref()).await?;
+    ledger.stand_on(&child, base.as_ref()).await?;
     if let Some(archive) = &bundle.archive {
         cloud.put(&keys::bundle(pipeline, version), archive.clone().into()).await?;
     }

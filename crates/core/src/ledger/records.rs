@@ -49,6 +49,10 @@ pub struct ImageRecord {
     pub passed: Vec<Passed>,
     /// The fencing number under which it was made.
     pub fence: u64,
+    /// How often a channel was moved to it, or a bake took it for its own. Each writes it, so that a removal of the
+    /// record that began before that fails.
+    #[serde(default)]
+    pub uses: u64,
 }
 
 impl ImageRecord {
@@ -127,6 +131,12 @@ impl Channel {
     /// Whether it points or pointed at what this bake promoted.
     pub fn has(&self, bake: &BakeId) -> bool {
         self.current.iter().chain(&self.previous).any(|target| target.bake == *bake)
+    }
+
+    /// The image before the current one: what the channel goes back to.
+    pub fn goes_back_to(&self) -> Option<&AmiId> {
+        let current = self.current.as_ref().map(|target| &target.image);
+        self.previous.iter().map(|target| &target.image).find(|image| Some(*image) != current)
     }
 
     /// What this bake promoted, if with that the channel moved to another image.

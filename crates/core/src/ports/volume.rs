@@ -19,6 +19,16 @@ pub enum VolumeState {
     Error,
 }
 
+impl VolumeState {
+    /// Whether nothing uses it and it is still there.
+    pub fn is_left(self) -> bool {
+        match self {
+            Self::Available | Self::Error => true,
+            Self::Creating | Self::InUse | Self::Deleting => false,
+        }
+    }
+}
+
 /// A volume that carries our tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {

@@ -23,7 +23,9 @@ pub async fn run(
 ) -> Result<Bake> {
     match document.status {
         Status::Promoted => {}
-        Status::Running | Status::Validated | Status::Superseded | Status::Failed => return Ok(document),
+        Status::Running | Status::Validated | Status::Superseded | Status::Failed | Status::Cancelled => {
+            return Ok(document);
+        }
     }
     let ledger = Ledger(table);
     let channel = ledger.channel(&document.pipeline, &document.settings.channel).await?;

@@ -1,36 +1,33 @@
 //! clean-up: removes what one bake no longer needs, and all that a failed one made. It is part of prune.
 //!
 //! It finds by tag and not only by recorded id, takes "already gone" for success, tries everything before it
-//! gives up, and never touches an image that was validated.
+//! gives up, and destroys through the guard alone.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{promote, prune::Shears};
+use super::{
+    guard::{Fate, Guard, Kept, Purpose, Reason},
+    promote,
+};
 use crate::{
     bake::{Bake, Failure, Status},
     error::{Error, Result},
-    id::{AmiId, BakeId, SnapshotId},
-    ledger::{ImageStatus, Ledger},
-    ports::{self, Builders, InstanceState, Parameters, Retirement, Table},
+    id::{AmiId, BakeId},
+    ledger::Ledger,
+    ports::{Builders, Image, InstanceState, PrunePorts},
 };
 
-/// Cleans up after a bake that ended well: its instances go, its lease is free, its record is closed.
-pub async fn after_success<B, R, P, T>(
+/// Cleans up after a bake that ended well: its instances go, its lease is free, its record is closed. Gives the bake
+/// as it is recorded, and what stays.
+pub async fn after_success(
     document: Bake,
-    shears: &Shears<'_, B, R, P, T>,
+    cloud: &impl PrunePorts,
     now: Timestamp,
-) -> Result<Bake>
-where
-    B: Builders,
-    R: Retirement,
-    P: Parameters,
-    T: Table,
-{
-    let ledger = Ledger(shears.table);
-    let mut left = Leftovers::default();
+) -> Result<(Bake, Vec<Kept>)> {
+    let ledger = Ledger(cloud);
     let mut bake = document;
     let record = ledger.bake(&bake.pipeline, &bake.bake).await?;
     if record.is_none_or(|record| record.status == Status::Running) {
@@ -40,57 +37,78 @@ where
         bake.finish(status, now);
         ledger.close(&bake).await?;
     }
-    terminate(&bake.bake, shears.builders, &mut left).await?;
-    left.check(&bake.bake)?;
-    Ok(bake)
+    let mut removal = Removal::new(cloud);
+    removal.instances(&bake.bake, Some(&bake)).await?;
+    let kept = removal.done(&bake.bake)?;
+    Ok((bake, kept))
+}
+
+/// Removes what a bake left beside its instances and its image.
+pub async fn snapshots_and_volumes(bake: &Bake, cloud: &impl PrunePorts) -> Result<Vec<Kept>> {
+    let mut removal = Removal::new(cloud);
+    removal.snapshots(&bake.bake, Some(bake), &BTreeSet::new()).await?;
+    removal.volumes(&bake.bake, Some(bake)).await?;
+    removal.done(&bake.bake)
+}
+
+/// A failed bake, cleaned up after.
+#[derive(Debug)]
+pub struct CleanedUp {
+    /// Why it failed, as recorded.
+    pub failure: Option<Failure>,
+    /// Its record, closed.
+    pub record: Option<Bake>,
+    /// What stays, and why.
+    pub kept: Vec<Kept>,
 }
 
 /// Cleans up after a bake that failed: nothing it made stays, the channel is as it was.
 ///
-/// `keep` leaves its instances until the bake expires, to look at them; the failure then says how. Gives the
-/// failure as it is recorded.
-pub async fn after_failure<B, R, P, T>(
+/// `keep` leaves its instances until the bake expires, to look at them; the failure then says how.
+pub async fn after_failure(
     id: &BakeId,
     record: Option<Bake>,
     mut failure: Option<Failure>,
     keep: bool,
-    shears: &Shears<'_, B, R, P, T>,
+    cloud: &impl PrunePorts,
     now: Timestamp,
-) -> Result<Option<Failure>>
-where
-    B: Builders,
-    R: Retirement,
-    P: Parameters,
-    T: Table,
-{
-    let ledger = Ledger(shears.table);
-    let mut left = Leftovers::default();
+) -> Result<CleanedUp> {
+    let ledger = Ledger(cloud);
+    let mut removal = Removal::new(cloud);
     match record.as_ref().filter(|_| keep) {
         Some(bake) => {
-            let kept = kept(bake, shears.builders).await?;
+            let text = kept_instances(bake, cloud).await?;
             if let Some(failure) = &mut failure {
-                failure.cause.push_str(&kept);
+                failure.cause.push_str(&text);
             }
         }
-        None => terminate(id, shears.builders, &mut left).await?,
+        None => removal.instances(id, record.as_ref()).await?,
     }
     if let Some(bake) = &record {
-        promote::undo(bake, shears.parameters, shears.table).await?;
+        promote::undo(bake, cloud, cloud).await?;
     }
-    images(id, record.as_ref(), shears.retirement, &ledger, &mut left).await?;
-    left.check(id)?;
-    if let Some(mut bake) = record {
-        if bake.status == Status::Running {
-            bake.failure.clone_from(&failure);
-            bake.finish(Status::Failed, now);
-        }
-        ledger.close(&bake).await?;
+    let gone = removal.images(id, record.as_ref()).await?;
+    removal.snapshots(id, record.as_ref(), &gone).await?;
+    removal.volumes(id, record.as_ref()).await?;
+    let kept = removal.done(id)?;
+    let Some(mut bake) = record else { return Ok(CleanedUp { failure, record: None, kept }) };
+    if let Some(image) = &bake.image
+        && !bake.reused
+        && !kept.iter().any(|kept| kept.id == image.as_str())
+    {
+        // An image that somebody else deregistered is on no list of EC2's, and still on ours.
+        ledger.forget_image(&bake.digest, image).await?;
     }
-    Ok(failure)
+    if bake.status == Status::Running {
+        bake.failure.clone_from(&failure);
+        bake.finish(failure.as_ref().map_or(Status::Failed, Failure::status), now);
+    }
+    ledger.close(&bake).await?;
+    Ok(CleanedUp { failure, record: Some(bake), kept })
 }
 
 /// How to get into the instances that a failed bake leaves, and when they go.
-async fn kept(bake: &Bake, builders: &impl Builders) -> Result<String> {
+async fn kept_instances(bake: &Bake, builders: &impl Builders) -> Result<String> {
     let mut text = String::new();
     for instance in builders.of_bake(&bake.bake).await? {
         let id = &instance.id;
@@ -128,86 +146,77 @@ pub fn caught(document: &Value, stage: crate::bake::Stage) -> Failure {
     Failure { error: text("/error/Error"), cause: message.unwrap_or(cause), stage }
 }
 
-async fn terminate(bake: &BakeId, builders: &impl Builders, left: &mut Leftovers) -> Result<()> {
-    for instance in builders.of_bake(bake).await?.into_iter().filter(|instance| !instance.state.is_gone()) {
-        let command = format!("aws ec2 terminate-instances --instance-ids {}", instance.id);
-        left.note(builders.terminate(&instance.id).await, command);
-    }
-    Ok(())
-}
-
-async fn images<R: Retirement, T: Table>(
-    bake: &BakeId,
-    record: Option<&Bake>,
-    retirement: &R,
-    ledger: &Ledger<'_, T>,
-    left: &mut Leftovers,
-) -> Result<()> {
-    let mut kept = BTreeSet::new();
-    if let Some(record) = record {
-        let validated =
-            ledger.image(&record.digest).await?.filter(|image| image.status == ImageStatus::Validated);
-        kept.extend(validated.map(|image| image.image));
-        for channel in ledger.channels(&record.pipeline).await? {
-            kept.extend(channel.current.into_iter().chain(channel.previous).map(|target| target.image));
-        }
-    }
-    let is_kept = |image: &AmiId| kept.contains(image);
-    let mut kept_snapshots = Vec::new();
-    for image in retirement.images(Some(bake)).await? {
-        if is_kept(&image.id) || image.tags.contains_key(ports::TAG_KEEP) {
-            kept_snapshots.extend(image.snapshots);
-            continue;
-        }
-        let command = format!("aws ec2 deregister-image --image-id {}", image.id);
-        left.note(retirement.deregister(&image.id).await, command);
-        if let Some(record) = record {
-            ledger.forget_image(&record.digest, &image.id).await?;
-        }
-    }
-    if let Some(record) = record
-        && let Some(image) = &record.image
-        && !is_kept(image)
-    {
-        ledger.forget_image(&record.digest, image).await?;
-    }
-    for snapshot in retirement.snapshots(Some(bake)).await? {
-        if !kept_snapshots.contains(&snapshot.id) {
-            let command = format!("aws ec2 delete-snapshot --snapshot-id {}", snapshot.id);
-            left.note(retirement.delete_snapshot(&snapshot.id).await, command);
-        }
-    }
-    Ok(())
-}
-
-/// The bake's snapshots that belong to no image: what is left when an image was deregistered and no more.
-pub(super) async fn orphans<R: Retirement>(bake: &BakeId, retirement: &R) -> Result<Vec<SnapshotId>> {
-    let images = retirement.images(Some(bake)).await?;
-    let owned: BTreeSet<_> = images.into_iter().flat_map(|image| image.snapshots).collect();
-    let snapshots = retirement.snapshots(Some(bake)).await?.into_iter().map(|snapshot| snapshot.id);
-    Ok(snapshots.filter(|snapshot| !owned.contains(snapshot)).collect())
-}
-
-/// What could not be removed, with the commands that remove it.
-#[derive(Debug, Default)]
-struct Leftovers {
-    what: Vec<String>,
+/// A removal under way: it tries everything, notes what could not be removed and what stays for a reason.
+struct Removal<'a, C> {
+    cloud: &'a C,
+    guard: Guard<'a, C>,
+    failed: Vec<String>,
     throttled: bool,
+    kept: Vec<Kept>,
 }
 
-impl Leftovers {
-    fn note(&mut self, result: Result<()>, command: String) {
-        if let Err(error) = result {
-            self.throttled |= matches!(error, Error::Throttled { .. } | Error::TryAgain { .. });
-            self.what.push(format!("{error}; `{command}`"));
+impl<'a, C: PrunePorts> Removal<'a, C> {
+    fn new(cloud: &'a C) -> Self {
+        Self { cloud, guard: Guard::new(cloud), failed: Vec::new(), throttled: false, kept: Vec::new() }
+    }
+
+    async fn instances(&mut self, id: &BakeId, bake: Option<&Bake>) -> Result<()> {
+        for instance in self.cloud.of_bake(id).await?.into_iter().filter(|one| !one.state.is_gone()) {
+            let fate = self.guard.terminate(&instance, bake).await;
+            self.note(fate, || format!("aws ec2 terminate-instances --instance-ids {}", instance.id));
+        }
+        Ok(())
+    }
+
+    /// Gives the images that went.
+    async fn images(&mut self, id: &BakeId, bake: Option<&Bake>) -> Result<BTreeSet<AmiId>> {
+        let mut gone = BTreeSet::new();
+        let images: Vec<Image> = self.cloud.images(Some(id)).await?;
+        for image in images {
+            let fate = self.guard.deregister(&image, bake, Purpose::CleanUp).await;
+            if matches!(fate, Ok(None)) {
+                gone.insert(image.id.clone());
+            }
+            self.note(fate, || format!("aws ec2 deregister-image --image-id {}", image.id));
+        }
+        Ok(gone)
+    }
+
+    async fn snapshots(&mut self, id: &BakeId, bake: Option<&Bake>, gone: &BTreeSet<AmiId>) -> Result<()> {
+        for snapshot in self.cloud.snapshots(Some(id)).await? {
+            let fate = self.guard.delete_snapshot(&snapshot, bake, gone).await;
+            self.note(fate, || format!("aws ec2 delete-snapshot --snapshot-id {}", snapshot.id));
+        }
+        Ok(())
+    }
+
+    async fn volumes(&mut self, id: &BakeId, bake: Option<&Bake>) -> Result<()> {
+        for volume in self.cloud.volumes(Some(id)).await? {
+            let fate = self.guard.delete_volume(&volume, bake).await;
+            self.note(fate, || format!("aws ec2 delete-volume --volume-id {}", volume.id));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, fate: Fate, command: impl Fn() -> String) {
+        match fate {
+            Ok(None) => {}
+            // Attached to an instance that is being terminated, and goes with it.
+            Ok(Some(kept)) if kept.reason == Reason::Attached => {}
+            Ok(Some(kept)) => self.kept.push(kept),
+            Err(error) => {
+                self.throttled |= matches!(error, Error::Throttled { .. } | Error::TryAgain { .. });
+                self.failed.push(format!("{error}; `{}`", command()));
+            }
         }
     }
 
-    fn check(self, bake: &BakeId) -> Result<()> {
-        if self.what.is_empty() {
-            return Ok(());
+    /// What stays for a reason; an error when something could not be removed.
+    fn done(self, bake: &BakeId) -> Result<Vec<Kept>> {
+        if self.failed.is_empty() {
+            return Ok(self.kept);
         }
-        let what = self.what.join("\n");
+        let what = self.failed.join("\n");
         if self.throttled {
             // The state machine tries again by itself.
             return Err(Error::TryAgain { what });

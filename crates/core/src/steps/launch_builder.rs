@@ -4,7 +4,7 @@ mod user_data;
 
 use jiff::Timestamp;
 
-use super::{resume, wrong_stage};
+use super::{is_over, resume, wrong_stage};
 pub use crate::pushed::{RecipePointer, RunnerPointer};
 use crate::{
     bake::{Bake, Deadlines, Next, Settings, Stage, Status, To},
@@ -14,7 +14,10 @@ use crate::{
     inputs::{Resolved, Sources},
     launch::{self, Wanted},
     ledger::{Claim, ImageRecord, ImageStatus, Ledger, lease_end},
-    ports::{self, Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Role, Table},
+    ports::{
+        self, Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Role, Stack, Table,
+        Workflow,
+    },
     pushed,
     recipe::Recipe,
     trigger::Trigger,
@@ -33,7 +36,7 @@ pub struct Start {
 
 /// What launch-builder works with.
 #[derive(Debug)]
-pub struct Hands<'a, B, I, P, K, T> {
+pub struct Hands<'a, B, I, P, K, T, W> {
     /// Instances.
     pub builders: &'a B,
     /// Images.
@@ -44,15 +47,18 @@ pub struct Hands<'a, B, I, P, K, T> {
     pub bucket: &'a K,
     /// Records and leases.
     pub table: &'a T,
+    /// Whose resources they are, and which executions run.
+    pub workflow: &'a W,
 }
 
-impl<B, I, P, K, T> Hands<'_, B, I, P, K, T>
+impl<B, I, P, K, T, W> Hands<'_, B, I, P, K, T, W>
 where
     B: Builders,
     I: Images,
     P: Parameters,
     K: Bucket + Presigner,
     T: Table,
+    W: Workflow + Stack,
 {
     /// The first step of an execution.
     pub async fn start(&self, start: Start, now: Timestamp) -> Result<Bake> {
@@ -66,6 +72,13 @@ where
                 bake
             }
         };
+        if bake.status != Status::Running {
+            return Err(Error::BakeEnded { bake: bake.bake, status: bake.status });
+        }
+        // Before anything costs money: promote would refuse it at the end.
+        if let Some(name) = bake.settings.parameter.as_ref().filter(|_| bake.options.promote) {
+            ledger.check_parameter(name, &bake.pipeline).await?;
+        }
         if !bake.options.force && self.is_superseded(&bake).await? {
             return Ok(Bake { status: Status::Superseded, ..bake }.go(To::Done));
         }
@@ -176,10 +189,18 @@ where
         {
             take(&mut bake, record);
             bake.tests_passed = Some(count);
-            ledger.save(&bake).await?;
+            ledger.save_reusing(&bake).await?;
             return Ok(bake.go(To::Promote));
         }
-        match ledger.claim(&bake.digest, &bake, now, lease_end(now, bake.settings.deadlines.total())).await? {
+        let expires = lease_end(now, bake.settings.deadlines.total());
+        let mut claim = ledger.claim(&bake.digest, &bake, now, expires, None).await?;
+        if let Claim::Held(holder) = &claim
+            && is_over(holder, self.workflow).await?
+        {
+            // It was stopped, or died: its lease would else hold everybody up until it expires, hours later.
+            claim = ledger.claim(&bake.digest, &bake, now, expires, Some(holder)).await?;
+        }
+        match claim {
             Claim::Held(_) => {
                 if bake.stage != Stage::AwaitTwin {
                     bake.enter(Stage::AwaitTwin, now);
@@ -193,7 +214,7 @@ where
                     // Only the tests are others: the image stays, and a fresh instance of it must pass them.
                     Some(record) => {
                         take(&mut bake, &record);
-                        ledger.save(&bake).await?;
+                        ledger.save_reusing(&bake).await?;
                         Ok(bake.go(To::Verify))
                     }
                     None => self.launch(bake, now).await,
@@ -255,7 +276,7 @@ where
         if let Some(instance) = ours {
             return Ok((instance.id, instance.spot));
         }
-        let mut tags = bake.tags();
+        let mut tags = bake.tags(self.workflow.stack());
         tags.insert(ports::TAG_ROLE.to_owned(), role.as_str().to_owned());
         tags.insert("Name".to_owned(), format!("ovenbird {} {}", bake.pipeline, role.as_str()));
         let builder = &recipe.builder;

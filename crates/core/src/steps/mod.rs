@@ -5,6 +5,7 @@
 
 pub mod cascade;
 pub mod clean_up;
+pub mod guard;
 pub mod launch_builder;
 pub mod poll_readiness;
 pub mod promote;
@@ -13,13 +14,15 @@ pub mod run_validation;
 pub mod snapshot;
 
 use crate::{
-    bake::{Bake, Stage},
+    bake::{Bake, Stage, Status},
     error::{Error, Result},
+    id::BakeId,
     ledger::Ledger,
-    ports::Table,
+    ports::{Table, Workflow},
 };
 
-/// The bake's record, which is at least as new as the document that an earlier try of this step was given.
+/// The bake's record, which is at least as new as the document that an earlier try of this step was given; an error
+/// when the bake has ended, because nobody looks after what a step makes then.
 ///
 /// The document's stage says which step is asked for, the record's ids say how far an earlier try got.
 async fn resume(table: &impl Table, document: &Bake) -> Result<Bake> {
@@ -31,9 +34,17 @@ async fn resume(table: &impl Table, document: &Bake) -> Result<Bake> {
             "Start bakes with `ovenbird bake PIPELINE`, not with a document",
         )
     })?;
+    if bake.status != Status::Running {
+        return Err(Error::BakeEnded { bake: bake.bake, status: bake.status });
+    }
     bake.tests_passed = bake.tests_passed.or(document.tests_passed);
     bake.snapshots.clone_from(&document.snapshots);
     Ok(bake)
+}
+
+/// Whether the execution of another bake is over, whatever its record says.
+async fn is_over(bake: &BakeId, workflow: &impl Workflow) -> Result<bool> {
+    Ok(workflow.bake_execution(bake).await?.is_some_and(|execution| execution.is_over()))
 }
 
 fn wrong_stage(document: &Bake, step: &str) -> Error {

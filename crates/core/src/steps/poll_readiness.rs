@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use super::wrong_stage;
+use super::{is_over, wrong_stage};
 use crate::{
     bake::{Bake, Stage, To},
     error::{Error, Result},
@@ -13,7 +13,7 @@ use crate::{
     ledger::Ledger,
     ports::{
         Bucket, Builders, CommandExit, CommandState, Commands, ImageState, Images, InstanceState, Parameters,
-        Table,
+        Table, Workflow,
     },
     report::{ProvisionReport, SealReport, TestReport},
 };
@@ -30,7 +30,7 @@ const UNSEALED: &str = "it stopped before its seal reported its end: it was stop
 
 /// What poll-readiness looks through.
 #[derive(Debug)]
-pub struct Eyes<'a, B, I, C, P, K, T> {
+pub struct Eyes<'a, B, I, C, P, K, T, W> {
     /// Instances.
     pub builders: &'a B,
     /// Images.
@@ -43,12 +43,14 @@ pub struct Eyes<'a, B, I, C, P, K, T> {
     pub bucket: &'a K,
     /// Leases.
     pub table: &'a T,
+    /// Executions.
+    pub workflow: &'a W,
 }
 
 /// Looks once.
-pub async fn run<B, I, C, P, K, T>(
+pub async fn run<B, I, C, P, K, T, W>(
     bake: Bake,
-    eyes: &Eyes<'_, B, I, C, P, K, T>,
+    eyes: &Eyes<'_, B, I, C, P, K, T, W>,
     now: Timestamp,
 ) -> Result<Bake>
 where
@@ -58,9 +60,10 @@ where
     P: Parameters,
     K: Bucket,
     T: Table,
+    W: Workflow,
 {
     match bake.stage {
-        Stage::AwaitTwin => twin(bake, eyes.table, now).await,
+        Stage::AwaitTwin => twin(bake, eyes.table, eyes.workflow, now).await,
         Stage::Builder => builder(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
         Stage::Validation => validation(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
         Stage::Seal => seal(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
@@ -72,9 +75,11 @@ where
 }
 
 /// The other bake of this digest: its image is validated, or it gave up, or it is still on its way.
-async fn twin(mut bake: Bake, table: &impl Table, now: Timestamp) -> Result<Bake> {
+async fn twin(mut bake: Bake, table: &impl Table, workflow: &impl Workflow, now: Timestamp) -> Result<Bake> {
     let ledger = Ledger(table);
-    if let Some(record) = ledger.image(&bake.digest).await?
+    // Who forces a bake wants an image made after that: none that is there, and not the twin's either.
+    if !bake.options.force
+        && let Some(record) = ledger.image(&bake.digest).await?
         && let Some(count) = record.passed(&bake.inputs.tests)
     {
         bake.image = Some(record.image);
@@ -85,6 +90,7 @@ async fn twin(mut bake: Bake, table: &impl Table, now: Timestamp) -> Result<Bake
     }
     match ledger.holder(&bake.digest, now).await? {
         None => Ok(bake.go(To::Launch)),
+        Some(holder) if is_over(&holder, workflow).await? => Ok(bake.go(To::Launch)),
         Some(holder) => bake.wait(now, "the twin's image", format!("bake `{holder}` still at work")),
     }
 }

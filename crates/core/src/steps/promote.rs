@@ -81,6 +81,7 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
         snapshots: bake.snapshots.clone(),
         passed: vec![passed(bake)?],
         fence: bake.fence,
+        uses: 0,
     };
     ledger.record_image(&bake.digest, &record).await
 }
@@ -118,6 +119,8 @@ const MOST_CONFLICTS: usize = 8;
 pub(super) async fn follow(bake: &Bake, parameters: &impl Parameters, table: &impl Table) -> Result<()> {
     let Some(name) = &bake.settings.parameter else { return Ok(()) };
     let ledger = Ledger(table);
+    // A promotion that moves nothing claims nothing, and a parameter may have come into the recipe since.
+    ledger.claim_parameter(bake).await?;
     for _ in 0..MOST_MOVES {
         let Some(channel) = ledger.channel(&bake.pipeline, &bake.settings.channel).await? else {
             return Ok(());
@@ -148,17 +151,26 @@ pub async fn undo(bake: &Bake, parameters: &impl Parameters, table: &impl Table)
     }
     let ledger = Ledger(table);
     ledger.take_back(bake).await?;
+    if let Some(name) = &bake.settings.parameter {
+        match ledger.check_parameter(name, &bake.pipeline).await {
+            // This bake never wrote it.
+            Err(Error::ParameterTaken { .. }) => return Ok(()),
+            other => other?,
+        }
+    }
     let channel = ledger.channel(&bake.pipeline, &bake.settings.channel).await?;
     if channel.is_some_and(|channel| channel.current.is_some()) {
         return follow(bake, parameters, table).await;
     }
     // The first promotion of all: the parameter goes again, if what it holds is ours.
-    if let (Some(name), Some(image)) = (&bake.settings.parameter, &bake.image)
-        && parameters.get(name).await?.as_deref() == Some(image.as_str())
-    {
+    let (Some(name), Some(image)) = (&bake.settings.parameter, &bake.image) else { return Ok(()) };
+    if parameters.get(name).await?.as_deref() == Some(image.as_str()) {
         parameters.remove(name).await?;
         // Another bake may have promoted meanwhile, and it was its image that went.
-        return follow(bake, parameters, table).await;
+        let channel = ledger.channel(&bake.pipeline, &bake.settings.channel).await?;
+        if channel.is_some_and(|channel| channel.current.is_some()) {
+            return follow(bake, parameters, table).await;
+        }
     }
-    Ok(())
+    ledger.release_parameter(bake).await
 }

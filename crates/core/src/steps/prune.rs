@@ -1,41 +1,44 @@
 //! prune: the only step that may destroy. It plans, shows the plan with a reason for each image, then acts.
 //!
-//! It fails closed: when any part of the inventory can't be read, nothing is removed.
+//! It fails closed: what can't be read keeps what depends on it. Each act asks [`super::guard`] once more.
 
 mod judge;
+mod leftovers;
+mod plan;
+mod reap;
+mod request;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use self::judge::tag;
-pub use self::judge::{Inventory, Reason, Retention, Verdict, judge};
-use super::{clean_up, promote};
+pub use self::{
+    judge::{Inventory, Retention, Verdict, judge},
+    plan::{plan, plan_of},
+    reap::{Reaped, is_dead, reap, refuse},
+    request::Request,
+};
+use super::guard::{Guard, Purpose};
+pub use super::guard::{Kept, Reason};
 use crate::{
-    bake::{Bake, Failure, Status},
     error::{Error, Result},
-    id::{AmiId, BakeId, Digest, PipelineName},
-    ledger::{Channel, ImageStatus, Ledger},
-    ports::{self, Bucket, Builders, Image, Parameters, Retirement, Table},
-    pushed,
+    id::{BakeId, PipelineName},
+    keys,
+    ledger::Ledger,
+    ports::{Bucket, PrunePorts},
 };
 
 /// No run removes more than this, so that a mistake stays small.
 pub const MOST_PER_RUN: usize = 50;
 
-/// What prune works with.
-#[derive(Debug)]
-pub struct Shears<'a, B, R, P, T> {
-    /// Instances.
-    pub builders: &'a B,
-    /// Images and snapshots.
-    pub retirement: &'a R,
-    /// Parameters, to take a promotion back.
-    pub parameters: &'a P,
-    /// Records.
-    pub table: &'a T,
-}
+/// More images without a record than this in one run, and nothing at all is destroyed: the table is then not the one
+/// that these images were recorded in.
+pub const MOST_UNRECORDED: usize = 3;
+
+/// A plan that somebody saw longer ago than this is not acted on.
+const PLAN_LASTS: SignedDuration = SignedDuration::from_hours(1);
 
 /// A bake whose execution is dead, and that may have left something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,230 +47,104 @@ pub struct DeadBake {
     pub pipeline: PipelineName,
     /// Its id.
     pub bake: BakeId,
+    /// What it left, by id, as far as the plan saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaves: Vec<String>,
+}
+
+impl DeadBake {
+    /// A bake of which it isn't known yet what it left.
+    pub fn new(pipeline: PipelineName, bake: BakeId) -> Self {
+        Self { pipeline, bake, leaves: Vec::new() }
+    }
 }
 
 /// What a prune run will do, and what it will not and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// When it was made.
+    pub made: Timestamp,
     /// Bakes to clean up after.
     pub dead_bakes: Vec<DeadBake>,
     /// Images to retire.
     pub retire: Vec<Verdict>,
     /// Images that stay.
     pub keep: Vec<Verdict>,
+    /// Other things that stay although their bake is dead: snapshots that another image needs, what has the keep tag.
+    #[serde(default)]
+    pub stays: Vec<Kept>,
+    /// What an operator must look at: what has no record, what can't be read. It fails the run, once all else is done.
+    #[serde(default)]
+    pub problems: Vec<String>,
+    /// How many more images and bakes there are than a run takes; the next one takes them.
+    #[serde(default)]
+    pub later: usize,
+    /// Why nothing at all is destroyed; none in a usual run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
 }
 
-/// Reads the inventory and judges every image.
-pub async fn plan<B, R, P, T>(
-    shears: &Shears<'_, B, R, P, T>,
-    bucket: &impl Bucket,
+impl Plan {
+    /// Whether it destroys nothing.
+    pub fn is_empty(&self) -> bool {
+        self.dead_bakes.is_empty() && self.retire.is_empty()
+    }
+}
+
+/// The plan for a request, and whether it is to be acted on.
+pub async fn planned(
+    request: &Request,
+    cloud: &(impl PrunePorts + Bucket),
     now: Timestamp,
-) -> Result<Plan>
-where
-    B: Builders,
-    R: Retirement,
-    P: Parameters,
-    T: Table,
-{
-    let ledger = Ledger(shears.table);
-    let mut inventory = Inventory {
-        images: shears.retirement.images(None).await?,
-        instances: shears.retirement.in_use().await?,
-        ..Inventory::default()
+) -> Result<(Plan, bool)> {
+    match request {
+        Request::Everything { dry_run } => Ok((plan(cloud, cloud, now).await?, !dry_run)),
+        Request::Bake { dead, dry_run } => Ok((plan_of(dead, cloud, now).await?, !dry_run)),
+        Request::Act { plan } => {
+            // Who asked for it has seen its problems, too.
+            let plan = seen(plan, cloud, now).await?;
+            Ok((Plan { problems: Vec::new(), halted: None, ..plan }, true))
+        }
+        Request::Nothing => Ok((plan::nothing(now), true)),
+    }
+}
+
+/// The plan of an earlier run, as somebody saw it.
+async fn seen(run: &BakeId, bucket: &impl Bucket, now: Timestamp) -> Result<Plan> {
+    let wrong = |problem: &str| {
+        Error::bad_input(
+            format!("the plan of prune run `{run}`"),
+            problem,
+            "Make a new plan: `ovenbird prune`",
+        )
     };
-    let mut dead = BTreeMap::new();
-    for bake in ledger.with_status(Status::Running).await? {
-        if bake.expires < now {
-            dead.insert(bake.bake.clone(), bake.pipeline.clone());
-        } else {
-            inventory.running.insert(bake.bake.clone());
-            inventory.bases.insert(bake.base.image);
-        }
+    let key = keys::prune_plan(run);
+    let text = bucket.text(&key).await?.ok_or_else(|| wrong("is not there"))?;
+    let plan: Plan = serde_json::from_str(&text).map_err(|source| Error::Corrupt { what: key, source })?;
+    if now.duration_since(plan.made) > PLAN_LASTS {
+        return Err(wrong("is more than an hour old"));
     }
-    let mut pipelines: BTreeSet<PipelineName> =
-        inventory.images.iter().filter_map(|image| tag(&image.tags, ports::TAG_PIPELINE)).collect();
-    pipelines
-        .extend(bucket.folders("recipes/").await?.iter().filter_map(|name| PipelineName::parse(name).ok()));
-    for pipeline in pipelines {
-        for channel in ledger.channels(&pipeline).await? {
-            if let Some(image) = unsettled(&channel, &ledger).await? {
-                inventory.unsettled.insert(image);
-            }
-            inventory.channels.extend(channel.current.map(|target| target.image));
-        }
-        if let Some(retention) = retention(&pipeline, bucket).await? {
-            inventory.retention.insert(pipeline, retention);
-        }
-    }
-    // A builder, a half-made image or a snapshot without one is what a lost execution left.
-    let builders = shears.builders.all().await?;
-    let unvalidated = unvalidated(&inventory.images, &ledger).await?;
-    let owned: BTreeSet<_> = inventory.images.iter().flat_map(|image| &image.snapshots).collect();
-    let mut snapshots = shears.retirement.snapshots(None).await?;
-    snapshots.retain(|snapshot| !owned.contains(&snapshot.id));
-    let tagged = builders
-        .iter()
-        .map(|instance| &instance.tags)
-        .chain(unvalidated.iter().map(|image| &image.tags))
-        .chain(snapshots.iter().map(|snapshot| &snapshot.tags));
-    for tags in tagged {
-        let (Some(bake), Some(pipeline)) =
-            (tag::<BakeId>(tags, ports::TAG_BAKE), tag(tags, ports::TAG_PIPELINE))
-        else {
-            continue;
-        };
-        let expired = tag::<Timestamp>(tags, ports::TAG_EXPIRES).is_none_or(|expires| expires < now);
-        if expired && !inventory.running.contains(&bake) {
-            dead.insert(bake, pipeline);
-        }
-    }
-    let (mut retire, keep) = judge(&inventory, now);
-    retire.truncate(MOST_PER_RUN);
-    let dead_bakes =
-        dead.into_iter().take(MOST_PER_RUN).map(|(bake, pipeline)| DeadBake { pipeline, bake }).collect();
-    Ok(Plan { dead_bakes, retire, keep })
+    Ok(plan)
 }
 
-/// Retires one image: looks again whether something refers to it, then removes it with its snapshots.
-pub async fn retire<B, R, P, T>(
-    verdict: &Verdict,
-    shears: &Shears<'_, B, R, P, T>,
-    now: Timestamp,
-) -> Result<Verdict>
-where
-    B: Builders,
-    R: Retirement,
-    P: Parameters,
-    T: Table,
-{
-    let ledger = Ledger(shears.table);
-    // The plan may be minutes old: an instance may have been started, a rollback made.
-    let stays = |reason| Ok(Verdict { reason, ..verdict.clone() });
-    if shears.retirement.in_use().await?.contains(&verdict.image) {
-        return stays(Reason::Instance);
-    }
-    let running = ledger.with_status(Status::Running).await?;
-    if running.iter().any(|bake| bake.base.image == verdict.image && bake.expires > now) {
-        return stays(Reason::Base);
-    }
-    for channel in ledger.channels(&verdict.pipeline).await? {
-        if unsettled(&channel, &ledger).await?.is_some_and(|image| image == verdict.image) {
-            return stays(Reason::Unsettled);
-        }
-        if channel.current.is_some_and(|target| target.image == verdict.image) {
-            return stays(Reason::Channel);
-        }
-    }
-    let image = shears.retirement.images(None).await?.into_iter().find(|image| image.id == verdict.image);
-    let mut snapshots = BTreeSet::new();
-    if let Some(image) = image {
-        if image.tags.contains_key(ports::TAG_KEEP) {
-            return stays(Reason::KeepTag);
-        }
-        // Forgotten before it is removed: from here on no bake reuses it.
-        if let Some(digest) = tag::<Digest>(&image.tags, ports::TAG_DIGEST) {
-            ledger.forget_image(&digest, &image.id).await?;
-        }
-        shears.retirement.deregister(&image.id).await?;
-        snapshots.extend(image.snapshots);
-    }
-    // Also when the image is gone: the try before this one may have ended between the two.
-    if let Some(bake) = &verdict.bake {
-        snapshots.extend(clean_up::orphans(bake, shears.retirement).await?);
-    }
-    for snapshot in snapshots {
-        shears.retirement.delete_snapshot(&snapshot).await?;
-    }
-    stays(Reason::Retired)
-}
-
-/// Cleans up after a bake whose execution is dead.
-pub async fn reap<B, R, P, T>(dead: &DeadBake, shears: &Shears<'_, B, R, P, T>, now: Timestamp) -> Result<()>
-where
-    B: Builders,
-    R: Retirement,
-    P: Parameters,
-    T: Table,
-{
-    let record: Option<Bake> = Ledger(shears.table).bake(&dead.pipeline, &dead.bake).await?;
-    if record.as_ref().is_some_and(|bake| bake.status == Status::Running && now < bake.expires) {
-        return Err(Error::bad_input(
-            format!("bake `{}`", dead.bake),
-            "is still on its way",
-            "Stop its execution first; its own clean-up then runs",
-        ));
-    }
-    if let Some(mut bake) = record.clone() {
-        let channel = Ledger(shears.table).channel(&bake.pipeline, &bake.settings.channel).await?;
-        if bake.status == Status::Running && channel.is_some_and(|channel| channel.has(&bake.bake)) {
-            // Machines have been starting from it since: what was left undone of the promotion is done.
-            promote::follow(&bake, shears.parameters, shears.table).await?;
-            bake.status = Status::Promoted;
-        }
-        if ended_well(&bake) {
-            // Its image is retention's business; only what it forgot to end is left of it.
-            clean_up::after_success(bake, shears, now).await?;
-            for snapshot in clean_up::orphans(&dead.bake, shears.retirement).await? {
-                shears.retirement.delete_snapshot(&snapshot).await?;
-            }
-            return Ok(());
-        }
-    }
-    let failure = record.as_ref().map(|bake| Failure {
-        error: "ExecutionLost".into(),
-        cause: "The execution ended without its clean-up; prune reaped what it left".into(),
-        stage: bake.stage,
-    });
-    clean_up::after_failure(&dead.bake, record, failure, false, shears, now).await.map(drop)
-}
-
-/// What the channel goes back to if the promotion that moved it last fails; none when that is finished.
-async fn unsettled<T: Table>(channel: &Channel, ledger: &Ledger<'_, T>) -> Result<Option<AmiId>> {
-    let (Some(current), Some(previous)) = (&channel.current, channel.previous.first()) else {
-        return Ok(None);
+/// Retires one image with its snapshots, if still nothing uses it.
+pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts) -> Result<Verdict> {
+    let Some(id) = &verdict.bake else {
+        return Ok(Verdict { reason: Reason::Unrecorded, ..verdict.clone() });
     };
-    let bake = ledger.bake(&channel.pipeline, &current.bake).await?;
-    let running = bake.is_some_and(|bake| bake.status == Status::Running);
-    Ok(running.then(|| previous.image.clone()))
-}
-
-/// Whether the bake's image is retention's business, and no longer its own.
-fn ended_well(bake: &Bake) -> bool {
-    match bake.status {
-        Status::Promoted | Status::Validated | Status::Superseded => true,
-        Status::Running | Status::Failed => false,
-    }
-}
-
-/// The images that no record says passed their tests.
-async fn unvalidated<'i, T: Table>(images: &'i [Image], ledger: &Ledger<'_, T>) -> Result<Vec<&'i Image>> {
-    let mut found = Vec::new();
-    for image in images {
-        let Some(digest) = tag::<Digest>(&image.tags, ports::TAG_DIGEST) else { continue };
-        let record = ledger.image(&digest).await?.filter(|record| record.image == image.id);
-        if record.is_some_and(|record| record.status == ImageStatus::Validated) {
-            continue;
+    let guard = Guard::new(cloud);
+    let bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
+    let images = cloud.images(Some(id)).await?;
+    // Without it, the try before this one may have ended between the image and its snapshots.
+    let mut gone = BTreeSet::new();
+    if let Some(image) = images.into_iter().find(|image| image.id == verdict.image) {
+        if let Some(kept) = guard.deregister(&image, bake.as_ref(), Purpose::Retirement).await? {
+            return Ok(Verdict { reason: kept.reason, by: kept.by, ..verdict.clone() });
         }
-        // A forced bake of the same digest took its place there; its own bake still knows that it ended well.
-        let bake = match (tag(&image.tags, ports::TAG_PIPELINE), tag(&image.tags, ports::TAG_BAKE)) {
-            (Some(pipeline), Some(bake)) => ledger.bake(&pipeline, &bake).await?,
-            _ => None,
-        };
-        if !bake.is_some_and(|bake| ended_well(&bake)) {
-            found.push(image);
-        }
+        gone.insert(image.id);
     }
-    Ok(found)
-}
-
-async fn retention(pipeline: &PipelineName, bucket: &impl Bucket) -> Result<Option<Retention>> {
-    let recipe = match pushed::recipe(bucket, pipeline).await {
-        Ok((_, recipe)) => recipe,
-        Err(Error::NoRecipe { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(Some(Retention {
-        newest: recipe.retain.newest as usize,
-        age: SignedDuration::from_hours(24 * i64::from(recipe.retain.days)),
-    }))
+    for snapshot in cloud.snapshots(Some(id)).await? {
+        guard.delete_snapshot(&snapshot, bake.as_ref(), &gone).await?;
+    }
+    Ok(Verdict { reason: Reason::Retired, by: String::new(), ..verdict.clone() })
 }

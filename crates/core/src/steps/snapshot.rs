@@ -8,14 +8,14 @@ use crate::{
     error::{Error, Result},
     ledger::{ImageRecord, ImageStatus, Ledger, lease_end},
     plan,
-    ports::{self, Commands, Image, Images, Table},
+    ports::{self, Commands, Image, Images, Stack, Table},
 };
 
 /// Sends the seal command after the tests, and asks for the image after the seal.
 pub async fn run(
     document: Bake,
     ssm: &impl Commands,
-    images: &impl Images,
+    images: &(impl Images + Stack),
     table: &impl Table,
     now: Timestamp,
 ) -> Result<Bake> {
@@ -55,7 +55,12 @@ async fn seal(document: Bake, ssm: &impl Commands, table: &impl Table, now: Time
     Ok(bake.go(To::Await))
 }
 
-async fn create(document: Bake, images: &impl Images, table: &impl Table, now: Timestamp) -> Result<Bake> {
+async fn create(
+    document: Bake,
+    images: &(impl Images + Stack),
+    table: &impl Table,
+    now: Timestamp,
+) -> Result<Bake> {
     let mut bake = resume(table, &document).await?;
     let ledger = Ledger(table);
     if bake.stage == Stage::Seal {
@@ -64,7 +69,7 @@ async fn create(document: Bake, images: &impl Images, table: &impl Table, now: T
     }
     // The lease is renewed before the image exists: an old holder stops here, with nothing made.
     let expires = lease_end(now, bake.settings.deadlines.imaging + bake.settings.deadlines.builder);
-    match ledger.claim(&bake.digest, &bake, now, expires).await? {
+    match ledger.claim(&bake.digest, &bake, now, expires, None).await? {
         crate::ledger::Claim::Granted(fence) if fence == bake.fence => {}
         crate::ledger::Claim::Granted(_) => {
             ledger.release(&bake.digest, &bake.bake).await?;
@@ -77,7 +82,9 @@ async fn create(document: Bake, images: &impl Images, table: &impl Table, now: T
             Some(image) => own(&bake, image)?,
             None => {
                 // EC2 can't stop a one-time spot instance: that one runs, sealed, and is taken down for its image.
-                images.create(bake.builder()?, &bake.image_name, bake.spot, &bake.tags()).await?
+                images
+                    .create(bake.builder()?, &bake.image_name, bake.spot, &bake.tags(images.stack()))
+                    .await?
             }
         };
         // Recorded before any wait: a wait that times out must not leak the image.
@@ -93,6 +100,7 @@ async fn create(document: Bake, images: &impl Images, table: &impl Table, now: T
         snapshots: Vec::new(),
         passed: Vec::new(),
         fence: bake.fence,
+        uses: 0,
     };
     ledger.record_image(&bake.digest, &record).await?;
     Ok(bake.go(To::Await))

@@ -18,7 +18,7 @@ use ovenbird_core::{
     launch::{Offer, Shortage},
     ports::{
         Builders, ImageState, Images, InstanceState, LaunchOrder, Retirement, RootVolume, TAG_BAKE,
-        VolumeState,
+        TAG_STACK, VolumeState,
     },
 };
 use ovenbird_local::Service;
@@ -45,6 +45,7 @@ impl Bench {
         let settings = Settings {
             table: "table".into(),
             bucket: "bucket".into(),
+            stack: "ovenbird/one".parse().unwrap(),
             bake_machine: None,
             builder_profile: Some("stack-builder".into()),
             builder_security_group: None,
@@ -70,7 +71,10 @@ impl Bench {
             volume: None,
             user_data: "#!/bin/sh".into(),
             token: "token".into(),
-            tags: BTreeMap::from([(TAG_BAKE.to_owned(), "b-1".to_owned())]),
+            tags: BTreeMap::from([
+                (TAG_BAKE.to_owned(), "b-1".to_owned()),
+                (TAG_STACK.to_owned(), "ovenbird/one".to_owned()),
+            ]),
         }
     }
 
@@ -215,4 +219,28 @@ fn no_volume_outlives_an_instance_of_an_image_that_would_leave_them() {
         delete(volume).unwrap();
     }
     assert!(bench.runtime.block_on(bench.cloud.volumes(None)).unwrap().is_empty());
+}
+
+#[test]
+fn who_runs_from_an_image_is_told_until_it_is_gone() {
+    let bench = Bench::new(|_| {});
+    let image = bench.endpoint.base.parse().unwrap();
+    let users = || bench.runtime.block_on(bench.cloud.instances_of(&image)).unwrap();
+    assert!(users().is_empty());
+    let builder = bench.launch(&bench.order(false)).unwrap();
+    assert_eq!((users().len(), &users()[0].id, &users()[0].image), (1, &builder, &image));
+    bench.runtime.block_on(bench.cloud.terminate(&builder)).unwrap();
+    bench.until("its end", || bench.live().is_empty());
+    assert!(users().is_empty());
+}
+
+#[test]
+fn another_stack_s_instance_is_not_among_ours() {
+    let bench = Bench::new(|_| {});
+    let mut other = bench.order(false);
+    other.tags.insert(TAG_STACK.to_owned(), "ovenbird/two".to_owned());
+    bench.launch(&other).unwrap();
+    let bake = "b-1".parse().unwrap();
+    assert!(bench.runtime.block_on(bench.cloud.of_bake(&bake)).unwrap().is_empty());
+    assert!(bench.runtime.block_on(bench.cloud.all()).unwrap().is_empty());
 }

@@ -12,7 +12,7 @@ use crate::{
     recipe::Recipe,
 };
 
-impl<B, I, P, K: Bucket + Presigner, T> Hands<'_, B, I, P, K, T> {
+impl<B, I, P, K: Bucket + Presigner, T, W> Hands<'_, B, I, P, K, T, W> {
     /// The user data, made once: presigned URLs differ from second to second, and EC2 refuses a client token
     /// that comes back with other parameters.
     pub(super) async fn user_data(&self, bake: &Bake, recipe: &Recipe, role: Role) -> Result<String> {

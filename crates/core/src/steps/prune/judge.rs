@@ -1,9 +1,6 @@
 //! Which image stays and which goes, and why: a pure judgement on the inventory.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,50 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{AmiId, BakeId, PipelineName},
     ports::{self, Image, ImageState},
+    steps::guard::Reason,
 };
-
-/// Why an image stays or goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// A channel points at it.
-    Channel,
-    /// A channel pointed at it until a promotion that isn't finished, and may yet be taken back.
-    Unsettled,
-    /// An instance runs (or could be started again) from it.
-    Instance,
-    /// It carries the tag `ovenbird:keep`.
-    KeepTag,
-    /// Its bake is still on its way.
-    Baking,
-    /// A bake on its way starts from it.
-    Base,
-    /// It is among the newest that the recipe retains.
-    Newest,
-    /// It is younger than the recipe retains.
-    Young,
-    /// Its pipeline has no recipe that says what to retain.
-    NoRecipe,
-    /// Nothing refers to it and the recipe does not retain it.
-    Retired,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Channel => "a channel points at it",
-            Self::Unsettled => "the promotion that replaced it isn't finished",
-            Self::Instance => "an instance uses it",
-            Self::KeepTag => "it has the tag `ovenbird:keep`",
-            Self::Baking => "its bake is on its way",
-            Self::Base => "a bake on its way starts from it",
-            Self::Newest => "it is among the newest retained",
-            Self::Young => "it is younger than retained",
-            Self::NoRecipe => "its pipeline has no recipe",
-            Self::Retired => "nothing refers to it",
-        })
-    }
-}
 
 /// The verdict on one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +25,9 @@ pub struct Verdict {
     pub bake: Option<BakeId>,
     /// Why it stays or goes.
     pub reason: Reason,
+    /// What exactly uses it; empty where the reason says all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
 }
 
 /// How many images, and for how long, a pipeline retains.
@@ -84,18 +42,24 @@ pub struct Retention {
 /// Everything a verdict rests on.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// Our images.
+    /// This stack's images.
     pub images: Vec<Image>,
-    /// What channels point at now. What they pointed at before is kept by retention, not by the channel.
-    pub channels: BTreeSet<AmiId>,
-    /// What channels go back to when the promotion on its way fails.
-    pub unsettled: BTreeSet<AmiId>,
+    /// What channels point at, and what they go back to. What they pointed at before is kept by retention alone.
+    pub channels: BTreeMap<AmiId, (Reason, String)>,
+    /// What parameters that follow a channel name.
+    pub parameters: BTreeMap<AmiId, String>,
     /// What instances use.
     pub instances: BTreeSet<AmiId>,
     /// Bakes on their way.
     pub running: BTreeSet<BakeId>,
     /// What they start from.
     pub bases: BTreeSet<AmiId>,
+    /// What they reuse.
+    pub reused: BTreeSet<AmiId>,
+    /// Those of which no record says that they were made.
+    pub unrecorded: BTreeSet<AmiId>,
+    /// Pipelines whose recipe or channels can't be read.
+    pub unreadable: BTreeSet<PipelineName>,
     /// What each pipeline retains; one without a recipe is not here.
     pub retention: BTreeMap<PipelineName, Retention>,
 }
@@ -111,52 +75,75 @@ pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdic
     let mut verdicts = Vec::new();
     for (pipeline, mut images) in by_pipeline {
         images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.id.cmp(&a.id)));
-        let retention = inventory.retention.get(&pipeline);
-        // Only images that can be started count as "the newest".
+        // Only what can be started, and is known to have passed its tests, counts as "the newest": else a copy, or an
+        // image that fails its tests a minute later, would push out a good one.
         let mut usable = 0;
         for image in images {
-            usable += usize::from(image.state == ImageState::Available);
-            let reason = reason(image, inventory, retention, usable, now);
+            let counts = counts(image, inventory);
+            usable += usize::from(counts);
+            let rank = counts.then_some(usable);
+            let (reason, by) = reason(image, &pipeline, inventory, rank, now);
             verdicts.push(Verdict {
                 image: image.id.clone(),
                 name: image.name.clone(),
                 pipeline: pipeline.clone(),
                 bake: tag(&image.tags, ports::TAG_BAKE),
                 reason,
+                by,
             });
         }
     }
     verdicts.into_iter().partition(|verdict| verdict.reason == Reason::Retired)
 }
 
+/// Whether an image is one of those that "the newest" are counted of.
+fn counts(image: &Image, inventory: &Inventory) -> bool {
+    let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
+    image.state == ImageState::Available
+        && !inventory.unrecorded.contains(&image.id)
+        && !bake.is_some_and(|bake| inventory.running.contains(&bake))
+}
+
 fn reason(
     image: &Image,
+    pipeline: &PipelineName,
     inventory: &Inventory,
-    retention: Option<&Retention>,
-    rank: usize,
+    rank: Option<usize>,
     now: Timestamp,
-) -> Reason {
-    let Some(retention) = retention else { return Reason::NoRecipe };
+) -> (Reason, String) {
+    if image.tags.contains_key(ports::TAG_KEEP) {
+        return (Reason::KeepTag, String::new());
+    }
+    if inventory.unrecorded.contains(&image.id) {
+        return (Reason::Unrecorded, String::new());
+    }
+    if inventory.unreadable.contains(pipeline) {
+        return (Reason::Unreadable, String::new());
+    }
+    let Some(retention) = inventory.retention.get(pipeline) else { return (Reason::NoRecipe, String::new()) };
+    if let Some((reason, channel)) = inventory.channels.get(&image.id) {
+        return (*reason, channel.clone());
+    }
+    if let Some(name) = inventory.parameters.get(&image.id) {
+        return (Reason::Parameter, name.clone());
+    }
     let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
-    if inventory.channels.contains(&image.id) {
-        Reason::Channel
-    } else if inventory.unsettled.contains(&image.id) {
-        Reason::Unsettled
-    } else if inventory.instances.contains(&image.id) {
+    let reason = if inventory.instances.contains(&image.id) {
         Reason::Instance
-    } else if image.tags.contains_key(ports::TAG_KEEP) {
-        Reason::KeepTag
-    } else if bake.is_some_and(|bake| inventory.running.contains(&bake)) {
+    } else if inventory.reused.contains(&image.id)
+        || bake.is_some_and(|bake| inventory.running.contains(&bake))
+    {
         Reason::Baking
     } else if inventory.bases.contains(&image.id) {
         Reason::Base
-    } else if rank <= retention.newest {
+    } else if rank.is_some_and(|rank| rank <= retention.newest) {
         Reason::Newest
     } else if now.duration_since(image.created) < retention.age {
         Reason::Young
     } else {
         Reason::Retired
-    }
+    };
+    (reason, String::new())
 }
 
 /// A tag's value, understood.

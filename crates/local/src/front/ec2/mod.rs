@@ -4,6 +4,7 @@ mod images;
 mod instances;
 mod launch;
 mod network;
+mod references;
 mod shared;
 mod snapshots;
 mod tags;
@@ -73,6 +74,7 @@ async fn dispatch(call: &Call<'_>, action: &str) -> Result<String, ApiError> {
         "CreateImage" => images::create_image(call),
         "RegisterImage" => images::register_image(call),
         "DescribeImages" => images::describe_images(call),
+        "DescribeImageReferences" => references::describe_image_references(call).await,
         "DeregisterImage" => images::deregister_image(call),
         "DescribeSnapshots" => snapshots::describe_snapshots(call),
         "DeleteSnapshot" => snapshots::delete_snapshot(call),

@@ -73,6 +73,37 @@ pub(in crate::front) async fn value(front: &Front, name: &str) -> Option<String>
     answer["Parameter"]["Value"].as_str().map(str::to_owned)
 }
 
+/// Every parameter of the account with its value; none when they can't be read.
+pub(in crate::front) async fn all(front: &Front) -> Option<Vec<(String, String)>> {
+    let (mut found, mut token) = (Vec::new(), None);
+    loop {
+        let mut asked = json!({"Path": "/", "Recursive": true});
+        if let Some(token) = token {
+            asked["NextToken"] = token;
+        }
+        let request = Request::post("/")
+            .header("x-amz-target", "AmazonSSM.GetParametersByPath")
+            .header(header::CONTENT_TYPE, "application/x-amz-json-1.1");
+        let answer = front.pass_on(request.body(Body::from(asked.to_string())).ok()?).await;
+        if !answer.status().is_success() {
+            return None;
+        }
+        let answer: Value =
+            serde_json::from_slice(&answer.into_body().collect().await.ok()?.to_bytes()).ok()?;
+        let text = |one: &Value, field: &str| one[field].as_str().map(str::to_owned);
+        found.extend(
+            answer["Parameters"]
+                .as_array()?
+                .iter()
+                .filter_map(|one| Some((text(one, "Name")?, text(one, "Value")?))),
+        );
+        match answer.get("NextToken").filter(|token| !token.is_null()) {
+            Some(next) => token = Some(next.clone()),
+            None => return Some(found),
+        }
+    }
+}
+
 fn rewritten(mut parts: Parts, body: &Value) -> Request {
     let text = body.to_string();
     parts.headers.insert(header::CONTENT_LENGTH, text.len().into());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ovenbird_core::{
     Error, Result,
-    id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, VolumeId},
+    id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, StackId, VolumeId},
     launch,
     ports::{self, Builders, Images, Retirement},
 };
@@ -18,11 +18,12 @@ use crate::{
     RunInstances, Tags,
 };
 
-fn tagged(key: &str, bake: Option<&BakeId>) -> Filter {
-    match bake {
-        Some(bake) => Filter { name: format!("tag:{key}"), values: vec![bake.to_string()] },
-        None => Filter { name: "tag-key".into(), values: vec![key.to_owned()] },
-    }
+/// What is this stack's, of one bake or of all.
+fn ours(stack: &StackId, bake: Option<&BakeId>) -> Vec<Filter> {
+    let tagged =
+        |key: &str, value: &str| Filter { name: format!("tag:{key}"), values: vec![value.to_owned()] };
+    let of_bake = bake.map(|bake| tagged(ports::TAG_BAKE, bake.as_str()));
+    std::iter::once(tagged(ports::TAG_STACK, stack.as_str())).chain(of_bake).collect()
 }
 
 fn instance(instance: &crate::Instance) -> ports::Instance {
@@ -35,8 +36,8 @@ fn instance(instance: &crate::Instance) -> ports::Instance {
         InstanceState::Terminated => ports::InstanceState::Terminated,
     };
     let reason = instance.state_reason.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
-    let (id, tags) = (instance.id.clone(), instance.tags.clone());
-    ports::Instance { id, state, reason, spot: instance.spot, tags }
+    let (id, image, tags) = (instance.id.clone(), instance.image.clone(), instance.tags.clone());
+    ports::Instance { id, image, state, reason, spot: instance.spot, tags }
 }
 
 fn image(image: &crate::Image) -> ports::Image {
@@ -88,8 +89,8 @@ fn new_volume(volume: &ports::RootVolume) -> NewVolume {
 }
 
 impl State {
-    fn instances(&mut self, filter: Filter) -> Result<Vec<ports::Instance>> {
-        let page = self.world.describe_instances(self.now, &[], &[filter], &Paging::default());
+    fn instances(&mut self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
+        let page = self.world.describe_instances(self.now, &[], filters, &Paging::default());
         let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
         Ok(page.items.iter().map(instance).collect())
     }
@@ -102,6 +103,21 @@ impl State {
         }
     }
 }
+
+/// What EC2 asks IAM for when it looks for references in the caller's name:
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-ami-references.html>
+const REFERENCES: &[&str] = &[
+    "ec2:DescribeImageReferences",
+    "ec2:DescribeInstances",
+    "ec2:DescribeLaunchTemplates",
+    "ec2:DescribeLaunchTemplateVersions",
+    "imagebuilder:GetContainerRecipe",
+    "imagebuilder:GetImageRecipe",
+    "imagebuilder:ListContainerRecipes",
+    "imagebuilder:ListImageRecipes",
+    "ssm:DescribeParameters",
+    "ssm:GetParameters",
+];
 
 /// What EC2 needs of KMS to make an encrypted volume of a snapshot.
 const KEY_OF_A_VOLUME: [&str; 6] = [
@@ -123,7 +139,7 @@ impl Builders for Cloud {
         }
         self.call(&actions, |state| {
             assert!(
-                order.tags.contains_key(ports::TAG_BAKE),
+                order.tags.contains_key(ports::TAG_BAKE) && order.tags.contains_key(ports::TAG_STACK),
                 "a builder that isn't tagged at birth would leak"
             );
             let kinds = ["instance", "volume"].map(|kind| (kind.to_owned(), order.tags.clone()));
@@ -162,14 +178,13 @@ impl Builders for Cloud {
     }
 
     async fn of_bake(&self, bake: &BakeId) -> Result<Vec<ports::Instance>> {
-        self.call(&["ec2:DescribeInstances"], |state| state.instances(tagged(ports::TAG_BAKE, Some(bake))))
-            .await
+        let filters = ours(&self.stack, Some(bake));
+        self.call(&["ec2:DescribeInstances"], |state| state.instances(&filters)).await
     }
 
     async fn all(&self) -> Result<Vec<ports::Instance>> {
-        let all = self
-            .call(&["ec2:DescribeInstances"], |state| state.instances(tagged(ports::TAG_BAKE, None)))
-            .await?;
+        let filters = ours(&self.stack, None);
+        let all = self.call(&["ec2:DescribeInstances"], |state| state.instances(&filters)).await?;
         Ok(all.into_iter().filter(|instance| !instance.state.is_gone()).collect())
     }
 
@@ -234,7 +249,10 @@ impl Images for Cloud {
         tags: &Tags,
     ) -> Result<AmiId> {
         self.call(&["ec2:CreateImage", "ec2:CreateTags"], |state| {
-            assert!(tags.contains_key(ports::TAG_BAKE), "an image that isn't tagged at birth would leak");
+            assert!(
+                tags.contains_key(ports::TAG_BAKE) && tags.contains_key(ports::TAG_STACK),
+                "an image that isn't tagged at birth would leak"
+            );
             let kinds = ["image", "snapshot"].map(|kind| (kind.to_owned(), tags.clone()));
             let request = CreateImage {
                 instance: builder.to_string(),
@@ -257,25 +275,27 @@ impl Images for Cloud {
 
 impl Retirement for Cloud {
     async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Image>> {
-        let filters = vec![tagged(ports::TAG_BAKE, bake)];
+        let filters = ours(&self.stack, bake);
         let request = DescribeImages { owners: vec!["self".into()], filters, ..DescribeImages::default() };
         self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
     }
 
     async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Snapshot>> {
+        let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeSnapshots"], |state| {
-            let filters = [tagged(ports::TAG_BAKE, bake)];
             let page = state.world.describe_snapshots(&[], &[], &filters, &Paging::default());
             let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
             let snapshots = page.items.into_iter();
-            Ok(snapshots.map(|one| ports::Snapshot { id: one.id, tags: one.tags }).collect())
+            Ok(snapshots
+                .map(|one| ports::Snapshot { id: one.id, description: one.description, tags: one.tags })
+                .collect())
         })
         .await
     }
 
     async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Volume>> {
+        let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeVolumes"], |state| {
-            let filters = [tagged(ports::TAG_BAKE, bake)];
             let page = state.world.describe_volumes(&[], &filters, &Paging::default());
             let page = page.map_err(|error| translate("ec2:DescribeVolumes", "", &error))?;
             Ok(page.items.iter().map(volume).collect())
@@ -291,6 +311,39 @@ impl Retirement for Cloud {
             Ok(alive.map(|one| one.image).collect())
         })
         .await
+    }
+
+    async fn instances_of(&self, image: &AmiId) -> Result<Vec<ports::Instance>> {
+        let filter = Filter { name: "image-id".into(), values: vec![image.to_string()] };
+        let all =
+            self.call(&["ec2:DescribeInstances"], |state| state.instances(std::slice::from_ref(&filter)));
+        Ok(all.await?.into_iter().filter(|one| !one.state.is_gone()).collect())
+    }
+
+    async fn references(&self, image: &AmiId) -> Result<Vec<ports::Reference>> {
+        self.call(REFERENCES, |state| {
+            let reference = |kind: &str, id: &str| ports::Reference { kind: kind.into(), id: id.into() };
+            let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
+            let page =
+                page.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
+            let instances = page.items.into_iter().filter(|one| one.image == *image);
+            let instances = instances.filter(|one| !instance(one).state.is_gone());
+            let parameters = state.parameters.iter().filter(|(_, value)| *value == image.as_str());
+            let others = state.references.iter().filter(|(of, _)| of == image);
+            Ok(instances
+                .map(|one| reference("Instance", one.id.as_str()))
+                .chain(parameters.map(|(name, _)| reference("Parameter", name.as_str())))
+                .chain(others.map(|(_, one)| one.clone()))
+                .collect())
+        })
+        .await
+    }
+
+    async fn images_with(&self, snapshots: &[SnapshotId]) -> Result<Vec<ports::Image>> {
+        let values = snapshots.iter().map(ToString::to_string).collect();
+        let filters = vec![Filter { name: "block-device-mapping.snapshot-id".into(), values }];
+        let request = DescribeImages { owners: vec!["self".into()], filters, ..DescribeImages::default() };
+        self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
     }
 
     async fn deregister(&self, image: &AmiId) -> Result<()> {

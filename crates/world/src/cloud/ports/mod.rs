@@ -5,7 +5,11 @@ mod ec2;
 mod ssm;
 mod table;
 
-use ovenbird_core::{Error, Result, id::BakeId, ports::Workflow};
+use ovenbird_core::{
+    Error, Result,
+    id::{BakeId, StackId},
+    ports::{Execution, Stack, Workflow},
+};
 
 use super::Cloud;
 use crate::ApiError;
@@ -30,5 +34,15 @@ impl Workflow for Cloud {
             Ok(())
         })
         .await
+    }
+
+    async fn bake_execution(&self, bake: &BakeId) -> Result<Option<Execution>> {
+        self.call(&["states:DescribeExecution"], |state| Ok(state.standings.get(bake).cloned())).await
+    }
+}
+
+impl Stack for Cloud {
+    fn stack(&self) -> &StackId {
+        &self.stack
     }
 }

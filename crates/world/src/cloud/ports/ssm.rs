@@ -1,5 +1,7 @@
 //! Commands in machines, by the world's Systems Manager, and parameters.
 
+use std::collections::BTreeMap;
+
 use ovenbird_core::{
     Result,
     id::{AmiId, CommandId, InstanceId, ParameterName},
@@ -75,6 +77,20 @@ impl Commands for Cloud {
 impl Parameters for Cloud {
     async fn get(&self, name: &ParameterName) -> Result<Option<String>> {
         self.call(&["ssm:GetParameter"], |state| Ok(state.parameters.get(name).cloned())).await
+    }
+
+    async fn values(&self, names: &[ParameterName]) -> Result<BTreeMap<ParameterName, String>> {
+        let mut found = BTreeMap::new();
+        // SSM takes ten names at once.
+        for names in names.chunks(10) {
+            let values = self.call(&["ssm:GetParameters"], |state| {
+                let values =
+                    names.iter().filter_map(|name| Some((name.clone(), state.parameters.get(name)?.clone())));
+                Ok(values.collect::<Vec<_>>())
+            });
+            found.extend(values.await?);
+        }
+        Ok(found)
     }
 
     async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {

@@ -14,6 +14,7 @@ impl Table for Cloud {
     }
 
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
+        assert!(!prefix.is_empty(), "DynamoDB refuses a query with an empty prefix");
         self.call(&["dynamodb:Query"], |state| {
             let rows = state.table.values().map(|(row, _)| row);
             let found = rows.filter(|row| row.key.pk == pk && row.key.sk.starts_with(prefix));

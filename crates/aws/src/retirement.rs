@@ -1,0 +1,181 @@
+//! What only prune does, through EC2: what refers to an image, and removals.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{
+    self, Filter, ImageReferenceOptionName, ImageReferenceResourceType, ResourceTypeOption,
+    ResourceTypeRequest, SnapshotState,
+};
+use ovenbird_core::{
+    Error, Result,
+    id::{AmiId, BakeId, SnapshotId, VolumeId},
+    ports::{Image, Instance, Reference, Retirement, Snapshot, Volume},
+};
+
+use crate::{
+    Cloud,
+    errors::{code, translate, unreadable},
+    images::{NO_IMAGE, filter},
+    instances::{ours, tags},
+    volumes::volume,
+};
+
+/// The states of an instance that uses its image, or can be started from it again.
+const ALIVE: [&str; 4] = ["pending", "running", "stopping", "stopped"];
+
+/// EC2 looks at the ten newest versions of a launch template unless it is asked for more; this is its limit.
+const EVERY_VERSION: &str = "10000";
+
+impl Retirement for Cloud {
+    async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<Image>> {
+        self.described("self", ours(&self.settings.stack, bake), "our images").await
+    }
+
+    async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<Snapshot>> {
+        let filters = ours(&self.settings.stack, bake);
+        let request = self.ec2.describe_snapshots().owner_ids("self").set_filters(Some(filters));
+        let mut pages = request.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "our snapshots", &error))?;
+            for one in page.snapshots() {
+                // A snapshot in the recycle bin or a failed one is still one to delete; a deleted one isn't shown.
+                if one.state() == Some(&SnapshotState::Recoverable) {
+                    continue;
+                }
+                let id = SnapshotId::parse(one.snapshot_id().unwrap_or_default())
+                    .map_err(|error| unreadable("ec2:DescribeSnapshots", "our snapshots", error))?;
+                let description = one.description().unwrap_or_default().to_owned();
+                found.push(Snapshot { id, description, tags: tags(one.tags()) });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<Volume>> {
+        let filters = ours(&self.settings.stack, bake);
+        let mut pages = self.ec2.describe_volumes().set_filters(Some(filters)).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| translate("ec2:DescribeVolumes", "our volumes", &error))?;
+            for one in page.volumes() {
+                found.push(volume(one)?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
+        let mut pages = self.ec2.describe_instances().filters(alive()).into_paginator().send();
+        let mut images = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| translate("ec2:DescribeInstances", "all instances", &error))?;
+            for instance in page.reservations().iter().flat_map(types::Reservation::instances) {
+                let id = instance.image_id().unwrap_or_default();
+                images.insert(
+                    AmiId::parse(id).map_err(|error| unreadable("ec2:DescribeInstances", id, error))?,
+                );
+            }
+        }
+        Ok(images)
+    }
+
+    async fn instances_of(&self, image: &AmiId) -> Result<Vec<Instance>> {
+        self.instances(vec![filter("image-id", image.as_str()), alive()], image.as_str()).await
+    }
+
+    async fn references(&self, image: &AmiId) -> Result<Vec<Reference>> {
+        let of = |kind: ImageReferenceResourceType, option: Option<ResourceTypeOption>| {
+            ResourceTypeRequest::builder()
+                .resource_type(kind)
+                .set_resource_type_options(option.map(|one| vec![one]))
+                .build()
+        };
+        let option = |name: ImageReferenceOptionName, values: &[&str]| {
+            let values = values.iter().map(ToString::to_string).collect();
+            ResourceTypeOption::builder().option_name(name).set_option_values(Some(values)).build()
+        };
+        let states = option(ImageReferenceOptionName::StateName, &ALIVE);
+        let versions = option(ImageReferenceOptionName::VersionDepth, &[EVERY_VERSION]);
+        let kinds = vec![
+            of(ImageReferenceResourceType::Ec2Instance, Some(states)),
+            of(ImageReferenceResourceType::Ec2LaunchTemplate, Some(versions)),
+            of(ImageReferenceResourceType::SsmParameter, None),
+            of(ImageReferenceResourceType::ImageBuilderImageRecipe, None),
+            of(ImageReferenceResourceType::ImageBuilderContainerRecipe, None),
+        ];
+        let request = self.ec2.describe_image_references().image_ids(image.as_str());
+        let mut pages = request.set_resource_types(Some(kinds)).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page =
+                page.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
+            found.extend(page.image_references().iter().map(|one| Reference {
+                kind: one.resource_type().map_or_else(String::new, |kind| kind.as_str().to_owned()),
+                id: id_of(one.arn().unwrap_or_default()),
+            }));
+        }
+        Ok(found)
+    }
+
+    async fn images_with(&self, snapshots: &[SnapshotId]) -> Result<Vec<Image>> {
+        let mut found = Vec::new();
+        for snapshots in snapshots.chunks(MOST_VALUES) {
+            let named = Filter::builder().name("block-device-mapping.snapshot-id");
+            let named = snapshots.iter().fold(named, |filter, snapshot| filter.values(snapshot.as_str()));
+            found.extend(self.described("self", vec![named.build()], "images of our snapshots").await?);
+        }
+        Ok(found)
+    }
+
+    async fn deregister(&self, image: &AmiId) -> Result<()> {
+        match self.ec2.deregister_image().image_id(image.as_str()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if NO_IMAGE.contains(&code(&error)) => Ok(()),
+            Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
+        }
+    }
+
+    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()> {
+        match self.ec2.delete_snapshot().snapshot_id(snapshot.as_str()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == "InvalidSnapshot.NotFound" => Ok(()),
+            // The image it belongs to was deregistered a moment ago, or is still pending.
+            Err(error) if matches!(code(&error), "InvalidSnapshot.InUse" | "IncorrectState") => {
+                Err(Error::TryAgain { what: format!("snapshot {snapshot}, still in use,") })
+            }
+            Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
+        }
+    }
+
+    async fn delete_volume(&self, volume: &VolumeId) -> Result<()> {
+        match self.ec2.delete_volume().volume_id(volume.as_str()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == "InvalidVolume.NotFound" => Ok(()),
+            // Its instance is on its way out, or it is itself still being made.
+            Err(error) if matches!(code(&error), "VolumeInUse" | "IncorrectState") => {
+                Err(Error::TryAgain { what: format!("volume {volume}, still in use,") })
+            }
+            Err(error) => Err(translate("ec2:DeleteVolume", volume.as_str(), &error)),
+        }
+    }
+}
+
+fn alive() -> Filter {
+    let named = Filter::builder().name("instance-state-name");
+    ALIVE.iter().fold(named, |filter, state| filter.values(*state)).build()
+}
+
+/// A filter takes so many values.
+const MOST_VALUES: usize = 200;
+
+/// What an ARN names, without the account's number, which belongs in no log: `instance/i-…` is `i-…`, and
+/// `parameter/images/shop` is `/images/shop`, as SSM calls it.
+fn id_of(arn: &str) -> String {
+    let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
+    match resource.split_once('/') {
+        Some(("parameter", name)) => format!("/{name}"),
+        Some((_, id)) => id.to_owned(),
+        None => resource.to_owned(),
+    }
+}

@@ -1,0 +1,33 @@
+//! Destroying asks first: people see the plan, and say yes by `--yes` or at the terminal.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use clap::Args;
+
+/// How far a command that destroys may go.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Confirm {
+    /// Do it without asking
+    #[arg(long, conflicts_with = "dry_run")]
+    yes: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Confirm {
+    /// Whether to go on. It asks only a person who sees what is asked about, and who has not answered yet: a program
+    /// that reads JSON is not asked.
+    pub fn agrees(self, question: &str, json: bool) -> bool {
+        if self.dry_run || self.yes || json {
+            return self.yes;
+        }
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return false;
+        }
+        eprint!("{question} [y/N] ");
+        let mut answer = String::new();
+        let read = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+        read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+}

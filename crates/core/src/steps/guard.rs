@@ -1,0 +1,365 @@
+//! guard: the one place that destroys. Nothing else terminates, deregisters or deletes.
+//!
+//! Each act asks first, right before it, whether something may still use the thing; a plan may be minutes old. Doubt
+//! keeps: what can't be read is an error, and nothing is destroyed after it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bake::{Bake, Status},
+    error::Result,
+    id::{AmiId, InstanceId, ParameterName},
+    ledger::{Channel, ImageStatus, Ledger},
+    ports::{
+        Image, Instance, PrunePorts, Role, Row, Snapshot, TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK, Volume,
+    },
+};
+
+/// Why something stays, or that it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// A channel points at it.
+    Channel,
+    /// A channel pointed at it before its current image: it is what the channel goes back to.
+    Previous,
+    /// An instance runs (or could be started again) from it.
+    Instance,
+    /// A parameter that follows a channel names it.
+    Parameter,
+    /// EC2 says that something names it: a launch template, another parameter, an Image Builder recipe.
+    Referenced,
+    /// It carries the tag `ovenbird:keep`.
+    KeepTag,
+    /// Its bake is still on its way, or another bake reuses it.
+    Baking,
+    /// A bake on its way starts from it.
+    Base,
+    /// It passed its tests: whether it stays is for retention to say, not for the clean-up after a bake.
+    Validated,
+    /// It is among the newest that the recipe retains.
+    Newest,
+    /// It is younger than the recipe retains.
+    Young,
+    /// Its pipeline has no recipe that says what to retain.
+    NoRecipe,
+    /// Its pipeline's recipe, or a record of it, can't be read.
+    Unreadable,
+    /// It carries this stack's tags, and no record of this stack says that it was made.
+    Unrecorded,
+    /// It is another stack's.
+    OtherStack,
+    /// Another image needs it.
+    Shared,
+    /// It is attached to an instance.
+    Attached,
+    /// The run destroys nothing at all.
+    Halted,
+    /// The record of a bake on its way can't be read, and that bake may start from any image.
+    UnreadableBake,
+    /// Nothing that was looked at uses it, and the recipe does not retain it.
+    Retired,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Channel => "a channel points at it",
+            Self::Previous => "it is a channel's previous image, which it goes back to",
+            Self::Instance => "an instance uses it",
+            Self::Parameter => "a parameter names it",
+            Self::Referenced => "EC2 says that something names it",
+            Self::KeepTag => "it has the tag `ovenbird:keep`",
+            Self::Baking => "a bake on its way makes or reuses it",
+            Self::Base => "a bake on its way starts from it",
+            Self::Validated => "it passed its tests",
+            Self::Newest => "it is among the newest retained",
+            Self::Young => "it is younger than retained",
+            Self::NoRecipe => "its pipeline has no recipe",
+            Self::Unreadable => "its pipeline's recipe or records can't be read",
+            Self::Unrecorded => "it has this stack's tags, and no record",
+            Self::OtherStack => "it is another stack's",
+            Self::Halted => "this run destroys nothing",
+            Self::UnreadableBake => {
+                "the record of a running bake can't be read, and that bake may start from this image"
+            }
+            Self::Shared => "another image needs it",
+            Self::Attached => "it is attached to an instance, or on its way out",
+            Self::Retired => "no channel, instance, parameter or launch template names it, and its recipe doesn't retain it",
+        })
+    }
+}
+
+/// What stays although its removal was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub reason: Reason,
+    /// What exactly uses it: an instance, a parameter, an image; empty where the reason says all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.id, self.reason)?;
+        if self.by.is_empty() { Ok(()) } else { write!(f, " ({})", self.by) }
+    }
+}
+
+/// What became of something that was to go.
+pub type Fate = Result<Option<Kept>>;
+
+/// For what an image is to go.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    /// The clean-up after its own bake: the bake's own instances of it don't count, and what passed its tests stays.
+    CleanUp,
+    /// It is old.
+    Retirement,
+}
+
+/// Whether an image may go.
+enum Answer {
+    Stays(Kept),
+    /// It may, and this is its record as it was before anything was asked.
+    MayGo(Option<Row>),
+}
+
+/// The one place that destroys.
+#[derive(Debug)]
+pub struct Guard<'a, C> {
+    cloud: &'a C,
+}
+
+impl<'a, C: PrunePorts> Guard<'a, C> {
+    /// The guard of this account's stack.
+    pub fn new(cloud: &'a C) -> Self {
+        Self { cloud }
+    }
+
+    /// Terminates a bake's builder or verifier, unless it is not the bake's own.
+    pub async fn terminate(&self, instance: &Instance, bake: Option<&Bake>) -> Fate {
+        let id = instance.id.to_string();
+        if let Some(kept) = self.foreign(&id, &instance.tags, bake) {
+            return Ok(Some(kept));
+        }
+        if !bake.is_some_and(|bake| made_instance(bake, instance)) {
+            return Ok(Some(kept(id, Reason::Unrecorded, "")));
+        }
+        self.cloud.terminate(&instance.id).await.map(|()| None)
+    }
+
+    /// Why an image stays; none when nothing that is looked at needs it. It destroys nothing.
+    pub async fn keeps(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Fate {
+        Ok(match self.ask(image, bake, purpose).await? {
+            Answer::Stays(kept) => Some(kept),
+            Answer::MayGo(_) => None,
+        })
+    }
+
+    /// Deregisters an image, unless something may use it. Its record goes first: from then on no bake reuses it.
+    pub async fn deregister(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Fate {
+        match self.ask(image, bake, purpose).await? {
+            Answer::Stays(kept) => return Ok(Some(kept)),
+            Answer::MayGo(Some(row)) => Ledger(self.cloud).forget_row(&row).await?,
+            Answer::MayGo(None) => {}
+        }
+        self.cloud.deregister(&image.id).await.map(|()| None)
+    }
+
+    async fn ask(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Result<Answer> {
+        let stays = |reason| Ok(Answer::Stays(kept(image.id.as_str(), reason, "")));
+        if let Some(kept) = self.foreign(image.id.as_str(), &image.tags, bake) {
+            return Ok(Answer::Stays(kept));
+        }
+        let Some(bake) = bake.filter(|bake| made_image(bake, image)) else {
+            return stays(Reason::Unrecorded);
+        };
+        // Read before anything else is: each promotion writes the record, so one that comes after this line makes the
+        // removal of the record fail, and all is asked again.
+        let record = Ledger(self.cloud).image_row(&bake.digest, &image.id).await?;
+        if let Purpose::CleanUp = purpose
+            && record.as_ref().is_some_and(|(_, record)| record.status == ImageStatus::Validated)
+        {
+            return stays(Reason::Validated);
+        }
+        Ok(match self.user_of_image(&image.id, bake, purpose).await? {
+            Some(kept) => Answer::Stays(kept),
+            None => Answer::MayGo(record.map(|(row, _)| row)),
+        })
+    }
+
+    /// Deletes a snapshot of a bake's, unless an image needs it. `gone` are images that were deregistered a moment
+    /// ago: EC2 may still show them.
+    pub async fn delete_snapshot(
+        &self,
+        snapshot: &Snapshot,
+        bake: Option<&Bake>,
+        gone: &BTreeSet<AmiId>,
+    ) -> Fate {
+        let id = snapshot.id.to_string();
+        if let Some(kept) = self.foreign(&id, &snapshot.tags, bake) {
+            return Ok(Some(kept));
+        }
+        if !bake.is_some_and(|bake| made_snapshot(bake, snapshot)) {
+            return Ok(Some(kept(id, Reason::Unrecorded, "")));
+        }
+        let users = self.cloud.images_with(std::slice::from_ref(&snapshot.id)).await?;
+        if let Some(user) = users.iter().find(|user| !gone.contains(&user.id)) {
+            return Ok(Some(kept(id, Reason::Shared, user.id.as_str())));
+        }
+        self.cloud.delete_snapshot(&snapshot.id).await.map(|()| None)
+    }
+
+    /// Deletes a volume that a bake's instance left.
+    pub async fn delete_volume(&self, volume: &Volume, bake: Option<&Bake>) -> Fate {
+        let id = volume.id.to_string();
+        if let Some(kept) = self.foreign(&id, &volume.tags, bake) {
+            return Ok(Some(kept));
+        }
+        if !volume.state.is_left() || volume.attached.is_some() {
+            let by = volume.attached.as_ref().map_or("", InstanceId::as_str);
+            return Ok(Some(kept(id, Reason::Attached, by)));
+        }
+        if bake.is_none() {
+            return Ok(Some(kept(id, Reason::Unrecorded, "")));
+        }
+        self.cloud.delete_volume(&volume.id).await.map(|()| None)
+    }
+
+    /// What every kind of thing is asked: whether it is this stack's, this bake's, and may go at all.
+    fn foreign(&self, id: &str, tags: &BTreeMap<String, String>, bake: Option<&Bake>) -> Option<Kept> {
+        let is = |key: &str, value: &str| tags.get(key).map(String::as_str) == Some(value);
+        if !is(TAG_STACK, self.cloud.stack().as_str()) {
+            return Some(kept(id, Reason::OtherStack, ""));
+        }
+        if tags.contains_key(TAG_KEEP) {
+            return Some(kept(id, Reason::KeepTag, ""));
+        }
+        match bake {
+            Some(bake) if is(TAG_BAKE, bake.bake.as_str()) => None,
+            Some(_) | None => Some(kept(id, Reason::Unrecorded, "")),
+        }
+    }
+
+    /// What uses an image of this bake, if anything does.
+    async fn user_of_image(&self, image: &AmiId, bake: &Bake, purpose: Purpose) -> Result<Option<Kept>> {
+        let stays = |reason, by: &str| Ok(Some(kept(image.as_str(), reason, by)));
+        let ledger = Ledger(self.cloud);
+        let (running, unreadable) = ledger.running().await?;
+        if let Some(error) = unreadable.into_iter().next() {
+            // It may start from any image.
+            return Err(error);
+        }
+        for other in &running {
+            if other.base.image == *image {
+                return stays(Reason::Base, other.bake.as_str());
+            }
+            let own = other.bake == bake.bake;
+            if other.image.as_ref() == Some(image) && !(own && matches!(purpose, Purpose::CleanUp)) {
+                return stays(Reason::Baking, other.bake.as_str());
+            }
+        }
+        for channel in ledger.channels(&bake.pipeline).await? {
+            if let Some(reason) = named_by(&channel, image, purpose) {
+                return stays(reason, &format!("{}/{}", channel.pipeline, channel.name));
+            }
+        }
+        if let Some(name) = self.parameter_with(image, bake).await? {
+            return stays(Reason::Parameter, name.as_str());
+        }
+        let mut own = BTreeSet::new();
+        for instance in self.cloud.instances_of(image).await? {
+            if matches!(purpose, Purpose::CleanUp)
+                && instance.tags.get(TAG_STACK).map(String::as_str) == Some(self.cloud.stack().as_str())
+                && made_instance(bake, &instance)
+            {
+                own.insert(instance.id.to_string());
+                continue;
+            }
+            return stays(Reason::Instance, instance.id.as_str());
+        }
+        // Last, so that as little time as possible passes between this and the act: EC2's own word on it.
+        let references = self.cloud.references(image).await?;
+        match references.into_iter().find(|reference| !own.contains(&reference.id)) {
+            Some(reference) => stays(Reason::Referenced, &reference.to_string()),
+            None => Ok(None),
+        }
+    }
+
+    /// A parameter that follows a channel, of whatever pipeline, and names the image at this moment: an operator who
+    /// rolled back by `put-parameter` leaves the channel as it was.
+    async fn parameter_with(&self, image: &AmiId, bake: &Bake) -> Result<Option<ParameterName>> {
+        let owners = Ledger(self.cloud).parameters().await?;
+        let names: BTreeSet<ParameterName> =
+            owners.into_iter().map(|owner| owner.parameter).chain(bake.settings.parameter.clone()).collect();
+        let names: Vec<ParameterName> = names.into_iter().collect();
+        let values = self.cloud.values(&names).await?;
+        Ok(values.into_iter().find(|(_, value)| value == image.as_str()).map(|(name, _)| name))
+    }
+}
+
+/// Whether a channel needs an image: what it points at and what it goes back to; for the clean-up after a bake, all of
+/// its history, because that is retention's business.
+pub fn named_by(channel: &Channel, image: &AmiId, purpose: Purpose) -> Option<Reason> {
+    if channel.current.as_ref().is_some_and(|target| target.image == *image) {
+        return Some(Reason::Channel);
+    }
+    let goes_back = match purpose {
+        Purpose::Retirement => channel.goes_back_to() == Some(image),
+        Purpose::CleanUp => channel.previous.iter().any(|target| target.image == *image),
+    };
+    goes_back.then_some(Reason::Previous)
+}
+
+/// Whether the record says that the bake made this image. A copy that somebody made has the same tags.
+pub fn made_image(bake: &Bake, image: &Image) -> bool {
+    match &bake.image {
+        Some(made) if !bake.reused => *made == image.id,
+        // The reply to `CreateImage` was lost. The name is unique in the account and Region, so no copy has it.
+        Some(_) | None => image.name == bake.image_name.as_str(),
+    }
+}
+
+/// Whether the bake launched this instance. "Launch more like this" in the console copies tags.
+pub fn made_instance(bake: &Bake, instance: &Instance) -> bool {
+    if instance.tags.get(TAG_BAKE).map(String::as_str) != Some(bake.bake.as_str()) {
+        return false;
+    }
+    let recorded = match instance.tags.get(TAG_ROLE).map(String::as_str) {
+        Some(role) if role == Role::Builder.as_str() => &bake.builder,
+        Some(role) if role == Role::Verifier.as_str() => &bake.booted,
+        Some(_) | None => return false,
+    };
+    // None: the reply to `RunInstances` was lost.
+    recorded.as_ref().is_none_or(|id| *id == instance.id)
+}
+
+/// Whether the bake made this snapshot: by its record, or by what `CreateImage` wrote to it.
+pub fn made_snapshot(bake: &Bake, snapshot: &Snapshot) -> bool {
+    let by_builder = bake
+        .builder
+        .as_ref()
+        .is_some_and(|builder| snapshot.description.contains(&format!("CreateImage({builder})")));
+    bake.snapshots.contains(&snapshot.id) || by_builder
+}
+
+/// Whether a bake ended with an image that is retention's business, and no longer its own.
+pub fn ended_well(bake: &Bake) -> bool {
+    match bake.status {
+        Status::Promoted | Status::Validated | Status::Superseded => true,
+        Status::Running | Status::Failed | Status::Cancelled => false,
+    }
+}
+
+fn kept(id: impl Into<String>, reason: Reason, by: &str) -> Kept {
+    Kept { id: id.into(), reason, by: by.to_owned() }
+}

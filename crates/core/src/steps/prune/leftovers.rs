@@ -1,0 +1,222 @@
+//! What dead bakes left, and what carries this stack's tags without a record.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{DeadBake, is_dead, tag};
+use crate::{
+    bake::{Bake, Status},
+    error::{Error, Result},
+    id::{AmiId, BakeId, PipelineName},
+    ledger::{ImageStatus, Ledger},
+    ports::{Execution, Image, Instance, PrunePorts, Snapshot, TAG_BAKE, TAG_KEEP, TAG_PIPELINE, Volume},
+    steps::guard::{Kept, Reason, ended_well, made_image, made_instance, made_snapshot},
+};
+
+/// Everything of this stack that EC2 shows.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub images: Vec<Image>,
+    pub instances: Vec<Instance>,
+    pub snapshots: Vec<Snapshot>,
+    pub volumes: Vec<Volume>,
+}
+
+impl Found {
+    /// One bake's, or all.
+    pub async fn look(cloud: &impl PrunePorts, bake: Option<&BakeId>) -> Result<Self> {
+        let mut instances = match bake {
+            Some(bake) => cloud.of_bake(bake).await?,
+            None => cloud.all().await?,
+        };
+        instances.retain(|instance| !instance.state.is_gone());
+        Ok(Self {
+            images: cloud.images(bake).await?,
+            instances,
+            snapshots: cloud.snapshots(bake).await?,
+            volumes: cloud.volumes(bake).await?,
+        })
+    }
+}
+
+/// What was found out about bakes.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    /// Bakes on their way, by their records and their executions.
+    pub running: BTreeMap<BakeId, Bake>,
+    /// Bakes whose execution is dead, and what each left.
+    pub dead: BTreeMap<BakeId, DeadBake>,
+    /// Images that go with their dead bake: retention has no say in them.
+    pub doomed: BTreeSet<AmiId>,
+    /// Images of which no record says that they were made.
+    pub unrecorded: BTreeSet<AmiId>,
+    /// Snapshots that another image needs.
+    pub stays: Vec<Kept>,
+    /// What an operator must look at.
+    pub problems: Vec<String>,
+    /// Records of running bakes that can't be read: any image may be what such a bake starts from.
+    pub unreadable: usize,
+}
+
+impl Leftovers {
+    /// Which bakes are on their way, and which only say so.
+    pub async fn of_running(cloud: &impl PrunePorts, now: Timestamp) -> Result<Self> {
+        let mut left = Self::default();
+        let (running, unreadable) = Ledger(cloud).running().await?;
+        left.unreadable = unreadable.len();
+        left.problems.extend(unreadable.iter().map(Error::chain));
+        for bake in running {
+            let execution = cloud.bake_execution(&bake.bake).await?;
+            if is_dead(&bake, execution.as_ref(), now) {
+                left.dead_bake(&bake);
+                continue;
+            }
+            if execution == Some(Execution::Succeeded) {
+                left.problems.push(format!(
+                    "bake {}: its record says that it is on its way, and its execution succeeded: the table was put \
+                     back to an earlier time. What it made stays",
+                    bake.bake
+                ));
+                left.unrecorded.extend(bake.image.clone());
+            }
+            left.running.insert(bake.bake.clone(), bake);
+        }
+        Ok(left)
+    }
+
+    fn dead_bake(&mut self, bake: &Bake) -> &mut DeadBake {
+        let dead = DeadBake::new(bake.pipeline.clone(), bake.bake.clone());
+        self.dead.entry(bake.bake.clone()).or_insert(dead)
+    }
+
+    /// Says of everything that was found whether it is what a dead bake left.
+    pub async fn sort(&mut self, found: &Found, cloud: &impl PrunePorts, now: Timestamp) -> Result<()> {
+        let ledger = Ledger(cloud);
+        let mut bakes: BTreeMap<BakeId, Option<Bake>> = BTreeMap::new();
+        let tagged = found
+            .images
+            .iter()
+            .map(|one| &one.tags)
+            .chain(found.instances.iter().map(|one| &one.tags))
+            .chain(found.snapshots.iter().map(|one| &one.tags))
+            .chain(found.volumes.iter().map(|one| &one.tags));
+        for tags in tagged {
+            let Some(id) = tag::<BakeId>(tags, TAG_BAKE) else { continue };
+            if bakes.contains_key(&id) {
+                continue;
+            }
+            let bake = match tag::<PipelineName>(tags, TAG_PIPELINE) {
+                Some(pipeline) => match ledger.bake(&pipeline, &id).await {
+                    Err(error @ Error::Corrupt { .. }) => {
+                        self.problems.push(error.chain());
+                        None
+                    }
+                    other => other?,
+                },
+                None => None,
+            };
+            bakes.insert(id, bake);
+        }
+        let bake_of = |tags: &BTreeMap<String, String>| {
+            tag::<BakeId>(tags, TAG_BAKE).and_then(|id| bakes.get(&id)?.as_ref())
+        };
+
+        for image in found.images.iter().filter(|one| !one.tags.contains_key(TAG_KEEP)) {
+            match bake_of(&image.tags) {
+                Some(bake) if made_image(bake, image) => {
+                    if !self.running.contains_key(&bake.bake)
+                        && !ended_well(bake)
+                        && !validated(bake, &image.id, &ledger).await?
+                    {
+                        self.dead_bake(bake).leaves.push(image.id.to_string());
+                        self.doomed.insert(image.id.clone());
+                    }
+                }
+                Some(_) | None => {
+                    self.unrecorded.insert(image.id.clone());
+                    self.problems.push(unrecorded("image", image.id.as_str(), "deregister-image --image-id"));
+                }
+            }
+        }
+        for instance in found.instances.iter().filter(|one| !one.tags.contains_key(TAG_KEEP)) {
+            let id = instance.id.as_str();
+            match bake_of(&instance.tags) {
+                Some(bake) if made_instance(bake, instance) => {
+                    let kept =
+                        bake.options.keep_builder && bake.status == Status::Failed && now < bake.expires;
+                    if !self.running.contains_key(&bake.bake) && !kept {
+                        self.dead_bake(bake).leaves.push(id.to_owned());
+                    }
+                }
+                Some(_) | None => {
+                    self.problems.push(unrecorded("instance", id, "terminate-instances --instance-ids"));
+                }
+            }
+        }
+        self.snapshots(found, bake_of, cloud).await?;
+        for volume in found.volumes.iter().filter(|one| !one.tags.contains_key(TAG_KEEP)) {
+            let id = volume.id.as_str();
+            match bake_of(&volume.tags) {
+                // An attached one goes with its instance, or stays with it.
+                _ if volume.attached.is_some() || !volume.state.is_left() => {}
+                Some(bake) if self.running.contains_key(&bake.bake) => {}
+                Some(bake) => self.dead_bake(bake).leaves.push(id.to_owned()),
+                None => self.problems.push(unrecorded("volume", id, "delete-volume --volume-id")),
+            }
+        }
+        Ok(())
+    }
+
+    async fn snapshots<'b>(
+        &mut self,
+        found: &Found,
+        bake_of: impl Fn(&BTreeMap<String, String>) -> Option<&'b Bake>,
+        cloud: &impl PrunePorts,
+    ) -> Result<()> {
+        let owned: BTreeSet<_> = found.images.iter().flat_map(|image| &image.snapshots).collect();
+        let alone = found.snapshots.iter().filter(|one| !owned.contains(&one.id));
+        let alone: Vec<&Snapshot> = alone.filter(|one| !one.tags.contains_key(TAG_KEEP)).collect();
+        if alone.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = alone.iter().map(|snapshot| snapshot.id.clone()).collect();
+        let users = cloud.images_with(&ids).await?;
+        for snapshot in alone {
+            let id = snapshot.id.as_str();
+            if let Some(user) = users.iter().find(|user| user.snapshots.contains(&snapshot.id)) {
+                let by = user.id.to_string();
+                self.stays.push(Kept { id: id.to_owned(), reason: Reason::Shared, by });
+                continue;
+            }
+            match bake_of(&snapshot.tags) {
+                Some(bake) if self.running.contains_key(&bake.bake) => {}
+                Some(bake) if made_snapshot(bake, snapshot) => {
+                    self.dead_bake(bake).leaves.push(id.to_owned());
+                }
+                Some(_) | None => {
+                    self.problems.push(unrecorded("snapshot", id, "delete-snapshot --snapshot-id"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an image of a bake that did not end well passed its tests all the same: another bake promoted it.
+async fn validated<T: crate::ports::Table>(
+    bake: &Bake,
+    image: &AmiId,
+    ledger: &Ledger<'_, T>,
+) -> Result<bool> {
+    let record = ledger.image(&bake.digest).await?.filter(|record| record.image == *image);
+    Ok(record.is_some_and(|record| record.status == ImageStatus::Validated))
+}
+
+fn unrecorded(kind: &str, id: &str, verb: &str) -> String {
+    format!(
+        "{kind} {id} has this stack's tags, and no record says that this stack made it. It stays. If it is yours, keep \
+         it: `aws ec2 create-tags --resources {id} --tags Key={TAG_KEEP},Value=`; if nobody needs it: `aws ec2 {verb} \
+         {id}`"
+    )
+}

@@ -1,0 +1,112 @@
+//! Cleans up after a bake whose execution is dead.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::DeadBake;
+use crate::{
+    bake::{Bake, Failure, Status},
+    error::{Error, Result},
+    ledger::Ledger,
+    ports::{Execution, PrunePorts},
+    steps::{
+        clean_up,
+        guard::{Kept, ended_well},
+        promote,
+    },
+};
+
+/// What was done for a dead bake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaped {
+    /// The bake.
+    #[serde(flatten)]
+    pub bake: DeadBake,
+    /// How its record says that it ended; none without a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// What stays, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+}
+
+/// Whether a bake of which the record says that it is on its way is dead.
+///
+/// An execution that succeeded has closed its record first. A record that says otherwise is from before that, out of a
+/// table that was put back, and says nothing of what may be destroyed.
+pub fn is_dead(bake: &Bake, execution: Option<&Execution>, now: Timestamp) -> bool {
+    match execution {
+        Some(Execution::Running | Execution::Succeeded) => false,
+        Some(Execution::Failed | Execution::Stopped { .. } | Execution::TimedOut) => true,
+        // Step Functions forgets an execution after 90 days.
+        None => bake.expires < now,
+    }
+}
+
+/// Cleans up after a bake whose execution is dead.
+pub async fn reap(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -> Result<Reaped> {
+    let ledger = Ledger(cloud);
+    let Some(mut bake) = ledger.bake(&dead.pipeline, &dead.bake).await? else {
+        // It failed before it had a record, and a record comes before all that it makes.
+        return Ok(Reaped { bake: dead.clone(), status: None, kept: Vec::new() });
+    };
+    let mut failure = None;
+    if bake.status == Status::Running {
+        let execution = cloud.bake_execution(&dead.bake).await?;
+        if !is_dead(&bake, execution.as_ref(), now) {
+            return Err(refuse(&bake, execution.as_ref()));
+        }
+        let channel = ledger.channel(&bake.pipeline, &bake.settings.channel).await?;
+        if channel.is_some_and(|channel| channel.has(&bake.bake)) {
+            // Machines have been starting from it since: what was left undone of the promotion is done.
+            promote::follow(&bake, cloud, cloud).await?;
+            bake.status = Status::Promoted;
+        } else {
+            failure = Some(lost(&bake, execution));
+        }
+    }
+    let kept = if ended_well(&bake) {
+        // Its image is retention's business; only what it forgot to end is left of it.
+        let (ended, mut kept) = clean_up::after_success(bake, cloud, now).await?;
+        bake = ended;
+        kept.extend(clean_up::snapshots_and_volumes(&bake, cloud).await?);
+        kept
+    } else {
+        let ended =
+            clean_up::after_failure(&dead.bake, Some(bake.clone()), failure, false, cloud, now).await?;
+        bake = ended.record.unwrap_or(bake);
+        ended.kept
+    };
+    Ok(Reaped { bake: dead.clone(), status: Some(bake.status), kept })
+}
+
+/// Why a bake is not cleaned up after.
+pub fn refuse(bake: &Bake, execution: Option<&Execution>) -> Error {
+    let (problem, fix) = match execution {
+        Some(Execution::Succeeded) => (
+            "is still on its way by its record, and its execution succeeded: the record is older than that",
+            "The table was put back to an earlier time: see \"A table that was put back\" in docs/prune.md"
+                .into(),
+        ),
+        _ => ("is still on its way", format!("Cancel it: `ovenbird cancel {}`", bake.bake)),
+    };
+    Error::bad_input(format!("bake `{}`", bake.bake), problem, fix)
+}
+
+/// Why a bake ended whose execution did not say so itself.
+fn lost(bake: &Bake, execution: Option<Execution>) -> Failure {
+    let (error, cause) = match execution {
+        Some(Execution::Stopped { cause }) if cause.is_empty() => {
+            (Failure::CANCELLED, "Somebody stopped its execution".to_owned())
+        }
+        Some(Execution::Stopped { cause }) => (Failure::CANCELLED, cause),
+        Some(Execution::TimedOut) => {
+            ("ExecutionLost", "The execution took longer than its state machine allows".to_owned())
+        }
+        Some(Execution::Running | Execution::Succeeded | Execution::Failed) | None => (
+            "ExecutionLost",
+            "The execution ended without its clean-up; prune reaped what it left".to_owned(),
+        ),
+    };
+    Failure { error: error.to_owned(), cause, stage: bake.stage }
+}
