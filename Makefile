@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build runner demo bench test test-slow test-all lint release deploy push-runner
+.PHONY: help setup build runner demo bench test test-slow test-all mutants lint release deploy push-runner
 
 # What the functions run on in AWS (arm64, x86_64); what the runner runs on (a Rust target).
 ARCHITECTURE ?= arm64
@@ -62,6 +62,17 @@ test-slow: setup build ## What takes minutes: every pair of faults, Puppet and A
 	cargo test --workspace -- --ignored
 
 test-all: lint test test-slow ## Everything that must hold
+
+# Each mutant is built, then judged by the unit tests, the steps, the walk, up to the first that fails. What is
+# left of it all is in $(TARGET)/mutants/mutants.out. Builds go to a folder of their own and stay warm between shards.
+SHARD ?= 1/8
+MUTANTS := $(TARGET)/mutants
+
+mutants: ## Whether the tests see a decision changed: SHARD=1/8 of all the ways to change one (hours)
+	@[[ -x $(MUTANTS)/bin/cargo-mutants ]] || cargo install --quiet cargo-mutants --version '^27' --locked --root $(MUTANTS)
+	n=$(firstword $(subst /, ,$(SHARD))) of=$(lastword $(subst /, ,$(SHARD))); \
+	  CARGO_TARGET_DIR=$(abspath $(MUTANTS))/target CARGO_PROFILE_DEV_DEBUG=none \
+	  $(MUTANTS)/bin/cargo-mutants mutants --jobs 1 --output $(MUTANTS) --shard $$((n - 1))/$$of $(MORE)
 
 release: ## Builds the functions for AWS (ARCHITECTURE=arm64 or x86_64) into build/
 	@tests/tools/setup release

@@ -12,9 +12,10 @@ use ovenbird_tests::{
 use serde_json::Value;
 
 /// The only actions by which something that was made can be lost. All of them are prune's.
-const DESTRUCTIVE: [&str; 5] = [
+const DESTRUCTIVE: [&str; 6] = [
     "dynamodb:DeleteItem",
     "ec2:DeleteSnapshot",
+    "ec2:DeleteVolume",
     "ec2:DeregisterImage",
     "ec2:TerminateInstances",
     "ssm:DeleteParameter",
@@ -89,9 +90,9 @@ fn only_prune_may_destroy_and_only_what_carries_our_tag() {
                 .iter()
                 .any(|action| DESTRUCTIVE.contains(action) && action.starts_with("ec2:"))
             {
-                let tagged = statement
-                    .iter()
-                    .any(|line| line.contains(r#""Null": { "aws:ResourceTag/ovenbird:bake": "false" }"#));
+                let tagged = statement.iter().any(|line| {
+                    line.contains(r#"StringEquals: { "aws:ResourceTag/ovenbird:stack": !Ref AWS::StackId }"#)
+                });
                 assert!(tagged, "{statement:?}");
             }
         }
@@ -186,12 +187,12 @@ fn launches_and_roles_are_bound_by_conditions() {
         found.unwrap_or_else(|| panic!("no statement {sid}")).join("\n")
     };
     let demands = [
-        ("LaunchTagged", r#""aws:RequestTag/ovenbird:bake": "false""#),
+        ("LaunchTagged", r#""aws:RequestTag/ovenbird:stack": !Ref AWS::StackId"#),
         ("LaunchTagged", r#""ec2:MetadataHttpTokens": required"#),
         ("LaunchTagged", r#""ec2:InstanceProfile""#),
         ("LaunchWithOwnProfile", r#""ec2:MetadataHttpTokens": required"#),
         ("LaunchWithOwnProfile", r#""ec2:InstanceProfile": !Ref BuilderInstanceProfiles"#),
-        ("LaunchWithVolume", r#""aws:RequestTag/ovenbird:bake": "false""#),
+        ("LaunchWithVolume", r#""aws:RequestTag/ovenbird:stack": !Ref AWS::StackId"#),
         ("LaunchWithVolume", r#""ec2:Encrypted": "true""#),
         ("GiveTheBuilderItsRole", r#""iam:PassedToService": !Sub "ec2.${AWS::URLSuffix}""#),
         ("GiveTheBuilderItsRole", "BuilderRole.Arn"),
@@ -203,9 +204,9 @@ fn launches_and_roles_are_bound_by_conditions() {
         ("LendKeyToVolume", r#""kms:ViaService": !Sub "ec2."#),
         ("LendKeyToVolume", r#""kms:GrantIsForAWSResource": "true""#),
         ("LendKeyToVolume", "!Ref BuilderKmsKeys"),
-        ("ImageTagged", r#""aws:RequestTag/ovenbird:bake": "false""#),
-        ("ImageOfBuilder", r#""aws:ResourceTag/ovenbird:bake": "false""#),
-        ("SendToBuilders", r#""ssm:resourceTag/ovenbird:bake": "false""#),
+        ("ImageTagged", r#""aws:RequestTag/ovenbird:stack": !Ref AWS::StackId"#),
+        ("ImageOfBuilder", r#""aws:ResourceTag/ovenbird:stack": !Ref AWS::StackId"#),
+        ("SendToBuilders", r#""ssm:resourceTag/ovenbird:stack": !Ref AWS::StackId"#),
     ];
     for (sid, condition) in demands {
         assert!(statement(sid).contains(condition), "{sid} doesn't demand {condition}");
@@ -216,13 +217,13 @@ fn launches_and_roles_are_bound_by_conditions() {
             let makes = ["instance/*", "volume/*"]
                 .iter()
                 .any(|made| statement.iter().any(|line| line.contains(made)));
-            let tagged = statement.iter().any(|line| line.contains("aws:RequestTag/ovenbird:bake"));
+            let tagged = statement.iter().any(|line| line.contains("aws:RequestTag/ovenbird:stack"));
             assert!(!launches || !makes || tagged, "{function}: {statement:?} launches what isn't tagged");
         }
     }
 }
 
-/// The roles as a table for people; `OVENBIRD_UPDATE=1 cargo test -p ovenbird-tests --test infra` writes it anew.
+/// The roles as a table for people; `OVENBIRD_UPDATE=1 cargo test -p ovenbird-tests --test contracts` writes it anew.
 #[test]
 fn the_readme_has_the_roles_as_they_are() {
     let path = repository().join("infra/README.md");
@@ -236,7 +237,7 @@ fn the_readme_has_the_roles_as_they_are() {
     } else {
         assert!(
             table == made,
-            "infra/README.md is old: OVENBIRD_UPDATE=1 cargo test -p ovenbird-tests --test infra"
+            "infra/README.md is old: OVENBIRD_UPDATE=1 cargo test -p ovenbird-tests --test contracts"
         );
     }
 }

@@ -13,7 +13,7 @@ use ovenbird_tests::{
 };
 use serde_json::Value;
 
-use crate::{Cloud, PATIENCE, closed::nobody_else_is_answered};
+use crate::{Cloud, PATIENCE, closed::nobody_else_is_answered, stopped::stopped};
 
 const PORT: u16 = 14_566;
 
@@ -24,6 +24,7 @@ fn the_pipeline_works_on_real_machines() -> Result<()> {
     failures(&cloud)?;
     bad_input(&cloud)?;
     schedule(&cloud)?;
+    stopped(&cloud)?;
     spot(&cloud)?;
     nobody_else_is_answered(&cloud)?;
     killed(&cloud)
@@ -31,7 +32,7 @@ fn the_pipeline_works_on_real_machines() -> Result<()> {
 
 impl Cloud {
     /// Pushes a recipe of a pipeline, made of these steps and tests.
-    fn push_steps(&self, pipeline: &str, body: &str) -> Result<()> {
+    pub fn push_steps(&self, pipeline: &str, body: &str) -> Result<()> {
         let folder = self.home.join("recipes").join(pipeline);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("setup.sh"), "#!/bin/sh\necho \"$1\" > /opt/by-script\n")?;
@@ -100,7 +101,7 @@ impl Cloud {
     }
 
     /// Every instance, image and snapshot that carries a bake's tag and isn't gone.
-    fn left(&self) -> Result<Vec<String>> {
+    pub fn left(&self) -> Result<Vec<String>> {
         let tag = "Name=tag-key,Values=ovenbird:bake";
         let alive = "Name=instance-state-name,Values=pending,running,stopping,stopped";
         let instances = self.local.aws(&["ec2", "describe-instances", "--filters", tag, alive])?;
@@ -115,14 +116,14 @@ impl Cloud {
         Ok(left)
     }
 
-    fn parameter(&self, pipeline: &str) -> Result<String> {
+    pub fn parameter(&self, pipeline: &str) -> Result<String> {
         let name = format!("/images/{pipeline}/live");
         let answer = self.local.aws(&["ssm", "get-parameter", "--name", &name])?;
         Ok(answer["Parameter"]["Value"].as_str().context("no value")?.to_owned())
     }
 }
 
-const GOOD: &str = r#"
+pub const GOOD: &str = r#"
 [[step]]
 shell = "echo hello > /opt/by-shell"
 [[step]]
@@ -161,6 +162,12 @@ fn triggers(cloud: &Cloud) -> Result<()> {
         cloud.local.ovenbird_json(&["bake", "probe", "--artifact", file.to_str().context("path")?], false)?;
     let two: Bake = serde_json::from_value(two)?;
     ensure!(two.status == Status::Promoted && two.trigger == "upload" && !two.reused);
+    // A third: the image of the second is what the channel goes back to, and only that of the first may be retired.
+    fs::write(&file, "three")?;
+    let three =
+        cloud.local.ovenbird_json(&["bake", "probe", "--artifact", file.to_str().context("path")?], false)?;
+    let three: Bake = serde_json::from_value(three)?;
+    ensure!(three.status == Status::Promoted, "{:?}", three.failure);
 
     sealed(cloud, image.as_str())
 }
@@ -340,7 +347,9 @@ fn schedule(cloud: &Cloud) -> Result<()> {
         let images = cloud.local.aws(&["ec2", "describe-images", "--owners", "self"])?;
         let ids: Vec<&Value> =
             images["Images"].as_array().context("no images")?.iter().map(|one| &one["ImageId"]).collect();
-        ensure!(ids == [&Value::String(cloud.parameter("probe")?)], "{ids:?}");
+        // The channel's own, and the one that it goes back to.
+        ensure!(ids.len() == 2, "{ids:?}");
+        ensure!(ids.contains(&&Value::String(cloud.parameter("probe")?)), "{ids:?}");
         Ok(())
     })
 }

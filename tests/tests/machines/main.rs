@@ -6,6 +6,7 @@ mod closed;
 mod end_to_end;
 mod many;
 mod provisioners;
+mod stopped;
 
 use std::{ops::Deref, time::Duration};
 

@@ -260,6 +260,8 @@ fn kept_builder(cloud: &Cloud) -> Result<()> {
         ensure!(said.0 == Some(1) && said.1.contains("instance `i-nobody` isn't here"), "{said:?}");
     }
     cloud.local.ovenbird(&["clean", failed.bake.as_str()])?;
+    ensure!(cloud.alive()? == [builder.as_str()], "it was removed before anybody agreed");
+    cloud.local.ovenbird(&["clean", failed.bake.as_str(), "--yes"])?;
     within("the builder gone", PATIENCE, || {
         let alive = cloud.alive()?;
         ensure!(alive.is_empty(), "{alive:?}");

@@ -9,11 +9,11 @@ use ovenbird_core::{
     artifact::ArtifactKey,
     bake::{Bake, Failure, Stage, To},
     digest,
-    id::{BakeId, InstanceId, PipelineName},
+    id::{AmiId, BakeId, InstanceId, PipelineName},
     keys,
     ledger::Ledger,
     plan,
-    ports::{Parameters as _, Retirement as _},
+    ports::{Image, Images, Parameters as _, Retirement as _},
     recipe::Recipe,
     report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
     steps::{
@@ -21,7 +21,7 @@ use ovenbird_core::{
         launch_builder::{Hands, RecipePointer, RunnerPointer, Start},
         poll_readiness::{self, Eyes},
         promote,
-        prune::Shears,
+        prune::{self, Plan},
         run_validation, snapshot,
     },
     trigger::Trigger,
@@ -65,6 +65,11 @@ impl Bench {
 
     /// With machines whose seal does this, and reports that it is whole, or doesn't.
     pub fn sealing(seal: &Script, reports: bool) -> Self {
+        Self::on(&BaseImage::debian_12("20260101", "x86_64"), seal, reports)
+    }
+
+    /// And whose base is this.
+    pub fn on(base: &BaseImage, seal: &Script, reports: bool) -> Self {
         let seal = seal.clone();
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut world = World::new("123456789012", "us-east-1");
@@ -136,14 +141,39 @@ impl Bench {
         })
     }
 
-    pub fn hands(&self) -> Hands<'_, Cloud, Cloud, Cloud, Cloud, Cloud> {
+    pub fn hands(&self) -> Hands<'_, Cloud, Cloud, Cloud, Cloud, Cloud, Cloud> {
         let cloud = &self.cloud;
-        Hands { builders: cloud, images: cloud, parameters: cloud, bucket: cloud, table: cloud }
+        Hands {
+            builders: cloud,
+            images: cloud,
+            parameters: cloud,
+            bucket: cloud,
+            table: cloud,
+            workflow: cloud,
+        }
     }
 
-    pub fn shears(&self) -> Shears<'_, Cloud, Cloud, Cloud, Cloud> {
-        let cloud = &self.cloud;
-        Shears { builders: cloud, retirement: cloud, parameters: cloud, table: cloud }
+    /// What a scheduled run would do now.
+    pub fn plan(&self) -> Plan {
+        block_on(prune::plan(&self.cloud, &self.cloud, self.cloud.now())).unwrap()
+    }
+
+    /// What a scheduled run does.
+    pub fn prune(&self) -> Plan {
+        let plan = self.plan();
+        for dead in &plan.dead_bakes {
+            block_on(prune::reap(dead, &self.cloud, self.cloud.now())).unwrap();
+        }
+        for verdict in &plan.retire {
+            block_on(prune::retire(verdict, &self.cloud)).unwrap();
+        }
+        self.cloud.pass(SignedDuration::from_secs(5));
+        plan
+    }
+
+    /// An image as EC2 shows it.
+    pub fn image(&self, id: &AmiId) -> Option<Image> {
+        block_on(Images::look(&self.cloud, id)).unwrap()
     }
 
     /// Looks once at what the bake waits for, after the time for which it waits.
@@ -156,6 +186,7 @@ impl Bench {
             parameters: cloud,
             bucket: cloud,
             table: cloud,
+            workflow: cloud,
         };
         cloud.pass(SignedDuration::from_secs(i64::from(bake.next.seconds)));
         self.deliver(|| poll_readiness::run(bake.clone(), &eyes, cloud.now()))
@@ -221,8 +252,9 @@ impl Bench {
         if bake.next.to == To::Await {
             bake = self.poll(bake)?;
         }
-        let shears = self.shears();
-        let bake = self.deliver(|| clean_up::after_success(bake.clone(), &shears, cloud.now()))?;
+        let bake = self.deliver(|| async {
+            clean_up::after_success(bake.clone(), cloud, cloud.now()).await.map(|(bake, _)| bake)
+        })?;
         cloud.pass(SignedDuration::from_secs(5));
         Ok(bake)
     }
@@ -246,7 +278,7 @@ impl Bench {
                 record,
                 Some(failure),
                 false,
-                &self.shears(),
+                &self.cloud,
                 self.cloud.now(),
             ))
             .unwrap();

@@ -8,7 +8,7 @@ use ovenbird_core::{
     id::{AmiId, InstanceId},
     launch::{self, Wanted},
     ledger::Ledger,
-    ports::{Builders, Images, TAG_BAKE},
+    ports::{Builders, Images, Stack, TAG_BAKE},
     recipe::{Builder, Volume},
 };
 use ovenbird_world::{BaseImage, Call, Cloud, Fault, Lack, Shortage, SimulatedHardware, World};
@@ -69,7 +69,7 @@ impl Bench {
             devices: base.devices,
             user_data: "#!/bin/sh".into(),
             purpose: "builder",
-            tags: bake.tags(),
+            tags: bake.tags(Stack::stack(&self.cloud)),
         };
         block_on(launch::launch(&mut bake, &wanted, &launch::offers(builder), &self.cloud, &self.cloud))
     }

@@ -1,11 +1,25 @@
-//! The real steps on the world, in virtual time: a whole bake, and every step delivered twice.
+//! The real steps on the world, in virtual time: a whole bake, every step delivered twice, and every decision alone.
 
 mod bench;
+mod cascading;
+mod cleaning;
 mod crowd;
+mod desk;
+mod following;
+mod guard;
+mod judge;
 mod launch;
+mod launching;
 mod layers;
+mod lease;
+mod markers;
+mod promotion;
 mod pushed;
+mod reaper;
+mod retire;
+mod safety;
 mod seal;
+mod volumes;
 
 use self::bench::{Bench, RECIPE, pipeline};
 use futures::executor::block_on;
@@ -14,7 +28,7 @@ use ovenbird_core::{
     Error,
     bake::{Bake, Stage, Status, To},
     ledger::Ledger,
-    ports::{Images as _, Parameters as _},
+    ports::{Execution, Images as _, Parameters as _, TAG_BAKE},
     steps::{promote, prune, snapshot},
     trigger::Trigger,
 };
@@ -106,6 +120,29 @@ fn an_image_that_was_asked_for_goes_with_its_failed_bake() {
 }
 
 #[test]
+fn an_image_whose_id_was_lost_is_found_by_its_name_if_this_bake_made_it() {
+    for ours in [true, false] {
+        let bench = Bench::new();
+        let cloud = &bench.cloud;
+        let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
+        let bake = bench.build(bake, 0, true).unwrap();
+        let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
+        let bake = bench.poll(bake).unwrap();
+        let made = block_on(snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
+        let image = made.image.clone().unwrap();
+        block_on(Ledger(cloud).save(&Bake { image: None, ..made })).unwrap();
+        if !ours {
+            let tags = [(TAG_BAKE.to_owned(), "another".to_owned())].into();
+            cloud.with(|world| world.create_tags(&[image.to_string()], &tags, false)).unwrap();
+        }
+        match block_on(snapshot::run(bake, cloud, cloud, cloud, cloud.now())) {
+            Ok(found) => assert!(ours && found.image == Some(image)),
+            Err(error) => assert!(!ours && error.to_string().contains("this bake did not make"), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn a_promotion_that_fails_after_the_channel_moved_is_taken_back() {
     let bench = Bench::new();
     let cloud = &bench.cloud;
@@ -147,7 +184,8 @@ fn a_twin_takes_over_when_the_first_gives_up_and_the_old_holder_can_t_write() {
     let trigger = bench.upload("v1.jar");
     let first = bench.start("one", &trigger).unwrap();
     let twin = bench.start("two", &trigger).unwrap();
-    bench.fail("one", &Error::TryAgain { what: "x".into() });
+    // Its execution was stopped, and nobody cleaned up after it yet.
+    cloud.stands(&first.bake, Execution::Stopped { cause: String::new() });
     let twin = bench.poll(twin).unwrap();
     assert_eq!(twin.next.to, To::Launch);
     let twin = bench.deliver(|| async { bench.hands().resume(twin.clone(), cloud.now()).await }).unwrap();
@@ -159,6 +197,7 @@ fn a_twin_takes_over_when_the_first_gives_up_and_the_old_holder_can_t_write() {
     assert_eq!(error.name(), "LeaseLost");
     let twin = bench.finish(bench.build(twin, 0, true).unwrap()).unwrap();
     assert_eq!(twin.status, Status::Promoted);
+    bench.prune();
     bench.assert_clean(1);
 }
 
@@ -179,31 +218,35 @@ fn an_older_artifact_never_overwrites_a_newer_one() {
 fn a_dead_execution_s_leavings_are_reaped_and_the_old_image_is_retired() {
     let bench = Bench::new();
     let old = bench.bake("old", &bench.upload("v1.jar"));
-    bench.cloud.pass(SignedDuration::from_secs(60));
-    let new = bench.bake("new", &bench.upload("v2.jar"));
-    bench.start("dead", &bench.upload("v3.jar")).unwrap();
-    let plan = block_on(prune::plan(&bench.shears(), &bench.cloud, bench.cloud.now())).unwrap();
+    for (id, artifact) in [("middle", "v2.jar"), ("new", "v3.jar")] {
+        bench.cloud.pass(SignedDuration::from_secs(60));
+        bench.bake(id, &bench.upload(artifact));
+    }
+    let new = bench.channel();
+    bench.start("dead", &bench.upload("v4.jar")).unwrap();
+    let plan = bench.plan();
     assert!(plan.dead_bakes.is_empty(), "it may still be alive: {plan:?}");
     let retired: Vec<_> = plan.retire.iter().map(|verdict| Some(verdict.image.clone())).collect();
     assert_eq!(retired, [old.image]);
-    block_on(prune::retire(&plan.retire[0], &bench.shears(), bench.cloud.now())).unwrap();
+    block_on(prune::retire(&plan.retire[0], &bench.cloud)).unwrap();
 
     bench.cloud.pass(SignedDuration::from_hours(24));
-    let plan = block_on(prune::plan(&bench.shears(), &bench.cloud, bench.cloud.now())).unwrap();
+    let plan = bench.plan();
     assert_eq!(plan.dead_bakes.len(), 1);
-    block_on(prune::reap(&plan.dead_bakes[0], &bench.shears(), bench.cloud.now())).unwrap();
+    block_on(prune::reap(&plan.dead_bakes[0], &bench.cloud, bench.cloud.now())).unwrap();
     bench.cloud.pass(SignedDuration::from_secs(5));
-    bench.assert_clean(1);
-    assert_eq!(bench.channel(), new.image.map(|image| image.to_string()));
+    bench.assert_clean(2);
+    assert_eq!(bench.channel(), new);
 }
 
 #[test]
 fn an_image_in_use_is_never_retired_even_if_the_plan_said_so() {
     let bench = Bench::new();
-    bench.bake("old", &bench.upload("v1.jar"));
-    bench.cloud.pass(SignedDuration::from_secs(60));
-    bench.bake("new", &bench.upload("v2.jar"));
-    let plan = block_on(prune::plan(&bench.shears(), &bench.cloud, bench.cloud.now())).unwrap();
+    for (id, artifact) in [("old", "v1.jar"), ("middle", "v2.jar"), ("new", "v3.jar")] {
+        bench.bake(id, &bench.upload(artifact));
+        bench.cloud.pass(SignedDuration::from_secs(60));
+    }
+    let plan = bench.plan();
     let doomed = plan.retire[0].clone();
     let now = bench.cloud.now();
     let request = ovenbird_world::RunInstances {
@@ -213,7 +256,7 @@ fn an_image_in_use_is_never_retired_even_if_the_plan_said_so() {
         ..ovenbird_world::RunInstances::default()
     };
     bench.cloud.with(|world| world.run_instances(now, &request)).unwrap();
-    let verdict = block_on(prune::retire(&doomed, &bench.shears(), now)).unwrap();
+    let verdict = block_on(prune::retire(&doomed, &bench.cloud)).unwrap();
     assert_eq!(verdict.reason, prune::Reason::Instance);
     assert!(block_on(bench.cloud.look(&doomed.image)).unwrap().is_some());
 }

@@ -2,7 +2,10 @@
 
 use futures::executor::block_on;
 use ovenbird_core::{ports::Bucket as _, trigger::Trigger};
-use ovenbird_tests::walk::machine::{Clock, Diary, End, Execution, run_all};
+use ovenbird_tests::walk::{
+    clock::{Clock, run_all},
+    machine::{Diary, End, Execution},
+};
 use serde_json::{Value, json};
 
 use super::bench::Bench;
@@ -17,7 +20,8 @@ fn started(bench: &Bench, key: &str, bytes: &str) -> (Vec<String>, End) {
         "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": "us-east-1", "resources": [],
         "detail": {"object": {"key": key, "size": bytes.len(), "sequencer": "0055AED6"}}});
     let (diary, clock) = (Diary::default(), Clock::default());
-    let run = Execution { name: "e-1".into(), input, diary: &diary, cloud, clock: &clock }.run(&machine);
+    let run = Execution { name: "e-1".into(), input, diary: &diary, cloud, clock: &clock, meanwhile: &|| {} };
+    let run = run.run(&machine);
     let started = |name, _| panic!("{name} was started");
     let mut ends = run_all(cloud, &clock, vec![("e-1".to_owned(), Box::pin(run) as _)], started);
     let visits = diary.states.take();

@@ -64,13 +64,12 @@ fn a_text_that_was_changed_after_the_push_is_refused() {
 #[test]
 fn files_that_another_recipe_was_pushed_with_are_refused() {
     let bench = Bench::new();
-    let files = Some((sha256(b"a bundle of one's own"), sha256(b"the digest of another's files")));
-    let pointer = RecipePointer::new(RECIPE, files.clone());
+    let (bundle, files) = (sha256(b"a bundle of one's own"), sha256(b"the digest of another's files"));
+    let pointer = RecipePointer::new(RECIPE, Some((bundle, files.clone())));
     let other = RecipePointer { version: RecipePointer::new(RECIPE, None).version, ..pointer };
     bench.push_as(RECIPE, &other);
     refused(&bench, "its text or the digest of its files");
     // A digest of files that no bundle brings.
-    let (_, files) = files.unwrap();
     let without = RecipePointer { bundle: None, ..RecipePointer::new(RECIPE, Some((files.clone(), files))) };
     bench.push_as(RECIPE, &without);
     refused(&bench, "what it says of its files");

@@ -36,7 +36,7 @@ fn assert_tight(cloud: &Cloud) {
 
 #[test]
 fn a_base_that_keeps_its_volumes_leaves_none_after_a_bake_whatever_came_of_it() {
-    let bench = Bench::on(&leaky(), &Script { powers_off: true, ..Script::default() });
+    let bench = Bench::on(&leaky(), &Script { powers_off: true, ..Script::default() }, true);
     let bake = bench.bake("one", &bench.upload("v1.jar"));
     assert_tight(&bench.cloud);
     assert_eq!(bench.cloud.with(|world| world.volumes().count()), 0);
@@ -104,7 +104,7 @@ fn an_image_that_is_gone_before_it_is_booted_is_named_as_the_reason() {
 /// An image from before the mappings were sent, or of a builder whose flag somebody changed.
 #[test]
 fn a_verifier_of_an_image_that_keeps_its_volumes_leaves_none_either() {
-    let bench = Bench::on(&leaky(), &Script { powers_off: true, ..Script::default() });
+    let bench = Bench::on(&leaky(), &Script { powers_off: true, ..Script::default() }, true);
     let cloud = &bench.cloud;
     let bake = imaged(&bench, || {
         for volume in block_on(cloud.volumes(None)).unwrap() {
@@ -123,7 +123,7 @@ fn a_verifier_of_an_image_that_keeps_its_volumes_leaves_none_either() {
 
 #[test]
 fn a_volume_that_is_left_all_the_same_can_be_found_and_deleted() {
-    let bench = Bench::on(&leaky(), &Script::default());
+    let bench = Bench::on(&leaky(), &Script::default(), true);
     let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
     let (cloud, id) = (&bench.cloud, bake.builder.clone().unwrap());
     let volumes = || block_on(cloud.volumes(None)).unwrap();

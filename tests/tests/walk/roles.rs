@@ -14,7 +14,8 @@ pub type Needs = BTreeMap<String, BTreeSet<&'static str>>;
 const UNSEEN: &[(&str, &str)] = &[
     ("launch-builder", "iam:CreateServiceLinkedRole"),
     ("promote", "ssm:GetParameters"),
-    ("prune", "ssm:GetParameters"),
+    // A volume that outlives its instance is somebody's work against the launch's own mapping.
+    ("prune", "ec2:DeleteVolume"),
 ];
 
 /// Notes the calls; whose they are stands at their caller's end: `run-0/Promote#29 PromoteArn`.

@@ -8,7 +8,7 @@ use ovenbird_core::{
     ledger::{Channel, Child, ImageRecord, ImageStatus, Lease},
     ports,
 };
-use ovenbird_world::{Cloud, ImageState, Volume};
+use ovenbird_world::{Cloud, ImageState, InstanceState, Tags, Volume};
 use serde::de::DeserializeOwned;
 
 use ovenbird_tests::walk::machine::End;
@@ -20,14 +20,15 @@ pub type Ends = BTreeMap<String, End>;
 ///
 /// A bake of which `excused` holds said itself that its clean-up did not run to its end, or its execution is
 /// lost: what is left of it is the scheduled prune's, and no violation yet.
-pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>) -> Vec<String> {
+///
+/// Where an operator `overruled` a promotion by hand, a channel and its parameter may say different things.
+pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overruled: bool) -> Vec<String> {
     let mut found = Vec::new();
     let bakes: Vec<Bake> = decode(cloud, "BAKE#");
     let channels: Vec<Channel> = decode(cloud, "CHANNEL#");
     let leases: Vec<Lease> = decode(cloud, "LEASE");
     let records: Vec<ImageRecord> = decode(cloud, "IMAGE");
-    let excuse =
-        |tags: &ovenbird_world::Tags| tags.get(ports::TAG_BAKE).is_some_and(|bake| excused.contains(bake));
+    let excuse = |tags: &Tags| tags.get(ports::TAG_BAKE).is_some_and(|bake| excused.contains(bake));
     // A digest's image, or one whose bake ended well (a forced bake of the same digest took its place).
     let validated = |image: &AmiId| {
         records.iter().any(|record| {
@@ -87,6 +88,14 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>) -> Vec
         }
     });
 
+    found.extend(destroyed(cloud, &channels, excuse));
+    if excused.is_empty() {
+        found.extend(dangling(cloud));
+    }
+    if !overruled {
+        found.extend(outrun(&bakes, &channels));
+    }
+
     for lease in leases {
         if let Some(holder) = lease.holder.filter(|holder| !excused.contains(holder.as_str())) {
             found.push(format!("bake {holder} still holds a lease"));
@@ -107,7 +116,7 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>) -> Vec
         .filter_map(|bake| Some((bake.settings.parameter.clone()?, bake)))
         .collect();
     let unsettled = bakes.iter().any(|bake| excused.contains(bake.bake.as_str()));
-    for (name, bake) in followed.into_iter().filter(|_| !unsettled) {
+    for (name, bake) in followed.into_iter().filter(|_| !unsettled && !overruled) {
         let channel = channels
             .iter()
             .find(|channel| channel.pipeline == bake.pipeline && channel.name == bake.settings.channel);
@@ -115,6 +124,56 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>) -> Vec
             channel.and_then(|channel| channel.current.as_ref()).map(|target| target.image.to_string());
         if parameters.get(&name) != current.as_ref() {
             found.push(format!("parameter {name} is {:?}, its channel {current:?}", parameters.get(&name)));
+        }
+    }
+    found
+}
+
+/// What is referred to and isn't there any more.
+fn destroyed(cloud: &Cloud, channels: &[Channel], excuse: impl Fn(&Tags) -> bool) -> Vec<String> {
+    let mut referrers: Vec<(String, AmiId)> = Vec::new();
+    for channel in channels {
+        let current = channel.current.iter().map(|target| target.image.clone());
+        referrers
+            .extend(current.map(|image| (format!("channel {}/{}", channel.pipeline, channel.name), image)));
+    }
+    cloud.with(|world| {
+        // Whoever's: a base is somebody else's image, and an operator's instance runs from ours.
+        let live = world
+            .live_instances()
+            .filter(|one| one.state != InstanceState::ShuttingDown && !excuse(&one.tags));
+        referrers.extend(live.map(|one| (format!("instance {}", one.id), one.image.clone())));
+        let gone = referrers.into_iter().filter(|(_, image)| world.image(image).is_none());
+        gone.map(|(who, image)| format!("{image} was destroyed, and {who} refers to it")).collect()
+    })
+}
+
+/// Parameters that name an image which isn't there any more, whoever wrote it there.
+fn dangling(cloud: &Cloud) -> Vec<String> {
+    let images =
+        cloud.parameters().into_iter().filter_map(|(name, value)| Some((name, AmiId::parse(&value).ok()?)));
+    let gone = images.filter(|(_, image)| cloud.with(|world| world.image(image).is_none()));
+    gone.map(|(name, image)| format!("{image} was destroyed, and parameter {name} names it")).collect()
+}
+
+/// Channels that point at something older than what was promoted into them. A forced bake asks for just that.
+fn outrun(bakes: &[Bake], channels: &[Channel]) -> Vec<String> {
+    let mut found = Vec::new();
+    for channel in channels {
+        let Some(current) = &channel.current else { continue };
+        let into = bakes.iter().filter(|bake| {
+            bake.pipeline == channel.pipeline && bake.settings.channel == channel.name && bake.options.promote
+        });
+        let (forced, others): (Vec<_>, Vec<_>) = into.partition(|bake| bake.options.force);
+        if !forced.is_empty() {
+            continue;
+        }
+        let ended_well = others.into_iter().filter(|bake| bake.status == Status::Promoted);
+        for newer in ended_well.filter(|bake| bake.order().compare(&current.order).is_gt()) {
+            found.push(format!(
+                "channel {} points at {}, older than {}",
+                channel.name, current.bake, newer.bake
+            ));
         }
     }
     found
@@ -170,17 +229,19 @@ fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -
     match bake.status {
         Status::Running => Some("and no execution of it runs".into()),
         Status::Promoted if !stands() => Some("and no channel ever pointed at what it made".into()),
-        Status::Failed | Status::Validated | Status::Superseded if promoted() => {
+        Status::Failed | Status::Cancelled | Status::Validated | Status::Superseded if promoted() => {
             Some("and a channel has it among what it points or pointed at".into())
         }
-        Status::Failed if bake.failure.is_none() => Some("and not why".into()),
-        Status::Failed if matches!(end, Some(End::Succeeded(_))) => {
+        Status::Failed | Status::Cancelled if bake.failure.is_none() => Some("and not why".into()),
+        Status::Failed | Status::Cancelled if matches!(end, Some(End::Succeeded(_))) => {
             Some("and its execution succeeded".into())
         }
         Status::Promoted | Status::Validated | Status::Superseded if matches!(end, Some(End::Failed { error, .. }) if !after_the_end(error)) => {
             Some(format!("and its execution ended with {end:?}"))
         }
-        Status::Promoted | Status::Validated | Status::Superseded | Status::Failed => None,
+        Status::Promoted | Status::Validated | Status::Superseded | Status::Failed | Status::Cancelled => {
+            None
+        }
     }
 }
 

@@ -1,0 +1,107 @@
+//! The clean-up after a failed bake: what it made goes, unless something refers to it; each guard alone.
+
+use futures::executor::block_on;
+use ovenbird_core::{Result, bake::Status, functions, ports::TAG_KEEP};
+use ovenbird_world::{Cloud, Fault};
+use serde_json::{Value, json};
+
+use super::desk::{Desk, TWO};
+
+/// An account in which the first bake is not known to have ended, and nothing refers to its image.
+fn failing() -> Desk {
+    let desk = Desk::new(&TWO);
+    desk.edit_bake("before-0", |doc| {
+        doc["status"] = json!("running");
+        doc["stage"] = json!("image");
+    });
+    desk.edit_image("before-0", |doc| doc["status"] = json!("baking"));
+    desk.edit_channel(|doc| doc["previous"] = json!([]));
+    desk
+}
+
+async fn fail(cloud: &Cloud) -> Result<Value> {
+    let error = json!({"Error": "StepFailed", "Cause": r#"{"errorMessage": "it is broken"}"#});
+    let document = json!({"pipeline": "storefront", "error": error});
+    functions::prune(cloud, json!({"bake": "before-0", "document": document, "failed": true}), cloud.now())
+        .await
+}
+
+#[test]
+fn what_a_failed_bake_made_goes_and_its_record_says_why() {
+    let desk = failing();
+    let (image, other) = (desk.image("before-0"), desk.image("before-1"));
+    block_on(fail(&desk.cloud)).unwrap();
+    assert!(!desk.exists(&image) && desk.exists(&other));
+    assert_eq!(desk.snapshots(), 2, "one for each disk");
+    let bake = desk.bake("before-0");
+    let failure = bake.failure.unwrap();
+    assert_eq!(
+        (bake.status, failure.error.as_str(), failure.cause.as_str()),
+        (Status::Failed, "StepFailed", "it is broken")
+    );
+}
+
+type Change = fn(&Desk);
+
+#[test]
+fn an_image_that_something_refers_to_outlives_its_bake() {
+    let changes: [(&str, Change); 4] = [
+        ("its record", |desk| desk.edit_image("before-0", |doc| doc["status"] = json!("validated"))),
+        ("the channel", |desk| {
+            let image = desk.image("before-0");
+            desk.edit_channel(|doc| doc["current"]["image"] = json!(image));
+        }),
+        ("the channel's history", |desk| {
+            let image = desk.image("before-0");
+            desk.edit_channel(|doc| {
+                let mut before = doc["current"].clone();
+                before["image"] = json!(image);
+                doc["previous"] = json!([before]);
+            });
+        }),
+        ("the keep tag", |desk| desk.tag(desk.image("before-0").as_str(), TAG_KEEP, "")),
+    ];
+    for (what, change) in changes {
+        let desk = failing();
+        change(&desk);
+        let image = desk.image("before-0");
+        block_on(fail(&desk.cloud)).unwrap();
+        assert!(desk.exists(&image), "{what}");
+        assert_eq!(desk.snapshots(), 4, "{what}");
+    }
+}
+
+#[test]
+fn what_can_t_be_removed_is_named_with_the_command_that_removes_it_and_the_rest_goes() {
+    let rehearsal = failing();
+    let first = rehearsal.cloud.calls().len();
+    block_on(fail(&rehearsal.cloud)).unwrap();
+    let calls = rehearsal.cloud.calls();
+    for (action, fault, name, command) in [
+        ("ec2:DeregisterImage", Fault::Refused, "LeftBehind", "aws ec2 deregister-image --image-id"),
+        ("ec2:DeleteSnapshot", Fault::Refused, "LeftBehind", "aws ec2 delete-snapshot --snapshot-id"),
+        ("ec2:DeleteSnapshot", Fault::Throttled, "TryAgain", "aws ec2 delete-snapshot --snapshot-id"),
+    ] {
+        let number = (first..calls.len()).find(|number| calls[*number].actions[0] == action).unwrap();
+        let desk = failing();
+        desk.cloud.inject(number, fault);
+        let error = block_on(fail(&desk.cloud)).unwrap_err();
+        assert_eq!(error.name(), name, "{action}");
+        assert!(error.to_string().contains(command), "{error}");
+        assert_eq!(desk.bake("before-0").status, Status::Running, "it isn't closed before it is clean");
+    }
+}
+
+#[test]
+fn the_image_of_a_bake_that_ended_well_stays_whoever_calls_its_bake_failed() {
+    for status in [Status::Promoted, Status::Validated, Status::Superseded] {
+        let desk = Desk::new(&TWO);
+        desk.edit_bake("before-0", |doc| doc["status"] = json!(status));
+        let (image, before) = (desk.image("before-0"), desk.bake("before-0"));
+        // As after a lost reply of its clean-up.
+        block_on(fail(&desk.cloud)).unwrap();
+        assert!(desk.exists(&image), "{status:?}");
+        assert_eq!(desk.snapshots(), 4, "{status:?}");
+        assert_eq!(desk.bake("before-0"), before, "{status:?}");
+    }
+}

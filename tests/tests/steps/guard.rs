@@ -1,0 +1,241 @@
+//! The guard alone: what is asked for here would be destroyed if it did not look itself. In a run, other looks come before.
+
+use std::collections::BTreeSet;
+
+use futures::executor::block_on;
+use ovenbird_core::{
+    Error, Result,
+    bake::{Bake, Status},
+    id::{InstanceId, SnapshotId, VolumeId},
+    ledger::{Ledger, Promotion},
+    ports::{
+        Image, Images as _, Instance, InstanceState, Retirement as _, Snapshot, TAG_BAKE, TAG_KEEP, TAG_ROLE,
+        TAG_STACK, Volume, VolumeState,
+    },
+    steps::guard::{Guard, Kept, Purpose, Reason},
+};
+use ovenbird_world::{Cloud, Tags};
+use serde_json::json;
+
+use super::desk::{Desk, TWO};
+
+/// An account whose first image is old, and nothing uses it.
+struct Doomed {
+    desk: Desk,
+    bake: Bake,
+    image: Image,
+}
+
+impl Doomed {
+    fn new() -> Self {
+        let desk = Desk::new(&TWO);
+        desk.edit_channel(|doc| doc["previous"] = json!([]));
+        let bake = desk.bake("before-0");
+        let image = block_on(desk.cloud.look(bake.image.as_ref().unwrap())).unwrap().unwrap();
+        Self { desk, bake, image }
+    }
+
+    fn instance(&self, tags: Tags) -> Option<Kept> {
+        let (id, state) = (self.bake.builder.clone().unwrap(), InstanceState::Running);
+        let image = self.bake.base.image.clone();
+        let instance = Instance { id, image, state, reason: String::new(), spot: false, tags };
+        block_on(Guard::new(&self.desk.cloud).terminate(&instance, Some(&self.bake))).unwrap()
+    }
+
+    fn deregister(&self, tags: Tags) -> Option<Kept> {
+        let image = Image { tags, ..self.image.clone() };
+        let guard = Guard::new(&self.desk.cloud);
+        block_on(guard.deregister(&image, Some(&self.bake), Purpose::Retirement)).unwrap()
+    }
+
+    fn snapshot(&self, tags: Tags) -> Option<Kept> {
+        let snapshots = block_on(self.desk.cloud.snapshots(Some(&self.bake.bake))).unwrap();
+        let snapshot = Snapshot { tags, ..snapshots[0].clone() };
+        let gone = BTreeSet::from([self.image.id.clone()]);
+        let world = |world: &mut ovenbird_world::World| {
+            let _ = world.deregister_image(self.image.id.as_str(), false, false);
+        };
+        self.desk.cloud.with(world);
+        block_on(Guard::new(&self.desk.cloud).delete_snapshot(&snapshot, Some(&self.bake), &gone)).unwrap()
+    }
+
+    fn volume(&self, tags: Tags, state: VolumeState, attached: Option<InstanceId>) -> Option<Kept> {
+        let id = VolumeId::parse("vol-0123456789abcdef0").unwrap();
+        let volume = Volume { id, state, attached, tags };
+        block_on(Guard::new(&self.desk.cloud).delete_volume(&volume, Some(&self.bake))).unwrap()
+    }
+}
+
+type Act = fn(&Doomed, Tags) -> Option<Kept>;
+
+/// Every act, each of which destroys what is asked for with the tags as they are.
+const ACTS: [Act; 4] = [
+    |doomed, mut tags| {
+        tags.insert(TAG_ROLE.into(), "builder".into());
+        doomed.instance(tags)
+    },
+    |doomed, tags| doomed.deregister(tags),
+    |doomed, tags| doomed.snapshot(tags),
+    |doomed, tags| doomed.volume(tags, VolumeState::Available, None),
+];
+
+#[test]
+fn with_the_tags_as_they_are_everything_goes() {
+    for act in ACTS {
+        let doomed = Doomed::new();
+        assert_eq!(act(&doomed, doomed.image.tags.clone()), None);
+    }
+}
+
+#[test]
+fn what_has_another_stack_s_tag_or_none_stays() {
+    for act in ACTS {
+        for other in [Some("ovenbird/two"), None] {
+            let doomed = Doomed::new();
+            let mut tags = doomed.image.tags.clone();
+            tags.remove(TAG_STACK);
+            tags.extend(other.map(|other| (TAG_STACK.to_owned(), other.to_owned())));
+            assert_eq!(act(&doomed, tags).unwrap().reason, Reason::OtherStack, "{other:?}");
+        }
+    }
+}
+
+#[test]
+fn what_has_the_keep_tag_stays_whatever_its_value() {
+    for act in ACTS {
+        for value in ["", "false"] {
+            let doomed = Doomed::new();
+            let mut tags = doomed.image.tags.clone();
+            tags.insert(TAG_KEEP.to_owned(), value.to_owned());
+            assert_eq!(act(&doomed, tags).unwrap().reason, Reason::KeepTag);
+        }
+    }
+}
+
+#[test]
+fn what_is_another_bake_s_or_nobody_s_stays() {
+    for act in ACTS {
+        for other in [Some("before-1"), None] {
+            let doomed = Doomed::new();
+            let mut tags = doomed.image.tags.clone();
+            tags.remove(TAG_BAKE);
+            tags.extend(other.map(|other| (TAG_BAKE.to_owned(), other.to_owned())));
+            assert_eq!(act(&doomed, tags).unwrap().reason, Reason::Unrecorded, "{other:?}");
+        }
+    }
+}
+
+#[test]
+fn what_has_the_bake_s_tags_and_is_not_on_its_record_stays() {
+    let reason = |kept: Option<Kept>| kept.unwrap().reason;
+    // An instance by "launch more like this".
+    let mut doomed = Doomed::new();
+    let mut tags = doomed.image.tags.clone();
+    tags.insert(TAG_ROLE.into(), "builder".into());
+    doomed.desk.edit_bake("before-0", |doc| doc["builder"] = json!("i-0000000000000000a"));
+    let own = std::mem::replace(&mut doomed.bake, doomed.desk.bake("before-0"));
+    let instance = Instance {
+        id: own.builder.unwrap(),
+        image: own.base.image,
+        state: InstanceState::Running,
+        reason: String::new(),
+        spot: false,
+        tags,
+    };
+    let guard = Guard::new(&doomed.desk.cloud);
+    assert_eq!(reason(block_on(guard.terminate(&instance, Some(&doomed.bake))).unwrap()), Reason::Unrecorded);
+    // A copy of an image.
+    let doomed = Doomed::new();
+    let copy =
+        Image { id: "ami-0000000000000000a".parse().unwrap(), name: "a copy".into(), ..doomed.image.clone() };
+    let guard = Guard::new(&doomed.desk.cloud);
+    let kept = block_on(guard.deregister(&copy, Some(&doomed.bake), Purpose::Retirement)).unwrap();
+    assert_eq!(reason(kept), Reason::Unrecorded);
+    // A copy of a snapshot.
+    let copy = Snapshot {
+        id: SnapshotId::parse("snap-0000000000000000a").unwrap(),
+        description: "[Copied snap-0123456789abcdef0 from us-west-2]".into(),
+        tags: doomed.image.tags.clone(),
+    };
+    let kept = block_on(guard.delete_snapshot(&copy, Some(&doomed.bake), &BTreeSet::new())).unwrap();
+    assert_eq!(reason(kept), Reason::Unrecorded);
+}
+
+#[test]
+fn a_volume_that_is_attached_or_still_changing_stays() {
+    let doomed = Doomed::new();
+    let tags = || doomed.image.tags.clone();
+    for state in [VolumeState::Creating, VolumeState::InUse, VolumeState::Deleting] {
+        assert_eq!(doomed.volume(tags(), state, None).unwrap().reason, Reason::Attached, "{state:?}");
+    }
+    let instance = doomed.bake.builder.clone();
+    let kept = doomed.volume(tags(), VolumeState::Available, instance).unwrap();
+    assert_eq!(kept.reason, Reason::Attached);
+    assert_eq!(doomed.volume(tags(), VolumeState::Error, None), None);
+}
+
+/// A bake that would use the old image again: by hand, and newer than all.
+fn again(doomed: &Doomed) -> Bake {
+    let mut bake = Bake { bake: "again".parse().unwrap(), reused: true, ..doomed.bake.clone() };
+    (bake.status, bake.started) = (Status::Running, doomed.desk.now());
+    bake.artifact.as_mut().unwrap().uploaded = doomed.desk.now();
+    bake
+}
+
+/// What the guard answers when the image is put to use after its last question, just before its record is removed.
+fn met(doomed: &Doomed, meanwhile: impl FnOnce()) -> Result<Option<Kept>> {
+    let (bake, image) = (doomed.bake.clone(), doomed.image.clone());
+    let remove =
+        async |cloud: &Cloud| Guard::new(cloud).deregister(&image, Some(&bake), Purpose::Retirement).await;
+    doomed.desk.interrupt(remove, "dynamodb:DeleteItem", 0, meanwhile)
+}
+
+#[test]
+fn an_image_that_is_promoted_after_the_last_question_stays() {
+    let doomed = Doomed::new();
+    let promote = || {
+        let promoted = block_on(Ledger(&doomed.desk.cloud).promote(&again(&doomed), doomed.desk.now()));
+        assert_eq!(promoted.unwrap(), Promotion::Moved);
+    };
+    let error = met(&doomed, promote).unwrap_err();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
+    assert!(doomed.desk.exists(&doomed.image.id));
+    assert_eq!(doomed.desk.current().as_ref(), Some(&doomed.image.id));
+    // Asked again, it knows why.
+    assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Channel);
+}
+
+#[test]
+fn an_image_that_a_bake_takes_after_the_last_question_stays() {
+    let doomed = Doomed::new();
+    let take = || block_on(Ledger(&doomed.desk.cloud).save_reusing(&again(&doomed))).unwrap();
+    let error = met(&doomed, take).unwrap_err();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
+    assert!(doomed.desk.exists(&doomed.image.id));
+    assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Baking);
+}
+
+#[test]
+fn a_bake_takes_no_image_whose_record_is_gone() {
+    let doomed = Doomed::new();
+    assert_eq!(doomed.deregister(doomed.image.tags.clone()), None);
+    let error = block_on(Ledger(&doomed.desk.cloud).save_reusing(&again(&doomed))).unwrap_err();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
+}
+
+#[test]
+fn while_the_record_of_a_running_bake_can_t_be_read_no_image_goes() {
+    let doomed = Doomed::new();
+    let mut rows = doomed.desk.cloud.table();
+    let (mut row, mut index) = rows.iter().find(|(row, _)| row.key.sk == "BAKE#before-1").cloned().unwrap();
+    row.key.sk = "BAKE#broken".into();
+    row.doc["base"] = json!("?");
+    index.status = Some((Status::Running.as_str().to_owned(), String::new()));
+    rows.push((row, index));
+    doomed.desk.cloud.restore_table(&rows);
+    let guard = Guard::new(&doomed.desk.cloud);
+    let asked = guard.deregister(&doomed.image, Some(&doomed.bake), Purpose::Retirement);
+    let error = block_on(asked).unwrap_err();
+    assert!(error.to_string().contains("BAKE#broken"), "it may start from any image: {error}");
+    assert!(doomed.desk.exists(&doomed.image.id));
+}
