@@ -182,37 +182,44 @@ fn again(doomed: &Doomed) -> Bake {
     bake
 }
 
-/// What the guard answers when the image is put to use after its last question, just before its record is removed.
-fn met(doomed: &Doomed, meanwhile: impl FnOnce()) -> Result<Option<Kept>> {
+/// When the image is put to use: after the guard asked the channels and bakes, and just before it removes the record.
+const WHEN: [&str; 2] = ["ec2:DescribeImageReferences", "dynamodb:DeleteItem"];
+
+/// What the guard answers when the image is put to use before this call of its own.
+fn met(doomed: &Doomed, when: &str, meanwhile: impl FnOnce()) -> Result<Option<Kept>> {
     let (bake, image) = (doomed.bake.clone(), doomed.image.clone());
     let remove =
         async |cloud: &Cloud| Guard::new(cloud).deregister(&image, Some(&bake), Purpose::Retirement).await;
-    doomed.desk.interrupt(remove, "dynamodb:DeleteItem", 0, meanwhile)
+    doomed.desk.interrupt(remove, when, 0, meanwhile)
 }
 
 #[test]
 fn an_image_that_is_promoted_after_the_last_question_stays() {
-    let doomed = Doomed::new();
-    let promote = || {
-        let promoted = block_on(Ledger(&doomed.desk.cloud).promote(&again(&doomed), doomed.desk.now()));
-        assert_eq!(promoted.unwrap(), Promotion::Moved);
-    };
-    let error = met(&doomed, promote).unwrap_err();
-    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
-    assert!(doomed.desk.exists(&doomed.image.id));
-    assert_eq!(doomed.desk.current().as_ref(), Some(&doomed.image.id));
-    // Asked again, it knows why.
-    assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Channel);
+    for when in WHEN {
+        let doomed = Doomed::new();
+        let promote = || {
+            let promoted = block_on(Ledger(&doomed.desk.cloud).promote(&again(&doomed), doomed.desk.now()));
+            assert_eq!(promoted.unwrap(), Promotion::Moved);
+        };
+        let error = met(&doomed, when, promote).unwrap_err();
+        assert!(matches!(error, Error::TryAgain { .. }), "{when}: {error}");
+        assert!(doomed.desk.exists(&doomed.image.id), "{when}");
+        assert_eq!(doomed.desk.current().as_ref(), Some(&doomed.image.id));
+        // Asked again, it knows why.
+        assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Channel);
+    }
 }
 
 #[test]
 fn an_image_that_a_bake_takes_after_the_last_question_stays() {
-    let doomed = Doomed::new();
-    let take = || block_on(Ledger(&doomed.desk.cloud).save_reusing(&again(&doomed))).unwrap();
-    let error = met(&doomed, take).unwrap_err();
-    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
-    assert!(doomed.desk.exists(&doomed.image.id));
-    assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Baking);
+    for when in WHEN {
+        let doomed = Doomed::new();
+        let take = || block_on(Ledger(&doomed.desk.cloud).save_reusing(&again(&doomed))).unwrap();
+        let error = met(&doomed, when, take).unwrap_err();
+        assert!(matches!(error, Error::TryAgain { .. }), "{when}: {error}");
+        assert!(doomed.desk.exists(&doomed.image.id), "{when}");
+        assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Baking);
+    }
 }
 
 #[test]
