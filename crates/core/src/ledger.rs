@@ -356,7 +356,7 @@ impl<T: Table> Ledger<'_, T> {
 }
 
 /// How often one call tries a write that others may make at the same time.
-const MOST_CONFLICTS: usize = 8;
+pub(crate) const MOST_CONFLICTS: usize = 8;
 
 /// A lease lasts this long beyond the deadline of the stage it covers: time for the step to be retried.
 pub fn lease_end(now: Timestamp, stage_seconds: i64) -> Timestamp {

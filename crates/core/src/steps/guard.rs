@@ -309,7 +309,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
 
 /// Whether a channel needs an image: what it points at and what it goes back to; for the clean-up after a bake, all of
 /// its history, because that is retention's business.
-pub fn named_by(channel: &Channel, image: &AmiId, purpose: Purpose) -> Option<Reason> {
+fn named_by(channel: &Channel, image: &AmiId, purpose: Purpose) -> Option<Reason> {
     if channel.current.as_ref().is_some_and(|target| target.image == *image) {
         return Some(Reason::Channel);
     }

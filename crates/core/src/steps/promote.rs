@@ -6,7 +6,7 @@ use super::{resume, wrong_stage};
 use crate::{
     bake::{Bake, Stage, Status, To},
     error::{Error, Result},
-    ledger::{ImageRecord, ImageStatus, Ledger, Passed, Promotion},
+    ledger::{ImageRecord, ImageStatus, Ledger, MOST_CONFLICTS, Passed, Promotion},
     ports::{ImageState, Images, Parameters, Table},
 };
 
@@ -108,9 +108,6 @@ async fn moved<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>, now: Timestamp) ->
     }
     ledger.promote(bake, now).await
 }
-
-/// How often one call tries to move the channel.
-const MOST_CONFLICTS: usize = 8;
 
 /// Lets the parameter follow the channel, whoever moved that last.
 ///
