@@ -105,15 +105,21 @@ impl Machine {
     pub async fn start(config: MachineConfig, notices: mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
         let cgroup = config.cgroup.clone();
         fs::create_dir_all(&cgroup)?;
-        let started = Self::begin(config, notices).await;
+        let cable = Cable { cloud_pid: config.cloud_pid, link: link(&config.instance) };
+        let started = Self::begin(config, cable.clone(), notices).await;
         if started.is_err() {
             cgroup::kill(&cgroup);
             cgroup::end(&cgroup, GRACE).await;
+            cable.unplug().await;
         }
         started
     }
 
-    async fn begin(config: MachineConfig, notices: mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
+    async fn begin(
+        config: MachineConfig,
+        cable: Cable,
+        notices: mpsc::UnboundedSender<Notice>,
+    ) -> io::Result<Self> {
         let terminal = nix::pty::openpty(None, None)?;
         let name = fs::read_link(format!("/proc/self/fd/{}", terminal.slave.as_raw_fd()))?;
         let init = InitConfig {
@@ -126,7 +132,7 @@ impl Machine {
             mac: mac(config.address),
             gateway: GATEWAY.to_string(),
             cloud_pid: config.cloud_pid,
-            link: link(&config.instance),
+            link: cable.link.clone(),
             console: name,
             supervisor: i32::try_from(std::process::id()).map_err(io::Error::other)?,
         };
@@ -163,7 +169,7 @@ impl Machine {
             _tasks: tasks,
             _known: known,
         };
-        tokio::spawn(live(config.instance, child, stdin, terminal.slave, outer, notices));
+        tokio::spawn(live(config.instance, cable, child, stdin, terminal.slave, outer, notices));
         Ok(machine)
     }
 
@@ -221,6 +227,7 @@ impl Drop for Machine {
 /// Follows a machine from its boot to its end.
 async fn live(
     instance: InstanceId,
+    cable: Cable,
     mut child: Child,
     _stdin: ChildStdin,
     slave: OwnedFd,
@@ -244,7 +251,35 @@ async fn live(
     let _ = child.wait().await;
     // Held until now: a terminal whose last slave is closed gives its reader an end.
     drop(slave);
+    cable.unplug().await;
     tell(Notice::Ended(instance));
+}
+
+/// A machine's cable to the cloud's bridge.
+#[derive(Debug, Clone)]
+struct Cable {
+    cloud_pid: u32,
+    link: String,
+}
+
+impl Cable {
+    /// Takes it out. The network of a machine that ended stays for as long as a socket in it is open, and answers for
+    /// the machine's address: the same instance started again would lose what is sent to it, and cloud-init waits for
+    /// an answer of IMDS for ever.
+    async fn unplug(&self) {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{}/ns/net", self.cloud_pid))
+            .args(["ip", "link", "delete", &self.link])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        // It fails when the machine's network is gone already, and the cable with it.
+        if let Ok(mut child) = spawn(command).await {
+            let _ = child.wait().await;
+        }
+    }
 }
 
 /// Keeps the end of what the console shows.

@@ -105,8 +105,18 @@ impl Guest {
     #[track_caller]
     pub fn sh(&self, script: &str) -> String {
         let outcome = self.exec(script, PATIENCE);
-        assert_eq!(outcome.exit, 0, "{script}: {outcome:?}; its console:\n{}", self.machine.console());
+        if outcome.exit != 0 {
+            panic!("{script}: {outcome:?}\n{}\nits console:\n{}", self.state(), self.machine.console());
+        }
         outcome.stdout.trim().to_owned()
+    }
+
+    /// What it is doing, for the message of a test that fails: its processes, its connections, cloud-init's last words.
+    fn state(&self) -> String {
+        let script = "ps axo pid,stat,wchan:20,etimes,args; ss -tan; ip -br addr; ip neigh; systemctl list-jobs; \
+                      tail -n 40 /var/log/cloud-init.log";
+        let said = self.runtime.block_on(exec(&self.inside(), script, PATIENCE));
+        said.map_or_else(|error| error.to_string(), |said| said.stdout)
     }
 
     /// How many processes in it have been started with exactly this command line.

@@ -53,6 +53,10 @@ const TESTS: &[(&str, Test)] = &[
     ("network::imds_wants_a_token_when_told_so", network::imds_wants_a_token_when_told_so),
     ("network::imds_answers_without_a_token_when_it_may", network::imds_answers_without_a_token_when_it_may),
     ("network::the_gateway_keeps_its_hardware_address", network::the_gateway_keeps_its_hardware_address),
+    (
+        "network::a_machine_that_ended_answers_for_its_address_no_more",
+        network::a_machine_that_ended_answers_for_its_address_no_more,
+    ),
     ("network::port_80_is_free_for_a_web_server", network::port_80_is_free_for_a_web_server),
     (
         "network::one_url_reaches_the_endpoint_and_nothing_else",

@@ -3,10 +3,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    process::Command,
     time::Duration,
 };
 
-use ovenbird_local::machine::forward;
+use ovenbird_local::machine::{Layer, forward};
 
 use crate::lab::{Lab, PATIENCE, until};
 
@@ -69,6 +70,31 @@ pub fn the_gateway_keeps_its_hardware_address(lab: &Lab) {
     let gateway = "curl -s --max-time 5 http://169.254.169.254/ >/dev/null; ip neighbour show 10.99.0.1";
     let seen = guest.sh(gateway);
     assert!(seen.contains("02:00:0a:63:00:01"), "{seen}");
+}
+
+pub fn a_machine_that_ended_answers_for_its_address_no_more(lab: &Lab) {
+    let instance = lab.instance(vec![Layer::Base]);
+    let mut guest = lab.start(&instance);
+    guest.online();
+    let cable = format!("v{}-", &instance.id.as_str()[11..]);
+    let cables = || {
+        let network = lab.network.pid().expect("the network");
+        let mut command = Command::new("nsenter");
+        command.args([
+            &format!("--net=/proc/{network}/ns/net"),
+            "ip",
+            "-brief",
+            "link",
+            "show",
+            "master",
+            "br0",
+        ]);
+        String::from_utf8(command.output().expect("its links").stdout).expect("names")
+    };
+    assert!(cables().contains(&cable), "{cable}: {}", cables());
+    guest.stop();
+    // The machine is not dropped yet: its endpoint listens in its network, which keeps that alive.
+    assert!(!cables().contains(&cable), "{cable}: {}", cables());
 }
 
 pub fn one_url_reaches_the_endpoint_and_nothing_else(lab: &Lab) {
