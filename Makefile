@@ -63,16 +63,22 @@ test-slow: setup build ## What takes minutes: every pair of faults, Puppet and A
 
 test-all: lint test test-slow ## Everything that must hold
 
-# Each mutant is built, then judged by the unit tests, the steps, the walk, up to the first that fails. What is
-# left of it all is in $(TARGET)/mutants/mutants.out. Builds go to a folder of their own and stay warm between shards.
-SHARD ?= 1/8
-MUTANTS := $(TARGET)/mutants
+# Each mutant is built and judged by the unit tests and the steps, in seconds; those they miss are judged by the walk too.
+# Missed by both is in $(TARGET)/mutants/walk/mutants.out/missed.txt. Builds go to a folder of their own and stay warm.
+SHARD ?= 1/1
+MUTANTS := $(abspath $(TARGET)/mutants)
+MUTATE = CARGO_TARGET_DIR=$(MUTANTS)/target $(MUTANTS)/bin/cargo-mutants mutants --jobs 1
 
-mutants: ## Whether the tests see a decision changed: SHARD=1/8 of all the ways to change one (hours)
+mutants: ## Whether the tests see a decision changed (hours; SHARD=1/8 does an eighth of them)
 	@[[ -x $(MUTANTS)/bin/cargo-mutants ]] || cargo install --quiet cargo-mutants --version '^27' --locked --root $(MUTANTS)
-	n=$(firstword $(subst /, ,$(SHARD))) of=$(lastword $(subst /, ,$(SHARD))); \
-	  CARGO_TARGET_DIR=$(abspath $(MUTANTS))/target CARGO_PROFILE_DEV_DEBUG=none \
-	  $(MUTANTS)/bin/cargo-mutants mutants --jobs 1 --output $(MUTANTS) --shard $$((n - 1))/$$of $(MORE)
+	@rm -rf $(MUTANTS)/steps $(MUTANTS)/walk && mkdir -p $(MUTANTS)/steps $(MUTANTS)/walk
+	$(MUTATE) --profile mutants --output $(MUTANTS)/steps --shard $$(($(firstword $(subst /, ,$(SHARD))) - 1))/$(lastword $(subst /, ,$(SHARD))) \
+	  -- --package=ovenbird-tests --lib --test=steps || [[ $$? == [23] ]]
+	@missed=(); while read -r line; do missed+=(--re "^$$line\$$"); done \
+	  < <(sed 's/[][().*+?^$${}|\\]/\\&/g' $(MUTANTS)/steps/mutants.out/missed.txt); \
+	if (( $${#missed[@]} )); then \
+	  $(MUTATE) --output $(MUTANTS)/walk "$${missed[@]}" -- --package=ovenbird-tests --test=walk; \
+	fi
 
 release: ## Builds the functions for AWS (ARCHITECTURE=arm64 or x86_64) into build/
 	@tests/tools/setup release

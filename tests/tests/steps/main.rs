@@ -13,6 +13,7 @@ mod launching;
 mod layers;
 mod lease;
 mod markers;
+mod planned;
 mod promotion;
 mod pushed;
 mod reaper;
