@@ -45,9 +45,10 @@ bench: setup build ## The figures, each beside its goal (the first time with a r
 	cargo build --release $(FUNCTIONS:%=-p %)
 	@tests/tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
 
-lint: setup ## Format, clippy and the template's linter
+lint: setup ## Format, clippy, the floors of crates/core, and the template's linter
 	cargo fmt --all -- --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo test --quiet -p ovenbird-tests --test contracts floors
 	$(SAM) validate --lint --region us-east-1
 
 test test-slow: ALSO := --bins --tests

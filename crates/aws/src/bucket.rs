@@ -9,10 +9,8 @@ use aws_sdk_s3::{
 };
 use jiff::Timestamp;
 use ovenbird_core::{
-    Error, Result, artifact,
-    digest::Hash,
-    id::Digest,
-    plan::PresignedUrl,
+    Error, Result,
+    domain::{artifact, digest::Hash, id::Digest, plan::PresignedUrl},
     ports::{Bucket, Object, Presigner},
 };
 

@@ -3,7 +3,7 @@
 use aws_sdk_ssm::types::{CommandInvocationStatus, InstanceInformationStringFilter, PingStatus};
 use ovenbird_core::{
     Result,
-    id::{CommandId, InstanceId},
+    domain::id::{CommandId, InstanceId},
     ports::{CommandExit, CommandState, Commands},
 };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::{self, Filter, ResourceType};
 use ovenbird_core::{
     Error, Result,
-    id::{AmiId, ImageName, InstanceId, SnapshotId},
+    domain::id::{AmiId, ImageName, InstanceId, SnapshotId},
     ports::{Image, ImageState, Images},
 };
 

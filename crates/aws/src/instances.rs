@@ -7,9 +7,11 @@ use aws_sdk_ec2::types::{
 };
 use ovenbird_core::{
     Error, Result,
-    id::{AmiId, BakeId, InstanceId, StackId},
-    launch::refusal,
-    ports::{Builders, Instance, InstanceState, LaunchOrder, TAG_BAKE, TAG_STACK},
+    domain::{
+        id::{AmiId, BakeId, InstanceId, StackId},
+        tags::{TAG_BAKE, TAG_STACK},
+    },
+    ports::{Builders, Instance, InstanceState, LaunchOrder, refusal},
 };
 
 use crate::{

@@ -10,7 +10,7 @@ use aws_sdk_ec2::{
         ShutdownBehavior, SpotInstanceType, SpotMarketOptions, VolumeType,
     },
 };
-use ovenbird_core::ports::{LaunchOrder, RootVolume};
+use ovenbird_core::{domain::offer::RootVolume, ports::LaunchOrder};
 
 use crate::{Cloud, instances::tag_specification};
 

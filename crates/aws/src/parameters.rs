@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_ssm::types::ParameterType;
 use ovenbird_core::{
     Result,
-    id::{AmiId, ParameterName},
+    domain::id::{AmiId, ParameterName},
     ports::Parameters,
 };
 

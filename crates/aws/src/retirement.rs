@@ -8,7 +8,7 @@ use aws_sdk_ec2::types::{
 };
 use ovenbird_core::{
     Error, Result,
-    id::{AmiId, BakeId, SnapshotId, VolumeId},
+    domain::id::{AmiId, BakeId, SnapshotId, VolumeId},
     ports::{Image, Instance, Reference, Retirement, Snapshot, Volume},
 };
 

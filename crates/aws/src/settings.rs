@@ -1,6 +1,6 @@
 //! What a function is told by its environment, read once at its start.
 
-use ovenbird_core::{Error, id::StackId};
+use ovenbird_core::{Error, domain::id::StackId};
 
 /// The names of the things that `infra/template.yaml` makes.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
 use ovenbird_core::{
     Error, Result,
-    id::AmiId,
+    domain::id::AmiId,
     ports::{Expect, Index, Key, Row, Table, Write},
 };
 

@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types;
 use ovenbird_core::{
     Result,
-    id::{InstanceId, VolumeId},
+    domain::id::{InstanceId, VolumeId},
     ports::{Volume, VolumeState},
 };
 

@@ -3,8 +3,10 @@
 use aws_sdk_sfn::types::ExecutionStatus;
 use ovenbird_core::{
     Error, Result,
-    bake::Failure,
-    id::{BakeId, StackId},
+    domain::{
+        bake::Failure,
+        id::{BakeId, StackId},
+    },
     ports::{self, Stack, Workflow},
 };
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ovenbird_aws::{Cloud, LocalCloud, settings::Settings};
-use ovenbird_core::{digest::Hash, ports::Bucket as _};
+use ovenbird_core::{domain::digest::Hash, ports::Bucket as _};
 
 /// Eight times what the Lambda may take.
 const BYTES: usize = 512 << 20;

@@ -7,11 +7,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
-    artifact::{self, ArtifactKey},
-    bake::{Bake, Status},
-    id::{BakeId, PipelineName},
-    ledger::Ledger,
-    pushed,
+    domain::{
+        artifact::{self, ArtifactKey},
+        bake::{Bake, Status},
+        id::{BakeId, PipelineName},
+    },
+    store::{Ledger, recipes},
 };
 use serde_json::json;
 
@@ -53,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
     let site = target.site().await?;
     let pipeline = PipelineName::parse(&args.pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-    let (_, recipe) = pushed::recipe(&site.cloud, &pipeline).await?;
+    let (_, recipe) = recipes::recipe(&site.cloud, &pipeline).await?;
     let id = match &args.artifact {
         Some(_) if recipe.artifact.is_none() => {
             return Err(Error::bad_input(

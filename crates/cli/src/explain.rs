@@ -3,12 +3,14 @@
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
-    bake::Bake,
-    explain::{Line, Side, explain},
-    id::{AmiId, BakeId, Digest, PipelineName},
-    inputs::Sources,
-    ledger::{ImageStatus, Ledger},
-    trigger::Trigger,
+    domain::{
+        bake::Bake,
+        id::{AmiId, BakeId, Digest, PipelineName},
+        trigger::Trigger,
+    },
+    steps::inputs::Sources,
+    store::{ImageStatus, Ledger},
+    views::explain::{Line, Side, explain},
 };
 use serde::Serialize;
 use serde_json::json;

@@ -3,13 +3,15 @@
 use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
-    artifact::ArtifactKey,
-    bake::{Bake, Status},
-    id::{AmiId, BakeId, PipelineName},
-    ledger::Ledger,
-    lineage::{self, Link},
+    domain::{
+        artifact::ArtifactKey,
+        bake::{Bake, Status},
+        id::{AmiId, BakeId, PipelineName},
+        trigger::Trigger,
+    },
     ports::{self, Bucket as _, Workflow as _},
-    trigger::Trigger,
+    store::Ledger,
+    views::lineage::{self, Link},
 };
 
 use crate::target::{Site, Target};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Subcommand;
-use ovenbird_core::{Result, plan::quote};
+use ovenbird_core::{Result, domain::plan::quote};
 use ovenbird_local::{Credentials, Event, LocalError, Options, ResetPlan, Status};
 
 use crate::{FAILED, print, target::Target};

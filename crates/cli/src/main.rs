@@ -16,7 +16,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use ovenbird_core::{
     Result,
-    bake::{Bake, Status},
+    domain::bake::{Bake, Status},
 };
 use serde::Serialize;
 

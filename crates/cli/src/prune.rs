@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
-    bake::{Bake, Status},
-    id::BakeId,
-    keys,
+    domain::{
+        bake::{Bake, Status},
+        id::BakeId,
+    },
     ports::{Bucket as _, Workflow as _},
     steps::prune::{DeadBake, MOST_PER_RUN, Plan, Reaped, Reason, Request, Verdict, is_dead, refuse},
+    store::keys,
 };
 use serde::{Deserialize, Serialize};
 

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use ovenbird_core::{
     Error,
-    bake::{Bake, Stage, Status},
-    lineage::Link,
+    domain::bake::{Bake, Stage, Status},
+    views::lineage::Link,
 };
 
 /// The width of a timeline's bars, in characters.

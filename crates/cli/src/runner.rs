@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use ovenbird_core::{Error, Result, digest, keys, ports::Bucket as _, steps::launch_builder::RunnerPointer};
+use ovenbird_core::{
+    Error, Result,
+    domain::digest,
+    ports::Bucket as _,
+    store::{keys, recipes::RunnerPointer},
+};
 
 use crate::target::Target;
 

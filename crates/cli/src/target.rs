@@ -4,7 +4,7 @@ use clap::Args;
 use ovenbird_aws::{Cloud, LocalCloud, errors::NO_ANSWER, settings::Settings};
 use ovenbird_core::{
     Error, Result,
-    id::{ParameterName, StackId},
+    domain::id::{ParameterName, StackId},
     ports::Parameters as _,
 };
 use ovenbird_local::{Credentials, Home, LocalError, Options};

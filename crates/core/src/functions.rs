@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    bake::{Bake, Next, Stage, Status, To},
-    error::{Error, Result},
-    id::{BakeId, PipelineName},
-    keys,
-    ledger::Ledger,
+    domain::{
+        bake::{Bake, Next, Stage, Status, To},
+        error::{Error, Result},
+        id::{BakeId, PipelineName},
+        trigger::Trigger,
+    },
     ports::Ports,
     steps::{
         cascade, clean_up,
@@ -21,7 +22,7 @@ use crate::{
         prune::{self, DeadBake, Kept, Request, Verdict},
         run_validation, snapshot,
     },
-    trigger::Trigger,
+    store::{Ledger, keys},
 };
 
 /// launch-builder: the first step of an execution, or a later call with the document.

@@ -1,23 +1,21 @@
-//! The domain and the steps of a bake, behind ports; no SDK and no I/O.
+//! What Ovenbird decides, behind ports: no SDK and no I/O.
+//!
+//! It has floors, and each uses only those below it:
+//!
+//! | floor | what is there |
+//! |---|---|
+//! | [`functions`] | the six functions: input parsed, step called, answer written |
+//! | [`views`] | what operators read |
+//! | [`steps`] | what the functions do |
+//! | [`store`] | the table and the bucket with their meaning: every write is conditional |
+//! | [`ports`] | what is asked of the outside world |
+//! | [`domain`] | types and pure decisions |
 
-pub mod artifact;
-pub mod bake;
-pub mod digest;
-pub mod error;
-pub mod explain;
+pub mod domain;
 pub mod functions;
-pub mod id;
-pub mod inputs;
-pub mod keys;
-pub mod launch;
-pub mod ledger;
-pub mod lineage;
-pub mod plan;
 pub mod ports;
-pub mod pushed;
-pub mod recipe;
-pub mod report;
 pub mod steps;
-pub mod trigger;
+pub mod store;
+pub mod views;
 
-pub use error::{Error, Result};
+pub use domain::error::{Error, Result};

@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use ovenbird_core::digest;
+use ovenbird_core::domain::digest;
 use tokio::process::Command;
 
 use crate::network::RESOLVER;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ovenbird_core::id::SnapshotId;
+use ovenbird_core::domain::id::SnapshotId;
 use ovenbird_world::{ApiError, News, Order, World};
 use tokio::sync::mpsc;
 

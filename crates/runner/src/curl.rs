@@ -7,7 +7,7 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use crate::{
     kept::Kept,

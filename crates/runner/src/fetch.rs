@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use ovenbird_core::{
+use ovenbird_core::domain::{
     digest::Hash,
     id::Digest,
     plan::{Download, PresignedUrl},

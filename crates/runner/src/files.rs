@@ -6,8 +6,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ovenbird_core::{
-    id::Digest,
-    pushed::{FileFacts, Files, files_digest},
+    domain::id::Digest,
+    store::recipes::{FileFacts, Files, files_digest},
 };
 
 use crate::fetch;

@@ -1,7 +1,7 @@
 //! The tests' report as JUnit XML, which every CI system reads.
 
 use anyhow::Result;
-use ovenbird_core::report::TestReport;
+use ovenbird_core::domain::report::TestReport;
 use quick_xml::{
     Writer,
     events::{BytesDecl, BytesText, Event},
@@ -52,7 +52,7 @@ fn allowed(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use ovenbird_core::report::TestOutcome;
+    use ovenbird_core::domain::report::TestOutcome;
 
     use super::*;
     use crate::check::suite;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::plan::{FOLDER, Plan};
+use ovenbird_core::domain::plan::{FOLDER, Plan};
 use serde::Serialize;
 
 /// Where programs are, on every base alike.

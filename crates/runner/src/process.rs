@@ -20,7 +20,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use crate::kept::{HALF, Kept};
 

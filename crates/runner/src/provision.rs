@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use ovenbird_core::{
+use ovenbird_core::domain::{
     plan::Plan,
     recipe::{Placement, Step},
     report::{Exit, FETCH, ProvisionReport, StepReport},
@@ -202,7 +202,7 @@ fn one_try(machine: &Machine, step: &Step, unlocked: &Unlocked, index: usize, nu
 mod tests {
     use std::collections::BTreeMap;
 
-    use ovenbird_core::recipe::Action;
+    use ovenbird_core::domain::recipe::Action;
 
     use super::*;
 

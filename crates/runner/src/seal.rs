@@ -8,7 +8,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
-use ovenbird_core::{
+use ovenbird_core::domain::{
     plan::{FOLDER, PresignedUrl, quote},
     report::SealReport,
 };

@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use ovenbird_core::{
+use ovenbird_core::domain::{
     plan::Plan,
     recipe::{Action, Check},
     report::{FETCH, TestOutcome, TestReport},

@@ -11,7 +11,7 @@ use std::{cell::RefCell, collections::BTreeMap, fmt::Write as _, future::poll_fn
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
-    id::{AmiId, BakeId, ParameterName, StackId},
+    domain::id::{AmiId, BakeId, ParameterName, StackId},
     ports::{Execution, Index, Key, Reference, Row},
 };
 

@@ -1,7 +1,7 @@
 //! SSM's commands: send, look, cancel, and which instances answer.
 
 use jiff::Timestamp;
-use ovenbird_core::id::{CommandId, InstanceId};
+use ovenbird_core::domain::id::{CommandId, InstanceId};
 use serde::{Deserialize, Serialize};
 
 use crate::{ApiError, Filter, Instance, Order, Page, Paging, Result, World};
@@ -180,7 +180,7 @@ impl World {
             .unwrap_or_else(|error| unreachable!("a command id by construction: {error}"));
         let mut script = request.commands.join("\n");
         if let Some(folder) = &request.working_directory {
-            script = format!("cd {} || exit\n{script}", ovenbird_core::plan::quote(folder));
+            script = format!("cd {} || exit\n{script}", ovenbird_core::domain::plan::quote(folder));
         }
         let command = Command {
             id: id.clone(),

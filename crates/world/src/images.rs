@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_core::id::{AmiId, ImageName, InstanceId, SnapshotId};
+use ovenbird_core::domain::id::{AmiId, ImageName, InstanceId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{

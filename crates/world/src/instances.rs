@@ -1,7 +1,7 @@
 //! Instances: look, stop, start, terminate.
 
 use jiff::{SignedDuration, Timestamp};
-use ovenbird_core::id::{AmiId, InstanceId, VolumeId};
+use ovenbird_core::domain::id::{AmiId, InstanceId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{

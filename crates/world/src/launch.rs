@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_core::id::{AmiId, InstanceId, VolumeId};
+use ovenbird_core::domain::id::{AmiId, InstanceId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -28,7 +28,7 @@ mod volumes;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_core::{
+use ovenbird_core::domain::{
     digest,
     id::{AmiId, CommandId, InstanceId, SnapshotId, VolumeId},
 };

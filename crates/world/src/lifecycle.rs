@@ -1,7 +1,7 @@
 //! What machines did, as their instances show it.
 
 use jiff::Timestamp;
-use ovenbird_core::id::InstanceId;
+use ovenbird_core::domain::id::InstanceId;
 
 use crate::{InstanceState, News, Order, World};
 

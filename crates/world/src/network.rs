@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ovenbird_core::digest;
+use ovenbird_core::domain::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! What the model asks of the machines, and what they report.
 
-use ovenbird_core::id::{CommandId, InstanceId, SnapshotId};
+use ovenbird_core::domain::id::{CommandId, InstanceId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 /// What lies below a machine's own disk.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_core::id::AmiId;
+use ovenbird_core::domain::id::AmiId;
 
 use crate::{
     ApiError, Device, Disk, Image, ImageState, NewVolume, Result, SnapshotState, Tags, World,

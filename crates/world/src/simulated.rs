@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use ovenbird_core::id::InstanceId;
+use ovenbird_core::domain::id::InstanceId;
 
 use crate::{News, Order, World};
 

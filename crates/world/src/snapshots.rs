@@ -1,7 +1,7 @@
 //! Snapshots: look, delete, and how one is made.
 
 use jiff::Timestamp;
-use ovenbird_core::id::{SnapshotId, VolumeId};
+use ovenbird_core::domain::id::{SnapshotId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! Volumes: what a launch may ask of them, which there are, and what becomes of them.
 
 use jiff::Timestamp;
-use ovenbird_core::id::{InstanceId, SnapshotId, VolumeId};
+use ovenbird_core::domain::id::{InstanceId, SnapshotId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duratio
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
-use ovenbird_core::{
+use ovenbird_core::domain::{
     bake::{Bake, Stage, Status},
     report::{ProvisionReport, TestReport},
 };

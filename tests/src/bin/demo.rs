@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::{bake::Bake, id::BakeId, steps::prune::Plan};
+use ovenbird_core::{
+    domain::{bake::Bake, id::BakeId},
+    steps::prune::Plan,
+};
 use ovenbird_tests::{
     clients::{Local, get, within},
     sample,

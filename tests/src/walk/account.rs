@@ -4,13 +4,16 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
-    digest, keys,
-    ledger::{Ancestor, Child, Ledger},
-    plan,
+    domain::{
+        digest, plan,
+        recipe::{Base, Recipe},
+        report::{Exit, ProvisionReport, SealReport, StepReport, TestOutcome, TestReport},
+    },
     ports::Parameters as _,
-    recipe::{Base, Recipe},
-    report::{Exit, ProvisionReport, SealReport, StepReport, TestOutcome, TestReport},
-    steps::launch_builder::{RecipePointer, RunnerPointer},
+    store::{
+        Ancestor, Child, Ledger, keys,
+        recipes::{RecipePointer, RunnerPointer},
+    },
 };
 use ovenbird_world::{
     BaseImage, Cloud, Device, Fault, Pace, Script, Shortage, SimulatedHardware, Work, World,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use ovenbird_core::{id::BakeId, ports::Execution as Standing};
+use ovenbird_core::{domain::id::BakeId, ports::Execution as Standing};
 use ovenbird_world::Cloud;
 use serde_json::Value;
 

@@ -3,9 +3,9 @@
 //! AWS refuses what names an image that is gone, and so nothing happens then.
 
 use ovenbird_core::{
-    id::AmiId,
-    ledger::Channel,
+    domain::id::AmiId,
     ports::{Expect, Images, Index, Key, Parameters, Row, Table, Write},
+    store::Channel,
 };
 use ovenbird_world::{Cloud, RunInstances};
 use serde_json::{Value, json};

@@ -13,10 +13,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use ovenbird_core::{
-    functions,
-    ports::{Execution as Standing, TAG_BAKE},
-};
+use ovenbird_core::{domain::tags::TAG_BAKE, functions, ports::Execution as Standing};
 use ovenbird_world::{Cloud, Death};
 use regex::Regex;
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! What no compiler sees: the state machines' graphs, and the template with its roles.
 
+mod floors;
 mod guard;
 mod infra;
 mod policies;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ovenbird_core::{Error, bake::To};
+use ovenbird_core::{Error, domain::bake::To};
 use serde_json::Value;
 
 const BAKE: &str = include_str!("../../../statemachine/bake.asl.json");

@@ -5,7 +5,7 @@
 use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::bake::{Bake, Status};
+use ovenbird_core::domain::bake::{Bake, Status};
 use ovenbird_tests::{
     clients::within,
     mailbox::Mailbox,

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, fs, thread, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::{
+use ovenbird_core::domain::{
     bake::{Bake, Status},
     id::AmiId,
 };

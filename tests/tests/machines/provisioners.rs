@@ -12,9 +12,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::{
-    bake::{Bake, Status},
-    keys,
-    report::{Exit, ProvisionReport, TestReport},
+    domain::{
+        bake::{Bake, Status},
+        report::{Exit, ProvisionReport, TestReport},
+    },
+    store::keys,
 };
 use ovenbird_tests::clients::{repository, within};
 use serde::de::DeserializeOwned;

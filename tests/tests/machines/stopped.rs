@@ -1,7 +1,7 @@
 //! Bakes that end before their time: by a person, or past us.
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::bake::Bake;
+use ovenbird_core::domain::bake::Bake;
 use ovenbird_tests::clients::within;
 
 use crate::{Cloud, PATIENCE, end_to_end::GOOD};

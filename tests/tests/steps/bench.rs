@@ -6,25 +6,29 @@ use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
-    artifact::ArtifactKey,
-    bake::{Bake, Failure, Stage, To},
-    digest,
-    id::{AmiId, BakeId, InstanceId, PipelineName},
-    keys,
-    ledger::Ledger,
-    plan,
+    domain::{
+        artifact::ArtifactKey,
+        bake::{Bake, Failure, Stage, To},
+        digest,
+        id::{AmiId, BakeId, InstanceId, PipelineName},
+        plan,
+        recipe::Recipe,
+        report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
+        trigger::Trigger,
+    },
     ports::{Image, Images, Parameters as _, Retirement as _},
-    recipe::Recipe,
-    report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
     steps::{
         clean_up,
-        launch_builder::{Hands, RecipePointer, RunnerPointer, Start},
+        launch_builder::{Hands, Start},
         poll_readiness::{self, Eyes},
         promote,
         prune::{self, Plan},
         run_validation, snapshot,
     },
-    trigger::Trigger,
+    store::{
+        Ledger, keys,
+        recipes::{RecipePointer, RunnerPointer},
+    },
 };
 use ovenbird_tests::walk::account::sealed;
 use ovenbird_world::{BaseImage, Cloud, Paging, Script, SimulatedHardware, World};

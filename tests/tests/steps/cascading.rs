@@ -2,7 +2,7 @@
 
 use futures::executor::block_on;
 use ovenbird_core::{
-    bake::{Bake, Status},
+    domain::bake::{Bake, Status},
     functions,
     ports::Key,
 };

@@ -1,7 +1,11 @@
 //! The clean-up after a failed bake: what it made goes, unless something refers to it; each guard alone.
 
 use futures::executor::block_on;
-use ovenbird_core::{Result, bake::Status, functions, ports::TAG_KEEP};
+use ovenbird_core::{
+    Result,
+    domain::{bake::Status, tags::TAG_KEEP},
+    functions,
+};
 use ovenbird_world::{Cloud, Fault};
 use serde_json::{Value, json};
 

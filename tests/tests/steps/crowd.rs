@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, future::poll_fn, task::Poll};
 use futures::{executor::block_on, future::join_all};
 use ovenbird_core::{
     Error, Result,
-    bake::{Bake, Status},
+    domain::{
+        bake::{Bake, Status},
+        id::AmiId,
+    },
     functions,
-    id::AmiId,
-    ledger::{Channel, Ledger},
     ports::{Key, Row, Table, Write},
     steps::promote,
+    store::{Channel, Ledger},
 };
 use ovenbird_tests::walk::{
     account::walk,

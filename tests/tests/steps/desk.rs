@@ -12,13 +12,14 @@ use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
-    bake::Bake,
+    domain::{
+        bake::Bake,
+        id::{AmiId, BakeId, PipelineName},
+        tags::TAG_BAKE,
+    },
     functions,
-    id::{AmiId, BakeId, PipelineName},
-    keys,
-    ledger::{Channel, Ledger},
-    ports::{Bucket as _, Expect, Images as _, Index, Key, Retirement as _, TAG_BAKE, Table as _, Write},
-    steps::launch_builder::RecipePointer,
+    ports::{Bucket as _, Expect, Images as _, Index, Key, Retirement as _, Table as _, Write},
+    store::{Channel, Ledger, keys, recipes::RecipePointer},
 };
 use ovenbird_tests::walk::scenarios::{PLAIN, Scenario};
 use ovenbird_world::{Cloud, RunInstances};

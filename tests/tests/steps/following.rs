@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use futures::executor::block_on;
 use ovenbird_core::{
     Error, Result,
-    bake::{Bake, Stage, Status},
+    domain::{
+        bake::{Bake, Stage, Status},
+        id::{AmiId, ParameterName},
+    },
     functions,
-    id::{AmiId, ParameterName},
-    ledger::{ImageRecord, Ledger, Promotion},
     ports::{Parameters as _, Table as _},
     steps::promote,
+    store::{ImageRecord, Ledger, Promotion},
 };
 use serde_json::json;
 
@@ -231,17 +233,17 @@ fn an_image_remembers_sixteen_sets_of_tests_the_last_ones() {
     let desk = Desk::new(&TWO);
     let bake = desk.bake("before-1");
     let mut record: ImageRecord = block_on(Ledger(&desk.cloud).image(&bake.digest)).unwrap().unwrap();
-    let tests = |number: usize| ovenbird_core::digest::sha256(number.to_string().as_bytes());
+    let tests = |number: usize| ovenbird_core::domain::digest::sha256(number.to_string().as_bytes());
     for number in 0..20 {
         let passed =
-            ovenbird_core::ledger::Passed { tests: tests(number), count: number, bake: bake.bake.clone() };
+            ovenbird_core::store::Passed { tests: tests(number), count: number, bake: bake.bake.clone() };
         record.pass(passed);
     }
     let known =
         |record: &ImageRecord| (0..20).filter(|number| record.passed(&tests(*number)).is_some()).count();
     assert_eq!((known(&record), record.passed(&tests(4)), record.passed(&tests(3))), (16, Some(4), None));
     // The same set again is the last one, and no second entry.
-    let passed = ovenbird_core::ledger::Passed { tests: tests(4), count: 44, bake: bake.bake };
+    let passed = ovenbird_core::store::Passed { tests: tests(4), count: 44, bake: bake.bake };
     record.pass(passed);
     assert_eq!((known(&record), record.passed(&tests(4))), (16, Some(44)));
 }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use futures::executor::block_on;
 use ovenbird_core::{
     Error, Result,
-    bake::{Bake, Status},
-    id::{InstanceId, SnapshotId, VolumeId},
-    ledger::{Ledger, Promotion},
-    ports::{
-        Image, Images as _, Instance, InstanceState, Retirement as _, Snapshot, TAG_BAKE, TAG_KEEP, TAG_ROLE,
-        TAG_STACK, Volume, VolumeState,
+    domain::{
+        bake::{Bake, Status},
+        id::{InstanceId, SnapshotId, VolumeId},
+        tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
+    ports::{Image, Images as _, Instance, InstanceState, Retirement as _, Snapshot, Volume, VolumeState},
     steps::guard::{Guard, Kept, Purpose, Reason},
+    store::{Ledger, Promotion},
 };
 use ovenbird_world::{Cloud, Tags};
 use serde_json::json;

@@ -3,8 +3,11 @@
 use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
-    id::{AmiId, BakeId},
-    ports::{Image, ImageState, Retirement as _, TAG_BAKE, TAG_KEEP},
+    domain::{
+        id::{AmiId, BakeId},
+        tags::{TAG_BAKE, TAG_KEEP},
+    },
+    ports::{Image, ImageState, Retirement as _},
     steps::prune::{Inventory, Reason, Retention, Verdict, judge},
 };
 

@@ -4,12 +4,16 @@ use futures::executor::block_on;
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
-    bake::Bake,
-    id::{AmiId, InstanceId},
-    launch::{self, Wanted},
-    ledger::Ledger,
-    ports::{Builders, Images, Stack, TAG_BAKE},
-    recipe::{Builder, Volume},
+    domain::{
+        bake::Bake,
+        id::{AmiId, InstanceId},
+        offer,
+        recipe::{Builder, Volume},
+        tags::TAG_BAKE,
+    },
+    ports::{Builders, Images, Stack},
+    steps::launch_builder::launch::{self, Wanted},
+    store::Ledger,
 };
 use ovenbird_world::{BaseImage, Call, Cloud, Fault, Lack, Shortage, SimulatedHardware, World};
 use serde_json::json;
@@ -71,7 +75,7 @@ impl Bench {
             purpose: "builder",
             tags: bake.tags(Stack::stack(&self.cloud)),
         };
-        block_on(launch::launch(&mut bake, &wanted, &launch::offers(builder), &self.cloud, &self.cloud))
+        block_on(launch::launch(&mut bake, &wanted, &offer::offers(builder), &self.cloud, &self.cloud))
     }
 
     /// Type, zone and market of the only instance there is.
@@ -226,7 +230,7 @@ fn a_launch_that_ec2_takes_back_says_what_to_do() {
     let (id, _) = bench.launch(&two(false)).unwrap();
     let instance = block_on(Builders::look(&bench.cloud, &id)).unwrap().unwrap();
     assert!(instance.state.is_gone());
-    assert!(launch::advice(&instance.reason).contains("another type"), "{}", instance.reason);
+    assert!(offer::advice(&instance.reason).contains("another type"), "{}", instance.reason);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
-    bake::{Bake, Stage, Status, To},
+    domain::bake::{Bake, Stage, Status, To},
     functions,
-    ledger::{Claim, Ledger},
+    store::{Claim, Ledger},
 };
 use ovenbird_tests::walk::{account::push, scenarios::Scenario};
 use serde_json::{Value, json};

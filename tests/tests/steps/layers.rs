@@ -2,11 +2,13 @@
 
 use futures::executor::block_on;
 use ovenbird_core::{
-    bake::{Bake, Status},
-    id::{BakeId, PipelineName},
-    ledger::{Ancestor, Child, Ledger},
-    lineage::{Link, lineage},
-    ports,
+    domain::{
+        bake::{Bake, Status},
+        id::{BakeId, PipelineName},
+        tags,
+    },
+    store::{Ancestor, Child, Ledger},
+    views::lineage::{Link, lineage},
 };
 use ovenbird_tests::walk::{
     account::{push, walk},
@@ -146,7 +148,7 @@ fn when_only_the_tests_change_the_image_is_kept_and_tested_on_a_fresh_instance()
     let (cloud, _) = scenario.account();
     let launched = || {
         cloud.with(|world| {
-            let of = |role: &str| world.instances().filter(|one| one.tags[ports::TAG_ROLE] == role).count();
+            let of = |role: &str| world.instances().filter(|one| one.tags[tags::TAG_ROLE] == role).count();
             (of("builder"), of("verifier"))
         })
     };

@@ -4,9 +4,11 @@ use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
-    bake::{Bake, Status},
-    id::Digest,
-    ledger::{Claim, ImageRecord, ImageStatus, Ledger, Passed, lease_end},
+    domain::{
+        bake::{Bake, Status},
+        id::Digest,
+    },
+    store::{Claim, ImageRecord, ImageStatus, Ledger, Passed, lease_end},
 };
 
 use super::desk::{Desk, TWO};

@@ -27,11 +27,14 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
-    bake::{Bake, Stage, Status, To},
-    ledger::Ledger,
-    ports::{Execution, Images as _, Parameters as _, TAG_BAKE},
+    domain::{
+        bake::{Bake, Stage, Status, To},
+        tags::TAG_BAKE,
+        trigger::Trigger,
+    },
+    ports::{Execution, Images as _, Parameters as _},
     steps::{promote, prune, snapshot},
-    trigger::Trigger,
+    store::Ledger,
 };
 
 #[test]

@@ -1,7 +1,7 @@
 //! What tools put beside artifacts and isn't one: it starts no bake, and it fails none.
 
 use futures::executor::block_on;
-use ovenbird_core::{ports::Bucket as _, trigger::Trigger};
+use ovenbird_core::{domain::trigger::Trigger, ports::Bucket as _};
 use ovenbird_tests::walk::{
     clock::{Clock, run_all},
     machine::{Diary, End, Execution},

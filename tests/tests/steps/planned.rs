@@ -2,7 +2,7 @@
 
 use futures::executor::block_on;
 use jiff::SignedDuration;
-use ovenbird_core::{Error, Result, functions, ledger::Ledger};
+use ovenbird_core::{Error, Result, functions, store::Ledger};
 use serde_json::{Value, json};
 
 use super::desk::{Desk, TWO};

@@ -5,11 +5,13 @@ use std::cmp::Ordering;
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
-    artifact::ArtifactKey,
-    bake::{Bake, Order, Status},
-    id::AmiId,
-    ledger::{Channel, Ledger, Promotion},
+    domain::{
+        artifact::ArtifactKey,
+        bake::{Bake, Order, Status},
+        id::AmiId,
+    },
     ports::Key,
+    store::{Channel, Ledger, Promotion},
 };
 use serde_json::json;
 
@@ -38,7 +40,7 @@ pub fn arrive(desk: &Desk, comer: &Comer) -> Bake {
     bake.options.force = comer.force;
     if !comer.same_image {
         bake.image = Some(image(comer.name));
-        bake.digest = ovenbird_core::digest::sha256(comer.name.as_bytes());
+        bake.digest = ovenbird_core::domain::digest::sha256(comer.name.as_bytes());
         let artifact = bake.artifact.as_mut().unwrap();
         artifact.key = ArtifactKey::parse(&format!("artifacts/storefront/{}.jar", comer.name)).unwrap();
         artifact.uploaded += SignedDuration::from_secs(comer.newer);
@@ -49,7 +51,7 @@ pub fn arrive(desk: &Desk, comer: &Comer) -> Bake {
 }
 
 pub fn image(name: &str) -> AmiId {
-    let digest = ovenbird_core::digest::sha256(name.as_bytes());
+    let digest = ovenbird_core::domain::digest::sha256(name.as_bytes());
     AmiId::parse(&format!("ami-{}", &digest.as_str()[..17])).unwrap()
 }
 
@@ -276,7 +278,7 @@ fn a_channel_remembers_twenty_images_and_a_hundred_promotions() {
     // Of different images, the twenty that it pointed at last.
     for number in 200..=225 {
         let name = format!("image-{number}");
-        promoted(number, image(&name), ovenbird_core::digest::sha256(name.as_bytes()));
+        promoted(number, image(&name), ovenbird_core::domain::digest::sha256(name.as_bytes()));
     }
     assert_eq!(count(), (20, "p-205".into()));
 }

@@ -2,12 +2,12 @@
 
 use futures::executor::block_on;
 use ovenbird_core::{
-    bake::{Bake, Status, To},
-    digest::{self, sha256},
-    keys,
-    ledger::Ledger,
-    steps::launch_builder::RecipePointer,
-    trigger::Trigger,
+    domain::{
+        bake::{Bake, Status, To},
+        digest::{self, sha256},
+        trigger::Trigger,
+    },
+    store::{Ledger, keys, recipes::RecipePointer},
 };
 use serde_json::json;
 

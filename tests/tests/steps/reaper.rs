@@ -2,8 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
-    bake::Status,
-    ports::{Execution, TAG_BAKE, TAG_EXPIRES, TAG_PIPELINE, TAG_ROLE},
+    domain::{
+        bake::Status,
+        tags::{TAG_BAKE, TAG_EXPIRES, TAG_PIPELINE, TAG_ROLE},
+    },
+    ports::Execution,
     steps::prune::MOST_PER_RUN,
 };
 use ovenbird_tests::walk::{

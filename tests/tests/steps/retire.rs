@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 use ovenbird_core::{
-    id::AmiId,
-    ports::{ImageState, Images as _, Key, TAG_KEEP},
+    domain::{id::AmiId, tags::TAG_KEEP},
+    ports::{ImageState, Images as _, Key},
 };
 use serde_json::{Value, json};
 

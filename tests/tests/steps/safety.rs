@@ -4,15 +4,18 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
-    bake::{Status, To},
-    id::AmiId,
-    ledger::Ledger,
-    ports::{Execution, Parameters as _, TAG_KEEP, TAG_STACK},
+    domain::{
+        bake::{Status, To},
+        id::AmiId,
+        tags::{TAG_KEEP, TAG_STACK},
+        trigger::Trigger,
+    },
+    ports::{Execution, Parameters as _},
     steps::{
         promote,
         prune::{self, DeadBake, MOST_UNRECORDED, Reason},
     },
-    trigger::Trigger,
+    store::Ledger,
 };
 use ovenbird_world::RegisterImage;
 
@@ -290,7 +293,7 @@ fn a_parameter_is_the_pipeline_s_that_wrote_it_first() {
         trigger: Trigger::Manual {
             pipeline: evil.pipeline.clone(),
             artifact: None,
-            options: ovenbird_core::bake::Options::default(),
+            options: ovenbird_core::domain::bake::Options::default(),
         },
     };
     let error = block_on(bench.hands().start(start, bench.cloud.now())).unwrap_err();
@@ -302,7 +305,7 @@ fn a_parameter_is_the_pipeline_s_that_wrote_it_first() {
     assert!(matches!(error, Error::ParameterTaken { .. }), "{error}");
     assert!(block_on(ledger.channels(&evil.pipeline)).unwrap().is_empty());
     // Nothing of a failed promotion is undone with what is another's.
-    evil.stage = ovenbird_core::bake::Stage::Promotion;
+    evil.stage = ovenbird_core::domain::bake::Stage::Promotion;
     block_on(promote::undo(&evil, &bench.cloud, &bench.cloud)).unwrap();
     assert_eq!(block_on(bench.cloud.get(&name)).unwrap().as_deref(), Some(images[0].as_str()));
 }
@@ -314,7 +317,7 @@ fn a_first_promotion_that_is_taken_back_gives_its_parameter_back() {
     let ledger = Ledger(&bench.cloud);
     assert!(block_on(ledger.parameter_owner(&name)).unwrap().is_some());
     let mut bake = block_on(ledger.bake(&pipeline(), &"bake-1".parse().unwrap())).unwrap().unwrap();
-    bake.stage = ovenbird_core::bake::Stage::Promotion;
+    bake.stage = ovenbird_core::domain::bake::Stage::Promotion;
     for _ in 0..2 {
         block_on(promote::undo(&bake, &bench.cloud, &bench.cloud)).unwrap();
         assert_eq!(block_on(ledger.parameter_owner(&name)).unwrap(), None);

@@ -3,10 +3,12 @@
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
-    bake::{Bake, Stage, To},
-    keys,
-    report::SealReport,
+    domain::{
+        bake::{Bake, Stage, To},
+        report::SealReport,
+    },
     steps::snapshot,
+    store::keys,
 };
 use ovenbird_world::Script;
 

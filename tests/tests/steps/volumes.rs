@@ -4,7 +4,7 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
-    bake::{Bake, To},
+    domain::bake::{Bake, To},
     ports::{Builders as _, Retirement as _, VolumeState},
     steps::snapshot,
 };

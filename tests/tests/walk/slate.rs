@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ovenbird_core::{
-    bake::{Bake, Status},
-    id::AmiId,
-    ledger::{Channel, Child, ImageRecord, ImageStatus, Lease},
-    ports,
+    domain::{
+        bake::{Bake, Status},
+        id::AmiId,
+        tags,
+    },
+    store::{Channel, Child, ImageRecord, ImageStatus, Lease},
 };
 use ovenbird_world::{Cloud, ImageState, InstanceState, Tags, Volume};
 use serde::de::DeserializeOwned;
@@ -28,7 +30,7 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     let channels: Vec<Channel> = decode(cloud, "CHANNEL#");
     let leases: Vec<Lease> = decode(cloud, "LEASE");
     let records: Vec<ImageRecord> = decode(cloud, "IMAGE");
-    let excuse = |tags: &Tags| tags.get(ports::TAG_BAKE).is_some_and(|bake| excused.contains(bake));
+    let excuse = |tags: &Tags| tags.get(tags::TAG_BAKE).is_some_and(|bake| excused.contains(bake));
     // A digest's image, or one whose bake ended well (a forced bake of the same digest took its place).
     let validated = |image: &AmiId| {
         records.iter().any(|record| {
@@ -48,10 +50,10 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         for instance in world.live_instances() {
             // Until it expires, a failed bake's builder is kept where that was asked for.
             let kept = bakes.iter().any(|bake| {
-                let its = instance.tags.get(ports::TAG_BAKE).is_some_and(|tag| tag == bake.bake.as_str());
+                let its = instance.tags.get(tags::TAG_BAKE).is_some_and(|tag| tag == bake.bake.as_str());
                 its && bake.options.keep_builder && bake.status == Status::Failed && now < bake.expires
             });
-            let ours = instance.tags.contains_key(ports::TAG_BAKE);
+            let ours = instance.tags.contains_key(tags::TAG_BAKE);
             if ours && !kept && !excuse(&instance.tags) {
                 found.push(format!("instance {} is {:?}", instance.id, instance.state));
             }
@@ -183,12 +185,12 @@ fn outrun(bakes: &[Bake], channels: &[Channel]) -> Vec<String> {
 pub fn made_twice(cloud: &Cloud) -> Vec<String> {
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
     cloud.with(|world| {
-        for instance in world.instances().filter(|one| one.tags.contains_key(ports::TAG_BAKE)) {
-            let (bake, role) = (&instance.tags[ports::TAG_BAKE], &instance.tags[ports::TAG_ROLE]);
+        for instance in world.instances().filter(|one| one.tags.contains_key(tags::TAG_BAKE)) {
+            let (bake, role) = (&instance.tags[tags::TAG_BAKE], &instance.tags[tags::TAG_ROLE]);
             *made.entry(format!("bake {bake} launched a {role}")).or_default() += 1;
         }
         for image in world.own_images() {
-            *made.entry(format!("bake {} made an image", image.tags[ports::TAG_BAKE])).or_default() += 1;
+            *made.entry(format!("bake {} made an image", image.tags[tags::TAG_BAKE])).or_default() += 1;
         }
     });
     made.into_iter()

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use ovenbird_core::{
-    bake::Status,
-    id::BakeId,
-    ports::{Execution, TAG_BAKE},
+    domain::{bake::Status, id::BakeId, tags::TAG_BAKE},
+    ports::Execution,
 };
 use ovenbird_tests::walk::{
     account::walk,

@@ -10,9 +10,12 @@ use std::{
 
 use flate2::{Compression, GzBuilder};
 use ovenbird_core::{
-    Error, Result, digest,
-    pushed::{FileFacts, Files, RecipePointer, files_digest},
-    recipe::{Beside, Recipe},
+    Error, Result,
+    domain::{
+        digest,
+        recipe::{Beside, Recipe},
+    },
+    store::recipes::{FileFacts, Files, RecipePointer, files_digest},
 };
 
 /// A checked recipe with all that is pushed.

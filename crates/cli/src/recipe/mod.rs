@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use ovenbird_core::{
     Error, Result,
-    id::Digest,
-    keys,
-    ledger::{Ancestor, Child, Ledger},
+    domain::{
+        id::Digest,
+        recipe::{Base, Recipe},
+    },
     ports::Bucket as _,
-    recipe::{Base, Recipe},
+    store::{Ancestor, Child, Ledger, keys},
 };
 use serde::Serialize;
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use clap::Args;
-use ovenbird_core::{Error, Result, id::PipelineName, plan, recipe::Recipe};
+use ovenbird_core::{
+    Error, Result,
+    domain::{id::PipelineName, plan, recipe::Recipe},
+};
 use serde::Serialize;
 
 const RECIPE: &str = "recipe.toml";

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{error::Result, id::AmiId};
+use crate::domain::{error::Result, id::AmiId};
 
 /// The key of an item of the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub enum Write {
     },
 }
 
-/// The table: versioned items, written conditionally. All decisions on them are in [`crate::ledger`].
+/// The table: versioned items, written conditionally. All decisions on them are in [`crate::store`].
 pub trait Table {
     /// One item, strongly consistent.
     async fn get(&self, key: &Key) -> Result<Option<Row>>;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{InstanceId, VolumeId};
+use crate::domain::id::{InstanceId, VolumeId};
 
 /// How a volume stands, in EC2's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

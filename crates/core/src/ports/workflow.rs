@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{error::Result, id::BakeId};
+use crate::domain::{error::Result, id::BakeId};
 
 /// How an execution stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

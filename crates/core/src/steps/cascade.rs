@@ -4,14 +4,16 @@
 //! started by its own parent's promotion: the oldest ancestors come first.
 
 use crate::{
-    artifact,
-    bake::{Bake, ChildBake, Parent, Status},
-    digest::token,
-    error::Result,
-    id::{BakeId, PipelineName},
-    ledger::Ledger,
+    domain::{
+        artifact,
+        bake::{Bake, ChildBake, Parent, Status},
+        digest::token,
+        error::Result,
+        id::{BakeId, PipelineName},
+        trigger::Trigger,
+    },
     ports::{Bucket, Table, Workflow},
-    trigger::Trigger,
+    store::Ledger,
 };
 
 /// Starts each child's bake under a name that is the promotion's: started twice is started once.

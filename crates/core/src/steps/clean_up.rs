@@ -13,11 +13,13 @@ use super::{
     promote,
 };
 use crate::{
-    bake::{Bake, Failure, Status},
-    error::{Error, Result},
-    id::{AmiId, BakeId},
-    ledger::Ledger,
+    domain::{
+        bake::{Bake, Failure, Status},
+        error::{Error, Result},
+        id::{AmiId, BakeId},
+    },
     ports::{Builders, Image, InstanceState, PrunePorts},
+    store::Ledger,
 };
 
 /// Cleans up after a bake that ended well: its instances go, its lease is free, its record is closed. Gives the bake
@@ -129,7 +131,7 @@ async fn kept_instances(bake: &Bake, builders: &impl Builders) -> Result<String>
 }
 
 /// The error that a state machine's catch kept: its name, and what the function said.
-pub fn caught(document: &Value, stage: crate::bake::Stage) -> Failure {
+pub fn caught(document: &Value, stage: crate::domain::bake::Stage) -> Failure {
     let text = |name: &str| document.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     if document.get("error").is_none() {
         let word = text("/next/to");

@@ -11,13 +11,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bake::{Bake, Status},
-    error::Result,
-    id::{AmiId, InstanceId, ParameterName},
-    ledger::{Channel, ImageStatus, Ledger},
-    ports::{
-        Image, Instance, PrunePorts, Role, Row, Snapshot, TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK, Volume,
+    domain::{
+        bake::{Bake, Status},
+        error::Result,
+        id::{AmiId, InstanceId, ParameterName},
+        tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
+    ports::{Image, Instance, PrunePorts, Role, Row, Snapshot, Volume},
+    store::{Channel, ImageStatus, Ledger},
 };
 
 /// Why something stays, or that it goes.

@@ -1,26 +1,31 @@
 //! launch-builder: resolves every input of a bake, then reuses an image, waits for a twin or launches a builder.
 
+pub mod launch;
 mod user_data;
 
 use jiff::Timestamp;
 
 use super::{is_over, resume, wrong_stage};
-pub use crate::pushed::{RecipePointer, RunnerPointer};
+pub use crate::store::recipes::{RecipePointer, RunnerPointer};
 use crate::{
-    bake::{Bake, Deadlines, Next, Settings, Stage, Status, To},
-    digest::token,
-    error::{Error, Result},
-    id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
-    inputs::{Resolved, Sources},
-    launch::{self, Wanted},
-    ledger::{Claim, ImageRecord, ImageStatus, Ledger, lease_end},
-    ports::{
-        self, Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Role, Stack, Table,
-        Workflow,
+    domain::{
+        bake::{Bake, Deadlines, Next, Settings, Stage, Status, To},
+        digest::token,
+        error::{Error, Result},
+        id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
+        offer::offers,
+        recipe::Recipe,
+        tags,
+        trigger::Trigger,
     },
-    pushed,
-    recipe::Recipe,
-    trigger::Trigger,
+    ports::{
+        Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Role, Stack, Table, Workflow,
+    },
+    steps::{
+        inputs::{Resolved, Sources},
+        launch_builder::launch::Wanted,
+    },
+    store::{Claim, ImageRecord, ImageStatus, Ledger, lease_end, recipes},
 };
 
 /// What a new execution brings.
@@ -240,7 +245,7 @@ where
         }
         ledger.save(&bake).await?;
         if bake.builder.is_none() {
-            let (_, recipe) = pushed::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
+            let (_, recipe) = recipes::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
             let (builder, spot) = self.instance(&mut bake, &recipe, Role::Builder).await?;
             (bake.builder, bake.spot) = (Some(builder), spot);
             ledger.save(&bake).await?;
@@ -258,7 +263,7 @@ where
             ledger.save(&bake).await?;
         }
         if bake.booted.is_none() {
-            let (_, recipe) = pushed::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
+            let (_, recipe) = recipes::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
             let (booted, _) = self.instance(&mut bake, &recipe, Role::Verifier).await?;
             bake.booted = Some(booted);
             ledger.save(&bake).await?;
@@ -271,13 +276,13 @@ where
     async fn instance(&self, bake: &mut Bake, recipe: &Recipe, role: Role) -> Result<(InstanceId, bool)> {
         let ours = self.builders.of_bake(&bake.bake).await?.into_iter().find(|instance| {
             !instance.state.is_gone()
-                && instance.tags.get(ports::TAG_ROLE).map(String::as_str) == Some(role.as_str())
+                && instance.tags.get(tags::TAG_ROLE).map(String::as_str) == Some(role.as_str())
         });
         if let Some(instance) = ours {
             return Ok((instance.id, instance.spot));
         }
         let mut tags = bake.tags(self.workflow.stack());
-        tags.insert(ports::TAG_ROLE.to_owned(), role.as_str().to_owned());
+        tags.insert(tags::TAG_ROLE.to_owned(), role.as_str().to_owned());
         tags.insert("Name".to_owned(), format!("ovenbird {} {}", bake.pipeline, role.as_str()));
         let builder = &recipe.builder;
         let image = self.image(bake, role).await?;
@@ -295,7 +300,7 @@ where
             purpose: role.as_str(),
             tags,
         };
-        launch::launch(bake, &wanted, &launch::offers(builder), self.builders, self.table).await
+        launch::launch(bake, &wanted, &offers(builder), self.builders, self.table).await
     }
 
     /// The image that the bake's instance of this role starts from, as EC2 has it now.

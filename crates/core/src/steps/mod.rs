@@ -6,6 +6,7 @@
 pub mod cascade;
 pub mod clean_up;
 pub mod guard;
+pub mod inputs;
 pub mod launch_builder;
 pub mod poll_readiness;
 pub mod promote;
@@ -14,11 +15,13 @@ pub mod run_validation;
 pub mod snapshot;
 
 use crate::{
-    bake::{Bake, Stage, Status},
-    error::{Error, Result},
-    id::BakeId,
-    ledger::Ledger,
+    domain::{
+        bake::{Bake, Stage, Status},
+        error::{Error, Result},
+        id::BakeId,
+    },
     ports::{Table, Workflow},
+    store::Ledger,
 };
 
 /// The bake's record, which is at least as new as the document that an earlier try of this step was given; an error

@@ -6,16 +6,17 @@ use jiff::Timestamp;
 
 use super::{is_over, wrong_stage};
 use crate::{
-    bake::{Bake, Stage, To},
-    error::{Error, Result},
-    id::{AmiId, InstanceId},
-    keys,
-    ledger::Ledger,
+    domain::{
+        bake::{Bake, Stage, To},
+        error::{Error, Result},
+        id::{AmiId, InstanceId},
+        report::{ProvisionReport, SealReport, TestReport},
+    },
     ports::{
         Bucket, Builders, CommandExit, CommandState, Commands, ImageState, Images, InstanceState, Parameters,
         Table, Workflow,
     },
-    report::{ProvisionReport, SealReport, TestReport},
+    store::{Ledger, keys},
 };
 
 /// How many of the console's last lines an error shows.

@@ -4,10 +4,12 @@ use jiff::Timestamp;
 
 use super::{resume, wrong_stage};
 use crate::{
-    bake::{Bake, Stage, Status, To},
-    error::{Error, Result},
-    ledger::{ImageRecord, ImageStatus, Ledger, MOST_CONFLICTS, Passed, Promotion},
+    domain::{
+        bake::{Bake, Stage, Status, To},
+        error::{Error, Result},
+    },
     ports::{ImageState, Images, Parameters, Table},
+    store::{ImageRecord, ImageStatus, Ledger, MOST_CONFLICTS, Passed, Promotion},
 };
 
 /// Promotes the bake's image, unless something newer was promoted already.

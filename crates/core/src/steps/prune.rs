@@ -23,11 +23,12 @@ pub use self::{
 use super::guard::{Guard, Purpose};
 pub use super::guard::{Kept, Reason};
 use crate::{
-    error::{Error, Result},
-    id::{BakeId, PipelineName},
-    keys,
-    ledger::Ledger,
+    domain::{
+        error::{Error, Result},
+        id::{BakeId, PipelineName},
+    },
     ports::{Bucket, PrunePorts},
+    store::{Ledger, keys},
 };
 
 /// No run removes more than this, so that a mistake stays small.

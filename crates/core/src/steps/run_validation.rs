@@ -4,11 +4,13 @@ use jiff::Timestamp;
 
 use super::{comment, resume, wrong_stage};
 use crate::{
-    bake::{Bake, Stage, To},
-    error::Result,
-    ledger::Ledger,
-    plan,
+    domain::{
+        bake::{Bake, Stage, To},
+        error::Result,
+        plan,
+    },
     ports::{Commands, Table},
+    store::Ledger,
 };
 
 /// Sends the test command, once.

@@ -4,11 +4,13 @@ use jiff::Timestamp;
 
 use super::{comment, resume, wrong_stage};
 use crate::{
-    bake::{Bake, Stage, To},
-    error::{Error, Result},
-    ledger::{ImageRecord, ImageStatus, Ledger, lease_end},
-    plan,
-    ports::{self, Commands, Image, Images, Stack, Table},
+    domain::{
+        bake::{Bake, Stage, To},
+        error::{Error, Result},
+        plan, tags,
+    },
+    ports::{Commands, Image, Images, Stack, Table},
+    store::{ImageRecord, ImageStatus, Ledger, lease_end},
 };
 
 /// Sends the seal command after the tests, and asks for the image after the seal.
@@ -70,12 +72,12 @@ async fn create(
     // The lease is renewed before the image exists: an old holder stops here, with nothing made.
     let expires = lease_end(now, bake.settings.deadlines.imaging + bake.settings.deadlines.builder);
     match ledger.claim(&bake.digest, &bake, now, expires, None).await? {
-        crate::ledger::Claim::Granted(fence) if fence == bake.fence => {}
-        crate::ledger::Claim::Granted(_) => {
+        crate::store::Claim::Granted(fence) if fence == bake.fence => {}
+        crate::store::Claim::Granted(_) => {
             ledger.release(&bake.digest, &bake.bake).await?;
             return Err(Error::LeaseLost { bake: bake.bake });
         }
-        crate::ledger::Claim::Held(_) => return Err(Error::LeaseLost { bake: bake.bake }),
+        crate::store::Claim::Held(_) => return Err(Error::LeaseLost { bake: bake.bake }),
     }
     if bake.image.is_none() {
         let image = match images.named(&bake.image_name).await? {
@@ -107,8 +109,8 @@ async fn create(
 }
 
 /// Takes an image found under the bake's name, if this bake made it.
-fn own(bake: &Bake, image: Image) -> Result<crate::id::AmiId> {
-    if image.tags.get(ports::TAG_BAKE).map(String::as_str) == Some(bake.bake.as_str()) {
+fn own(bake: &Bake, image: Image) -> Result<crate::domain::id::AmiId> {
+    if image.tags.get(tags::TAG_BAKE).map(String::as_str) == Some(bake.bake.as_str()) {
         return Ok(image.id);
     }
     Err(Error::bad_input(

@@ -8,7 +8,7 @@ use std::{
 };
 
 use hmac::{Hmac, Mac as _};
-use ovenbird_core::digest;
+use ovenbird_core::domain::digest;
 use sha2::Sha256;
 
 use crate::{

@@ -12,7 +12,7 @@ mod zip;
 
 use std::{fs, path::Path};
 
-use ovenbird_core::digest;
+use ovenbird_core::domain::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{

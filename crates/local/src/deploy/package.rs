@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ovenbird_core::digest;
+use ovenbird_core::domain::digest;
 
 use super::{api::Api, program::Programs};
 use crate::error::{LocalError, Result};

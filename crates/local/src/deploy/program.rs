@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ovenbird_core::plan::quote;
+use ovenbird_core::domain::plan::quote;
 
 use super::zip;
 

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ovenbird_core::{digest, keys, steps::launch_builder::RunnerPointer};
+use ovenbird_core::{
+    domain::digest,
+    store::{keys, recipes::RunnerPointer},
+};
 
 use super::api::Api;
 use crate::error::{LocalError, Result};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ovenbird_core::id::{CommandId, InstanceId, SnapshotId};
+use ovenbird_core::domain::id::{CommandId, InstanceId, SnapshotId};
 use ovenbird_world::{MachineFacts, News, Order};
 use tokio::{process::Command, sync::mpsc, task::AbortHandle};
 

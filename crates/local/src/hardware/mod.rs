@@ -8,7 +8,7 @@ mod simulated;
 use std::{fmt, io, net::SocketAddr, sync::Weak};
 
 use futures::future::BoxFuture;
-use ovenbird_core::id::InstanceId;
+use ovenbird_core::domain::id::InstanceId;
 use ovenbird_world::Order;
 
 use crate::front::Front;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use ovenbird_core::{digest, id::InstanceId};
+use ovenbird_core::domain::{digest, id::InstanceId};
 use ovenbird_world::{News, Order};
 use tokio::{sync::mpsc, task::AbortHandle};
 

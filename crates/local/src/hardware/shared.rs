@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
-use ovenbird_core::id::SnapshotId;
+use ovenbird_core::domain::id::SnapshotId;
 use ovenbird_world::News;
 use tokio::sync::mpsc;
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use ovenbird_core::id::{CommandId, InstanceId};
+use ovenbird_core::domain::id::{CommandId, InstanceId};
 use ovenbird_world::{News, Order};
 use tokio::sync::mpsc;
 

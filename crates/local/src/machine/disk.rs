@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ovenbird_core::id::{InstanceId, SnapshotId};
+use ovenbird_core::domain::id::{InstanceId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 /// What lies under an instance's own layer.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use axum::Router;
-use ovenbird_core::{digest, id::InstanceId};
+use ovenbird_core::domain::{digest, id::InstanceId};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, Command},

@@ -14,12 +14,12 @@ use axum::{extract::Request, middleware};
 use ovenbird_aws::{Cloud, LocalCloud, settings::Settings};
 use ovenbird_core::{
     Error, Result,
-    id::{BakeId, ImageName, InstanceId},
-    launch::{Offer, Shortage},
-    ports::{
-        Builders, ImageState, Images, InstanceState, LaunchOrder, Retirement, RootVolume, TAG_BAKE,
-        TAG_STACK, VolumeState,
+    domain::{
+        id::{BakeId, ImageName, InstanceId},
+        offer::{Offer, RootVolume, Shortage},
+        tags::{TAG_BAKE, TAG_STACK},
     },
+    ports::{Builders, ImageState, Images, InstanceState, LaunchOrder, Retirement, VolumeState},
 };
 use ovenbird_local::Service;
 use ovenbird_world::{BaseImage, Device, Instance, Lack, World};

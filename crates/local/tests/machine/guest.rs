@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ovenbird_core::id::InstanceId;
+use ovenbird_core::domain::id::InstanceId;
 use ovenbird_local::Credentials;
 use ovenbird_local::machine::{Identity, Inside, Layer, Machine, MachineConfig, Notice, Outcome, exec};
 use tokio::{runtime::Handle, sync::mpsc};

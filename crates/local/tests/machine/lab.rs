@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use ovenbird_core::id::{InstanceId, SnapshotId};
+use ovenbird_core::domain::id::{InstanceId, SnapshotId};
 use ovenbird_local::{
     Home, base,
     machine::{Addresses, Disks, Layer, MachineConfig, cgroup},

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use ovenbird_core::{
+use ovenbird_core::domain::{
     id::BakeId,
     plan::{Plan, PresignedUrl, Reports},
     recipe::{Action, Check, Content, SETTLE, Step, Test},

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use super::{Seen, contains, shown, suite};
 use crate::{machine::Machine, process};

@@ -3,7 +3,7 @@
 use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use super::{asked, contains};
 use crate::machine::Machine;

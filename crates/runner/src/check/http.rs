@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ovenbird_core::recipe::Http;
+use ovenbird_core::domain::recipe::Http;
 use regex_lite::Regex;
 use serde_json::Value;
 

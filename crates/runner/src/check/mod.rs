@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use ovenbird_core::{
+use ovenbird_core::domain::{
     recipe::{Check, Test},
     report::TestOutcome,
 };

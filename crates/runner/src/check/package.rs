@@ -1,7 +1,7 @@
 //! `package`: installed, in a version that begins as asked, says whichever database the machine has.
 
 use anyhow::{Result, bail, ensure};
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use super::asked;
 use crate::machine::Machine;

@@ -1,7 +1,7 @@
 //! `service`: it runs or does not, and starts at boot or does not, in systemd's words.
 
 use anyhow::{Result, ensure};
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use super::{
     asked,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use ovenbird_core::recipe::Check;
+use ovenbird_core::domain::recipe::Check;
 
 /// What was seen to end must then run this long: a service that dies every few seconds runs, too, when it is looked
 /// at in a lucky moment, and a test that is tried again has many.

@@ -1,7 +1,7 @@
 //! `user`: it exists, is in a group, has a shell, as the machine's own name services tell.
 
 use anyhow::{Result, bail, ensure};
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use super::asked;
 use crate::machine::Machine;

@@ -10,7 +10,7 @@ mod ssm;
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
-use ovenbird_core::id::ParameterName;
+use ovenbird_core::domain::id::ParameterName;
 
 use self::imds::Identity;
 use crate::mask::Secret;

@@ -5,7 +5,7 @@
 
 use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
-use ovenbird_core::digest::sha256;
+use ovenbird_core::domain::digest::sha256;
 use sha2::Sha256;
 
 use super::imds::Credentials;

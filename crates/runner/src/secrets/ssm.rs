@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
-use ovenbird_core::id::ParameterName;
+use ovenbird_core::domain::id::ParameterName;
 use serde_json::{Value, json};
 
 use super::{Tried, imds::Identity, patiently, sigv4};

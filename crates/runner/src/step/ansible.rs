@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use ovenbird_core::{recipe::Ansible, report::Exit};
+use ovenbird_core::domain::{recipe::Ansible, report::Exit};
 use serde_json::Value;
 
 use super::{Try, memory::MemoryFile, package::Extras, tool};
@@ -75,7 +75,7 @@ fn judge(exit: Exit) -> Exit {
 mod tests {
     use std::path::Path;
 
-    use ovenbird_core::recipe::Action;
+    use ovenbird_core::domain::recipe::Action;
 
     use super::super::testing::Stage;
     use super::*;

@@ -6,7 +6,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use ovenbird_core::{recipe::Chef, report::Exit};
+use ovenbird_core::domain::{recipe::Chef, report::Exit};
 use serde_json::Value;
 
 use super::{Try, package::Extras, tool};
@@ -72,7 +72,7 @@ fn judge(exit: Exit) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use ovenbird_core::recipe::Action;
+    use ovenbird_core::domain::recipe::Action;
 
     use super::super::testing::Stage;
     use super::*;

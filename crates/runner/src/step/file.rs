@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ovenbird_core::{recipe::Content, report::Exit};
+use ovenbird_core::domain::{recipe::Content, report::Exit};
 
 use super::Try;
 use crate::machine::{create_parents, remove};
@@ -77,7 +77,7 @@ impl Drop for Part {
 
 #[cfg(test)]
 mod tests {
-    use ovenbird_core::recipe::Action;
+    use ovenbird_core::domain::recipe::Action;
 
     use super::super::testing::Stage;
     use super::*;

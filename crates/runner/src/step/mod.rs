@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::Result;
-use ovenbird_core::{
+use ovenbird_core::domain::{
     recipe::{Action, Step},
     report::Exit,
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use super::Try;
 
@@ -169,7 +169,7 @@ fn lists_are_recent(this: &Try<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ovenbird_core::recipe::Action;
+    use ovenbird_core::domain::recipe::Action;
 
     use super::super::testing::Stage;
     use super::*;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::{recipe::Puppet, report::Exit};
+use ovenbird_core::domain::{recipe::Puppet, report::Exit};
 
 use super::{Try, package::Extras, tool};
 
@@ -75,7 +75,7 @@ fn judge(exit: Exit) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use ovenbird_core::recipe::Action;
+    use ovenbird_core::domain::recipe::Action;
 
     use super::super::testing::Stage;
     use super::*;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use ovenbird_core::{
+use ovenbird_core::domain::{
     recipe::{SETTLE, Unit},
     report::Exit,
 };
@@ -122,7 +122,7 @@ fn text(name: &str, unit: &Unit) -> String {
 mod tests {
     use std::fs;
 
-    use ovenbird_core::recipe::Action;
+    use ovenbird_core::domain::recipe::Action;
 
     use super::super::testing::Stage;
     use super::*;

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use anyhow::{Context as _, Result};
-use ovenbird_core::report::Exit;
+use ovenbird_core::domain::report::Exit;
 
 use super::Try;
 
@@ -34,7 +34,7 @@ pub fn script(this: &mut Try<'_>, source: &str, args: &[String], interpreter: &[
 
 #[cfg(test)]
 mod tests {
-    use ovenbird_core::recipe::Action;
+    use ovenbird_core::domain::recipe::Action;
 
     use super::super::testing::Stage;
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
-use ovenbird_core::{
+use ovenbird_core::domain::{
     recipe::{Action, Step},
     report::Exit,
 };

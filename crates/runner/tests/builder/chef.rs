@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use ovenbird_core::{
+use ovenbird_core::domain::{
     recipe::Recipe,
     report::{Exit, ProvisionReport},
 };

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use ovenbird_core::{
+use ovenbird_core::domain::{
     id::{BakeId, ParameterName},
     plan::{Plan, PresignedUrl, Reports},
     recipe::{Action, Step},

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ovenbird_core::report::SealReport;
+use ovenbird_core::domain::report::SealReport;
 
 use super::cloud::World;
 

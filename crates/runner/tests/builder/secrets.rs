@@ -1,7 +1,7 @@
 //! Secrets are read with the machine's own role, reach the step that asked for them, and nothing else.
 
 use super::cloud::{SECRET_KEY, SESSION_TOKEN, World, parameter, shell, step};
-use ovenbird_core::{
+use ovenbird_core::domain::{
     digest::sha256,
     plan::Plan,
     recipe::{Action, Ansible, Step},

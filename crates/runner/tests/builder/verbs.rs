@@ -4,11 +4,13 @@ use std::{fs, io::Write as _, time::Duration};
 
 use super::cloud::{World, shell, step};
 use ovenbird_core::{
-    digest::sha256,
-    plan::{Bundle, Download, Plan, PresignedUrl},
-    pushed::{FileFacts, files_digest},
-    recipe::{Action, Check, Content, Placement, Step, Test},
-    report::{Exit, ProvisionReport, TestReport},
+    domain::{
+        digest::sha256,
+        plan::{Bundle, Download, Plan, PresignedUrl},
+        recipe::{Action, Check, Content, Placement, Step, Test},
+        report::{Exit, ProvisionReport, TestReport},
+    },
+    store::recipes::{FileFacts, files_digest},
 };
 
 pub fn upload(world: &World, name: &str, bytes: Vec<u8>) -> Download {

@@ -2,14 +2,18 @@
 
 use super::Hands;
 use crate::{
-    bake::Bake,
-    digest::canonical,
-    error::Result,
-    keys,
-    plan::{self, Plan},
+    domain::{
+        bake::Bake,
+        digest::canonical,
+        error::Result,
+        plan::{self, Plan},
+        recipe::Recipe,
+    },
     ports::{Bucket, Presigner, Role},
-    pushed::{self, RecipePointer},
-    recipe::Recipe,
+    store::{
+        keys,
+        recipes::{self, RecipePointer},
+    },
 };
 
 impl<B, I, P, K: Bucket + Presigner, T, W> Hands<'_, B, I, P, K, T, W> {
@@ -41,7 +45,7 @@ impl<B, I, P, K: Bucket + Presigner, T, W> Hands<'_, B, I, P, K, T, W> {
 
     async fn plan(&self, bake: &Bake, recipe: &Recipe, role: Role, seconds: u64) -> Result<Plan> {
         let key = |file: &str| keys::of_bake(&bake.pipeline, &bake.bake, file);
-        let pointer = pushed::pointer(self.bucket, &bake.pipeline, &bake.recipe).await?;
+        let pointer = recipes::pointer(self.bucket, &bake.pipeline, &bake.recipe).await?;
         check(bake, recipe, &pointer)?;
         let bundle = match (pointer.bundle, pointer.files) {
             (Some(sha256), Some(files)) => {
@@ -91,7 +95,7 @@ fn check(bake: &Bake, recipe: &Recipe, pointer: &RecipePointer) -> Result<()> {
         (!bundled || pointer.files != inputs.files, "what it says of its files"),
     ];
     match other.into_iter().find(|(differs, _)| *differs) {
-        Some((_, what)) => Err(pushed::changed(&bake.pipeline, &bake.recipe, what)),
+        Some((_, what)) => Err(recipes::changed(&bake.pipeline, &bake.recipe, what)),
         None => Ok(()),
     }
 }

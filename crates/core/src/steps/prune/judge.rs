@@ -6,8 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{AmiId, BakeId, PipelineName},
-    ports::{self, Image, ImageState},
+    domain::{
+        id::{AmiId, BakeId, PipelineName},
+        tags,
+    },
+    ports::{Image, ImageState},
     steps::guard::Reason,
 };
 
@@ -68,7 +71,7 @@ pub struct Inventory {
 pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdict>) {
     let mut by_pipeline: BTreeMap<PipelineName, Vec<&Image>> = BTreeMap::new();
     for image in &inventory.images {
-        if let Some(pipeline) = tag(&image.tags, ports::TAG_PIPELINE) {
+        if let Some(pipeline) = tag(&image.tags, tags::TAG_PIPELINE) {
             by_pipeline.entry(pipeline).or_default().push(image);
         }
     }
@@ -87,7 +90,7 @@ pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdic
                 image: image.id.clone(),
                 name: image.name.clone(),
                 pipeline: pipeline.clone(),
-                bake: tag(&image.tags, ports::TAG_BAKE),
+                bake: tag(&image.tags, tags::TAG_BAKE),
                 reason,
                 by,
             });
@@ -98,7 +101,7 @@ pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdic
 
 /// Whether an image is one of those that "the newest" are counted of.
 fn counts(image: &Image, inventory: &Inventory) -> bool {
-    let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
+    let bake = tag::<BakeId>(&image.tags, tags::TAG_BAKE);
     image.state == ImageState::Available
         && !inventory.unrecorded.contains(&image.id)
         && !bake.is_some_and(|bake| inventory.running.contains(&bake))
@@ -111,7 +114,7 @@ fn reason(
     rank: Option<usize>,
     now: Timestamp,
 ) -> (Reason, String) {
-    if image.tags.contains_key(ports::TAG_KEEP) {
+    if image.tags.contains_key(tags::TAG_KEEP) {
         return (Reason::KeepTag, String::new());
     }
     if inventory.unrecorded.contains(&image.id) {
@@ -127,7 +130,7 @@ fn reason(
     if let Some(name) = inventory.parameters.get(&image.id) {
         return (Reason::Parameter, name.clone());
     }
-    let bake = tag::<BakeId>(&image.tags, ports::TAG_BAKE);
+    let bake = tag::<BakeId>(&image.tags, tags::TAG_BAKE);
     let reason = if inventory.instances.contains(&image.id) {
         Reason::Instance
     } else if inventory.reused.contains(&image.id)

@@ -6,12 +6,15 @@ use jiff::Timestamp;
 
 use super::{DeadBake, is_dead, tag};
 use crate::{
-    bake::{Bake, Status},
-    error::{Error, Result},
-    id::{AmiId, BakeId, PipelineName},
-    ledger::{ImageStatus, Ledger},
-    ports::{Execution, Image, Instance, PrunePorts, Snapshot, TAG_BAKE, TAG_KEEP, TAG_PIPELINE, Volume},
+    domain::{
+        bake::{Bake, Status},
+        error::{Error, Result},
+        id::{AmiId, BakeId, PipelineName},
+        tags::{TAG_BAKE, TAG_KEEP, TAG_PIPELINE},
+    },
+    ports::{Execution, Image, Instance, PrunePorts, Snapshot, Volume},
     steps::guard::{Kept, Reason, ended_well, made_image, made_instance, made_snapshot},
+    store::{ImageStatus, Ledger},
 };
 
 /// Everything of this stack that EC2 shows.

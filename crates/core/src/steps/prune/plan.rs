@@ -10,12 +10,14 @@ use super::{
     tag,
 };
 use crate::{
-    error::{Error, Result},
-    id::{ParameterName, PipelineName},
-    ledger::{Channel, Ledger},
-    ports::{Bucket, Image, PrunePorts, TAG_PIPELINE},
-    pushed,
+    domain::{
+        error::{Error, Result},
+        id::{ParameterName, PipelineName},
+        tags::TAG_PIPELINE,
+    },
+    ports::{Bucket, Image, PrunePorts},
     steps::guard::{Guard, Purpose, Reason, ended_well},
+    store::{Channel, Ledger, recipes},
 };
 
 /// A plan that does nothing.
@@ -168,7 +170,7 @@ async fn of_pipeline<T: crate::ports::Table>(
     bucket: &impl Bucket,
 ) -> Result<(Vec<Channel>, Option<(Retention, Option<ParameterName>)>)> {
     let channels = ledger.channels(pipeline).await?;
-    let recipe = match pushed::recipe(bucket, pipeline).await {
+    let recipe = match recipes::recipe(bucket, pipeline).await {
         Ok((_, recipe)) => recipe,
         Err(Error::NoRecipe { .. }) => return Ok((channels, None)),
         Err(error) => return Err(error),
@@ -180,7 +182,7 @@ async fn of_pipeline<T: crate::ports::Table>(
     Ok((channels, Some((retention, recipe.promote.parameter))))
 }
 
-fn note(channel: &Channel, named: &mut BTreeMap<crate::id::AmiId, (Reason, String)>) {
+fn note(channel: &Channel, named: &mut BTreeMap<crate::domain::id::AmiId, (Reason, String)>) {
     let by = format!("{}/{}", channel.pipeline, channel.name);
     if let Some(image) = channel.goes_back_to() {
         named.entry(image.clone()).or_insert((Reason::Previous, by.clone()));

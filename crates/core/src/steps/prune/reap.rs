@@ -5,15 +5,17 @@ use serde::{Deserialize, Serialize};
 
 use super::DeadBake;
 use crate::{
-    bake::{Bake, Failure, Status},
-    error::{Error, Result},
-    ledger::Ledger,
+    domain::{
+        bake::{Bake, Failure, Status},
+        error::{Error, Result},
+    },
     ports::{Execution, PrunePorts},
     steps::{
         clean_up,
         guard::{Kept, ended_well},
         promote,
     },
+    store::Ledger,
 };
 
 /// What was done for a dead bake.

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    error::{Error, Result},
-    id::{BakeId, PipelineName},
+    domain::{
+        error::{Error, Result},
+        id::{BakeId, PipelineName},
+        trigger::Trigger,
+    },
     steps::prune::DeadBake,
-    trigger::Trigger,
 };
 
 /// What a prune run is asked for.

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use ovenbird_core::{
-    Error, Result, artifact, digest,
-    id::Digest,
-    plan::PresignedUrl,
+    Error, Result,
+    domain::{artifact, digest, id::Digest, plan::PresignedUrl},
     ports::{self, Bucket, Presigner},
 };
 

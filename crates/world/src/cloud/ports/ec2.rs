@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ovenbird_core::{
     Error, Result,
-    id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, StackId, VolumeId},
-    launch,
-    ports::{self, Builders, Images, Retirement},
+    domain::{
+        id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, StackId, VolumeId},
+        offer::RootVolume,
+        tags,
+    },
+    ports::{self, Builders, Images, Retirement, refusal},
 };
 
 use super::{
@@ -22,8 +25,8 @@ use crate::{
 fn ours(stack: &StackId, bake: Option<&BakeId>) -> Vec<Filter> {
     let tagged =
         |key: &str, value: &str| Filter { name: format!("tag:{key}"), values: vec![value.to_owned()] };
-    let of_bake = bake.map(|bake| tagged(ports::TAG_BAKE, bake.as_str()));
-    std::iter::once(tagged(ports::TAG_STACK, stack.as_str())).chain(of_bake).collect()
+    let of_bake = bake.map(|bake| tagged(tags::TAG_BAKE, bake.as_str()));
+    std::iter::once(tagged(tags::TAG_STACK, stack.as_str())).chain(of_bake).collect()
 }
 
 fn instance(instance: &crate::Instance) -> ports::Instance {
@@ -76,7 +79,7 @@ fn new_volumes(order: &ports::LaunchOrder) -> (NewVolume, BTreeMap<String, NewVo
     (order.volume.as_ref().map(new_volume).or(root).unwrap_or_default(), others)
 }
 
-fn new_volume(volume: &ports::RootVolume) -> NewVolume {
+fn new_volume(volume: &RootVolume) -> NewVolume {
     assert_eq!(volume.device, ROOT_DEVICE, "a second disk would be made");
     NewVolume {
         size: volume.gib,
@@ -139,7 +142,7 @@ impl Builders for Cloud {
         }
         self.call(&actions, |state| {
             assert!(
-                order.tags.contains_key(ports::TAG_BAKE) && order.tags.contains_key(ports::TAG_STACK),
+                order.tags.contains_key(tags::TAG_BAKE) && order.tags.contains_key(tags::TAG_STACK),
                 "a builder that isn't tagged at birth would leak"
             );
             let kinds = ["instance", "volume"].map(|kind| (kind.to_owned(), order.tags.clone()));
@@ -170,7 +173,7 @@ impl Builders for Cloud {
                 }
                 Err(error) => {
                     let refused = translate("ec2:RunInstances", order.image.as_str(), &error);
-                    Err(launch::refusal(offer, error.code, refused))
+                    Err(refusal(offer, error.code, refused))
                 }
             }
         })
@@ -250,7 +253,7 @@ impl Images for Cloud {
     ) -> Result<AmiId> {
         self.call(&["ec2:CreateImage", "ec2:CreateTags"], |state| {
             assert!(
-                tags.contains_key(ports::TAG_BAKE) && tags.contains_key(ports::TAG_STACK),
+                tags.contains_key(tags::TAG_BAKE) && tags.contains_key(tags::TAG_STACK),
                 "an image that isn't tagged at birth would leak"
             );
             let kinds = ["image", "snapshot"].map(|kind| (kind.to_owned(), tags.clone()));

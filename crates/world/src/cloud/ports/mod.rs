@@ -7,7 +7,7 @@ mod table;
 
 use ovenbird_core::{
     Error, Result,
-    id::{BakeId, StackId},
+    domain::id::{BakeId, StackId},
     ports::{Execution, Stack, Workflow},
 };
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ovenbird_core::{
     Result,
-    id::{AmiId, CommandId, InstanceId, ParameterName},
+    domain::id::{AmiId, CommandId, InstanceId, ParameterName},
     ports::{self, Commands, Parameters},
 };
 

@@ -2,7 +2,7 @@
 
 use ovenbird_core::{
     Error, Result,
-    id::AmiId,
+    domain::id::AmiId,
     ports::{self, Key, Row, Table, Write},
 };
 

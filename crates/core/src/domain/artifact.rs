@@ -1,0 +1,128 @@
+//! The key of an artifact: an outside string, parsed once.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    error::{Error, Result},
+    id::PipelineName,
+};
+
+/// The prefix of the bucket under which an upload starts a bake.
+pub const PREFIX: &str = "artifacts/";
+
+/// Where a pipeline's artifacts lie.
+pub fn prefix(pipeline: &PipelineName) -> String {
+    format!("{PREFIX}{pipeline}/")
+}
+
+/// Whether an object is no artifact but the marker of a folder.
+///
+/// S3's console makes one whose key ends in `/`, Hadoop's tools one whose key ends in `_$folder$`, both without a byte in
+/// them. Any other empty object is an artifact that somebody's build got wrong, and they want to hear of it.
+pub fn is_marker(key: &str, bytes: u64) -> bool {
+    bytes == 0 && key.starts_with(PREFIX) && (key.ends_with('/') || key.ends_with("_$folder$"))
+}
+
+/// A key `artifacts/<pipeline>/<name>` that can't climb, hide or break a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ArtifactKey {
+    key: String,
+    pipeline: PipelineName,
+}
+
+impl ArtifactKey {
+    /// Parses a key of the bucket.
+    pub fn parse(key: &str) -> Result<Self> {
+        let refuse = |problem: &str| {
+            Error::bad_input(
+                format!("artifact key `{}`", key.escape_debug()),
+                problem,
+                "Upload to `artifacts/<pipeline>/<name>`, with a plain name",
+            )
+        };
+        if key.len() > 1024 {
+            return Err(refuse("is longer than S3's 1024 bytes"));
+        }
+        if key.chars().any(char::is_control) {
+            return Err(refuse("has a control character"));
+        }
+        let rest = key.strip_prefix(PREFIX).ok_or_else(|| refuse("is outside `artifacts/`"))?;
+        let (pipeline, name) = rest.split_once('/').ok_or_else(|| refuse("names no pipeline"))?;
+        let pipeline = PipelineName::parse(pipeline).map_err(|error| refuse(&error.to_string()))?;
+        if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(refuse("has an empty or climbing part"));
+        }
+        Ok(Self { key: key.to_owned(), pipeline })
+    }
+
+    /// The key as it is in the bucket.
+    pub fn as_str(&self) -> &str {
+        &self.key
+    }
+
+    /// The pipeline that the artifact belongs to.
+    pub fn pipeline(&self) -> &PipelineName {
+        &self.pipeline
+    }
+}
+
+impl fmt::Display for ArtifactKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)
+    }
+}
+
+impl TryFrom<String> for ArtifactKey {
+    type Error = Error;
+    fn try_from(key: String) -> Result<Self> {
+        Self::parse(&key)
+    }
+}
+
+impl From<ArtifactKey> for String {
+    fn from(key: ArtifactKey) -> String {
+        key.key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_key_names_its_pipeline() {
+        let key = ArtifactKey::parse("artifacts/storefront/releases/app 1.2.jar").unwrap();
+        assert_eq!(key.pipeline().as_str(), "storefront");
+    }
+
+    #[test]
+    fn only_an_empty_object_that_a_tool_made_for_a_folder_is_a_marker() {
+        for key in ["artifacts/", "artifacts/shop/", "artifacts/shop/1.2/", "artifacts/shop_$folder$"] {
+            assert!(is_marker(key, 0), "{key}");
+            assert!(!is_marker(key, 1), "{key}");
+        }
+        for key in ["artifacts/shop/app.jar", "artifacts/shop/_SUCCESS", "recipes/shop/", ""] {
+            assert!(!is_marker(key, 0), "{key}");
+        }
+    }
+
+    #[test]
+    fn keys_that_climb_or_hide_are_refused() {
+        for key in [
+            "",
+            "artifacts/",
+            "artifacts/storefront",
+            "artifacts/storefront/",
+            "artifacts/storefront/../other/app.jar",
+            "artifacts/storefront//app.jar",
+            "artifacts/Store/app.jar",
+            "artifacts/storefront/a\nb",
+            "recipes/storefront/app.jar",
+        ] {
+            assert!(ArtifactKey::parse(key).is_err(), "{key:?}");
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Everything that can go wrong in a bake, once, with its three renderings.
+//!
+//! `name()` is what the state machine matches, `Display` and the source chain say what happened to what,
+//! and `hint()` is the command, setting or permission that fixes it. A variant's text never repeats its source.
+
+use std::fmt::Write as _;
+
+use crate::domain::{
+    id::{AmiId, BakeId, IdError, InstanceId, ParameterName, PipelineName},
+    offer::{self, Shortage},
+    report,
+    stage::{Stage, Status},
+};
+
+/// The result of a step or a port.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure of a bake or of a prune run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An input from outside can't be taken as it is.
+    #[error("{what}: {problem}")]
+    BadInput {
+        /// The thing that was given, by name.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+        /// How to make it right.
+        fix: String,
+    },
+    /// No recipe was pushed for the pipeline.
+    #[error("no recipe for pipeline `{pipeline}`")]
+    NoRecipe {
+        /// The pipeline asked for.
+        pipeline: PipelineName,
+    },
+    /// The recipe that was pushed can't be used.
+    #[error("the recipe of pipeline `{pipeline}` is wrong: {problem}")]
+    BadRecipe {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// Every error found, with line and column.
+        problem: String,
+    },
+    /// The artifact isn't in the bucket, or is empty.
+    #[error("artifact `{key}` {problem}")]
+    NoArtifact {
+        /// The key in the bucket.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The recipe's base resolves to no usable image.
+    #[error("no base image: {what} {problem}")]
+    NoBase {
+        /// The base as the recipe names it.
+        what: String,
+        /// What was found instead.
+        problem: String,
+    },
+    /// EC2 has no capacity for an offer, or for any offer of the recipe.
+    #[error("no capacity: {tried}")]
+    NoCapacity {
+        /// What was tried, in order, with EC2's code: `c7i.large spot in subnet-1 (InsufficientInstanceCapacity)`.
+        tried: String,
+        /// What was short the last time.
+        shortage: Shortage,
+        /// EC2's last answer.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// A provisioning step failed on the builder.
+    #[error("step `{step}` failed on the builder ({exit})\n{output}")]
+    StepFailed {
+        /// The step's name.
+        step: String,
+        /// How it ended: `exit 1`, `timed out after 600 s`.
+        exit: String,
+        /// The last lines of its output.
+        output: String,
+    },
+    /// At least one test failed; an image that fails its tests is never promoted.
+    #[error("{failed} of {total} tests failed: {detail}\neach test's outcome: `{report}` in the bucket")]
+    TestsFailed {
+        /// How many failed.
+        failed: usize,
+        /// How many ran.
+        total: usize,
+        /// The first failure with the last lines of its output, and the names of the others.
+        detail: String,
+        /// The key of the whole report.
+        report: String,
+    },
+    /// A command that Ovenbird sent to the builder failed.
+    #[error("command `{purpose}` failed on {instance} ({exit})\n{output}")]
+    CommandFailed {
+        /// What the command was for: `test`, `seal`.
+        purpose: &'static str,
+        /// The builder.
+        instance: InstanceId,
+        /// How it ended.
+        exit: String,
+        /// The last lines of its output.
+        output: String,
+    },
+    /// The builder is gone, or stopped when it should be working.
+    #[error("builder {instance} is {state} in stage {stage}{reason}\n{console}")]
+    BuilderLost {
+        /// The builder.
+        instance: InstanceId,
+        /// The stage in which it went.
+        stage: Stage,
+        /// EC2's state of it.
+        state: String,
+        /// EC2's state reason, with a leading `: `, or nothing.
+        reason: String,
+        /// The last lines of its console.
+        console: String,
+    },
+    /// A stage took longer than the recipe allows.
+    #[error("stage {stage} passed its deadline of {allowed} s: waited for {awaited}, last saw {seen}")]
+    DeadlinePassed {
+        /// The stage.
+        stage: Stage,
+        /// The deadline, in seconds.
+        allowed: i64,
+        /// What would have ended the wait.
+        awaited: &'static str,
+        /// The last thing seen.
+        seen: String,
+    },
+    /// EC2 could not make the image.
+    #[error("image {image} failed: {reason}")]
+    ImageFailed {
+        /// The image.
+        image: AmiId,
+        /// EC2's state reason.
+        reason: String,
+    },
+    /// A promotion was refused because the image has not passed its tests, or is gone.
+    #[error("image {image} can't be promoted: {problem}")]
+    NotPromotable {
+        /// The image.
+        image: AmiId,
+        /// Why not.
+        problem: String,
+    },
+    /// The parameter that a recipe promotes to is another pipeline's.
+    #[error("parameter `{parameter}` follows channel {owner}")]
+    ParameterTaken {
+        /// The parameter.
+        parameter: ParameterName,
+        /// The channel that it follows, with its pipeline: `storefront/production`.
+        owner: String,
+    },
+    /// A step of a bake that was cancelled, or cleaned up after, meanwhile.
+    #[error("bake `{bake}` has ended already: {}", status.as_str())]
+    BakeEnded {
+        /// The bake.
+        bake: BakeId,
+        /// How it ended.
+        status: Status,
+    },
+    /// Another bake took the digest's lease over; this one may not write any more.
+    #[error("bake `{bake}` lost the lease of its digest")]
+    LeaseLost {
+        /// The bake that lost it.
+        bake: BakeId,
+    },
+    /// Something that a failed bake made could not be removed.
+    #[error("bake `{bake}` left behind: {what}")]
+    LeftBehind {
+        /// The bake.
+        bake: BakeId,
+        /// Every resource left, with the command that removes it.
+        what: String,
+    },
+    /// A prune run could not do all that it planned; the rest was done.
+    #[error("prune run `{run}` could not do everything:\n{failures}")]
+    PruneIncomplete {
+        /// The run.
+        run: String,
+        /// Each item that failed, with its error.
+        failures: String,
+    },
+    /// Somebody else wrote first, or an earlier try of this step is only half visible: the step may simply run again.
+    #[error("{what} changed meanwhile")]
+    TryAgain {
+        /// The thing that changed.
+        what: String,
+    },
+    /// AWS asks to slow down.
+    #[error("{operation} was throttled")]
+    Throttled {
+        /// The API operation.
+        operation: String,
+        /// AWS's answer.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// A role lacks a permission.
+    #[error("not allowed to {operation} on {subject}")]
+    Denied {
+        /// The API operation, as IAM writes it: `ec2:CreateImage`.
+        operation: String,
+        /// On what.
+        subject: String,
+        /// AWS's answer.
+        #[source]
+        source: Option<Box<Error>>,
+    },
+    /// Any other answer of AWS that no decision hangs on.
+    #[error("{operation} on {subject}: {code}: {message}{}", request(request_id))]
+    Aws {
+        /// The API operation, as IAM writes it.
+        operation: String,
+        /// On what.
+        subject: String,
+        /// AWS's error code.
+        code: String,
+        /// AWS's message.
+        message: String,
+        /// AWS's id of the request, empty when it never got there.
+        request_id: String,
+    },
+    /// A stored document isn't what this version writes.
+    #[error("{what} can't be read")]
+    Corrupt {
+        /// Which document.
+        what: String,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+fn request(id: &str) -> String {
+    if id.is_empty() { String::new() } else { format!(" (request {id})") }
+}
+
+impl Error {
+    /// Every name that `name()` can give; the contract test compares it with the state machines.
+    pub const NAMES: &'static [&'static str] = &[
+        "BadInput",
+        "NoRecipe",
+        "BadRecipe",
+        "NoArtifact",
+        "NoBase",
+        "NoCapacity",
+        "StepFailed",
+        "TestsFailed",
+        "CommandFailed",
+        "BuilderLost",
+        "DeadlinePassed",
+        "ImageFailed",
+        "NotPromotable",
+        "ParameterTaken",
+        "BakeEnded",
+        "LeaseLost",
+        "LeftBehind",
+        "PruneIncomplete",
+        "TryAgain",
+        "Throttled",
+        "Denied",
+        "Aws",
+        "Corrupt",
+    ];
+
+    /// The stable name that `ErrorEquals` in the state machines matches.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::BadInput { .. } => "BadInput",
+            Self::NoRecipe { .. } => "NoRecipe",
+            Self::BadRecipe { .. } => "BadRecipe",
+            Self::NoArtifact { .. } => "NoArtifact",
+            Self::NoBase { .. } => "NoBase",
+            Self::NoCapacity { .. } => "NoCapacity",
+            Self::StepFailed { .. } => "StepFailed",
+            Self::TestsFailed { .. } => "TestsFailed",
+            Self::CommandFailed { .. } => "CommandFailed",
+            Self::BuilderLost { .. } => "BuilderLost",
+            Self::DeadlinePassed { .. } => "DeadlinePassed",
+            Self::ImageFailed { .. } => "ImageFailed",
+            Self::NotPromotable { .. } => "NotPromotable",
+            Self::ParameterTaken { .. } => "ParameterTaken",
+            Self::BakeEnded { .. } => "BakeEnded",
+            Self::LeaseLost { .. } => "LeaseLost",
+            Self::LeftBehind { .. } => "LeftBehind",
+            Self::PruneIncomplete { .. } => "PruneIncomplete",
+            Self::TryAgain { .. } => "TryAgain",
+            Self::Throttled { .. } => "Throttled",
+            Self::Denied { .. } => "Denied",
+            Self::Aws { .. } => "Aws",
+            Self::Corrupt { .. } => "Corrupt",
+        }
+    }
+
+    /// What the operator does about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::BadInput { fix, .. } => fix.clone(),
+            Self::NoRecipe { pipeline } => {
+                format!("Push one: `ovenbird recipe push recipe.toml` with `pipeline = \"{pipeline}\"`")
+            }
+            Self::BadRecipe { .. } => "Fix what `ovenbird recipe check` shows, then `ovenbird recipe push`".into(),
+            Self::NoArtifact { .. } => {
+                "Upload it to `artifacts/<pipeline>/` of the bucket, or `ovenbird bake PIPELINE --artifact FILE`".into()
+            }
+            Self::NoBase { .. } => "Name an image that exists in this Region under `[base]` of the recipe".into(),
+            Self::NoCapacity { tried, .. } => {
+                let quota = ["VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"];
+                if quota.iter().any(|code| tried.contains(code)) {
+                    "Raise the account's EC2 quota in Service Quotas, or ask for smaller `instance-types` under `[builder]`".into()
+                } else {
+                    "Add more `instance-types`, or `subnets` in other zones, under `[builder]` of the recipe".into()
+                }
+            }
+            Self::StepFailed { step, .. } if step == report::FETCH => {
+                "Fix the artifact, or `[artifact]` of the recipe (`unpack-to` takes archives alone, `to` any file); or push the recipe's files again: `ovenbird recipe push`".into()
+            }
+            Self::StepFailed { .. } => {
+                "Fix the step and push the recipe; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
+            }
+            Self::TestsFailed { .. } => "Fix the application or the test; the channel still points at the image before".into(),
+            Self::CommandFailed { .. } => "Its whole output is in `ovenbird show BAKE --json`".into(),
+            Self::BuilderLost { reason, .. } => offer::advice(reason).into(),
+            Self::DeadlinePassed { stage, .. } => match stage {
+                Stage::Builder | Stage::Boot => {
+                    "The base needs cloud-init, the SSM agent and a way out to S3 and SSM; else raise `builder` under `[deadlines]`".into()
+                }
+                Stage::Validation => "Raise `validation` under `[deadlines]` of the recipe".into(),
+                Stage::Seal | Stage::Image => "Raise `imaging` under `[deadlines]` of the recipe".into(),
+                Stage::Promotion => "Raise `promotion` under `[deadlines]` of the recipe".into(),
+                Stage::Launch | Stage::AwaitTwin | Stage::CleanUp => "Start the bake again".into(),
+            },
+            Self::ImageFailed { .. } => "Start the bake again; EC2 gave no image for this one".into(),
+            Self::NotPromotable { .. } => "Bake it anew: `ovenbird bake PIPELINE --force`".into(),
+            Self::ParameterTaken { .. } => {
+                "Give `parameter` under `[promote]` of the recipe a name of its own, and push the recipe".into()
+            }
+            Self::BakeEnded { .. } => "Nothing to do: start another bake if you still need one".into(),
+            Self::LeaseLost { .. } => "Nothing to do: the bake that took over goes on".into(),
+            Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),
+            Self::PruneIncomplete { .. } => "See it all: `ovenbird prune --dry-run`. What it says to look at needs you; the next run tries the rest again".into(),
+            Self::TryAgain { .. } | Self::Throttled { .. } => "Nothing to do: the state machine tries again".into(),
+            Self::Denied { operation, .. } if operation == "ec2:RunInstances" => {
+                "The role allows the stack's own security group and profile; name what the recipe asks for beside them in `BuilderSecurityGroups`, `BuilderInstanceProfiles`, `BuilderRoles` or `BuilderKmsKeys` of `infra/template.yaml`, and deploy".into()
+            }
+            Self::Denied { operation, .. } => {
+                format!("Allow `{operation}` in the function's role in `infra/template.yaml`, and deploy")
+            }
+            Self::Aws { .. } => "Look the code up in AWS's documentation of the operation".into(),
+            Self::Corrupt { .. } => "It was written by another version: deploy the newest, and bake again".into(),
+        }
+    }
+
+    /// The text with all its causes, one below the other.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let _ = write!(text, "\n  caused by: {cause}");
+            source = cause.source();
+        }
+        text
+    }
+
+    /// A refusal of an outside input.
+    pub fn bad_input(what: impl Into<String>, problem: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::BadInput { what: what.into(), problem: problem.into(), fix: fix.into() }
+    }
+
+    /// A refusal of a text that is no identifier.
+    pub fn bad_id(what: &str, error: &IdError) -> Self {
+        Self::bad_input(what, error.to_string(), format!("Give {}: {}", error.kind, error.rule))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rendering_names_the_operation_the_subject_and_the_cause() {
+        let error = Error::Denied {
+            operation: "ec2:CreateImage".into(),
+            subject: "i-0123456789abcdef0".into(),
+            source: Some(Box::new(Error::Aws {
+                operation: "ec2:CreateImage".into(),
+                subject: "i-0123456789abcdef0".into(),
+                code: "UnauthorizedOperation".into(),
+                message: "You are not authorized".into(),
+                request_id: "1f2e".into(),
+            })),
+        };
+        insta::assert_snapshot!(error.chain(), @r"
+        not allowed to ec2:CreateImage on i-0123456789abcdef0
+          caused by: ec2:CreateImage on i-0123456789abcdef0: UnauthorizedOperation: You are not authorized (request 1f2e)
+        ");
+        assert!(Error::NAMES.contains(&error.name()));
+    }
+
+    #[test]
+    fn what_ec2_says_of_a_lost_instance_decides_the_advice() {
+        let lost = |reason: &str| Error::BuilderLost {
+            instance: InstanceId::parse("i-0123456789abcdef0").unwrap(),
+            stage: Stage::Builder,
+            state: "terminated".into(),
+            reason: format!(": {reason}"),
+            console: String::new(),
+        };
+        for (reason, advice) in [
+            ("Server.SpotInstanceTermination: Spot instance termination", "spot = false"),
+            ("Server.InsufficientInstanceCapacity: Insufficient capacity", "another type or subnet first"),
+            ("Client.InternalError: Client error on launch", "BuilderKmsKeys"),
+            ("Client.InstanceInitiatedShutdown: Instance initiated shutdown", "powered it off"),
+            ("Client.UserInitiatedShutdown: User initiated shutdown", "Somebody"),
+            ("Server.InternalError: The host was lost", "its console"),
+        ] {
+            assert!(lost(reason).hint().contains(advice), "{reason}: {}", lost(reason).hint());
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Types and decisions that ask nobody: what is written here is true without any cloud.
+
+pub mod artifact;
+pub mod bake;
+pub mod digest;
+pub mod error;
+pub mod id;
+pub mod inputs;
+pub mod offer;
+pub mod plan;
+pub mod recipe;
+pub mod report;
+pub mod stage;
+pub mod tags;
+pub mod trigger;

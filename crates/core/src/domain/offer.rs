@@ -1,0 +1,191 @@
+//! Offers: what EC2 is asked for when an instance is launched, in which order, and what a refusal means for the rest.
+//!
+//! Every offer is one request with a token of its own, because EC2 refuses a token that comes back with other
+//! parameters. Only a shortage moves on to the next offer: whatever else EC2 refuses, it would refuse for all.
+
+use std::fmt;
+
+use super::recipe::Builder;
+
+/// What EC2 is asked for at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The instance type.
+    pub instance_type: String,
+    /// The subnet, and with it the zone; none means the one of the stack.
+    pub subnet: Option<String>,
+    /// Whether it is spot capacity, which EC2 may take back.
+    pub spot: bool,
+}
+
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.instance_type, if self.spot { "spot" } else { "on demand" })?;
+        self.subnet.iter().try_for_each(|subnet| write!(f, " in {subnet}"))
+    }
+}
+
+/// Every offer, in the order of the recipe's preference: a type in all zones before the next type, and all of
+/// them as spot, where that is wanted, before the first on demand.
+pub fn offers(builder: &Builder) -> Vec<Offer> {
+    let markets = if builder.spot { &[true, false][..] } else { &[false] };
+    let subnets: Vec<Option<&String>> = match builder.subnets.as_slice() {
+        [] => vec![None],
+        some => some.iter().map(Some).collect(),
+    };
+    let mut offers = Vec::new();
+    for spot in markets {
+        for instance_type in &builder.instance_types {
+            for subnet in &subnets {
+                offers.push(Offer {
+                    instance_type: instance_type.clone(),
+                    subnet: subnet.cloned(),
+                    spot: *spot,
+                });
+            }
+        }
+    }
+    offers
+}
+
+/// What there is too little of, by one refusal of EC2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// Capacity for this very offer, or the account's quota for it: another type, zone or market may do.
+    Offer,
+    /// Spot instances that the account may have: no other spot offer will do.
+    Spot,
+    /// Addresses in the subnet: another subnet may do.
+    Subnet,
+}
+
+impl Shortage {
+    /// What an error code of `RunInstances` says is short; none for an error that no other offer mends.
+    pub fn of(code: &str) -> Option<Self> {
+        match code {
+            // `Unsupported` is EC2's word for a type that a zone doesn't have.
+            "InsufficientInstanceCapacity"
+            | "InsufficientCapacity"
+            | "InsufficientVolumeCapacity"
+            | "InstanceLimitExceeded"
+            | "SpotMaxPriceTooLow"
+            | "Unsupported"
+            | "VcpuLimitExceeded" => Some(Self::Offer),
+            "MaxSpotInstanceCountExceeded" => Some(Self::Spot),
+            "InsufficientFreeAddressesInSubnet" => Some(Self::Subnet),
+            _ => None,
+        }
+    }
+
+    /// Whether the shortage that one offer met is another's, too.
+    pub fn concerns(self, met: &Offer, other: &Offer) -> bool {
+        match self {
+            Self::Offer => met == other,
+            Self::Spot => other.spot,
+            Self::Subnet => met.subnet == other.subnet,
+        }
+    }
+}
+
+/// What an operator does about an instance that EC2 ended for a reason of its own, by that reason.
+pub fn advice(reason: &str) -> &'static str {
+    let says = |word: &str| reason.contains(word);
+    if says("Server.SpotInstanceTermination") || says("Server.SpotInstanceShutdown") {
+        "EC2 took the spot capacity back: start the bake again, or set `spot = false` under `[builder]`"
+    } else if says("Server.InsufficientInstanceCapacity") {
+        "EC2 took the launch and then had no capacity: start the bake again, or put another type or subnet first under `[builder]`"
+    } else if says("Client.InternalError") || says("Client.InvalidKMSKey") {
+        "EC2 could not use the volume's KMS key: name it in `BuilderKmsKeys` of `infra/template.yaml`, and for spot grant it to AWSServiceRoleForEC2Spot"
+    } else if says("Client.VolumeLimitExceeded") {
+        "Raise the account's quota for EBS volumes, or ask for a smaller `volume` under `[builder]`"
+    } else if says("Client.InstanceInitiatedShutdown") {
+        "Something on the builder powered it off; a step may restart services, but not the machine"
+    } else if says("Client.UserInitiated") {
+        "Somebody ended it by EC2's API: start the bake again"
+    } else {
+        "Start the bake again; if it is lost again, its console says what happened"
+    }
+}
+
+/// A root volume that differs from the image's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootVolume {
+    /// The image's root device: `/dev/xvda`.
+    pub device: String,
+    /// Its size in GiB.
+    pub gib: Option<u32>,
+    /// Its type in EC2's word.
+    pub kind: Option<String>,
+    /// Its operations per second.
+    pub iops: Option<u32>,
+    /// The KMS key that encrypts it; none leaves it as the image and the account have it.
+    pub kms_key: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder(types: &[&str], subnets: &[&str], spot: bool) -> Builder {
+        let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        Builder { instance_types: owned(types), subnets: owned(subnets), spot, ..Builder::default() }
+    }
+
+    fn texts(offers: &[Offer]) -> Vec<String> {
+        offers.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_type_is_tried_in_all_zones_before_the_next_and_spot_before_on_demand() {
+        let offers = offers(&builder(&["c7i.large", "m7i.large"], &["subnet-1", "subnet-2"], true));
+        insta::assert_snapshot!(texts(&offers).join("\n"), @r"
+        c7i.large spot in subnet-1
+        c7i.large spot in subnet-2
+        m7i.large spot in subnet-1
+        m7i.large spot in subnet-2
+        c7i.large on demand in subnet-1
+        c7i.large on demand in subnet-2
+        m7i.large on demand in subnet-1
+        m7i.large on demand in subnet-2
+        ");
+    }
+
+    #[test]
+    fn without_subnets_the_stack_s_own_is_asked_for() {
+        let offers = offers(&builder(&["c7i.large", "m7i.large"], &[], false));
+        assert_eq!(texts(&offers), ["c7i.large on demand", "m7i.large on demand"]);
+    }
+
+    #[test]
+    fn only_a_shortage_moves_on() {
+        for (code, meaning) in [
+            ("InsufficientInstanceCapacity", Some(Shortage::Offer)),
+            ("Unsupported", Some(Shortage::Offer)),
+            ("VcpuLimitExceeded", Some(Shortage::Offer)),
+            ("MaxSpotInstanceCountExceeded", Some(Shortage::Spot)),
+            ("InsufficientFreeAddressesInSubnet", Some(Shortage::Subnet)),
+            // What the next offer would be refused for, too, or what a second try may well get.
+            ("InvalidBlockDeviceMapping", None),
+            ("InvalidParameterValue", None),
+            ("UnauthorizedOperation", None),
+            ("RequestLimitExceeded", None),
+            ("InternalError", None),
+            ("", None),
+        ] {
+            assert_eq!(Shortage::of(code), meaning, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_shortage_concerns_what_shares_it() {
+        let offers = offers(&builder(&["c7i.large", "m7i.large"], &["subnet-1", "subnet-2"], true));
+        let concerned = |shortage: Shortage| {
+            let met = offers.iter().filter(|offer| shortage.concerns(&offers[0], offer));
+            met.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(concerned(Shortage::Offer), ["c7i.large spot in subnet-1"]);
+        assert_eq!(concerned(Shortage::Spot), texts(&offers[..4]));
+        let in_subnet: Vec<_> = texts(&offers).into_iter().filter(|one| one.ends_with("subnet-1")).collect();
+        assert_eq!(concerned(Shortage::Subnet), in_subnet);
+    }
+}

@@ -1,0 +1,215 @@
+//! The plan: what the runner on the builder is given to do, and the few lines that fetch and start it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    error::{Error, Result},
+    id::{BakeId, Digest},
+    recipe::{Placement, Recipe, Step, Test},
+};
+
+/// EC2's limit for user data, before its base64.
+pub const USER_DATA_LIMIT: usize = 16 * 1024;
+
+/// Where the runner lives on a machine, until it is sealed.
+pub const FOLDER: &str = "/var/lib/ovenbird";
+
+/// What run-validation sends to the builder.
+pub const TEST_SCRIPT: &str = "/var/lib/ovenbird/ovenbird-runner test";
+
+/// What snapshot sends to the builder, which then powers itself off.
+///
+/// A second delivery, which finds the runner gone with the first, has nothing to do and must not fail.
+pub const SEAL_SCRIPT: &str =
+    "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal";
+
+/// What snapshot sends to a spot builder, which must run on until EC2 takes it down for the image.
+pub const SEAL_RUNNING_SCRIPT: &str = "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal --keep-running";
+
+/// A URL that is a key to one object for some time: it is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PresignedUrl(String);
+
+impl PresignedUrl {
+    /// Wraps a URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The URL with its signature, for the one who fetches.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PresignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresignedUrl(…)")
+    }
+}
+
+/// Something to fetch, with the hash it must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// Where it is.
+    pub url: PresignedUrl,
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
+}
+
+/// The files beside the recipe, as they are fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The archive.
+    #[serde(flatten)]
+    pub archive: Download,
+    /// The digest of the files in it, which is an input of the image: the builder computes it again.
+    pub files: Digest,
+}
+
+/// Where the reports go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reports {
+    /// The steps' report.
+    pub provision: PresignedUrl,
+    /// The tests' report.
+    pub test: PresignedUrl,
+    /// The tests' report as JUnit XML.
+    pub junit: PresignedUrl,
+    /// The seal's report; none for a machine that is never sealed.
+    #[serde(default)]
+    pub seal: Option<PresignedUrl>,
+}
+
+/// What the runner does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// For which bake.
+    pub bake: BakeId,
+    /// The artifact, and where it goes.
+    pub artifact: Option<(Download, Placement)>,
+    /// The files beside the recipe.
+    pub bundle: Option<Bundle>,
+    /// The configuration.
+    pub steps: Vec<Step>,
+    /// The tests.
+    pub tests: Vec<Test>,
+    /// Where the reports go.
+    pub reports: Reports,
+    /// The cloud's endpoint, when it isn't AWS's own: where secrets are read.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Where the steps' report is read back. One that is there means that the machine was configured before: EC2
+    /// boots a builder that was imaged while it ran, and cloud-init takes the sealed machine for a new one.
+    #[serde(default)]
+    pub done: Option<PresignedUrl>,
+}
+
+impl Plan {
+    /// The plan for a recipe, on AWS.
+    pub fn new(
+        bake: BakeId,
+        recipe: &Recipe,
+        artifact: Option<Download>,
+        bundle: Option<Bundle>,
+        reports: Reports,
+    ) -> Self {
+        let artifact = artifact.zip(recipe.artifact.clone());
+        let (steps, tests) = (recipe.steps.clone(), recipe.tests.clone());
+        Self { bake, artifact, bundle, steps, tests, reports, endpoint: None, done: None }
+    }
+}
+
+/// What the runner is started to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Configure the machine.
+    Provision,
+    /// Test the machine, which is a fresh instance of the image.
+    Test,
+}
+
+impl Verb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Provision => "provision",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// The script that cloud-init runs: it fetches the runner and the plan, checks the runner and starts it.
+///
+/// A machine without `curl` tries `wget`; one with neither says so on its console and does nothing.
+pub fn user_data(runner: &PresignedUrl, sha256: &Digest, plan: &PresignedUrl, verb: Verb) -> Result<String> {
+    let (runner, plan, verb) = (quote(runner.reveal()), quote(plan.reveal()), verb.as_str());
+    let text = format!(
+        r#"#!/bin/sh
+set -eu
+umask 077
+mkdir -p {FOLDER}
+cd {FOLDER}
+fetch() {{
+  if command -v curl >/dev/null; then curl -fsS --retry 5 --retry-connrefused --connect-timeout 10 -o "$2" "$1"
+  elif command -v wget >/dev/null; then wget -q --tries=5 --timeout=10 -O "$2" "$1"
+  else echo 'ovenbird: the base has neither curl nor wget' >&2; exit 1; fi
+}}
+fetch {runner} ovenbird-runner
+echo '{sha256}  ovenbird-runner' | sha256sum -c - >/dev/null
+chmod 700 ovenbird-runner
+fetch {plan} plan.json
+exec ./ovenbird-runner {verb}
+"#
+    );
+    if text.len() > USER_DATA_LIMIT {
+        return Err(Error::bad_input(
+            "the builder's user data",
+            format!("is {} bytes long, and EC2 takes {USER_DATA_LIMIT}", text.len()),
+            "Use a bucket with a shorter name, and credentials with a shorter session token",
+        ));
+    }
+    Ok(text)
+}
+
+/// One shell word, whatever is in the text.
+pub fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn data(url: &str) -> Result<String> {
+        user_data(
+            &PresignedUrl::new(url),
+            &crate::domain::digest::sha256(b""),
+            &PresignedUrl::new(url),
+            Verb::Provision,
+        )
+    }
+
+    #[test]
+    fn user_data_over_the_limit_is_refused() {
+        assert!(data("https://example.com/?X-Amz-Signature=0").is_ok());
+        assert!(data(&"x".repeat(USER_DATA_LIMIT / 2)).is_err());
+    }
+
+    #[test]
+    fn a_presigned_url_is_never_shown() {
+        assert_eq!(format!("{:?}", PresignedUrl::new("https://secret")), "PresignedUrl(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_text_is_one_shell_word(text in "[^\0]*") {
+            let script = format!("printf %s {}", quote(&text));
+            let output = std::process::Command::new("sh").arg("-c").arg(script).output().unwrap();
+            prop_assert_eq!(output.stdout, text.into_bytes());
+        }
+    }
+}

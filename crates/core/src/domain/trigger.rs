@@ -1,0 +1,235 @@
+//! What starts a bake: an upload, somebody's hand, or a parent's promotion. All are outside inputs, parsed once.
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::{
+    artifact::{self, ArtifactKey},
+    bake::{Options, Parent},
+    error::{Error, Result},
+    id::PipelineName,
+};
+
+/// A start, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// An artifact was uploaded.
+    Upload {
+        /// Its key.
+        key: ArtifactKey,
+        /// Its version, on a versioned bucket.
+        version: Option<String>,
+        /// S3's order of writes to the key, or empty.
+        sequencer: String,
+    },
+    /// Somebody asked.
+    Manual {
+        /// For which pipeline.
+        pipeline: PipelineName,
+        /// With which artifact; none means the newest.
+        artifact: Option<ArtifactKey>,
+        /// With which options.
+        options: Options,
+    },
+    /// The channel that the pipeline stands on moved.
+    Cascade {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// The promotion that moved it.
+        parent: Parent,
+    },
+}
+
+/// What a manual execution is started with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manual {
+    pipeline: Option<String>,
+    artifact: Option<String>,
+    #[serde(default)]
+    force: bool,
+    #[serde(default = "yes")]
+    promote: bool,
+    #[serde(default, rename = "keep-builder")]
+    keep_builder: bool,
+}
+
+/// What a promotion starts its children with.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Cascade {
+    pipeline: PipelineName,
+    cascade: Parent,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The part of S3's "Object Created" event that we read.
+#[derive(Debug, Deserialize, Serialize)]
+struct ObjectCreated {
+    object: CreatedObject,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct CreatedObject {
+    key: String,
+    size: Option<u64>,
+    version_id: Option<String>,
+    sequencer: Option<String>,
+}
+
+impl Trigger {
+    /// Parses an execution's input: an S3 event by EventBridge, a promotion's, or what a hand gave. None for the event
+    /// of a folder's marker, which the rule can't tell from an artifact: there is nothing to bake.
+    pub fn parse(input: &Value) -> Result<Option<Self>> {
+        if input.get("cascade").is_some() {
+            let Cascade { pipeline, cascade } = Cascade::deserialize(input).map_err(|error| {
+                let fix = "Start bakes by hand without `cascade`: promotions alone start so";
+                Error::bad_input("the execution's input", error.to_string(), fix)
+            })?;
+            return Ok(Some(Self::Cascade { pipeline, parent: cascade }));
+        }
+        if input.get("detail-type").is_none() {
+            return Self::manual(input).map(Some);
+        }
+        let event = EventBridgeEvent::<ObjectCreated>::deserialize(input).map_err(|error| {
+            Error::bad_input(
+                "the S3 event",
+                error.to_string(),
+                "Let the rule match `Object Created` of the bucket",
+            )
+        })?;
+        let object = event.detail.object;
+        if artifact::is_marker(&object.key, object.size.unwrap_or(0)) {
+            return Ok(None);
+        }
+        Ok(Some(Self::Upload {
+            key: ArtifactKey::parse(&object.key)?,
+            version: object.version_id.filter(|version| !version.is_empty()),
+            sequencer: object.sequencer.unwrap_or_default(),
+        }))
+    }
+
+    /// The pipeline it starts.
+    pub fn pipeline(&self) -> &PipelineName {
+        match self {
+            Self::Upload { key, .. } => key.pipeline(),
+            Self::Manual { pipeline, .. } | Self::Cascade { pipeline, .. } => pipeline,
+        }
+    }
+
+    /// Its word in the record.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Upload { .. } => "upload",
+            Self::Manual { .. } => "manual",
+            Self::Cascade { .. } => "cascade",
+        }
+    }
+
+    /// What it asks for.
+    pub fn options(&self) -> Options {
+        match self {
+            Self::Upload { .. } | Self::Cascade { .. } => Options::default(),
+            Self::Manual { options, .. } => options.clone(),
+        }
+    }
+
+    /// The promotion that starts it, for a cascade.
+    pub fn cascade(&self) -> Option<&Parent> {
+        match self {
+            Self::Cascade { parent, .. } => Some(parent),
+            Self::Upload { .. } | Self::Manual { .. } => None,
+        }
+    }
+
+    /// The input with which a promotion starts a child's bake.
+    pub fn cascade_input(pipeline: &PipelineName, parent: &Parent) -> Value {
+        let input = Cascade { pipeline: pipeline.clone(), cascade: parent.clone() };
+        serde_json::to_value(input).unwrap_or_else(|_| unreachable!("it has string keys only"))
+    }
+
+    /// Parses the input of a manual execution: `{"pipeline": …}`, `{"artifact": …}` or both, with options.
+    pub fn manual(input: &Value) -> Result<Self> {
+        const FIX: &str = "Start with `{\"pipeline\": \"storefront\"}` or `{\"artifact\": \"artifacts/storefront/app.jar\"}`, \
+                           and `force`, `promote` or `keep-builder` as you like";
+        let refuse = |problem: String| Error::bad_input("the execution's input", problem, FIX);
+        let manual = Manual::deserialize(input).map_err(|error| refuse(error.to_string()))?;
+        let artifact = manual.artifact.as_deref().map(ArtifactKey::parse).transpose()?;
+        let named = manual.pipeline.as_deref().map(PipelineName::parse).transpose();
+        let pipeline = match (named.map_err(|error| refuse(error.to_string()))?, &artifact) {
+            (Some(pipeline), Some(key)) if *key.pipeline() != pipeline => {
+                return Err(refuse(format!("artifact `{key}` is not of pipeline `{pipeline}`")));
+            }
+            (Some(pipeline), _) => pipeline,
+            (None, Some(key)) => key.pipeline().clone(),
+            (None, None) => return Err(refuse("names neither a pipeline nor an artifact".into())),
+        };
+        let options =
+            Options { force: manual.force, promote: manual.promote, keep_builder: manual.keep_builder };
+        Ok(Self::Manual { pipeline, artifact, options })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_artifact_alone_names_its_pipeline() {
+        let trigger =
+            Trigger::manual(&json!({"artifact": "artifacts/shop/a.jar", "promote": false})).unwrap();
+        assert_eq!(trigger.pipeline().as_str(), "shop");
+        assert!(!trigger.options().promote);
+    }
+
+    #[test]
+    fn what_a_promotion_starts_with_is_understood_and_nothing_else_is_taken_for_it() {
+        let parent: Parent = serde_json::from_value(json!({
+            "pipeline": "jvm-runtime", "channel": "stable", "bake": "b-1", "generation": 7
+        }))
+        .unwrap();
+        let shop = PipelineName::parse("shop").unwrap();
+        let mut input = Trigger::cascade_input(&shop, &parent);
+        assert_eq!(
+            Trigger::parse(&input).unwrap(),
+            Some(Trigger::Cascade { pipeline: shop, parent: parent.clone() })
+        );
+        input["force"] = json!(true);
+        assert!(Trigger::parse(&input).is_err());
+    }
+
+    fn created(object: &Value) -> Value {
+        json!({"version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3",
+            "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": "us-east-1", "resources": [],
+            "detail": {"object": object}})
+    }
+
+    #[test]
+    fn the_marker_of_a_folder_asks_for_nothing_and_an_artifact_for_a_bake() {
+        let parsed = |object| Trigger::parse(&created(&object));
+        assert_eq!(parsed(json!({"key": "artifacts/shop/", "size": 0})).unwrap(), None);
+        assert_eq!(parsed(json!({"key": "artifacts/shop_$folder$", "size": 0})).unwrap(), None);
+        // An empty artifact is refused later, by name; what has bytes in it is no marker.
+        assert!(parsed(json!({"key": "artifacts/shop/app.jar", "size": 0})).unwrap().is_some());
+        assert!(parsed(json!({"key": "artifacts/shop/", "size": 5})).is_err());
+    }
+
+    #[test]
+    fn a_contradiction_and_an_unknown_key_are_refused() {
+        for input in [
+            json!({"pipeline": "blog", "artifact": "artifacts/shop/a.jar"}),
+            json!({"pipelin": "blog"}),
+            json!({}),
+            json!({"pipeline": "../x"}),
+            json!("blog"),
+        ] {
+            assert!(Trigger::manual(&input).is_err(), "{input}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Images: make one of an instance, look at one, find one.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::domain::{
+    error::Result,
+    id::{AmiId, ImageName, InstanceId, SnapshotId},
+};
+
+/// EC2's states of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageState {
+    /// Being made.
+    Pending,
+    /// Usable.
+    Available,
+    /// Not usable and never will be.
+    Failed,
+    /// Not usable until its owner enables it again.
+    Disabled,
+}
+
+/// An image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its id.
+    pub id: AmiId,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: ImageState,
+    /// EC2's reason for the state, or empty.
+    pub reason: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its CPU architecture in EC2's word: `x86_64`, `arm64`.
+    pub architecture: String,
+    /// The device that its root volume is; none for an image whose root isn't a volume.
+    pub root_device: Option<String>,
+    /// The size of its root volume in GiB.
+    pub gib: Option<u32>,
+    /// Its EBS devices, the root among them: each is a volume of every instance of it.
+    pub devices: Vec<String>,
+    /// From when on its owner advises against it.
+    pub deprecated: Option<Timestamp>,
+    /// Its snapshots.
+    pub snapshots: Vec<SnapshotId>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Making images and looking at them.
+pub trait Images {
+    /// One image; none when EC2 doesn't know it or it was deregistered.
+    async fn look(&self, id: &AmiId) -> Result<Option<Image>>;
+    /// Our image of this name.
+    async fn named(&self, name: &ImageName) -> Result<Option<Image>>;
+    /// The available images of an owner whose names match the pattern.
+    async fn matching(&self, owner: &str, pattern: &str) -> Result<Vec<Image>>;
+    /// Makes an image of an instance: of a stopped one as it is, of a running one with a `reboot`, so that its
+    /// disk is taken while it is down. A taken name is [`crate::Error::TryAgain`]: look again.
+    async fn create(
+        &self,
+        builder: &InstanceId,
+        name: &ImageName,
+        reboot: bool,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<AmiId>;
+}

@@ -1,0 +1,36 @@
+//! What the steps ask of the outside world, in domain words.
+//!
+//! `crates/aws` answers with the SDK, `crates/world` with its model. An answer is never a success that isn't
+//! known to be one: a lost reply is an error, and the step looks before it does again.
+
+#![expect(
+    async_fn_in_trait,
+    reason = "the ports are used as generics in this workspace; no trait object needs Send bounds"
+)]
+
+mod commands;
+mod images;
+mod instances;
+mod objects;
+mod parameters;
+mod retirement;
+mod table;
+mod volume;
+mod workflow;
+
+pub use self::{
+    commands::{CommandExit, CommandState, Commands},
+    images::{Image, ImageState, Images},
+    instances::{Builders, Instance, InstanceState, LaunchOrder, Role, refusal},
+    objects::{Bucket, Object, Presigner},
+    parameters::Parameters,
+    retirement::{PrunePorts, Reference, Retirement, Snapshot, Stack},
+    table::{Expect, Index, Key, Row, Table, Write},
+    volume::{Volume, VolumeState},
+    workflow::{Execution, Workflow},
+};
+
+/// All ports at once: what a function is given.
+pub trait Ports: Images + Commands + Bucket + Presigner + PrunePorts {}
+
+impl<C: Images + Commands + Bucket + Presigner + PrunePorts> Ports for C {}

@@ -1,0 +1,46 @@
+//! Objects of the bucket, and URLs by which a builder reaches single ones.
+
+use jiff::Timestamp;
+
+use crate::domain::{error::Result, id::Digest, plan::PresignedUrl};
+
+/// An object of the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its version, on a versioned bucket.
+    pub version: Option<String>,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written.
+    pub written: Timestamp,
+    /// SHA-256 of its bytes, when S3 was given it or made it at the upload, and it is of the whole object.
+    pub sha256: Option<Digest>,
+}
+
+/// The bucket.
+pub trait Bucket {
+    /// A small text object.
+    async fn text(&self, key: &str) -> Result<Option<String>>;
+    /// Writes a small text object.
+    async fn put_text(&self, key: &str, text: &str) -> Result<()>;
+    /// An object's facts.
+    async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Object>>;
+    /// The newest object under a prefix.
+    async fn newest(&self, prefix: &str) -> Result<Option<Object>>;
+    /// SHA-256 of an object's bytes, streamed.
+    async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest>;
+    /// The names directly under a prefix that ends in `/`.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>>;
+}
+
+/// URLs that let a builder read and write single objects without any permission of its own.
+pub trait Presigner {
+    /// For one GET of the object (or of one version of it).
+    async fn get_url(&self, key: &str, version: Option<&str>, seconds: u64) -> Result<PresignedUrl>;
+    /// Where a builder reaches the cloud, when it isn't AWS's own.
+    fn endpoint(&self) -> Option<String>;
+    /// For one PUT of the object.
+    async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl>;
+}

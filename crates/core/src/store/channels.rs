@@ -1,0 +1,196 @@
+//! Channels: what a promotion moves, in one conditional write, and how one is taken back.
+
+use std::{cmp::Ordering, collections::BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    images::{ImageRecord, image_key, used},
+    ledger::{Ledger, encode, expect, read},
+};
+use crate::{
+    domain::{
+        bake::{Bake, Order},
+        error::{Error, Result},
+        id::{AmiId, BakeId, ChannelName, Digest, PipelineName},
+    },
+    ports::{Expect, Index, Key, Table, Write},
+};
+
+/// How many different images a channel remembers.
+const HISTORY: usize = 20;
+
+/// How many promotions a channel remembers: those of one image, again and again, must not push out the others.
+const PROMOTIONS: usize = 100;
+
+/// What a channel points at, or pointed at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The image.
+    pub image: AmiId,
+    /// Its digest.
+    pub digest: Digest,
+    /// The bake that promoted it.
+    pub bake: BakeId,
+    /// Its place in the line of versions.
+    pub order: Order,
+    /// Since when.
+    pub promoted: Timestamp,
+    /// The channel's generation with which it came.
+    pub generation: u64,
+}
+
+/// A named pointer of a pipeline to its current image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// Its name.
+    pub name: ChannelName,
+    /// What it points at; none after the first promotion was taken back.
+    pub current: Option<Target>,
+    /// What it pointed at before, newest first.
+    pub previous: Vec<Target>,
+    /// How often it moved.
+    pub generation: u64,
+}
+
+impl Channel {
+    /// Whether it points or pointed at what this bake promoted.
+    pub fn has(&self, bake: &BakeId) -> bool {
+        self.current.iter().chain(&self.previous).any(|target| target.bake == *bake)
+    }
+
+    /// The image before the current one: what the channel goes back to.
+    pub fn goes_back_to(&self) -> Option<&AmiId> {
+        let current = self.current.as_ref().map(|target| &target.image);
+        self.previous.iter().map(|target| &target.image).find(|image| Some(*image) != current)
+    }
+
+    /// What this bake promoted, if with that the channel moved to another image.
+    pub fn moved_by(&self, bake: &BakeId) -> Option<&Target> {
+        let mut targets = self.current.iter().chain(&self.previous);
+        let target = targets.find(|target| target.bake == *bake)?;
+        targets.next().is_none_or(|before| before.image != target.image).then_some(target)
+    }
+
+    /// Points at a new target.
+    pub(super) fn point(&mut self, target: Target) {
+        self.generation += 1;
+        self.previous.splice(0..0, self.current.replace(Target { generation: self.generation, ..target }));
+        self.previous.truncate(PROMOTIONS);
+        let mut images = BTreeSet::new();
+        let kept = self.previous.iter().take_while(|target| {
+            images.insert(target.image.clone());
+            images.len() <= HISTORY
+        });
+        let kept = kept.count();
+        self.previous.truncate(kept);
+    }
+}
+
+/// What became of a promotion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promotion {
+    /// The channel points at the image.
+    Moved,
+    /// It already did, by this bake or by one of the same image that is at least as new.
+    Unchanged,
+    /// It did, before something newer was promoted over it.
+    Overtaken,
+    /// It points at something newer, and never pointed at this.
+    Superseded,
+}
+
+impl<T: Table> Ledger<'_, T> {
+    /// A channel.
+    pub async fn channel(&self, pipeline: &PipelineName, name: &ChannelName) -> Result<Option<Channel>> {
+        read(self.0.get(&channel_key(pipeline, name)).await?).map(|found| found.map(|(_, channel)| channel))
+    }
+
+    /// The channels of a pipeline.
+    pub async fn channels(&self, pipeline: &PipelineName) -> Result<Vec<Channel>> {
+        self.all(&format!("PIPELINE#{pipeline}"), "CHANNEL#").await
+    }
+
+    /// Moves the bake's channel to its image, if that is validated and nothing newer was promoted.
+    pub async fn promote(&self, bake: &Bake, now: Timestamp) -> Result<Promotion> {
+        let image = bake.image()?;
+        let refuse =
+            |problem: &str| Error::NotPromotable { image: image.clone(), problem: problem.to_owned() };
+        let image_key = image_key(&bake.digest);
+        let (image_row, record) =
+            read::<ImageRecord>(self.0.get(&image_key).await?)?.ok_or_else(|| refuse("no record of it"))?;
+        if record.image != *image {
+            return Err(refuse("another image of its digest took its place"));
+        }
+        if record.passed(&bake.inputs.tests).is_none() {
+            return Err(refuse("it has not passed its tests"));
+        }
+
+        let key = channel_key(&bake.pipeline, &bake.settings.channel);
+        let row = self.0.get(&key).await?;
+        let channel = read::<Channel>(row.clone())?.map(|(_, channel)| channel);
+        let mut channel = channel.unwrap_or_else(|| Channel {
+            pipeline: bake.pipeline.clone(),
+            name: bake.settings.channel.clone(),
+            current: None,
+            previous: Vec::new(),
+            generation: 0,
+        });
+        let order = bake.order();
+        if let Some(current) = &channel.current {
+            let age = order.compare(&current.order);
+            if current.image == *image && (current.bake == bake.bake || age != Ordering::Greater) {
+                return Ok(Promotion::Unchanged);
+            }
+            if channel.previous.iter().any(|target| target.bake == bake.bake) {
+                return Ok(Promotion::Overtaken);
+            }
+            if !bake.options.force && age == Ordering::Less {
+                return Ok(Promotion::Superseded);
+            }
+        }
+        channel.point(Target {
+            image: image.clone(),
+            digest: bake.digest.clone(),
+            bake: bake.bake.clone(),
+            order,
+            promoted: now,
+            generation: 0,
+        });
+        let index = Index { image: Some(image.clone()), ..Index::default() };
+        let mut writes = vec![
+            Write::Put { key, doc: encode(&channel), expect: expect(row.as_ref()), index },
+            // Written and not only checked: a prune that has found nothing to name the image must see it.
+            used(image_row, &record),
+        ];
+        writes.extend(self.owned_parameter(bake).await?);
+        self.0.commit(writes).await?;
+        Ok(Promotion::Moved)
+    }
+
+    /// Takes a bake's promotion back: out of the channel's history too, if something newer was promoted over it.
+    pub async fn take_back(&self, bake: &Bake) -> Result<()> {
+        let key = channel_key(&bake.pipeline, &bake.settings.channel);
+        let Some((row, mut channel)) = read::<Channel>(self.0.get(&key).await?)? else { return Ok(()) };
+        if !channel.has(&bake.bake) {
+            return Ok(());
+        }
+        channel.previous.retain(|target| target.bake != bake.bake);
+        if channel.current.as_ref().is_some_and(|current| current.bake == bake.bake) {
+            channel.current =
+                if channel.previous.is_empty() { None } else { Some(channel.previous.remove(0)) };
+        }
+        channel.generation += 1;
+        let index =
+            Index { image: channel.current.as_ref().map(|target| target.image.clone()), ..Index::default() };
+        let expect = Expect::Version(row.version);
+        self.0.commit(vec![Write::Put { key, doc: encode(&channel), expect, index }]).await
+    }
+}
+
+pub(super) fn channel_key(pipeline: &PipelineName, channel: &ChannelName) -> Key {
+    Key { pk: format!("PIPELINE#{pipeline}"), sk: format!("CHANNEL#{channel}") }
+}

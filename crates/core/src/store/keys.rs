@@ -1,0 +1,57 @@
+//! Where things lie in the bucket.
+
+use crate::domain::id::{BakeId, Digest, PipelineName};
+
+/// The pointer to a pipeline's current recipe.
+pub fn recipe_pointer(pipeline: &PipelineName) -> String {
+    format!("recipes/{pipeline}/current.json")
+}
+
+/// The pointer as it was when this version was pushed.
+pub fn recipe_version_pointer(pipeline: &PipelineName, version: &Digest) -> String {
+    format!("recipes/{pipeline}/{version}/pointer.json")
+}
+
+/// The recipe's text, of one version.
+pub fn recipe(pipeline: &PipelineName, version: &Digest) -> String {
+    format!("recipes/{pipeline}/{version}/recipe.toml")
+}
+
+/// The files beside the recipe, of one version, as a `tar.gz`.
+pub fn bundle(pipeline: &PipelineName, version: &Digest) -> String {
+    format!("recipes/{pipeline}/{version}/bundle.tar.gz")
+}
+
+/// The list of the files beside the recipe, of one version.
+pub fn files(pipeline: &PipelineName, version: &Digest) -> String {
+    format!("recipes/{pipeline}/{version}/files.json")
+}
+
+/// The runner for an architecture, by its hash.
+pub fn runner(architecture: &str, sha256: &Digest) -> String {
+    format!("runner/{architecture}/{sha256}/ovenbird-runner")
+}
+
+/// The pointer to the current runner for an architecture.
+pub fn runner_pointer(architecture: &str) -> String {
+    format!("runner/{architecture}/current.json")
+}
+
+/// A file of one bake: its plan, user data or reports.
+pub fn of_bake(pipeline: &PipelineName, bake: &BakeId, file: &str) -> String {
+    format!("bakes/{pipeline}/{bake}/{file}")
+}
+
+/// What a prune run found, with its reason for every image.
+pub fn prune_plan(run: &BakeId) -> String {
+    format!("prunes/{run}.json")
+}
+
+/// The report of the steps.
+pub const PROVISION_REPORT: &str = "provision.json";
+/// The report of the tests on the builder.
+pub const TEST_REPORT: &str = "test.json";
+/// The report of the seal: nothing is an image whose seal did not write it.
+pub const SEAL_REPORT: &str = "seal.json";
+/// The report of the tests on a fresh instance of the image.
+pub const BOOT_REPORT: &str = "boot-test.json";

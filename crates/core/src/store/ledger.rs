@@ -1,0 +1,38 @@
+//! The ledger: the table with its meaning. Each kind of record has its own file beside this one.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    domain::error::{Error, Result},
+    ports::{Expect, Row, Table},
+};
+
+/// How often one call tries a write that others may make at the same time.
+pub(crate) const MOST_CONFLICTS: usize = 8;
+
+/// The table with its meaning.
+#[derive(Debug)]
+pub struct Ledger<'a, T>(pub &'a T);
+
+impl<T: Table> Ledger<'_, T> {
+    pub(super) async fn all<D: DeserializeOwned>(&self, pk: &str, prefix: &str) -> Result<Vec<D>> {
+        self.0.list(pk, prefix).await?.iter().map(doc).collect()
+    }
+}
+
+pub(super) fn expect(row: Option<&Row>) -> Expect {
+    row.map_or(Expect::Absent, |row| Expect::Version(row.version))
+}
+
+pub(super) fn encode(doc: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(doc).unwrap_or_else(|_| unreachable!("our documents have string keys only"))
+}
+
+pub(super) fn doc<D: DeserializeOwned>(row: &Row) -> Result<D> {
+    serde_json::from_value(row.doc.clone())
+        .map_err(|source| Error::Corrupt { what: format!("item {} {}", row.key.pk, row.key.sk), source })
+}
+
+pub(super) fn read<D: DeserializeOwned>(row: Option<Row>) -> Result<Option<(Row, D)>> {
+    row.map(|row| doc(&row).map(|doc| (row, doc))).transpose()
+}

@@ -1,0 +1,21 @@
+//! The table's meaning: bakes, channels, leases and images, and the conditions of every write.
+
+mod bakes;
+mod channels;
+mod dependencies;
+mod images;
+pub mod keys;
+mod leases;
+mod ledger;
+mod parameters;
+pub mod recipes;
+
+pub(crate) use self::ledger::MOST_CONFLICTS;
+pub use self::{
+    channels::{Channel, Promotion, Target},
+    dependencies::{Ancestor, Child},
+    images::{ImageRecord, ImageStatus, Passed},
+    leases::{Claim, Lease, lease_end},
+    ledger::Ledger,
+    parameters::ParameterOwner,
+};

@@ -1,0 +1,275 @@
+//! Why a bake makes another image than the one before it: their inputs, compared one by one.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    domain::{
+        bake::{Artifact, Bake, BaseImage},
+        error::{Error, Result},
+        id::{Digest, PipelineName},
+        inputs::Inputs,
+        recipe::Recipe,
+    },
+    ports::Bucket,
+    steps::inputs::Resolved,
+    store::recipes::{self, Files},
+};
+
+/// One of the two that are compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// Every input by its own digest.
+    pub inputs: &'a Inputs,
+    /// The base, as it was written and as it was resolved.
+    pub base: &'a BaseImage,
+    /// The artifact.
+    pub artifact: Option<&'a Artifact>,
+    /// The version of the recipe.
+    pub recipe: &'a Digest,
+}
+
+impl<'a> From<&'a Bake> for Side<'a> {
+    fn from(bake: &'a Bake) -> Self {
+        Self {
+            inputs: &bake.inputs,
+            base: &bake.base,
+            artifact: bake.artifact.as_ref(),
+            recipe: &bake.recipe,
+        }
+    }
+}
+
+impl<'a> From<&'a Resolved> for Side<'a> {
+    fn from(resolved: &'a Resolved) -> Self {
+        let Resolved { pointer, recipe: _, artifact, base, inputs } = resolved;
+        Self { inputs, base, artifact: artifact.as_ref(), recipe: &pointer.version }
+    }
+}
+
+/// One input of both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Which input.
+    pub input: &'static str,
+    /// What it was.
+    pub before: String,
+    /// What it is now.
+    pub now: String,
+    /// Whether they differ.
+    pub changed: bool,
+    /// What of it differs, as far as that can be told.
+    pub details: Vec<String>,
+}
+
+/// Compares every input. What can't be read any more of an old recipe leaves its details out, and no more.
+pub async fn explain(
+    bucket: &impl Bucket,
+    pipeline: &PipelineName,
+    before: Side<'_>,
+    now: Side<'_>,
+) -> Result<Vec<Line>> {
+    let base = |side: Side<'_>| {
+        let parent = side.base.parent.as_ref().map(|parent| format!(" ({parent})")).unwrap_or_default();
+        format!("{} {}{parent}", side.base.image, side.base.name)
+    };
+    let artifact = |side: Side<'_>| {
+        let key = side.artifact.map(|artifact| artifact.key.to_string());
+        format!("{} {}", short(side.inputs.artifact.as_ref()), key.unwrap_or_default()).trim_end().to_owned()
+    };
+    let [a, b] = [before.inputs, now.inputs];
+    let line = |input, before: String, now: String, changed| Line {
+        input,
+        before,
+        now,
+        changed,
+        details: Vec::new(),
+    };
+    let digests = |input, before: Option<&Digest>, now: Option<&Digest>| {
+        line(input, short(before), short(now), before != now)
+    };
+    let mut lines = vec![
+        line("base", base(before), base(now), a.base != b.base),
+        line(
+            "architecture",
+            a.architecture.clone(),
+            b.architecture.clone(),
+            a.architecture != b.architecture,
+        ),
+        digests("configuration", Some(&a.configuration), Some(&b.configuration)),
+        digests("volume", a.volume.as_ref(), b.volume.as_ref()),
+        digests("files", a.files.as_ref(), b.files.as_ref()),
+        line("artifact", artifact(before), artifact(now), a.artifact != b.artifact),
+        digests("runner", Some(&a.runner), Some(&b.runner)),
+        digests("tests", Some(&a.tests), Some(&b.tests)),
+    ];
+    if before.base.written != now.base.written {
+        lines[0].details.push(format!("was {}, is {}", before.base.written, now.base.written));
+    }
+    if lines.iter().any(|line| line.changed)
+        && let Some(old) = read(bucket, pipeline, before.recipe).await?
+        && let Some(new) = read(bucket, pipeline, now.recipe).await?
+    {
+        for line in lines.iter_mut().filter(|line| line.changed) {
+            line.details.extend(match line.input {
+                "configuration" => {
+                    configuration(&old.0.configuration_inputs(), &new.0.configuration_inputs())
+                }
+                "tests" => tests(&old.0.test_inputs(), &new.0.test_inputs()),
+                "files" => files(&old.1, &new.1),
+                _ => Vec::new(),
+            });
+        }
+    }
+    Ok(lines)
+}
+
+async fn read(
+    bucket: &impl Bucket,
+    pipeline: &PipelineName,
+    version: &Digest,
+) -> Result<Option<(Recipe, Files)>> {
+    match recipes::recipe_version(bucket, pipeline, version).await {
+        Ok((pointer, recipe)) => match recipes::files(bucket, pipeline, &pointer).await {
+            Ok(files) => Ok(Some((recipe, files))),
+            Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(None),
+            Err(error) => Err(error),
+        },
+        Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// As much of a digest as tells it apart.
+fn short(digest: Option<&Digest>) -> String {
+    digest.map_or_else(|| "-".to_owned(), |digest| digest.as_str()[..12].to_owned())
+}
+
+fn configuration(before: &Value, now: &Value) -> Vec<String> {
+    let mut found = keys("where the artifact goes", &before["artifact"], &now["artifact"]);
+    found.extend(named("step", &before["steps"], &now["steps"]));
+    found
+}
+
+fn tests(before: &Value, now: &Value) -> Vec<String> {
+    let mut found = named("test", &before["tests"], &now["tests"]);
+    if before["boot"] != now["boot"] {
+        found.push(format!("`validate.boot` is {}", now["boot"]));
+    }
+    found
+}
+
+fn files(before: &Files, now: &Files) -> Vec<String> {
+    let paths: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let told = paths.into_iter().filter_map(|path| match (before.get(path), now.get(path)) {
+        (None, _) => Some(format!("`{path}` is new")),
+        (_, None) => Some(format!("`{path}` is gone")),
+        (Some(a), Some(b)) if a.sha256 != b.sha256 => Some(format!("`{path}` has another content")),
+        (Some(a), Some(b)) if a.mode != b.mode => {
+            Some(format!("`{path}` has mode {:o}, had {:o}", b.mode, a.mode))
+        }
+        (Some(_), Some(_)) => None,
+    });
+    told.collect()
+}
+
+/// Steps or tests, told apart by their name.
+fn named(kind: &str, before: &Value, now: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let (before, now) = (list(before), list(now));
+    let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
+    let find = |list: &[Value], wanted: &str| list.iter().find(|one| name(one) == wanted).cloned();
+    let mut found = Vec::new();
+    for one in &now {
+        let name = name(one);
+        match find(&before, &name) {
+            None => found.push(format!("{kind} `{name}` is new")),
+            Some(old) => found.extend(keys(&format!("{kind} `{name}`"), &old, one)),
+        }
+    }
+    let gone = before.iter().filter(|one| find(&now, &name(one)).is_none());
+    found.extend(gone.map(|one| format!("{kind} `{}` is gone", name(one))));
+    if found.is_empty() && before != now {
+        found.push(format!("the order of the {kind}s changed"));
+    }
+    found
+}
+
+/// The keys below which two values differ.
+fn keys(what: &str, before: &Value, now: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    differing(before, now, "", &mut found);
+    found.into_iter().map(|key| format!("{what}{key} changed")).collect()
+}
+
+fn differing(before: &Value, now: &Value, at: &str, found: &mut Vec<String>) {
+    match (before, now) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                let at = if at.is_empty() { format!(": {key}") } else { format!("{at}.{key}") };
+                differing(
+                    before.get(key).unwrap_or(&Value::Null),
+                    now.get(key).unwrap_or(&Value::Null),
+                    &at,
+                    found,
+                );
+            }
+        }
+        (a, b) if a != b => found.push(at.to_owned()),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_step_is_told_by_its_name_and_the_key_that_changed() {
+        let before = json!({"artifact": {"to": "/opt/a"}, "steps": [
+            {"name": "user", "action": {"shell": {"run": "useradd a"}}, "timeout": 60},
+            {"name": "old", "action": {"shell": {"run": "x"}}},
+        ]});
+        let now = json!({"artifact": {"to": "/opt/b"}, "steps": [
+            {"name": "new", "action": {"shell": {"run": "x"}}},
+            {"name": "user", "action": {"shell": {"run": "useradd b"}}, "timeout": 60},
+        ]});
+        assert_eq!(
+            configuration(&before, &now),
+            [
+                "where the artifact goes: to changed",
+                "step `new` is new",
+                "step `user`: action.shell.run changed",
+                "step `old` is gone",
+            ]
+        );
+        let turned = json!({"artifact": {"to": "/opt/a"}, "steps": [before["steps"][1], before["steps"][0]]});
+        assert_eq!(configuration(&before, &turned), ["the order of the steps changed"]);
+        assert!(configuration(&now, &now).is_empty());
+    }
+
+    #[test]
+    fn files_are_told_by_their_path() {
+        let facts = |content: &str, mode| recipes::FileFacts {
+            sha256: crate::domain::digest::sha256(content.as_bytes()),
+            mode,
+        };
+        let before = Files::from([
+            ("a".to_owned(), facts("1", 0o644)),
+            ("b".to_owned(), facts("2", 0o644)),
+            ("c".to_owned(), facts("3", 0o644)),
+        ]);
+        let now = Files::from([
+            ("a".to_owned(), facts("x", 0o644)),
+            ("b".to_owned(), facts("2", 0o755)),
+            ("d".to_owned(), facts("3", 0o644)),
+        ]);
+        assert_eq!(
+            files(&before, &now),
+            ["`a` has another content", "`b` has mode 755, had 644", "`c` is gone", "`d` is new"]
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! The lineage of an image: what it was made on, and that on what, back to an image that isn't ours.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        bake::{Bake, Stage},
+        error::Result,
+        id::{AmiId, BakeId, PipelineName},
+    },
+    ports::Table,
+    store::Ledger,
+};
+
+/// No image of ours has more layers: `recipe push` refuses deeper ones.
+const DEEPEST: usize = 64;
+
+/// One image of a lineage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// The image.
+    pub image: AmiId,
+    /// Its name.
+    pub name: String,
+    /// How it was found: the artifact of an image of ours, or the base as the recipe above names it.
+    pub by: String,
+    /// When it was made; none for one that isn't ours.
+    pub made: Option<Timestamp>,
+    /// The pipeline it belongs to; none for one that isn't ours.
+    pub pipeline: Option<PipelineName>,
+    /// The bake that made it; none for one that isn't ours.
+    pub bake: Option<BakeId>,
+}
+
+/// The lineage of what a bake made or reused, itself first. One that made nothing yet begins with its base.
+pub async fn lineage<T: Table>(ledger: &Ledger<'_, T>, bake: &Bake) -> Result<Vec<Link>> {
+    let mut links = Vec::new();
+    let mut bake = bake.clone();
+    while links.len() < DEEPEST {
+        if let Some(image) = &bake.image {
+            // A reused image is as old as the bake that made it.
+            if let Some(maker) = ledger.maker(image).await? {
+                bake = maker;
+            }
+        }
+        links.extend(link(&bake));
+        let Some(parent) = &bake.base.parent else { break };
+        let Some(above) = ledger.bake(&parent.pipeline, &parent.bake).await? else { break };
+        bake = above;
+    }
+    // The last one's base: not ours, or its bake is no longer on record.
+    let base = &bake.base;
+    links.push(Link {
+        image: base.image.clone(),
+        name: base.name.clone(),
+        by: base.written.clone(),
+        made: None,
+        pipeline: base.parent.as_ref().map(|parent| parent.pipeline.clone()),
+        bake: base.parent.as_ref().map(|parent| parent.bake.clone()),
+    });
+    Ok(links)
+}
+
+fn link(bake: &Bake) -> Option<Link> {
+    let made = bake.timeline.iter().find(|span| span.stage == Stage::Image);
+    Some(Link {
+        image: bake.image.clone()?,
+        name: bake.image_name.to_string(),
+        by: bake.artifact.as_ref().map(|artifact| artifact.key.to_string()).unwrap_or_default(),
+        made: Some(made.map_or(bake.started, |span| span.end.unwrap_or(span.start))),
+        pipeline: Some(bake.pipeline.clone()),
+        bake: Some(bake.bake.clone()),
+    })
+}

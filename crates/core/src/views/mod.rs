@@ -1,0 +1,4 @@
+//! What operators read: questions about bakes and images, answered from the records.
+
+pub mod explain;
+pub mod lineage;
