@@ -48,6 +48,7 @@ bench: setup build ## The figures, each beside its goal (the first time with a r
 lint: setup ## Format, clippy, the floors of crates/core, and the template's linter
 	cargo fmt --all -- --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	cargo check --quiet -p ovenbird --no-default-features
 	cargo test --quiet -p ovenbird-tests --test contracts floors
 	$(SAM) validate --lint --region us-east-1
 

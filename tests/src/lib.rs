@@ -1,5 +1,5 @@
-//! What the demo, the benchmark and the tests share: a local cloud and its third-party clients, the state machines'
-//! walk, and the template as it is written.
+//! What the demo, the benchmark and the tests share: a local cloud and its third-party clients, and the
+//! template as it is written.
 
 mod aws;
 pub mod clients;
@@ -8,4 +8,3 @@ pub mod sample;
 pub mod sign;
 pub mod site;
 pub mod template;
-pub mod walk;

@@ -4,6 +4,7 @@ mod bake;
 mod confirm;
 mod explain;
 mod list;
+#[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod prune;
 mod recipe;
@@ -38,6 +39,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The local cloud: the pipeline on one machine
+    #[cfg(all(feature = "local", target_os = "linux"))]
     #[command(subcommand)]
     Local(local::LocalCommand),
     #[command(subcommand)]
@@ -91,6 +93,7 @@ enum Command {
         confirm: Confirm,
     },
     /// Forwards a loopback port to a port of a local machine
+    #[cfg(all(feature = "local", target_os = "linux"))]
     Open {
         /// The instance
         instance: String,
@@ -105,6 +108,7 @@ const FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     // Before anything else: a machine's first process is this program again, and has no use for a runtime.
+    #[cfg(all(feature = "local", target_os = "linux"))]
     if let Some(code) = local::hidden() {
         return code;
     }
@@ -128,7 +132,9 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { target, json, command } = cli;
     match command {
+        #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Local(command) => return local::run(&command, &target, json).await,
+        #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Open { instance, port } => return local::open(&instance, port, &target, json).await,
         Command::Recipe(command) => recipe::run(&command, &target, json).await?,
         Command::Runner(command) => {

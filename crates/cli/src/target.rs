@@ -7,6 +7,7 @@ use ovenbird_core::{
     domain::id::{ParameterName, StackId},
     ports::Parameters as _,
 };
+#[cfg(all(feature = "local", target_os = "linux"))]
 use ovenbird_local::{Credentials, Home, LocalError, Options};
 use serde::Deserialize;
 
@@ -93,10 +94,22 @@ impl Target {
     }
 
     /// The local cloud, with the key that it gave its operator.
+    #[cfg(all(feature = "local", target_os = "linux"))]
     fn local_cloud(&self) -> Result<LocalCloud> {
         let bad = |error: LocalError| Error::bad_input("the local cloud", error.to_string(), error.hint());
         let Credentials { access_key, secret, .. } = Credentials::of(&Home::from_env()).map_err(bad)?;
         Ok(LocalCloud { endpoint: Options::new(self.port).endpoint(), access_key, secret })
+    }
+
+    /// It needs Linux, and the feature `local`.
+    #[cfg(not(all(feature = "local", target_os = "linux")))]
+    #[expect(clippy::unused_self, reason = "as it is where the local cloud is")]
+    fn local_cloud(&self) -> Result<LocalCloud> {
+        Err(Error::bad_input(
+            "`--local`",
+            "needs the local cloud, and this `ovenbird` was built without it",
+            "Use an `ovenbird` for Linux, built with the feature `local`, which is on by default; or leave `--local` away",
+        ))
     }
 
     /// Why the stack could not be asked: what most often keeps an answer away is no fault of the stack.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ovenbird_world::{ApiError, DescribeImages, InstanceState, Paging, World};
+use ovenbird_sim::{ApiError, DescribeImages, InstanceState, Paging, World};
 use serde::{Deserialize, Serialize};
 
 use crate::{

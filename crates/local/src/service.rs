@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use ovenbird_core::domain::id::SnapshotId;
-use ovenbird_world::{ApiError, News, Order, World};
+use ovenbird_sim::{ApiError, News, Order, World};
 use tokio::sync::mpsc;
 
 use crate::{

@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ovenbird_world::{BaseImage, News};
+use ovenbird_sim::{BaseImage, News};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},

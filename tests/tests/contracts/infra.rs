@@ -161,7 +161,7 @@ fn the_world_s_ports_call_what_the_adapters_call() {
         "s3:ListBucket",
     ];
     let adapters = calls_of_ports("crates/aws/src");
-    let world = calls_of_ports("crates/world/src/cloud/ports");
+    let world = calls_of_ports("crates/testkit/src/cloud/ports");
     assert!(adapters.len() > 30, "the adapters are written otherwise now: {adapters:?}");
     for (method, called) in &adapters {
         let of_world = world.get(method).unwrap_or_else(|| panic!("the world has no {method}"));

@@ -6,11 +6,8 @@ use std::{fs, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_core::domain::bake::{Bake, Status};
-use ovenbird_tests::{
-    clients::within,
-    mailbox::Mailbox,
-    walk::cost::{is_landmark, way_of},
-};
+use ovenbird_testkit::walk::cost::{is_landmark, way_of};
+use ovenbird_tests::{clients::within, mailbox::Mailbox};
 use serde_json::Value;
 
 use crate::{Cloud, PATIENCE, closed::nobody_else_is_answered, stopped::stopped};

@@ -30,8 +30,9 @@ use ovenbird_core::{
         recipes::{RecipePointer, RunnerPointer},
     },
 };
-use ovenbird_tests::walk::account::sealed;
-use ovenbird_world::{BaseImage, Cloud, Paging, Script, SimulatedHardware, World};
+use ovenbird_sim::{BaseImage, Paging, World};
+use ovenbird_testkit::walk::account::sealed;
+use ovenbird_testkit::{Cloud, Script, SimulatedHardware};
 
 pub const RECIPE: &str = r#"
 pipeline = "storefront"

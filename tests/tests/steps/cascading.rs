@@ -6,7 +6,7 @@ use ovenbird_core::{
     functions,
     ports::Key,
 };
-use ovenbird_tests::walk::scenarios::{PLAIN, Scenario};
+use ovenbird_testkit::walk::scenarios::{PLAIN, Scenario};
 use serde_json::{Value, json};
 
 use super::desk::Desk;

@@ -6,7 +6,7 @@ use ovenbird_core::{
     domain::{bake::Status, tags::TAG_KEEP},
     functions,
 };
-use ovenbird_world::{Cloud, Fault};
+use ovenbird_testkit::{Cloud, Fault};
 use serde_json::{Value, json};
 
 use super::desk::{Desk, TWO};

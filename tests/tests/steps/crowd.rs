@@ -14,12 +14,12 @@ use ovenbird_core::{
     steps::promote,
     store::{Channel, Ledger},
 };
-use ovenbird_tests::walk::{
+use ovenbird_testkit::Cloud;
+use ovenbird_testkit::walk::{
     account::walk,
     machine::{Diary, End},
     scenarios::{Machines, PLAIN, Run, Scenario},
 };
-use ovenbird_world::Cloud;
 use serde_json::json;
 
 fn bake(end: &End) -> Bake {

@@ -21,8 +21,9 @@ use ovenbird_core::{
     ports::{Bucket as _, Expect, Images as _, Index, Key, Retirement as _, Table as _, Write},
     store::{Channel, Ledger, keys, recipes::RecipePointer},
 };
-use ovenbird_tests::walk::scenarios::{PLAIN, Scenario};
-use ovenbird_world::{Cloud, RunInstances};
+use ovenbird_sim::RunInstances;
+use ovenbird_testkit::Cloud;
+use ovenbird_testkit::walk::scenarios::{PLAIN, Scenario};
 use serde_json::{Value, json};
 
 /// Promoted by `before-0`, then `before-1`: the first image is the old one, the second one the channel's.

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The step that moves the channel, by the document of a bake whose image was made and tested.
-async fn step(cloud: &ovenbird_world::Cloud, bake: &Bake) -> Result<Bake> {
+async fn step(cloud: &ovenbird_testkit::Cloud, bake: &Bake) -> Result<Bake> {
     promote::run(bake.clone(), cloud, cloud, cloud, cloud.now()).await
 }
 
@@ -204,7 +204,7 @@ fn a_parameter_that_goes_while_another_bake_is_promoted_comes_back_with_that_bak
         let name = "/images/storefront/production".parse().unwrap();
         block_on(desk.cloud.put_image(&name, new.image.as_ref().unwrap())).unwrap();
     };
-    let work = async |cloud: &ovenbird_world::Cloud| promote::undo(&bake, cloud, cloud).await;
+    let work = async |cloud: &ovenbird_testkit::Cloud| promote::undo(&bake, cloud, cloud).await;
     desk.interrupt(work, "ssm:DeleteParameter", 0, newer).unwrap();
     assert_eq!(
         (desk.current(), desk.parameter()),

@@ -14,7 +14,8 @@ use ovenbird_core::{
     steps::guard::{Guard, Kept, Purpose, Reason},
     store::{Ledger, Promotion},
 };
-use ovenbird_world::{Cloud, Tags};
+use ovenbird_sim::Tags;
+use ovenbird_testkit::Cloud;
 use serde_json::json;
 
 use super::desk::{Desk, TWO};
@@ -52,7 +53,7 @@ impl Doomed {
         let snapshots = block_on(self.desk.cloud.snapshots(Some(&self.bake.bake))).unwrap();
         let snapshot = Snapshot { tags, ..snapshots[0].clone() };
         let gone = BTreeSet::from([self.image.id.clone()]);
-        let world = |world: &mut ovenbird_world::World| {
+        let world = |world: &mut ovenbird_sim::World| {
             let _ = world.deregister_image(self.image.id.as_str(), false, false);
         };
         self.desk.cloud.with(world);

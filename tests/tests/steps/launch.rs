@@ -15,7 +15,8 @@ use ovenbird_core::{
     steps::launch_builder::launch::{self, Wanted},
     store::Ledger,
 };
-use ovenbird_world::{BaseImage, Call, Cloud, Fault, Lack, Shortage, SimulatedHardware, World};
+use ovenbird_sim::{BaseImage, Lack, Shortage, World};
+use ovenbird_testkit::{Call, Cloud, Fault, SimulatedHardware};
 use serde_json::json;
 
 /// A bake that is about to launch.
@@ -32,7 +33,7 @@ impl Bench {
         let base = BaseImage::debian_12("20260101", "x86_64");
         let base = world.register_base(now, &base);
         world.set_shortages(shortages);
-        let hardware = SimulatedHardware::new(|_| ovenbird_world::Script::default());
+        let hardware = SimulatedHardware::new(|_| ovenbird_testkit::Script::default());
         let bench = Self { cloud: Cloud::new(world, hardware, now), base };
         block_on(Ledger(&bench.cloud).save(&bench.bake())).unwrap();
         bench

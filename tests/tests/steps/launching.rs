@@ -8,7 +8,7 @@ use ovenbird_core::{
     functions,
     store::{Claim, Ledger},
 };
-use ovenbird_tests::walk::{account::push, scenarios::Scenario};
+use ovenbird_testkit::walk::{account::push, scenarios::Scenario};
 use serde_json::{Value, json};
 
 use super::desk::{Desk, TWO};

@@ -10,12 +10,12 @@ use ovenbird_core::{
     store::{Ancestor, Child, Ledger},
     views::lineage::{Link, lineage},
 };
-use ovenbird_tests::walk::{
+use ovenbird_testkit::Cloud;
+use ovenbird_testkit::walk::{
     account::{push, walk},
     machine::{Diary, End},
     scenarios::{PLAIN, Run, Scenario},
 };
-use ovenbird_world::Cloud;
 
 const LAYERED: Scenario = Scenario { layered: true, before: &["v1.jar"], ..PLAIN };
 

@@ -30,7 +30,7 @@ impl Rivals {
         Self { one: bake("one"), two: bake("two"), desk, digest }
     }
 
-    fn ledger(&self) -> Ledger<'_, ovenbird_world::Cloud> {
+    fn ledger(&self) -> Ledger<'_, ovenbird_testkit::Cloud> {
         Ledger(&self.desk.cloud)
     }
 

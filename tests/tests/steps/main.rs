@@ -253,11 +253,11 @@ fn an_image_in_use_is_never_retired_even_if_the_plan_said_so() {
     let plan = bench.plan();
     let doomed = plan.retire[0].clone();
     let now = bench.cloud.now();
-    let request = ovenbird_world::RunInstances {
+    let request = ovenbird_sim::RunInstances {
         image: doomed.image.to_string(),
         min_count: 1,
         max_count: 1,
-        ..ovenbird_world::RunInstances::default()
+        ..ovenbird_sim::RunInstances::default()
     };
     bench.cloud.with(|world| world.run_instances(now, &request)).unwrap();
     let verdict = block_on(prune::retire(&doomed, &bench.cloud)).unwrap();

@@ -2,7 +2,7 @@
 
 use futures::executor::block_on;
 use ovenbird_core::{domain::trigger::Trigger, ports::Bucket as _};
-use ovenbird_tests::walk::{
+use ovenbird_testkit::walk::{
     clock::{Clock, run_all},
     machine::{Diary, End, Execution},
 };

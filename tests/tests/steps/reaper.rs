@@ -9,12 +9,12 @@ use ovenbird_core::{
     ports::Execution,
     steps::prune::MOST_PER_RUN,
 };
-use ovenbird_tests::walk::{
+use ovenbird_testkit::Fault;
+use ovenbird_testkit::walk::{
     account::walk,
     machine::{Diary, End},
     scenarios::{PLAIN, Run, Scenario},
 };
-use ovenbird_world::Fault;
 use serde_json::json;
 
 use super::desk::{Desk, TWO};
@@ -45,7 +45,7 @@ fn pass_to(desk: &Desk, moment: Timestamp) {
 }
 
 fn builder(desk: &Desk) -> String {
-    let builder = |world: &mut ovenbird_world::World| {
+    let builder = |world: &mut ovenbird_sim::World| {
         let mut live = world.live_instances().filter(|one| one.tags[TAG_BAKE] == "lost");
         live.next().map(|one| one.id.to_string())
     };

@@ -17,7 +17,7 @@ use ovenbird_core::{
     },
     store::Ledger,
 };
-use ovenbird_world::RegisterImage;
+use ovenbird_sim::RegisterImage;
 
 use super::bench::{Bench, RECIPE, pipeline};
 

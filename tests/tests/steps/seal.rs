@@ -10,7 +10,7 @@ use ovenbird_core::{
     steps::snapshot,
     store::keys,
 };
-use ovenbird_world::Script;
+use ovenbird_testkit::Script;
 
 use super::bench::{Bench, RECIPE};
 

@@ -8,8 +8,9 @@ use ovenbird_core::{
     ports::{Builders as _, Retirement as _, VolumeState},
     steps::snapshot,
 };
-use ovenbird_tests::walk::{account::walk, machine::Diary, scenarios::SCENARIOS};
-use ovenbird_world::{BaseImage, Cloud, Device, Script};
+use ovenbird_sim::{BaseImage, Device};
+use ovenbird_testkit::walk::{account::walk, machine::Diary, scenarios::SCENARIOS};
+use ovenbird_testkit::{Cloud, Script};
 
 use super::bench::{Bench, RECIPE, pipeline};
 
@@ -28,7 +29,7 @@ fn assert_tight(cloud: &Cloud) {
     cloud.with(|world| {
         let lone: Vec<_> = world.volumes().filter(|volume| volume.instance.is_none()).collect();
         assert!(lone.is_empty(), "left behind: {lone:?}");
-        for device in world.own_images().flat_map(ovenbird_world::Image::mappings) {
+        for device in world.own_images().flat_map(ovenbird_sim::Image::mappings) {
             assert!(device.delete_on_termination, "an image hands on what leaks: {device:?}");
         }
     });

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ovenbird_tests::walk::{
+use ovenbird_testkit::Fault;
+use ovenbird_testkit::walk::{
     machine::{End, MOST_EVENTS},
     scenarios::Scenario,
 };
-use ovenbird_world::Fault;
 
 use super::{
     ground::{Ground, Walked, walk_all},

@@ -3,12 +3,12 @@
 use std::{cell::RefCell, collections::BTreeSet, thread};
 
 use jiff::SignedDuration;
-use ovenbird_tests::walk::{
+use ovenbird_testkit::walk::{
     account::{walk, walk_with},
     machine::{Diary, End, timeless},
     scenarios::{Run, Scenario},
 };
-use ovenbird_world::{Call, Cloud, Fault};
+use ovenbird_testkit::{Call, Cloud, Fault};
 use serde_json::json;
 
 use super::slate::{self, Ends, after_the_end};

@@ -14,7 +14,7 @@ mod trace;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
-use ovenbird_tests::walk::{
+use ovenbird_testkit::walk::{
     cost,
     machine::{MOST_BYTES, MOST_EVENTS},
     meetings::MEETINGS,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use ovenbird_tests::walk::meetings::Meeting;
-use ovenbird_world::Call;
+use ovenbird_testkit::Call;
+use ovenbird_testkit::walk::meetings::Meeting;
 
 use super::{
     ground::{Ground, Walked, walk_all},

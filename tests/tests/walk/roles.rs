@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ovenbird_testkit::Call;
 use ovenbird_tests::template;
-use ovenbird_world::Call;
 
 /// By function, as its folder is called: every action that IAM was asked for.
 pub type Needs = BTreeMap<String, BTreeSet<&'static str>>;

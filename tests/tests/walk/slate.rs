@@ -10,10 +10,11 @@ use ovenbird_core::{
     },
     store::{Channel, Child, ImageRecord, ImageStatus, Lease},
 };
-use ovenbird_world::{Cloud, ImageState, InstanceState, Tags, Volume};
+use ovenbird_sim::{ImageState, InstanceState, Tags, Volume};
+use ovenbird_testkit::Cloud;
 use serde::de::DeserializeOwned;
 
-use ovenbird_tests::walk::machine::End;
+use ovenbird_testkit::walk::machine::End;
 
 /// How every execution of a walk ended.
 pub type Ends = BTreeMap<String, End>;

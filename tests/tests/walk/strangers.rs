@@ -8,12 +8,13 @@ use ovenbird_core::{
     domain::{bake::Status, id::BakeId, tags::TAG_BAKE},
     ports::Execution,
 };
-use ovenbird_tests::walk::{
+use ovenbird_sim::{RegisterImage, RunInstances};
+use ovenbird_testkit::walk::{
     account::walk,
     machine::Diary,
     scenarios::{PLAIN, Run, Scenario},
 };
-use ovenbird_world::{Cloud, Fault, RegisterImage, RunInstances};
+use ovenbird_testkit::{Cloud, Fault};
 use serde_json::json;
 
 const BAKED: Scenario = Scenario { before: &["v1.jar", "v2.jar", "v3.jar", "v4.jar"], ..PLAIN };
@@ -116,7 +117,7 @@ fn copies() -> (Cloud, BTreeSet<String>) {
 fn made_by(cloud: &Cloud, bakes: &[&str]) -> BTreeSet<String> {
     cloud.with(|world| {
         let of =
-            |tags: &ovenbird_world::Tags| tags.get(TAG_BAKE).is_some_and(|one| bakes.contains(&one.as_str()));
+            |tags: &ovenbird_sim::Tags| tags.get(TAG_BAKE).is_some_and(|one| bakes.contains(&one.as_str()));
         let images = world.own_images().filter(|one| of(&one.tags)).map(|one| one.id.to_string());
         let snapshots = world.snapshots().filter(|one| of(&one.tags)).map(|one| one.id.to_string());
         images.chain(snapshots).collect()

@@ -1,7 +1,7 @@
 //! What is shown of a walk that went wrong.
 
-use ovenbird_tests::walk::machine::End;
-use ovenbird_world::Call;
+use ovenbird_testkit::Call;
+use ovenbird_testkit::walk::machine::End;
 
 use super::{ground::Walked, slate::after_the_end};
 

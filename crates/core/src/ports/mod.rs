@@ -1,6 +1,6 @@
 //! What the steps ask of the outside world, in domain words.
 //!
-//! `crates/aws` answers with the SDK, `crates/world` with its model. An answer is never a success that isn't
+//! `crates/aws` answers with the SDK, `crates/sim` with its model. An answer is never a success that isn't
 //! known to be one: a lost reply is an error, and the step looks before it does again.
 
 #![expect(

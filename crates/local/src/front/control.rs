@@ -9,7 +9,7 @@ use axum::{
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use ovenbird_core::domain::id::InstanceId;
-use ovenbird_world::{ApiError, DescribeImages, InstanceState, Paging};
+use ovenbird_sim::{ApiError, DescribeImages, InstanceState, Paging};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Notify;

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ovenbird_world::ApiError;
+use ovenbird_sim::ApiError;
 
 /// A form as it came.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What `CloudFormation` makes inside `MiniStack`'s own EC2 and IAM, made known to the world.
 
-use ovenbird_world::{ApiError, SecurityGroup, Tags};
+use ovenbird_sim::{ApiError, SecurityGroup, Tags};
 
 use super::Front;
 use crate::{deploy::Api, error::LocalError, xml::Element};

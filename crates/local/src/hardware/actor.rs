@@ -9,7 +9,7 @@ use std::{
 };
 
 use ovenbird_core::domain::id::{CommandId, InstanceId, SnapshotId};
-use ovenbird_world::{MachineFacts, News, Order};
+use ovenbird_sim::{MachineFacts, News, Order};
 use tokio::{process::Command, sync::mpsc, task::AbortHandle};
 
 use super::{
@@ -78,8 +78,8 @@ impl Actor {
         match order {
             Order::Boot { layers, user_data, facts, .. } => {
                 let layers = layers.into_iter().map(|layer| match layer {
-                    ovenbird_world::Layer::Base => Layer::Base,
-                    ovenbird_world::Layer::Snapshot(snapshot) => Layer::Snapshot(snapshot),
+                    ovenbird_sim::Layer::Base => Layer::Base,
+                    ovenbird_sim::Layer::Snapshot(snapshot) => Layer::Snapshot(snapshot),
                 });
                 let layers = layers.collect();
                 // Its image's layers never change, and its image may be gone by now: the first start counts.

@@ -9,7 +9,7 @@ use std::{fmt, io, net::SocketAddr, sync::Weak};
 
 use futures::future::BoxFuture;
 use ovenbird_core::domain::id::InstanceId;
-use ovenbird_world::Order;
+use ovenbird_sim::Order;
 
 use crate::front::Front;
 

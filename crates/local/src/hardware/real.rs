@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use ovenbird_core::domain::{digest, id::InstanceId};
-use ovenbird_world::{News, Order};
+use ovenbird_sim::{News, Order};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{

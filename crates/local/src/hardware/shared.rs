@@ -9,7 +9,7 @@ use std::{
 };
 
 use ovenbird_core::domain::id::SnapshotId;
-use ovenbird_world::News;
+use ovenbird_sim::News;
 use tokio::sync::mpsc;
 
 use crate::{

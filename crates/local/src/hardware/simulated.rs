@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use ovenbird_core::domain::id::{CommandId, InstanceId};
-use ovenbird_world::{News, Order};
+use ovenbird_sim::{News, Order};
 use tokio::sync::mpsc;
 
 use super::Hardware;

@@ -22,7 +22,7 @@ use ovenbird_core::{
     ports::{Builders, ImageState, Images, InstanceState, LaunchOrder, Retirement, VolumeState},
 };
 use ovenbird_local::Service;
-use ovenbird_world::{BaseImage, Device, Instance, Lack, World};
+use ovenbird_sim::{BaseImage, Device, Instance, Lack, World};
 
 /// The adapter on an endpoint, with the requests counted.
 struct Bench {
@@ -121,7 +121,7 @@ fn a_shortage_is_told_as_one_and_asked_for_once() {
         (Lack::SpotQuota, Shortage::Spot, "MaxSpotInstanceCountExceeded"),
         (Lack::Addresses, Shortage::Subnet, "InsufficientFreeAddressesInSubnet"),
     ] {
-        let bench = Bench::new(|world| world.set_shortages(vec![ovenbird_world::Shortage::of(lack)]));
+        let bench = Bench::new(|world| world.set_shortages(vec![ovenbird_sim::Shortage::of(lack)]));
         let error = bench.launch(&bench.order(true)).unwrap_err();
         let Error::NoCapacity { tried, shortage: told, source } = error else { panic!("{error}") };
         assert_eq!((tried, told), (format!("c7i.large spot ({code})"), shortage));

@@ -8,7 +8,7 @@ use ovenbird_local::{
     Clock, Control, Credentials, Front, Gate, Home, Keys, Link, Machines, Options, Service, Simulated,
     machine_router, router,
 };
-use ovenbird_world::{BaseImage, World};
+use ovenbird_sim::{BaseImage, World};
 
 /// An endpoint on a port of its own, for as long as it lives.
 pub struct Endpoint {

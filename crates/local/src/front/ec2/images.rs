@@ -1,6 +1,6 @@
 //! Images: make, look, deregister.
 
-use ovenbird_world::{ApiError, CreateImage, DescribeImages, Image, ROOT_DEVICE, RegisterImage};
+use ovenbird_sim::{ApiError, CreateImage, DescribeImages, Image, ROOT_DEVICE, RegisterImage};
 
 use super::{
     Call,

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use ovenbird_world::{ApiError, Instance, InstanceState, ROOT_DEVICE, StateChange, World};
+use ovenbird_sim::{ApiError, Instance, InstanceState, ROOT_DEVICE, StateChange, World};
 
 use super::{
     Call,

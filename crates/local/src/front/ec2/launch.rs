@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ovenbird_world::{ApiError, Filter, NewVolume, ROOT_DEVICE, RunInstances};
+use ovenbird_sim::{ApiError, Filter, NewVolume, ROOT_DEVICE, RunInstances};
 
 use super::{
     Call,

@@ -13,7 +13,7 @@ mod volumes;
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use jiff::Timestamp;
-use ovenbird_world::{ApiError, World};
+use ovenbird_sim::{ApiError, World};
 
 use super::{
     Front,

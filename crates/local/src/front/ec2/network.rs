@@ -1,6 +1,6 @@
 //! Where machines are: Region, zones, networks, security groups.
 
-use ovenbird_world::{ApiError, Filter};
+use ovenbird_sim::{ApiError, Filter};
 
 use super::{
     Call,

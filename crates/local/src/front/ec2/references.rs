@@ -3,7 +3,7 @@
 //! It has the blind spots of EC2's own (no Auto Scaling groups, no fleets). Launch templates and Image Builder's recipes
 //! aren't there locally, so none names an image.
 
-use ovenbird_world::{ApiError, Filter, Paging};
+use ovenbird_sim::{ApiError, Filter, Paging};
 
 use super::{Call, shared::paging};
 use crate::{deploy::REGION, front::ssm};

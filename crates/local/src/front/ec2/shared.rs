@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_world::{ApiError, Disk, Filter, NewVolume, Paging, Tags};
+use ovenbird_sim::{ApiError, Disk, Filter, NewVolume, Paging, Tags};
 
 use crate::front::{form::Params, xml_out::Xml};
 

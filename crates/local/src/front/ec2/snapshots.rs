@@ -1,6 +1,6 @@
 //! Snapshots: look, delete.
 
-use ovenbird_world::ApiError;
+use ovenbird_sim::ApiError;
 
 use super::{
     Call,

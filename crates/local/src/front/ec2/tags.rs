@@ -1,6 +1,6 @@
 //! Tags: set, remove, look.
 
-use ovenbird_world::{ApiError, Tags};
+use ovenbird_sim::{ApiError, Tags};
 
 use super::{
     Call,

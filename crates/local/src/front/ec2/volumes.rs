@@ -1,6 +1,6 @@
 //! Volumes: look, delete.
 
-use ovenbird_world::ApiError;
+use ovenbird_sim::ApiError;
 
 use super::{
     Call,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ovenbird_world::{ApiError, Command, CommandStatus, Filter, Invocation, Paging, SendCommand};
+use ovenbird_sim::{ApiError, Command, CommandStatus, Filter, Invocation, Paging, SendCommand};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

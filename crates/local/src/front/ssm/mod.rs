@@ -10,7 +10,7 @@ use axum::{
 };
 use http::{StatusCode, header, request::Parts};
 use jiff::Timestamp;
-use ovenbird_world::ApiError;
+use ovenbird_sim::ApiError;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

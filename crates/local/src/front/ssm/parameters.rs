@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{StatusCode, header, request::Parts};
 use http_body_util::BodyExt as _;
-use ovenbird_world::{DescribeImages, Filter};
+use ovenbird_sim::{DescribeImages, Filter};
 use serde_json::{Value, json};
 
 use super::{again, reply};

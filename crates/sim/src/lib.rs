@@ -1,12 +1,11 @@
 //! EC2 and SSM's commands as one pure, strict model with a given clock.
 //!
 //! The model does no I/O: what machines must do leaves it as [`Order`]s, what they did comes back as [`News`].
-//! The local cloud carries the orders out for real, tests with [`SimulatedHardware`] in virtual time. It is
+//! The local cloud carries the orders out for real, tests with simulated machines in virtual time. It is
 //! stricter than AWS where it differs, never laxer.
 
 mod base64;
 mod capacity;
-mod cloud;
 mod commands;
 mod error;
 mod filters;
@@ -18,11 +17,8 @@ mod network;
 mod orders;
 mod paging;
 mod register;
-mod simulated;
 mod snapshots;
 mod tags;
-#[cfg(test)]
-mod tests;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -36,7 +32,6 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     capacity::{Lack, Shortage},
-    cloud::{Call, Cloud, Death, Fault},
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
     error::ApiError,
     filters::Filter,
@@ -47,7 +42,6 @@ pub use self::{
     orders::{Layer, MachineFacts, News, Order},
     paging::{Page, Paging},
     register::RegisterImage,
-    simulated::{Pace, Script, SimulatedHardware, Work},
     snapshots::{Snapshot, SnapshotState},
     tags::TagDescription,
     volumes::{Device, Disk, NewVolume, ROOT_DEVICE, Volume},
@@ -144,7 +138,7 @@ impl World {
     }
 
     /// What is there, one line each.
-    fn dump(&self) -> String {
+    pub fn dump(&self) -> String {
         let instances =
             self.live_instances().map(|one| format!("{} {:?} of {}", one.id, one.state, one.image));
         let volumes = self.volumes().map(|one| match &one.instance {

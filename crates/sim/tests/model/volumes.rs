@@ -1,5 +1,7 @@
 //! What becomes of volumes when their instance goes: what the mappings of images and launches say of it.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// A cloud whose base leaves its root volume behind, and a second disk.
@@ -35,7 +37,7 @@ impl Cloud {
     }
 
     fn mappings(&self, image: &AmiId) -> Vec<(String, bool)> {
-        self.world.images[image].mappings().map(|one| (one.name, one.delete_on_termination)).collect()
+        self.image_of(image).mappings().map(|one| (one.name, one.delete_on_termination)).collect()
     }
 }
 
@@ -89,7 +91,7 @@ fn a_launch_says_of_every_volume_whether_it_goes_and_an_image_of_it_says_the_sam
     cloud.pass(0);
     cloud.pass(3);
     assert_eq!(cloud.mappings(&image), [("/dev/xvda".into(), true), ("/dev/sdf".into(), true)]);
-    assert_eq!(cloud.world.images[&image].snapshots().count(), 2);
+    assert_eq!(cloud.image_of(&image).snapshots().count(), 2);
     cloud.end(&id);
     assert!(cloud.volumes().is_empty());
 
@@ -128,7 +130,7 @@ fn an_image_is_registered_with_the_mappings_that_were_given() {
     let image = cloud.image(&id, "first").unwrap();
     cloud.pass(0);
     cloud.pass(3);
-    let snapshots: Vec<_> = cloud.world.images[&image].snapshots().map(ToString::to_string).collect();
+    let snapshots: Vec<_> = cloud.image_of(&image).snapshots().map(ToString::to_string).collect();
     let request = |name: &str, root: usize| RegisterImage {
         name: name.into(),
         snapshot: snapshots[root].clone(),

@@ -12,7 +12,7 @@ use ovenbird_core::{
 };
 
 use super::Cloud;
-use crate::ApiError;
+use ovenbird_sim::ApiError;
 
 fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
     Error::Aws {

@@ -2,12 +2,13 @@
 //!
 //! AWS refuses what names an image that is gone, and so nothing happens then.
 
+use crate::Cloud;
 use ovenbird_core::{
     domain::id::AmiId,
     ports::{Expect, Images, Index, Key, Parameters, Row, Table, Write},
     store::Channel,
 };
-use ovenbird_world::{Cloud, RunInstances};
+use ovenbird_sim::RunInstances;
 use serde_json::{Value, json};
 
 use super::machine::End;

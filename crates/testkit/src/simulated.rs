@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::domain::id::InstanceId;
 
-use crate::{News, Order, World};
+use ovenbird_sim::{News, Order, World};
 
 /// What a simulated machine does with a script.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
+use crate::{Cloud, Fault, Pace, Script, SimulatedHardware, Work};
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     domain::{
@@ -15,9 +16,7 @@ use ovenbird_core::{
         recipes::{RecipePointer, RunnerPointer},
     },
 };
-use ovenbird_world::{
-    BaseImage, Cloud, Device, Fault, Pace, Script, Shortage, SimulatedHardware, Work, World,
-};
+use ovenbird_sim::{BaseImage, Device, Shortage, World};
 use serde_json::{Value, json};
 
 use super::{
@@ -28,9 +27,9 @@ use super::{
 };
 
 pub(super) static BAKE: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/bake.asl.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../../statemachine/bake.asl.json")).unwrap());
 pub(super) static PRUNE: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../statemachine/prune.asl.json")).unwrap());
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../../statemachine/prune.asl.json")).unwrap());
 
 const RECIPE: &str = r#"
 pipeline = "storefront"

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Call;
 use jiff::SignedDuration;
-use ovenbird_world::Call;
 
 use super::{
     account::{BAKE, PRUNE, walk},

@@ -11,12 +11,13 @@ impl Cloud {
         Ok(launched)
     }
 
-    fn reason(&mut self, id: &str) -> String {
-        self.world.instance_mut(id).unwrap().state_reason.clone().unwrap().0
+    fn reason(&self, id: &str) -> String {
+        let instance = self.world.instances().find(|one| one.id.as_str() == id);
+        instance.unwrap().state_reason.clone().unwrap().0
     }
 
     fn disk_of(&self, instance: &Instance) -> Disk {
-        self.world.volumes[&instance.volume].disk.clone()
+        self.world.volumes().find(|one| one.id == instance.volume).unwrap().disk.clone()
     }
 }
 
@@ -34,10 +35,7 @@ fn a_one_time_spot_instance_can_t_be_stopped_and_is_imaged_running() {
     let reboots = cloud.world.take_orders();
     assert!(matches!(reboots.as_slice(), [Order::Freeze { reboot: true, .. }]), "{reboots:?}");
     assert_eq!(cloud.state(&id), InstanceState::Running);
-    assert_eq!(
-        cloud.world.images[&image].source_instance.as_ref().map(InstanceId::as_str),
-        Some(id.as_str())
-    );
+    assert_eq!(cloud.image_of(&image).source_instance.as_ref().map(InstanceId::as_str), Some(id.as_str()));
 }
 
 #[test]
@@ -103,7 +101,7 @@ fn a_shortage_that_is_noticed_late_ends_what_was_pending() {
     let id = launched.id.to_string();
     assert_eq!(cloud.state(&id), InstanceState::Terminated);
     assert_eq!(cloud.reason(&id), "Server.InsufficientInstanceCapacity");
-    assert!(cloud.world.volumes.is_empty());
+    assert!(cloud.world.volumes().next().is_none());
 }
 
 #[test]
@@ -132,7 +130,7 @@ fn a_volume_is_refused_as_ec2_refuses_it() {
     assert_eq!(refused(key(None, "alias/x")), "InvalidParameterDependency");
     assert_eq!(refused(key(Some(false), "alias/x")), "InvalidParameterDependency");
     assert_eq!(refused(key(Some(true), "aws/ebs")), "InvalidParameterValue");
-    assert!(cloud.world.volumes.is_empty());
+    assert!(cloud.world.volumes().next().is_none());
     assert!(cloud.run(|r| r.volume = of("gp3", 8, Some(3000))).is_ok());
 }
 
@@ -158,7 +156,7 @@ fn a_volume_hands_on_what_it_is_to_its_image_and_that_to_the_next() {
     let image = cloud.image(first.id.as_str(), "encrypted").unwrap();
     cloud.pass(0);
     cloud.pass(3);
-    assert_eq!(cloud.world.images[&image].disk, disk);
+    assert_eq!(cloud.image_of(&image).disk, disk);
     assert_eq!(cloud.world.snapshots().next().unwrap().kms_key.as_deref(), Some(key));
     let second = cloud.run(|r| r.image = image.to_string()).unwrap();
     assert_eq!(cloud.disk_of(&second), disk);

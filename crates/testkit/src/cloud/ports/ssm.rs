@@ -9,7 +9,7 @@ use ovenbird_core::{
 };
 
 use super::{super::Cloud, translate};
-use crate::{CommandStatus, Filter, Paging, SendCommand};
+use ovenbird_sim::{CommandStatus, Filter, Paging, SendCommand};
 
 impl Commands for Cloud {
     async fn online(&self, id: &InstanceId) -> Result<bool> {

@@ -17,7 +17,8 @@ use ovenbird_core::{
 
 use self::faults::Outcome;
 pub use self::faults::{Death, Fault};
-use crate::{SimulatedHardware, World};
+use crate::SimulatedHardware;
+use ovenbird_sim::World;
 
 /// An account with Ovenbird deployed, in memory.
 #[derive(Debug, Clone)]

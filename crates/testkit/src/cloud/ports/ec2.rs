@@ -16,7 +16,7 @@ use super::{
     super::{Cloud, State},
     translate,
 };
-use crate::{
+use ovenbird_sim::{
     CreateImage, DescribeImages, Filter, ImageState, InstanceState, NewVolume, Paging, ROOT_DEVICE,
     RunInstances, Tags,
 };
@@ -29,7 +29,7 @@ fn ours(stack: &StackId, bake: Option<&BakeId>) -> Vec<Filter> {
     std::iter::once(tagged(tags::TAG_STACK, stack.as_str())).chain(of_bake).collect()
 }
 
-fn instance(instance: &crate::Instance) -> ports::Instance {
+fn instance(instance: &ovenbird_sim::Instance) -> ports::Instance {
     let state = match instance.state {
         InstanceState::Pending => ports::InstanceState::Pending,
         InstanceState::Running => ports::InstanceState::Running,
@@ -43,7 +43,7 @@ fn instance(instance: &crate::Instance) -> ports::Instance {
     ports::Instance { id, image, state, reason, spot: instance.spot, tags }
 }
 
-fn image(image: &crate::Image) -> ports::Image {
+fn image(image: &ovenbird_sim::Image) -> ports::Image {
     let state = match image.state {
         ImageState::Pending => ports::ImageState::Pending,
         ImageState::Available => ports::ImageState::Available,
@@ -65,7 +65,7 @@ fn image(image: &crate::Image) -> ports::Image {
     }
 }
 
-fn volume(volume: &crate::Volume) -> ports::Volume {
+fn volume(volume: &ovenbird_sim::Volume) -> ports::Volume {
     let attached = volume.instance.clone();
     let state = if attached.is_some() { ports::VolumeState::InUse } else { ports::VolumeState::Available };
     ports::Volume { id: volume.id.clone(), state, attached, tags: volume.tags.clone() }

@@ -44,3 +44,26 @@ impl Paging {
         Ok(Page { items: rest, next_token })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pages_together_are_everything_once(count in 0_usize..40, size in 5_i64..20) {
+            let all: Vec<String> = (0..count).map(|number| format!("{number:03}")).collect();
+            let mut paging = Paging { max_results: Some(size), next_token: None };
+            let mut seen = Vec::new();
+            loop {
+                let page = paging.cut(all.clone(), 5, Clone::clone).unwrap();
+                seen.extend(page.items);
+                paging.next_token = page.next_token;
+                if paging.next_token.is_none() { break }
+            }
+            prop_assert_eq!(seen, all);
+        }
+    }
+}

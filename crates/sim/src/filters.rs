@@ -112,3 +112,22 @@ pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
     }
     pattern[p..].iter().all(|part| *part == ('*', false))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_matches_itself_and_a_star(text in "[a-z*?]{0,12}") {
+            let escaped: String = text.chars().flat_map(|c| ['\\', c]).collect();
+            prop_assert!(wildcard(&escaped, &text));
+            prop_assert!(wildcard("*", &text));
+            let prefix = format!("{escaped}*");
+            let longer = format!("{text}zz");
+            prop_assert!(wildcard(&prefix, &longer));
+        }
+    }
+}

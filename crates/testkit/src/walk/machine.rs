@@ -12,9 +12,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::{Cloud, Death};
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{domain::tags::TAG_BAKE, functions, ports::Execution as Standing};
-use ovenbird_world::{Cloud, Death};
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -250,7 +250,7 @@ impl Execution<'_> {
         let record =
             self.cloud.rows().into_iter().find(|row| row.key.sk == sort).map(|row| row.doc.to_string());
         let record = record.unwrap_or_default();
-        let ours = |tags: &ovenbird_world::Tags| tags.get(TAG_BAKE) == Some(&self.name);
+        let ours = |tags: &ovenbird_sim::Tags| tags.get(TAG_BAKE) == Some(&self.name);
         let made: Vec<String> = self.cloud.with(|world| {
             let instances =
                 world.live_instances().filter(|one| ours(&one.tags)).map(|one| one.id.to_string());

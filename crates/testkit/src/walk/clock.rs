@@ -8,9 +8,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::Cloud;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{domain::id::BakeId, ports::Execution as Standing};
-use ovenbird_world::Cloud;
 use serde_json::Value;
 
 use super::machine::End;

@@ -1,6 +1,6 @@
 //! What is walked: an account before, executions, and what goes on in their machines.
 
-use ovenbird_world::Lack;
+use ovenbird_sim::Lack;
 
 const BUILDER: &str = r#"
 [builder]

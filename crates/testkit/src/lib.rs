@@ -1,0 +1,11 @@
+//! What tests alone use, linked into no product: an account in memory with faults on demand, simulated machines, and
+//! the state machines walked with the real steps.
+
+mod cloud;
+mod simulated;
+pub mod walk;
+
+pub use self::{
+    cloud::{Call, Cloud, Death, Fault},
+    simulated::{Pace, Script, SimulatedHardware, Work},
+};
