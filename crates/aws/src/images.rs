@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::{self, Filter, ResourceType};
 use ovenbird_core::{
     Error, Result,
-    domain::id::{AmiId, ImageName, InstanceId, SnapshotId},
+    domain::{
+        error::Retry,
+        id::{AmiId, ImageName, InstanceId, SnapshotId},
+    },
     ports::{Image, ImageState, Images},
 };
 
@@ -58,7 +61,7 @@ impl Images for Cloud {
             Ok(answer) => AmiId::parse(answer.image_id().unwrap_or_default())
                 .map_err(|error| unreadable("ec2:CreateImage", name.as_str(), error)),
             Err(error) if code(&error) == "InvalidAMIName.Duplicate" => {
-                Err(Error::TryAgain { what: format!("image name `{name}`") })
+                Err(Error::TryAgain { what: format!("the image named `{name}`"), why: Retry::Unseen })
             }
             Err(error) => Err(translate("ec2:CreateImage", builder.as_str(), &error)),
         }

@@ -8,10 +8,12 @@ use aws_sdk_ec2::types::{
 use ovenbird_core::{
     Error, Result,
     domain::{
+        error::Retry,
         id::{AmiId, BakeId, InstanceId, StackId},
+        offer::{Loss, Shortage},
         tags::{TAG_BAKE, TAG_STACK},
     },
-    ports::{Builders, Instance, InstanceState, LaunchOrder, refusal},
+    ports::{Builders, Instance, InstanceState, LaunchOrder},
 };
 
 use crate::{
@@ -27,11 +29,13 @@ impl Builders for Cloud {
                 .map_err(|error| unreadable("ec2:RunInstances", launch::subject(order), error)),
             // The token was used with other parameters: an earlier try launched, and is found by its tag.
             Err(error) if code(&error) == "IdempotentParameterMismatch" => {
-                Err(Error::TryAgain { what: format!("the launch of {}", launch::subject(order)) })
+                let what = format!("the instance of {}", launch::subject(order));
+                Err(Error::TryAgain { what, why: Retry::Unseen })
             }
             Err(error) => {
                 let refused = translate("ec2:RunInstances", launch::subject(order), &error);
-                Err(refusal(&order.offer, code(&error), refused))
+                let code = code(&error);
+                Err(Error::refused(&order.offer, code, shortage(code), refused))
             }
         }
     }
@@ -136,6 +140,7 @@ fn instance(instance: &types::Instance) -> Result<Instance> {
             .map_err(|error| bad(error.to_string()))?,
         state,
         reason: instance.state_reason().map(reason).unwrap_or_default(),
+        loss: instance.state_reason().map_or(Loss::Unknown, |reason| loss(reason.code().unwrap_or_default())),
         spot: instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot),
         tags: tags(instance.tags()),
     })
@@ -147,5 +152,75 @@ fn reason(reason: &types::StateReason) -> String {
         (code, message) if message.contains(code) => message.to_owned(),
         (code, "") => code.to_owned(),
         (code, message) => format!("{code}: {message}"),
+    }
+}
+
+/// What an error code of `RunInstances` says is short; none for an error that no other offer fixes.
+fn shortage(code: &str) -> Option<Shortage> {
+    match code {
+        // `Unsupported` is EC2's word for a type that a zone doesn't have.
+        "InsufficientInstanceCapacity"
+        | "InsufficientCapacity"
+        | "InsufficientVolumeCapacity"
+        | "SpotMaxPriceTooLow"
+        | "Unsupported" => Some(Shortage::Offer),
+        "InstanceLimitExceeded" | "VcpuLimitExceeded" => Some(Shortage::Quota),
+        "MaxSpotInstanceCountExceeded" => Some(Shortage::SpotQuota),
+        "InsufficientFreeAddressesInSubnet" => Some(Shortage::Subnet),
+        _ => None,
+    }
+}
+
+/// What a code of an instance's state reason means.
+fn loss(code: &str) -> Loss {
+    match code {
+        "Server.SpotInstanceTermination" | "Server.SpotInstanceShutdown" => Loss::SpotReclaimed,
+        "Server.InsufficientInstanceCapacity" => Loss::Capacity,
+        // EC2 says "internal error" of a key that it can't use.
+        "Client.InternalError" | "Client.InvalidKMSKey" => Loss::VolumeKey,
+        "Client.VolumeLimitExceeded" => Loss::VolumeQuota,
+        "Client.InstanceInitiatedShutdown" => Loss::PoweredOff,
+        "Client.UserInitiatedShutdown" | "Client.UserInitiatedHibernate" => Loss::ByRequest,
+        _ => Loss::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_shortage_moves_on_to_the_next_offer() {
+        for (code, meaning) in [
+            ("InsufficientInstanceCapacity", Some(Shortage::Offer)),
+            ("Unsupported", Some(Shortage::Offer)),
+            ("VcpuLimitExceeded", Some(Shortage::Quota)),
+            ("MaxSpotInstanceCountExceeded", Some(Shortage::SpotQuota)),
+            ("InsufficientFreeAddressesInSubnet", Some(Shortage::Subnet)),
+            // What the next offer would be refused for, too, or what a second try may well get.
+            ("InvalidBlockDeviceMapping", None),
+            ("InvalidParameterValue", None),
+            ("UnauthorizedOperation", None),
+            ("RequestLimitExceeded", None),
+            ("InternalError", None),
+            ("", None),
+        ] {
+            assert_eq!(shortage(code), meaning, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_ec2_says_of_a_lost_instance_decides_the_advice() {
+        for (code, advice) in [
+            ("Server.SpotInstanceTermination", "spot = false"),
+            ("Server.InsufficientInstanceCapacity", "another type or subnet first"),
+            ("Client.InternalError", "BuilderKmsKeys"),
+            ("Client.VolumeLimitExceeded", "quota for EBS volumes"),
+            ("Client.InstanceInitiatedShutdown", "powered it off"),
+            ("Client.UserInitiatedShutdown", "Somebody"),
+            ("Server.InternalError", "its console"),
+        ] {
+            assert!(loss(code).advice().contains(advice), "{code}: {}", loss(code).advice());
+        }
     }
 }

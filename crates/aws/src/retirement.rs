@@ -8,7 +8,10 @@ use aws_sdk_ec2::types::{
 };
 use ovenbird_core::{
     Error, Result,
-    domain::id::{AmiId, BakeId, SnapshotId, VolumeId},
+    domain::{
+        error::Retry,
+        id::{AmiId, BakeId, SnapshotId, VolumeId},
+    },
     ports::{Image, Instance, Reference, Retirement, Snapshot, Volume},
 };
 
@@ -142,7 +145,7 @@ impl Retirement for Cloud {
             Err(error) if code(&error) == "InvalidSnapshot.NotFound" => Ok(()),
             // The image it belongs to was deregistered a moment ago, or is still pending.
             Err(error) if matches!(code(&error), "InvalidSnapshot.InUse" | "IncorrectState") => {
-                Err(Error::TryAgain { what: format!("snapshot {snapshot}, still in use,") })
+                Err(Error::TryAgain { what: format!("snapshot {snapshot}"), why: Retry::InUse })
             }
             Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
         }
@@ -154,7 +157,7 @@ impl Retirement for Cloud {
             Err(error) if code(&error) == "InvalidVolume.NotFound" => Ok(()),
             // Its instance is on its way out, or it is itself still being made.
             Err(error) if matches!(code(&error), "VolumeInUse" | "IncorrectState") => {
-                Err(Error::TryAgain { what: format!("volume {volume}, still in use,") })
+                Err(Error::TryAgain { what: format!("volume {volume}"), why: Retry::InUse })
             }
             Err(error) => Err(translate("ec2:DeleteVolume", volume.as_str(), &error)),
         }

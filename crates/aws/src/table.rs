@@ -81,7 +81,7 @@ impl Table for Cloud {
 
     async fn commit(&self, mut writes: Vec<Write>) -> Result<()> {
         let what = writes.first().map(|write| subject(write_key(write))).unwrap_or_default();
-        let conflict = || Error::TryAgain { what: format!("item {what}") };
+        let conflict = || Error::changed(format!("item {what}"));
         // One put is a third of the price as no transaction.
         if let [Write::Put { .. }] = writes.as_slice()
             && let Some(Write::Put { key, doc, expect, index }) = writes.pop()

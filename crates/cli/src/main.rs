@@ -17,7 +17,10 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use ovenbird_core::{
     Result,
-    domain::bake::{Bake, Status},
+    domain::{
+        bake::{Bake, Status},
+        error::Kind,
+    },
 };
 use serde::Serialize;
 
@@ -112,6 +115,13 @@ fn main() -> ExitCode {
     if let Some(code) = local::hidden() {
         return code;
     }
+    // A panic is a bug, and its exit status says so: scripts that retry what AWS refused must not retry that.
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        eprintln!("\nhint: This is a bug in Ovenbird: please report it with the lines above");
+        std::process::exit(Kind::Bug.exit_status().into());
+    }));
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -124,7 +134,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{}", render::error(&error));
-            ExitCode::from(FAILED)
+            ExitCode::from(error.kind().exit_status())
         }
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! The Lambdas serve them on AWS, the tests walk the state machines with them in memory.
 
+mod decision;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
     domain::{
-        bake::{Bake, Next, Stage, Status, To},
+        bake::{Bake, Failure, Next, Stage, Status, To},
         error::{Error, Result},
         id::{BakeId, PipelineName},
         trigger::Trigger,
@@ -35,6 +37,7 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
         table: cloud,
         workflow: cloud,
     };
+    let given = named(&input);
     let bake = if input.get("trigger").is_some_and(|trigger| trigger.is_object() || trigger.is_null()) {
         let first: First = parse("the execution's input", input)?;
         let Some(trigger) = Trigger::parse(&first.trigger)? else {
@@ -45,11 +48,11 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
             return output(&json!({"bake": first.bake, "next": next, "why": why}));
         };
         let start = Start { bake: first.bake, started: first.started, trigger };
-        hands.start(start, now).await?
+        hands.start(start, now).await
     } else {
-        hands.resume(parse("the bake document", input)?, now).await?
+        hands.resume(parse("the bake document", input)?, now).await
     };
-    output(&bake)
+    output(&decision::logged("launch-builder", &given, bake)?)
 }
 
 /// poll-readiness.
@@ -63,17 +66,23 @@ pub async fn poll_readiness(cloud: &impl Ports, input: Value, now: Timestamp) ->
         table: cloud,
         workflow: cloud,
     };
-    output(&poll_readiness::run(parse("the bake document", input)?, &eyes, now).await?)
+    let given = named(&input);
+    let bake = poll_readiness::run(parse("the bake document", input)?, &eyes, now).await;
+    output(&decision::logged("poll-readiness", &given, bake)?)
 }
 
 /// run-validation.
 pub async fn run_validation(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
-    output(&run_validation::run(parse("the bake document", input)?, cloud, cloud, now).await?)
+    let given = named(&input);
+    let bake = run_validation::run(parse("the bake document", input)?, cloud, cloud, now).await;
+    output(&decision::logged("run-validation", &given, bake)?)
 }
 
 /// snapshot.
 pub async fn snapshot(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
-    output(&snapshot::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await?)
+    let given = named(&input);
+    let bake = snapshot::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await;
+    output(&decision::logged("snapshot", &given, bake)?)
 }
 
 /// promote: moves the channel, or starts the bakes of those that stand on it.
@@ -81,7 +90,9 @@ pub async fn promote(cloud: &impl Ports, mut input: Value, now: Timestamp) -> Re
     if let Some(promoted) = input.get_mut("promoted").map(Value::take) {
         return output(&cascade::run(parse("the bake document", promoted)?, cloud, cloud, cloud).await?);
     }
-    output(&promote::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await?)
+    let given = named(&input);
+    let bake = promote::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await;
+    output(&decision::logged("promote", &given, bake)?)
 }
 
 /// prune: cleans one bake up, or plans, or acts on one item of a plan.
@@ -89,9 +100,13 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
     match parse("prune's input", input)? {
         Cut::Bake { bake: _, document, failed: false } => {
             let document: Bake = parse("the bake document", document)?;
-            let (bake, kept) = clean_up::after_success(document, cloud, now).await?;
+            let given = json!({"bake": document.bake, "stage": document.stage});
+            let (bake, kept) = match clean_up::after_success(document, cloud, now).await {
+                Ok((bake, kept)) => (Ok(bake), kept),
+                Err(error) => (Err(error), Vec::new()),
+            };
             log(&kept);
-            output(&bake)
+            output(&decision::logged("prune", &given, bake)?)
         }
         Cut::Bake { bake, document, failed: true } => {
             let record = record(cloud, &bake, &document).await?;
@@ -100,6 +115,9 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             let keep = record.as_ref().is_some_and(|bake| bake.options.keep_builder && now < bake.expires);
             let ended = clean_up::after_failure(&bake, record, Some(failure), keep, cloud, now).await?;
             log(&ended.kept);
+            if let Some(Failure { error, stage, .. }) = &ended.failure {
+                tracing::warn!(function = "prune", bake.id = %bake, %stage, error, "cleaned up after a failed bake");
+            }
             output(&json!({"failure": ended.failure}))
         }
         Cut::Run(Action::Plan { run, request }) => {
@@ -125,9 +143,15 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
         Cut::Run(Action::Clean { item }) => {
             let reaped = prune::reap(&item, cloud, now).await?;
             log(&reaped.kept);
+            tracing::info!(function = "prune", bake.id = %item.bake, "cleaned up after a dead bake");
             output(&reaped)
         }
-        Cut::Run(Action::Retire { item }) => output(&prune::retire(&item, cloud).await?),
+        Cut::Run(Action::Retire { item }) => {
+            let verdict = prune::retire(&item, cloud).await?;
+            let Verdict { image, name, reason, .. } = &verdict;
+            tracing::info!(function = "prune", image.id = %image, "{name}: {reason}");
+            output(&verdict)
+        }
         Cut::Run(Action::Report { run, cleaned, retired, problems }) => {
             let failed = |item: &&Value| item.get("error").is_some();
             let items = cleaned.iter().chain(&retired).filter(failed).map(told);
@@ -210,6 +234,11 @@ async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<O
         // A lost reply of the last clean-up: the bake ended well, and nothing is to be undone.
         Status::Promoted | Status::Validated | Status::Superseded => false,
     }))
+}
+
+/// What a log line of a failure tells of its input: which bake, and where that is.
+fn named(input: &Value) -> Value {
+    json!({"bake": input.get("bake"), "stage": input.get("stage")})
 }
 
 fn parse<D: DeserializeOwned>(what: &str, input: Value) -> Result<D> {

@@ -8,6 +8,7 @@ use ovenbird_core::{
     domain::{
         bake::{Bake, Status},
         id::{InstanceId, SnapshotId, VolumeId},
+        offer::Loss,
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
     ports::{Image, Images as _, Instance, InstanceState, Retirement as _, Snapshot, Volume, VolumeState},
@@ -39,7 +40,8 @@ impl Doomed {
     fn instance(&self, tags: Tags) -> Option<Kept> {
         let (id, state) = (self.bake.builder.clone().unwrap(), InstanceState::Running);
         let image = self.bake.base.image.clone();
-        let instance = Instance { id, image, state, reason: String::new(), spot: false, tags };
+        let instance =
+            Instance { id, image, state, reason: String::new(), loss: Loss::Unknown, spot: false, tags };
         block_on(Guard::new(&self.desk.cloud).terminate(&instance, Some(&self.bake))).unwrap()
     }
 
@@ -140,6 +142,7 @@ fn what_has_the_bake_s_tags_and_is_not_on_its_record_stays() {
         image: own.base.image,
         state: InstanceState::Running,
         reason: String::new(),
+        loss: Loss::Unknown,
         spot: false,
         tags,
     };

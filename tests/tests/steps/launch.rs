@@ -231,7 +231,7 @@ fn a_launch_that_ec2_takes_back_says_what_to_do() {
     let (id, _) = bench.launch(&two(false)).unwrap();
     let instance = block_on(Builders::look(&bench.cloud, &id)).unwrap().unwrap();
     assert!(instance.state.is_gone());
-    assert!(offer::advice(&instance.reason).contains("another type"), "{}", instance.reason);
+    assert!(instance.loss.advice().contains("another type"), "{}", instance.reason);
 }
 
 #[test]

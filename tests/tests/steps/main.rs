@@ -12,6 +12,7 @@ mod launch;
 mod launching;
 mod layers;
 mod lease;
+mod logging;
 mod markers;
 mod planned;
 mod promotion;
@@ -160,7 +161,7 @@ fn a_promotion_that_fails_after_the_channel_moved_is_taken_back() {
     let bake = bench.poll(bake).unwrap();
     let bake = bench.deliver(|| promote::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
     assert_eq!(bench.channel(), bake.image.as_ref().map(ToString::to_string));
-    bench.fail("bad", &Error::TryAgain { what: "the parameter".into() });
+    bench.fail("bad", &Error::changed("the parameter"));
     assert_eq!(bench.channel(), good.image.as_ref().map(ToString::to_string));
     let parameter = "/images/storefront/production".parse().unwrap();
     assert_eq!(block_on(cloud.get(&parameter)).unwrap(), bench.channel());

@@ -117,7 +117,7 @@ fn waiting(bench: &Bench) -> Bake {
     bench.start("first", &trigger).unwrap();
     let twin = bench.start("one", &trigger).unwrap();
     assert_eq!(twin.next.to, To::Twin);
-    bench.fail("first", &ovenbird_core::Error::TryAgain { what: "x".into() });
+    bench.fail("first", &ovenbird_core::Error::changed("x"));
     twin
 }
 

@@ -335,7 +335,7 @@ fn a_volume_that_outlives_its_builder_is_found_and_deleted() {
         let volume = world.volumes_of(&builder)[0].id.to_string();
         world.keep_volume(&volume).unwrap();
     });
-    bench.fail("one", &Error::TryAgain { what: "x".into() });
+    bench.fail("one", &Error::changed("x"));
     assert_eq!(bench.cloud.with(|world| world.volumes().count()), 1);
     let plan = bench.prune();
     assert_eq!(plan.dead_bakes.len(), 1, "{plan:?}");

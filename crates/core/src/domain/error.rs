@@ -7,13 +7,58 @@ use std::fmt::Write as _;
 
 use crate::domain::{
     id::{AmiId, BakeId, IdError, InstanceId, ParameterName, PipelineName},
-    offer::{self, Shortage},
+    offer::{Loss, Offer, Shortage},
     report,
     stage::{Stage, Status},
 };
 
 /// The result of a step or a port.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something can't be done at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Somebody else wrote it since it was read.
+    Changed,
+    /// An earlier try of the same call made it, and it can't be seen yet.
+    Unseen,
+    /// Something that is on its way out still uses it.
+    InUse,
+    /// AWS asked to slow down while it was removed.
+    Unfinished,
+}
+
+impl Retry {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Changed => "was changed by somebody else meanwhile",
+            Self::Unseen => "was made by an earlier try, and can't be seen yet",
+            Self::InUse => "is still in use",
+            Self::Unfinished => "could not be removed yet",
+        }
+    }
+}
+
+/// Who can do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Whoever asked: the input, the recipe, the artifact or the tests are to be changed.
+    User,
+    /// The world: AWS, the account's settings, or time.
+    World,
+    /// Whoever maintains Ovenbird, or mixed two versions of it.
+    Bug,
+}
+
+impl Kind {
+    /// The exit status of a command that failed so. A wrong use of the command line is 2, which the parser says.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::User | Self::World => 1,
+            Self::Bug => 255,
+        }
+    }
+}
 
 /// A failure of a bake or of a prune run.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +159,8 @@ pub enum Error {
         state: String,
         /// EC2's state reason, with a leading `: `, or nothing.
         reason: String,
+        /// What that reason means.
+        loss: Loss,
         /// The last lines of its console.
         console: String,
     },
@@ -183,11 +230,13 @@ pub enum Error {
         /// Each item that failed, with its error.
         failures: String,
     },
-    /// Somebody else wrote first, or an earlier try of this step is only half visible: the step may simply run again.
-    #[error("{what} changed meanwhile")]
+    /// What was asked for can't be done at this moment, and may simply be asked for again.
+    #[error("{what} {}", why.words())]
     TryAgain {
-        /// The thing that changed.
+        /// The thing it is about.
         what: String,
+        /// Why not now.
+        why: Retry,
     },
     /// AWS asks to slow down.
     #[error("{operation} was throttled")]
@@ -295,6 +344,35 @@ impl Error {
         }
     }
 
+    /// Who can do something about it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::BadInput { .. }
+            | Self::NoRecipe { .. }
+            | Self::BadRecipe { .. }
+            | Self::NoArtifact { .. }
+            | Self::NoBase { .. }
+            | Self::StepFailed { .. }
+            | Self::TestsFailed { .. }
+            | Self::CommandFailed { .. }
+            | Self::NotPromotable { .. }
+            | Self::ParameterTaken { .. }
+            | Self::BakeEnded { .. } => Kind::User,
+            Self::NoCapacity { .. }
+            | Self::BuilderLost { .. }
+            | Self::DeadlinePassed { .. }
+            | Self::ImageFailed { .. }
+            | Self::LeaseLost { .. }
+            | Self::LeftBehind { .. }
+            | Self::PruneIncomplete { .. }
+            | Self::TryAgain { .. }
+            | Self::Throttled { .. }
+            | Self::Denied { .. }
+            | Self::Aws { .. } => Kind::World,
+            Self::Corrupt { .. } => Kind::Bug,
+        }
+    }
+
     /// What the operator does about it.
     pub fn hint(&self) -> String {
         match self {
@@ -307,13 +385,11 @@ impl Error {
                 "Upload it to `artifacts/<pipeline>/` of the bucket, or `ovenbird bake PIPELINE --artifact FILE`".into()
             }
             Self::NoBase { .. } => "Name an image that exists in this Region under `[base]` of the recipe".into(),
-            Self::NoCapacity { tried, .. } => {
-                let quota = ["VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"];
-                if quota.iter().any(|code| tried.contains(code)) {
-                    "Raise the account's EC2 quota in Service Quotas, or ask for smaller `instance-types` under `[builder]`".into()
-                } else {
-                    "Add more `instance-types`, or `subnets` in other zones, under `[builder]` of the recipe".into()
-                }
+            Self::NoCapacity { shortage, .. } if shortage.is_quota() => {
+                "Raise the account's EC2 quota in Service Quotas, or ask for smaller `instance-types` under `[builder]`".into()
+            }
+            Self::NoCapacity { .. } => {
+                "Add more `instance-types`, or `subnets` in other zones, under `[builder]` of the recipe".into()
             }
             Self::StepFailed { step, .. } if step == report::FETCH => {
                 "Fix the artifact, or `[artifact]` of the recipe (`unpack-to` takes archives alone, `to` any file); or push the recipe's files again: `ovenbird recipe push`".into()
@@ -322,8 +398,8 @@ impl Error {
                 "Fix the step and push the recipe; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
             }
             Self::TestsFailed { .. } => "Fix the application or the test; the channel still points at the image before".into(),
-            Self::CommandFailed { .. } => "Its whole output is in `ovenbird show BAKE --json`".into(),
-            Self::BuilderLost { reason, .. } => offer::advice(reason).into(),
+            Self::CommandFailed { .. } => "Its last lines are above and in `ovenbird show BAKE`; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into(),
+            Self::BuilderLost { loss, .. } => loss.advice().into(),
             Self::DeadlinePassed { stage, .. } => match stage {
                 Stage::Builder | Stage::Boot => {
                     "The base needs cloud-init, the SSM agent and a way out to S3 and SSM; else raise `builder` under `[deadlines]`".into()
@@ -342,15 +418,17 @@ impl Error {
             Self::LeaseLost { .. } => "Nothing to do: the bake that took over goes on".into(),
             Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),
             Self::PruneIncomplete { .. } => "See it all: `ovenbird prune --dry-run`. What it says to look at needs you; the next run tries the rest again".into(),
-            Self::TryAgain { .. } | Self::Throttled { .. } => "Nothing to do: the state machine tries again".into(),
+            Self::TryAgain { .. } | Self::Throttled { .. } => {
+                "Try again in a minute; what a state machine started, it tries again by itself".into()
+            }
             Self::Denied { operation, .. } if operation == "ec2:RunInstances" => {
                 "The role allows the stack's own security group and profile; name what the recipe asks for beside them in `BuilderSecurityGroups`, `BuilderInstanceProfiles`, `BuilderRoles` or `BuilderKmsKeys` of `infra/template.yaml`, and deploy".into()
             }
             Self::Denied { operation, .. } => {
-                format!("Allow `{operation}` in the function's role in `infra/template.yaml`, and deploy")
+                format!("Allow `{operation}`: a function in its role in `infra/template.yaml`, a person in their own permissions")
             }
             Self::Aws { .. } => "Look the code up in AWS's documentation of the operation".into(),
-            Self::Corrupt { .. } => "It was written by another version: deploy the newest, and bake again".into(),
+            Self::Corrupt { .. } => "Use the newest `ovenbird` and deploy its stack: another version wrote it. If it stays so, this is a bug".into(),
         }
     }
 
@@ -363,6 +441,23 @@ impl Error {
             source = cause.source();
         }
         text
+    }
+
+    /// EC2's refusal of one offer, when the adapter says that something is short; else the refusal as it is.
+    pub fn refused(offer: &Offer, code: &str, shortage: Option<Shortage>, refusal: Self) -> Self {
+        match shortage {
+            Some(shortage) => Self::NoCapacity {
+                tried: format!("{offer} ({code})"),
+                shortage,
+                source: Some(Box::new(refusal)),
+            },
+            None => refusal,
+        }
+    }
+
+    /// What somebody else wrote since it was read.
+    pub fn changed(what: impl Into<String>) -> Self {
+        Self::TryAgain { what: what.into(), why: Retry::Changed }
     }
 
     /// A refusal of an outside input.
@@ -400,24 +495,119 @@ mod tests {
         assert!(Error::NAMES.contains(&error.name()));
     }
 
-    #[test]
-    fn what_ec2_says_of_a_lost_instance_decides_the_advice() {
-        let lost = |reason: &str| Error::BuilderLost {
-            instance: InstanceId::parse("i-0123456789abcdef0").unwrap(),
-            stage: Stage::Builder,
-            state: "terminated".into(),
-            reason: format!(": {reason}"),
-            console: String::new(),
+    /// One of each variant, where a text has more than one form one of each form.
+    fn all() -> Vec<Error> {
+        let bake = || BakeId::parse("storefront-1").unwrap();
+        let image = || AmiId::parse("ami-0123456789abcdef0").unwrap();
+        let instance = || InstanceId::parse("i-0123456789abcdef0").unwrap();
+        let pipeline = || PipelineName::parse("storefront").unwrap();
+        let aws = || {
+            Some(Box::new(Error::Aws {
+                operation: "ec2:RunInstances".into(),
+                subject: "c7i.large".into(),
+                code: "InsufficientInstanceCapacity".into(),
+                message: "We do not have enough.".into(),
+                request_id: String::new(),
+            }))
         };
-        for (reason, advice) in [
-            ("Server.SpotInstanceTermination: Spot instance termination", "spot = false"),
-            ("Server.InsufficientInstanceCapacity: Insufficient capacity", "another type or subnet first"),
-            ("Client.InternalError: Client error on launch", "BuilderKmsKeys"),
-            ("Client.InstanceInitiatedShutdown: Instance initiated shutdown", "powered it off"),
-            ("Client.UserInitiatedShutdown: User initiated shutdown", "Somebody"),
-            ("Server.InternalError: The host was lost", "its console"),
-        ] {
-            assert!(lost(reason).hint().contains(advice), "{reason}: {}", lost(reason).hint());
-        }
+        let no_capacity = |shortage| Error::NoCapacity {
+            tried: "c7i.large on demand (InsufficientInstanceCapacity)".into(),
+            shortage,
+            source: aws(),
+        };
+        let step = |step: &str| Error::StepFailed {
+            step: step.into(),
+            exit: "exit 1".into(),
+            output: "E: no such package".into(),
+        };
+        let late = |stage| Error::DeadlinePassed {
+            stage,
+            allowed: 600,
+            awaited: "the steps to end",
+            seen: "instance i-1 running, no report yet".into(),
+        };
+        let again = |why| Error::TryAgain { what: "snapshot snap-1".into(), why };
+        let denied = |operation: &str| Error::Denied {
+            operation: operation.into(),
+            subject: "c7i.large".into(),
+            source: aws(),
+        };
+        vec![
+            Error::bad_input("`--stack`", "is empty", "Give the stack's name"),
+            Error::NoRecipe { pipeline: pipeline() },
+            Error::BadRecipe {
+                pipeline: pipeline(),
+                problem: "line 3, column 1: unknown key `stpes`".into(),
+            },
+            Error::NoArtifact { key: "artifacts/storefront/v1.war".into(), problem: "is not there".into() },
+            Error::NoBase { what: "image = \"ami-1\"".into(), problem: "is not there".into() },
+            no_capacity(Shortage::Offer),
+            no_capacity(Shortage::Quota),
+            step("install"),
+            step(report::FETCH),
+            Error::TestsFailed {
+                failed: 1,
+                total: 3,
+                detail: "http: status 500".into(),
+                report: "bakes/storefront/storefront-1/test.json".into(),
+            },
+            Error::CommandFailed {
+                purpose: "seal",
+                instance: instance(),
+                exit: "exit 1".into(),
+                output: "disk full".into(),
+            },
+            Error::BuilderLost {
+                instance: instance(),
+                stage: Stage::Builder,
+                state: "terminated".into(),
+                reason: ": Server.SpotInstanceTermination: reclaimed".into(),
+                loss: Loss::SpotReclaimed,
+                console: "login:".into(),
+            },
+            late(Stage::Builder),
+            late(Stage::Validation),
+            late(Stage::Image),
+            late(Stage::Promotion),
+            late(Stage::AwaitTwin),
+            Error::ImageFailed { image: image(), reason: "Client.InvalidSnapshot".into() },
+            Error::NotPromotable { image: image(), problem: "it has not passed its tests".into() },
+            Error::ParameterTaken {
+                parameter: ParameterName::parse("/images/storefront").unwrap(),
+                owner: "other/production".into(),
+            },
+            Error::BakeEnded { bake: bake(), status: Status::Cancelled },
+            Error::LeaseLost { bake: bake() },
+            Error::LeftBehind {
+                bake: bake(),
+                what: "volume vol-1; `aws ec2 delete-volume --volume-id vol-1`".into(),
+            },
+            Error::PruneIncomplete { run: "prune-1".into(), failures: "image ami-1: Denied".into() },
+            again(Retry::Changed),
+            again(Retry::Unseen),
+            again(Retry::InUse),
+            again(Retry::Unfinished),
+            Error::Throttled { operation: "ec2:DescribeImages".into(), source: aws() },
+            denied("ec2:RunInstances"),
+            denied("ec2:CreateImage"),
+            *aws().unwrap(),
+            Error::Corrupt {
+                what: "item PIPELINE#storefront BAKE#1".into(),
+                source: serde_json::from_str::<u8>("x").unwrap_err(),
+            },
+        ]
+    }
+
+    #[test]
+    fn every_error_says_what_happened_and_what_to_do() {
+        let all = all();
+        let names: std::collections::BTreeSet<_> = all.iter().map(Error::name).collect();
+        let known: std::collections::BTreeSet<_> = Error::NAMES.iter().copied().collect();
+        assert_eq!(names, known, "an error that is not in the list above");
+        let told = all.iter().map(|error| {
+            let (name, kind, status) = (error.name(), error.kind(), error.kind().exit_status());
+            format!("{name} ({kind:?}, exit {status})\n{}\nhint: {}\n", error.chain(), error.hint())
+        });
+        insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"));
     }
 }

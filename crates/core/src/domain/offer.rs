@@ -51,59 +51,76 @@ pub fn offers(builder: &Builder) -> Vec<Offer> {
 /// What there is too little of, by one refusal of EC2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortage {
-    /// Capacity for this very offer, or the account's quota for it: another type, zone or market may do.
+    /// Capacity for this very offer: another type, zone or market may do.
     Offer,
-    /// Spot instances that the account may have: no other spot offer will do.
-    Spot,
+    /// The account's quota for this type and market: another type may have its own.
+    Quota,
+    /// The account's quota for spot instances: no other spot offer will do.
+    SpotQuota,
     /// Addresses in the subnet: another subnet may do.
     Subnet,
 }
 
 impl Shortage {
-    /// What an error code of `RunInstances` says is short; none for an error that no other offer mends.
-    pub fn of(code: &str) -> Option<Self> {
-        match code {
-            // `Unsupported` is EC2's word for a type that a zone doesn't have.
-            "InsufficientInstanceCapacity"
-            | "InsufficientCapacity"
-            | "InsufficientVolumeCapacity"
-            | "InstanceLimitExceeded"
-            | "SpotMaxPriceTooLow"
-            | "Unsupported"
-            | "VcpuLimitExceeded" => Some(Self::Offer),
-            "MaxSpotInstanceCountExceeded" => Some(Self::Spot),
-            "InsufficientFreeAddressesInSubnet" => Some(Self::Subnet),
-            _ => None,
-        }
-    }
-
     /// Whether the shortage that one offer met is another's, too.
     pub fn concerns(self, met: &Offer, other: &Offer) -> bool {
         match self {
-            Self::Offer => met == other,
-            Self::Spot => other.spot,
+            Self::Offer | Self::Quota => met == other,
+            Self::SpotQuota => other.spot,
             Self::Subnet => met.subnet == other.subnet,
+        }
+    }
+
+    /// Whether the account may have more once its owner asks AWS for it.
+    pub fn is_quota(self) -> bool {
+        match self {
+            Self::Quota | Self::SpotQuota => true,
+            Self::Offer | Self::Subnet => false,
         }
     }
 }
 
-/// What an operator does about an instance that EC2 ended for a reason of its own, by that reason.
-pub fn advice(reason: &str) -> &'static str {
-    let says = |word: &str| reason.contains(word);
-    if says("Server.SpotInstanceTermination") || says("Server.SpotInstanceShutdown") {
-        "EC2 took the spot capacity back: start the bake again, or set `spot = false` under `[builder]`"
-    } else if says("Server.InsufficientInstanceCapacity") {
-        "EC2 took the launch and then had no capacity: start the bake again, or put another type or subnet first under `[builder]`"
-    } else if says("Client.InternalError") || says("Client.InvalidKMSKey") {
-        "EC2 could not use the volume's KMS key: name it in `BuilderKmsKeys` of `infra/template.yaml`, and for spot grant it to AWSServiceRoleForEC2Spot"
-    } else if says("Client.VolumeLimitExceeded") {
-        "Raise the account's quota for EBS volumes, or ask for a smaller `volume` under `[builder]`"
-    } else if says("Client.InstanceInitiatedShutdown") {
-        "Something on the builder powered it off; a step may restart services, but not the machine"
-    } else if says("Client.UserInitiated") {
-        "Somebody ended it by EC2's API: start the bake again"
-    } else {
-        "Start the bake again; if it is lost again, its console says what happened"
+/// Why an instance went down, as far as EC2 says. The adapters read EC2's codes; here they have a meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// EC2 took the spot capacity back.
+    SpotReclaimed,
+    /// EC2 took the launch, and then had no capacity for it.
+    Capacity,
+    /// The key of a volume could not be used.
+    VolumeKey,
+    /// The account may have no more EBS volumes.
+    VolumeQuota,
+    /// Something on the machine powered it off.
+    PoweredOff,
+    /// Somebody stopped or terminated it by EC2's API.
+    ByRequest,
+    /// EC2 says nothing, or something else.
+    Unknown,
+}
+
+impl Loss {
+    /// What an operator does about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::SpotReclaimed => {
+                "EC2 took the spot capacity back: start the bake again, or set `spot = false` under `[builder]`"
+            }
+            Self::Capacity => {
+                "EC2 took the launch and then had no capacity: start the bake again, or put another type or subnet first under `[builder]`"
+            }
+            Self::VolumeKey => {
+                "EC2 could not use the volume's KMS key: name it in `BuilderKmsKeys` of `infra/template.yaml`, and for spot grant it to AWSServiceRoleForEC2Spot"
+            }
+            Self::VolumeQuota => {
+                "Raise the account's quota for EBS volumes, or ask for a smaller `volume` under `[builder]`"
+            }
+            Self::PoweredOff => {
+                "Something on the builder powered it off; a step may restart services, but not the machine"
+            }
+            Self::ByRequest => "Somebody ended it by EC2's API: start the bake again",
+            Self::Unknown => "Start the bake again; if it is lost again, its console says what happened",
+        }
     }
 }
 
@@ -157,26 +174,6 @@ mod tests {
     }
 
     #[test]
-    fn only_a_shortage_moves_on() {
-        for (code, meaning) in [
-            ("InsufficientInstanceCapacity", Some(Shortage::Offer)),
-            ("Unsupported", Some(Shortage::Offer)),
-            ("VcpuLimitExceeded", Some(Shortage::Offer)),
-            ("MaxSpotInstanceCountExceeded", Some(Shortage::Spot)),
-            ("InsufficientFreeAddressesInSubnet", Some(Shortage::Subnet)),
-            // What the next offer would be refused for, too, or what a second try may well get.
-            ("InvalidBlockDeviceMapping", None),
-            ("InvalidParameterValue", None),
-            ("UnauthorizedOperation", None),
-            ("RequestLimitExceeded", None),
-            ("InternalError", None),
-            ("", None),
-        ] {
-            assert_eq!(Shortage::of(code), meaning, "{code}");
-        }
-    }
-
-    #[test]
     fn a_shortage_concerns_what_shares_it() {
         let offers = offers(&builder(&["c7i.large", "m7i.large"], &["subnet-1", "subnet-2"], true));
         let concerned = |shortage: Shortage| {
@@ -184,7 +181,7 @@ mod tests {
             met.map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(concerned(Shortage::Offer), ["c7i.large spot in subnet-1"]);
-        assert_eq!(concerned(Shortage::Spot), texts(&offers[..4]));
+        assert_eq!(concerned(Shortage::SpotQuota), texts(&offers[..4]));
         let in_subnet: Vec<_> = texts(&offers).into_iter().filter(|one| one.ends_with("subnet-1")).collect();
         assert_eq!(concerned(Shortage::Subnet), in_subnet);
     }

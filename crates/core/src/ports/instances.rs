@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{
-    error::{Error, Result},
+    error::Result,
     id::{AmiId, BakeId, InstanceId},
-    offer::{Offer, RootVolume, Shortage},
+    offer::{Loss, Offer, RootVolume},
 };
 
 /// EC2's states of an instance.
@@ -77,6 +77,8 @@ pub struct Instance {
     pub state: InstanceState,
     /// EC2's reason for the state, or empty.
     pub reason: String,
+    /// What that reason means, for an instance that is down.
+    pub loss: Loss,
     /// Whether it is a spot instance, which EC2 can't stop, and may take back.
     pub spot: bool,
     /// Its tags.
@@ -110,8 +112,8 @@ pub struct LaunchOrder {
 pub trait Builders {
     /// Launches one instance, or finds the one the token already made.
     ///
-    /// It asks EC2 once, for one offer. A shortage is [`crate::Error::NoCapacity`], as [`refusal`]
-    /// tells it.
+    /// It asks EC2 once, for one offer. A shortage is [`crate::Error::NoCapacity`], whatever else EC2 refuses is not:
+    /// it would refuse that for every other offer, too.
     async fn launch(&self, order: &LaunchOrder) -> Result<InstanceId>;
     /// The instances of this stack that carry the bake's tag, gone ones included while EC2 shows them.
     async fn of_bake(&self, bake: &BakeId) -> Result<Vec<Instance>>;
@@ -123,14 +125,4 @@ pub trait Builders {
     async fn terminate(&self, id: &InstanceId) -> Result<()>;
     /// What the console showed, or empty.
     async fn console(&self, id: &InstanceId) -> Result<String>;
-}
-
-/// The refusal of an offer: [`Error::NoCapacity`] if the code says that something is short, else the error as it is.
-pub fn refusal(offer: &Offer, code: &str, error: Error) -> Error {
-    match Shortage::of(code) {
-        Some(shortage) => {
-            Error::NoCapacity { tried: format!("{offer} ({code})"), shortage, source: Some(Box::new(error)) }
-        }
-        None => error,
-    }
 }

@@ -21,7 +21,7 @@ mod workflow;
 pub use self::{
     commands::{CommandExit, CommandState, Commands},
     images::{Image, ImageState, Images},
-    instances::{Builders, Instance, InstanceState, LaunchOrder, Role, refusal},
+    instances::{Builders, Instance, InstanceState, LaunchOrder, Role},
     objects::{Bucket, Object, Presigner},
     parameters::Parameters,
     retirement::{PrunePorts, Reference, Retirement, Snapshot, Stack},

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         bake::{Bake, Failure, Status},
-        error::{Error, Result},
+        error::{Error, Result, Retry},
         id::{AmiId, BakeId},
     },
     ports::{Builders, Image, InstanceState, PrunePorts},
@@ -221,7 +221,7 @@ impl<'a, C: PrunePorts> Removal<'a, C> {
         let what = self.failed.join("\n");
         if self.throttled {
             // The state machine tries again by itself.
-            return Err(Error::TryAgain { what });
+            return Err(Error::TryAgain { what, why: Retry::Unfinished });
         }
         Err(Error::LeftBehind { bake: bake.clone(), what })
     }

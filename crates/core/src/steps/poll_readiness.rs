@@ -10,6 +10,7 @@ use crate::{
         bake::{Bake, Stage, To},
         error::{Error, Result},
         id::{AmiId, InstanceId},
+        offer::Loss,
         report::{ProvisionReport, SealReport, TestReport},
     },
     ports::{
@@ -195,6 +196,7 @@ async fn seal(
     };
     let instance = builders.look(&id).await?;
     let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
+    let loss = instance.as_ref().map_or(Loss::Unknown, |instance| instance.loss);
     let reason = instance.map(|instance| instance.reason).filter(|reason| !reason.is_empty());
     let sealed = match bucket.text(&keys::of_bake(&bake.pipeline, &bake.bake, keys::SEAL_REPORT)).await? {
         Some(text) => match parse::<SealReport>("the seal's report", &text)?.problem {
@@ -213,10 +215,10 @@ async fn seal(
             let mut words = UNSEALED.to_owned();
             words.extend(reason.map(|reason| format!(". EC2 says: {reason}")));
             let console = last_lines(&builders.console(&id).await?, CONSOLE_LINES);
-            return Err(lost(&bake, id, Some(words), state, console));
+            return Err(lost(&bake, id, (Some(words), loss), state, console));
         }
         (InstanceState::Stopped | InstanceState::ShuttingDown | InstanceState::Terminated, _) => {
-            return Err(lost(&bake, id, reason, state, String::new()));
+            return Err(lost(&bake, id, (reason, loss), state, String::new()));
         }
         (InstanceState::Pending | InstanceState::Running | InstanceState::Stopping, _) => {}
     }
@@ -311,7 +313,7 @@ async fn alive(bake: &Bake, id: &InstanceId, builders: &impl Builders) -> Result
         | InstanceState::ShuttingDown
         | InstanceState::Terminated => {
             let console = last_lines(&builders.console(id).await?, CONSOLE_LINES);
-            Err(lost(bake, id.clone(), Some(instance.reason), instance.state, console))
+            Err(lost(bake, id.clone(), (Some(instance.reason), instance.loss), instance.state, console))
         }
     }
 }
@@ -319,13 +321,20 @@ async fn alive(bake: &Bake, id: &InstanceId, builders: &impl Builders) -> Result
 fn lost(
     bake: &Bake,
     instance: InstanceId,
-    reason: Option<String>,
+    (reason, loss): (Option<String>, Loss),
     state: InstanceState,
     console: String,
 ) -> Error {
     let reason =
         reason.filter(|reason| !reason.is_empty()).map_or_else(String::new, |reason| format!(": {reason}"));
-    Error::BuilderLost { instance, stage: bake.stage, state: state.as_str().to_owned(), reason, console }
+    Error::BuilderLost {
+        instance,
+        stage: bake.stage,
+        state: state.as_str().to_owned(),
+        reason,
+        loss,
+        console,
+    }
 }
 
 /// How many tests passed, or the failures that the report of this key tells.

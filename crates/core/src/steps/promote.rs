@@ -135,7 +135,7 @@ pub(super) async fn follow(bake: &Bake, parameters: &impl Parameters, table: &im
             return Ok(());
         }
     }
-    Err(Error::TryAgain { what: format!("channel {}/{}", bake.pipeline, bake.settings.channel) })
+    Err(Error::changed(format!("channel {}/{}", bake.pipeline, bake.settings.channel)))
 }
 
 /// How often a channel may move while its parameter is written, before the step is tried again as a whole.

@@ -68,7 +68,7 @@ impl<T: Table> Ledger<'_, T> {
     pub(super) async fn try_save_reusing(&self, bake: &Bake) -> Result<()> {
         let Some(write) = self.saved(bake).await? else { return Ok(()) };
         let image = bake.image()?;
-        let gone = || Error::TryAgain { what: format!("image {image}") };
+        let gone = || Error::changed(format!("image {image}"));
         let (row, record) = self.image_row(&bake.digest, image).await?.ok_or_else(gone)?;
         self.0.commit(vec![write, used(row, &record)]).await
     }

@@ -116,9 +116,9 @@ fn a_token_gives_the_same_instance_and_no_other_request() {
 fn a_shortage_is_told_as_one_and_asked_for_once() {
     for (lack, shortage, code) in [
         (Lack::Capacity, Shortage::Offer, "InsufficientInstanceCapacity"),
-        (Lack::VcpuQuota, Shortage::Offer, "VcpuLimitExceeded"),
+        (Lack::VcpuQuota, Shortage::Quota, "VcpuLimitExceeded"),
         (Lack::Support, Shortage::Offer, "Unsupported"),
-        (Lack::SpotQuota, Shortage::Spot, "MaxSpotInstanceCountExceeded"),
+        (Lack::SpotQuota, Shortage::SpotQuota, "MaxSpotInstanceCountExceeded"),
         (Lack::Addresses, Shortage::Subnet, "InsufficientFreeAddressesInSubnet"),
     ] {
         let bench = Bench::new(|world| world.set_shortages(vec![ovenbird_sim::Shortage::of(lack)]));

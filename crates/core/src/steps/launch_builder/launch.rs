@@ -104,7 +104,14 @@ pub async fn launch(
             Err(Error::NoCapacity { tried: one, shortage, source }) => {
                 tried.push(one);
                 met.push((offer, shortage));
-                last = Some((shortage, source));
+                // A quota is what the account's owner can change: it is told, whatever came after it.
+                last = Some((
+                    last.map_or(
+                        shortage,
+                        |(before, _): (Shortage, _)| if before.is_quota() { before } else { shortage },
+                    ),
+                    source,
+                ));
             }
             Err(error) => return Err(error),
         }

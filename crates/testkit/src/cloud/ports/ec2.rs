@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use ovenbird_core::{
     Error, Result,
     domain::{
+        error::Retry,
         id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, StackId, VolumeId},
-        offer::RootVolume,
+        offer::{Loss, RootVolume, Shortage},
         tags,
     },
-    ports::{self, Builders, Images, Retirement, refusal},
+    ports::{self, Builders, Images, Retirement},
 };
 
 use super::{
@@ -20,6 +21,29 @@ use ovenbird_sim::{
     CreateImage, DescribeImages, Filter, ImageState, InstanceState, NewVolume, Paging, ROOT_DEVICE,
     RunInstances, Tags,
 };
+
+/// What the model's refusals of a launch mean.
+fn shortage(code: &str) -> Option<Shortage> {
+    match code {
+        "InsufficientInstanceCapacity" | "Unsupported" => Some(Shortage::Offer),
+        "VcpuLimitExceeded" => Some(Shortage::Quota),
+        "MaxSpotInstanceCountExceeded" => Some(Shortage::SpotQuota),
+        "InsufficientFreeAddressesInSubnet" => Some(Shortage::Subnet),
+        _ => None,
+    }
+}
+
+/// What the model's state reasons mean.
+fn loss(code: &str) -> Loss {
+    match code {
+        "Server.SpotInstanceTermination" => Loss::SpotReclaimed,
+        "Server.InsufficientInstanceCapacity" => Loss::Capacity,
+        "Client.InternalError" => Loss::VolumeKey,
+        "Client.InstanceInitiatedShutdown" => Loss::PoweredOff,
+        "Client.UserInitiatedShutdown" => Loss::ByRequest,
+        _ => Loss::Unknown,
+    }
+}
 
 /// What is this stack's, of one bake or of all.
 fn ours(stack: &StackId, bake: Option<&BakeId>) -> Vec<Filter> {
@@ -40,7 +64,8 @@ fn instance(instance: &ovenbird_sim::Instance) -> ports::Instance {
     };
     let reason = instance.state_reason.as_ref().map(|(_, message)| message.clone()).unwrap_or_default();
     let (id, image, tags) = (instance.id.clone(), instance.image.clone(), instance.tags.clone());
-    ports::Instance { id, image, state, reason, spot: instance.spot, tags }
+    let loss = instance.state_reason.as_ref().map_or(Loss::Unknown, |(code, _)| loss(code));
+    ports::Instance { id, image, state, reason, loss, spot: instance.spot, tags }
 }
 
 fn image(image: &ovenbird_sim::Image) -> ports::Image {
@@ -169,11 +194,11 @@ impl Builders for Cloud {
             match state.world.run_instances(state.now, &request) {
                 Ok(launched) => Ok(launched[0].id.clone()),
                 Err(error) if error.code == "IdempotentParameterMismatch" => {
-                    Err(Error::TryAgain { what: "the launch".into() })
+                    Err(Error::TryAgain { what: "the instance".into(), why: Retry::Unseen })
                 }
                 Err(error) => {
                     let refused = translate("ec2:RunInstances", order.image.as_str(), &error);
-                    Err(refusal(offer, error.code, refused))
+                    Err(Error::refused(offer, error.code, shortage(error.code), refused))
                 }
             }
         })
@@ -267,7 +292,7 @@ impl Images for Cloud {
             match state.world.create_image(state.now, &request) {
                 Ok(image) => Ok(image),
                 Err(error) if error.code == "InvalidAMIName.Duplicate" => {
-                    Err(Error::TryAgain { what: "the image's name".into() })
+                    Err(Error::TryAgain { what: "the image of this name".into(), why: Retry::Unseen })
                 }
                 Err(error) => Err(translate("ec2:CreateImage", builder.as_str(), &error)),
             }
@@ -366,7 +391,7 @@ impl Retirement for Cloud {
                 Ok(()) => Ok(()),
                 Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
                 Err(error) if error.code == "InvalidSnapshot.InUse" => {
-                    Err(Error::TryAgain { what: snapshot.to_string() })
+                    Err(Error::TryAgain { what: snapshot.to_string(), why: Retry::InUse })
                 }
                 Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
             }
@@ -378,7 +403,9 @@ impl Retirement for Cloud {
         self.call(&["ec2:DeleteVolume"], |state| match state.world.delete_volume(volume.as_str(), false) {
             Ok(()) => Ok(()),
             Err(error) if error.code == "InvalidVolume.NotFound" => Ok(()),
-            Err(error) if error.code == "VolumeInUse" => Err(Error::TryAgain { what: volume.to_string() }),
+            Err(error) if error.code == "VolumeInUse" => {
+                Err(Error::TryAgain { what: volume.to_string(), why: Retry::InUse })
+            }
             Err(error) => Err(translate("ec2:DeleteVolume", volume.as_str(), &error)),
         })
         .await

@@ -61,7 +61,7 @@ impl Table for Cloud {
                     ports::Expect::Version(version) => Some(*version),
                 };
                 if version != wanted {
-                    return Err(Error::TryAgain { what: format!("item {} {}", key.pk, key.sk) });
+                    return Err(Error::changed(format!("item {} {}", key.pk, key.sk)));
                 }
             }
             for write in writes.clone() {
