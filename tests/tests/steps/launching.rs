@@ -245,3 +245,23 @@ fn a_document_in_a_stage_of_another_step_is_refused() {
         assert!(error.to_string().contains("has no business in step launch-builder"), "{error}");
     }
 }
+
+#[test]
+fn a_launch_reads_the_recipe_and_its_base_once() {
+    let desk = Desk::new(&WITH_OLDEST);
+    let before = desk.cloud.calls().len();
+    let trigger = json!({"artifact": "artifacts/storefront/v0.jar", "force": true});
+    let bake = start(&desk, trigger).unwrap();
+    assert!(bake.builder.is_some());
+    let calls = desk.cloud.calls();
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    for call in &calls[before..] {
+        *counts.entry(call.actions[0]).or_default() += 1;
+    }
+    let count = |action: &str| counts.get(action).copied().unwrap_or_default();
+    // Which version is current, its pointer, its text; the artifact's facts and its bytes; which runner is current; and
+    // the user data that an earlier try may have made.
+    assert_eq!(count("s3:GetObject"), 7, "{counts:?}");
+    assert_eq!(count("ec2:DescribeImages"), 1, "{counts:?}");
+    assert!(count("dynamodb:GetItem") <= 7 && count("dynamodb:PutItem") <= 4, "{counts:?}");
+}

@@ -45,6 +45,8 @@ pub struct Resolved {
     pub artifact: Option<Artifact>,
     /// What the image starts from.
     pub base: BaseImage,
+    /// That image, as EC2 has it.
+    pub image: Image,
     /// Each by its own digest.
     pub inputs: Inputs,
 }
@@ -63,7 +65,7 @@ impl<I: Images, P: Parameters, K: Bucket, T: Table> Sources<'_, I, P, K, T> {
             .unwrap_or_else(|_| unreachable!("it has string keys only"));
         let inputs = Inputs {
             base: image.id.clone(),
-            architecture: image.architecture,
+            architecture: image.architecture.clone(),
             configuration: canonical(&recipe.configuration_inputs()),
             volume: recipe.builder.volume.is_some().then(|| canonical(&volume)),
             files: pointer.files.clone(),
@@ -72,8 +74,8 @@ impl<I: Images, P: Parameters, K: Bucket, T: Table> Sources<'_, I, P, K, T> {
             tests: canonical(&recipe.test_inputs()),
         };
         let written = recipe.base.to_string();
-        let base = BaseImage { image: image.id, name: image.name, written, parent };
-        Ok(Resolved { pointer, recipe, artifact, base, inputs })
+        let base = BaseImage { image: image.id.clone(), name: image.name.clone(), written, parent };
+        Ok(Resolved { pointer, recipe, artifact, base, image, inputs })
     }
 
     /// The artifact to bake: the one uploaded or named, else the newest of the pipeline.

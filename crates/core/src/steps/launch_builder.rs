@@ -6,7 +6,6 @@ mod user_data;
 use jiff::Timestamp;
 
 use super::{is_over, resume, wrong_stage};
-pub use crate::store::recipes::{RecipePointer, RunnerPointer};
 use crate::{
     domain::{
         bake::{Bake, Deadlines, Next, Settings, Stage, Status, To},
@@ -25,7 +24,10 @@ use crate::{
         inputs::{Resolved, Sources},
         launch_builder::launch::Wanted,
     },
-    store::{Claim, ImageRecord, ImageStatus, Ledger, lease_end, recipes},
+    store::{
+        Claim, ImageRecord, ImageStatus, Ledger, lease_end,
+        recipes::{self, RecipePointer},
+    },
 };
 
 /// What a new execution brings.
@@ -37,6 +39,14 @@ pub struct Start {
     pub started: Timestamp,
     /// What started it.
     pub trigger: Trigger,
+}
+
+/// What an instance of a bake is made of. The call that resolves a bake's inputs has it already; a later one reads it.
+struct Material {
+    pointer: RecipePointer,
+    recipe: Recipe,
+    /// The image that the instance starts from.
+    image: Image,
 }
 
 /// What launch-builder works with.
@@ -68,13 +78,13 @@ where
     /// The first step of an execution.
     pub async fn start(&self, start: Start, now: Timestamp) -> Result<Bake> {
         let ledger = Ledger(self.table);
-        let bake = match ledger.bake(start.trigger.pipeline(), &start.bake).await? {
+        let (bake, material) = match ledger.bake(start.trigger.pipeline(), &start.bake).await? {
             // An earlier try of this step got this far: its choices stand.
-            Some(bake) => bake,
+            Some(bake) => (bake, None),
             None => {
-                let bake = self.resolve(start, now).await?;
+                let (bake, material) = self.resolve(start, now).await?;
                 ledger.save(&bake).await?;
-                bake
+                (bake, Some(material))
             }
         };
         if bake.status != Status::Running {
@@ -87,7 +97,7 @@ where
         if !bake.options.force && self.is_superseded(&bake).await? {
             return Ok(Bake { status: Status::Superseded, ..bake }.go(To::Done));
         }
-        self.obtain(bake, now).await
+        self.obtain(bake, material, now).await
     }
 
     /// A later call: the twin gave up, or a fresh instance of the image is wanted.
@@ -99,7 +109,7 @@ where
             }
             Stage::AwaitTwin => {
                 let bake = resume(self.table, &document).await?;
-                self.obtain(bake, now).await
+                self.obtain(bake, None, now).await
             }
             Stage::Image => self.verify(document, now).await,
             Stage::Launch
@@ -113,7 +123,7 @@ where
     }
 
     /// Turns a start into a bake: every alias resolved, every choice made, the digest computed.
-    async fn resolve(&self, start: Start, now: Timestamp) -> Result<Bake> {
+    async fn resolve(&self, start: Start, now: Timestamp) -> Result<(Bake, Material)> {
         let Start { bake, started, trigger } = start;
         let pipeline = trigger.pipeline().clone();
         let sources = Sources {
@@ -122,7 +132,8 @@ where
             bucket: self.bucket,
             table: self.table,
         };
-        let Resolved { pointer, recipe, artifact, base, inputs } = sources.resolve(&trigger, now).await?;
+        let Resolved { pointer, recipe, artifact, base, image, inputs } =
+            sources.resolve(&trigger, now).await?;
         let digest = inputs.digest(&pipeline);
         let deadlines = Deadlines {
             builder: seconds(recipe.deadlines.builder),
@@ -141,7 +152,7 @@ where
             started,
             options: trigger.options(),
             artifact,
-            recipe: pointer.version,
+            recipe: pointer.version.clone(),
             base,
             inputs,
             digest,
@@ -171,7 +182,7 @@ where
         };
         // The stage began with the execution, not with this function's turn.
         document.enter(Stage::Launch, started.min(now));
-        Ok(document)
+        Ok((document, Material { pointer, recipe, image }))
     }
 
     async fn is_superseded(&self, bake: &Bake) -> Result<bool> {
@@ -186,7 +197,7 @@ where
     }
 
     /// The image of the digest: one that exists, one that a twin makes, or one that this bake will make.
-    async fn obtain(&self, mut bake: Bake, now: Timestamp) -> Result<Bake> {
+    async fn obtain(&self, mut bake: Bake, material: Option<Material>, now: Timestamp) -> Result<Bake> {
         let ledger = Ledger(self.table);
         let found = if bake.options.force { None } else { self.usable(&bake).await? };
         if let Some(record) = &found
@@ -222,7 +233,7 @@ where
                         ledger.save_reusing(&bake).await?;
                         Ok(bake.go(To::Verify))
                     }
-                    None => self.launch(bake, now).await,
+                    None => self.launch(bake, material, now).await,
                 }
             }
         }
@@ -238,15 +249,14 @@ where
         Ok(image.filter(|image| image.state == ImageState::Available).map(|_| record))
     }
 
-    async fn launch(&self, mut bake: Bake, now: Timestamp) -> Result<Bake> {
+    async fn launch(&self, mut bake: Bake, material: Option<Material>, now: Timestamp) -> Result<Bake> {
         let ledger = Ledger(self.table);
         if bake.stage != Stage::Builder {
             bake.enter(Stage::Builder, now);
         }
         ledger.save(&bake).await?;
         if bake.builder.is_none() {
-            let (_, recipe) = recipes::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
-            let (builder, spot) = self.instance(&mut bake, &recipe, Role::Builder).await?;
+            let (builder, spot) = self.instance(&mut bake, material, Role::Builder).await?;
             (bake.builder, bake.spot) = (Some(builder), spot);
             ledger.save(&bake).await?;
         }
@@ -263,8 +273,7 @@ where
             ledger.save(&bake).await?;
         }
         if bake.booted.is_none() {
-            let (_, recipe) = recipes::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
-            let (booted, _) = self.instance(&mut bake, &recipe, Role::Verifier).await?;
+            let (booted, _) = self.instance(&mut bake, None, Role::Verifier).await?;
             bake.booted = Some(booted);
             ledger.save(&bake).await?;
         }
@@ -273,7 +282,12 @@ where
 
     /// Launches the bake's instance of this role, or finds the one that an earlier try launched; gives it, and
     /// whether it is a spot instance.
-    async fn instance(&self, bake: &mut Bake, recipe: &Recipe, role: Role) -> Result<(InstanceId, bool)> {
+    async fn instance(
+        &self,
+        bake: &mut Bake,
+        material: Option<Material>,
+        role: Role,
+    ) -> Result<(InstanceId, bool)> {
         let ours = self.builders.of_bake(&bake.bake).await?.into_iter().find(|instance| {
             !instance.state.is_gone()
                 && instance.tags.get(tags::TAG_ROLE).map(String::as_str) == Some(role.as_str())
@@ -284,8 +298,13 @@ where
         let mut tags = bake.tags(self.workflow.stack());
         tags.insert(tags::TAG_ROLE.to_owned(), role.as_str().to_owned());
         tags.insert("Name".to_owned(), format!("ovenbird {} {}", bake.pipeline, role.as_str()));
+        let material = match material {
+            Some(material) => material,
+            None => self.material(bake, role).await?,
+        };
+        let user_data = self.user_data(bake, &material, role).await?;
+        let Material { recipe, image, pointer: _ } = material;
         let builder = &recipe.builder;
-        let image = self.image(bake, role).await?;
         let wanted = Wanted {
             image: image.id.clone(),
             security_groups: builder.security_groups.clone(),
@@ -296,11 +315,17 @@ where
                 Role::Verifier => None,
             },
             devices: image.devices,
-            user_data: self.user_data(bake, recipe, role).await?,
+            user_data,
             purpose: role.as_str(),
             tags,
         };
         launch::launch(bake, &wanted, &offers(builder), self.builders, self.table).await
+    }
+
+    /// What the bake's instance of this role is made of, read once more.
+    async fn material(&self, bake: &Bake, role: Role) -> Result<Material> {
+        let (pointer, recipe) = recipes::recipe_version(self.bucket, &bake.pipeline, &bake.recipe).await?;
+        Ok(Material { pointer, recipe, image: self.image(bake, role).await? })
     }
 
     /// The image that the bake's instance of this role starts from, as EC2 has it now.

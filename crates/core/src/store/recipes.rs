@@ -115,11 +115,7 @@ pub async fn recipe_version(
 
 /// The pointer as it was when this version was pushed: its files are believed only with the text, or beside what a
 /// bake recorded.
-pub async fn pointer(
-    bucket: &impl Bucket,
-    pipeline: &PipelineName,
-    version: &Digest,
-) -> Result<RecipePointer> {
+async fn pointer(bucket: &impl Bucket, pipeline: &PipelineName, version: &Digest) -> Result<RecipePointer> {
     let pointer = read_pointer(bucket, pipeline, &keys::recipe_version_pointer(pipeline, version)).await?;
     match pointer.version == *version {
         true => Ok(pointer),

@@ -44,7 +44,7 @@ impl<'a> From<&'a Bake> for Side<'a> {
 
 impl<'a> From<&'a Resolved> for Side<'a> {
     fn from(resolved: &'a Resolved) -> Self {
-        let Resolved { pointer, recipe: _, artifact, base, inputs } = resolved;
+        let Resolved { pointer, recipe: _, artifact, base, image: _, inputs } = resolved;
         Self { inputs, base, artifact: artifact.as_ref(), recipe: &pointer.version }
     }
 }

@@ -1,6 +1,6 @@
 //! What cloud-init on a builder is given, and the plan that the runner there follows.
 
-use super::Hands;
+use super::{Hands, Material};
 use crate::{
     domain::{
         bake::Bake,
@@ -19,7 +19,7 @@ use crate::{
 impl<B, I, P, K: Bucket + Presigner, T, W> Hands<'_, B, I, P, K, T, W> {
     /// The user data, made once: presigned URLs differ from second to second, and EC2 refuses a client token
     /// that comes back with other parameters.
-    pub(super) async fn user_data(&self, bake: &Bake, recipe: &Recipe, role: Role) -> Result<String> {
+    pub(super) async fn user_data(&self, bake: &Bake, material: &Material, role: Role) -> Result<String> {
         let key = |file: &str| keys::of_bake(&bake.pipeline, &bake.bake, file);
         let (user_data_key, plan_key, verb) = match role {
             Role::Builder => (key("user-data"), key("plan.json"), plan::Verb::Provision),
@@ -29,7 +29,7 @@ impl<B, I, P, K: Bucket + Presigner, T, W> Hands<'_, B, I, P, K, T, W> {
             return Ok(user_data);
         }
         let seconds = u64::try_from(bake.settings.deadlines.total()).unwrap_or(86_400).min(604_800);
-        let plan = self.plan(bake, recipe, role, seconds).await?;
+        let plan = self.plan(bake, material, role, seconds).await?;
         let text =
             serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
         self.bucket.put_text(&plan_key, &text).await?;
@@ -43,11 +43,11 @@ impl<B, I, P, K: Bucket + Presigner, T, W> Hands<'_, B, I, P, K, T, W> {
         Ok(user_data)
     }
 
-    async fn plan(&self, bake: &Bake, recipe: &Recipe, role: Role, seconds: u64) -> Result<Plan> {
+    async fn plan(&self, bake: &Bake, material: &Material, role: Role, seconds: u64) -> Result<Plan> {
         let key = |file: &str| keys::of_bake(&bake.pipeline, &bake.bake, file);
-        let pointer = recipes::pointer(self.bucket, &bake.pipeline, &bake.recipe).await?;
-        check(bake, recipe, &pointer)?;
-        let bundle = match (pointer.bundle, pointer.files) {
+        let Material { pointer, recipe, image: _ } = material;
+        check(bake, recipe, pointer)?;
+        let bundle = match (pointer.bundle.clone(), pointer.files.clone()) {
             (Some(sha256), Some(files)) => {
                 let key = keys::bundle(&bake.pipeline, &pointer.version);
                 let url = self.bucket.get_url(&key, None, seconds).await?;
@@ -84,8 +84,8 @@ impl<B, I, P, K: Bucket + Presigner, T, W> Hands<'_, B, I, P, K, T, W> {
     }
 }
 
-/// What the builder is told to do must be what the bake's digest was made of. The bucket is read again here, after
-/// the digest was computed, and whoever may push may have written there meanwhile.
+/// What the builder is told to do must be what the bake's digest was made of. A later call reads the bucket again, and
+/// whoever may push may have written there meanwhile.
 fn check(bake: &Bake, recipe: &Recipe, pointer: &RecipePointer) -> Result<()> {
     let inputs = &bake.inputs;
     let bundled = pointer.bundle.is_some() == pointer.files.is_some();
