@@ -1,10 +1,17 @@
 //! The clean-up after a failed bake: what it made goes, unless something refers to it; each guard alone.
 
 use futures::executor::block_on;
+use jiff::SignedDuration;
 use ovenbird_core::{
     Result,
-    domain::{bake::Status, tags::TAG_KEEP},
+    domain::{
+        bake::Status,
+        tags::{TAG_BAKE, TAG_KEEP, TAG_STACK},
+    },
     functions,
+    ports::Stack as _,
+    steps::clean_up,
+    store::Ledger,
 };
 use ovenbird_testkit::{Cloud, Fault};
 use serde_json::{Value, json};
@@ -108,4 +115,84 @@ fn the_image_of_a_bake_that_ended_well_stays_whoever_calls_its_bake_failed() {
         assert_eq!(desk.snapshots(), 4, "{status:?}");
         assert_eq!(desk.bake("before-0"), before, "{status:?}");
     }
+}
+
+#[test]
+fn an_image_that_somebody_else_deregistered_is_off_the_list_too() {
+    let desk = failing();
+    let (image, digest) = (desk.image("before-0"), desk.bake("before-0").digest);
+    let listed = || block_on(Ledger(&desk.cloud).image(&digest)).unwrap();
+    assert!(listed().is_some());
+    desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    block_on(fail(&desk.cloud)).unwrap();
+    assert_eq!(listed(), None);
+}
+
+#[test]
+fn an_image_that_stays_or_was_another_bake_s_stays_on_the_list() {
+    let changes: [(&str, Change); 2] = [
+        ("kept", |desk| desk.tag(desk.image("before-0").as_str(), TAG_KEEP, "")),
+        ("taken", |desk| desk.edit_bake("before-0", |doc| doc["reused"] = json!(true))),
+    ];
+    for (what, change) in changes {
+        let desk = failing();
+        desk.edit_image("before-0", |doc| doc["status"] = json!("validated"));
+        change(&desk);
+        let digest = desk.bake("before-0").digest;
+        block_on(fail(&desk.cloud)).unwrap();
+        assert!(block_on(Ledger(&desk.cloud).image(&digest)).unwrap().is_some(), "{what}");
+    }
+}
+
+#[test]
+fn a_builder_that_is_kept_is_told_with_the_way_into_it() {
+    for (stopped, way) in [(false, ". Get in: `aws ssm"), (true, ". Get in: `aws ec2 start-instances")] {
+        let desk = failing();
+        let base = desk.bake("before-0").base.image;
+        let builder = desk.start(&base);
+        for (key, value) in [(TAG_STACK, desk.cloud.stack().as_str()), (TAG_BAKE, "before-0")] {
+            desk.tag(&builder, key, value);
+        }
+        if stopped {
+            desk.cloud.with(|world| world.stop_instances(std::slice::from_ref(&builder), false)).unwrap();
+            desk.cloud.pass(SignedDuration::from_secs(30));
+        }
+        let later = desk.now() + SignedDuration::from_hours(1);
+        desk.edit_bake("before-0", |doc| {
+            doc["options"]["keep-builder"] = json!(true);
+            doc["expires"] = json!(later);
+            doc["builder"] = json!(builder);
+        });
+        block_on(fail(&desk.cloud)).unwrap();
+        let cause = desk.bake("before-0").failure.unwrap().cause;
+        assert!(
+            cause.contains(&format!("kept as asked: {builder}, until ")) && cause.contains(way),
+            "{cause}"
+        );
+        assert!(cause.contains("`ovenbird clean before-0` does at once"), "{cause}");
+    }
+}
+
+#[test]
+fn what_stays_is_told_but_not_the_disk_of_a_builder_that_goes() {
+    let desk = failing();
+    let base = desk.bake("before-0").base.image;
+    let builder = desk.start(&base);
+    let volume = desk.cloud.with(|world| {
+        let id = builder.parse().unwrap();
+        world.volumes_of(&id)[0].id.to_string()
+    });
+    desk.edit_bake("before-0", |doc| doc["builder"] = json!(builder));
+    for resource in [&builder, &volume] {
+        for (key, value) in [(TAG_STACK, desk.cloud.stack().as_str()), (TAG_BAKE, "before-0")] {
+            desk.tag(resource, key, value);
+        }
+    }
+    desk.tag(desk.image("before-0").as_str(), TAG_KEEP, "");
+    let record = Some(desk.bake("before-0"));
+    let id = "before-0".parse().unwrap();
+    let ended = block_on(clean_up::after_failure(&id, record, None, false, &desk.cloud, desk.now())).unwrap();
+    let told: Vec<_> = ended.kept.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|one| one.starts_with(&format!("{}: ", desk.image("before-0")))), "{told:?}");
+    assert!(!told.iter().any(|one| one.contains(&volume)), "{told:?}");
 }

@@ -250,3 +250,66 @@ fn while_the_record_of_a_running_bake_can_t_be_read_no_image_goes() {
     assert!(error.to_string().contains("BAKE#broken"), "it may start from any image: {error}");
     assert!(doomed.desk.exists(&doomed.image.id));
 }
+
+/// What a clean-up after the first bake makes of its image.
+fn cleaned(doomed: &Doomed) -> Option<Kept> {
+    // What is validated is retention's.
+    doomed.desk.edit_image("before-0", |doc| doc["status"] = json!("baking"));
+    let guard = Guard::new(&doomed.desk.cloud);
+    block_on(guard.deregister(&doomed.image, Some(&doomed.bake), Purpose::CleanUp)).unwrap()
+}
+
+#[test]
+fn a_clean_up_takes_an_image_from_the_bake_s_own_instance_and_from_no_other() {
+    let own = |doomed: &mut Doomed, stack: &str, record: bool| {
+        let started = doomed.desk.start(&doomed.image.id);
+        for (key, value) in [(TAG_STACK, stack), (TAG_BAKE, "before-0"), (TAG_ROLE, "verifier")] {
+            doomed.desk.tag(&started, key, value);
+        }
+        let recorded = if record { started } else { "i-0000000000000000a".into() };
+        doomed.desk.edit_bake("before-0", |doc| doc["booted"] = json!(recorded));
+        doomed.bake = doomed.desk.bake("before-0");
+    };
+    let mut doomed = Doomed::new();
+    let stack = doomed.image.tags[TAG_STACK].clone();
+    own(&mut doomed, &stack, true);
+    assert_eq!(cleaned(&doomed), None, "the bake's own test instance goes with the bake");
+    for (stack, record) in [("ovenbird/two", true), (stack.as_str(), false)] {
+        let mut doomed = Doomed::new();
+        own(&mut doomed, stack, record);
+        assert_eq!(cleaned(&doomed).unwrap().reason, Reason::Instance, "{stack} {record}");
+    }
+    // Retention asks for no such exception.
+    let mut doomed = Doomed::new();
+    let stack = doomed.image.tags[TAG_STACK].clone();
+    own(&mut doomed, &stack, true);
+    assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Instance);
+}
+
+#[test]
+fn a_bake_on_its_way_with_another_image_keeps_none() {
+    let doomed = Doomed::new();
+    let other = doomed.desk.image("before-1");
+    doomed.desk.add_bake("other", |doc| {
+        doc["status"] = json!("running");
+        doc["image"] = json!(other);
+    });
+    assert_eq!(doomed.deregister(doomed.image.tags.clone()), None);
+}
+
+#[test]
+fn an_image_that_a_bake_took_was_not_made_by_it() {
+    let mut doomed = Doomed::new();
+    doomed.bake.reused = true;
+    // The name tells, and it is this bake's own.
+    assert_eq!(doomed.deregister(doomed.image.tags.clone()), None);
+    doomed.image.name = "another".into();
+    assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Unrecorded);
+}
+
+#[test]
+fn what_stays_is_told_with_what_uses_it() {
+    let kept = Kept { id: "ami-1".into(), reason: Reason::Channel, by: "storefront/production".into() };
+    let told = kept.to_string();
+    assert!(told.starts_with("ami-1: ") && told.contains("storefront/production"), "{told}");
+}

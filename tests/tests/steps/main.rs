@@ -18,6 +18,7 @@ mod planned;
 mod promotion;
 mod pushed;
 mod reaper;
+mod records;
 mod retire;
 mod safety;
 mod seal;

@@ -221,6 +221,26 @@ mod tests {
     }
 
     #[test]
+    fn an_artifact_is_baked_in_the_version_that_the_event_names() {
+        let version = |given: Value| match Trigger::parse(&created(&given)).unwrap() {
+            Some(Trigger::Upload { version, .. }) => version,
+            other => panic!("{other:?}"),
+        };
+        let object =
+            |version: &str| json!({"key": "artifacts/shop/app.jar", "size": 5, "version-id": version});
+        assert_eq!(version(object("v-1")).as_deref(), Some("v-1"));
+        // A bucket without versions says so by an empty one, or by none.
+        assert_eq!(version(object("")), None);
+        assert_eq!(version(json!({"key": "artifacts/shop/app.jar", "size": 5})), None);
+    }
+
+    #[test]
+    fn a_pipeline_and_an_artifact_of_it_may_both_be_named() {
+        let input = json!({"pipeline": "shop", "artifact": "artifacts/shop/a.jar"});
+        assert_eq!(Trigger::manual(&input).unwrap().pipeline().as_str(), "shop");
+    }
+
+    #[test]
     fn a_contradiction_and_an_unknown_key_are_refused() {
         for input in [
             json!({"pipeline": "blog", "artifact": "artifacts/shop/a.jar"}),

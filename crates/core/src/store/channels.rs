@@ -160,9 +160,9 @@ impl<T: Table> Ledger<'_, T> {
             promoted: now,
             generation: 0,
         });
-        let index = Index { image: Some(image.clone()), ..Index::default() };
+        let (doc, index) = (encode(&channel), Index::default());
         let mut writes = vec![
-            Write::Put { key, doc: encode(&channel), expect: expect(row.as_ref()), index },
+            Write::Put { key, doc, expect: expect(row.as_ref()), index },
             // Written and not only checked: a prune that has found nothing to name the image must see it.
             used(image_row, &record),
         ];
@@ -184,10 +184,8 @@ impl<T: Table> Ledger<'_, T> {
                 if channel.previous.is_empty() { None } else { Some(channel.previous.remove(0)) };
         }
         channel.generation += 1;
-        let index =
-            Index { image: channel.current.as_ref().map(|target| target.image.clone()), ..Index::default() };
-        let expect = Expect::Version(row.version);
-        self.0.commit(vec![Write::Put { key, doc: encode(&channel), expect, index }]).await
+        let (doc, expect, index) = (encode(&channel), Expect::Version(row.version), Index::default());
+        self.0.commit(vec![Write::Put { key, doc, expect, index }]).await
     }
 }
 

@@ -120,8 +120,7 @@ impl<T: Table> Ledger<'_, T> {
         if row.as_ref().is_some_and(|row| row.doc == doc) {
             return Ok(());
         }
-        let index = Index { image: Some(record.image.clone()), ..Index::default() };
-        let key = image_key(digest);
+        let (key, index) = (image_key(digest), Index::default());
         self.0.commit(vec![Write::Put { key, doc, expect: expect(row.as_ref()), index }, lease]).await
     }
 
@@ -160,6 +159,6 @@ pub(super) fn used(row: Row, record: &ImageRecord) -> Write {
         key: row.key,
         doc: encode(&ImageRecord { uses: record.uses + 1, ..record.clone() }),
         expect: Expect::Version(row.version),
-        index: Index { image: Some(record.image.clone()), ..Index::default() },
+        index: Index::default(),
     }
 }
