@@ -61,7 +61,7 @@ impl Bucket for Cloud {
             // An unversioned bucket calls every version "null".
             version: answer.version_id().filter(|version| *version != "null").map(str::to_owned),
             bytes: u64::try_from(answer.content_length().unwrap_or(0)).unwrap_or(0),
-            written: time(key, answer.last_modified())?,
+            written: time("s3:GetObject", key, answer.last_modified())?,
             sha256: whole_sha256(answer.checksum_type(), answer.checksum_sha256()),
         }))
     }
@@ -79,7 +79,7 @@ impl Bucket for Cloud {
                 if artifact::is_marker(key, bytes) {
                     continue;
                 }
-                let written = time(key, one.last_modified())?;
+                let written = time("s3:ListBucket", key, one.last_modified())?;
                 if newest.as_ref().is_none_or(|newest| newest.written <= written) {
                     newest =
                         Some(Object { key: key.to_owned(), version: None, bytes, written, sha256: None });
@@ -121,7 +121,7 @@ impl Presigner for Cloud {
     async fn get_url(&self, key: &str, version: Option<&str>, seconds: u64) -> Result<PresignedUrl> {
         let request = self.s3.get_object().bucket(&self.settings.bucket).key(key);
         let request = request.set_version_id(version.map(str::to_owned));
-        let signed = request.presigned(lasting(key, seconds)?).await;
+        let signed = request.presigned(lasting("s3:GetObject", key, seconds)?).await;
         signed.map(|url| PresignedUrl::new(url.uri())).map_err(|error| translate("s3:GetObject", key, &error))
     }
 
@@ -131,7 +131,7 @@ impl Presigner for Cloud {
 
     async fn put_url(&self, key: &str, seconds: u64) -> Result<PresignedUrl> {
         let request = self.s3.put_object().bucket(&self.settings.bucket).key(key);
-        let signed = request.presigned(lasting(key, seconds)?).await;
+        let signed = request.presigned(lasting("s3:PutObject", key, seconds)?).await;
         signed.map(|url| PresignedUrl::new(url.uri())).map_err(|error| translate("s3:PutObject", key, &error))
     }
 }
@@ -169,14 +169,18 @@ fn whole_sha256(kind: Option<&ChecksumType>, checksum: Option<&str>) -> Option<D
     }
 }
 
-fn lasting(key: &str, seconds: u64) -> Result<PresigningConfig> {
+fn lasting(operation: &'static str, key: &str, seconds: u64) -> Result<PresigningConfig> {
     PresigningConfig::expires_in(Duration::from_secs(seconds))
-        .map_err(|error| unreadable("s3:GetObject", key, error))
+        .map_err(|error| unreadable(operation, key, error))
 }
 
-fn time(key: &str, time: Option<&aws_sdk_s3::primitives::DateTime>) -> Result<Timestamp> {
-    let time = time.ok_or_else(|| unreadable("s3:GetObject", key, "no time of its last change"))?;
-    Timestamp::from_second(time.secs()).map_err(|error| unreadable("s3:GetObject", key, error))
+fn time(
+    operation: &'static str,
+    key: &str,
+    time: Option<&aws_sdk_s3::primitives::DateTime>,
+) -> Result<Timestamp> {
+    let time = time.ok_or_else(|| unreadable(operation, key, "no time of its last change"))?;
+    Timestamp::from_second(time.secs()).map_err(|error| unreadable(operation, key, error))
 }
 
 /// A body that ended early: the step runs again.

@@ -44,7 +44,7 @@ impl Commands for Cloud {
             };
             for invocation in page.command_invocations() {
                 if invocation.comment() == Some(comment) {
-                    return command(invocation.command_id()).map(Some);
+                    return command("ssm:ListCommandInvocations", invocation.command_id()).map(Some);
                 }
             }
         }
@@ -69,7 +69,7 @@ impl Commands for Cloud {
             .send()
             .await
             .map_err(|error| translate("ssm:SendCommand", instance.as_str(), &error))?;
-        command(answer.command().and_then(|command| command.command_id()))
+        command("ssm:SendCommand", answer.command().and_then(|command| command.command_id()))
     }
 
     async fn outcome(&self, instance: &InstanceId, command: &CommandId) -> Result<Option<CommandState>> {
@@ -107,7 +107,6 @@ impl Commands for Cloud {
     }
 }
 
-fn command(id: Option<&str>) -> Result<CommandId> {
-    CommandId::parse(id.unwrap_or_default())
-        .map_err(|error| unreadable("ssm:SendCommand", "the command", error))
+fn command(operation: &'static str, id: Option<&str>) -> Result<CommandId> {
+    CommandId::parse(id.unwrap_or_default()).map_err(|error| unreadable(operation, "the command", error))
 }

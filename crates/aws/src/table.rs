@@ -26,7 +26,7 @@ impl Table for Cloud {
         let request = self.dynamodb.get_item().table_name(&self.settings.table).consistent_read(true);
         let answer = request.set_key(Some(address(key))).send().await;
         let answer = answer.map_err(|error| translate("dynamodb:GetItem", subject(key), &error))?;
-        answer.item.map(row).transpose()
+        answer.item.map(|item| row("dynamodb:GetItem", item)).transpose()
     }
 
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
@@ -42,7 +42,7 @@ impl Table for Cloud {
         let mut items = request.into_paginator().items().send();
         let mut rows = Vec::new();
         while let Some(item) = items.next().await {
-            rows.push(row(item.map_err(|error| translate("dynamodb:Query", pk, &error))?)?);
+            rows.push(row("dynamodb:Query", item.map_err(|error| translate("dynamodb:Query", pk, &error))?)?);
         }
         Ok(rows)
     }
@@ -58,7 +58,10 @@ impl Table for Cloud {
         let mut items = request.into_paginator().items().send();
         let mut rows = Vec::new();
         while let Some(item) = items.next().await {
-            rows.push(row(item.map_err(|error| translate("dynamodb:Query", status, &error))?)?);
+            rows.push(row(
+                "dynamodb:Query",
+                item.map_err(|error| translate("dynamodb:Query", status, &error))?,
+            )?);
         }
         Ok(rows)
     }
@@ -74,7 +77,10 @@ impl Table for Cloud {
         let mut items = request.into_paginator().items().send();
         let mut rows = Vec::new();
         while let Some(item) = items.next().await {
-            rows.push(row(item.map_err(|error| translate("dynamodb:Query", image.as_str(), &error))?)?);
+            rows.push(row(
+                "dynamodb:Query",
+                item.map_err(|error| translate("dynamodb:Query", image.as_str(), &error))?,
+            )?);
         }
         Ok(rows)
     }
@@ -187,8 +193,8 @@ fn item(key: &Key, doc: serde_json::Value, expect: Expect, index: &Index) -> Res
     Ok(item)
 }
 
-fn row(mut item: Item) -> Result<Row> {
-    let bad = |what: &str| unreadable("dynamodb:GetItem", "an item", format!("no {what}"));
+fn row(operation: &'static str, mut item: Item) -> Result<Row> {
+    let bad = |what: &str| unreadable(operation, "an item", format!("no {what}"));
     let text = |item: &Item, name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
     let key = Key {
         pk: text(&item, "pk").ok_or_else(|| bad("pk"))?,
@@ -198,6 +204,6 @@ fn row(mut item: Item) -> Result<Row> {
         item.get("version").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
     let doc = item.remove("doc").ok_or_else(|| bad("doc"))?;
     let doc = serde_dynamo::from_attribute_value(doc)
-        .map_err(|error| unreadable("dynamodb:GetItem", subject(&key), error))?;
+        .map_err(|error| unreadable(operation, subject(&key), error))?;
     Ok(Row { version: version.ok_or_else(|| bad("version"))?, key, doc })
 }

@@ -126,58 +126,6 @@ fn nothing_is_allowed_on_everything_but_looking() {
     }
 }
 
-/// What each port's method calls, by `Port::method`: the first words of an action in its body.
-fn calls_of_ports(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for entry in fs::read_dir(repository().join(folder)).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
-        for port in text.split("\nimpl ").skip(1) {
-            let Some((name, body)) = port.split_once(" for Cloud {") else { continue };
-            let body = body.split("\n}\n").next().unwrap();
-            for method in body.split("\n    async fn ").skip(1) {
-                let called = method.split('"').skip(1).step_by(2).filter(|quoted| {
-                    let services = ["dynamodb:", "ec2:", "s3:", "ssm:", "states:"];
-                    services.iter().any(|service| quoted.starts_with(service))
-                });
-                let method = method.split(['(', '<']).next().unwrap();
-                found.entry(format!("{name}::{method}")).or_default().extend(called.map(str::to_owned));
-            }
-        }
-    }
-    found
-}
-
-/// The walk asks of each role what the world's ports call: they must call what the adapters call.
-#[test]
-fn the_world_s_ports_call_what_the_adapters_call() {
-    // Asked for beside the call that an adapter names: tags at creation, the builder's role, versions, the right to
-    // learn that a key is free, the parts of a transaction.
-    let beside = [
-        "dynamodb:ConditionCheckItem",
-        "dynamodb:DeleteItem",
-        "ec2:CreateTags",
-        "iam:PassRole",
-        "s3:GetObjectVersion",
-        "s3:ListBucket",
-    ];
-    let adapters = calls_of_ports("crates/aws/src");
-    let world = calls_of_ports("crates/testkit/src/cloud/ports");
-    assert!(adapters.len() > 30, "the adapters are written otherwise now: {adapters:?}");
-    for (method, called) in &adapters {
-        let of_world = world.get(method).unwrap_or_else(|| panic!("the world has no {method}"));
-        let missing: Vec<_> = called.difference(of_world).collect();
-        let extra: Vec<_> =
-            of_world.difference(called).filter(|one| !beside.contains(&one.as_str())).collect();
-        if !called.is_empty() && !of_world.is_empty() {
-            assert!(
-                missing.is_empty() && extra.is_empty(),
-                "{method}: the world lacks {missing:?}, has {extra:?}"
-            );
-        }
-    }
-    assert_eq!(adapters.keys().collect::<Vec<_>>(), world.keys().collect::<Vec<_>>());
-}
-
 /// A launch is tagged at birth, takes IMDSv2 only and the builder's profile only; a role goes to EC2 only.
 #[test]
 fn launches_and_roles_are_bound_by_conditions() {

@@ -4,4 +4,5 @@ mod floors;
 mod guard;
 mod infra;
 mod policies;
+mod port_actions;
 mod state_machines;
