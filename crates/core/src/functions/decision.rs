@@ -27,7 +27,7 @@ fn decided(function: &'static str, bake: &Bake) {
             tracing::debug!(function, bake.id = %id, %pipeline, %stage, image.id = image, "{words}");
         }
         To::Await | To::Go | To::Verify | To::Promote | To::Twin | To::Launch | To::Done | To::Nothing => {
-            tracing::info!(function, bake.id = %id, %pipeline, %stage, image.id = image, "{words}")
+            tracing::info!(function, bake.id = %id, %pipeline, %stage, image.id = image, "{words}");
         }
     }
 }
