@@ -3,12 +3,12 @@
 use futures::executor::block_on;
 use ovenbird_core::{
     Error,
-    domain::id::PipelineName,
+    domain::{bake::Status, id::PipelineName},
     ports::{Expect, Index, Key, Table as _, Write},
     steps::launch_builder::Start,
-    store::{Ancestor, Child, Ledger},
+    store::{Ancestor, Child, ImageStatus, Ledger},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     bench::{Bench, RECIPE},
@@ -132,4 +132,53 @@ fn a_parameter_of_another_pipeline_or_channel_is_not_released() {
         block_on(ledger.release_parameter(&desk.bake("before-1"))).unwrap();
         assert!(block_on(ledger.parameter_owner(&PARAMETER.parse().unwrap())).unwrap().is_some(), "{field}");
     }
+}
+
+/// An account with the items that an Ovenbird of the first stage wrote.
+fn of_the_first_stage() -> Desk {
+    let desk = Desk { cloud: Bench::new().cloud };
+    let items: Vec<Value> = serde_json::from_str(include_str!("samples/first-stage.json")).unwrap();
+    for item in items {
+        let [pk, sk] = ["pk", "sk"].map(|name| item[name].as_str().unwrap().to_owned());
+        let status = |name: &str| item["doc"][name].as_str().map(str::to_owned);
+        let index = Index {
+            status: status("status").filter(|_| sk.starts_with("BAKE#")).zip(status("started")),
+            image: status("image").map(|image| image.parse().unwrap()),
+            expires: None,
+        };
+        let doc = item["doc"].clone();
+        let put = Write::Put { key: Key { pk, sk }, doc, expect: Expect::Absent, index };
+        block_on(desk.cloud.commit(vec![put])).unwrap();
+    }
+    desk
+}
+
+#[test]
+fn what_the_first_stage_wrote_is_read() {
+    let desk = of_the_first_stage();
+    let ledger = Ledger(&desk.cloud);
+    let bakes = block_on(ledger.bakes(&pipeline())).unwrap();
+    let statuses: Vec<_> = bakes.iter().map(|bake| bake.status).collect();
+    assert!(statuses.contains(&Status::Promoted) && statuses.contains(&Status::Cancelled), "{statuses:?}");
+    let channel = desk.channel().unwrap();
+    assert_eq!((channel.generation, channel.previous.len()), (11, 1));
+    let rows = desk.cloud.rows();
+    let of = |sk: &str| rows.iter().find(|row| row.key.sk == sk).unwrap();
+    let digest = of("IMAGE").key.pk.strip_prefix("DIGEST#").unwrap().parse().unwrap();
+    let image = block_on(ledger.image(&digest)).unwrap().unwrap();
+    assert_eq!((image.status, image.uses), (ImageStatus::Validated, 0));
+    block_on(ledger.holder(&of("LEASE").key.pk["DIGEST#".len()..].parse().unwrap(), desk.now())).unwrap();
+    assert_eq!(block_on(ledger.parameters()).unwrap().len(), 1);
+    let children = block_on(ledger.children(&"jvm-runtime".parse().unwrap(), &"stable".parse().unwrap()));
+    assert_eq!(children.unwrap()[0].pipeline, pipeline());
+}
+
+#[test]
+fn what_a_newer_ovenbird_wrote_is_refused_and_left_alone() {
+    let desk = Desk::new(&TWO);
+    assert_eq!(desk.cloud.rows().iter().find(|row| row.key.sk == "IMAGE").unwrap().doc["format"], 1);
+    desk.edit_bake("before-0", |doc| doc["format"] = json!(2));
+    let error = block_on(Ledger(&desk.cloud).bake(&pipeline(), &"before-0".parse().unwrap())).unwrap_err();
+    assert_eq!(error.name(), "Corrupt");
+    assert!(error.chain().contains("format 2, and this Ovenbird knows those up to 1"), "{}", error.chain());
 }

@@ -1,6 +1,9 @@
 //! The ledger: the table with its meaning. Each kind of record has its own file beside this one.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 
 use crate::{
     domain::error::{Error, Result},
@@ -9,6 +12,10 @@ use crate::{
 
 /// How often one call tries a write that others may make at the same time.
 pub(crate) const MOST_CONFLICTS: usize = 8;
+
+/// The version of what is written here. It grows when an Ovenbird of before could not read it, or would read it wrong.
+/// Older documents are read for ever; those of the first stage have no version.
+const FORMAT: u64 = 1;
 
 /// The table with its meaning.
 #[derive(Debug)]
@@ -25,12 +32,23 @@ pub(super) fn expect(row: Option<&Row>) -> Expect {
 }
 
 pub(super) fn encode(doc: &impl Serialize) -> serde_json::Value {
-    serde_json::to_value(doc).unwrap_or_else(|_| unreachable!("our documents have string keys only"))
+    let mut doc =
+        serde_json::to_value(doc).unwrap_or_else(|_| unreachable!("our documents have string keys only"));
+    if let Some(fields) = doc.as_object_mut() {
+        fields.insert("format".to_owned(), FORMAT.into());
+    }
+    doc
 }
 
 pub(super) fn doc<D: DeserializeOwned>(row: &Row) -> Result<D> {
-    serde_json::from_value(row.doc.clone())
-        .map_err(|source| Error::Corrupt { what: format!("item {} {}", row.key.pk, row.key.sk), source })
+    let format = row.doc.get("format").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let decoded = if format > FORMAT {
+        let newer = format!("it has format {format}, and this Ovenbird knows those up to {FORMAT}");
+        Err(serde_json::Error::custom(newer))
+    } else {
+        serde_json::from_value(row.doc.clone())
+    };
+    decoded.map_err(|source| Error::Corrupt { what: format!("item {} {}", row.key.pk, row.key.sk), source })
 }
 
 pub(super) fn read<D: DeserializeOwned>(row: Option<Row>) -> Result<Option<(Row, D)>> {
