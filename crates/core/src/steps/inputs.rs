@@ -1,7 +1,5 @@
 //! What a bake is made from: recipe, artifact, base and runner, every alias resolved once.
 
-use std::cmp::Ordering;
-
 use jiff::Timestamp;
 
 use crate::{
@@ -163,10 +161,7 @@ fn newest(images: Vec<Image>, architecture: Option<&str>, now: Timestamp) -> Opt
             && architecture.is_none_or(|wanted| image.architecture == wanted)
             && image.deprecated.is_none_or(|deprecated| deprecated > now)
     });
-    usable.max_by(|a, b| match a.created.cmp(&b.created) {
-        Ordering::Equal => a.id.cmp(&b.id),
-        other => other,
-    })
+    usable.max_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)))
 }
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ fn begin() -> io::Result<ExitCode> {
     // Last of all: the first child from here on is the new namespace's first process, and its end is the namespace's.
     unshare(CloneFlags::CLONE_NEWPID)?;
     #[expect(unsafe_code, reason = "fork in a process of one thread")]
+    // SAFETY: no other thread runs in this process, so the child finds no lock held and no state half changed.
     let forked = unsafe { fork() }?;
     if forked.is_parent() {
         dup2_stdout(fs::File::options().write(true).open("/dev/null")?)?;
@@ -298,6 +299,7 @@ fn devices(root: &Path, console: &Path) -> io::Result<()> {
 fn drop_capabilities() -> io::Result<()> {
     for capability in [16, 17, 25, 27] {
         #[expect(unsafe_code, reason = "prctl(PR_CAPBSET_DROP) takes a number and touches no memory")]
+        // SAFETY: all its arguments are numbers.
         let answer = unsafe { nix::libc::prctl(nix::libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
         if answer != 0 {
             return Err(io::Error::last_os_error());
