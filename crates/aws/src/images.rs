@@ -132,7 +132,7 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
         state,
         reason: image.state_reason().and_then(types::StateReason::message).unwrap_or_default().to_owned(),
         created: created.parse().map_err(|error| bad(format!("creation date `{created}`: {error}")))?,
-        architecture: image.architecture().map_or_else(|| "x86_64".to_owned(), |one| one.as_str().to_owned()),
+        architecture: image.architecture().ok_or_else(|| bad("no architecture".into()))?.as_str().to_owned(),
         root_device: root.and_then(|root| root.device_name()).map(str::to_owned),
         gib,
         devices,

@@ -34,7 +34,11 @@ use crate::{
 };
 
 /// The public parameter whose value is the local base image; the name is Debian's own on AWS.
-const BASE_PARAMETER: &str = "/aws/service/debian/release/12/latest/amd64";
+const BASE_PARAMETER: &str = if cfg!(target_arch = "aarch64") {
+    "/aws/service/debian/release/12/latest/arm64"
+} else {
+    "/aws/service/debian/release/12/latest/amd64"
+};
 
 /// Runs a local cloud until it is told to end, or fails.
 pub async fn serve(options: Options) -> Result<()> {

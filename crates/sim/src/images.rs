@@ -119,8 +119,10 @@ impl BaseImage {
     /// Debian 12 as Debian publishes it on AWS, by its account and its way to name images: a recipe's `newest` that
     /// finds it there finds it here, too.
     pub fn debian_12(version: &str, architecture: &str) -> Self {
+        // Debian's own word for it.
+        let debian = if architecture == "x86_64" { "amd64" } else { architecture };
         Self {
-            name: format!("debian-12-amd64-{version}"),
+            name: format!("debian-12-{debian}-{version}"),
             owner: "136693071363".to_owned(),
             description: String::new(),
             architecture: architecture.to_owned(),

@@ -57,6 +57,10 @@ impl InstanceState {
     }
 }
 
+fn x86_64() -> String {
+    "x86_64".to_owned()
+}
+
 /// An instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
@@ -68,6 +72,9 @@ pub struct Instance {
     pub image: AmiId,
     /// Its type.
     pub instance_type: String,
+    /// Its image's architecture: `x86_64` or `arm64`. A world saved by an older version had `x86_64` alone.
+    #[serde(default = "x86_64")]
+    pub architecture: String,
     /// Its state.
     pub state: InstanceState,
     /// Code and message of the state's reason.
@@ -321,7 +328,7 @@ impl Filtered for Instance {
         ("iam-instance-profile.arn", |it| any(it.profile.as_ref())),
         ("instance.group-id", |it| it.security_groups.clone()),
         ("group-id", |it| it.security_groups.clone()),
-        ("architecture", |_| one("x86_64")),
+        ("architecture", |it| one(&it.architecture)),
     ];
 
     fn tags(&self) -> &Tags {

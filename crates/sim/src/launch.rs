@@ -129,6 +129,7 @@ impl World {
             reservation: reservation.to_owned(),
             image: image.id.clone(),
             instance_type: instance_type.clone(),
+            architecture: image.architecture.clone(),
             state: InstanceState::Pending,
             state_reason: None,
             launched: now,

@@ -242,7 +242,7 @@ fn a_document_in_a_stage_of_another_step_is_refused() {
         Stage::CleanUp,
     ] {
         let error = resume(&desk, &Bake { stage, ..bake.clone() }).unwrap_err();
-        assert!(error.to_string().contains("has no business in step launch-builder"), "{error}");
+        assert!(error.to_string().contains("can't be worked on by launch-builder"), "{error}");
     }
 }
 

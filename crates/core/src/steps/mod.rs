@@ -53,7 +53,7 @@ async fn is_over(bake: &BakeId, workflow: &impl Workflow) -> Result<bool> {
 fn wrong_stage(document: &Bake, step: &str) -> Error {
     Error::bad_input(
         format!("bake `{}` in stage {}", document.bake, document.stage),
-        format!("has no business in step {step}"),
+        format!("can't be worked on by {step}, which takes bakes in other stages"),
         "Deploy functions and state machine of one version",
     )
 }

@@ -11,8 +11,8 @@ use crate::{
     ports::{Expect, Index, Key, Table, Write},
 };
 
-/// More layers than this are no layers any more.
-const DEEPEST: usize = 32;
+/// More layers than this are refused: a channel on a channel on a channel, this often.
+pub const DEEPEST: usize = 32;
 
 /// A pipeline whose base is a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ pub mod recipes;
 pub(crate) use self::ledger::MOST_CONFLICTS;
 pub use self::{
     channels::{Channel, Promotion, Target},
-    dependencies::{Ancestor, Child},
+    dependencies::{Ancestor, Child, DEEPEST},
     images::{ImageRecord, ImageStatus, Passed},
     leases::{Claim, Lease, lease_end},
     ledger::Ledger,

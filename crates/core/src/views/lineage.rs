@@ -10,11 +10,8 @@ use crate::{
         id::{AmiId, BakeId, PipelineName},
     },
     ports::Table,
-    store::Ledger,
+    store::{DEEPEST, Ledger},
 };
-
-/// No image of ours has more layers: `recipe push` refuses deeper ones.
-const DEEPEST: usize = 64;
 
 /// One image of a lineage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

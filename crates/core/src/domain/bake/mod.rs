@@ -236,12 +236,12 @@ impl Bake {
 
     /// The builder's id; asking before there is one is an error of the state machine.
     pub fn builder(&self) -> Result<&InstanceId> {
-        self.builder.as_ref().ok_or_else(|| self.lacks("a builder"))
+        self.builder.as_ref().ok_or_else(|| self.lacks("builder"))
     }
 
     /// The image's id; asking before there is one is an error of the state machine.
     pub fn image(&self) -> Result<&AmiId> {
-        self.image.as_ref().ok_or_else(|| self.lacks("an image"))
+        self.image.as_ref().ok_or_else(|| self.lacks("image"))
     }
 
     fn lacks(&self, what: &str) -> Error {

@@ -79,7 +79,7 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
             xml.text("message", message);
         });
     }
-    xml.text("architecture", if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" });
+    xml.text("architecture", &instance.architecture);
     xml.text("rootDeviceType", "ebs");
     xml.text("rootDeviceName", ROOT_DEVICE);
     xml.list("blockDeviceMapping", world.volumes_of(&instance.id), |xml, volume| {
