@@ -55,7 +55,7 @@ mod tests {
     use ovenbird_core::domain::report::TestOutcome;
 
     use super::*;
-    use crate::check::suite;
+    use crate::test_kind::suite;
 
     #[test]
     fn what_is_written_can_be_read_whatever_was_printed() {

@@ -1,6 +1,5 @@
 //! `ovenbird-runner`: works on the builder. `provision` configures it, `test` tests it, `seal` makes it an image.
 
-mod check;
 mod curl;
 mod fetch;
 mod files;
@@ -15,6 +14,7 @@ mod secrets;
 mod step;
 mod systemd;
 mod test;
+mod test_kind;
 mod unpack;
 
 use std::process::ExitCode;

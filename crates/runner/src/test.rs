@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
     plan::Plan,
-    recipe::{Action, Check},
+    recipe::{Action, TestKind},
     report::{FETCH, TestOutcome, TestReport},
 };
 
-use crate::{check, fetch, junit, machine::Machine, provision, systemd};
+use crate::{fetch, junit, machine::Machine, provision, systemd, test_kind};
 
 const REPORT: &str = "test-report.json";
 
@@ -30,7 +30,7 @@ pub fn run(machine: &Machine) -> Result<bool> {
     }
     for test in plan.tests.iter().filter(|_| fetched.is_ok()) {
         let start = Instant::now();
-        let outcomes = check::outcomes(machine, test);
+        let outcomes = test_kind::outcomes(machine, test);
         println!("ovenbird: test {} ({} ms)", test.name, start.elapsed().as_millis());
         for outcome in &outcomes {
             let verdict = if outcome.passed { "passed" } else { "FAILED" };
@@ -67,15 +67,15 @@ fn services(plan: &Plan) -> Vec<&str> {
         | Action::Chef(_)
         | Action::Ansible(_) => None,
     });
-    let tests = plan.tests.iter().filter_map(|test| match &test.check {
-        Check::Service { name, .. } => Some(name.as_str()),
-        Check::Http(_)
-        | Check::Command { .. }
-        | Check::Port { .. }
-        | Check::File { .. }
-        | Check::Process { .. }
-        | Check::Package { .. }
-        | Check::User { .. } => None,
+    let tests = plan.tests.iter().filter_map(|test| match &test.kind {
+        TestKind::Service { name, .. } => Some(name.as_str()),
+        TestKind::Http(_)
+        | TestKind::Command { .. }
+        | TestKind::Port { .. }
+        | TestKind::File { .. }
+        | TestKind::Process { .. }
+        | TestKind::Package { .. }
+        | TestKind::User { .. } => None,
     });
     steps.chain(tests).collect()
 }

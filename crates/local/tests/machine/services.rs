@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use ovenbird_core::domain::{
     id::BakeId,
     plan::{Plan, PresignedUrl, Reports},
-    recipe::{Action, Check, Content, SETTLE, Step, Test},
+    recipe::{Action, Content, SETTLE, Step, Test, TestKind},
     report::{Exit, ProvisionReport, TestReport},
 };
 use ovenbird_local::machine::Layer;
@@ -156,7 +156,7 @@ pub fn a_service_that_flaps_passes_no_test_however_often_it_is_tried(lab: &Lab) 
     builder.0.sh("sleep 5");
     let test = |name: &str| Test {
         name: name.into(),
-        check: Check::Service { name: name.into(), running: true, enabled: None, settle: SETTLE },
+        kind: TestKind::Service { name: name.into(), running: true, enabled: None, settle: SETTLE },
         within: Duration::from_secs(7),
     };
     let tests = ["each", "seldom", "slowly", "missing", "simple"].map(test);

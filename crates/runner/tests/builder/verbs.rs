@@ -7,7 +7,7 @@ use ovenbird_core::{
     domain::{
         digest::sha256,
         plan::{Bundle, Download, Plan, PresignedUrl},
-        recipe::{Action, Check, Content, Placement, Step, Test},
+        recipe::{Action, Content, Placement, Step, Test, TestKind},
         report::{Exit, ProvisionReport, TestReport},
     },
     store::recipes::{FileFacts, files_digest},
@@ -38,8 +38,8 @@ pub fn bundle(files: &[(&str, &str)]) -> Vec<u8> {
     tar.into_inner().unwrap().finish().unwrap()
 }
 
-fn command(run: &str, junit: Option<&str>) -> Check {
-    Check::Command {
+fn command(run: &str, junit: Option<&str>) -> TestKind {
+    TestKind::Command {
         run: run.into(),
         exit: 0,
         stdout_contains: None,
@@ -48,8 +48,8 @@ fn command(run: &str, junit: Option<&str>) -> Check {
     }
 }
 
-fn test(name: &str, check: Check) -> Test {
-    Test { name: name.into(), check, within: Duration::ZERO }
+fn test(name: &str, kind: TestKind) -> Test {
+    Test { name: name.into(), kind, within: Duration::ZERO }
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The recipe: what an image of a pipeline is made of, tested with and promoted to.
 
-mod check;
 mod mistake;
 mod parse;
 mod reader;
 mod schema;
 mod step;
+mod test_kind;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
-    check::{Check, Http, SETTLE, Test},
     mistake::{RecipeError, RecipeErrors},
     step::{Action, Ansible, Chef, Content, Puppet, Step, Unit},
+    test_kind::{Http, SETTLE, Test, TestKind},
 };
 use crate::domain::id::{AmiId, ChannelName, ParameterName, PipelineName};
 

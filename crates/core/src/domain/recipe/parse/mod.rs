@@ -2,10 +2,11 @@
 
 mod base;
 mod builder;
-mod checks;
+
 mod policy;
 mod provisioners;
 mod steps;
+mod test_kinds;
 mod words;
 
 use std::path::Path;
@@ -15,8 +16,8 @@ use toml::de::DeTable;
 use self::words::{absolute, absolute_file, parsed};
 pub(super) use self::{
     base::KINDS as BASES,
-    checks::{KINDS as TESTS, METHODS, OF_COMMAND},
     steps::KINDS as STEPS,
+    test_kinds::{KINDS as TESTS, METHODS, OF_COMMAND},
 };
 use super::{Beside, Placement, Recipe, RecipeErrors, Step, Test, mistake::Source, reader::Table};
 
@@ -60,7 +61,8 @@ fn root_table(source: &mut Source<'_>, root: &mut Table<'_>, look: Option<Look<'
         source.wrong(&(0..0), "the recipe has no test", hint);
     }
     let tables = root.tables(source, "test").into_iter().enumerate();
-    let tests: Vec<Option<Test>> = tables.map(|(index, table)| checks::test(source, table, index)).collect();
+    let tests: Vec<Option<Test>> =
+        tables.map(|(index, table)| test_kinds::test(source, table, index)).collect();
     let validate = policy::validate(source, root);
     let promote = policy::promote(source, root);
     let retain = policy::retain(source, root);

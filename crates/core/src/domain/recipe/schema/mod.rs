@@ -5,15 +5,15 @@
 
 #![expect(dead_code, reason = "the schema is made of these types; no recipe is ever read into them")]
 
-mod checks;
 mod steps;
+mod test_kinds;
 
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Value, json};
 
-use self::{checks::Test, steps::Step};
+use self::{steps::Step, test_kinds::Test};
 use crate::domain::digest::sorted;
 
 /// The schema. Draft 7 is what editors' TOML extensions know best.

@@ -79,7 +79,7 @@ fn every_key_is_understood() {
     }
     let Action::Chef(chef) = &recipe.steps[11].action else { panic!("no chef") };
     assert_eq!(chef.attributes["storefront"]["ratio"], 0.5);
-    let Check::Http(http) = &recipe.tests[0].check else { panic!("no http") };
+    let TestKind::Http(http) = &recipe.tests[0].kind else { panic!("no http") };
     assert_eq!((http.status, http.json["/checks/0"]["ok"].as_bool()), (201, Some(true)));
     assert_eq!(recipe.tests[0].within, Duration::from_secs(60));
     let volume = recipe.builder.volume.unwrap();
@@ -146,6 +146,9 @@ fn what_configures_the_machine_and_what_tests_it_are_inputs_of_their_own() {
         (recipe.configuration_inputs(), recipe.test_inputs())
     };
     let (configuration, tests) = inputs(FULL);
+    // Words of the digest: others would bake every image once more.
+    let words = parse(FULL).test_inputs();
+    assert!(words["tests"][0]["check"]["http"]["url"].is_string(), "{words}");
     for change in [
         ("useradd", "adduser"),
         ("store front", "storefront"),

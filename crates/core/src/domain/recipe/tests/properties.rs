@@ -197,21 +197,21 @@ fn assert_safe(recipe: &Recipe) {
     }
     for test in &recipe.tests {
         lines.push(&test.name);
-        match &test.check {
-            Check::Http(http) => {
+        match &test.kind {
+            TestKind::Http(http) => {
                 lines.extend([http.url.as_str(), http.method.as_str()]);
                 words.extend(http.headers.keys().map(String::as_str));
                 lines.extend(http.headers.values().map(String::as_str));
             }
-            Check::Command { junit, .. } => absolute.extend(junit.as_deref()),
-            Check::Port { .. } => {}
-            Check::File { path, owner, .. } => {
+            TestKind::Command { junit, .. } => absolute.extend(junit.as_deref()),
+            TestKind::Port { .. } => {}
+            TestKind::File { path, owner, .. } => {
                 absolute.push(path);
                 words.extend(owner.as_deref());
             }
-            Check::Service { name, .. } | Check::Package { name, .. } => words.push(name),
-            Check::Process { name, .. } => lines.push(name),
-            Check::User { name, group, shell } => {
+            TestKind::Service { name, .. } | TestKind::Package { name, .. } => words.push(name),
+            TestKind::Process { name, .. } => lines.push(name),
+            TestKind::User { name, group, shell } => {
                 words.push(name);
                 words.extend(group.as_deref());
                 absolute.extend(shell.as_deref());

@@ -1,4 +1,4 @@
-//! Tests: what each kind of check asks of the machine.
+//! Tests: what each kind asks of the machine.
 
 mod command;
 mod file;
@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use ovenbird_core::domain::{
-    recipe::{Check, Test},
+    recipe::{Test, TestKind},
     report::TestOutcome,
 };
 
@@ -52,10 +52,10 @@ pub enum Seen {
 pub fn outcomes(machine: &Machine, test: &Test) -> Vec<TestOutcome> {
     let start = Instant::now();
     let mut pause = PAUSE;
-    let mut settle = Settle::of(&test.check);
+    let mut settle = Settle::of(&test.kind);
     let seen = loop {
         let left = test.within.saturating_sub(start.elapsed());
-        let seen = look(machine, &test.check, left.max(SHORTEST), &mut settle);
+        let seen = look(machine, &test.kind, left.max(SHORTEST), &mut settle);
         if passed(&seen) || start.elapsed() >= test.within {
             break seen;
         }
@@ -92,10 +92,10 @@ fn passed(seen: &Result<Seen>) -> bool {
 }
 
 /// One try, for so long; what must run on is looked at for as long as that takes.
-fn look(machine: &Machine, check: &Check, limit: Duration, settle: &mut Settle) -> Result<Seen> {
-    let seen = match check {
-        Check::Http(request) => http::look(request, limit),
-        Check::Command { run, exit, stdout_contains, stderr_contains, junit } => {
+fn look(machine: &Machine, kind: &TestKind, limit: Duration, settle: &mut Settle) -> Result<Seen> {
+    let seen = match kind {
+        TestKind::Http(request) => http::look(request, limit),
+        TestKind::Command { run, exit, stdout_contains, stderr_contains, junit } => {
             let asked = command::Asked {
                 run,
                 exit: *exit,
@@ -104,8 +104,8 @@ fn look(machine: &Machine, check: &Check, limit: Duration, settle: &mut Settle) 
             };
             return command::look(machine, &asked, junit.as_deref(), limit);
         }
-        Check::Port { number } => port::look(machine, *number),
-        Check::File { path, exists, contains, mode, owner } => {
+        TestKind::Port { number } => port::look(machine, *number),
+        TestKind::File { path, exists, contains, mode, owner } => {
             let asked = file::Asked {
                 exists: *exists,
                 contains: contains.as_deref(),
@@ -114,13 +114,15 @@ fn look(machine: &Machine, check: &Check, limit: Duration, settle: &mut Settle) 
             };
             file::look(machine, path, &asked)
         }
-        Check::Service { name, running, enabled, settle: _ } => {
+        TestKind::Service { name, running, enabled, settle: _ } => {
             let asked = service::Asked { name, running: *running, enabled: *enabled };
             service::look(machine, &asked, settle)
         }
-        Check::Process { name, settle: _ } => process::look(machine, name, settle),
-        Check::Package { name, version } => package::look(machine, name, version.as_deref()),
-        Check::User { name, group, shell } => user::look(machine, name, group.as_deref(), shell.as_deref()),
+        TestKind::Process { name, settle: _ } => process::look(machine, name, settle),
+        TestKind::Package { name, version } => package::look(machine, name, version.as_deref()),
+        TestKind::User { name, group, shell } => {
+            user::look(machine, name, group.as_deref(), shell.as_deref())
+        }
     };
     seen.map(Seen::This)
 }
@@ -154,14 +156,14 @@ mod tests {
 
     fn run(run: &str, within: Duration) -> TestOutcome {
         let (_root, machine) = machine();
-        let check = Check::Command {
+        let kind = TestKind::Command {
             run: run.into(),
             exit: 0,
             stdout_contains: None,
             stderr_contains: None,
             junit: None,
         };
-        let mut outcomes = outcomes(&machine, &Test { name: "it".into(), check, within });
+        let mut outcomes = outcomes(&machine, &Test { name: "it".into(), kind, within });
         assert_eq!(outcomes.len(), 1);
         outcomes.remove(0)
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use ovenbird_core::domain::recipe::Check;
+use ovenbird_core::domain::recipe::TestKind;
 
 /// What was seen to end must then run this long: a service that dies every few seconds runs, too, when it is looked
 /// at in a lucky moment, and a test that is tried again has many.
@@ -30,15 +30,15 @@ pub enum Look<R> {
 
 impl Settle {
     /// What a test asks for.
-    pub fn of(check: &Check) -> Self {
-        match check {
-            Check::Service { settle, .. } | Check::Process { settle, .. } => Self::new(*settle),
-            Check::Http(_)
-            | Check::Command { .. }
-            | Check::Port { .. }
-            | Check::File { .. }
-            | Check::Package { .. }
-            | Check::User { .. } => Self::new(Duration::ZERO),
+    pub fn of(kind: &TestKind) -> Self {
+        match kind {
+            TestKind::Service { settle, .. } | TestKind::Process { settle, .. } => Self::new(*settle),
+            TestKind::Http(_)
+            | TestKind::Command { .. }
+            | TestKind::Port { .. }
+            | TestKind::File { .. }
+            | TestKind::Package { .. }
+            | TestKind::User { .. } => Self::new(Duration::ZERO),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     },
 };
 use crate::domain::recipe::{
-    Check, Http, SETTLE, Test,
+    Http, SETTLE, Test, TestKind,
     mistake::{Source, quoted},
     reader::{Table, Text, as_json},
 };
@@ -37,12 +37,12 @@ pub(super) fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) 
     let (kind, mut table) = one_of(source, table, KINDS, says)?;
     let name = steps::name(source, &mut table, index, kind);
     let mut within = table.time(source, "within");
-    let check = match kind {
+    let asserted = match kind {
         "http" => table.table(source, "http").and_then(|table| http(source, table, &mut within)),
         "command" => command(source, &mut table),
         "port" => {
             let number = table.number(source, "port", 1..65_536);
-            number.and_then(|number| u16::try_from(number).ok()).map(|number| Check::Port { number })
+            number.and_then(|number| u16::try_from(number).ok()).map(|number| TestKind::Port { number })
         }
         "file" => table.table(source, "file").and_then(|table| file(source, table)),
         "service" => table.table_or(source, "service", "name").and_then(|table| service(source, table)),
@@ -58,10 +58,10 @@ pub(super) fn test(source: &mut Source<'_>, mut table: Table<'_>, index: usize) 
         }
     }
     table.finish(source);
-    Some(Test { name, check: check?, within: within.unwrap_or(Duration::from_secs(30)) })
+    Some(Test { name, kind: asserted?, within: within.unwrap_or(Duration::from_secs(30)) })
 }
 
-fn http(source: &mut Source<'_>, mut table: Table<'_>, within: &mut Option<Duration>) -> Option<Check> {
+fn http(source: &mut Source<'_>, mut table: Table<'_>, within: &mut Option<Duration>) -> Option<TestKind> {
     let url = table.need_line(source, "url");
     if let Some(url) = &url {
         let text = url.get_ref();
@@ -112,7 +112,7 @@ fn http(source: &mut Source<'_>, mut table: Table<'_>, within: &mut Option<Durat
         *within = Some(inner);
     }
     table.finish(source);
-    Some(Check::Http(Http {
+    Some(TestKind::Http(Http {
         url: url?.into_inner(),
         method,
         headers,
@@ -141,16 +141,16 @@ fn pointers(source: &mut Source<'_>, table: &mut Table<'_>) -> BTreeMap<String, 
     pairs
 }
 
-fn command(source: &mut Source<'_>, table: &mut Table<'_>) -> Option<Check> {
+fn command(source: &mut Source<'_>, table: &mut Table<'_>) -> Option<TestKind> {
     let run = table.text(source, "command").map(Text::into_inner);
     let exit = table.number(source, "exit", 0..256).and_then(|exit| i32::try_from(exit).ok()).unwrap_or(0);
     let stdout_contains = table.text(source, "stdout-contains").map(Text::into_inner);
     let stderr_contains = table.text(source, "stderr-contains").map(Text::into_inner);
     let junit = table.line(source, "junit").and_then(|path| absolute_file(source, path));
-    Some(Check::Command { run: run?, exit, stdout_contains, stderr_contains, junit })
+    Some(TestKind::Command { run: run?, exit, stdout_contains, stderr_contains, junit })
 }
 
-fn file(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
+fn file(source: &mut Source<'_>, mut table: Table<'_>) -> Option<TestKind> {
     let path = table.need_line(source, "path").and_then(|path| absolute(source, path));
     let exists = table.flag(source, "exists").unwrap_or(true);
     let more = ["contains", "mode", "owner"].into_iter().find(|key| table.has(key));
@@ -162,10 +162,10 @@ fn file(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
     let mode = mode(source, &mut table);
     let owner = table.line(source, "owner").and_then(|owner| word(source, owner, &OWNER));
     table.finish(source);
-    Some(Check::File { path: path?, exists, contains, mode, owner })
+    Some(TestKind::File { path: path?, exists, contains, mode, owner })
 }
 
-fn service(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
+fn service(source: &mut Source<'_>, mut table: Table<'_>) -> Option<TestKind> {
     let name = table.need_line(source, "name").and_then(|name| word(source, name, &SERVICE));
     let running = table.flag(source, "running").unwrap_or(true);
     let enabled = table.flag(source, "enabled");
@@ -176,27 +176,27 @@ fn service(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
         source.wrong(&at, problem, "Leave it or `running = false` out");
     }
     table.finish(source);
-    Some(Check::Service { name: name?, running, enabled, settle: settle.unwrap_or(SETTLE) })
+    Some(TestKind::Service { name: name?, running, enabled, settle: settle.unwrap_or(SETTLE) })
 }
 
-fn process(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
+fn process(source: &mut Source<'_>, mut table: Table<'_>) -> Option<TestKind> {
     let name = table.need_line(source, "name").and_then(|name| word(source, name, &PROCESS));
     let settle = table.time(source, "for");
     table.finish(source);
-    Some(Check::Process { name: name?, settle: settle.unwrap_or(SETTLE) })
+    Some(TestKind::Process { name: name?, settle: settle.unwrap_or(SETTLE) })
 }
 
-fn package(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
+fn package(source: &mut Source<'_>, mut table: Table<'_>) -> Option<TestKind> {
     let name = table.need_line(source, "name").and_then(|name| word(source, name, &PACKAGE));
     let version = table.line(source, "version").and_then(|version| word(source, version, &VERSION));
     table.finish(source);
-    Some(Check::Package { name: name?, version })
+    Some(TestKind::Package { name: name?, version })
 }
 
-fn user(source: &mut Source<'_>, mut table: Table<'_>) -> Option<Check> {
+fn user(source: &mut Source<'_>, mut table: Table<'_>) -> Option<TestKind> {
     let name = table.need_line(source, "name").and_then(|name| word(source, name, &USER));
     let group = table.line(source, "group").and_then(|group| word(source, group, &USER));
     let shell = table.line(source, "shell").and_then(|shell| absolute_file(source, shell));
     table.finish(source);
-    Some(Check::User { name: name?, group, shell })
+    Some(TestKind::User { name: name?, group, shell })
 }

@@ -1,4 +1,4 @@
-//! Tests: what must hold of the configured machine.
+//! Tests: the kinds of things that must hold of the configured machine.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,8 +18,9 @@ fn settle() -> Duration {
 pub struct Test {
     /// What reports call it.
     pub name: String,
-    /// What it asserts.
-    pub check: Check,
+    /// What it asserts. Plans and digests have it as `check`: another word would bake every image once more.
+    #[serde(rename = "check")]
+    pub kind: TestKind,
     /// It is tried again until it passes or this time is over.
     pub within: Duration,
 }
@@ -27,7 +28,7 @@ pub struct Test {
 /// What a test asserts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Check {
+pub enum TestKind {
     /// A URL answers.
     Http(Http),
     /// A command ends.
