@@ -89,11 +89,6 @@ impl<'a> Source<'a> {
         });
     }
 
-    /// How many mistakes were found.
-    pub fn count(&self) -> usize {
-        self.errors.len()
-    }
-
     /// The mistakes in the order of their places.
     pub fn into_errors(mut self) -> RecipeErrors {
         self.errors.sort_by_key(|error| (error.line, error.column));

@@ -1,5 +1,6 @@
 //! The recipe: what an image of a pipeline is made of, tested with and promoted to.
 
+mod grammar;
 mod mistake;
 mod parse;
 mod reader;

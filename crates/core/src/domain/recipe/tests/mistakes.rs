@@ -39,6 +39,18 @@ fn a_bake_that_may_take_days_is_refused() {
 }
 
 #[test]
+fn a_list_of_no_tests_is_no_test() {
+    let text = "test = []\npipeline = \"a\"\nbase = { image = \"ami-0123456789abcdef0\" }\npromote = { channel = \"c\" }\n";
+    insta::assert_snapshot!(errors(text), @r#"
+    recipe.toml:1:8: `test` is empty
+       |
+     1 | test = []
+       |        ^^
+       = Add a `[[test]]`: an image without a test is never promoted
+    "#);
+}
+
+#[test]
 fn all_mistakes_are_shown_at_once() {
     let text = WHOLE
         .replace("port = 8080", "prot = 8080")
@@ -65,7 +77,7 @@ fn all_mistakes_are_shown_at_once() {
         |
      20 | [promote]
         | ^^^^^^^^^
-        = Add `channel = "…"`
+        = Add `channel = "production"`
     recipe.toml:21:1: unknown key `chanel` in `promote`
         |
      21 | chanel = "production"
@@ -82,7 +94,7 @@ fn a_recipe_that_lacks_all_is_told_what_it_needs() {
      1 | pipeline = "Shop"
        | ^
        = Add `[base]` with one of: image, parameter, newest, channel
-    recipe.toml:1:1: the recipe has no test
+    recipe.toml:1:1: the recipe lacks `[[test]]`
        |
      1 | pipeline = "Shop"
        | ^
@@ -125,7 +137,7 @@ fn broken_toml_is_shown_where_it_breaks() {
 fn two_bases_are_one_too_many() {
     let two = WHOLE.replace("[base]", "[base]\nimage = \"ami-0123456789abcdef0\"");
     insta::assert_snapshot!(errors(&two), @r#"
-    recipe.toml:5:1: `base` names more than one base
+    recipe.toml:5:1: `base` has more than one image to start from
        |
      5 | newest = { owner = "136693071363", name = "debian-12-amd64-*" }
        | ^^^^^^
@@ -227,11 +239,11 @@ fn steps() {
         [[step]]
         chef = { cookbooks = "cookbooks", run-list = ["role[web]"], attributes = { at = 2026-01-01, ratio = inf } }
     "#), @r#"
-    `[[step]]` says nothing to do
+    `[[step]]` has no action
       Give it exactly one of: shell, script, file, service, package, puppet, chef, ansible
     unknown key `shel` in `[[step]]`
       Did you mean `shell`?
-    `[[step]]` says two things to do
+    `[[step]]` has more than one action
       Give it exactly one of: shell, script, file, service, package, puppet, chef, ansible
     `shell` is empty
       Give `shell` a value, or leave the key out
@@ -247,11 +259,11 @@ fn steps() {
       Give a number and `s`, `m` or `h`, at most 12 hours: `"90s"`
     `TOKEN` is in `environment` and in `secrets`
       Keep it in one of the two
-    `file` needs exactly one content
-      Keep one of `content` and `source`
-    `etc/motd` is no absolute path
-      Begin it with `/`, without `..`
-    `mode` is no file mode
+    `etc/motd` is not an absolute path of a file
+      Begin it with `/` and end it with the file's name, without `..`
+    `file` has more than one content
+      Give it exactly one of: content, source
+    `rw-r--r--` is not a file mode
       Write it in octal: `mode = "0644"`
     a `file` step reads no `environment`
       Leave it out, or write the file in a `shell` step
@@ -262,7 +274,7 @@ fn steps() {
     `network` is not a unit
       Use its whole name: `network-online.target`
     `unit` lacks `exec`
-      Add `exec = "…"`
+      Add `exec = "/usr/bin/java -jar /opt/storefront/app.jar"`
     `--now` is not a package
       Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
     `nginx-` is not a package
@@ -271,9 +283,9 @@ fn steps() {
       Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
     `./a.deb` is not a package
       Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
-    `package` names no package
-      Write `package = "nginx"`
-    `chef` has nothing to run
+    `package` is empty
+      Name at least one
+    `chef` lacks `run-list`
       Add `run-list = ["recipe[storefront::default]"]`
     `interpreter` is split at spaces, whatever the quotes
       Write a list: `interpreter = ["python3", "-c", "…"]`
@@ -317,13 +329,16 @@ fn tests_that_assert_nothing_or_what_cannot_hold() {
         user = { name = "a b", shell = "sh" }
         [[test]]
         package = { version = "1" }
+        [[test]]
+        port = 80
+        exists = true
     "#), @r#"
-    `[[test]]` asserts nothing
+    `[[test]]` has no assertion
       Give it exactly one of: http, command, port, file, service, process, package, user
-    `url` is no HTTP address
+    `127.0.0.1:8080` is not an HTTP address
       Begin it with `http://127.0.0.1:`, and write a space as `%20`
-    `FETCH` is no method
-      Use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS
+    `FETCH` is not a method of HTTP
+      Use one of: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS
     a GET request has no `body`
       Add `method = "POST"`
     `body-matches` is no regular expression: found open group without closing ')'
@@ -334,16 +349,16 @@ fn tests_that_assert_nothing_or_what_cannot_hold() {
       Keep the one in `[[test]]`
     `body-contains` can't hold: the answer to HEAD has no body
       Use `method = "GET"`
-    `json` asserts nothing
-      Write `json = { "/status" = "UP" }`
+    `json` is empty
+      Write `json = { "/status" = "UP" }`, or leave it out
     `a b` is not a name of a header
       Use letters, digits and `-_`, beginning with a letter
     `port` is out of range
       Give a number from 1 to 65535
-    `exit` belongs to `command`, and this test is of `port`
-      Leave it out, or make a test of its own
-    `report.xml` is no absolute path
-      Begin it with `/`, without `..`
+    `exit` belongs to `command`, and this `[[test]]` has `port`
+      Leave it out, or add another `[[test]]` with `command`
+    `report.xml` is not an absolute path of a file
+      Begin it with `/` and end it with the file's name, without `..`
     `exit` is out of range
       Give a number from 0 to 255
     `contains` can't hold of a file that shall not exist
@@ -352,10 +367,12 @@ fn tests_that_assert_nothing_or_what_cannot_hold() {
       Use its program's name without the folder
     `a b` is not a name of a user or group
       Use letters, digits and `_.-`, beginning with a letter, digit or `_`, at most 32
-    `sh` is no absolute path
-      Begin it with `/`, without `..`
+    `sh` is not an absolute path of a file
+      Begin it with `/` and end it with the file's name, without `..`
     `package` lacks `name`
-      Add `name = "…"`
+      Add `name = "nginx"`
+    unknown key `exists` in `[[test]]`
+      `[[test]]` knows: name, within, http, command, port, file, service, process, package, user
     "#);
 }
 
@@ -390,18 +407,18 @@ fn the_builder() {
       Use a key's id, `alias/…`, or the ARN of either; `alias/aws/ebs` is AWS's own
     `tags` has more than 40 tags
       Leave some out
-    tag `aws:a` begins with `aws:`
-      Name it otherwise: tags that begin so are not yours
-    tag `Ovenbird:bake` begins with `ovenbird:`
-      Name it otherwise: tags that begin so are not yours
-    tag `` is none that EC2 takes
-      Use a key of 1 to 128 and a value of at most 256 characters, on one line
+    `aws:a` is not a key that a tag of yours may have
+      Use 1 to 128 characters on one line, not beginning with `aws:` or `ovenbird:`
+    `Ovenbird:bake` is not a key that a tag of yours may have
+      Use 1 to 128 characters on one line, not beginning with `aws:` or `ovenbird:`
+    `` is not a key that a tag of yours may have
+      Use 1 to 128 characters on one line, not beginning with `aws:` or `ovenbird:`
     "#);
     for (volume, problem) in [
-        ("type = 'st1'", "boots no machine"),
-        ("type = 'gp4'", "no type of volume"),
+        ("type = 'st1'", "not a type of volume that EC2 boots a machine from"),
+        ("type = 'gp4'", "not a type of volume"),
         ("iops = 3000", "`iops` needs a volume"),
-        ("", "`volume` says nothing"),
+        ("", "`volume` is empty"),
     ] {
         let shown = short(&format!("[builder]\nvolume = {{ {volume} }}"));
         assert!(shown.contains(problem), "{shown}");

@@ -1,77 +1,50 @@
 //! Whatever is written into a recipe, the parser answers; what it takes is data and leaves no folder.
 
-use std::path::{Component, Path};
+use std::{
+    cell::Cell,
+    path::{Component, Path},
+    sync::LazyLock,
+};
 
 use proptest::prelude::*;
+use toml::{Table as Toml, Value as TomlValue};
 
-use super::{schema::Judge, *};
+use super::{
+    grammar::{Place, places},
+    schema::Judge,
+    *,
+};
+use crate::domain::recipe::grammar::Kind;
 
-/// Every place of a recipe where a text of one's own stands.
-const SLOTS: &[&str] = &[
-    "[[step]]\nshell = {}",
-    "[[step]]\nshell = 'true'\nname = {}",
-    "[[step]]\nshell = 'true'\nonly-if = {}",
-    "[[step]]\nshell = 'true'\ntimeout = {}",
-    "[[step]]\nshell = 'true'\nenvironment = { A = {} }",
-    "[[step]]\nshell = 'true'\nenvironment = { {} = 'a' }",
-    "[[step]]\nshell = 'true'\nsecrets = { A = {} }",
-    "[[step]]\nshell = 'true'\nsecrets = { {} = '/a' }",
-    "[[step]]\nscript = {}",
-    "[[step]]\nscript = { source = {} }",
-    "[[step]]\nscript = { source = 'a.sh', args = [{}] }",
-    "[[step]]\nscript = { source = 'a.sh', interpreter = {} }",
-    "[[step]]\nscript = { source = 'a.sh', interpreter = ['a', {}] }",
-    "[[step]]\nfile = { to = {}, content = 'a' }",
-    "[[step]]\nfile = { to = '/a', content = {} }",
-    "[[step]]\nfile = { to = '/a', source = {} }",
-    "[[step]]\nfile = { to = '/a', content = 'a', mode = {} }",
-    "[[step]]\nfile = { to = '/a', content = 'a', owner = {} }",
-    "[[step]]\npackage = {}",
-    "[[step]]\npackage = ['a', {}]",
-    "[[step]]\nservice = {}",
-    "[[step]]\nservice = { name = 'a', unit = { exec = {} } }",
-    "[[step]]\nservice = { name = 'a', unit = { exec = 'a', user = {} } }",
-    "[[step]]\nservice = { name = 'a', unit = { exec = 'a', working-directory = {} } }",
-    "[[step]]\nservice = { name = 'a', unit = { exec = 'a', environment = { A = {} } } }",
-    "[[step]]\nservice = { name = 'a', unit = { exec = 'a', after = [{}] } }",
-    "[[step]]\npuppet = { manifest = {} }",
-    "[[step]]\npuppet = { manifest = 'a.pp', modules = {}, hiera = {} }",
-    "[[step]]\npuppet = { manifest = 'a.pp', facts = { {} = {} } }",
-    "[[step]]\nchef = { cookbooks = {}, run-list = ['recipe[a]'] }",
-    "[[step]]\nchef = { cookbooks = 'a', run-list = [{}] }",
-    "[[step]]\nchef = { cookbooks = 'a', run-list = ['recipe[a]'], attributes = { {} = {} } }",
-    "[[step]]\nansible = { playbook = {} }",
-    "[[step]]\nansible = { playbook = 'a.yml', roles = {}, variables = { {} = [{}] } }",
-    "[[step]]\nansible = { playbook = 'a.yml', vault-password = {} }",
-    "[[test]]\nhttp = { url = {} }",
-    "[[test]]\nhttp = { url = 'http://a/', method = {} }",
-    "[[test]]\nhttp = { url = 'http://a/', headers = { {} = {} } }",
-    "[[test]]\nhttp = { url = 'http://a/', method = 'POST', body = {}, body-contains = {} }",
-    "[[test]]\nhttp = { url = 'http://a/', body-matches = {} }",
-    "[[test]]\nhttp = { url = 'http://a/', json = { {} = {} } }",
-    "[[test]]\ncommand = {}",
-    "[[test]]\ncommand = 'a'\nstdout-contains = {}\nstderr-contains = {}",
-    "[[test]]\ncommand = 'a'\njunit = {}",
-    "[[test]]\nfile = { path = {} }",
-    "[[test]]\nfile = { path = '/a', contains = {}, owner = {} }",
-    "[[test]]\nservice = {}",
-    "[[test]]\nservice = { name = 'a', for = {} }",
-    "[[test]]\nprocess = {}",
-    "[[test]]\nprocess = { name = {} }",
-    "[[test]]\nprocess = { name = 'a', for = {} }",
-    "[[test]]\npackage = { name = {} }",
-    "[[test]]\npackage = { name = 'a', version = {} }",
-    "[[test]]\nuser = { name = {} }",
-    "[[test]]\nuser = { name = 'a', group = {}, shell = {} }",
-    "[builder]\ninstance-types = [{}]",
-    "[builder]\nvolume = { type = {}, kms-key = {} }",
-    "[builder]\nsubnets = [{}]",
-    "[builder]\nsecurity-groups = [{}]",
-    "[builder]\ninstance-profile = {}",
-    "[builder]\ntags = { {} = {} }",
-    "[artifact]\nto = {}",
-    "[artifact]\nunpack-to = {}",
-];
+/// Every key of a recipe in every form, for texts to stand in its place.
+static PLACES: LazyLock<Vec<Place>> = LazyLock::new(places);
+
+/// Recipes with the text wherever the value of this key has room for one; none when it is no text.
+fn with(place: &Place, text: &str) -> Vec<String> {
+    let name = place.key.name;
+    let put = |value: TomlValue| {
+        place.changed(|table| {
+            table.insert(name.to_owned(), value);
+        })
+    };
+    let own = Cell::new(None);
+    place.changed(|table| own.set(table.get(name).cloned()));
+    match (own.take(), &place.key.kind) {
+        (Some(TomlValue::String(_)), _) => vec![put(text.into())],
+        (Some(TomlValue::Array(list)), Kind::List { .. } | Kind::Names(_) | Kind::Program) => {
+            let longer = list.into_iter().chain([text.into()]).collect();
+            vec![put(vec![text].into()), put(TomlValue::Array(longer))]
+        }
+        (Some(TomlValue::Table(map)), Kind::Map { .. }) => {
+            let first = map.iter().next().unwrap();
+            let named = Toml::from_iter([(text.to_owned(), first.1.clone())]);
+            let valued = Toml::from_iter([(first.0.clone(), text.into())]);
+            let both = Toml::from_iter([(text.to_owned(), vec![text].into())]);
+            [named, valued, both].map(|map| put(map.into())).into()
+        }
+        _ => Vec::new(),
+    }
+}
 
 /// Texts of every kind, those that somebody means harm with among them.
 fn text() -> impl Strategy<Value = String> {
@@ -252,6 +225,12 @@ fn inside_loosely(path: &str) -> bool {
     Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir))
 }
 
+#[test]
+fn texts_are_tried_in_many_places() {
+    let places: Vec<String> = PLACES.iter().flat_map(|place| with(place, "a text")).collect();
+    assert!(places.len() > 90 && places.iter().all(|toml| toml.contains("a text")), "{}", places.len());
+}
+
 thread_local! {
     static JUDGE: Judge = Judge::new();
 }
@@ -261,8 +240,7 @@ proptest! {
 
     #[test]
     fn any_text_in_any_place_is_taken_as_data_or_refused_with_a_reason(text in text()) {
-        for slot in SLOTS {
-            let toml = filled(slot, &text);
+        for toml in PLACES.iter().flat_map(|place| with(place, &text)) {
             match Recipe::parse_pushed(&toml) {
                 Ok(recipe) => {
                     assert_safe(&recipe);

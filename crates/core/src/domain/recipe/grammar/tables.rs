@@ -1,0 +1,120 @@
+//! The recipe and all its tables but steps and tests.
+
+use super::{
+    Kind::{Flag, Line, List, Map, Number, Table as Of, Tables, Time},
+    Need::{Absent, Choice, Default, Empty, Needed},
+    Table, Values, key,
+    rules::{
+        AMI, ANY, ARCHITECTURE, BASE_CHANNEL, CHANNEL, FILE_PATH, IMAGE_OWNER, INSTANCE_PROFILE,
+        INSTANCE_TYPE, KMS_KEY, PARAMETER, PATH, PIPELINE, SECURITY_GROUP, SUBNET, TAG, TAG_VALUE,
+        VOLUME_TYPE,
+    },
+    steps::STEP,
+    test_kinds::TEST,
+};
+
+#[rustfmt::skip]
+pub(in crate::domain::recipe) static RECIPE: Table =
+    Table::of("what an image of a pipeline is made of, tested with and promoted to", &[
+    key("pipeline", Line(&PIPELINE), Needed(r#"`pipeline = "storefront"`"#),
+        "the pipeline: lower-case letters, digits and `-`, beginning with a letter, at most 40"),
+    key("base", Of(&BASE), Needed("`[base]`"), "the image to start from"),
+    key("builder", Of(&BUILDER), Empty, "the machine that is configured"),
+    key("artifact", Of(&ARTIFACT), Absent("no artifact"), "where the uploaded artifact goes"),
+    key("step", Tables(&STEP), Absent("none"),
+        "how the machine is configured, in order; the first step that fails ends the bake"),
+    key("test", Tables(&TEST), Needed("a `[[test]]`: an image without a test is never promoted"),
+        "what must hold of the configured machine; at least one"),
+    key("validate", Of(&VALIDATE), Empty, "how the image is validated"),
+    key("promote", Of(&PROMOTE), Needed(r#"`[promote]` with `channel = "production"`"#),
+        "what follows a validated image"),
+    key("retain", Of(&RETAIN), Empty, "how long images are kept"),
+    key("deadlines", Of(&DEADLINES), Empty, "how long each part of a bake may take"),
+]);
+
+#[rustfmt::skip]
+static BASE: Table = Table::one("image to start from", "the image to start from", &[
+    key("image", Line(&AMI), Choice, r#"this very image: `"ami-0123456789abcdef0"`"#),
+    key("parameter", Line(&PARAMETER), Choice,
+        "the image that an SSM parameter names: a public alias of AWS, or one of yours"),
+    key("newest", Of(&NEWEST), Choice,
+        "the newest available image of an owner whose name matches, and that isn't deprecated"),
+    key("channel", Line(&BASE_CHANNEL), Choice,
+        r#"the image that another pipeline's channel points at: `"jvm-runtime/stable"`"#),
+]);
+
+#[rustfmt::skip]
+static NEWEST: Table = Table::of("the newest available image of an owner whose name matches", &[
+    key("owner", Line(&IMAGE_OWNER), Needed(r#"`owner = "amazon"`"#),
+        "the owner: an account's 12 digits, or `amazon`, `self`, `aws-marketplace`"),
+    key("name", Line(&ANY), Needed(r#"`name = "debian-12-amd64-*"`"#),
+        r#"the image's name, with `*` and `?`: `"debian-12-amd64-*"`"#),
+    key("architecture", Line(&ARCHITECTURE), Absent("any"), "its architecture, when images of several match"),
+]);
+
+#[rustfmt::skip]
+static BUILDER: Table = Table::of("the machine that is configured and made an image", &[
+    // Small, current and cheap; the second is of another generation, where capacity is another.
+    key("instance-types", List { items: &INSTANCE_TYPE, filled: true },
+        Default(r#"["m7i.large", "m6i.large"]"#),
+        "instance types in order of preference; the next is tried when capacity is short"),
+    key("spot", Flag, Default("false"),
+        "asks for spot capacity first, for every type and subnet, and then for on-demand"),
+    key("volume", Of(&VOLUME), Absent("the base's"), "the root volume"),
+    key("subnets", List { items: &SUBNET, filled: true }, Absent("the stack's"),
+        "subnets in order of preference; the next is tried when capacity is short"),
+    key("security-groups", List { items: &SECURITY_GROUP, filled: true }, Absent("the stack's"),
+        "ids of security groups"),
+    key("instance-profile", Line(&INSTANCE_PROFILE), Absent("the stack's"),
+        "the instance profile's name; its role needs what SSM's agent needs (the statement `Agent` of \
+         `BuilderRole` in `infra/template.yaml`), and to read the recipe's `secrets`"),
+    // EC2's most tags of a resource are 50; up to ten are ours.
+    key("tags", Map { names: &TAG, values: Values::Line(&TAG_VALUE), filled: None, max: Some(40) },
+        Absent("none"),
+        "tags beside Ovenbird's own: at most 40, none that begins with `aws:` or `ovenbird:`"),
+]);
+
+#[rustfmt::skip]
+static VOLUME: Table = Table::of("the builder's root volume, which the image's snapshot is made of", &[
+    key("gib", Number { min: 1, max: 65_536 }, Absent("the base's"), "its size in GiB, at least the base's"),
+    key("type", Line(&VOLUME_TYPE), Absent("the base's"), "its type"),
+    key("iops", Number { min: 100, max: 256_000 }, Absent("the type's"),
+        "its operations per second: needed for io1 and io2, possible for gp3"),
+    key("kms-key", Line(&KMS_KEY), Absent("the base's"),
+        "encrypts it with this KMS key: an id, `alias/…` or an ARN; `alias/aws/ebs` is AWS's own"),
+]).filled();
+
+#[rustfmt::skip]
+static ARTIFACT: Table = Table::one("place", "where the uploaded artifact goes", &[
+    key("to", Line(&FILE_PATH), Choice, r#"the file that it becomes: `"/opt/storefront/app.jar"`"#),
+    key("unpack-to", Line(&PATH), Choice,
+        "the folder that it is unpacked into: a tar, tar.gz or zip (a jar or war too); an archive with a \
+         link, a device or a path that leaves the folder is refused"),
+]);
+
+#[rustfmt::skip]
+static VALIDATE: Table = Table::of("how the image is validated", &[
+    key("boot", Flag, Default("false"), "tests a fresh instance of the finished image too"),
+]);
+
+#[rustfmt::skip]
+static PROMOTE: Table = Table::of("what follows a validated image", &[
+    key("channel", Line(&CHANNEL), Needed(r#"`channel = "production"`"#),
+        "the channel that then points at the image"),
+    key("parameter", Line(&PARAMETER), Absent("none"),
+        "the SSM parameter that then holds the image's id, for `resolve:ssm:…`"),
+]);
+
+#[rustfmt::skip]
+static RETAIN: Table = Table::of("how long images are kept", &[
+    key("newest", Number { min: 1, max: 1_000 }, Default("5"), "so many of the newest images stay"),
+    key("days", Number { min: 0, max: 3_650 }, Default("30"), "those younger than so many days stay too"),
+]);
+
+#[rustfmt::skip]
+static DEADLINES: Table = Table::of("how long each part of a bake may take", &[
+    key("builder", Time, Default(r#""30m""#), "from the launch to the end of the steps"),
+    key("validation", Time, Default(r#""15m""#), "the tests"),
+    key("imaging", Time, Default(r#""60m""#), "sealing, and again for the imaging"),
+    key("promotion", Time, Default(r#""5m""#), "until the parameter has the new image"),
+]);
