@@ -66,14 +66,14 @@ static SERVICE_TEST: Table = Table::of("a systemd service that runs, or does not
     key("running", Flag, Default("true"), "whether it must run"),
     key("enabled", Flag, Absent("either will do"), "whether it must start at boot"),
     key("for", Time, Default(r#""2s""#),
-        "how long it must run without ending or being restarted"),
+        "how long it must run without ending or being restarted; less than `deadlines.validation`"),
 ]);
 
 #[rustfmt::skip]
 static PROCESS_TEST: Table = Table::of("a process that runs", &[
     key("name", Line(&PROCESS), Needed(r#"`name = "java"`"#), "its program's name without the folder"),
     key("for", Time, Default(r#""2s""#),
-        "how long one and the same process must run"),
+        "how long one and the same process must run; less than `deadlines.validation`"),
 ]);
 
 #[rustfmt::skip]

@@ -31,9 +31,10 @@ fn root(reader: &mut Reader<'_>, mut root: Fields) -> Option<Recipe> {
     let steps = root.tables("step").unwrap_or_default().into_iter().enumerate();
     let steps: Vec<Option<Step>> = steps.map(|(index, table)| steps::step(reader, table, index)).collect();
     let deadlines = root.table("deadlines").and_then(|table| policy::deadlines(reader, table));
+    let validation = deadlines.map(|deadlines| deadlines.validation);
     let tests = root.tables("test").unwrap_or_default().into_iter().enumerate();
     let tests: Vec<Option<Test>> =
-        tests.map(|(index, table)| test_kinds::test(reader, table, index)).collect();
+        tests.map(|(index, table)| test_kinds::test(reader, table, index, validation)).collect();
     Some(Recipe {
         pipeline: root.id("pipeline")?,
         base: base?,

@@ -1,12 +1,20 @@
 //! `[[test]]`: what must hold of the configured machine.
 
+use std::time::Duration;
+
 use super::name;
 use crate::domain::recipe::{
     Http, Test, TestKind,
     reader::{Fields, Reader},
 };
 
-pub(super) fn test(reader: &mut Reader<'_>, mut test: Fields, index: usize) -> Option<Test> {
+/// A test of a recipe whose tests may take so long together: `deadlines.validation`, where it was understood.
+pub(super) fn test(
+    reader: &mut Reader<'_>,
+    mut test: Fields,
+    index: usize,
+    validation: Option<Duration>,
+) -> Option<Test> {
     let word = test.choice?;
     let mut within = test.time("within");
     let kind = match word {
@@ -23,8 +31,8 @@ pub(super) fn test(reader: &mut Reader<'_>, mut test: Fields, index: usize) -> O
         "command" => command(&mut test),
         "port" => test.number(word).map(|number| TestKind::Port { number }),
         "file" => test.table(word).and_then(|table| file(reader, table)),
-        "service" => test.table(word).and_then(|table| service(reader, table)),
-        "process" => test.table(word).and_then(process),
+        "service" => test.table(word).and_then(|table| service(reader, table, validation)),
+        "process" => test.table(word).and_then(|table| process(reader, table, validation)),
         "package" => test.table(word).and_then(package),
         "user" => test.table(word).and_then(user),
         _ => None,
@@ -82,20 +90,35 @@ fn file(reader: &mut Reader<'_>, mut file: Fields) -> Option<TestKind> {
     Some(TestKind::File { path: file.text("path")?, exists, contains, mode, owner })
 }
 
-fn service(reader: &mut Reader<'_>, mut service: Fields) -> Option<TestKind> {
+fn service(reader: &mut Reader<'_>, mut service: Fields, validation: Option<Duration>) -> Option<TestKind> {
     let running = service.flag("running")?;
     if service.given("for") && !running {
         let problem = "`for` can't hold of a service that shall not run";
         reader.wrong(&service.place("for"), problem, "Leave it or `running = false` out");
     }
-    let settle = service.time("for")?;
+    let settle = settle(reader, &mut service, validation)?;
     let enabled = service.flag("enabled");
     Some(TestKind::Service { name: service.text("name")?, running, enabled, settle })
 }
 
-fn process(mut process: Fields) -> Option<TestKind> {
-    let settle = process.time("for")?;
+fn process(reader: &mut Reader<'_>, mut process: Fields, validation: Option<Duration>) -> Option<TestKind> {
+    let settle = settle(reader, &mut process, validation)?;
     Some(TestKind::Process { name: process.text("name")?, settle })
+}
+
+/// How long something must run. All tests together end after `validation`: a test that has to look on for longer fails
+/// the bake at that deadline, without a word about the test.
+fn settle(reader: &mut Reader<'_>, fields: &mut Fields, validation: Option<Duration>) -> Option<Duration> {
+    let settle = fields.time("for")?;
+    if let Some(validation) = validation.filter(|validation| fields.given("for") && settle >= *validation) {
+        let problem = format!(
+            "`for` is {} s, and all tests must end within `deadlines.validation`, which is {} s",
+            settle.as_secs(),
+            validation.as_secs()
+        );
+        reader.wrong(&fields.place("for"), problem, "Give less, or a longer `validation` in `[deadlines]`");
+    }
+    Some(settle)
 }
 
 fn package(mut package: Fields) -> Option<TestKind> {

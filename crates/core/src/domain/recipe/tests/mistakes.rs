@@ -50,6 +50,31 @@ fn a_list_of_no_tests_is_no_test() {
     "#);
 }
 
+/// A test that has to look on for longer than all tests may take fails its bake at the deadline.
+#[test]
+fn what_must_run_for_longer_than_the_tests_may_take_is_refused() {
+    let of = |time: &str, deadlines: &str| {
+        around(&format!(
+            "[[test]]\nservice = {{ name = \"a\", for = \"{time}\" }}\n\
+             [[test]]\nprocess = {{ name = \"a\", for = \"{time}\" }}\n{deadlines}"
+        ))
+    };
+    insta::assert_snapshot!(errors(&of("15m", "")), @r#"
+    recipe.toml:7:25: `for` is 900 s, and all tests must end within `deadlines.validation`, which is 900 s
+       |
+     7 | service = { name = "a", for = "15m" }
+       |                         ^^^
+       = Give less, or a longer `validation` in `[deadlines]`
+    recipe.toml:9:25: `for` is 900 s, and all tests must end within `deadlines.validation`, which is 900 s
+       |
+     9 | process = { name = "a", for = "15m" }
+       |                         ^^^
+       = Give less, or a longer `validation` in `[deadlines]`
+    "#);
+    parse(&of("14m", ""));
+    parse(&of("15m", "[deadlines]\nvalidation = \"1h\"\n"));
+}
+
 #[test]
 fn all_mistakes_are_shown_at_once() {
     let text = WHOLE
