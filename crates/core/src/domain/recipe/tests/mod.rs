@@ -3,6 +3,7 @@
 mod docs;
 mod grammar;
 mod mistakes;
+mod mistakes_of_tests;
 mod properties;
 mod schema;
 
