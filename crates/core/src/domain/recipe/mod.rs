@@ -1,4 +1,7 @@
 //! The recipe: what an image of a pipeline is made of, tested with and promoted to.
+//!
+//! `grammar` has every key as data. `reader` reads a text by it and notes mistakes, `parse` makes the types of what was
+//! read, `schema` is for editors. The kinds of steps are in `step`, those of tests in `test_kind`.
 
 mod grammar;
 mod mistake;
