@@ -14,7 +14,7 @@ FUNCTIONS := launch-builder poll-readiness run-validation snapshot promote prune
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SAM := $(OVENBIRD_HOME)/venv/bin/sam
 
-help: ## Says what there is
+help: ## Shows the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## Installs what the demo and the tests need (apt packages, a private Python environment)
@@ -71,7 +71,7 @@ SHARD ?= 1/1
 MUTANTS := $(abspath $(TARGET)/mutants)
 MUTATE = CARGO_TARGET_DIR=$(MUTANTS)/target $(MUTANTS)/bin/cargo-mutants mutants --jobs 1
 
-mutants: ## Whether the tests see a decision changed (hours; SHARD=1/8 does an eighth of them)
+mutants: ## Whether the tests see a decision changed (about two hours; SHARD=1/8 does an eighth of them)
 	@[[ -x $(MUTANTS)/bin/cargo-mutants ]] || cargo install --quiet cargo-mutants --version '^27' --locked --root $(MUTANTS)
 	@rm -rf $(MUTANTS)/steps $(MUTANTS)/walk && mkdir -p $(MUTANTS)/steps $(MUTANTS)/walk
 	$(MUTATE) --profile mutants --output $(MUTANTS)/steps --shard $$(($(firstword $(subst /, ,$(SHARD))) - 1))/$(lastword $(subst /, ,$(SHARD))) \

@@ -22,7 +22,7 @@ use crate::{
     target::{Site, Target},
 };
 
-/// Starts a bake and follows it to its end
+/// Start a bake and follow it to its end
 #[derive(Debug, Args)]
 pub struct BakeArgs {
     /// The pipeline
@@ -85,7 +85,7 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
     };
     let metadata = std::fs::metadata(file).map_err(|error| refused(&error.to_string()))?;
     if !metadata.is_file() {
-        return Err(refused("is no file"));
+        return Err(refused("is not a file"));
     }
     if metadata.len() == 0 {
         return Err(refused("is empty"));

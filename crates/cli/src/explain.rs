@@ -96,19 +96,19 @@ pub fn text(explanation: &Explanation) -> String {
     let tests = inputs.iter().any(|line| line.input == "tests" && line.changed);
     let changed = inputs.iter().any(|line| line.changed);
     text.push_str(match (same_image, image, tests) {
-        _ if *forced => "\nbaked anew whatever changed, as asked with `--force`",
+        _ if *forced => "\n`--force`: a new image is baked",
         (false, None, _) if !changed => {
             "\nno input changed, but an update of Ovenbird computes the digest in another way: it is baked once more"
         }
         (true, Some(_), true) => {
             "\nonly the tests changed: the image is kept, and a fresh instance of it must pass them"
         }
-        (true, Some(_), false) => "\nnothing changed: the image is reused",
+        (true, Some(_), false) => "\nno input changed: the image is reused",
         (true, None, _) => {
-            "\nnothing changed that is in the image, and there is none of it (any more): it is baked"
+            "\nno input changed, but the image no longer exists: a new one is baked"
         }
-        (false, Some(_), _) => "\nthe digest changed, to one of which an image exists: that is reused",
-        (false, None, _) => "\nthe digest changed: another image is baked",
+        (false, Some(_), _) => "\ninputs changed, but an image with these inputs exists and is reused",
+        (false, None, _) => "\ninputs changed: a new image is baked",
     });
     if let Some(image) = image {
         text.push_str(&format!(" ({image})"));

@@ -87,7 +87,7 @@ pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
     let bake = match AmiId::parse(of) {
         Ok(image) => Ledger(&site.cloud).maker(&image).await?.ok_or_else(|| {
             let fix = "List the bakes with their images: `ovenbird list`";
-            Error::bad_input(format!("image `{image}`"), "was made by no bake on record", fix)
+            Error::bad_input(format!("image `{image}`"), "has no bake on record that made it", fix)
         })?,
         Err(error) if of.starts_with("ami-") => return Err(Error::bad_id("OF", &error)),
         Err(_) => find(&site, of).await?,
@@ -115,8 +115,8 @@ async fn warn_of_dead(site: &Site, bakes: &[Bake]) -> Result<()> {
         let id = &bake.bake;
         match site.cloud.bake_execution(id).await? {
             Some(ports::Execution::Succeeded) => eprintln!(
-                "bake {id}: its record says that it runs, and its execution succeeded: the table is older than that. \
-                 See \"A table that was put back\" in docs/prune.md"
+                "the execution of bake {id} succeeded, but its record says that it runs: the table was restored to an \
+                 earlier time. See \"A table that was put back\" in docs/prune.md"
             ),
             Some(execution) if execution.is_over() => eprintln!(
                 "bake {id} is dead: its execution ended without its clean-up. Clean up: `ovenbird clean {id}`"

@@ -17,13 +17,13 @@ const WRONG_USE: u8 = 2;
 /// What can be done with the local cloud.
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
-    /// Starts it, and deploys the pipeline to it
+    /// Start it, and deploy the pipeline to it
     Up,
-    /// Ends it with everything it started; bucket, table and images stay
+    /// Stop it with everything it started; bucket, table and images stay
     Down,
-    /// Says what runs
+    /// Show what runs
     Status,
-    /// Ends it and forgets everything but the base image and the key; shows what that is, and asks
+    /// Stop it and remove everything but the base image and the key: show what that is, then ask
     Reset {
         /// Do it without asking
         #[arg(long)]
@@ -32,11 +32,11 @@ pub enum LocalCommand {
         #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
     },
-    /// Prints what lets AWS's own tools talk to it: eval "$(ovenbird local env)"
+    /// Print the settings with which AWS's own tools talk to it: eval "$(ovenbird local env)"
     Env,
-    /// Says where the logs are
+    /// Show where the logs are
     Logs,
-    /// Gets into a machine: a shell as its root, or one command
+    /// Open a shell in a machine, as its root, or run one command
     Shell {
         /// The instance
         instance: String,

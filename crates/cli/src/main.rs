@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use crate::{confirm::Confirm, target::Target};
 
-/// Bakes golden machine images on AWS, and locally
+/// Bake golden machine images on AWS, or on this machine
 #[derive(Debug, Parser)]
 #[command(name = "ovenbird", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
@@ -50,22 +50,22 @@ enum Command {
     #[command(subcommand)]
     Runner(runner::RunnerCommand),
     Bake(bake::BakeArgs),
-    /// Lists the bakes of a pipeline, newest first
+    /// List the bakes of a pipeline, newest first
     List {
         /// The pipeline (default: all)
         pipeline: Option<String>,
     },
-    /// Shows one bake: inputs, image, timeline, and why it failed
+    /// Show one bake: inputs, image, timeline, and why it failed
     Show {
         /// Its id, as `ovenbird list` prints it
         bake: String,
     },
-    /// Shows what an image was made on, back to the image that isn't ours
+    /// Show the chain of images that an image was built on
     Lineage {
         /// An image, or a bake
         of: String,
     },
-    /// Says which input makes the next image another than the last bake's
+    /// Show which inputs changed since the last bake
     Explain {
         /// The pipeline
         pipeline: String,
@@ -73,29 +73,29 @@ enum Command {
         #[arg(long)]
         bake: Option<String>,
     },
-    /// Follows a bake to its end
+    /// Follow a bake to its end
     Follow {
         /// Its id, as `ovenbird list` prints it
         bake: String,
     },
-    /// Stops a bake and removes what it made, without asking
+    /// Stop a bake and remove what it made, without asking
     Cancel {
         /// Its id
         bake: String,
     },
-    /// Retires old images and cleans up after dead bakes: shows the plan, then asks
+    /// Retire old images and clean up after dead bakes: show the plan, then ask
     Prune {
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// Cleans up after a dead bake: shows what it left, then asks
+    /// Clean up after a dead bake: show what it left, then ask
     Clean {
         /// Its id
         bake: String,
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// Forwards a loopback port to a port of a local machine
+    /// Forward a loopback port to a port of a local machine
     #[cfg(all(feature = "local", target_os = "linux"))]
     Open {
         /// The instance

@@ -119,7 +119,7 @@ pub fn table(bakes: &[Bake]) -> String {
 /// The last line of a bake that ended.
 pub fn verdict(bake: &Bake) -> String {
     let image = bake.image.as_ref().map_or("no image", |image| image.as_str());
-    let reused = if bake.reused { ", which was there already of the same inputs" } else { "" };
+    let reused = if bake.reused { " (reused: same inputs)" } else { "" };
     match bake.status {
         Status::Promoted => {
             format!("promoted {image} to {}/{}{reused}", bake.pipeline, bake.settings.channel)

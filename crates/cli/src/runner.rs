@@ -12,10 +12,10 @@ use ovenbird_core::{
 
 use crate::target::Target;
 
-/// Puts the runner into the bucket
+/// Upload the runner
 #[derive(Debug, Subcommand)]
 pub enum RunnerCommand {
-    /// Makes a program the current runner for an architecture
+    /// Upload a program and make it the current runner for an architecture
     Push {
         /// The static program
         file: PathBuf,

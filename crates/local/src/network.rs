@@ -1,7 +1,8 @@
-//! The cloud's own network: one namespace with a bridge, and a way out for machines that touches nothing of the host.
+//! The cloud's own network: one namespace with a bridge, and a way out for machines.
 //!
 //! A process of this program holds the namespace (`ovenbird cloud-net`), `slirp4netns` carries its packets out as
-//! an ordinary program would. Both end with the supervisor; no link, rule or setting of the host is ever changed.
+//! an ordinary program would. Both end with the supervisor; no link, address or firewall rule of the
+//! host is changed.
 
 use std::{
     convert::Infallible,

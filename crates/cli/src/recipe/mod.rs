@@ -23,24 +23,24 @@ use crate::{
     target::{Site, Target},
 };
 
-/// Begins, checks and pushes recipes
+/// Write, check and push recipes
 #[derive(Debug, Subcommand)]
 pub enum RecipeCommand {
-    /// Writes a recipe that works and says what else there is, with its schema for editors beside it
+    /// Write a working recipe with comments, and its schema for editors
     New(new::NewArgs),
-    /// Shows every mistake of a recipe, with line and column
+    /// Show every mistake of a recipe, with line and column
     Check {
         /// The recipe, or the folder it is in
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
     },
-    /// Makes the recipe, with the files beside it, the pipeline's current one
+    /// Upload the recipe and its files, and make it the pipeline's current one
     Push {
         /// The recipe, or the folder it is in
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
     },
-    /// Prints the JSON Schema of recipes, for editors
+    /// Print the JSON Schema of recipes, for editors
     Schema,
 }
 

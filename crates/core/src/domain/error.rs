@@ -382,7 +382,7 @@ impl Error {
             }
             Self::BadRecipe { .. } => "Fix what `ovenbird recipe check` shows, then `ovenbird recipe push`".into(),
             Self::NoArtifact { .. } => {
-                "Upload it to `artifacts/<pipeline>/` of the bucket, or `ovenbird bake PIPELINE --artifact FILE`".into()
+                "Upload it to `artifacts/<pipeline>/` of the bucket, or run `ovenbird bake PIPELINE --artifact FILE`".into()
             }
             Self::NoBase { .. } => "Name an image that exists in this Region under `[base]` of the recipe".into(),
             Self::NoCapacity { shortage, .. } if shortage.is_quota() => {
@@ -415,9 +415,9 @@ impl Error {
                 "Give `parameter` under `[promote]` of the recipe a name of its own, and push the recipe".into()
             }
             Self::BakeEnded { .. } => "Nothing to do: start another bake if you still need one".into(),
-            Self::LeaseLost { .. } => "Nothing to do: the bake that took over goes on".into(),
+            Self::LeaseLost { .. } => "Another bake may have taken over; if none is running, start the bake again".into(),
             Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),
-            Self::PruneIncomplete { .. } => "See it all: `ovenbird prune --dry-run`. What it says to look at needs you; the next run tries the rest again".into(),
+            Self::PruneIncomplete { .. } => "`ovenbird prune --dry-run` shows everything. Handle what it says to look at; the next run tries the rest again".into(),
             Self::TryAgain { .. } | Self::Throttled { .. } => {
                 "Try again in a minute; what a state machine started, it tries again by itself".into()
             }

@@ -16,7 +16,7 @@ pub enum Stage {
     Builder,
     /// The tests run on the builder.
     Validation,
-    /// The builder is cleaned and stops.
+    /// The builder is cleaned and, unless it is a spot instance, stops.
     Seal,
     /// EC2 makes the image.
     Image,

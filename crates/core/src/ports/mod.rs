@@ -1,7 +1,7 @@
 //! What the steps ask of the outside world, in domain words.
 //!
-//! `crates/aws` answers with the SDK, `crates/sim` with its model. An answer is never a success that isn't
-//! known to be one: a lost reply is an error, and the step looks before it does again.
+//! `crates/aws` answers with the SDK, `crates/testkit` with the model of `crates/sim`. `Ok` means that AWS confirmed the call.
+//! A lost reply is an error: the step looks before it calls again.
 
 #![expect(
     async_fn_in_trait,

@@ -1,4 +1,5 @@
-//! launch-builder: resolves every input of a bake, then reuses an image, waits for a twin or launches a builder.
+//! launch-builder: resolves every input of a bake, then reuses an image, waits for a twin or launches a
+//! builder. It launches the instance that tests a finished image, too.
 
 pub mod launch;
 mod user_data;

@@ -1,4 +1,5 @@
-//! Who stands on whose channel: an index that `recipe push` keeps, so that a promotion finds its children at once.
+//! Which pipelines have which channel as their base: an index that `recipe push` keeps, so that a promotion finds them at
+//! once.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use crate::{
     ports::{Expect, Index, Key, Table, Write},
 };
 
-/// More layers than this are refused: a channel on a channel on a channel, this often.
+/// The longest chain of layers: a pipeline on the channel of a pipeline on the channel of a pipeline, and so on.
 pub const DEEPEST: usize = 32;
 
 /// A pipeline whose base is a channel.
