@@ -298,6 +298,16 @@ fn a_bake_on_its_way_with_another_image_keeps_none() {
 }
 
 #[test]
+fn a_clean_up_leaves_an_image_that_another_bake_on_its_way_has_taken() {
+    let doomed = Doomed::new();
+    doomed.desk.add_bake("other", |doc| {
+        doc["status"] = json!("running");
+        doc["image"] = json!(doomed.image.id);
+    });
+    assert_eq!(cleaned(&doomed).unwrap().reason, Reason::Baking);
+}
+
+#[test]
 fn an_image_that_a_bake_took_was_not_made_by_it() {
     let mut doomed = Doomed::new();
     doomed.bake.reused = true;

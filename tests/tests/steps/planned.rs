@@ -2,7 +2,11 @@
 
 use futures::executor::block_on;
 use jiff::SignedDuration;
-use ovenbird_core::{Error, Result, functions, store::Ledger};
+use ovenbird_core::{
+    Error, Result, functions,
+    ports::Bucket as _,
+    store::{Ledger, keys},
+};
 use serde_json::{Value, json};
 
 use super::desk::{Desk, TWO};
@@ -69,4 +73,36 @@ fn a_parameter_is_not_released_under_a_channel_that_points_at_an_image() {
     desk.edit_channel(|doc| doc["current"] = Value::Null);
     block_on(ledger.release_parameter(&desk.bake("before-0"))).unwrap();
     assert!(block_on(ledger.parameter_owner(&name)).unwrap().is_none());
+}
+
+#[test]
+fn who_acts_on_a_plan_has_seen_its_problems_and_is_not_failed_for_them() {
+    let desk = due();
+    plan(&desk, "look", &json!({"dry-run": true})).unwrap();
+    let key = keys::prune_plan(&"look".parse().unwrap());
+    let mut seen: Value = serde_json::from_str(&block_on(desk.cloud.text(&key)).unwrap().unwrap()).unwrap();
+    seen["problems"] = json!(["pipeline other: its images stay"]);
+    seen["halted"] = json!("four images have no record");
+    block_on(desk.cloud.put_text(&key, &seen.to_string())).unwrap();
+    let done = plan(&desk, "act", &json!({"act": "look"})).unwrap();
+    assert_eq!(done["problems"], json!([]), "{done}");
+}
+
+#[test]
+fn what_became_of_an_image_is_told_whatever_the_plan_said() {
+    let desk = due();
+    let (image, old) = (desk.image("before-0"), desk.image("before-1"));
+    let mut verdict = desk.verdict(&image);
+    // Without its bake nobody can say that the bake made it.
+    let mut nobody_s = verdict.clone();
+    nobody_s.as_object_mut().unwrap().remove("bake");
+    assert_eq!(desk.act("retire", &nobody_s).unwrap()["reason"], "unrecorded");
+    let mut kept = desk.verdict(&old);
+    kept["by"] = json!("another");
+    assert_eq!(desk.act("retire", &kept).unwrap()["by"], "storefront/production");
+    verdict["reason"] = json!("young");
+    verdict["by"] = json!("another");
+    let gone = desk.act("retire", &verdict).unwrap();
+    assert_eq!((&gone["reason"], gone.get("by")), (&json!("retired"), None), "{gone}");
+    assert!(!desk.exists(&image));
 }
