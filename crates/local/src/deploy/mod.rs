@@ -8,7 +8,6 @@ mod package;
 mod program;
 mod runner;
 mod stack;
-mod zip;
 
 use std::{fs, path::Path};
 

@@ -5,13 +5,16 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Cursor, Write as _},
     path::{Path, PathBuf},
 };
 
 use ovenbird_core::domain::plan::quote;
+use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-use super::zip;
+/// The name under which Lambda's custom runtime starts a function.
+const BOOTSTRAP: &str = "bootstrap";
 
 /// Copies of the functions' programs: a build changes its own files under a running local cloud.
 #[derive(Debug, Clone)]
@@ -40,7 +43,15 @@ impl Programs {
             fs::rename(unfinished, &copy)?;
         }
         let script = format!("#!/bin/sh\nexec {}\n", quote(&copy.display().to_string()));
-        zip::pack(script.as_bytes()).ok_or_else(|| io::Error::other("the path of its copy is too long"))
+        // A fixed date: the same program gives the same bytes.
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .last_modified_time(DateTime::default())
+            .unix_permissions(0o755);
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file(BOOTSTRAP, options)?;
+        zip.write_all(script.as_bytes())?;
+        Ok(zip.finish()?.into_inner())
     }
 
     /// Deletes every copy but these.
