@@ -15,7 +15,7 @@ use ovenbird_core::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::target::Target;
+use crate::{render, target::Target};
 
 /// Two makings of a pipeline's image, compared.
 #[derive(Debug, Serialize)]
@@ -85,12 +85,15 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
 pub fn text(explanation: &Explanation) -> String {
     let Explanation { before, now, same_image, image, inputs, forced, .. } = explanation;
     let now = now.as_ref().map_or("a bake started now", |bake| bake.as_str());
-    let width = inputs.iter().map(|line| line.before.chars().count()).max().unwrap_or(0).max("BEFORE".len());
-    let mut text =
-        format!("before: {before}\nnow:    {now}\n\n  {:<14} {:<width$}  NOW\n", "INPUT", "BEFORE");
-    for line in inputs {
+    let head = ["  INPUT", "BEFORE", "NOW"].map(str::to_owned);
+    let table = render::columns(std::iter::once(head).chain(inputs.iter().map(|line| {
         let mark = if line.changed { '*' } else { ' ' };
-        text.push_str(&format!("{mark} {:<14} {:<width$}  {}\n", line.input, line.before, line.now));
+        [format!("{mark} {}", line.input), line.before.clone(), line.now.clone()]
+    })));
+    let mut rows = table.lines();
+    let mut text = format!("before: {before}\nnow:    {now}\n\n{}\n", rows.next().unwrap_or_default());
+    for (row, line) in rows.zip(inputs) {
+        text.push_str(&format!("{row}\n"));
         text.extend(line.details.iter().map(|detail| format!("    {detail}\n")));
     }
     let tests = inputs.iter().any(|line| line.input == "tests" && line.changed);
@@ -114,4 +117,45 @@ pub fn text(explanation: &Explanation) -> String {
         text.push_str(&format!(" ({image})"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use ovenbird_core::domain::digest;
+
+    use super::*;
+
+    #[test]
+    fn what_changed_is_marked_with_its_details_below() {
+        let line = |input, before: &str, details: &[&str]| Line {
+            input,
+            before: before.to_owned(),
+            now: "now".to_owned(),
+            changed: !details.is_empty(),
+            details: details.iter().map(|detail| (*detail).to_owned()).collect(),
+        };
+        let explanation = Explanation {
+            pipeline: PipelineName::parse("shop").unwrap(),
+            before: BakeId::parse("one").unwrap(),
+            now: None,
+            digest: digest::sha256(b""),
+            same_image: false,
+            image: None,
+            forced: false,
+            inputs: vec![
+                line("base", "ami-1", &[]),
+                line("configuration", "0123456789ab", &["step 1 is new", "step 2 is new"]),
+                line("tests", "-", &[]),
+            ],
+        };
+        let text = text(&explanation);
+        let table = "\n  INPUT          BEFORE        NOW
+  base           ami-1         now
+* configuration  0123456789ab  now
+    step 1 is new
+    step 2 is new
+  tests          -             now
+\nthe digest changed";
+        assert!(text.contains(table), "{text}");
+    }
 }

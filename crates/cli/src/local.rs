@@ -9,7 +9,7 @@ use clap::Subcommand;
 use ovenbird_core::{Result, domain::plan::quote};
 use ovenbird_local::{Credentials, Event, LocalError, Options, ResetPlan, Status};
 
-use crate::{FAILED, print, target::Target};
+use crate::{FAILED, print, render, target::Target};
 
 /// The exit status of a wrong use.
 const WRONG_USE: u8 = 2;
@@ -233,9 +233,12 @@ fn text(status: &Status) -> String {
         memory.network,
         status.images
     ));
-    for one in &status.instances {
-        let address = one.address.as_deref().unwrap_or("-");
-        text.push_str(&format!("\n{} {:<10} {:<15} {}", one.instance, one.state, address, one.image));
+    let instances = render::columns(status.instances.iter().map(|one| {
+        let address = one.address.as_deref().unwrap_or("-").to_owned();
+        [one.instance.to_string(), one.state.to_string(), address, one.image.to_string()]
+    }));
+    if !instances.is_empty() {
+        text.push_str(&format!("\n{instances}"));
     }
     text
 }

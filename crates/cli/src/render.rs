@@ -1,5 +1,6 @@
 //! What people see: timelines, tables and errors.
 
+use comfy_table::{Table, presets::NOTHING};
 use jiff::Timestamp;
 use ovenbird_core::{
     Error,
@@ -68,8 +69,8 @@ pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
         let what = child.bake.as_ref().map_or("not started: it has no artifact yet", |bake| bake.as_str());
         text.push_str(&format!("child     {}: {what}\n", child.pipeline));
     }
-    if bake.base.parent.is_some() {
-        text.push_str(&format!("\n{}", self::lineage(lineage)));
+    if bake.base.parent.is_some() && !lineage.is_empty() {
+        text.push_str(&format!("\n{}\n", self::lineage(lineage)));
     }
     if let Some(failure) = &bake.failure {
         text.push_str(&format!(
@@ -82,38 +83,42 @@ pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
     text
 }
 
+/// Rows as lines below each other, each column as wide as its widest cell.
+///
+/// Without borders and colour, and nothing is cut or wrapped: what people read, `grep` and `awk` read as well.
+pub fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    // A cell with a line break would make two lines of its row.
+    let one_line = |cell: String| cell.replace(char::is_control, " ");
+    table.load_style(NOTHING).add_rows(rows.into_iter().map(|row| row.map(one_line)));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// A moment in UTC, to the second.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// A lineage, an image a line, each standing on the one below it.
 pub fn lineage(links: &[Link]) -> String {
-    let mut text = String::new();
-    for link in links {
-        let made =
-            link.made.map_or_else(|| "-".to_owned(), |made| made.strftime("%Y-%m-%d %H:%M:%S").to_string());
-        let pipeline = link.pipeline.as_ref().map_or("", |pipeline| pipeline.as_str());
-        text.push_str(&format!(
-            "{:<22} {made:<20} {pipeline:<16} {}  {}\n",
-            link.image.as_str(),
-            link.name,
-            link.by
-        ));
-    }
-    text
+    columns(links.iter().map(|link| {
+        let made = link.made.map_or_else(|| "-".to_owned(), moment);
+        let pipeline = link.pipeline.as_ref().map(ToString::to_string).unwrap_or_default();
+        [link.image.to_string(), made, pipeline, link.name.clone(), link.by.clone()]
+    }))
 }
 
 /// Bakes as a table.
 pub fn table(bakes: &[Bake]) -> String {
-    let width = bakes.iter().map(|bake| bake.bake.as_str().len()).max().unwrap_or(0).max("BAKE".len());
-    let mut text =
-        format!("{:<20} {:<width$} {:<11} {:<22} {}\n", "STARTED", "BAKE", "STATUS", "IMAGE", "PIPELINE");
-    for bake in bakes {
-        let image = bake.image.as_ref().map_or("-", |image| image.as_str());
-        let started = bake.started.strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let (status, pipeline) = (bake.status.as_str(), &bake.pipeline);
-        text.push_str(&format!(
-            "{started:<20} {:<width$} {status:<11} {image:<22} {pipeline}\n",
-            bake.bake.as_str()
-        ));
-    }
-    text
+    let head = ["STARTED", "BAKE", "STATUS", "IMAGE", "PIPELINE"].map(str::to_owned);
+    columns(std::iter::once(head).chain(bakes.iter().map(|bake| {
+        let image = bake.image.as_ref().map_or("-", |image| image.as_str()).to_owned();
+        let status = bake.status.as_str().to_owned();
+        [moment(bake.started), bake.bake.to_string(), status, image, bake.pipeline.to_string()]
+    })))
 }
 
 /// The last line of a bake that ended.
@@ -137,5 +142,51 @@ pub fn verdict(bake: &Bake) -> String {
             format!("cancelled in stage {stage}")
         }
         Status::Running => format!("running, in stage {}", bake.stage),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ovenbird_core::domain::id::{AmiId, PipelineName};
+
+    use super::*;
+
+    fn link(image: &str, pipeline: Option<&str>, name: &str) -> Link {
+        Link {
+            image: AmiId::parse(image).unwrap(),
+            name: name.to_owned(),
+            by: "us".to_owned(),
+            made: None,
+            pipeline: pipeline.map(|pipeline| PipelineName::parse(pipeline).unwrap()),
+            bake: None,
+        }
+    }
+
+    #[test]
+    fn a_lineage_is_aligned_however_long_its_names_are() {
+        let long = "a-pipeline-with-a-long-name-of-its-own";
+        let links = [
+            link("ami-0123456789abcdef0", Some(long), "short"),
+            link("ami-01234567", None, "a name that is longer than the other one"),
+        ];
+        let text = lineage(&links);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].find("short"), lines[1].find("a name"), "{text}");
+        assert_eq!(lines[0].find("us"), lines[1].rfind("us"), "{text}");
+    }
+
+    #[test]
+    fn columns_are_plain_lines_that_are_never_cut() {
+        let long = "x".repeat(500);
+        let rows = [["ID".into(), "NAME".into()], [long.clone(), "ü\nb".into()], ["日本".into(), "c".into()]];
+        let text = columns(rows);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("ID{}NAME", " ".repeat(500)));
+        assert_eq!(lines[1], format!("{long}  ü b"));
+        // Two letters that take four columns of a terminal.
+        assert_eq!(lines[2], format!("日本{}c", " ".repeat(498)));
+        assert_eq!(lines.len(), 3);
+        assert_eq!(columns::<2>([]), "");
     }
 }
