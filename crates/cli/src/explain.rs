@@ -155,7 +155,7 @@ mod tests {
     step 1 is new
     step 2 is new
   tests          -             now
-\nthe digest changed";
+\ninputs changed";
         assert!(text.contains(table), "{text}");
     }
 }
