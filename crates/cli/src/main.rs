@@ -12,7 +12,11 @@ mod render;
 mod runner;
 mod target;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use ovenbird_core::{
@@ -115,13 +119,6 @@ fn main() -> ExitCode {
     if let Some(code) = local::hidden() {
         return code;
     }
-    // A panic is a bug, and its exit status says so: scripts that retry what AWS refused must not retry that.
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        told(panic);
-        eprintln!("\nhint: This is a bug in Ovenbird: please report it with the lines above");
-        std::process::exit(Kind::Bug.exit_status().into());
-    }));
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -130,9 +127,16 @@ fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    match runtime.block_on(run(cli)) {
-        Ok(code) => code,
-        Err(error) => {
+    // Only the command's own panic ends it: the local cloud's supervisor is a command, too, and outlives a request that
+    // panics.
+    match catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(cli)))) {
+        // The panic was told by then. Its exit status lets scripts that retry what AWS refused not retry this.
+        Err(_) => {
+            eprintln!("\nhint: This is a bug in Ovenbird: please report it with the lines above");
+            ExitCode::from(Kind::Bug.exit_status())
+        }
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             eprintln!("{}", render::error(&error));
             ExitCode::from(error.kind().exit_status())
         }
