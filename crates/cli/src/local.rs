@@ -1,15 +1,12 @@
 //! `ovenbird local`: the local cloud, from an operator's side.
 
-use std::{
-    io::{BufRead as _, IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::Subcommand;
 use ovenbird_core::{Result, domain::plan::quote};
 use ovenbird_local::{Credentials, Event, LocalError, Options, ResetPlan, Status};
 
-use crate::{FAILED, print, render, target::Target};
+use crate::{FAILED, confirm::asked, print, render, target::Target};
 
 /// The exit status of a wrong use.
 const WRONG_USE: u8 = 2;
@@ -132,7 +129,7 @@ async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Resul
             );
             return Ok(ExitCode::from(WRONG_USE));
         }
-        if !agreed() {
+        if !asked("\nDestroy this?") {
             eprintln!("nothing was destroyed");
             return Ok(ExitCode::from(FAILED));
         }
@@ -141,15 +138,6 @@ async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Resul
     let done = "the local cloud is down, and forgot everything but the base image and its key";
     print(json, &plan, done);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether the person at the terminal says yes; anything else is a no.
-fn agreed() -> bool {
-    eprint!("\nDestroy this? [y/N] ");
-    // A prompt that can't be shown is answered with no.
-    let mut answer = String::new();
-    let asked = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    asked.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
 fn will_be_gone(plan: &ResetPlan) -> String {

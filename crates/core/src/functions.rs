@@ -29,14 +29,7 @@ use crate::{
 
 /// launch-builder: the first step of an execution, or a later call with the document.
 pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
-    let hands = Hands {
-        builders: cloud,
-        images: cloud,
-        parameters: cloud,
-        bucket: cloud,
-        table: cloud,
-        workflow: cloud,
-    };
+    let hands = Hands::of(cloud);
     let given = named(&input);
     let bake = if input.get("trigger").is_some_and(|trigger| trigger.is_object() || trigger.is_null()) {
         let first: First = parse("the execution's input", input)?;
@@ -52,37 +45,29 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
     } else {
         hands.resume(parse("the bake document", input)?, now).await
     };
-    output(&decision::logged("launch-builder", &given, bake)?)
+    answered("launch-builder", &given, bake)
 }
 
 /// poll-readiness.
 pub async fn poll_readiness(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
-    let eyes = Eyes {
-        builders: cloud,
-        images: cloud,
-        commands: cloud,
-        parameters: cloud,
-        bucket: cloud,
-        table: cloud,
-        workflow: cloud,
-    };
+    let eyes = Eyes::of(cloud);
     let given = named(&input);
     let bake = poll_readiness::run(parse("the bake document", input)?, &eyes, now).await;
-    output(&decision::logged("poll-readiness", &given, bake)?)
+    answered("poll-readiness", &given, bake)
 }
 
 /// run-validation.
 pub async fn run_validation(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
     let given = named(&input);
     let bake = run_validation::run(parse("the bake document", input)?, cloud, cloud, now).await;
-    output(&decision::logged("run-validation", &given, bake)?)
+    answered("run-validation", &given, bake)
 }
 
 /// snapshot.
 pub async fn snapshot(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
     let given = named(&input);
     let bake = snapshot::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await;
-    output(&decision::logged("snapshot", &given, bake)?)
+    answered("snapshot", &given, bake)
 }
 
 /// promote: moves the channel, or starts the bakes of those that stand on it.
@@ -92,7 +77,7 @@ pub async fn promote(cloud: &impl Ports, mut input: Value, now: Timestamp) -> Re
     }
     let given = named(&input);
     let bake = promote::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await;
-    output(&decision::logged("promote", &given, bake)?)
+    answered("promote", &given, bake)
 }
 
 /// prune: cleans one bake up, or plans, or acts on one item of a plan.
@@ -106,7 +91,7 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
                 Err(error) => (Err(error), Vec::new()),
             };
             log(&kept);
-            output(&decision::logged("prune", &given, bake)?)
+            answered("prune", &given, bake)
         }
         Cut::Bake { bake, document, failed: true } => {
             let record = record(cloud, &bake, &document).await?;
@@ -234,6 +219,11 @@ async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<O
         // A lost reply of the last clean-up: the bake ended well, and nothing is to be undone.
         Status::Promoted | Status::Validated | Status::Superseded => false,
     }))
+}
+
+/// Logs what a step decided, and answers with the document.
+fn answered(function: &'static str, given: &Value, outcome: Result<Bake>) -> Result<Value> {
+    output(&decision::logged(function, given, outcome)?)
 }
 
 /// What a log line of a failure tells of its input: which bake, and where that is.

@@ -13,6 +13,8 @@ use quote::ToTokens as _;
 use regex::Regex;
 use syn::{Item, UseTree};
 
+use super::sources;
+
 /// From the bottom.
 const FLOORS: [&str; 7] = ["domain", "ports", "store", "steps", "ops", "views", "functions"];
 
@@ -22,20 +24,6 @@ type Uses = BTreeMap<String, BTreeSet<String>>;
 
 fn core() -> PathBuf {
     repository().join("crates/core/src")
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 /// The path of a file's module, from the crate's root.
@@ -99,7 +87,7 @@ fn named(items: &[Item], module: &[String], found: &mut Vec<Vec<String>>) {
 }
 
 fn uses() -> Uses {
-    let files = files(&core());
+    let files = sources(core());
     let modules: BTreeSet<Vec<String>> = files.iter().map(|file| module(file)).collect();
     let unit = |path: &[String]| match path {
         // They are re-exported at the root.

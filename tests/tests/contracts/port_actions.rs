@@ -6,10 +6,11 @@ use std::{
     fs,
 };
 
-use ovenbird_tests::clients::repository;
 use quote::ToTokens;
 use regex::Regex;
 use syn::{ImplItem, Item};
+
+use super::sources;
 
 /// Asked for beside the call that an adapter names: tags at creation, the builder's role and keys, versions, the right
 /// to learn that a key is free, the parts of a transaction, and what EC2 itself asks for in the caller's name.
@@ -50,11 +51,7 @@ struct Side {
 impl Side {
     fn read(folder: &str) -> Self {
         let mut side = Self::default();
-        for entry in fs::read_dir(repository().join(folder)).expect("its folder") {
-            let path = entry.expect("an entry").path();
-            if path.extension().is_none_or(|extension| extension != "rs") {
-                continue;
-            }
+        for path in sources(folder) {
             let file = syn::parse_file(&fs::read_to_string(&path).expect("its text")).expect("Rust");
             for item in &file.items {
                 side.take(item);

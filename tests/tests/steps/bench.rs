@@ -147,15 +147,7 @@ impl Bench {
     }
 
     pub fn hands(&self) -> Hands<'_, Cloud, Cloud, Cloud, Cloud, Cloud, Cloud> {
-        let cloud = &self.cloud;
-        Hands {
-            builders: cloud,
-            images: cloud,
-            parameters: cloud,
-            bucket: cloud,
-            table: cloud,
-            workflow: cloud,
-        }
+        Hands::of(&self.cloud)
     }
 
     /// What a scheduled run would do now.
@@ -184,15 +176,7 @@ impl Bench {
     /// Looks once at what the bake waits for, after the time for which it waits.
     pub fn look(&self, bake: &Bake) -> Result<Bake> {
         let cloud = &self.cloud;
-        let eyes = Eyes {
-            builders: cloud,
-            images: cloud,
-            commands: cloud,
-            parameters: cloud,
-            bucket: cloud,
-            table: cloud,
-            workflow: cloud,
-        };
+        let eyes = Eyes::of(cloud);
         cloud.pass(SignedDuration::from_secs(i64::from(bake.next.seconds)));
         self.deliver(|| poll_readiness::run(bake.clone(), &eyes, cloud.now()))
     }

@@ -4,12 +4,8 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     Result,
-    domain::{
-        bake::Status,
-        tags::{TAG_BAKE, TAG_KEEP, TAG_STACK},
-    },
+    domain::{bake::Status, tags::TAG_KEEP},
     functions,
-    ports::Stack as _,
     steps::clean_up,
     store::Ledger,
 };
@@ -152,9 +148,7 @@ fn a_builder_that_is_kept_is_told_with_the_way_into_it() {
         let desk = failing();
         let base = desk.bake("before-0").base.image;
         let builder = desk.start(&base);
-        for (key, value) in [(TAG_STACK, desk.cloud.stack().as_str()), (TAG_BAKE, "before-0")] {
-            desk.tag(&builder, key, value);
-        }
+        desk.tag_as_of(&builder, "before-0");
         if stopped {
             desk.cloud.with(|world| world.stop_instances(std::slice::from_ref(&builder), false)).unwrap();
             desk.cloud.pass(SignedDuration::from_secs(30));
@@ -186,9 +180,7 @@ fn what_stays_is_told_but_not_the_disk_of_a_builder_that_goes() {
     });
     desk.edit_bake("before-0", |doc| doc["builder"] = json!(builder));
     for resource in [&builder, &volume] {
-        for (key, value) in [(TAG_STACK, desk.cloud.stack().as_str()), (TAG_BAKE, "before-0")] {
-            desk.tag(resource, key, value);
-        }
+        desk.tag_as_of(resource, "before-0");
     }
     desk.tag(desk.image("before-0").as_str(), TAG_KEEP, "");
     let record = Some(desk.bake("before-0"));

@@ -15,10 +15,10 @@ use ovenbird_core::{
     domain::{
         bake::Bake,
         id::{AmiId, BakeId, PipelineName},
-        tags::TAG_BAKE,
+        tags::{TAG_BAKE, TAG_STACK},
     },
     functions,
-    ports::{Bucket as _, Expect, Images as _, Index, Key, Retirement as _, Table as _, Write},
+    ports::{Bucket as _, Expect, Images as _, Index, Key, Retirement as _, Stack as _, Table as _, Write},
     store::{Channel, Ledger, keys, recipes::RecipePointer},
 };
 use ovenbird_sim::RunInstances;
@@ -135,6 +135,12 @@ impl Desk {
     pub fn tag(&self, resource: &str, name: &str, value: &str) {
         let tags = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         self.cloud.with(|world| world.create_tags(&[resource.to_owned()], &tags, false)).unwrap();
+    }
+
+    /// Gives something the tags of a bake's.
+    pub fn tag_as_of(&self, resource: &str, bake: &str) {
+        self.tag(resource, TAG_STACK, self.cloud.stack().as_str());
+        self.tag(resource, TAG_BAKE, bake);
     }
 
     /// Starts an instance by hand, and waits until it runs; gives its id.

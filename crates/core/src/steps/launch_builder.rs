@@ -67,6 +67,20 @@ pub struct Hands<'a, B, I, P, K, T, W> {
     pub workflow: &'a W,
 }
 
+impl<'a, C> Hands<'a, C, C, C, C, C, C> {
+    /// One cloud that is all of it.
+    pub fn of(cloud: &'a C) -> Self {
+        Self {
+            builders: cloud,
+            images: cloud,
+            parameters: cloud,
+            bucket: cloud,
+            table: cloud,
+            workflow: cloud,
+        }
+    }
+}
+
 impl<B, I, P, K, T, W> Hands<'_, B, I, P, K, T, W>
 where
     B: Builders,

@@ -49,6 +49,21 @@ pub struct Eyes<'a, B, I, C, P, K, T, W> {
     pub workflow: &'a W,
 }
 
+impl<'a, C> Eyes<'a, C, C, C, C, C, C, C> {
+    /// One cloud that is all of it.
+    pub fn of(cloud: &'a C) -> Self {
+        Self {
+            builders: cloud,
+            images: cloud,
+            commands: cloud,
+            parameters: cloud,
+            bucket: cloud,
+            table: cloud,
+            workflow: cloud,
+        }
+    }
+}
+
 /// Looks once.
 pub async fn run<B, I, C, P, K, T, W>(
     bake: Bake,

@@ -9,7 +9,7 @@ use crate::{
         error::{Error, Result},
     },
     ports::{ImageState, Images, Parameters, Table},
-    store::{ImageRecord, ImageStatus, Ledger, MOST_CONFLICTS, Passed, Promotion},
+    store::{ImageRecord, ImageStatus, Ledger, Passed, Promotion, among_others},
 };
 
 /// Promotes the bake's image, unless something newer was promoted already.
@@ -43,7 +43,7 @@ pub async fn run(
     if !bake.options.promote {
         bake.status = Status::Validated;
     } else {
-        match moved(&bake, &ledger, now).await? {
+        match among_others(async || ledger.promote(&bake, now).await).await? {
             Promotion::Superseded => bake.status = Status::Superseded,
             Promotion::Moved | Promotion::Unchanged | Promotion::Overtaken => {
                 bake.status = Status::Promoted;
@@ -95,20 +95,6 @@ fn passed(bake: &Bake) -> Result<Passed> {
         .tests_passed
         .ok_or_else(|| Error::NotPromotable { image, problem: "its tests were never seen to pass".into() })?;
     Ok(Passed { tests: bake.inputs.tests.clone(), count, bake: bake.bake.clone() })
-}
-
-/// Moves the channel.
-///
-/// Fifty twins promote one image in the same second, and of those that write at once one wins: the others look
-/// again here, and don't spend the state machine's few retries on it.
-async fn moved<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>, now: Timestamp) -> Result<Promotion> {
-    for _ in 1..MOST_CONFLICTS {
-        match ledger.promote(bake, now).await {
-            Err(Error::TryAgain { .. }) => {}
-            other => return other,
-        }
-    }
-    ledger.promote(bake, now).await
 }
 
 /// Lets the parameter follow the channel, whoever moved that last.

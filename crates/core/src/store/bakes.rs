@@ -2,7 +2,7 @@
 
 use super::{
     images::used,
-    ledger::{Ledger, MOST_CONFLICTS, doc, encode, expect, read},
+    ledger::{Ledger, among_others, doc, encode, expect, read},
 };
 use crate::{
     domain::{
@@ -55,22 +55,14 @@ impl<T: Table> Ledger<'_, T> {
     ///
     /// The image's record is written with it: a prune that has found nothing to use the image must see it.
     pub async fn save_reusing(&self, bake: &Bake) -> Result<()> {
-        // Fifty bakes may take one image in the same second, and of those that write at once one wins.
-        for _ in 1..MOST_CONFLICTS {
-            match self.try_save_reusing(bake).await {
-                Err(Error::TryAgain { .. }) => {}
-                other => return other,
-            }
-        }
-        self.try_save_reusing(bake).await
-    }
-
-    pub(super) async fn try_save_reusing(&self, bake: &Bake) -> Result<()> {
-        let Some(write) = self.saved(bake).await? else { return Ok(()) };
-        let image = bake.image()?;
-        let gone = || Error::changed(format!("image {image}"));
-        let (row, record) = self.image_row(&bake.digest, image).await?.ok_or_else(gone)?;
-        self.0.commit(vec![write, used(row, &record)]).await
+        among_others(async || {
+            let Some(write) = self.saved(bake).await? else { return Ok(()) };
+            let image = bake.image()?;
+            let gone = || Error::changed(format!("image {image}"));
+            let (row, record) = self.image_row(&bake.digest, image).await?.ok_or_else(gone)?;
+            self.0.commit(vec![write, used(row, &record)]).await
+        })
+        .await
     }
 
     /// The write of the bake's record, if that says something new.

@@ -11,7 +11,21 @@ use crate::{
 };
 
 /// How often one call tries a write that others may make at the same time.
-pub(crate) const MOST_CONFLICTS: usize = 8;
+const MOST_CONFLICTS: usize = 8;
+
+/// Tries a write that others may make at the same time, until none of them was quicker.
+///
+/// Fifty twins write one item in the same second, and of those that write at once one wins: the others look again here,
+/// and don't spend the state machine's few retries on it.
+pub(crate) async fn among_others<A>(attempt: impl AsyncFn() -> Result<A>) -> Result<A> {
+    for _ in 1..MOST_CONFLICTS {
+        match attempt().await {
+            Err(Error::TryAgain { .. }) => {}
+            other => return other,
+        }
+    }
+    attempt().await
+}
 
 /// The version of what is written here. It grows when an Ovenbird of before could not read it, or would read it wrong.
 /// Older documents are read for ever; those of the first stage have no version.

@@ -10,7 +10,7 @@ mod ledger;
 mod parameters;
 pub mod recipes;
 
-pub(crate) use self::ledger::MOST_CONFLICTS;
+pub(crate) use self::ledger::among_others;
 pub use self::{
     channels::{Channel, Promotion, Target},
     dependencies::{Ancestor, Child, DEEPEST},

@@ -1,0 +1,47 @@
+//! Who can do something about an error, and when.
+
+/// Why something can't be done at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Somebody else wrote it since it was read.
+    Changed,
+    /// An earlier try of the same call made it, and it can't be seen yet.
+    Unseen,
+    /// Something that is on its way out still uses it.
+    InUse,
+    /// AWS asked to slow down while it was removed.
+    Unfinished,
+}
+
+impl Retry {
+    /// The words of it, after the name of the thing.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Changed => "was changed by somebody else meanwhile",
+            Self::Unseen => "was made by an earlier try, and can't be seen yet",
+            Self::InUse => "is still in use",
+            Self::Unfinished => "could not be removed yet",
+        }
+    }
+}
+
+/// Who can do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Whoever asked: the input, the recipe, the artifact or the tests are to be changed.
+    User,
+    /// The world: AWS, the account's settings, or time.
+    World,
+    /// Whoever maintains Ovenbird, or mixed two versions of it.
+    Bug,
+}
+
+impl Kind {
+    /// The exit status of a command that failed so. A wrong use of the command line is 2, which the parser says.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::User | Self::World => 1,
+            Self::Bug => 255,
+        }
+    }
+}
