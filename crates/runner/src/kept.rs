@@ -108,7 +108,6 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::Secret;
 
     #[test]
     fn a_beginning_and_an_end_are_kept() {
@@ -125,7 +124,7 @@ mod tests {
     fn a_log_is_bounded_and_shows_no_secret() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mask = Mask::new(&[Secret::new("hunter2")]);
+        let mask = Mask::new(&["hunter2".into()]);
         let mut kept = Kept::new(mask, Some(File::create(&path).unwrap()));
         kept.push(b"first hun").unwrap();
         kept.push(b"ter2\n").unwrap();

@@ -1,58 +1,38 @@
 //! Secrets, and what hides them wherever they would be shown.
 
-use std::fmt;
+use secrecy::{ExposeSecret as _, ExposeSecretMut as _, SecretBox, SecretSlice, SecretString};
 
 /// What stands for a secret in everything that is kept or printed.
 pub const MASKED: &str = "•••";
-
-/// A value that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value itself, for the one program that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({MASKED})")
-    }
-}
 
 /// Every secret of a step, as it could be printed.
 #[derive(Debug, Clone, Default)]
 pub struct Mask {
     /// The longest first: of two secrets that begin alike, the whole of the longer is hidden.
-    hidden: Vec<Vec<u8>>,
+    hidden: Vec<SecretSlice<u8>>,
     longest: usize,
 }
 
 impl Mask {
-    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let mut hidden: Vec<Vec<u8>> = Vec::new();
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        let mut hidden: Vec<SecretSlice<u8>> = Vec::new();
         for secret in secrets {
             // A shell's `$(…)` drops line breaks at a value's end: that is the same secret.
-            for text in [secret.reveal(), secret.reveal().trim()] {
-                if !text.is_empty() && !hidden.iter().any(|known| known == text.as_bytes()) {
-                    hidden.push(text.as_bytes().to_vec());
+            for text in [secret.expose_secret(), secret.expose_secret().trim()] {
+                let known = hidden.iter().any(|known| known.expose_secret() == text.as_bytes());
+                if !text.is_empty() && !known {
+                    hidden.push(text.as_bytes().to_vec().into());
                 }
             }
         }
-        hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        let longest = hidden.first().map_or(0, Vec::len);
+        hidden.sort_by_key(|text| std::cmp::Reverse(text.expose_secret().len()));
+        let longest = hidden.first().map_or(0, |text| text.expose_secret().len());
         Self { hidden, longest }
     }
 
     /// Whether a secret begins with this.
     fn begins(&self, byte: u8) -> bool {
-        self.hidden.iter().any(|secret| secret.first() == Some(&byte))
+        self.hidden.iter().any(|secret| secret.expose_secret().first() == Some(&byte))
     }
 
     /// Hides every secret of a text.
@@ -68,12 +48,13 @@ impl Mask {
 #[derive(Debug)]
 pub struct Stream {
     mask: Mask,
-    held: Vec<u8>,
+    /// It may have the beginning of a secret.
+    held: SecretBox<Vec<u8>>,
 }
 
 impl Stream {
     pub fn new(mask: Mask) -> Self {
-        Self { mask, held: Vec::new() }
+        Self { mask, held: SecretBox::default() }
     }
 
     /// Takes a piece; gives what can be shown by now.
@@ -81,42 +62,46 @@ impl Stream {
         if self.mask.hidden.is_empty() {
             return piece.to_vec();
         }
-        self.held.extend_from_slice(piece);
+        let held = self.held.expose_secret_mut();
+        held.extend_from_slice(piece);
         // What begins a secret must be seen whole before it is judged.
-        self.show(self.held.len().saturating_sub(self.mask.longest - 1))
+        let until = held.len().saturating_sub(self.mask.longest - 1);
+        self.show(until)
     }
 
     /// Gives the rest.
     pub fn finish(&mut self) -> Vec<u8> {
-        self.show(self.held.len())
+        self.show(self.held.expose_secret().len())
     }
 
     /// Judges every place before `until`, and lets go of what was judged.
     fn show(&mut self, until: usize) -> Vec<u8> {
+        let held = self.held.expose_secret_mut();
         let mut shown = Vec::with_capacity(until);
         let mut at = 0;
         while at < until {
             // Most of all output begins no secret: it is gone over quickly.
-            let judged = &self.held[at..until];
+            let judged = &held[at..until];
             let plain = judged.iter().position(|byte| self.mask.begins(*byte)).unwrap_or(judged.len());
             if plain > 0 {
                 shown.extend_from_slice(&judged[..plain]);
                 at += plain;
                 continue;
             }
-            let rest = &self.held[at..];
-            match self.mask.hidden.iter().find(|secret| rest.starts_with(secret)) {
+            let rest = &held[at..];
+            let mut hidden = self.mask.hidden.iter().map(SecretSlice::expose_secret);
+            match hidden.find(|secret| rest.starts_with(secret)) {
                 Some(secret) => {
                     shown.extend_from_slice(MASKED.as_bytes());
                     at += secret.len();
                 }
                 None => {
-                    shown.push(self.held[at]);
+                    shown.push(held[at]);
                     at += 1;
                 }
             }
         }
-        self.held.drain(..at);
+        held.drain(..at);
         shown
     }
 }
@@ -127,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn mask(secrets: &[&str]) -> Mask {
-        let secrets: Vec<Secret> = secrets.iter().map(|text| Secret::new(*text)).collect();
+        let secrets: Vec<SecretString> = secrets.iter().map(|text| (*text).into()).collect();
         Mask::new(&secrets)
     }
 
@@ -149,7 +134,10 @@ mod tests {
 
     #[test]
     fn nothing_shows_a_secret() {
-        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(•••)");
+        let mut stream = Stream::new(mask(&["hunter2"]));
+        stream.push(b"hunter");
+        let shown = format!("{stream:?} {:?}", SecretString::from("hunter2"));
+        assert!(!shown.contains("hunter") && !shown.contains("104, 117, 110, 116"), "{shown}");
     }
 
     proptest! {

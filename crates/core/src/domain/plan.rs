@@ -29,6 +29,8 @@ pub const SEAL_SCRIPT: &str =
 pub const SEAL_RUNNING_SCRIPT: &str = "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal --keep-running";
 
 /// A URL that is a key to one object for some time: it is never shown.
+///
+/// Our own type, and not `secrecy`'s: that one neither compares nor serializes, and the plan that holds these does both.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PresignedUrl(String);

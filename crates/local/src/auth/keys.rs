@@ -30,6 +30,8 @@ const FUNCTION: &str = "OVENFUNC";
 const MACHINE: &str = "OVENMACH";
 
 /// An access key with its secret.
+///
+/// Our own type, and not `secrecy`'s: keys are compared, and written to files and machines as text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The key's id, which is no secret.

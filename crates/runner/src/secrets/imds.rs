@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{Tried, patiently};
-use crate::{
-    curl::{self, Request},
-    mask::Secret,
-};
+use crate::curl::{self, Request};
 
 /// The service's address, on every instance.
 const ADDRESS: &str = "http://169.254.169.254";
@@ -40,8 +38,8 @@ pub struct Identity {
 #[derive(Debug, Clone)]
 pub struct Credentials {
     pub access_key: String,
-    pub secret_key: Secret,
-    pub token: Option<Secret>,
+    pub secret_key: SecretString,
+    pub token: Option<SecretString>,
 }
 
 impl Identity {
@@ -68,8 +66,8 @@ impl Identity {
 struct Document {
     code: String,
     access_key_id: Option<String>,
-    secret_access_key: Option<String>,
-    token: Option<String>,
+    secret_access_key: Option<SecretString>,
+    token: Option<SecretString>,
 }
 
 impl Credentials {
@@ -83,9 +81,7 @@ impl Credentials {
                 access_key_id: Some(access_key),
                 secret_access_key: Some(secret_key),
                 token,
-            } if code == "Success" => {
-                Ok(Self { access_key, secret_key: Secret::new(secret_key), token: token.map(Secret::new) })
-            }
+            } if code == "Success" => Ok(Self { access_key, secret_key, token }),
             Document { code, .. } => bail!("the credentials of role `{role}` are not there: {code}"),
         }
     }

@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use ovenbird_core::domain::id::ParameterName;
+use secrecy::SecretString;
 
 use self::imds::Identity;
-use crate::mask::Secret;
 
 /// How often something is asked before it counts as out of order, and how long after the first try the second is.
 const TRIES: u32 = 4;
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub struct Secrets {
     endpoint: Option<String>,
     identity: Option<Identity>,
-    known: BTreeMap<ParameterName, Secret>,
+    known: BTreeMap<ParameterName, SecretString>,
 }
 
 impl Secrets {
@@ -34,11 +34,11 @@ impl Secrets {
     }
 
     /// The value of a parameter.
-    pub fn read(&mut self, name: &ParameterName) -> Result<Secret> {
+    pub fn read(&mut self, name: &ParameterName) -> Result<SecretString> {
         if let Some(secret) = self.known.get(name) {
             return Ok(secret.clone());
         }
-        let read = || -> Result<(Identity, Secret)> {
+        let read = || -> Result<(Identity, SecretString)> {
             let identity = match &self.identity {
                 Some(identity) => identity.clone(),
                 None => Identity::of_machine().context("ask the instance metadata service")?,

@@ -6,6 +6,7 @@
 use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
 use ovenbird_core::domain::digest::sha256;
+use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 
 use super::imds::Credentials;
@@ -32,7 +33,7 @@ pub fn sign(post: &Post<'_>, credentials: &Credentials) -> Vec<(String, String)>
         .iter()
         .copied()
         .chain([("host", post.host), ("x-amz-date", time.as_str())])
-        .chain(credentials.token.as_ref().map(|token| ("x-amz-security-token", token.reveal())))
+        .chain(credentials.token.as_ref().map(|token| ("x-amz-security-token", token.expose_secret())))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     headers.sort();
@@ -42,7 +43,7 @@ pub fn sign(post: &Post<'_>, credentials: &Credentials) -> Vec<(String, String)>
     let scope = format!("{date}/{}/{}/aws4_request", post.region, post.service);
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", sha256(request.as_bytes()));
 
-    let key = format!("AWS4{}", credentials.secret_key.reveal()).into_bytes();
+    let key = format!("AWS4{}", credentials.secret_key.expose_secret()).into_bytes();
     let key = [date, post.region, post.service, "aws4_request"]
         .iter()
         .fold(key, |key, part: &&str| hmac(&key, part.as_bytes()));
@@ -65,7 +66,6 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::Secret;
 
     fn signature(headers: &[(&str, &str)], body: &str, token: Option<&str>) -> String {
         let post = Post {
@@ -78,8 +78,8 @@ mod tests {
         };
         let credentials = Credentials {
             access_key: "AKIDEXAMPLE".into(),
-            secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
-            token: token.map(Secret::new),
+            secret_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
+            token: token.map(Into::into),
         };
         let (name, value) = sign(&post, &credentials).pop().unwrap();
         assert_eq!(name, "authorization");

@@ -5,18 +5,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use ovenbird_core::domain::id::ParameterName;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{Tried, imds::Identity, patiently, sigv4};
-use crate::{
-    curl::{self, Request, Response},
-    mask::Secret,
-};
+use crate::curl::{self, Request, Response};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Reads a parameter.
-pub fn parameter(identity: &Identity, endpoint: Option<&str>, name: &ParameterName) -> Result<Secret> {
+pub fn parameter(identity: &Identity, endpoint: Option<&str>, name: &ParameterName) -> Result<SecretString> {
     let region = &identity.region;
     let url = endpoint.map_or_else(
         || format!("https://ssm.{region}.{}", identity.domain),
@@ -49,13 +47,13 @@ pub fn parameter(identity: &Identity, endpoint: Option<&str>, name: &ParameterNa
     })
 }
 
-fn judge(identity: &Identity, name: &ParameterName, response: &Response) -> Result<Tried<Secret>> {
+fn judge(identity: &Identity, name: &ParameterName, response: &Response) -> Result<Tried<SecretString>> {
     let Identity { region, role, .. } = identity;
     // What can't be read is never shown: it may be the secret.
     let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     if response.status == 200 {
         let value = answer.pointer("/Parameter/Value").and_then(Value::as_str);
-        return Ok(Tried::Done(Secret::new(value.context("the Parameter Store's answer has no value")?)));
+        return Ok(Tried::Done(value.context("the Parameter Store's answer has no value")?.into()));
     }
     let code = answer.get("__type").and_then(Value::as_str).unwrap_or_default();
     let code = code.rsplit('#').next().unwrap_or_default();

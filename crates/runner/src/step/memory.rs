@@ -13,8 +13,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{machine::remove, mask::Secret};
+use crate::machine::remove;
 
 /// Where Linux has memory for files.
 const FOLDERS: [&str; 2] = ["/run", "/dev/shm"];
@@ -24,7 +25,7 @@ const FOLDERS: [&str; 2] = ["/run", "/dev/shm"];
 pub struct MemoryFile(PathBuf);
 
 impl MemoryFile {
-    pub fn new(name: &str, secret: &Secret) -> Result<Self> {
+    pub fn new(name: &str, secret: &SecretString) -> Result<Self> {
         let name = format!("ovenbird-{}-{name}", std::process::id());
         for folder in FOLDERS.map(Path::new) {
             if !statfs(folder).is_ok_and(|kind| kind.filesystem_type() == TMPFS_MAGIC) {
@@ -38,7 +39,7 @@ impl MemoryFile {
                 continue;
             };
             let this = Self(path);
-            file.write_all(secret.reveal().as_bytes()).context("write a secret to memory")?;
+            file.write_all(secret.expose_secret().as_bytes()).context("write a secret to memory")?;
             return Ok(this);
         }
         bail!("neither {} is a `tmpfs`, and a secret goes to no disk", FOLDERS.join(" nor "))
@@ -64,7 +65,7 @@ mod tests {
 
     #[test]
     fn it_is_one_s_own_and_goes() {
-        let file = MemoryFile::new("test", &Secret::new("hunter2")).unwrap();
+        let file = MemoryFile::new("test", &"hunter2".into()).unwrap();
         let path = file.path().to_owned();
         assert_eq!(fs::read_to_string(&path).unwrap(), "hunter2");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

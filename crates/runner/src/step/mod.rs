@@ -24,20 +24,15 @@ use ovenbird_core::domain::{
     recipe::{Action, Step},
     report::Exit,
 };
+use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{
-    kept::Kept,
-    machine::Machine,
-    mask::{Mask, Secret},
-    process,
-    secrets::Secrets,
-};
+use crate::{kept::Kept, machine::Machine, mask::Mask, process, secrets::Secrets};
 
 /// A step's secrets, read.
 #[derive(Debug, Default)]
 pub struct Unlocked {
-    environment: BTreeMap<String, Secret>,
-    vault_password: Option<Secret>,
+    environment: BTreeMap<String, SecretString>,
+    vault_password: Option<SecretString>,
 }
 
 impl Unlocked {
@@ -85,7 +80,7 @@ impl<'a> Try<'a> {
     fn command_with(&self, program: impl AsRef<OsStr>, usual: &[(&str, &str)]) -> Result<Command> {
         let mut command = self.machine.command(program);
         command.envs(usual.iter().copied()).envs(&self.step.environment);
-        command.envs(self.unlocked.environment.iter().map(|(name, secret)| (name, secret.reveal())));
+        command.envs(self.unlocked.environment.iter().map(|(name, secret)| (name, secret.expose_secret())));
         command.current_dir(self.machine.files()?);
         Ok(command)
     }

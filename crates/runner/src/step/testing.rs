@@ -8,11 +8,7 @@ use ovenbird_core::domain::{
 };
 
 use super::{Try, Unlocked, act};
-use crate::{
-    kept::Kept,
-    machine::Machine,
-    mask::{Mask, Secret},
-};
+use crate::{kept::Kept, machine::Machine, mask::Mask};
 
 pub struct Stage {
     pub machine: Machine,
@@ -61,7 +57,7 @@ impl Stage {
             only_if: None,
             retries: 0,
         };
-        let unlocked = Unlocked { vault_password: vault_password.map(Secret::new), ..Unlocked::default() };
+        let unlocked = Unlocked { vault_password: vault_password.map(Into::into), ..Unlocked::default() };
         let mut kept = Kept::new(Mask::default(), None);
         let exit = act(&mut Try::begin(&self.machine, &step, &unlocked, &mut kept));
         let exit = exit.unwrap_or_else(|error| Exit::Failed(format!("{error:#}")));
