@@ -1,82 +1,113 @@
-//! `infra/template.yaml`, read as it is written: line by line, because its conventions are ours.
+//! `infra/template.yaml`, as tests ask about it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
-/// The template.
-pub const TEMPLATE: &str = include_str!("../../infra/template.yaml");
+use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 
-/// A resource of the template: its lines, found by its name's indentation.
-pub fn resources() -> BTreeMap<String, Vec<&'static str>> {
-    let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    let mut name = None;
-    for line in TEMPLATE
-        .lines()
-        .skip_while(|line| *line != "Resources:")
-        .skip(1)
-        .take_while(|line| *line != "Outputs:")
-    {
-        if line.starts_with("  ") && line.as_bytes().get(2).is_some_and(u8::is_ascii_uppercase) {
-            name = line.trim().strip_suffix(':').map(str::to_owned);
-        } else if let Some(name) = &name {
-            found.entry(name.clone()).or_default().push(line);
+/// A node of the template: short forms like `!Ref` are its tags.
+pub type Node = Yaml<'static>;
+
+static TEMPLATE: LazyLock<Node> = LazyLock::new(|| read(include_str!("../../infra/template.yaml")));
+
+/// Reads a template, or a part of one.
+pub fn read(text: &'static str) -> Node {
+    let mut documents = Yaml::load_from_str(text).expect("a template is YAML");
+    documents.pop().expect("a template has a document")
+}
+
+/// What is at a path of keys, from the template's top.
+pub fn template(path: &[&str]) -> Option<&'static Node> {
+    at(&TEMPLATE, path)
+}
+
+/// What is at a path of keys below a node.
+pub fn at<'n>(node: &'n Node, path: &[&str]) -> Option<&'n Node> {
+    path.iter().try_fold(node, |node, key| node.as_mapping_get(key))
+}
+
+/// The text of what is at a path below a node.
+pub fn text_at(node: &Node, path: &[&str]) -> Option<String> {
+    at(node, path).map(text)
+}
+
+/// A node in one line, as a person writes it; quotes are left out.
+pub fn text(node: &Node) -> String {
+    let pair = |(key, value): (&Node, &Node)| format!("{}: {}", text(key), text(value));
+    match node {
+        Yaml::Value(Scalar::Null) => String::new(),
+        Yaml::Value(Scalar::Boolean(value)) => value.to_string(),
+        Yaml::Value(Scalar::Integer(value)) => value.to_string(),
+        Yaml::Value(Scalar::FloatingPoint(value)) => value.to_string(),
+        Yaml::Value(Scalar::String(value)) => value.to_string(),
+        Yaml::Sequence(nodes) => format!("[{}]", nodes.iter().map(text).collect::<Vec<_>>().join(", ")),
+        Yaml::Mapping(pairs) => {
+            format!("{{ {} }}", pairs.iter().map(pair).collect::<Vec<_>>().join(", "))
         }
+        Yaml::Tagged(tag, node) => format!("{}{} {}", tag.handle, tag.suffix, text(node)),
+        Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => panic!("no node of ours: {node:?}"),
     }
-    found
 }
 
-/// The functions: folder, and the resource's lines.
-pub fn functions() -> BTreeMap<String, Vec<&'static str>> {
-    let all =
-        resources().into_values().filter(|lines| lines.contains(&"    Type: AWS::Serverless::Function"));
-    all.map(|lines| {
-        let uri = value(&lines, "CodeUri").unwrap();
-        (uri.trim_start_matches("../build/").trim_end_matches('/').to_owned(), lines)
-    })
-    .collect()
+/// The pairs of a mapping, in the template's order.
+pub fn pairs(node: &Node) -> impl Iterator<Item = (&str, &Node)> {
+    let pairs = node.as_mapping().unwrap_or_else(|| panic!("no mapping: {}", text(node)));
+    pairs.iter().map(|(key, value)| (key.as_str().expect("a key is a text"), value))
 }
 
-/// The value of a key on a line of its own.
-pub fn value<'l>(lines: &[&'l str], key: &str) -> Option<&'l str> {
-    let value = lines.iter().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": "))?;
-    Some(value.split(" #").next().unwrap_or_default().trim())
+/// The nodes of a sequence; a node that is none is the only one.
+pub fn each(node: &Node) -> &[Node] {
+    node.as_vec().map_or(std::slice::from_ref(node), Vec::as_slice)
 }
 
-/// A policy's statements, each as its lines.
-pub fn statements<'l>(lines: &[&'l str]) -> Vec<Vec<&'l str>> {
-    let mut statements: Vec<Vec<&str>> = Vec::new();
-    for line in lines {
-        if line.trim().starts_with("- Sid:") {
-            statements.push(Vec::new());
-        }
-        if let Some(statement) = statements.last_mut() {
-            statement.push(line);
-        }
+/// The resources by name.
+pub fn resources() -> BTreeMap<&'static str, &'static Node> {
+    pairs(template(&["Resources"]).expect("it has resources")).collect()
+}
+
+/// The functions: folder, and the resource.
+pub fn functions() -> BTreeMap<String, &'static Node> {
+    let function =
+        |resource: &&Node| text_at(resource, &["Type"]) == Some("AWS::Serverless::Function".into());
+    let named = |resource| {
+        let uri = text_at(resource, &["Properties", "CodeUri"]).expect("a function has its code");
+        (uri.trim_start_matches("../build/").trim_end_matches('/').to_owned(), resource)
+    };
+    resources().into_values().filter(function).map(named).collect()
+}
+
+/// The statements of a resource's policies, those too that are there on a condition only.
+pub fn statements(resource: &Node) -> Vec<&Node> {
+    let own = at(resource, &["Properties", "PolicyDocument"]);
+    let listed = at(resource, &["Properties", "Policies"]).map_or(&[][..], each);
+    let listed = listed.iter().map(|policy| at(policy, &["PolicyDocument"]).unwrap_or(policy));
+    let of_policy = |policy| {
+        let statement = at(policy, &["Statement"]);
+        // Else a policy of AWS's or a template of SAM's would allow what no test sees.
+        each(statement.unwrap_or_else(|| panic!("no statement of our own: {}", text(policy))))
+    };
+    own.into_iter().chain(listed).flat_map(of_policy).flat_map(branches).collect()
+}
+
+/// Whatever an `!If` may come to; `AWS::NoValue` is nothing.
+fn branches(node: &Node) -> Vec<&Node> {
+    match node {
+        Yaml::Tagged(tag, of) if tag.suffix == "If" => each(of)[1..].iter().flat_map(branches).collect(),
+        Yaml::Tagged(..) if text(node) == "!Ref AWS::NoValue" => Vec::new(),
+        node => vec![node],
     }
-    statements
 }
 
-/// What a statement allows, in any of YAML's three ways to write it.
-pub fn actions<'l>(statement: &[&'l str]) -> BTreeSet<&'l str> {
-    let at = statement
-        .iter()
-        .position(|line| line.trim().starts_with("Action:"))
-        .expect("a statement has an action");
-    let inline = value(&statement[at..], "Action").unwrap_or_default();
-    let listed = statement[at + 1..]
-        .iter()
-        .map_while(|line| line.trim().strip_prefix("- "))
-        .filter(|_| inline.is_empty());
-    inline
-        .trim_matches(['[', ']'])
-        .split(',')
-        .map(str::trim)
-        .filter(|action| !action.is_empty())
-        .chain(listed)
-        .collect()
+/// What a statement allows or denies.
+pub fn actions(statement: &Node) -> BTreeSet<&str> {
+    let actions = at(statement, &["Action"]).unwrap_or_else(|| panic!("no action: {}", text(statement)));
+    each(actions).iter().map(|action| action.as_str().expect("an action is a text")).collect()
 }
 
 /// Every action that a function's role allows.
-pub fn role<'l>(lines: &[&'l str]) -> BTreeSet<&'l str> {
-    let allows = |statement: &&Vec<&str>| value(statement, "Effect") == Some("Allow");
-    statements(lines).iter().filter(allows).flat_map(|statement| actions(statement)).collect()
+pub fn role(resource: &Node) -> BTreeSet<&str> {
+    let allows = |statement: &&Node| text_at(statement, &["Effect"]) == Some("Allow".into());
+    statements(resource).into_iter().filter(allows).flat_map(actions).collect()
 }

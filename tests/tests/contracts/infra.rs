@@ -7,7 +7,9 @@ use std::{
 
 use ovenbird_tests::{
     clients::repository,
-    template::{TEMPLATE, actions, functions, resources, role, statements, value},
+    template::{
+        Node, actions, at, each, functions, pairs, resources, role, statements, template, text, text_at,
+    },
 };
 use serde_json::Value;
 
@@ -33,26 +35,21 @@ fn the_template_has_every_function_and_no_other() {
 #[test]
 fn substitutions_name_the_functions_they_are_named_for() {
     for (machine, file) in [("BakeStateMachine", "bake.asl.json"), ("PruneStateMachine", "prune.asl.json")] {
-        let text = fs::read_to_string(repository().join("statemachine").join(file)).unwrap();
+        let definition = fs::read_to_string(repository().join("statemachine").join(file)).unwrap();
         let used: BTreeSet<&str> =
-            text.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
+            definition.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
         let resources = resources();
-        let lines = &resources[machine];
-        let after = lines.iter().position(|line| line.trim() == "DefinitionSubstitutions:").unwrap();
-        let given = lines[after + 1..].iter().map_while(|line| line.trim().split_once(": !GetAtt "));
-        let given: BTreeMap<&str, &str> = given.collect();
-        assert_eq!(given.keys().copied().collect::<BTreeSet<_>>(), used, "{file}");
-        for (name, arn) in given {
-            assert_eq!(arn, name.replace("Arn", "Function.Arn"), "{file}");
+        let given = at(resources[machine], &["Properties", "DefinitionSubstitutions"]).unwrap();
+        assert_eq!(pairs(given).map(|(name, _)| name).collect::<BTreeSet<_>>(), used, "{file}");
+        for (name, arn) in pairs(given) {
+            assert_eq!(text(arn), format!("!GetAtt {}", name.replace("Arn", "Function.Arn")), "{file}");
         }
     }
 }
 
 #[test]
 fn a_task_waits_longer_than_its_function_runs() {
-    let globals =
-        value(&TEMPLATE.lines().skip_while(|line| *line != "Globals:").collect::<Vec<_>>(), "Timeout")
-            .unwrap();
+    let globals = template(&["Globals", "Function", "Timeout"]).unwrap();
     let resources = resources();
     let mut tasks = 0;
     for file in ["bake.asl.json", "prune.asl.json"] {
@@ -60,8 +57,9 @@ fn a_task_waits_longer_than_its_function_runs() {
         for task in tasks_of(&serde_json::from_str(&text).unwrap()) {
             let arn = task["Resource"].as_str().unwrap();
             let function = format!("{}Function", arn.trim_start_matches("${").trim_end_matches("Arn}"));
-            let timeout = value(&resources[&function], "Timeout").unwrap_or(globals).parse::<u64>().unwrap();
-            let waits = task["TimeoutSeconds"].as_u64().unwrap();
+            let own = at(resources[function.as_str()], &["Properties", "Timeout"]);
+            let timeout = own.unwrap_or(globals).as_integer().unwrap();
+            let waits = task["TimeoutSeconds"].as_i64().unwrap();
             assert!(waits > timeout, "{file}: {function} may run {timeout} s, a task waits {waits} s");
             tasks += 1;
         }
@@ -82,27 +80,24 @@ fn tasks_of(machine: &Value) -> Vec<Value> {
 
 #[test]
 fn only_prune_may_destroy_and_only_what_carries_our_tag() {
-    for (function, lines) in functions() {
-        for statement in statements(&lines) {
-            let destroys = actions(&statement).into_iter().any(|action| DESTRUCTIVE.contains(&action));
-            assert!(!destroys || function == "prune", "{function}: {statement:?}");
-            if actions(&statement)
-                .iter()
-                .any(|action| DESTRUCTIVE.contains(action) && action.starts_with("ec2:"))
-            {
-                let tagged = statement.iter().any(|line| {
-                    line.contains(r#"StringEquals: { "aws:ResourceTag/ovenbird:stack": !Ref AWS::StackId }"#)
-                });
-                assert!(tagged, "{statement:?}");
+    for (function, resource) in functions() {
+        for statement in statements(resource) {
+            let actions = actions(statement);
+            let destroys = actions.iter().any(|action| DESTRUCTIVE.contains(action));
+            assert!(!destroys || function == "prune", "{function}: {}", text(statement));
+            if actions.iter().any(|action| DESTRUCTIVE.contains(action) && action.starts_with("ec2:")) {
+                let tag = ["Condition", "StringEquals", "aws:ResourceTag/ovenbird:stack"];
+                let tag = text_at(statement, &tag);
+                assert_eq!(tag.as_deref(), Some("!Ref AWS::StackId"), "{}", text(statement));
             }
         }
     }
-    assert!(DESTRUCTIVE.iter().all(|action| role(&functions()["prune"]).contains(action)));
+    assert!(DESTRUCTIVE.iter().all(|action| role(functions()["prune"]).contains(action)));
 }
 
 #[test]
 fn poll_readiness_only_looks() {
-    for action in role(&functions()["poll-readiness"]) {
+    for action in role(functions()["poll-readiness"]) {
         let verb = action.split_once(':').unwrap().1;
         assert!(["Describe", "Get", "List"].iter().any(|look| verb.starts_with(look)), "{action}");
     }
@@ -110,10 +105,11 @@ fn poll_readiness_only_looks() {
 
 #[test]
 fn nothing_is_allowed_on_everything_but_looking() {
-    for (function, lines) in functions() {
-        for statement in
-            statements(&lines).iter().filter(|statement| value(statement, "Resource") == Some("\"*\""))
-        {
+    for (function, resource) in functions() {
+        for statement in statements(resource) {
+            if each(at(statement, &["Resource"]).unwrap()).iter().all(|on| text(on) != "*") {
+                continue;
+            }
             for action in actions(statement) {
                 let verb = action.split_once(':').unwrap().1;
                 assert!(
@@ -122,7 +118,7 @@ fn nothing_is_allowed_on_everything_but_looking() {
                 );
             }
         }
-        assert!(role(&lines).iter().all(|action| !action.contains('*')), "{function} allows by wildcard");
+        assert!(role(resource).iter().all(|action| !action.contains('*')), "{function} allows by wildcard");
     }
 }
 
@@ -131,42 +127,47 @@ fn nothing_is_allowed_on_everything_but_looking() {
 fn launches_and_roles_are_bound_by_conditions() {
     let all = functions();
     let statement = |sid: &str| -> String {
-        let found = all.values().flat_map(|lines| statements(lines)).find(|lines| lines[0].ends_with(sid));
-        found.unwrap_or_else(|| panic!("no statement {sid}")).join("\n")
+        let mut all = all.values().flat_map(|resource| statements(resource));
+        let found = all.find(|statement| text_at(statement, &["Sid"]).as_deref() == Some(sid));
+        text(found.unwrap_or_else(|| panic!("no statement {sid}")))
     };
     let demands = [
-        ("LaunchTagged", r#""aws:RequestTag/ovenbird:stack": !Ref AWS::StackId"#),
-        ("LaunchTagged", r#""ec2:MetadataHttpTokens": required"#),
-        ("LaunchTagged", r#""ec2:InstanceProfile""#),
-        ("LaunchWithOwnProfile", r#""ec2:MetadataHttpTokens": required"#),
-        ("LaunchWithOwnProfile", r#""ec2:InstanceProfile": !Ref BuilderInstanceProfiles"#),
-        ("LaunchWithVolume", r#""aws:RequestTag/ovenbird:stack": !Ref AWS::StackId"#),
-        ("LaunchWithVolume", r#""ec2:Encrypted": "true""#),
-        ("GiveTheBuilderItsRole", r#""iam:PassedToService": !Sub "ec2.${AWS::URLSuffix}""#),
+        ("LaunchTagged", "aws:RequestTag/ovenbird:stack: !Ref AWS::StackId"),
+        ("LaunchTagged", "ec2:MetadataHttpTokens: required"),
+        ("LaunchTagged", "ec2:InstanceProfile"),
+        ("LaunchWithOwnProfile", "ec2:MetadataHttpTokens: required"),
+        ("LaunchWithOwnProfile", "ec2:InstanceProfile: !Ref BuilderInstanceProfiles"),
+        ("LaunchWithVolume", "aws:RequestTag/ovenbird:stack: !Ref AWS::StackId"),
+        ("LaunchWithVolume", "ec2:Encrypted: true"),
+        ("GiveTheBuilderItsRole", "iam:PassedToService: !Sub ec2.${AWS::URLSuffix}"),
         ("GiveTheBuilderItsRole", "BuilderRole.Arn"),
-        ("GiveTheBuilderAnotherRole", r#""iam:PassedToService": !Sub "ec2.${AWS::URLSuffix}""#),
+        ("GiveTheBuilderAnotherRole", "iam:PassedToService: !Sub ec2.${AWS::URLSuffix}"),
         ("GiveTheBuilderAnotherRole", "!Ref BuilderRoles"),
         ("LaunchIntoOwnGroups", "!Ref BuilderSecurityGroups"),
-        ("EncryptVolume", r#""kms:ViaService": !Sub "ec2."#),
+        ("EncryptVolume", "kms:ViaService: !Sub ec2."),
         ("EncryptVolume", "!Ref BuilderKmsKeys"),
-        ("LendKeyToVolume", r#""kms:ViaService": !Sub "ec2."#),
-        ("LendKeyToVolume", r#""kms:GrantIsForAWSResource": "true""#),
+        ("LendKeyToVolume", "kms:ViaService: !Sub ec2."),
+        ("LendKeyToVolume", "kms:GrantIsForAWSResource: true"),
         ("LendKeyToVolume", "!Ref BuilderKmsKeys"),
-        ("ImageTagged", r#""aws:RequestTag/ovenbird:stack": !Ref AWS::StackId"#),
-        ("ImageOfBuilder", r#""aws:ResourceTag/ovenbird:stack": !Ref AWS::StackId"#),
-        ("SendToBuilders", r#""ssm:resourceTag/ovenbird:stack": !Ref AWS::StackId"#),
+        ("ImageTagged", "aws:RequestTag/ovenbird:stack: !Ref AWS::StackId"),
+        ("ImageOfBuilder", "aws:ResourceTag/ovenbird:stack: !Ref AWS::StackId"),
+        ("SendToBuilders", "ssm:resourceTag/ovenbird:stack: !Ref AWS::StackId"),
     ];
     for (sid, condition) in demands {
         assert!(statement(sid).contains(condition), "{sid} doesn't demand {condition}");
     }
-    for (function, lines) in &all {
-        for statement in statements(lines) {
-            let launches = actions(&statement).contains("ec2:RunInstances");
-            let makes = ["instance/*", "volume/*"]
-                .iter()
-                .any(|made| statement.iter().any(|line| line.contains(made)));
-            let tagged = statement.iter().any(|line| line.contains("aws:RequestTag/ovenbird:stack"));
-            assert!(!launches || !makes || tagged, "{function}: {statement:?} launches what isn't tagged");
+    for (function, resource) in &all {
+        for statement in statements(resource) {
+            let launches = actions(statement).contains("ec2:RunInstances");
+            let made = text_at(statement, &["Resource"]).unwrap();
+            let makes = made == "*" || ["instance/*", "volume/*"].iter().any(|one| made.contains(one));
+            let tagged =
+                at(statement, &["Condition", "StringEquals", "aws:RequestTag/ovenbird:stack"]).is_some();
+            assert!(
+                !launches || !makes || tagged,
+                "{function}: {} launches what isn't tagged",
+                text(statement)
+            );
         }
     }
 }
@@ -192,38 +193,41 @@ fn the_readme_has_the_roles_as_they_are() {
 
 fn roles_table() -> String {
     let mut table = "| function | may | on | only if |\n|---|---|---|---|\n".to_owned();
-    for (function, lines) in functions() {
-        for statement in statements(&lines) {
-            let actions: Vec<&str> = actions(&statement).into_iter().collect();
-            let cell = |key: &str| -> String {
-                let at = statement.iter().position(|line| line.trim().starts_with(&format!("{key}:")));
-                let Some(at) = at else { return String::new() };
-                let depth = statement[at].len() - statement[at].trim_start().len();
-                let below = statement[at + 1..]
-                    .iter()
-                    .take_while(|line| line.len() - line.trim_start().len() > depth)
-                    .map(|line| line.trim());
-                let words: Vec<String> = std::iter::once(value(&statement[at..], key).unwrap_or_default())
-                    .chain(below)
-                    .map(|word| plain(word.split(" #").next().unwrap_or_default()))
-                    .filter(|word| !word.is_empty())
-                    .collect();
-                words.join("<br>")
-            };
-            let (on, only) = (cell("Resource"), cell("Condition"));
-            table += &format!("| {function} | {} | {on} | {only} |\n", actions.join("<br>"));
+    for (function, resource) in functions() {
+        for statement in statements(resource) {
+            let may: Vec<&str> = actions(statement).into_iter().collect();
+            let on: Vec<String> = each(at(statement, &["Resource"]).unwrap()).iter().map(plain).collect();
+            let only: Vec<String> =
+                at(statement, &["Condition"]).into_iter().flat_map(pairs).flat_map(condition).collect();
+            table += &format!(
+                "| {function} | {} | {} | {} |\n",
+                may.join("<br>"),
+                on.join("<br>"),
+                only.join("<br>")
+            );
         }
     }
     table
 }
 
-/// A line of the template as a person reads it.
-fn plain(line: &str) -> String {
-    let line = line.trim_start_matches("- ").trim_start_matches("!Sub ").trim_start_matches("!GetAtt ");
-    let line = line.replace("arn:${AWS::Partition}:", "").replace("${AWS::Region}:${AWS::AccountId}:", "");
-    let line = line.replace("${AWS::Region}:", "").replace("${AWS::AccountId}:", "").replace('|', "\\|");
-    match line.trim() {
-        "\"*\"" => "everything".to_owned(),
-        line => line.replace('"', ""),
+/// One operator of a condition: of several keys each is on a line of its own.
+fn condition((operator, on): (&str, &Node)) -> Vec<String> {
+    match on.as_mapping() {
+        Some(keys) if keys.len() > 1 => {
+            let keys = pairs(on).map(|(key, value)| format!("{key}: {}", text(value)));
+            std::iter::once(format!("{operator}:")).chain(keys).collect()
+        }
+        _ => vec![format!("{operator}: {}", text(on))],
+    }
+}
+
+/// A resource as a person reads it.
+fn plain(resource: &Node) -> String {
+    let text = text(resource);
+    let text = text.trim_start_matches("!Sub ").trim_start_matches("!GetAtt ");
+    let text = text.replace("arn:${AWS::Partition}:", "").replace("${AWS::Region}:${AWS::AccountId}:", "");
+    match text.replace("${AWS::Region}:", "").replace("${AWS::AccountId}:", "").replace('|', "\\|").as_str() {
+        "*" => "everything".to_owned(),
+        text => text.to_owned(),
     }
 }

@@ -50,8 +50,8 @@ fn folder(function: &str) -> String {
 /// What a role lacks, or allows although nothing ever needs it.
 pub fn wrong(needs: &Needs) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (function, lines) in template::functions() {
-        let allowed = template::role(&lines);
+    for (function, resource) in template::functions() {
+        let allowed = template::role(resource);
         let needed = needs.get(&function).cloned().unwrap_or_default();
         wrong.extend(
             needed.difference(&allowed).map(|action| format!("{function} needs {action}: not allowed")),

@@ -1,4 +1,6 @@
 //! The template and the local files it names, put where CloudFormation finds them.
+//!
+//! By lines, and not by a YAML library: CloudFormation gets every other line as its author wrote it.
 
 use std::{
     collections::BTreeSet,
