@@ -1,4 +1,6 @@
 //! Bytes as JSON keeps them: a text a third as long as a list of numbers.
+//!
+//! Not `serde_with`: a world that was saved before has the list, and must be read too.
 
 use ::base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};

@@ -36,6 +36,8 @@ impl Bundle {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.display().to_string();
         let wrong = |problem: String, fix: &str| Error::bad_input(format!("recipe `{name}`"), problem, fix);
+        // A mistake brings its own text with its line, as a function shows it too: another renderer (`miette`,
+        // `annotate-snippets`) for the command alone would be a second one to keep.
         let recipe = Recipe::parse(&name, &text, &|path| look(folder, path)).map_err(|errors| {
             let count = errors.0.len();
             let problem = format!("{count} {}\n{errors}", if count == 1 { "mistake" } else { "mistakes" });

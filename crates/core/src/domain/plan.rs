@@ -177,6 +177,8 @@ exec ./ovenbird-runner {verb}
 }
 
 /// One shell word, whatever is in the text.
+///
+/// Not `shlex`: that one fails on a NUL, and its way to quote depends on the text.
 pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
