@@ -33,10 +33,10 @@ pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> 
     for pipeline in pipelines(&site).await? {
         bakes.extend(ledger.bakes(&pipeline).await?);
     }
-    bakes.sort_by_key(|bake| std::cmp::Reverse(bake.started));
+    bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
     warn_of_dead(&site, &bakes).await?;
     let failed = site.cloud.failed_executions(&site.bake_machine).await?;
-    for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.bake != **id)) {
+    for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.spec.id != **id)) {
         eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
     }
     Ok(bakes)
@@ -100,7 +100,7 @@ pub async fn find(site: &Site, bake: &str) -> Result<Bake> {
     let id = BakeId::parse(bake).map_err(|error| Error::bad_id("BAKE", &error))?;
     for pipeline in pipelines(site).await? {
         if let Some(bake) = Ledger(&site.cloud).bake(&pipeline, &id).await? {
-            return Ok(bake);
+            return Ok(bake.into_inner());
         }
     }
     if let Some(early) = Early::find(site, &id).await? {
@@ -111,8 +111,8 @@ pub async fn find(site: &Site, bake: &str) -> Result<Bake> {
 
 /// Says of bakes that are on their way by their record alone what to do about them.
 async fn warn_of_dead(site: &Site, bakes: &[Bake]) -> Result<()> {
-    for bake in bakes.iter().filter(|bake| bake.status == Status::Running) {
-        let id = &bake.bake;
+    for bake in bakes.iter().filter(|bake| bake.progress.status == Status::Running) {
+        let id = &bake.spec.id;
         match site.cloud.bake_execution(id).await? {
             Some(ports::Execution::Succeeded) => eprintln!(
                 "the execution of bake {id} succeeded, but its record says that it runs: the table was restored to an \

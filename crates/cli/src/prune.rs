@@ -69,13 +69,13 @@ pub async fn run(target: &Target, confirm: Confirm, json: bool) -> Result<Pruned
 pub async fn clean(bake: &str, target: &Target, confirm: Confirm, json: bool) -> Result<Pruned> {
     let site = target.site().await?;
     let bake = list::find(&site, bake).await?;
-    if bake.status == Status::Running {
-        let execution = site.cloud.bake_execution(&bake.bake).await?;
+    if bake.progress.status == Status::Running {
+        let execution = site.cloud.bake_execution(&bake.spec.id).await?;
         if !is_dead(&bake, execution.as_ref(), Timestamp::now()) {
             return Err(refuse(&bake, execution.as_ref()));
         }
     }
-    let dead = DeadBake::new(bake.pipeline, bake.bake);
+    let dead = DeadBake::new(bake.spec.pipeline, bake.spec.id);
     planned(&site, &Request::Bake { dead, dry_run: true }, confirm, json).await
 }
 
@@ -85,20 +85,20 @@ pub async fn cancel(bake: &str, target: &Target) -> Result<Bake> {
     let bake = list::find(&site, bake).await?;
     let ended = |bake: &Bake| {
         Error::bad_input(
-            format!("bake `{}`", bake.bake),
-            format!("has ended already: {}", bake.status.as_str()),
-            format!("There is nothing to cancel; `ovenbird show {}` says how it ended", bake.bake),
+            format!("bake `{}`", bake.spec.id),
+            format!("has ended already: {}", bake.progress.status.as_str()),
+            format!("There is nothing to cancel; `ovenbird show {}` says how it ended", bake.spec.id),
         )
     };
-    if bake.status != Status::Running {
+    if bake.progress.status != Status::Running {
         return Err(ended(&bake));
     }
     let cause = format!("Cancelled by {}", site.cloud.caller().await?);
-    site.cloud.stop(&site.bake_machine, &bake.bake, &cause).await?;
-    let dead = DeadBake::new(bake.pipeline.clone(), bake.bake.clone());
+    site.cloud.stop(&site.bake_machine, &bake.spec.id, &cause).await?;
+    let dead = DeadBake::new(bake.spec.pipeline.clone(), bake.spec.id.clone());
     let cleaned = start(&site, &Request::Bake { dead, dry_run: false }).await?;
     finish(&site, &cleaned).await?;
-    list::find(&site, bake.bake.as_str()).await
+    list::find(&site, bake.spec.id.as_str()).await
 }
 
 async fn planned(site: &Site, request: &Request, confirm: Confirm, json: bool) -> Result<Pruned> {
