@@ -1,12 +1,15 @@
 //! `ovenbird-runner`: works on the builder. `provision` configures it, `test` tests it, `seal` makes it an image.
 
+mod artifact;
 mod curl;
 mod fetch;
 mod files;
+mod folder;
 mod junit;
 mod kept;
 mod machine;
 mod mask;
+mod owner;
 mod process;
 mod provision;
 mod seal;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt as _,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -10,20 +10,21 @@ use std::{
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
-    plan::Plan,
-    recipe::{Placement, Step},
+    plan::{FOLDER, Plan},
+    recipe::Step,
     report::{Exit, FETCH, ProvisionReport, StepReport},
 };
 
 use crate::{
-    fetch, files,
+    artifact, fetch, files,
+    folder::Owner,
     kept::Kept,
-    machine::{Machine, create_parents, remove},
+    machine::{Machine, remove},
     mask::Mask,
     process,
     secrets::Secrets,
     step::{self, Try, Unlocked},
-    unpack,
+    unpack::{self, Target},
 };
 
 const REPORT: &str = "report.json";
@@ -105,21 +106,9 @@ fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) 
 fn fetch_all(machine: &Machine, plan: &Plan) -> Result<()> {
     fetch_files(machine, plan)?;
     match &plan.artifact {
-        None => {}
-        Some((download, Placement::To(path))) => {
-            let to = machine.path(path);
-            create_parents(&to)?;
-            fetch::download(download, &to).context("fetch the artifact")?;
-            fs::set_permissions(&to, fs::Permissions::from_mode(0o644))?;
-        }
-        Some((download, Placement::UnpackTo(path))) => {
-            let archive = machine.own("artifact");
-            fetch::download(download, &archive).context("fetch the artifact")?;
-            unpack::unpack(&archive, &machine.path(path)).context("unpack the artifact")?;
-            fs::remove_file(&archive)?;
-        }
+        Some((download, placement)) => artifact::place(machine, download, placement),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Fetches the recipe's files; a fresh instance of the image has none, and its tests may need them.
@@ -129,7 +118,9 @@ pub fn fetch_files(machine: &Machine, plan: &Plan) -> Result<()> {
     fetch::download(&bundle.archive, &archive).context("fetch the recipe's files")?;
     // What an earlier try left is no part of the recipe.
     remove(&folder).with_context(|| format!("empty {}", folder.display()))?;
-    unpack::unpack(&archive, &folder).context("unpack the recipe's files")?;
+    let path = Path::new(FOLDER).join("files");
+    let target = Target { root: &machine.path("/"), folder: &path, owner: Owner::default() };
+    unpack::unpack(&archive, &target).context("unpack the recipe's files")?;
     files::check(&folder, &bundle.files).inspect_err(|_| {
         // A second try must not take what was refused for files that are there already.
         let _ = remove(&folder);

@@ -1,6 +1,12 @@
 //! What is unpacked, and what is refused, whatever is in an archive.
 
-use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::PathBuf,
+    process::Command,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
@@ -61,9 +67,32 @@ impl Place {
         path
     }
 
+    fn target(&self) -> Target<'_> {
+        Target { root: self.folder.path(), folder: Path::new("/to"), owner: Owner::default() }
+    }
+
+    /// An archive that the machine's own `tar` makes in a folder of these files.
+    fn tar_of(&self, script: &str) -> PathBuf {
+        let from = tempfile::tempdir().unwrap();
+        let script = format!("set -e; {script}");
+        let archive = self.path("archive");
+        let status =
+            Command::new("sh").args(["-c", &script, "sh"]).arg(&archive).current_dir(from.path()).status();
+        assert!(status.unwrap().success());
+        archive
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path("to").join(name)).unwrap()
+    }
+
     /// Whether it was unpacked; whatever happened, nothing is beside the folder.
     fn unpack(&self, archive: &Path) -> Result<()> {
-        let unpacked = unpack_within(archive, &self.path("to"), SMALL);
+        self.unpack_to(archive, SMALL)
+    }
+
+    fn unpack_to(&self, archive: &Path, limits: Limits) -> Result<()> {
+        let unpacked = unpack_within(archive, &self.target(), limits);
         for entry in fs::read_dir(self.folder.path()).unwrap() {
             let name = entry.unwrap().file_name();
             assert!(["archive", "to", "elsewhere"].contains(&name.to_str().unwrap()), "{name:?} came out");
@@ -72,7 +101,11 @@ impl Place {
     }
 
     fn refused(&self, archive: &Path) -> String {
-        let error = format!("{:#}", self.unpack(archive).expect_err("it was unpacked"));
+        self.refused_within(archive, SMALL)
+    }
+
+    fn refused_within(&self, archive: &Path, limits: Limits) -> String {
+        let error = format!("{:#}", self.unpack_to(archive, limits).expect_err("it was unpacked"));
         assert!(!self.path("to").exists(), "something was written: {error}");
         error
     }
@@ -136,6 +169,7 @@ fn whatever_would_leave_the_folder_is_refused_before_anything_is_written() {
         ("a/../../evil", EntryType::Regular),
         ("link", EntryType::Symlink),
         ("hard", EntryType::Link),
+        ("sparse", EntryType::new(b'V')),
         ("device", EntryType::Char),
         ("disk", EntryType::Block),
         ("pipe", EntryType::Fifo),
@@ -197,6 +231,180 @@ fn a_link_that_is_there_already_leads_nowhere() {
 }
 
 #[test]
+fn an_archive_of_git_s_is_unpacked_without_its_remark() {
+    let place = Place::new();
+    let archive = place.tar_of(
+        "git init -q .; mkdir src; echo 'print(1)' > src/app.py; git add .; \
+         git -c user.name=a -c user.email=a@b commit -qm one; git archive --prefix=./ -o \"$1.tar.gz\" HEAD; \
+         mv \"$1.tar.gz\" \"$1\"",
+    );
+    place.unpack(&archive).unwrap();
+    assert_eq!(place.text("src/app.py"), "print(1)\n");
+    assert_eq!(fs::read_dir(place.path("to")).unwrap().count(), 1, "the header became a file");
+}
+
+#[test]
+fn a_hard_link_becomes_a_copy() {
+    let place = Place::new();
+    let archive = place.tar_of(
+        "mkdir d; echo one > d/a; chmod 750 d/a; ln d/a d/b; ln d/a c; tar --sort=name -cf \"$1\" ./d ./c",
+    );
+    place.unpack(&archive).unwrap();
+    for name in ["d/a", "d/b", "c"] {
+        let file = fs::metadata(place.path("to").join(name)).unwrap();
+        assert_eq!(
+            (place.text(name).as_str(), file.nlink(), file.mode() & 0o7777),
+            ("one\n", 1, 0o750),
+            "{name}"
+        );
+    }
+}
+
+/// `link` has the name, and leads to the second.
+fn tar_with_links(place: &Place, size: usize, links: &[(&str, &str)]) -> PathBuf {
+    let mut builder = Builder::new(Vec::new());
+    let mut header = Header::new_gnu();
+    header.set_mode(0o644);
+    header.set_size(size as u64);
+    builder.append_data(&mut header, "a", vec![b'x'; size].as_slice()).unwrap();
+    for (name, to) in links {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Link);
+        header.set_mode(0o644);
+        header.set_size(0);
+        builder.append_link(&mut header, name, to).unwrap();
+    }
+    place.file(&builder.into_inner().unwrap())
+}
+
+#[test]
+fn a_hard_link_counts_as_much_as_what_it_copies_and_leads_to_a_file_before_it() {
+    let links = [("b", "a"), ("c", "b"), ("d", "./c")];
+    let place = Place::new();
+    place.unpack(&tar_with_links(&place, 1000, &links)).unwrap();
+    assert_eq!(fs::metadata(place.path("to/d")).unwrap().len(), 1000);
+    let place = Place::new();
+    assert!(place.refused(&tar_with_links(&place, 1100, &links)).contains("more than 4096 bytes"));
+    for (to, words) in [("z", "--hard-dereference"), ("../z", "would leave"), ("/etc/passwd", "would leave")]
+    {
+        let place = Place::new();
+        let error = place.refused(&tar_with_links(&place, 1, &[("b", to)]));
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_sparse_file_is_unpacked_with_its_holes_or_refused_with_the_way_out() {
+    let make = "truncate -s 1M f; printf end >> f; truncate -s 2M f; tar --sparse";
+    let place = Place::new();
+    let limits = Limits { bytes: 2 << 20, entries: 8 };
+    place.unpack_to(&place.tar_of(&format!("{make} --format=gnu -cf \"$1\" f")), limits).unwrap();
+    let mut wanted = vec![0; 2 << 20];
+    wanted[1 << 20..(1 << 20) + 3].copy_from_slice(b"end");
+    assert!(fs::read(place.path("to/f")).unwrap() == wanted);
+    assert!(fs::metadata(place.path("to/f")).unwrap().blocks() < 1024, "the zeros are on the disk");
+    let place = Place::new();
+    let error = place.refused_within(&place.tar_of(&format!("{make} --format=pax -cf \"$1\" f")), limits);
+    assert!(error.contains("`--format=gnu`"), "{error}");
+    // What it will have counts, not what the archive has of it.
+    let place = Place::new();
+    let error = place.refused(&place.tar_of("truncate -s 1G f; tar -Scf \"$1\" f"));
+    assert!(error.contains("more than 4096 bytes"), "{error}");
+}
+
+#[test]
+fn every_refusal_of_a_kind_names_the_way_out() {
+    for (kind, way) in [
+        (EntryType::Symlink, "--dereference"),
+        (EntryType::Char, "--exclude"),
+        (EntryType::Fifo, "--exclude"),
+        (EntryType::new(b'M'), "--format=pax"),
+    ] {
+        let place = Place::new();
+        let error = place.refused(&place.tar(&[("odd", kind, b"")]));
+        assert!(error.contains("`odd`") && error.contains(way), "{error}");
+    }
+}
+
+#[test]
+fn nothing_is_for_everybody_to_write() {
+    let place = Place::new();
+    place.unpack(&place.tar_of("mkdir d; touch d/f; chmod 777 d/f d; tar -cf \"$1\" d")).unwrap();
+    place.unpack(&place.zip(&[("z", Some(0o666), b"")])).unwrap();
+    for (name, mode) in [("d", 0o755), ("d/f", 0o755), ("z", 0o644)] {
+        assert_eq!(fs::metadata(place.path("to").join(name)).unwrap().mode() & 0o7777, mode, "{name}");
+    }
+}
+
+#[test]
+fn what_is_unpacked_has_its_owner_with_the_folders_on_the_way() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "this test needs root");
+        println!("SKIPPED: it needs root");
+        return;
+    }
+    let place = Place::new();
+    let owner = Owner {
+        user: Some(nix::unistd::Uid::from_raw(12345)),
+        group: Some(nix::unistd::Gid::from_raw(12346)),
+    };
+    let archive = place.tar(&[("a/b/c", EntryType::Regular, b"x")]);
+    unpack_within(&archive, &Target { owner, ..place.target() }, SMALL).unwrap();
+    for name in ["", "a", "a/b", "a/b/c"] {
+        let file = fs::metadata(place.path("to").join(name)).unwrap();
+        assert_eq!((file.uid(), file.gid()), (12345, 12346), "{name}");
+    }
+}
+
+/// One entry's name, or attribute, of 600 MB: a megabyte when it is compressed. Unpacked by a process that has little
+/// memory, which a library that reads it whole would end at once.
+#[test]
+fn a_long_name_takes_no_memory() {
+    const INNER: &str = "OVENBIRD_TEST_ARCHIVE";
+    if let Some(archive) = std::env::var_os(INNER) {
+        let place = Place::new();
+        println!("{:#}", unpack_within(Path::new(&archive), &place.target(), LIMITS).unwrap_err());
+        return;
+    }
+    let place = Place::new();
+    // A gzip file may have several members: the same one, over and over.
+    let member = |bytes: &[u8]| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(bytes).unwrap();
+        gzip.finish().unwrap()
+    };
+    let megabyte = member(&vec![b'a'; 1 << 20]);
+    for kind in [b'L', b'K', b'x', b'g'] {
+        let mut header = Header::new_gnu();
+        header.set_path("././@LongLink").unwrap();
+        header.set_entry_type(EntryType::new(kind));
+        header.set_size(600 << 20);
+        header.set_cksum();
+        let archive = place.file(&[member(header.as_bytes()), megabyte.repeat(600)].concat());
+        let program = std::env::current_exe().unwrap();
+        let test = "unpack::tests::a_long_name_takes_no_memory";
+        let script = format!("ulimit -v 300000; exec \"$0\" --exact {test} --nocapture --test-threads 1");
+        let output =
+            Command::new("sh").args(["-c", &script]).arg(program).env(INNER, &archive).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let words = if kind == b'g' { "its global header has" } else { "is too large" };
+        assert!(output.status.success() && text.contains(words), "{kind}: {output:?}");
+    }
+}
+
+#[test]
+fn a_zip_of_very_many_entries_is_refused_before_its_directory_is_in_memory() {
+    let place = Place::new();
+    let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    for number in 0..30_000 {
+        writer.start_file(format!("{number}"), options).unwrap();
+    }
+    let error = place.refused(&place.file(&writer.finish().unwrap().into_inner()));
+    assert!(error.contains("the archive's directory is too large"), "{error}");
+}
+
+#[test]
 fn what_can_t_be_read_is_named() {
     let place = Place::new();
     for (bytes, words) in [
@@ -241,13 +449,13 @@ proptest! {
     /// A name that is let in, joined to the folder, stays below it.
     #[test]
     fn a_name_that_is_let_in_stays_below(name in "[./a\\\\\\x00é~ -]{0,24}") {
-        if inside(Path::new(&name)).is_ok() {
+        if let Ok(name) = inside(Path::new(&name)) {
+            prop_assert!(name.components().all(|part| matches!(part, Component::Normal(_))), "{:?}", name);
             let place = Place::new();
-            let path = create_below(&place.path("to"), Path::new("")).unwrap();
-            fs::create_dir_all(&path).unwrap();
-            if let Ok(made) = create_below(&path, Path::new(&name)) {
-                let (made, folder) = (made.canonicalize().unwrap(), path.canonicalize().unwrap());
-                prop_assert!(made.starts_with(&folder), "{:?}", made);
+            let folder = Folder::create(place.folder.path(), Path::new("/to")).unwrap();
+            if folder.below(&name).is_ok() {
+                let (made, folder) = (place.path("to").join(&name), place.path("to"));
+                prop_assert!(made.canonicalize().unwrap().starts_with(folder.canonicalize().unwrap()), "{:?}", made);
             }
         }
     }

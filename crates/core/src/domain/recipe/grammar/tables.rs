@@ -88,8 +88,8 @@ static VOLUME: Table = Table::of("the builder's root volume, which the image's s
 static ARTIFACT: Table = Table::one("place", "where the uploaded artifact goes", &[
     key("to", Line(&FILE_PATH), Choice, r#"the file that it becomes: `"/opt/storefront/app.jar"`"#),
     key("unpack-to", Line(&PATH), Choice,
-        "the folder that it is unpacked into: a tar, tar.gz or zip (a jar or war too); an archive with a \
-         link, a device or a path that leaves the folder is refused"),
+        "the folder that it is unpacked into: a tar, tar.gz or zip (a jar or war too). See below for what is \
+         refused"),
 ]);
 
 #[rustfmt::skip]
