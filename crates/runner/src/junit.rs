@@ -55,7 +55,7 @@ mod tests {
     use ovenbird_core::domain::report::TestOutcome;
 
     use super::*;
-    use crate::test_kind::suite;
+    use crate::{mask::Mask, test_kind::suite};
 
     #[test]
     fn what_is_written_can_be_read_whatever_was_printed() {
@@ -69,7 +69,7 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let tests = vec![test("good \u{8}", true), test("bad \"<&>\"", false)];
         let xml = xml("bake", &TestReport { started: now, ended: now, tests, units: Vec::new() }).unwrap();
-        let cases = suite::parse(&String::from_utf8(xml).unwrap()).unwrap();
+        let cases = suite::parse(&String::from_utf8(xml).unwrap(), &Mask::default()).unwrap();
         let names: Vec<(&str, bool, u64)> =
             cases.iter().map(|case| (case.name.as_str(), case.passed, case.milliseconds)).collect();
         assert_eq!(names, [("good ", true, 1250), ("bad \"<&>\"", false, 1250)]);

@@ -35,6 +35,10 @@ fn main() -> ExitCode {
         all => (all, "/"),
     };
     let machine = Machine::new(root);
+    if let Err(error) = secrets::protect() {
+        // Of no use to give up for: it holds back only what a crash would leave.
+        eprintln!("ovenbird-runner: {error:#}");
+    }
     let done = match arguments {
         ["provision"] => provision::run(&machine),
         ["test"] => test::run(&machine),

@@ -22,7 +22,10 @@ use nix::{
 };
 use ovenbird_core::domain::report::Exit;
 
-use crate::kept::{HALF, Kept};
+use crate::{
+    kept::{HALF, Kept},
+    mask::Mask,
+};
 
 /// How often a program that prints nothing is looked at: it costs nothing, and a short step stays short.
 const LOOK_MILLISECONDS: u8 = 5;
@@ -47,6 +50,21 @@ impl Answer {
         let errors = self.stderr.last_lines();
         let shown = if errors.trim().is_empty() { self.stdout.last_lines() } else { errors };
         shown.trim().to_owned()
+    }
+
+    /// The same, with secrets hidden before the beginning is cut off: half a secret would not be known again.
+    pub fn complaint_without(&self, mask: &Mask) -> String {
+        let hidden = |kept: &Kept| -> io::Result<Kept> {
+            let mut hidden = Kept::new(mask.clone(), None);
+            hidden.push(&kept.bytes())?;
+            hidden.flush()?;
+            Ok(hidden)
+        };
+        match (hidden(&self.stdout), hidden(&self.stderr)) {
+            (Ok(stdout), Ok(stderr)) => Self { exit: self.exit.clone(), stdout, stderr }.complaint(),
+            // Nothing in memory fails.
+            _ => String::new(),
+        }
     }
 
     /// Its output as text.
@@ -200,7 +218,6 @@ mod tests {
     use std::{fs, path::Path, thread};
 
     use super::*;
-    use crate::mask::Mask;
 
     const LONG: Duration = Duration::from_secs(20);
 

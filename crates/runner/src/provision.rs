@@ -127,9 +127,20 @@ pub fn fetch_files(machine: &Machine, plan: &Plan) -> Result<()> {
     })
 }
 
-/// Does one step: only if its condition holds, and again while it fails and may be tried again.
+/// Does one step, and hides every secret in what is told of it.
 fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> Done {
-    match holds(machine, step) {
+    let Done { exit, tries, output_tail } = tries(machine, secrets, step, index);
+    let mask = secrets.mask();
+    let exit = match exit {
+        Exit::Failed(problem) => Exit::Failed(mask.text(&problem)),
+        exit @ (Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped) => exit,
+    };
+    Done { exit, tries, output_tail: mask.text(&output_tail) }
+}
+
+/// Does one step: only if its condition holds, and again while it fails and may be tried again.
+fn tries(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> Done {
+    match holds(machine, step, secrets.mask()) {
         Ok(None) => {}
         Ok(Some(seen)) => return Done { exit: Exit::Skipped, tries: 0, output_tail: seen },
         Err(error) => return Done::once(Err(error)),
@@ -138,24 +149,26 @@ fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> 
         Ok(unlocked) => unlocked,
         Err(error) => return Done::once(Err(error)),
     };
+    let mask = secrets.mask();
     let mut pause = PAUSE;
     let mut tries = 0;
     loop {
         tries += 1;
-        let (exit, output_tail) = one_try(machine, step, &unlocked, index, tries);
+        let (exit, output_tail) = one_try(machine, step, &unlocked, mask, (index, tries));
         if exit.is_success() || tries > step.retries {
             return Done { exit, tries, output_tail };
         }
-        println!("ovenbird: step {}: {exit}; it is tried again in {} s", step.name, pause.as_secs());
+        let told = mask.text(&exit.to_string());
+        println!("ovenbird: step {}: {told}; it is tried again in {} s", step.name, pause.as_secs());
         thread::sleep(pause);
         pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 
 /// Whether the step's condition holds: none, or what was seen instead.
-fn holds(machine: &Machine, step: &Step) -> Result<Option<String>> {
+fn holds(machine: &Machine, step: &Step, mask: &Mask) -> Result<Option<String>> {
     let Some(condition) = &step.only_if else { return Ok(None) };
-    let mut kept = Kept::new(Mask::default(), None);
+    let mut kept = Kept::new(mask.clone(), None);
     let mut command = machine.command("/bin/sh");
     command.args(["-c", condition]).envs(&step.environment).current_dir(machine.files()?);
     match process::run(command, &mut kept, step.timeout)? {
@@ -168,21 +181,25 @@ fn holds(machine: &Machine, step: &Step) -> Result<Option<String>> {
     }
 }
 
-fn one_try(machine: &Machine, step: &Step, unlocked: &Unlocked, index: usize, number: u32) -> (Exit, String) {
+fn one_try(
+    machine: &Machine,
+    step: &Step,
+    unlocked: &Unlocked,
+    mask: &Mask,
+    (index, number): (usize, u32),
+) -> (Exit, String) {
     let name = match number {
         1 => format!("logs/{index}.log"),
         _ => format!("logs/{index}.{number}.log"),
     };
     let log = machine.own_folder("logs").and_then(|_| Ok(File::create(machine.own(&name))?));
-    let mask = unlocked.mask();
     let mut kept = match log {
         Ok(log) => Kept::new(mask.clone(), Some(log)),
         Err(error) => return (failed(Err(error.context(name))), String::new()),
     };
-    let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, &mut kept)));
+    let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, mask, &mut kept)));
     let finished = kept.finish().context(name).map(|()| Exit::Status(0));
     let exit = match (exit, finished) {
-        (Exit::Failed(problem), _) => Exit::Failed(mask.text(&problem)),
         (exit, Err(error)) if exit.is_success() => failed(Err(error)),
         (exit, _) => exit,
     };

@@ -48,11 +48,6 @@ impl Unlocked {
         }
         Ok(unlocked)
     }
-
-    /// What hides them all.
-    pub fn mask(&self) -> Mask {
-        Mask::new(self.environment.values().chain(&self.vault_password))
-    }
 }
 
 /// One try of a step: what it has, what it prints to, how long it may take.
@@ -61,14 +56,21 @@ pub struct Try<'a> {
     machine: &'a Machine,
     step: &'a Step,
     unlocked: &'a Unlocked,
+    mask: &'a Mask,
     kept: &'a mut Kept,
     until: Instant,
 }
 
 impl<'a> Try<'a> {
     /// The time runs from here.
-    pub fn begin(machine: &'a Machine, step: &'a Step, unlocked: &'a Unlocked, kept: &'a mut Kept) -> Self {
-        Self { machine, step, unlocked, kept, until: Instant::now() + step.timeout }
+    pub fn begin(
+        machine: &'a Machine,
+        step: &'a Step,
+        unlocked: &'a Unlocked,
+        mask: &'a Mask,
+        kept: &'a mut Kept,
+    ) -> Self {
+        Self { machine, step, unlocked, mask, kept, until: Instant::now() + step.timeout }
     }
 
     /// A program with the step's environment, in the folder of the recipe's files.

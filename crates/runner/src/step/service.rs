@@ -46,7 +46,7 @@ pub fn act(
     }
     if !exit.is_success() {
         // systemctl itself only says where to look, and soon nobody can.
-        this.kept.push(systemd::log(this.machine, name).as_bytes())?;
+        this.kept.push(systemd::log(this.machine, name, this.mask).as_bytes())?;
     }
     Ok(exit)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use ovenbird_core::domain::report::Exit;
 
 use super::{Seen, contains, shown, suite};
-use crate::{machine::Machine, process};
+use crate::{machine::Machine, mask::Mask, process};
 
 /// A suite's file of more than this is out of order.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -19,7 +19,13 @@ pub struct Asked<'a> {
     pub stderr: Option<&'a str>,
 }
 
-pub fn look(machine: &Machine, asked: &Asked<'_>, junit: Option<&str>, limit: Duration) -> Result<Seen> {
+pub fn look(
+    machine: &Machine,
+    asked: &Asked<'_>,
+    junit: Option<&str>,
+    limit: Duration,
+    mask: &Mask,
+) -> Result<Seen> {
     let folder = machine.files()?;
     // A path of the machine, or one in the folder that the command runs in.
     let file = junit.map(|path| match path.starts_with('/') {
@@ -33,30 +39,30 @@ pub fn look(machine: &Machine, asked: &Asked<'_>, junit: Option<&str>, limit: Du
     let mut command = machine.command("/bin/sh");
     command.args(["-c", asked.run]).current_dir(folder);
     let answer = process::ask(command, b"", limit)?;
-    let judged = judge(&answer, asked);
+    let judged = judge(&answer, asked, mask);
     match file {
         None => judged.map(Seen::This),
-        Some(file) => Ok(cases(&file, judged)),
+        Some(file) => Ok(cases(&file, judged, mask)),
     }
 }
 
-fn judge(answer: &process::Answer, asked: &Asked<'_>) -> Result<String> {
+fn judge(answer: &process::Answer, asked: &Asked<'_>, mask: &Mask) -> Result<String> {
     let wanted = Exit::Status(asked.exit);
-    let said = match shown(&answer.complaint()) {
+    let said = match shown(&answer.complaint_without(mask), mask) {
         said if said.is_empty() => said,
         said => format!(": {said}"),
     };
     ensure!(answer.exit == wanted, "{}, not {wanted}{said}", answer.exit);
-    contains("its output", &answer.text(), asked.stdout)?;
+    contains("its output", &answer.text(), asked.stdout, mask)?;
     let errors = String::from_utf8_lossy(&answer.stderr.bytes()).into_owned();
-    contains("its error output", &errors, asked.stderr)?;
+    contains("its error output", &errors, asked.stderr, mask)?;
     Ok(answer.exit.to_string())
 }
 
 /// The cases that the suite wrote. A failed case is told by itself; anything else that is wrong, beside them.
-fn cases(file: &Path, judged: Result<String>) -> Seen {
+fn cases(file: &Path, judged: Result<String>, mask: &Mask) -> Seen {
     let problem = judged.as_ref().err().map(|problem| format!("{problem:#}"));
-    match read(file) {
+    match read(file, mask) {
         Ok(cases) => Seen::Cases(cases, problem),
         Err(error) => {
             let error = format!("{:#}", error.context(format!("the suite's file {}", file.display())));
@@ -66,11 +72,11 @@ fn cases(file: &Path, judged: Result<String>) -> Seen {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<suite::Case>> {
+fn read(file: &Path, mask: &Mask) -> Result<Vec<suite::Case>> {
     let size = fs::metadata(file).context("it was not written")?.len();
     ensure!(size <= LARGEST_FILE, "it has {size} bytes, and {LARGEST_FILE} are read at most");
     let text = String::from_utf8(fs::read(file)?).map_err(|_| anyhow!("it is not UTF-8"))?;
-    suite::parse(&text)
+    suite::parse(&text, mask)
 }
 
 #[cfg(test)]
@@ -86,7 +92,7 @@ mod tests {
 
     fn plain(asked: &Asked<'_>) -> Result<String> {
         let (_root, machine) = machine();
-        match look(&machine, asked, None, LONG)? {
+        match look(&machine, asked, None, LONG, &Mask::default())? {
             Seen::This(seen) => Ok(seen),
             Seen::Cases(..) => unreachable!("no suite was asked for"),
         }
@@ -108,7 +114,7 @@ mod tests {
         let (_root, machine) = machine();
         fs::create_dir_all(machine.own("files")).unwrap();
         fs::write(machine.own("files/old.xml"), "<testsuite><testcase name=\"old\"/></testsuite>").unwrap();
-        match look(&machine, &asked(run), Some(file), LONG).unwrap() {
+        match look(&machine, &asked(run), Some(file), LONG, &Mask::default()).unwrap() {
             Seen::Cases(cases, problem) => (cases, problem),
             Seen::This(seen) => unreachable!("{seen}"),
         }

@@ -9,6 +9,8 @@ use quick_xml::{
     events::{BytesRef, BytesStart, Event},
 };
 
+use crate::mask::Mask;
+
 /// How much of a failure's text is kept.
 const DETAIL: usize = 4 * 1024;
 
@@ -39,7 +41,7 @@ enum Verdict {
 }
 
 /// Reads the cases; a file that is broken, has none, or counts more failures than it tells is an error.
-pub fn parse(text: &str) -> Result<Vec<Case>> {
+pub fn parse(text: &str, mask: &Mask) -> Result<Vec<Case>> {
     let mut reader = Reader::from_str(text);
     let mut cases: Vec<Draft> = Vec::new();
     let mut open: Vec<Vec<u8>> = Vec::new();
@@ -72,7 +74,7 @@ pub fn parse(text: &str) -> Result<Vec<Case>> {
     ensure!(!cases.is_empty(), "it has no test case");
     let failed = cases.iter().filter(|case| case.verdict == Some(Verdict::Failed)).count();
     ensure!(counted <= failed, "it counts {counted} failures, and its cases tell {failed}");
-    Ok(named(cases))
+    Ok(named(cases, mask))
 }
 
 fn begin(element: &BytesStart<'_>, current: &mut Option<Draft>, counted: &mut usize) -> Result<()> {
@@ -144,7 +146,7 @@ fn milliseconds(time: &str) -> u64 {
 }
 
 /// By their names, with their class where a name alone would mean several.
-fn named(drafts: Vec<Draft>) -> Vec<Case> {
+fn named(drafts: Vec<Draft>, mask: &Mask) -> Vec<Case> {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for draft in &drafts {
         *times.entry(draft.name.clone()).or_default() += 1;
@@ -157,7 +159,7 @@ fn named(drafts: Vec<Draft>) -> Vec<Case> {
             Some(Verdict::Skipped) => (true, "skipped"),
             Some(Verdict::Failed) => (false, "failed"),
         };
-        let text: String = draft.text.trim().chars().take(DETAIL).collect();
+        let text: String = mask.text(&draft.text).trim().chars().take(DETAIL).collect();
         let detail = if text.is_empty() { word.to_owned() } else { format!("{word}: {text}") };
         Case { name, passed, milliseconds: draft.milliseconds, detail }
     };
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn failures_errors_and_skipped_cases_are_told_apart() {
-        let cases = parse(PYTEST).unwrap();
+        let cases = parse(PYTEST, &Mask::default()).unwrap();
         let seen: Vec<(&str, bool, u64, &str)> = cases
             .iter()
             .map(|case| (case.name.as_str(), case.passed, case.milliseconds, case.detail.as_str()))
@@ -200,7 +202,8 @@ mod tests {
     fn cases_of_one_name_are_told_apart_by_their_class() {
         let text =
             r#"<testsuite><testcase classname="A" name="x"/><testcase classname="B" name="x"/></testsuite>"#;
-        let names: Vec<String> = parse(text).unwrap().into_iter().map(|case| case.name).collect();
+        let names: Vec<String> =
+            parse(text, &Mask::default()).unwrap().into_iter().map(|case| case.name).collect();
         assert_eq!(names, ["A.x", "B.x"]);
     }
 
@@ -216,7 +219,7 @@ mod tests {
             ("<testcase name='a'><testcase name='b'/></testcase>", "in a `testcase`"),
             ("<testsuite/>", "no test case"),
         ] {
-            let error = format!("{:#}", parse(text).expect_err(text));
+            let error = format!("{:#}", parse(text, &Mask::default()).expect_err(text));
             assert!(error.contains(words), "{text}: {error}");
         }
     }
@@ -224,13 +227,13 @@ mod tests {
     #[test]
     fn entities_of_one_s_own_are_not_followed() {
         let text = "<!DOCTYPE x [<!ENTITY a 'boom'>]><testcase name='a'><failure>&a;</failure></testcase>";
-        assert_eq!(parse(text).unwrap()[0].detail, "failed: &a;");
+        assert_eq!(parse(text, &Mask::default()).unwrap()[0].detail, "failed: &a;");
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "[<>/a&;'= \"\\-!\\[\\]CDATAtestcase]{0,80}") {
-            let _ = parse(&text);
+            let _ = parse(&text, &Mask::default());
         }
     }
 }

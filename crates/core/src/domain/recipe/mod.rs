@@ -78,19 +78,7 @@ impl Recipe {
 
     /// Every parameter that the builder reads, with the step that asks for it.
     pub fn secrets(&self) -> impl Iterator<Item = (&Step, &ParameterName)> {
-        self.steps.iter().flat_map(|step| {
-            let vault = match &step.action {
-                Action::Ansible(ansible) => ansible.vault_password.as_ref(),
-                Action::Shell { .. }
-                | Action::Script { .. }
-                | Action::File { .. }
-                | Action::Service { .. }
-                | Action::Package { .. }
-                | Action::Puppet(_)
-                | Action::Chef(_) => None,
-            };
-            step.secrets.values().chain(vault).map(move |parameter| (step, parameter))
-        })
+        self.steps.iter().flat_map(|step| step.parameters().map(move |parameter| (step, parameter)))
     }
 
     /// The secrets that a builder with the stack's own role may not read: it reads below `prefix` alone.

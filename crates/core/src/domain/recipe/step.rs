@@ -30,6 +30,23 @@ pub struct Step {
     pub retries: u32,
 }
 
+impl Step {
+    /// Every parameter that the builder reads for it.
+    pub fn parameters(&self) -> impl Iterator<Item = &ParameterName> {
+        let vault = match &self.action {
+            Action::Ansible(ansible) => ansible.vault_password.as_ref(),
+            Action::Shell { .. }
+            | Action::Script { .. }
+            | Action::File { .. }
+            | Action::Service { .. }
+            | Action::Package { .. }
+            | Action::Puppet(_)
+            | Action::Chef(_) => None,
+        };
+        self.secrets.values().chain(vault)
+    }
+}
+
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -22,8 +22,8 @@ pub(super) static STEP: Table = Table::one("action", "one step: exactly one acti
         "variables by name. A `file` or `service` step reads none"),
     key("secrets", Kind::map(&VARIABLE, Values::Line(&PARAMETER)), Absent("none"),
         "variables whose values are `SecureString` parameters, by name of the parameter. They are read on \
-         the builder with its role, are written to no disk, and are masked in the output. See below for \
-         where they must be"),
+         the builder with its role, are written to no disk, and are masked in all outputs. See below for \
+         where they must be, and what is masked"),
     key("only-if", Text, Absent("always"), "a shell command that must succeed, or the step is left out"),
     key("retries", Number { min: 0, max: 10 }, Default("0"), "how often it is tried again when it fails"),
     key("shell", Text, Choice, "runs this text with `/bin/sh -e`"),
