@@ -37,6 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub fn run(machine: &Machine) -> Result<bool> {
     // User data narrows the mask for the plan; what the steps make is everybody's to read, as on any machine.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    files::open_way(machine).context("open the way to the recipe's files")?;
     let plan = machine.plan()?;
     let path = machine.own(REPORT);
     if !path.exists() && plan.done.as_ref().is_some_and(fetch::exists) {
@@ -46,6 +47,7 @@ pub fn run(machine: &Machine) -> Result<bool> {
     if !path.exists() {
         let report = provision(machine, &plan);
         machine.write_report(REPORT, &report)?;
+        files::open_way(machine)?;
     }
     fetch::upload(&path, &plan.reports.provision).context("upload the report")?;
     let report: ProvisionReport = serde_json::from_slice(&fs::read(&path)?)?;
@@ -58,7 +60,10 @@ fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {
     let mut steps = Vec::new();
     let mut go = true;
     if plan.bundle.is_some() || plan.artifact.is_some() {
-        go = record(&mut steps, FETCH, || Done::once(fetch_all(machine, plan).map(|()| Exit::Status(0))));
+        go = record(&mut steps, FETCH, || match fetch_all(machine, plan) {
+            Ok(said) => Done { output_tail: said, ..Done::once(Ok(Exit::Status(0))) },
+            Err(error) => Done::once(Err(error)),
+        });
     }
     for (index, step) in plan.steps.iter().enumerate() {
         if !go {
@@ -94,7 +99,8 @@ fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) 
     let Done { exit, tries, output_tail } = work();
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let step = StepReport { name: name.to_owned(), exit, tries, milliseconds, output_tail };
-    if step.exit != Exit::Status(0) {
+    // What the runner itself has to say of a step that went well is for the reader of the console, too.
+    if step.exit != Exit::Status(0) || (name == FETCH && !step.output_tail.is_empty()) {
         println!("ovenbird: step {name}: {}\n{}", step.verdict(), step.output_tail);
     }
     let go = step.exit.is_success();
@@ -102,12 +108,12 @@ fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) 
     go
 }
 
-/// Fetches the bundle and the artifact.
-fn fetch_all(machine: &Machine, plan: &Plan) -> Result<()> {
+/// Fetches the bundle and the artifact; gives what there is to say about them.
+fn fetch_all(machine: &Machine, plan: &Plan) -> Result<String> {
     fetch_files(machine, plan)?;
     match &plan.artifact {
         Some((download, placement)) => artifact::place(machine, download, placement),
-        None => Ok(()),
+        None => Ok(String::new()),
     }
 }
 

@@ -10,13 +10,15 @@ use ovenbird_core::domain::{
     report::{FETCH, TestOutcome, TestReport},
 };
 
-use crate::{fetch, junit, machine::Machine, provision, secrets::Secrets, systemd, test_kind};
+use crate::{fetch, files, junit, machine::Machine, provision, secrets::Secrets, systemd, test_kind};
 
 const REPORT: &str = "test-report.json";
 
 /// Tests; gives whether all passed.
 pub fn run(machine: &Machine) -> Result<bool> {
     let plan = machine.plan()?;
+    // A fresh instance of the image has the folder as user data made it.
+    files::open_way(machine).context("open the way to the recipe's files")?;
     let started = Timestamp::now();
     let mut tests: Vec<TestOutcome> = Vec::new();
     let fetched = match machine.own("files").exists() {
@@ -52,6 +54,7 @@ pub fn run(machine: &Machine) -> Result<bool> {
     let path = machine.write_report(REPORT, &report)?;
     let xml = machine.own("junit.xml");
     fs::write(&xml, junit::xml(plan.bake.as_str(), &report)?)?;
+    files::open_way(machine)?;
     fetch::upload(&xml, &plan.reports.junit).context("upload the JUnit report")?;
     // Last: its presence says that everything else is there.
     fetch::upload(&path, &plan.reports.test).context("upload the report")?;

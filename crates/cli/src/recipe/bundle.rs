@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         digest,
-        recipe::{Beside, Recipe},
+        recipe::{Beside, HEAD, Head, Recipe},
     },
     store::recipes::{FileFacts, Files, RecipePointer, files_digest},
 };
@@ -93,8 +93,15 @@ fn look(folder: &Path, path: &Path) -> Beside {
         Err(_) => Beside::Nothing,
         Ok(found) if found.is_dir() && has_entry(&at) => Beside::Folder,
         Ok(found) if found.is_dir() => Beside::EmptyFolder,
-        Ok(found) => strange(found.file_type()).map_or(Beside::File, Beside::Other),
+        Ok(found) => strange(found.file_type()).map_or_else(|| Beside::File(head(&at)), Beside::Other),
     }
+}
+
+/// How a file begins. One that can't be read is told when it is collected.
+fn head(path: &Path) -> Head {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut bytes));
+    read.map(|_| Head::of(&bytes)).unwrap_or_default()
 }
 
 /// Whether there is anything but folders in a folder.

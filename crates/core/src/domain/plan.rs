@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     error::{Error, Result},
     id::{BakeId, Digest},
-    recipe::{Placement, Recipe, Step, Test},
+    recipe::{Artifact, Recipe, Step, Test},
 };
 
 /// EC2's limit for user data, before its base64.
@@ -92,7 +92,7 @@ pub struct Plan {
     /// For which bake.
     pub bake: BakeId,
     /// The artifact, and where it goes.
-    pub artifact: Option<(Download, Placement)>,
+    pub artifact: Option<(Download, Artifact)>,
     /// The files beside the recipe.
     pub bundle: Option<Bundle>,
     /// The configuration.

@@ -96,6 +96,16 @@ impl<'a> Try<'a> {
         })
     }
 
+    /// Whether the machine has a program, by its path, or by its name in the step's own `PATH`.
+    fn has(&self, program: &str) -> Result<bool> {
+        if program.contains('/') {
+            return Ok(self.machine.files()?.join(program).exists());
+        }
+        let command = self.command(program)?;
+        let path = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value);
+        Ok(path.is_some_and(|path| std::env::split_paths(path).any(|folder| folder.join(program).exists())))
+    }
+
     fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }

@@ -4,6 +4,7 @@
 //! read, `schema` is for editors. The kinds of steps are in `step`, those of tests in `test_kind`.
 
 mod grammar;
+mod head;
 mod mistake;
 mod parse;
 mod reader;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
+    head::{HEAD, Head, HeadKind},
     mistake::{RecipeError, RecipeErrors},
     step::{Action, Ansible, Chef, Content, Puppet, Step, Unit},
     test_kind::{Http, SETTLE, Test, TestKind},
@@ -35,7 +37,7 @@ pub struct Recipe {
     /// The machine to configure.
     pub builder: Builder,
     /// Where the artifact goes; none for a pipeline without artifacts.
-    pub artifact: Option<Placement>,
+    pub artifact: Option<Artifact>,
     /// How the machine is configured, in order.
     pub steps: Vec<Step>,
     /// What must hold of the configured machine.
@@ -104,12 +106,12 @@ impl Recipe {
 }
 
 /// What lies beside a recipe at a path that it names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Beside {
     /// Nothing.
     Nothing,
-    /// A file.
-    File,
+    /// A file that begins so.
+    File(Head),
     /// A folder with something in it.
     Folder,
     /// A folder without a file in it.
@@ -187,6 +189,22 @@ pub struct Volume {
     pub iops: Option<u32>,
     /// Encrypts it with this KMS key, by id, `alias/…` or ARN; `alias/aws/ebs` is AWS's own.
     pub kms_key: Option<String>,
+}
+
+/// What becomes of the artifact on the machine.
+///
+/// Without `mode` and `owner` it is written as it was before there were any: the digest of such a recipe stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Where it goes.
+    #[serde(flatten)]
+    pub place: Placement,
+    /// The permission bits of the file; none means 0755 for a program, and 0644 for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// Its owner, `user` or `user:group`, or the owner of all that is unpacked; none means root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// Where the artifact goes on the machine.

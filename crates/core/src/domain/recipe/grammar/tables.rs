@@ -6,8 +6,8 @@ use super::{
     Table, Values, key,
     rules::{
         AMI, ANY, ARCHITECTURE, BASE_CHANNEL, CHANNEL, FILE_PATH, IMAGE_OWNER, INSTANCE_PROFILE,
-        INSTANCE_TYPE, KMS_KEY, PARAMETER, PATH, PIPELINE, SECURITY_GROUP, SUBNET, TAG, TAG_VALUE,
-        VOLUME_TYPE,
+        INSTANCE_TYPE, KMS_KEY, MODE, OWNER, PARAMETER, PATH, PIPELINE, SECURITY_GROUP, SUBNET, TAG,
+        TAG_VALUE, VOLUME_TYPE,
     },
     steps::STEP,
     test_kinds::TEST,
@@ -90,6 +90,11 @@ static ARTIFACT: Table = Table::one("place", "where the uploaded artifact goes",
     key("unpack-to", Line(&PATH), Choice,
         "the folder that it is unpacked into: a tar, tar.gz or zip (a jar or war too). See below for what is \
          refused"),
+    key("mode", Line(&MODE), Absent("`\"0755\"` for a program (ELF, or beginning with `#!`), else `\"0644\"`"),
+        "permission bits of the file, in octal").of("to"),
+    key("owner", Line(&OWNER), Absent("root"),
+        "`user` or `user:group`: the owner of the file, or of the folder and all that is unpacked into it. \
+         They must be in the base"),
 ]);
 
 #[rustfmt::skip]

@@ -6,7 +6,7 @@ mod steps;
 mod test_kinds;
 
 use super::{
-    Base, Placement, Recipe, RecipeErrors, Step, Test,
+    Artifact, Base, Placement, Recipe, RecipeErrors, Step, Test,
     grammar::RECIPE,
     reader::{Fields, Look, Reader},
 };
@@ -67,9 +67,11 @@ fn base(mut base: Fields) -> Option<Base> {
     }
 }
 
-fn artifact(mut artifact: Fields) -> Option<Placement> {
+fn artifact(mut artifact: Fields) -> Option<Artifact> {
     let to = artifact.text("to").map(Placement::To);
-    to.or(artifact.text("unpack-to").map(Placement::UnpackTo))
+    let place = to.or(artifact.text("unpack-to").map(Placement::UnpackTo));
+    let (mode, owner) = (artifact.mode("mode"), artifact.text("owner"));
+    Some(Artifact { place: place?, mode, owner })
 }
 
 /// The name that a step or test was given, or its place in the list with its kind: `2 service`.

@@ -78,7 +78,7 @@ pub(super) fn places() -> Vec<Place> {
         ("base", "image = 'ami-0123456789abcdef0'"),
         ("base", "parameter = '/images/debian'"),
         ("base", "channel = 'jvm-runtime/stable'"),
-        ("artifact", "to = '/opt/storefront/app.jar'"),
+        ("artifact", "to = '/opt/storefront/app.jar'\nmode = '0600'"),
     ];
     let others = others.map(|(name, text)| (name.to_owned(), toml::from_str::<Toml>(text).unwrap().into()));
     let places = parts.chain(others).flat_map(|(part, value)| {

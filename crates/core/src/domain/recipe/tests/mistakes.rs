@@ -11,7 +11,9 @@ pub(super) fn short(text: &str) -> String {
 /// What is beside the recipe.
 fn look(path: &Path) -> Beside {
     match path.to_str().unwrap() {
-        "setup.sh" | "site.pp" | "hiera.yaml" | "site.yml" => Beside::File,
+        "setup.sh" | "site.pp" | "hiera.yaml" | "site.yml" => Beside::File(Head::default()),
+        "windows.sh" => Beside::File(Head::of(b"#!/bin/sh\r\n")),
+        "marked.sh" => Beside::File(Head::of(b"\xef\xbb\xbf#!/bin/sh\n")),
         "cookbooks" | "modules" => Beside::Folder,
         "empty" => Beside::EmptyFolder,
         "link" => Beside::Other("a symbolic link"),
@@ -288,6 +290,27 @@ fn steps() {
     `attributes` has a number that JSON lacks
       Write a finite number
     "#);
+}
+
+#[test]
+fn a_script_that_linux_could_not_run_is_a_mistake_with_its_place() {
+    for (step, problem) in [
+        ("script = 'windows.sh'", "`windows.sh` has a first line that ends with a carriage return"),
+        ("script = 'marked.sh'", "`marked.sh` begins with a byte order mark"),
+        ("script = { source = 'windows.sh', interpreter = '/bin/bash -e' }", "carriage return"),
+        ("file = { to = '/x', source = 'windows.sh', mode = '0755' }", "carriage return"),
+    ] {
+        let shown = short(&format!("[[step]]\n{step}"));
+        assert!(shown.contains(problem), "{shown}");
+    }
+    for step in [
+        "script = { source = 'windows.sh', interpreter = 'python3' }",
+        "file = { to = '/x', source = 'windows.sh' }",
+        "script = 'setup.sh'",
+    ] {
+        let text = around(&format!("[[step]]\n{step}"));
+        assert!(Recipe::parse("recipe.toml", &text, &look).is_ok(), "{step}");
+    }
 }
 
 #[test]

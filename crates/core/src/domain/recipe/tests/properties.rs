@@ -197,7 +197,11 @@ fn assert_safe(recipe: &Recipe) {
         assert!(!tag.starts_with("aws:") && !tag.starts_with("ovenbird:"), "{tag:?}");
     }
     match &recipe.artifact {
-        Some(Placement::To(path) | Placement::UnpackTo(path)) => absolute.push(path),
+        Some(Artifact { place: Placement::To(path) | Placement::UnpackTo(path), mode, owner }) => {
+            assert!(mode.is_none_or(|mode| mode <= 0o7777), "{mode:?}");
+            absolute.push(path);
+            words.extend(owner.as_deref());
+        }
         None => {}
     }
     for path in absolute {
@@ -277,12 +281,12 @@ proptest! {
         let text = String::from_utf8_lossy(&cut);
         let beside = match look {
             0 => Beside::Nothing,
-            1 => Beside::File,
+            1 => Beside::File(Head::default()),
             2 => Beside::Folder,
             3 => Beside::EmptyFolder,
             _ => Beside::Other("a socket"),
         };
-        if let Err(errors) = Recipe::parse("recipe.toml", &text, &|_| beside) {
+        if let Err(errors) = Recipe::parse("recipe.toml", &text, &|_| beside.clone()) {
             prop_assert!(!errors.0.is_empty());
             prop_assert!(errors.to_string().contains("recipe.toml:"));
         }
