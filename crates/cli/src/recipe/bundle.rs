@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     io::{self, Read as _, Write as _},
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
@@ -109,7 +110,14 @@ fn has_entry(folder: &Path) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .into_iter()
+        .filter(|entry| !is_of_a_checkout(&entry.file_name()))
         .any(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()) || has_entry(&entry.path()))
+}
+
+/// What a version control system keeps beside the files of a checkout: a folder, or a file that names one, as a submodule
+/// has it. It differs after every clone and every look at the state, and no tool on a builder reads it.
+fn is_of_a_checkout(name: &OsStr) -> bool {
+    [".git", ".svn", ".hg", ".bzr"].iter().any(|own| name == *own)
 }
 
 /// What something is that is neither file nor folder.
@@ -143,7 +151,7 @@ impl Found {
             self.files.insert(source.to_owned(), path.to_owned());
         } else {
             let entries: Vec<_> = fs::read_dir(path)?.collect::<io::Result<_>>()?;
-            for entry in entries {
+            for entry in entries.into_iter().filter(|entry| !is_of_a_checkout(&entry.file_name())) {
                 self.collect(&entry.path(), &source.join(entry.file_name()))?;
             }
         }
@@ -232,6 +240,29 @@ mod tests {
         assert_ne!(executable, before);
         fs::write(&module, "class a {};").unwrap();
         assert_ne!(version(&folder), executable);
+    }
+
+    #[test]
+    fn what_a_checkout_keeps_for_itself_is_no_part_of_a_recipe() {
+        let folder = folder();
+        let before = version(&folder);
+        for own in [".git", ".svn", ".hg", ".bzr"] {
+            fs::create_dir_all(folder.path().join("modules/a").join(own)).unwrap();
+            fs::write(folder.path().join("modules/a").join(own).join("index"), own).unwrap();
+        }
+        symlink("/nowhere", folder.path().join("modules/a/.git/link")).unwrap();
+        // As a submodule has it.
+        fs::write(folder.path().join("modules/.git"), "gitdir: ../../.git/modules/a").unwrap();
+        assert_eq!(version(&folder), before);
+        assert_eq!(Bundle::read(folder.path()).unwrap().files.len(), 3);
+        fs::write(folder.path().join("modules/a/.gitattributes"), "").unwrap();
+        assert_ne!(version(&folder), before);
+        // A folder with nothing else in it is empty.
+        fs::remove_dir_all(folder.path().join("modules/a/manifests")).unwrap();
+        for file in [".fixtures.yml", ".gitattributes"] {
+            fs::remove_file(folder.path().join("modules/a").join(file)).unwrap();
+        }
+        assert!(refusal(&folder).contains("folder `modules` has no file in it"));
     }
 
     #[test]
