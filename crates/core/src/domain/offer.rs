@@ -135,6 +135,8 @@ pub struct RootVolume {
     pub kind: Option<String>,
     /// Its operations per second.
     pub iops: Option<u32>,
+    /// Its throughput in MiB per second.
+    pub throughput: Option<u32>,
     /// The KMS key that encrypts it; none leaves it as the image and the account have it.
     pub kms_key: Option<String>,
 }

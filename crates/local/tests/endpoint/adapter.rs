@@ -152,6 +152,7 @@ fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
         gib: Some(20),
         kind: Some("gp3".into()),
         iops: Some(4000),
+        throughput: Some(500),
         kms_key: Some("alias/images".into()),
     };
     let subnet = bench.service.look(|world| world.describe_subnets(&[], &[]).unwrap().remove(1));

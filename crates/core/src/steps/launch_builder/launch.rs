@@ -72,6 +72,7 @@ pub fn root_volume(builder: &Builder, base: &Image) -> Result<Option<RootVolume>
         gib: volume.gib,
         kind: volume.kind.clone(),
         iops: volume.iops,
+        throughput: volume.throughput,
         kms_key: volume.kms_key.clone(),
     }))
 }
