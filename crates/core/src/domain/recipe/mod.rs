@@ -187,6 +187,9 @@ pub struct Volume {
     pub kind: Option<String>,
     /// Its operations per second, which `io1` and `io2` must be given and `gp3` may be.
     pub iops: Option<u32>,
+    /// Its throughput in MiB per second, which only `gp3` may be given. One without has the digest it always had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throughput: Option<u32>,
     /// Encrypts it with this KMS key, by id, `alias/…` or ARN; `alias/aws/ebs` is AWS's own.
     pub kms_key: Option<String>,
 }

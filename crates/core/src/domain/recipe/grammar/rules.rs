@@ -121,13 +121,30 @@ pub(super) static FILE_PATH: Rule = word(
 // A `-` at the end makes apt remove the package.
 pub(super) static PACKAGE: Rule = word(
     "a package",
-    "Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`",
+    "Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file \
+     on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`",
     |text| {
-        plain(text, b"+-._:=~@/")
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '@')
-            && !text.ends_with('-')
-            && !text.contains("..")
+        let file = [".deb", ".rpm", ".apk"].iter().any(|end| text.ends_with(end));
+        match text.strip_prefix('@') {
+            // A group's name may have spaces: `@Development Tools`.
+            Some(group) => begins_plainly(group) && plain(group, b"+-._:/ ") && !group.ends_with([' ', '-']),
+            None if text.starts_with('/') => file && absolute(text) && plain(text, b"+-._:=~@/"),
+            None => {
+                plain(text, b"+-._:=~@/")
+                    && begins_plainly(text)
+                    && !text.ends_with('-')
+                    && !text.contains("..")
+                    && !text.contains("//")
+                    && !file
+            }
+        }
     },
+);
+
+pub(super) static PACKAGE_NAME: Rule = word(
+    "a name of a package",
+    "Use letters, digits and `+-._:@/`, beginning with a letter or digit; its version is a key of its own",
+    |text| plain(text, b"+-._:@/~") && begins_plainly(text),
 );
 
 pub(super) static VERSION: Rule = word(

@@ -80,6 +80,8 @@ static VOLUME: Table = Table::of("the builder's root volume, which the image's s
     key("type", Line(&VOLUME_TYPE), Absent("the base's"), "its type"),
     key("iops", Number { min: 100, max: 256_000 }, Absent("the type's"),
         "its operations per second: needed for io1 and io2, possible for gp3"),
+    key("throughput", Number { min: 125, max: 1_000 }, Absent("`125`"),
+        "its throughput in MiB per second, for gp3 alone; at most a quarter of `iops`"),
     key("kms-key", Line(&KMS_KEY), Absent("the base's"),
         "encrypts it with this KMS key: an id, `alias/…` or an ARN; `alias/aws/ebs` is AWS's own"),
 ]).filled();

@@ -5,8 +5,8 @@ use super::{
     Need::{Absent, Choice, Default, Needed},
     Table, Values, key,
     rules::{
-        ANY, FILE_PATH, HEADER, METHOD, MODE, NAME, OWNER, PACKAGE, PATH, POINTER, PROCESS, SERVICE, URL,
-        USER, VERSION,
+        ANY, FILE_PATH, HEADER, METHOD, MODE, NAME, OWNER, PACKAGE_NAME, PATH, POINTER, PROCESS, SERVICE,
+        URL, USER, VERSION,
     },
 };
 
@@ -78,7 +78,7 @@ static PROCESS_TEST: Table = Table::of("a process that runs", &[
 
 #[rustfmt::skip]
 static PACKAGE_TEST: Table = Table::of("a package that is installed", &[
-    key("name", Line(&PACKAGE), Needed(r#"`name = "nginx"`"#), "its name"),
+    key("name", Line(&PACKAGE_NAME), Needed(r#"`name = "nginx"`"#), "its name"),
     key("version", Line(&VERSION), Absent("any"), "its version begins with this"),
 ]);
 

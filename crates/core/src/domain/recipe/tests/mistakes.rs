@@ -266,13 +266,13 @@ fn steps() {
     `unit` lacks `exec`
       Add `exec = "/usr/bin/java -jar /opt/storefront/app.jar"`
     `--now` is not a package
-      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+      Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`
     `nginx-` is not a package
-      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+      Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`
     `a b` is not a package
-      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+      Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`
     `./a.deb` is not a package
-      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+      Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`
     `package` is empty
       Name at least one
     `chef` lacks `run-list`
@@ -310,6 +310,31 @@ fn a_script_that_linux_could_not_run_is_a_mistake_with_its_place() {
     ] {
         let text = around(&format!("[[step]]\n{step}"));
         assert!(Recipe::parse("recipe.toml", &text, &look).is_ok(), "{step}");
+    }
+}
+
+#[test]
+fn a_package_is_a_name_a_group_or_a_file_of_the_machine() {
+    let package = |name: &str| around(&format!("[[step]]\npackage = \"{name}\""));
+    for name in
+        ["nginx=1.22.1-9", "@Development Tools", "@core", "/opt/a/shop_1.0~b1.deb", "/srv/agent.rpm", "g++"]
+    {
+        assert!(Recipe::parse("recipe.toml", &package(name), &look).is_ok(), "{name}");
+    }
+    for name in [
+        "php8.2-*",
+        "https://example.com/agent.rpm",
+        "files/shop.deb",
+        "/etc/passwd",
+        "/a/../b.deb",
+        "@",
+        "@-x",
+        "perl(DBI)",
+        "nginx mysql",
+    ] {
+        let text = package(name);
+        let error = Recipe::parse("recipe.toml", &text, &look).unwrap_err().to_string();
+        assert!(error.contains("is not a package") && error.contains("use a `shell` step"), "{error}");
     }
 }
 
@@ -355,6 +380,13 @@ fn the_builder() {
         ("type = 'st1'", "not a type of volume that EC2 boots a machine from"),
         ("type = 'gp4'", "not a type of volume"),
         ("iops = 3000", "`iops` needs a volume"),
+        ("throughput = 300", "`throughput` needs a volume of type gp3"),
+        ("type = 'io2', iops = 3000, throughput = 300", "`throughput` needs a volume of type gp3"),
+        ("type = 'gp2', throughput = 300", "`throughput` needs a volume of type gp3"),
+        ("type = 'gp3', throughput = 124", "`throughput` is out of range"),
+        ("type = 'gp3', throughput = 1001", "`throughput` is out of range"),
+        ("type = 'gp3', throughput = 751", "Add `iops = 3004`"),
+        ("type = 'gp3', iops = 3100, throughput = 776", "Give `iops = 3104` at least"),
         ("", "`volume` is empty"),
     ] {
         let shown = short(&format!("[builder]\nvolume = {{ {volume} }}"));

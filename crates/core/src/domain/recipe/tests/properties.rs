@@ -155,7 +155,15 @@ fn assert_safe(recipe: &Recipe) {
                     absolute.extend(unit.working_directory.as_deref());
                 }
             }
-            Action::Package { names } => words.extend(names.iter().map(String::as_str)),
+            Action::Package { names } => {
+                for name in names {
+                    match name.strip_prefix('@') {
+                        // An argument of its own, which may have spaces.
+                        Some(group) => words.extend(group.split(' ').filter(|word| !word.is_empty())),
+                        None => words.push(name),
+                    }
+                }
+            }
             Action::Puppet(puppet) => {
                 words.extend(puppet.facts.keys().map(String::as_str));
                 lines.extend(puppet.facts.values().map(String::as_str));
