@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
@@ -269,6 +269,19 @@ fn failed(machine: &Machine) -> Vec<String> {
     // A mark stands before the name where systemd is old.
     let name = |line: &str| line.split_whitespace().find(|word| word.contains('.')).map(str::to_owned);
     text.lines().filter_map(name).collect()
+}
+
+/// The machine's version of systemd: `252`.
+pub fn version(machine: &Machine) -> Result<u32> {
+    let text = systemctl(machine, &["--version"])?;
+    let version = text.split_whitespace().nth(1).map(|word| {
+        // `256~rc3` and `252.1` are of 256 and 252.
+        word.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default().parse()
+    });
+    match version {
+        Some(Ok(version)) => Ok(version),
+        Some(Err(_)) | None => bail!("systemctl --version: it says no version: {}", text.trim()),
+    }
 }
 
 /// Asks systemd; what it says.
