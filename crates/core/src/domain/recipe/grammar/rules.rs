@@ -118,6 +118,15 @@ pub(super) static FILE_PATH: Rule = word(
 )
 .pattern("^/");
 
+pub(super) static WRITTEN: Rule = word(
+    "a path of a file",
+    "Give an absolute path, or one from the folder of the recipe's files on; end it with the file's name, without `..`",
+    |text| {
+        let inside = Path::new(text).components().all(|part| matches!(part, Component::Normal(_)));
+        (absolute(text) || inside) && !text.ends_with('/')
+    },
+);
+
 // A `-` at the end makes apt remove the package.
 pub(super) static PACKAGE: Rule = word(
     "a package",

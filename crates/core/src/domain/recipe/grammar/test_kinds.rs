@@ -6,7 +6,7 @@ use super::{
     Table, Values, key,
     rules::{
         ANY, FILE_PATH, HEADER, METHOD, MODE, NAME, OWNER, PACKAGE_NAME, PATH, POINTER, PROCESS, SERVICE,
-        URL, USER, VERSION,
+        URL, USER, VERSION, WRITTEN,
     },
 };
 
@@ -20,8 +20,8 @@ pub(super) static TEST: Table =
     key("exit", Number { min: 0, max: 255 }, Default("0"), "its exit status").of("command"),
     key("stdout-contains", Text, Absent(""), "a text that must be in its output").of("command"),
     key("stderr-contains", Text, Absent(""), "a text that must be in its errors").of("command"),
-    key("junit", Line(&FILE_PATH), Absent(""),
-        "the JUnit file that it writes, by its path on the machine: a suite of your own, whose cases are \
+    key("junit", Line(&WRITTEN), Absent(""),
+        "the JUnit file that it writes, by its path in the folder of the recipe's files, or an absolute one: a suite of your own, whose cases are \
          reported one by one").of("command"),
     key("port", Number { min: 1, max: 65_535 }, Choice, "something listens on this TCP port of the machine"),
     key("file", Of(&FILE), Choice, "a file is there, or is not"),

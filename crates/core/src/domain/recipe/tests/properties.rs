@@ -184,6 +184,9 @@ fn assert_safe(recipe: &Recipe) {
                 words.extend(http.headers.keys().map(String::as_str));
                 lines.extend(http.headers.values().map(String::as_str));
             }
+            TestKind::Command { junit: Some(junit), .. } if !junit.starts_with('/') => {
+                assert!(inside_loosely(junit), "{junit:?}");
+            }
             TestKind::Command { junit, .. } => absolute.extend(junit.as_deref()),
             TestKind::Port { .. } => {}
             TestKind::File { path, owner, .. } => {
