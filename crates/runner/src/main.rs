@@ -12,6 +12,7 @@ mod mask;
 mod owner;
 mod process;
 mod provision;
+mod quiet;
 mod seal;
 mod secrets;
 mod step;

@@ -21,7 +21,7 @@ use crate::{
     kept::Kept,
     machine::{Machine, remove},
     mask::Mask,
-    process,
+    process, quiet,
     secrets::Secrets,
     step::{self, Try, Unlocked},
     unpack::{self, Target},
@@ -64,6 +64,10 @@ fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {
             Ok(said) => Done { output_tail: said, ..Done::once(Ok(Exit::Status(0))) },
             Err(error) => Done::once(Err(error)),
         });
+    }
+    if let Err(error) = quiet::begin(machine) {
+        // The steps wait for locks by themselves; they only have less time then.
+        println!("ovenbird: the machine's own updates could not be held back: {error:#}");
     }
     for (index, step) in plan.steps.iter().enumerate() {
         if !go {

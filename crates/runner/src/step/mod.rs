@@ -26,7 +26,7 @@ use ovenbird_core::domain::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{kept::Kept, machine::Machine, mask::Mask, process, secrets::Secrets};
+use crate::{kept::Kept, machine::Machine, mask::Mask, process, quiet, secrets::Secrets};
 
 /// A step's secrets, read.
 #[derive(Debug, Default)]
@@ -81,6 +81,7 @@ impl<'a> Try<'a> {
     /// The same, with variables that the step's own go before.
     fn command_with(&self, program: impl AsRef<OsStr>, usual: &[(&str, &str)]) -> Result<Command> {
         let mut command = self.machine.command(program);
+        command.envs(quiet::apt_config(self.machine));
         command.envs(usual.iter().copied()).envs(&self.step.environment);
         command.envs(self.unlocked.environment.iter().map(|(name, secret)| (name, secret.expose_secret())));
         command.current_dir(self.machine.files()?);

@@ -12,7 +12,10 @@ use ovenbird_core::domain::{
 };
 
 use super::{Try, file};
-use crate::systemd::{self, Stand};
+use crate::{
+    quiet,
+    systemd::{self, Stand},
+};
 
 /// How often a service that was started is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -32,6 +35,7 @@ pub fn act(
             return Ok(exit);
         }
     }
+    quiet::release(this.machine, name)?;
     let exit = order(this, &[if enabled { "enable" } else { "disable" }, "--", name])?;
     if !exit.is_success() || !started {
         return Ok(exit);

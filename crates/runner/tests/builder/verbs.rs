@@ -162,6 +162,36 @@ fn a_program_that_was_uploaded_can_be_run_and_that_is_said() {
     assert_eq!(report.steps[1].output_tail, "it runs");
 }
 
+/// As `docs/recipe.md` tells it.
+#[test]
+fn what_a_step_finds_around_it_is_this() {
+    let world = World::new();
+    let report = "env | sort | grep -v -e ^PWD= -e ^_= -e ^SHLVL= -e ^OLDPWD=; pwd; umask; test -t 0 || echo no terminal";
+    let output = world.run("provision", &world.plan(vec![shell("looks", report)]));
+    assert!(output.status.success(), "{output:?}");
+    let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
+    let lines: Vec<&str> = report.steps[0].output_tail.lines().collect();
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert!(lines[3].starts_with("PATH=") && lines[3].ends_with(path), "{lines:?}");
+    let files = world.own("files").display().to_string();
+    let expected = [
+        "DEBIAN_FRONTEND=noninteractive",
+        "HOME=/root",
+        "LANG=C.UTF-8",
+        lines[3],
+        &files,
+        "0022",
+        "no terminal",
+    ];
+    assert_eq!(lines, expected);
+    let docs = include_str!("../../../../docs/recipe.md");
+    for word in
+        [path, "`DEBIAN_FRONTEND=noninteractive`", "`HOME=/root`", "`LANG=C.UTF-8`", "`APT_CONFIG`", "`0022`"]
+    {
+        assert!(docs.contains(word), "docs/recipe.md says nothing of {word}");
+    }
+}
+
 /// The folder is as user data makes it, closed to others. A step that gives its rights up gets to the recipe's files by
 /// every way that it could take, and to nothing else.
 #[test]
