@@ -19,6 +19,8 @@ use ovenbird_core::{
     store::recipes::{FileFacts, Files, RecipePointer, files_digest},
 };
 
+use super::notes::notes;
+
 /// A checked recipe with all that is pushed.
 pub struct Bundle {
     pub recipe: Recipe,
@@ -27,6 +29,8 @@ pub struct Bundle {
     pub files: Files,
     /// The files as `tar.gz`; none when the recipe names no file.
     pub archive: Option<Vec<u8>>,
+    /// What is no mistake, and may still surprise.
+    pub notes: Vec<String>,
 }
 
 impl Bundle {
@@ -62,7 +66,8 @@ impl Bundle {
             Some(archive(&found.files).map_err(|error| unreadable(&path, &error))?)
         };
         let files = facts(&found.files).map_err(|error| unreadable(&path, &error))?;
-        Ok(Self { recipe, text, files, archive })
+        let notes = notes(&recipe, folder, &files);
+        Ok(Self { recipe, text, files, archive, notes })
     }
 
     /// What the pipeline's pointer says when this is pushed: the version is made of all content.

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod new;
+mod notes;
 
 use std::path::PathBuf;
 
@@ -53,6 +54,8 @@ struct Pushed {
     version: Digest,
     /// How many files went with it.
     files: usize,
+    /// What is no mistake, and may still surprise on the builder.
+    notes: Vec<String>,
 }
 
 /// Checks; a push also uploads.
@@ -134,9 +137,13 @@ fn report(done: &str, bundle: &Bundle, json: bool) {
         pipeline: bundle.recipe.pipeline.to_string(),
         version: bundle.pointer().version,
         files: bundle.files.len(),
+        notes: bundle.notes.clone(),
     };
     let version = &pushed.version.as_str()[..12];
-    let text = format!("{done} pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
+    let mut text = format!("{done} pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
+    for note in &pushed.notes {
+        text.push_str(&format!("\nnote: {note}"));
+    }
     print(json, &pushed, &text);
 }
 

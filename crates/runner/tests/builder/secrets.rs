@@ -166,6 +166,7 @@ fn a_vault_s_password_is_in_no_report_and_on_no_disk() {
         variables: serde_json::Map::new(),
         vault_password: Some(parameter("/shop/vault")),
         install: false,
+        full: false,
     };
     let (report, console) = provision(&world, &world.plan(vec![step("ansible", Action::Ansible(ansible))]));
     assert_eq!(report.steps[0].exit, Exit::Failed("exit 2: tasks failed".into()));

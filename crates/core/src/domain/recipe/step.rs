@@ -195,6 +195,10 @@ pub struct Ansible {
     pub vault_password: Option<ParameterName>,
     /// Whether Ansible is installed when it is missing.
     pub install: bool,
+    /// Whether that is the package with all the collections that are released with it. A step without has the digest
+    /// it always had.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
 }
 
 /// What a file holds.

@@ -107,7 +107,7 @@ static CHEF: Table = Table::of("`chef-client --local-mode`", &[
 static ANSIBLE: Table = Table::of("`ansible-playbook` with a local connection", &[
     key("playbook", BesideFile, Needed(r#"`playbook = "ansible/site.yml"`"#),
         "the playbook beside the recipe. In a folder of its own (`ansible/site.yml`), all that is in it \
-         goes along: templates, files, group variables"),
+         goes along: templates, files, group variables, collections, `ansible.cfg`"),
     key("roles", BesideFolder, Absent("none"),
         "the folder of roles beside the recipe; roles that the base brings stay in reach"),
     key("variables", Kind::map(&ANY, Values::Json), Absent("none"), "extra variables: any values"),
@@ -115,4 +115,7 @@ static ANSIBLE: Table = Table::of("`ansible-playbook` with a local connection", 
         "the `SecureString` parameter with the vault's password; read as `secrets` are"),
     key("install", Flag, Default("false"),
         "installs `ansible-core` or `ansible` by the base's package manager when it is missing"),
+    key("full", Flag, Default("false"),
+        "with `install`: installs the package `ansible`, which brings the community's collections, also where \
+         Ansible is there without them"),
 ]);

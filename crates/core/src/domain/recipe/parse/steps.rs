@@ -26,7 +26,7 @@ pub(super) fn step(reader: &mut Reader<'_>, mut step: Fields, index: usize) -> O
         "service" => step.table(kind).and_then(|table| service(reader, table)),
         "puppet" => step.table(kind).and_then(|table| puppet(reader, table)),
         "chef" => step.table(kind).and_then(|table| chef(reader, table)),
-        "ansible" => step.table(kind).and_then(ansible),
+        "ansible" => step.table(kind).and_then(|table| ansible(reader, table)),
         _ => None,
     };
     Some(Step {
@@ -139,12 +139,18 @@ fn chef(reader: &mut Reader<'_>, mut chef: Fields) -> Option<Action> {
     }))
 }
 
-fn ansible(mut ansible: Fields) -> Option<Action> {
+fn ansible(reader: &mut Reader<'_>, mut ansible: Fields) -> Option<Action> {
+    let (install, full) = (ansible.flag("install")?, ansible.flag("full")?);
+    if full && !install {
+        let problem = "`full` says what is installed, and nothing is";
+        reader.wrong(&ansible.place("full"), problem, "Add `install = true`, or leave `full` out");
+    }
     Some(Action::Ansible(Ansible {
         playbook: ansible.text("playbook")?,
         roles: ansible.text("roles"),
         variables: ansible.json("variables").unwrap_or_default().into_iter().collect(),
         vault_password: ansible.id("vault-password"),
-        install: ansible.flag("install")?,
+        install,
+        full,
     }))
 }
