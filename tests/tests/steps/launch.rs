@@ -241,6 +241,7 @@ fn options_reach_the_instance_and_its_volume() {
         gib: Some(20),
         kind: Some("io2".into()),
         iops: Some(4000),
+        throughput: None,
         kms_key: Some("alias/images".into()),
     };
     let builder = Builder { volume: Some(volume), instance_profile: Some("own".into()), ..two(true) };
