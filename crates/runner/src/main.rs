@@ -26,7 +26,10 @@ use std::process::ExitCode;
 use machine::Machine;
 use seal::Then;
 
-const USAGE: &str = "usage: ovenbird-runner provision|test|seal [--keep-running] [--root FOLDER]";
+const USAGE: &str = "\
+usage: ovenbird-runner provision [--root FOLDER]
+       ovenbird-runner test [--root FOLDER]
+       ovenbird-runner seal [--keep-running|--dry-run] [--root FOLDER]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         ["test"] => test::run(&machine),
         ["seal"] => seal::run(&machine, Then::PowerOff).map(|()| true),
         ["seal", "--keep-running"] => seal::run(&machine, Then::KeepRunning).map(|()| true),
+        ["seal", "--dry-run"] => seal::dry_run(&machine),
+        // What the unit of the last word runs, and nobody else.
+        ["seal", "--last-word"] => seal::last_word::run(&machine),
         _ => return usage(),
     };
     match done {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     error::{Error, Result},
     id::{BakeId, Digest},
-    recipe::{Artifact, Recipe, Step, Test},
+    recipe::{Artifact, Recipe, Seal, Step, Test},
 };
 
 /// EC2's limit for user data, before its base64.
@@ -99,6 +99,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The tests.
     pub tests: Vec<Test>,
+    /// What the seal keeps, and what it removes in addition.
+    #[serde(default, skip_serializing_if = "Seal::is_usual")]
+    pub seal: Seal,
     /// Where the reports go.
     pub reports: Reports,
     /// The cloud's endpoint, when it isn't AWS's own: where secrets are read.
@@ -120,8 +123,8 @@ impl Plan {
         reports: Reports,
     ) -> Self {
         let artifact = artifact.zip(recipe.artifact.clone());
-        let (steps, tests) = (recipe.steps.clone(), recipe.tests.clone());
-        Self { bake, artifact, bundle, steps, tests, reports, endpoint: None, done: None }
+        let (steps, tests, seal) = (recipe.steps.clone(), recipe.tests.clone(), recipe.seal.clone());
+        Self { bake, artifact, bundle, steps, tests, seal, reports, endpoint: None, done: None }
     }
 }
 

@@ -9,6 +9,7 @@ mod mistake;
 mod parse;
 mod reader;
 mod schema;
+mod seal;
 mod step;
 mod test_kind;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use serde_json::Value;
 pub use self::{
     head::{HEAD, Head, HeadKind},
     mistake::{RecipeError, RecipeErrors},
+    seal::Seal,
     step::{Action, Ansible, Chef, Content, Puppet, Step, Unit},
     test_kind::{Http, SETTLE, Test, TestKind},
 };
@@ -42,6 +44,8 @@ pub struct Recipe {
     pub steps: Vec<Step>,
     /// What must hold of the configured machine.
     pub tests: Vec<Test>,
+    /// What the seal keeps, and what it removes in addition.
+    pub seal: Seal,
     /// How it is validated.
     pub validate: Validate,
     /// What follows a validated image.
@@ -96,7 +100,12 @@ impl Recipe {
 
     /// What configures the machine, in a form that is equal for equal meaning: the tests are not in it.
     pub fn configuration_inputs(&self) -> Value {
-        serde_json::json!({ "artifact": self.artifact, "steps": self.steps })
+        let mut inputs = serde_json::json!({ "artifact": self.artifact, "steps": self.steps });
+        // Only where a recipe has it: the digests of all others stay what they were.
+        if !self.seal.is_usual() {
+            inputs["seal"] = serde_json::json!(self.seal);
+        }
+        inputs
     }
 
     /// What an image must pass, in a form that is equal for equal meaning.

@@ -5,6 +5,7 @@
 //! are laid out by hand, which rustfmt would undo: a key has its name, kind and default on one line, its text below.
 
 mod rules;
+mod seal;
 mod steps;
 mod tables;
 mod test_kinds;

@@ -34,7 +34,7 @@ pub(in crate::domain::recipe) enum Judge {
     Id(fn(&str) -> Option<IdError>),
 }
 
-const fn word(what: &'static str, hint: &'static str, valid: fn(&str) -> bool) -> Rule {
+pub(super) const fn word(what: &'static str, hint: &'static str, valid: fn(&str) -> bool) -> Rule {
     Rule { judge: Judge::Word { what, hint, valid }, pattern: None }
 }
 
@@ -47,7 +47,7 @@ const fn id(judge: fn(&str) -> Option<IdError>, pattern: &'static str) -> Rule {
 }
 
 impl Rule {
-    const fn pattern(self, pattern: &'static str) -> Self {
+    pub(super) const fn pattern(self, pattern: &'static str) -> Self {
         Self { pattern: Some(pattern), ..self }
     }
 

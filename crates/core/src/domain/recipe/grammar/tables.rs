@@ -9,6 +9,7 @@ use super::{
         INSTANCE_TYPE, KMS_KEY, MODE, OWNER, PARAMETER, PATH, PIPELINE, SECURITY_GROUP, SUBNET, TAG,
         TAG_VALUE, VOLUME_TYPE,
     },
+    seal::SEAL,
     steps::STEP,
     test_kinds::TEST,
 };
@@ -25,6 +26,7 @@ pub(in crate::domain::recipe) static RECIPE: Table =
         "how the machine is configured, in order; the first step that fails ends the bake"),
     key("test", Tables(&TEST), Needed("a `[[test]]`: an image without a test is never promoted"),
         "what must hold of the configured machine; at least one"),
+    key("seal", Of(&SEAL), Empty, "what the seal keeps, and what it removes in addition"),
     key("validate", Of(&VALIDATE), Empty, "how the image is validated"),
     key("promote", Of(&PROMOTE), Needed(r#"`[promote]` with `channel = "production"`"#),
         "what follows a validated image"),

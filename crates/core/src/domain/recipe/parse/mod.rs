@@ -2,6 +2,7 @@
 
 mod builder;
 mod policy;
+mod seal;
 mod steps;
 mod test_kinds;
 
@@ -42,6 +43,7 @@ fn root(reader: &mut Reader<'_>, mut root: Fields) -> Option<Recipe> {
         artifact,
         steps: steps.into_iter().collect::<Option<_>>()?,
         tests: tests.into_iter().collect::<Option<_>>()?,
+        seal: root.table("seal").map(seal::seal)?,
         validate: root.table("validate").and_then(policy::validate)?,
         promote: root.table("promote").and_then(policy::promote)?,
         retain: root.table("retain").and_then(policy::retain)?,

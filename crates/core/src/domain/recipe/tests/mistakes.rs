@@ -395,3 +395,52 @@ fn the_builder() {
     let alias = parse(&around("[builder]\nvolume = { kms-key = 'aws/ebs' }"));
     assert_eq!(alias.builder.volume.unwrap().kms_key.as_deref(), Some("alias/aws/ebs"));
 }
+
+#[test]
+fn a_seal_takes_no_whole_system_and_leaves_no_folder() {
+    let refused = |key: &str, pattern: &str| {
+        let text = around(&format!("[seal]\n{key} = ['{pattern}']"));
+        Recipe::parse("recipe.toml", &text, &look).is_err()
+    };
+    for nonsense in [
+        "", "/", "//", "*", "**", "/*", "/**", "/?", "a/b", "./a", "../a", "/..", "/a/../b", "/a/./b",
+        "/a//b", "/a/b**", "/v*/b",
+    ] {
+        assert!(refused("keep", nonsense) && refused("remove", nonsense), "{nonsense}");
+    }
+    for system in
+        ["/etc", "/etc/", "/usr/*", "/usr/**", "/var/*/*", "/var/**/?", "/home/*", "/proc/self/x", "/run/x"]
+    {
+        assert!(refused("remove", system), "{system}");
+    }
+    for sense in [
+        "/opt/shop/build",
+        "/srv/*/cache",
+        "/var/lib/**/tmp",
+        "/home/*/.cache",
+        "/var/log/shop/**",
+        "/opt/a b",
+    ] {
+        assert!(!refused("keep", sense) && !refused("remove", sense), "{sense}");
+    }
+    assert!(!refused("keep", "/tmp"));
+    insta::assert_snapshot!(short("[seal]\nkeep = ['etc/x']\nremove = ['/']\nkep = []"), @r"
+    `etc/x` is not a pattern of paths below one of the machine's folders
+      Begin it with `/` and a folder's name, without `.` or `..` in it: `/var/log/shop/**`. `*` and `?` stay within a name, `**` stands for any folders
+    `/` is not a pattern of paths that the seal may remove
+      Name what is to go, and not all of one of the machine's folders: `/opt/shop/build`, `/srv/*/cache`; without `.` or `..` in it. `*` and `?` stay within a name, `**` stands for any folders
+    unknown key `kep` in `seal`
+      Did you mean `keep`?
+    ");
+}
+
+#[test]
+fn what_the_seal_keeps_is_an_input_of_the_image_and_nothing_changes_for_who_says_nothing() {
+    let inputs = |text: &str| Recipe::parse_pushed(&around(text)).unwrap().configuration_inputs();
+    let usual = inputs("");
+    assert_eq!(usual, serde_json::json!({ "artifact": null, "steps": [] }));
+    assert_eq!(inputs("[seal]"), usual);
+    for kept in ["keep = ['/tmp/a']", "remove = ['/opt/a']"] {
+        assert_ne!(inputs(&format!("[seal]\n{kept}")), usual);
+    }
+}
