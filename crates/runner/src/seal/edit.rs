@@ -57,7 +57,7 @@ fn builder_keys(instance: &Value) -> Vec<String> {
 fn collect(value: &Value, keys: &mut Vec<String>) {
     match value {
         Value::String(text) => {
-            keys.extend(text.split_whitespace().find(|word| is_key(word)).map(str::to_owned))
+            keys.extend(text.split_whitespace().find(|word| is_key(word)).map(str::to_owned));
         }
         Value::Array(list) => list.iter().for_each(|value| collect(value, keys)),
         Value::Object(map) => map.values().for_each(|value| collect(value, keys)),

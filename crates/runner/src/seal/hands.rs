@@ -84,10 +84,10 @@ impl<'a> Hands<'a> {
             Some(last) => Some(last),
             None => self.descend(parent),
         };
-        if let Some(folder) = &folder {
-            if let Err(error) = self.act(folder, name, target.act) {
-                self.resists(target.path.clone(), &error);
-            }
+        if let Some(folder) = &folder
+            && let Err(error) = self.act(folder, name, target.act)
+        {
+            self.resists(target.path.clone(), &error);
         }
         self.last = folder;
         self.weight

@@ -37,7 +37,7 @@ pub fn prepare(machine: &Machine) -> Result<()> {
 
 /// Units are stopped in the reverse order of their start, and this one starts before nearly all others.
 ///
-/// A shell starts the program: where SELinux is enforced, systemd may start what is in `/bin` alone, and a shell may start
+/// A shell starts the program: where `SELinux` is enforced, systemd may start what is in `/bin` alone, and a shell may start
 /// the rest.
 fn unit(machine: &Machine) -> String {
     let root = machine.path("/");

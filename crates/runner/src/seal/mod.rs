@@ -13,12 +13,14 @@ mod folder;
 mod globs;
 mod hands;
 pub mod last_word;
+mod left;
 mod list;
 mod logs;
 mod mounts;
 mod orders;
 mod packages;
 mod plan;
+mod rule;
 mod table;
 #[cfg(test)]
 mod tests;

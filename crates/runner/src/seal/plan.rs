@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,7 @@ use super::{
     edit::{self, New},
     folder::{Closed, Folder, Kind},
     globs::{self, Globs},
+    left::{Left, Why},
     list::{ASKED, Edit, Fate, LOGS, OURS, RULES, Rule},
     logs::{self, Verdict},
     mounts::Mounts,
@@ -61,75 +62,6 @@ impl Act {
             Self::Empty | Self::EmptyText => "empty",
             Self::Edit(_) => "change",
         }
-    }
-}
-
-/// Something that stays although a rule or a folder of logs has it.
-#[derive(Debug)]
-pub struct Left {
-    /// Where.
-    pub path: PathBuf,
-    /// Why.
-    pub why: Why,
-    /// Whether the seal fails for it.
-    fails: bool,
-}
-
-impl Left {
-    /// Whether the seal fails for it, as it is now: a link that leads to nothing, or to what is empty by now, does no harm.
-    pub fn fails(&self, machine: &Machine) -> bool {
-        let content = || {
-            let found = fs::metadata(machine.path(&self.path.to_string_lossy()));
-            found.is_ok_and(|found| found.is_dir() || (found.is_file() && found.len() > 0))
-        };
-        self.fails && (!matches!(self.why, Why::Linked) || content())
-    }
-
-    /// Whether the seal fails for it whatever else it does.
-    pub fn fails_at_once(&self) -> bool {
-        self.fails && !matches!(self.why, Why::Linked)
-    }
-}
-
-/// Why something stays.
-#[derive(Debug)]
-pub enum Why {
-    /// The recipe says so.
-    Kept,
-    /// Something is mounted there.
-    Mounted,
-    /// It is a link, or is reached by one.
-    Linked,
-    /// It is a file where a folder is expected, or a socket or so where a file is.
-    OtherKind,
-    /// The file has other names, too.
-    ManyNames,
-    /// It is not known to be a log.
-    NoLog,
-    /// It is called like a log, and is no text.
-    NoText,
-    /// The system refuses.
-    Refused(String),
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kept => f.write_str("the recipe keeps it"),
-            Self::Mounted => f.write_str("something is mounted there"),
-            Self::Linked => f.write_str("it is a symbolic link, or is reached by one"),
-            Self::OtherKind => f.write_str("it is not what it should be there: a file, or a folder"),
-            Self::ManyNames => f.write_str("the file has other names, too (hard links)"),
-            Self::NoLog => f.write_str("not known as a log"),
-            Self::NoText => f.write_str("called like a log, but no text"),
-            Self::Refused(why) => f.write_str(why),
-        }
-    }
-}
-
-impl From<io::Error> for Why {
-    fn from(error: io::Error) -> Self {
-        Self::Refused(error.to_string())
     }
 }
 
@@ -310,7 +242,7 @@ impl Planner<'_> {
                 }
             }
             (Fate::Contents(_) | Fate::Empty | Fate::Edit(_) | Fate::Logs, _) => {
-                self.leave(path, Why::OtherKind)
+                self.leave(path, Why::OtherKind);
             }
         }
     }
@@ -318,7 +250,7 @@ impl Planner<'_> {
     fn empty(&mut self, folder: &Folder, name: &OsStr, act: Act) {
         match folder.look(name) {
             Ok(Some(stat)) if stat.st_size > 0 && stat.st_nlink > 1 => {
-                self.leave(folder.at(name), Why::ManyNames)
+                self.leave(folder.at(name), Why::ManyNames);
             }
             Ok(Some(stat)) if stat.st_size > 0 => self.add(folder.at(name), act),
             Ok(Some(_) | None) => {}

@@ -1,19 +1,15 @@
 //! The seal on a machine in a folder: what goes, what stays, and how it looks afterwards.
 
+mod list;
+mod resists;
+mod traps;
+
 use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
-    process::Command,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
 };
-
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::*;
 
@@ -261,114 +257,6 @@ fn the_program_goes_last_and_the_plan_just_before_it() {
 }
 
 #[test]
-fn a_file_with_another_name_elsewhere_keeps_its_content() {
-    let used = Used::new();
-    let ledger = used.write("/opt/shop/ledger", "money\n");
-    let history = used.write("/opt/shop/history", "money\n");
-    for name in ["/var/log/shop/ledger.log", "/var/log/shop/ledger.log.1", "/var/mail/shop"] {
-        fs::hard_link(&ledger, used.path(name)).unwrap();
-    }
-    fs::hard_link(&history, used.path("/root/.zsh_history")).unwrap();
-    used.seal().unwrap();
-    assert_eq!(used.read("/opt/shop/ledger"), "money\n");
-    assert_eq!(used.read("/var/log/shop/ledger.log"), "money\n");
-    // Only the name goes.
-    assert!(!used.path("/var/log/shop/ledger.log.1").exists() && !used.path("/root/.zsh_history").exists());
-    assert_eq!(used.read("/opt/shop/history"), "money\n");
-}
-
-#[test]
-fn what_is_called_like_a_log_and_is_data_stays() {
-    let used = Used::new();
-    let segment = b"\0\0\0\0\0\0\0\0\0\0\x01\x20\0\0\0\0payload".as_slice();
-    for path in ["/var/log/kafka/shop-0/00000000000000000000.log", "/var/log/shop/data.1"] {
-        used.write(path, segment);
-    }
-    used.seal().unwrap();
-    for path in ["/var/log/kafka/shop-0/00000000000000000000.log", "/var/log/shop/data.1"] {
-        assert_eq!(fs::read(used.path(path)).unwrap(), segment, "{path}");
-    }
-}
-
-#[test]
-fn no_link_is_followed() {
-    let used = Used::new();
-    let outside = used.write("/opt/shop/a.log", "data\n");
-    let folder = outside.parent().unwrap();
-    symlink(folder, used.path("/var/log/linked")).unwrap();
-    symlink(&outside, used.path("/var/log/shop/linked.log")).unwrap();
-    symlink(folder, used.path("/tmp/linked")).unwrap();
-    fs::remove_dir_all(used.path("/var/lib/chrony")).unwrap();
-    used.write("/opt/shop/drift", "data\n");
-    symlink(folder, used.path("/var/lib/chrony")).unwrap();
-    // A history that is kept from being written, and the id that Debian's package links: as they were made.
-    symlink("/dev/null", used.path("/root/.python_history")).unwrap();
-    fs::remove_file(used.path("/var/lib/dbus/machine-id")).unwrap();
-    symlink("../../../etc/machine-id", used.path("/var/lib/dbus/machine-id")).unwrap();
-    used.seal().unwrap();
-    assert_eq!(
-        (used.read("/opt/shop/a.log"), used.read("/opt/shop/drift")),
-        ("data\n".into(), "data\n".into())
-    );
-    for link in
-        ["/var/log/linked", "/var/log/shop/linked.log", "/root/.python_history", "/var/lib/dbus/machine-id"]
-    {
-        assert!(used.path(link).is_symlink(), "{link}");
-    }
-    assert!(!used.path("/tmp/linked").is_symlink());
-}
-
-#[test]
-fn a_secret_behind_a_link_is_no_image_s() {
-    let used = Used::new();
-    used.write("/data/key", "secret");
-    symlink("../../data/key", used.path("/etc/ssh/ssh_host_rsa_key")).unwrap();
-    let error = format!("{:#}", used.seal().unwrap_err());
-    assert!(error.contains("/etc/ssh/ssh_host_rsa_key: it is a symbolic link"), "{error}");
-    assert!(used.machine.own("plan.json").exists(), "a second try has no plan");
-}
-
-/// Somebody who may write in a folder of logs swaps it for a link while the seal works, as fast as he can.
-#[test]
-fn a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere() {
-    let used = Used::new();
-    let secrets = ["/secret/passwd.log", "/secret/old.log.1", "/secret/deep/x"];
-    for path in secrets {
-        used.write(path, "root\n");
-    }
-    let pairs = ["/var/log", "/tmp"].map(|at| (used.path(at).join("swapped"), used.path(at).join("other")));
-    let (ready, done) = (Mutex::new(()), AtomicBool::new(false));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                let _may = ready.lock().unwrap();
-                for (folder, link) in &pairs {
-                    let _ = renameat2(AT_FDCWD, folder, AT_FDCWD, link, RenameFlags::RENAME_EXCHANGE);
-                }
-            }
-        });
-        for _ in 0..200 {
-            let may = ready.lock().unwrap();
-            for (folder, link) in &pairs {
-                let _ = (crate::machine::remove(folder), crate::machine::remove(link));
-                fs::create_dir_all(folder.join("deep")).unwrap();
-                for name in ["passwd.log", "old.log.1", "deep/x"] {
-                    fs::write(folder.join(name), "a line\n").unwrap();
-                }
-                symlink(used.path("/secret"), link).unwrap();
-            }
-            drop(may);
-            let site = Site::new(&used.machine, &Seal::default()).unwrap();
-            work(&site, &Plan::new(&site, &Seal::default(), Scope::Whole).unwrap().targets);
-        }
-        done.store(true, Ordering::Relaxed);
-    });
-    for path in secrets {
-        assert_eq!(used.read(path), "root\n", "{path}");
-    }
-}
-
-#[test]
 fn a_recipe_keeps_and_removes_what_it_names() {
     let used = Used::new();
     for path in ["/opt/shop/build/a/b", "/opt/shop/run", "/srv/a/cache/x", "/srv/b/cache/x", "/srv/b/data"] {
@@ -442,65 +330,6 @@ fn what_is_only_partly_the_machine_s_own_is_changed() {
     }
 }
 
-/// Makes a file that even root can't remove; none where the file system has no such flag.
-fn immutable(path: &Path) -> Option<Immutable> {
-    let set = Command::new("chattr").arg("+i").arg(path).status().is_ok_and(|status| status.success());
-    if !set {
-        assert!(std::env::var_os("CI").is_none(), "no immutable files here");
-        println!("SKIPPED: no immutable files here");
-    }
-    set.then(|| Immutable(path.to_owned()))
-}
-
-struct Immutable(PathBuf);
-
-impl Drop for Immutable {
-    fn drop(&mut self) {
-        let _ = Command::new("chattr").arg("-i").arg(&self.0).status();
-    }
-}
-
-#[test]
-fn a_file_that_resists_ends_nothing() {
-    let used = Used::new();
-    let Some(_history) = immutable(&used.path("/root/.bash_history")) else { return };
-    let _log = immutable(&used.path("/var/log/shop/app.log"));
-    let _deep = immutable(&used.path("/tmp/folder/y"));
-    let site = Site::new(&used.machine, &Seal::default()).unwrap();
-    let plan = Plan::new(&site, &Seal::default(), Scope::Whole).unwrap();
-    let stubborn = work(&site, &plan.targets[..plan.targets.len() - Plan::ours().len()]);
-    let paths: Vec<_> = stubborn.iter().map(|stubborn| stubborn.path.to_str().unwrap()).collect();
-    assert_eq!(paths, ["/root/.bash_history", "/var/log/shop/app.log", "/tmp/folder/y"]);
-    used.seal().unwrap();
-    assert!(!used.path("/home/admin/.bash_history").exists() && !used.path("/tmp/x").exists());
-}
-
-#[test]
-fn a_secret_that_resists_is_named_and_ends_the_seal() {
-    let used = Used::new();
-    let Some(_key) = immutable(&used.path("/etc/ssh/ssh_host_ed25519_key")) else { return };
-    let error = format!("{:#}", used.seal().unwrap_err());
-    assert!(error.contains("/etc/ssh/ssh_host_ed25519_key: Operation not permitted"), "{error}");
-    assert!(error.contains("seal.keep"), "{error}");
-    // All else is gone, and a second try can run.
-    assert!(!used.path("/root/.bash_history").exists());
-    assert!(used.machine.own("plan.json").exists());
-}
-
-#[test]
-fn what_can_t_be_sealed_is_seen_before_anything_is_removed() {
-    let used = Used::new();
-    fs::remove_dir_all(used.path("/var/lib/cloud")).unwrap();
-    used.write("/var/lib/cloud", "a file where a folder should be");
-    let before = used.tree();
-    let error = format!("{:#}", used.seal().unwrap_err());
-    assert!(
-        error.contains("nothing was removed") && error.contains("/var/lib/cloud: it is not what"),
-        "{error}"
-    );
-    assert_eq!(used.tree(), before);
-}
-
 #[test]
 fn a_dry_run_tells_and_changes_nothing() {
     let used = Used::new();
@@ -527,55 +356,4 @@ fn a_dry_run_tells_and_changes_nothing() {
     used.seal().unwrap();
     let table = table::dry_run(&used.machine).unwrap();
     assert!(table.starts_with("Nothing here is this machine's own"), "{table}");
-}
-
-#[test]
-fn the_list_is_sound() {
-    let paths: Vec<&str> = list::RULES.iter().flat_map(|rule| rule.paths).copied().collect();
-    for path in &paths {
-        assert!(path.starts_with('/') || path.starts_with("~/"), "{path}");
-        assert!(!path.contains("..") && !path.contains("**") && !path.ends_with('/'), "{path}");
-        let first = path.trim_start_matches('~').split('/').nth(1).unwrap();
-        assert!(!first.contains('*'), "{path}");
-    }
-    let mut unique = paths.clone();
-    unique.sort_unstable();
-    unique.dedup();
-    assert_eq!(unique.len(), paths.len(), "a path is there twice");
-    // What must not stay is the first to go: a seal that is stopped by force leaves the least of it.
-    let last = list::RULES.iter().rposition(|rule| rule.secret).unwrap();
-    assert!(list::RULES[..last].iter().all(|rule| rule.secret));
-    assert!(list::RULES.iter().all(|rule| !rule.why.is_empty() && !rule.source.is_empty()));
-    assert!(GOES.iter().any(|path| path.contains(ID)));
-}
-
-/// `docs/recipe.md` shows the list: written by `OVENBIRD_UPDATE=1 cargo test -p ovenbird-runner seal`.
-#[test]
-fn the_docs_have_the_list() {
-    const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recipe.md");
-    const BEGIN: &str = "<!-- list of the seal -->\n";
-    const END: &str = "<!-- end of the list -->";
-    let docs = fs::read_to_string(DOCS).unwrap();
-    let (before, rest) = docs.split_once(BEGIN).unwrap();
-    let after = rest.split_once(END).unwrap().1;
-    let mut table =
-        String::from("| what | where | what happens | why | who says so, too |\n|---|---|---|---|---|\n");
-    for rule in list::RULES {
-        let paths: Vec<String> = rule.paths.iter().map(|path| format!("`{path}`")).collect();
-        let secret = if rule.secret { " 🔑" } else { "" };
-        let fate = rule.fate.told();
-        table.push_str(&format!(
-            "| {}{secret} | {} | {fate} | {} | {} |\n",
-            rule.what,
-            paths.join(", "),
-            rule.why,
-            rule.source
-        ));
-    }
-    let new = format!("{before}{BEGIN}{table}{END}{after}");
-    if std::env::var_os("OVENBIRD_UPDATE").is_some() {
-        fs::write(DOCS, new).unwrap();
-    } else {
-        assert!(new == docs, "{DOCS} is old: run `OVENBIRD_UPDATE=1 cargo test -p ovenbird-runner seal`");
-    }
 }
