@@ -10,8 +10,8 @@ use crate::machine::Machine;
 /// What a file becomes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum New {
-    /// It has this text.
-    Text(String),
+    /// It has this content.
+    Content(Vec<u8>),
     /// It goes.
     Gone,
 }
@@ -25,20 +25,21 @@ const CHECKS: &[&str] = &["/usr/lib/open-iscsi/startup-checks.sh", "/lib/open-is
 /// The text that makes Debian's package choose a name.
 const GENERATE: &str = "GenerateName=yes\n";
 
-/// What is to be done with a file of this text; none when nothing is.
-pub fn new(machine: &Machine, edit: Edit, text: &str) -> Option<New> {
+/// What is to be done with a file of this content; none when nothing is.
+pub fn new(machine: &Machine, edit: Edit, content: &[u8]) -> Option<New> {
     match edit {
         Edit::BuilderKeys => {
             let data = fs::read_to_string(machine.path(INSTANCE)).ok()?;
-            without(text, &builder_keys(&serde_json::from_str(&data).ok()?))
+            without(content, &builder_keys(&serde_json::from_str(&data).ok()?))
         }
-        Edit::SnapdState => unregistered(text),
+        Edit::SnapdState => unregistered(content),
         Edit::Initiator => {
             let debian = CHECKS.iter().any(|path| machine.path(path).exists());
+            let text = String::from_utf8_lossy(content);
             let named = text.lines().any(|line| line.trim_start().starts_with("InitiatorName="));
             match (debian, named) {
                 (_, false) => None,
-                (true, true) => Some(New::Text(GENERATE.to_owned())),
+                (true, true) => Some(New::Content(GENERATE.into())),
                 (false, true) => Some(New::Gone),
             }
         }
@@ -70,20 +71,28 @@ fn is_key(word: &str) -> bool {
     word.starts_with("AAAA") && word.len() > 32
 }
 
-fn without(text: &str, keys: &[String]) -> Option<New> {
-    let is_builders = |line: &str| line.split_whitespace().any(|word| keys.iter().any(|key| key == word));
-    let rest: String = text.split_inclusive('\n').filter(|line| !is_builders(line)).collect();
-    (rest != text).then_some(New::Text(rest))
+/// A list of keys without these. A comment in it may be in any encoding.
+fn without(content: &[u8], keys: &[String]) -> Option<New> {
+    let is_builders = |line: &&[u8]| {
+        line.split(u8::is_ascii_whitespace).any(|word| keys.iter().any(|key| key.as_bytes() == word))
+    };
+    let rest: Vec<u8> = content
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| !is_builders(line))
+        .flatten()
+        .copied()
+        .collect();
+    (rest != content).then_some(New::Content(rest))
 }
 
 /// snapd's state without the registration of this device, as its own `forget` leaves it.
-fn unregistered(text: &str) -> Option<New> {
-    let mut state: Value = serde_json::from_str(text).ok()?;
+fn unregistered(content: &[u8]) -> Option<New> {
+    let mut state: Value = serde_json::from_slice(content).ok()?;
     let device = state.pointer_mut("/data/auth/device")?.as_object_mut()?;
     let own = ["serial", "key-id", "session-macaroon"];
     let before = device.len();
     device.retain(|key, _| !own.contains(&key.as_str()));
-    (device.len() < before).then(|| New::Text(state.to_string()))
+    (device.len() < before).then(|| New::Content(state.to_string().into_bytes()))
 }
 
 #[cfg(test)]
@@ -104,11 +113,13 @@ mod tests {
             json!({ "v1": { "public_ssh_keys": [format!("ssh-ed25519 {BUILDER} pair")] } }),
             json!({ "ds": { "meta_data": { "public-keys": { "0": { "openssh-key": format!("ssh-ed25519 {BUILDER}") } } } } }),
         ] {
-            let expected = New::Text(format!("# team\nssh-ed25519 {OTHER} team\n"));
-            assert_eq!(without(&text, &builder_keys(&data)), Some(expected));
+            let expected = New::Content(format!("# team\nssh-ed25519 {OTHER} team\n").into());
+            assert_eq!(without(text.as_bytes(), &builder_keys(&data)), Some(expected));
         }
-        assert_eq!(without(&text, &builder_keys(&json!({}))), None);
-        assert_eq!(without("ssh-ed25519 x\n", &["ssh-ed25519".into()][..0]), None);
+        assert_eq!(without(text.as_bytes(), &builder_keys(&json!({}))), None);
+        let latin =
+            [b"ssh-ed25519 x Jos\xe9\n".as_slice(), format!("ssh-ed25519 {BUILDER}\n").as_bytes()].concat();
+        assert_eq!(without(&latin, &[BUILDER.into()]), Some(New::Content(b"ssh-ed25519 x Jos\xe9\n".into())));
     }
 
     #[test]
@@ -121,12 +132,14 @@ mod tests {
             },
             "last-task-id": 7,
         });
-        let Some(New::Text(text)) = unregistered(&state.to_string()) else { panic!("nothing changed") };
-        let new: Value = serde_json::from_str(&text).unwrap();
+        let Some(New::Content(text)) = unregistered(state.to_string().as_bytes()) else {
+            panic!("nothing changed")
+        };
+        let new: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(new["data"]["auth"]["device"], json!({ "brand": "generic", "model": "generic-classic" }));
         assert_eq!(new["data"]["snaps"], state["data"]["snaps"]);
         assert_eq!(unregistered(&text), None);
-        assert_eq!(unregistered("{"), None);
+        assert_eq!(unregistered(b"{"), None);
     }
 
     #[test]
@@ -134,11 +147,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let machine = Machine::new(root.path().to_str().unwrap());
         let named = "# DO NOT EDIT\nInitiatorName=iqn.1993-08.org.debian:01:1\n";
-        assert_eq!(new(&machine, Edit::Initiator, named), Some(New::Gone));
+        assert_eq!(new(&machine, Edit::Initiator, named.as_bytes()), Some(New::Gone));
         let checks = machine.path(CHECKS[0]);
         fs::create_dir_all(checks.parent().unwrap()).unwrap();
         fs::write(checks, "").unwrap();
-        assert_eq!(new(&machine, Edit::Initiator, named), Some(New::Text(GENERATE.into())));
-        assert_eq!(new(&machine, Edit::Initiator, GENERATE), None);
+        assert_eq!(new(&machine, Edit::Initiator, named.as_bytes()), Some(New::Content(GENERATE.into())));
+        assert_eq!(new(&machine, Edit::Initiator, GENERATE.as_bytes()), None);
     }
 }

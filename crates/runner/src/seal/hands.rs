@@ -270,17 +270,17 @@ impl<'a> Hands<'a> {
             self.weigh(folder, name);
             return Ok(());
         }
-        let Some((text, stat)) = read(folder, name)? else { return Ok(()) };
-        match edit::new(self.site.machine, edit, &text) {
+        let Some((content, stat)) = read(folder, name)? else { return Ok(()) };
+        match edit::new(self.site.machine, edit, &content) {
             None => {}
             Some(New::Gone) => folder.unlink(name)?,
-            Some(New::Text(text)) => {
+            Some(New::Content(content)) => {
                 // Whole or not at all, and with the owner and mode that it had.
                 let mut part = name.to_owned();
                 part.push(PART);
                 folder.unlink(&part)?;
                 let mut file = folder.create(&part)?;
-                file.write_all(text.as_bytes())?;
+                file.write_all(&content)?;
                 fchown(&file, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
                 fchmod(&file, Mode::from_bits_truncate(stat.st_mode))?;
                 file.sync_all()?;

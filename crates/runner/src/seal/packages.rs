@@ -26,13 +26,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How long a package manager may take to look at its database.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// Whoever changes packages holds one of these: apt and dpkg, then rpm, where its database was and where it is.
-const LOCKS: &[&str] = &[
-    "/var/lib/dpkg/lock-frontend",
-    "/var/lib/dpkg/lock",
-    "/var/lib/rpm/.rpm.lock",
-    "/usr/lib/sysimage/rpm/.rpm.lock",
-];
+/// Whoever changes packages holds one of these: apt and dpkg.
+const DPKG_LOCKS: &[&str] = &["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
+
+/// The same of rpm, where its database was and where it is.
+const RPM_LOCKS: &[&str] = &["/var/lib/rpm/.rpm.lock", "/usr/lib/sysimage/rpm/.rpm.lock"];
 
 /// Where dpkg writes what it does, until it is done.
 const DPKG: &str = "/var/lib/dpkg";
@@ -46,10 +44,14 @@ pub struct Held(#[expect(dead_code, reason = "they are held for as long as they 
 
 /// Waits until nobody installs anything, keeps it so, and looks whether all that is installed is whole.
 pub fn settle(machine: &Machine, patience: Duration) -> Result<Held> {
-    let held = hold(machine, Instant::now() + patience)?;
+    let deadline = Instant::now() + patience;
+    let mut held = hold(machine, DPKG_LOCKS, deadline)?;
     dpkg(machine)?;
-    yum(machine)?;
-    Ok(held)
+    // rpm looks at its database under the same lock that is waited for.
+    drop(hold(machine, RPM_LOCKS, deadline)?);
+    rpm(machine)?;
+    held.append(&mut hold(machine, RPM_LOCKS, deadline)?);
+    Ok(Held(held))
 }
 
 /// What would be waited for, or what is not whole, without waiting or holding anything.
@@ -57,9 +59,9 @@ pub fn problem(machine: &Machine) -> Option<String> {
     settle(machine, Duration::ZERO).err().map(|error| format!("{error:#}"))
 }
 
-fn hold(machine: &Machine, deadline: Instant) -> Result<Held> {
+fn hold(machine: &Machine, locks: &[&str], deadline: Instant) -> Result<Vec<File>> {
     let mut held = Vec::new();
-    for name in LOCKS {
+    for name in locks {
         // Made by root, in folders of root's; a link in its place would be somebody else's file.
         let opened = OpenOptions::new()
             .read(true)
@@ -69,6 +71,8 @@ fn hold(machine: &Machine, deadline: Instant) -> Result<Held> {
         let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Nobody can install anything into it.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => continue,
             Err(error) => return Err(error).context(format!("open {name}")),
         };
         while let Err(error) = take(&file) {
@@ -83,7 +87,7 @@ fn hold(machine: &Machine, deadline: Instant) -> Result<Held> {
         }
         held.push(file);
     }
-    Ok(Held(held))
+    Ok(held)
 }
 
 /// Takes a lock as dpkg and rpm do: one of the whole file, by `fcntl`.
@@ -147,14 +151,25 @@ fn is_broken(part: &str) -> bool {
     !part.trim().is_empty() && !part.contains("missing the md5sums control file")
 }
 
-/// yum leaves its list of what is to do behind when it is interrupted.
-fn yum(machine: &Machine) -> Result<()> {
+/// rpm tells whether its database is whole; yum leaves its list of what is to do behind when it is interrupted.
+fn rpm(machine: &Machine) -> Result<()> {
     let entries = fs::read_dir(machine.path(YUM)).into_iter().flatten().flatten();
     let left =
         entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("transaction-all")).count();
     ensure!(
         left == 0,
         "yum was interrupted: let a step run `yum-complete-transaction`, or remove {YUM}/transaction-*"
+    );
+    let used = RPM_LOCKS.iter().any(|lock| machine.path(lock).exists());
+    let Some(program) = machine.program("rpmdb", &[]).filter(|_| used) else { return Ok(()) };
+    let mut command = machine.command(program);
+    command.arg("--verifydb");
+    let answer = process::ask(command, b"", ANSWER)?;
+    ensure!(
+        answer.exit.is_success(),
+        "the database of rpm is not whole: let a step run `rpmdb --rebuilddb`\nrpmdb --verifydb: {}: {}",
+        answer.exit,
+        answer.complaint()
     );
     Ok(())
 }
@@ -179,9 +194,13 @@ mod tests {
     }
 
     fn audit(machine: &Machine, says: &str) {
-        let (program, draft) = (machine.path("/usr/bin/dpkg"), machine.path("/draft"));
-        fs::write(&draft, format!("#!/bin/sh\n[ \"$*\" = --audit ] || exit 2\nprintf '%s' '{says}'\n"))
-            .unwrap();
+        program(machine, "dpkg", &format!("[ \"$*\" = --audit ] || exit 2\nprintf '%s' '{says}'\n"));
+    }
+
+    /// By another process: what is open for writing can't be run.
+    fn program(machine: &Machine, name: &str, script: &str) {
+        let (program, draft) = (machine.path("/usr/bin").join(name), machine.path("/draft"));
+        fs::write(&draft, format!("#!/bin/sh\n{script}")).unwrap();
         let status = Command::new("install").args(["-m", "755"]).arg(draft).arg(program).status().unwrap();
         assert!(status.success());
     }
@@ -229,7 +248,7 @@ mod tests {
         let script = "import fcntl,sys\nfcntl.lockf(open(sys.argv[1],'r+'),fcntl.LOCK_EX|fcntl.LOCK_NB)";
         let locked = || {
             let mut command = Command::new("python3");
-            command.args(["-c", script]).arg(machine.path(LOCKS[0])).stderr(Stdio::null());
+            command.args(["-c", script]).arg(machine.path(DPKG_LOCKS[0])).stderr(Stdio::null());
             command.status().unwrap().success()
         };
         assert!(!locked());
@@ -258,5 +277,12 @@ mod tests {
         fs::remove_file(machine.path("/var/lib/dpkg/updates/0001")).unwrap();
         fs::write(machine.path("/var/lib/yum/transaction-all.2026-01-31"), "").unwrap();
         assert!(words(&machine).contains("yum was interrupted"), "{}", words(&machine));
+        fs::remove_file(machine.path("/var/lib/yum/transaction-all.2026-01-31")).unwrap();
+        program(
+            &machine,
+            "rpmdb",
+            "[ \"$*\" = --verifydb ] || exit 2; echo 'page 3 is damaged' >&2; exit 1\n",
+        );
+        assert!(words(&machine).contains("page 3 is damaged"), "{}", words(&machine));
     }
 }

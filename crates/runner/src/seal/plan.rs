@@ -164,16 +164,15 @@ impl Planner<'_> {
                 self.hit(folder, &name, kind);
                 continue;
             }
+            let path = folder.at(&name);
             match kind {
                 Kind::Folder => match folder.enter(&name, &self.site.mounts) {
                     Ok(inner) => self.find(&inner, next)?,
-                    Err(Closed::Mount) if !self.leads_on(folder, &name, rest) => {}
-                    Err(closed) => self.shut(folder.at(&name), closed),
+                    Err(Closed::Mount) if !self.leads_on(&path, rest) => {}
+                    Err(closed) => self.shut(path, closed),
                 },
                 // Made by root for a whole tree: `/var/lib/docker` on another disk. What a rule looks for may be there.
-                Kind::Link if !wild && self.leads_on(folder, &name, rest) => {
-                    self.leave(folder.at(&name), Why::Linked);
-                }
+                Kind::Link if !wild && self.leads_on(&path, rest) => self.leave(path, Why::Linked),
                 Kind::Link | Kind::File | Kind::Other => {}
             }
         }
@@ -212,11 +211,12 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether there is something behind a link or in a mounted folder, where the rest of a pattern says.
-    fn leads_on(&self, folder: &Folder, name: &OsStr, rest: &[&str]) -> bool {
-        let mut path = self.site.machine.path(&folder.at(name).to_string_lossy());
-        path.extend(rest.iter().take_while(|part| !part.contains(['*', '?'])));
-        fs::symlink_metadata(path).is_ok()
+    /// Whether there is something behind a link or in a mounted folder, where the rest of a pattern says, that the recipe
+    /// does not keep.
+    fn leads_on(&self, path: &Path, rest: &[&str]) -> bool {
+        let mut behind = self.site.machine.path(&path.to_string_lossy());
+        behind.extend(rest.iter().take_while(|part| !part.contains(['*', '?'])));
+        !self.site.keep.hold(path) && fs::symlink_metadata(behind).is_ok()
     }
 
     fn hit(&mut self, folder: &Folder, name: &OsStr, kind: Kind) {
@@ -225,6 +225,10 @@ impl Planner<'_> {
             return self.leave(path, Why::Kept);
         }
         let asked = std::ptr::eq(self.rule, &raw const ASKED);
+        if asked && Path::new(FOLDER).starts_with(&path) {
+            return self
+                .leave(path, Why::Refused("Ovenbird's own folder is in it, which goes last".to_owned()));
+        }
         match (self.rule.fate, kind) {
             (_, Kind::Link) if !asked => self.leave(path, Why::Linked),
             (Fate::Remove, _) => self.add(path, Act::Remove),
@@ -261,9 +265,9 @@ impl Planner<'_> {
     fn edit(&mut self, folder: &Folder, name: &OsStr, edit: Edit) {
         let path = folder.at(name);
         match read(folder, name) {
-            Ok(Some((text, stat))) => match edit::new(self.site.machine, edit, &text) {
-                Some(New::Text(_)) if stat.st_nlink > 1 => self.leave(path, Why::ManyNames),
-                Some(New::Text(_) | New::Gone) => self.add(path, Act::Edit(edit)),
+            Ok(Some((content, stat))) => match edit::new(self.site.machine, edit, &content) {
+                Some(New::Content(_)) if stat.st_nlink > 1 => self.leave(path, Why::ManyNames),
+                Some(New::Content(_) | New::Gone) => self.add(path, Act::Edit(edit)),
                 None => {}
             },
             Ok(None) => self.leave(path, Why::OtherKind),
@@ -323,17 +327,17 @@ impl Planner<'_> {
     fn leave(&mut self, path: PathBuf, why: Why) {
         // What is in memory or on a share is in no image.
         let elsewhere = matches!(why, Why::Mounted) && self.site.mounts.are_elsewhere(&path);
-        let fails = self.rule.secret && !elsewhere && !matches!(why, Why::Kept);
+        // And a list of keys that is reached by a link has most likely none of the builder's.
+        let unlikely = matches!(why, Why::Linked) && matches!(self.rule.fate, Fate::Edit(_));
+        let fails = self.rule.secret && !elsewhere && !unlikely && !matches!(why, Why::Kept);
         self.plan.left.push(Left { path, why, fails });
     }
 }
 
 /// Reads a file that is to be changed.
-pub fn read(folder: &Folder, name: &OsStr) -> io::Result<Option<(String, FileStat)>> {
+pub fn read(folder: &Folder, name: &OsStr) -> io::Result<Option<(Vec<u8>, FileStat)>> {
     let Some((mut file, stat)) = folder.file(name, OFlag::O_RDONLY)? else { return Ok(None) };
-    let bytes = logs::read_whole(&mut file, MOST)?;
-    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))?;
-    Ok(Some((text, stat)))
+    Ok(Some((logs::read_whole(&mut file, MOST)?, stat)))
 }
 
 /// The homes of all accounts, and what is in `/home`: an account may be somebody else's to list.

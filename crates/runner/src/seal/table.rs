@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     hands::{Hands, Weight},
+    list::Rule,
     packages,
     plan::{Plan, Scope, Site},
 };
@@ -20,7 +21,7 @@ struct Row {
     act: &'static str,
     path: String,
     weight: Weight,
-    why: String,
+    rule: &'static Rule,
 }
 
 /// The table; the machine stays as it is.
@@ -35,7 +36,7 @@ pub fn dry_run(machine: &Machine) -> anyhow::Result<String> {
         let weight = hands.do_it(target);
         if weight.files > 0 {
             let path = target.path.display().to_string();
-            rows.push(Row { act: target.act.told(), path, weight, why: target.rule.what.to_owned() });
+            rows.push(Row { act: target.act.told(), path, weight, rule: target.rule });
         }
     }
     let total = rows.iter().fold(Weight::default(), |sum, row| Weight {
@@ -46,9 +47,10 @@ pub fn dry_run(machine: &Machine) -> anyhow::Result<String> {
     if rows.is_empty() {
         text.push_str("Nothing here is this machine's own: the seal has nothing to do.\n");
     } else {
+        let reasons = reasons(&rows);
         text.push_str(&lines(&short(rows)));
         let _ = writeln!(text, "\n{} files, {} in all. Nothing was changed.", total.files, size(total.bytes));
-        text.push_str(&reasons(&plan));
+        text.push_str(&reasons);
     }
     let mut stays: Vec<(String, String)> =
         plan.left.iter().map(|left| (left.path.display().to_string(), left.why.to_string())).collect();
@@ -72,11 +74,11 @@ pub fn dry_run(machine: &Machine) -> anyhow::Result<String> {
 }
 
 /// Why each kind of thing goes, and who else says so.
-fn reasons(plan: &Plan) -> String {
+fn reasons(rows: &[Row]) -> String {
     let mut text = String::from("\nWhy:\n");
     let mut told = BTreeSet::new();
-    for rule in plan.targets.iter().map(|target| target.rule).filter(|rule| told.insert(rule.what)) {
-        let _ = writeln!(text, "  {}: {} ({})", rule.what, rule.why, rule.source);
+    for rule in rows.iter().map(|row| row.rule).filter(|rule| told.insert(rule.what)) {
+        let _ = writeln!(text, "  {}: {}. As in: {}", rule.what, rule.why, rule.source);
     }
     text
 }
@@ -85,7 +87,7 @@ fn reasons(plan: &Plan) -> String {
 fn short(rows: Vec<Row>) -> Vec<Row> {
     let folder = |row: &Row| {
         let parent = row.path.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
-        (parent, row.act, row.why.clone())
+        (parent, row.act, row.rule.what)
     };
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     for row in &rows {
@@ -116,7 +118,7 @@ fn lines(rows: &[Row]) -> String {
             visible(&row.path),
             row.weight.files.to_string(),
             size(row.weight.bytes),
-            row.why.clone(),
+            row.rule.what.to_owned(),
         ]
     });
     let mut table: Vec<[String; 5]> =

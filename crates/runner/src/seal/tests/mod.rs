@@ -269,7 +269,7 @@ fn a_recipe_keeps_and_removes_what_it_names() {
         keep: ["/var/log/shop/**", "/tmp/kept/deep/file", "/root/.bash_history", "/var/lib/ovenbird"]
             .map(str::to_owned)
             .into(),
-        remove: ["/opt/shop/build", "/opt/shop/link", "/srv/*/cache", "/var/log/**/bin.*"]
+        remove: ["/var/lib", "/opt/shop/build", "/opt/shop/link", "/srv/*/cache", "/var/log/**/bin.*"]
             .map(str::to_owned)
             .into(),
     };
@@ -285,6 +285,8 @@ fn a_recipe_keeps_and_removes_what_it_names() {
         ("/srv/a/cache", false),
         ("/srv/b/cache", false),
         ("/srv/b/data", true),
+        // Ovenbird's own folder is in it.
+        ("/var/lib/cloud/scripts/per-boot/10-mount.sh", true),
         ("/var/log/ledger/bin.000001", false),
         // The plan has URLs that are keys: it goes whatever the recipe says.
         ("/var/lib/ovenbird", false),

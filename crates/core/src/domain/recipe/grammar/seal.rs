@@ -33,11 +33,23 @@ static REMOVED: Rule = word(
         pattern(text).is_some_and(|parts| {
             // A name of its own must be in it somewhere below the first: `/etc`, `/usr/*` and `/var/**/*` are whole systems.
             let named = parts.iter().skip(1).any(|part| part.contains(|c: char| !['*', '?', '.'].contains(&c)));
-            named && !["proc", "sys", "dev", "run"].contains(&parts[0])
+            let end = parts.iter().rposition(|part| !part.chars().all(|c| c == '*' || c == '?')).unwrap_or(0);
+            named && !["proc", "sys", "dev", "run"].contains(&parts[0]) && !WHOLE.contains(&&parts[..=end])
         })
     },
 )
 .pattern("^/[^/*?]+/");
+
+/// Folders that no machine works without; what a recipe wants removed is in them.
+const WHOLE: &[&[&str]] = &[
+    &["usr", "bin"],
+    &["usr", "sbin"],
+    &["usr", "lib"],
+    &["usr", "lib64"],
+    &["usr", "share"],
+    &["var", "lib"],
+    &["var", "log"],
+];
 
 /// The names of an absolute pattern: the first is one name, no other climbs, and `**` stands alone.
 fn pattern(text: &str) -> Option<Vec<&str>> {

@@ -408,9 +408,20 @@ fn a_seal_takes_no_whole_system_and_leaves_no_folder() {
     ] {
         assert!(refused("keep", nonsense) && refused("remove", nonsense), "{nonsense}");
     }
-    for system in
-        ["/etc", "/etc/", "/usr/*", "/usr/**", "/var/*/*", "/var/**/?", "/home/*", "/proc/self/x", "/run/x"]
-    {
+    for system in [
+        "/etc",
+        "/etc/",
+        "/usr/*",
+        "/usr/**",
+        "/var/*/*",
+        "/var/**/?",
+        "/home/*",
+        "/proc/self/x",
+        "/run/x",
+        "/var/lib",
+        "/var/lib/*",
+        "/usr/lib/**",
+    ] {
         assert!(refused("remove", system), "{system}");
     }
     for sense in [
