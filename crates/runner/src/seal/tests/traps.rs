@@ -137,3 +137,66 @@ fn a_folder_that_is_swapped_for_a_link_meanwhile_leads_nowhere() {
         assert_eq!(used.read(path), "root\n", "{path}");
     }
 }
+
+/// The plan says what stays; and what has changed since it was made is looked at again.
+#[test]
+fn what_changes_after_the_plan_was_made_is_looked_at_again() {
+    let used = Used::new();
+    let names = ["/var/log/a.log", "/var/log/b.log", "/var/log/c.log", "/var/log/d.log.1", "/root/.ssh/x"];
+    for name in names {
+        used.write(name, "a line\n");
+    }
+    used.write("/opt/shop/a", "data\n");
+    let site = Site::new(&used.machine, &Seal::default()).unwrap();
+    let plan = Plan::new(&site, &Seal::default(), Scope::Whole).unwrap();
+    // Another name, a link to somewhere else, other content.
+    fs::hard_link(used.path("/var/log/a.log"), used.path("/opt/shop/linked")).unwrap();
+    fs::remove_file(used.path("/var/log/b.log")).unwrap();
+    symlink(used.path("/opt/shop/a"), used.path("/var/log/b.log")).unwrap();
+    for name in ["/var/log/c.log", "/var/log/d.log.1"] {
+        used.write(name, b"\x01\0\x02");
+    }
+    // A folder that is a link by now.
+    fs::rename(used.path("/var/lib/chrony"), used.path("/opt/chrony")).unwrap();
+    symlink(used.path("/opt/chrony"), used.path("/var/lib/chrony")).unwrap();
+    let stubborn = work(&site, &plan.targets);
+    assert_eq!(used.read("/opt/shop/linked"), "a line\n");
+    assert_eq!(used.read("/opt/shop/a"), "data\n");
+    for name in ["/var/log/c.log", "/var/log/d.log.1"] {
+        assert_eq!(fs::read(used.path(name)).unwrap(), b"\x01\0\x02", "{name}");
+    }
+    assert!(used.path("/opt/chrony/chrony.drift").exists());
+    let stubborn: Vec<String> =
+        stubborn.iter().map(|one| format!("{}: {}", one.path.display(), one.why)).collect();
+    assert_eq!(stubborn, ["/var/lib/chrony: it is no folder any more"]);
+}
+
+#[test]
+fn a_plan_tells_what_stays_and_why() {
+    let used = Used::new();
+    used.write("/var/log/shop/x.log", b"\x01\0\x02");
+    used.write("/var/log/shop/y.log.1", b"\x01\0\x02");
+    used.write("/var/log/shop/z.log", "a line\n");
+    fs::hard_link(used.path("/var/log/shop/z.log"), used.path("/opt/z")).unwrap();
+    symlink("/dev/null", used.path("/root/.python_history")).unwrap();
+    let kept = Seal { keep: vec!["/var/log/syslog*".into(), "/home".into()], ..Seal::default() };
+    let site = Site::new(&used.machine, &kept).unwrap();
+    let plan = Plan::new(&site, &kept, Scope::Whole).unwrap();
+    let left: Vec<String> =
+        plan.left.iter().map(|left| format!("{}: {}", left.path.display(), left.why)).collect();
+    for line in [
+        "/var/log/shop/x.log: called like a log, but no text",
+        "/var/log/shop/y.log.1: called like a log, but no text",
+        "/var/log/shop/z.log: the file has other names, too (hard links)",
+        "/var/log/shop/state.db: not known as a log",
+        "/root/.python_history: it is a symbolic link, or is reached by one",
+        "/var/log/syslog: the recipe keeps it",
+        "/home/admin/.bash_history: the recipe keeps it",
+    ] {
+        assert!(left.iter().any(|left| left == line), "{line}\n{left:#?}");
+    }
+    for target in &plan.targets {
+        let path = target.path.to_str().unwrap();
+        assert!(left.iter().all(|left| !left.starts_with(&format!("{path}: "))), "{path}");
+    }
+}
