@@ -193,14 +193,14 @@ pub static RULES: &[Rule] = &[
         &["/etc/iscsi/initiatorname.iscsi"],
         Fate::Edit(Edit::Initiator),
         "a target gives a volume to whoever has the name; `iscsi-init` or `iscsid` makes a new one",
-        "open-iscsi, image-builder 1768",
+        "open-iscsi, kubernetes image-builder",
     ),
     rule(
         "NVMe host",
         &["/etc/nvme/hostnqn", "/etc/nvme/hostid"],
         Fate::Remove,
         "packages make them at their installation; without them, `nvme` takes the instance's own UUID",
-        "nvme-cli, metal-images 359",
+        "nvme-cli",
     ),
     rule(
         "DHCP leases",

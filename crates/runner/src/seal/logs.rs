@@ -201,6 +201,7 @@ mod tests {
             Verdict::Stay,
             &[
                 "ledger/bin.000001",
+                "ledger/bin.001",
                 "mysql/mariadb-bin.000001",
                 "mysql/mariadb-bin.index",
                 "mysql/relay-bin.000012",

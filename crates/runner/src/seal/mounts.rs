@@ -105,11 +105,13 @@ mod tests {
 27 22 0:42 / /srv/share rw - nfs4 10.0.0.1:/share rw
 28 22 7:0 / /tmp/iso ro - iso9660 /dev/loop0 ro
 29 22 259:9 / /mnt/stick rw - ext4 /dev/nvme1n1 rw
+30 22 259:1 /opt/data /srv/data rw - ext4 /dev/nvme0n1p1 rw
 ";
     const PLANNED: &str = "\
 # /dev/x /mnt/stick ext4 defaults 0 0
 UUID=1 / ext4 defaults 0 1
 /dev/mapper/vg-log /var/log xfs nodev 0 0
+UUID=4 /srv/data ext4 defaults 0 0
 UUID=2 /home btrfs subvol=@home 0 0
 /opt/app /tmp/app\\040one none bind 0 0
 tmpfs /var/tmp tmpfs nodev 0 0
@@ -124,7 +126,7 @@ UUID=3 none swap sw 0 0
         for own in ["/", "/var/log", "/home"] {
             assert!(mounts.are_own(Path::new(own)), "{own}");
         }
-        for foreign in ["/tmp/app one", "/var/tmp", "/srv/share", "/tmp/iso", "/mnt/stick"] {
+        for foreign in ["/tmp/app one", "/var/tmp", "/srv/share", "/tmp/iso", "/mnt/stick", "/srv/data"] {
             let foreign = Path::new(foreign);
             assert!(mounts.has(foreign) && !mounts.are_own(foreign), "{foreign:?}");
             let elsewhere = ["/var/tmp", "/srv/share"].map(Path::new).contains(&foreign);

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::net::UnixDatagram,
-    process::{Command, Output},
+    process::{Child, Command, Output},
     time::Duration,
 };
 
@@ -161,6 +161,15 @@ fn a_machine_without_systemd_powers_off_in_its_own_way() {
     assert_eq!(orders(&world), ["poweroff"]);
 }
 
+/// A program that waits for a signal, and does not outlive a test that failed before.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
 /// The unit that stays for the last word, as systemd runs it.
 #[test]
 fn what_was_written_since_the_seal_goes_when_the_machine_goes_down() {
@@ -181,11 +190,13 @@ fn what_was_written_since_the_seal_goes_when_the_machine_goes_down() {
         .arg(&program)
         .status();
     assert!(copied.unwrap().success());
-    let mut last_word = Command::new(&program)
-        .args(["seal", "--last-word", "--root", root.to_str().unwrap()])
-        .env("NOTIFY_SOCKET", &socket)
-        .spawn()
-        .unwrap();
+    let mut last_word = Ended(
+        Command::new(&program)
+            .args(["seal", "--last-word", "--root", root.to_str().unwrap()])
+            .env("NOTIFY_SOCKET", &socket)
+            .spawn()
+            .unwrap(),
+    );
     let mut said = [0; 64];
     let length = ready.recv(&mut said).unwrap();
     assert_eq!(&said[..length], b"READY=1");
@@ -203,9 +214,9 @@ fn what_was_written_since_the_seal_goes_when_the_machine_goes_down() {
     let unit = fs::read_to_string(root.join("run/systemd/system/ovenbird-last-word.service")).unwrap();
     assert!(unit.contains("Type=notify\n") && unit.contains("ovenbird-runner' seal --last-word"), "{unit}");
 
-    let pid = nix::unistd::Pid::from_raw(last_word.id().try_into().unwrap());
+    let pid = nix::unistd::Pid::from_raw(last_word.0.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert!(last_word.wait().unwrap().success());
+    assert!(last_word.0.wait().unwrap().success());
     for path in [
         "etc/ssh/ssh_host_rsa_key",
         "var/lib/cloud/instance/user-data.txt",

@@ -307,7 +307,7 @@ fn what_is_only_partly_the_machine_s_own_is_changed() {
     );
     let keys =
         used.write("/home/admin/.ssh/authorized_keys", format!("ssh-rsa {other}\nssh-rsa {builder}\n"));
-    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o640)).unwrap();
     std::os::unix::fs::chown(&keys, Some(1234), Some(1235)).unwrap();
     used.write(
         "/var/lib/snapd/state.json",
@@ -318,7 +318,7 @@ fn what_is_only_partly_the_machine_s_own_is_changed() {
     used.seal().unwrap();
     assert_eq!(used.read("/home/admin/.ssh/authorized_keys"), format!("ssh-rsa {other}\n"));
     let seen = fs::metadata(&keys).unwrap();
-    assert_eq!((seen.mode() & 0o7777, seen.uid(), seen.gid()), (0o600, 1234, 1235));
+    assert_eq!((seen.mode() & 0o7777, seen.uid(), seen.gid()), (0o640, 1234, 1235));
     let state: serde_json::Value = serde_json::from_str(&used.read("/var/lib/snapd/state.json")).unwrap();
     assert_eq!(state, serde_json::json!({"data":{"auth":{"device":{"brand":"generic"}},"snaps":{"a":1}}}));
     assert_eq!(used.read("/etc/iscsi/initiatorname.iscsi"), "GenerateName=yes\n");
