@@ -18,7 +18,7 @@ help: ## Shows the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## Installs what the demo and the tests need (apt packages, a private Python environment)
-	@tests/tools/setup
+	@tools/setup
 
 # One call of cargo for everything: the EC2 SDK keeps one core busy for minutes, and the others have the rest to do.
 # The dev profile: a release build of the SDK takes half an hour. The functions are stripped, because their zips travel;
@@ -43,7 +43,7 @@ demo: setup build ## The main job on this machine: artifact in, tested image out
 bench: setup build ## The figures, each beside its goal (the first time with a release build of the functions: half an hour)
 	$(TARGET)/debug/bench
 	cargo build --release $(FUNCTIONS:%=-p %)
-	@tests/tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
+	@tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
 
 lint: setup ## Format, clippy, the floors of crates/core, and the template's linter
 	cargo fmt --all -- --check
@@ -83,7 +83,7 @@ mutants: ## Whether the tests see a decision changed (about two hours; SHARD=1/8
 	fi
 
 release: ## Builds the functions for AWS (ARCHITECTURE=arm64 or x86_64) into build/
-	@tests/tools/setup release
+	@tools/setup release
 	rm -rf $(FUNCTIONS:%=build/%)
 	@mkdir -p build && touch build/.release
 	PATH="$(OVENBIRD_HOME)/venv/bin:$$PATH" cargo lambda build --release --lambda-dir build \

@@ -1,4 +1,4 @@
-//! AWS's own command, kept running: see `tests/tools/aws.py`.
+//! AWS's own command, kept running: see `tools/aws.py`.
 
 use std::{
     collections::BTreeMap,
@@ -45,7 +45,7 @@ struct Kept {
 impl Kept {
     fn start(of: &Path) -> Result<Self> {
         let mut process = Command::new(home().join("venv/bin/python"))
-            .arg(repository().join("tests/tools/aws.py"))
+            .arg(repository().join("tools/aws.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .env_remove("AWS_ACCESS_KEY_ID")

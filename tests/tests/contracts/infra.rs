@@ -1,9 +1,6 @@
 //! The template against the rest: the functions, the state machines, the calls that the adapters make.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::{collections::BTreeSet, fs};
 
 use ovenbird_tests::{
     clients::repository,

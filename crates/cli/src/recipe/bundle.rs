@@ -210,6 +210,20 @@ mod tests {
         format!("{error}")
     }
 
+    /// The examples, and the recipes that the tests bake.
+    #[test]
+    fn every_recipe_of_the_repository_can_be_pushed() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for (folder, least) in [("examples", 2), ("tests/provisioners", 3)] {
+            let entries = fs::read_dir(repository.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            let recipes: Vec<_> = entries.filter(|path| path.join("recipe.toml").exists()).collect();
+            assert!(recipes.len() >= least, "{folder} has only {recipes:?}");
+            for recipe in recipes {
+                assert!(Bundle::read(&recipe).is_ok(), "{}: see `ovenbird recipe check`", recipe.display());
+            }
+        }
+    }
+
     #[test]
     fn the_version_is_made_of_content_and_mode_and_nothing_else() {
         let folder = folder();
