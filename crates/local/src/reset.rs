@@ -11,10 +11,10 @@ use ovenbird_sim::{ApiError, DescribeImages, InstanceState, Paging, World};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    control::{down, is_up},
     error::{LocalError, Result},
+    operator::{down, is_up},
     options::Options,
-    service,
+    state,
 };
 
 /// What a reset destroys.
@@ -59,7 +59,7 @@ impl ResetPlan {
     pub fn of(options: &Options) -> Result<Self> {
         let home = &options.home;
         // A world that can't be read is a reason for a reset, and must not stand in its way.
-        let (known, unreadable) = match service::load(&home.world()) {
+        let (known, unreadable) = match state::load(&home.world()) {
             Ok(world) => in_world(&world).map_or((None, true), |known| (Some(known), false)),
             Err(LocalError::Corrupt { .. }) => (None, true),
             Err(error) => return Err(error),

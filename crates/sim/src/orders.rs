@@ -88,7 +88,7 @@ pub enum Order {
 
 /// What the machines report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum MachineEvent {
     /// A machine's init runs.
     Booted {
         /// Which.

@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
-    control::tail,
     error::{LocalError, Result},
     home::Home,
     http_client::{Link, refused},
     memory,
+    operator::tail,
     options::Options,
 };
 

@@ -170,7 +170,7 @@ fn spawn(options: &Options) -> Result<Child> {
 fn follow(child: &mut Child, home: &Home, progress: &mut impl FnMut(&Event)) -> Result<()> {
     let path = home.progress();
     let mut file = File::open(&path).map_err(LocalError::io(format!("open {}", path.display())))?;
-    let (mut text, mut stage, mut read) = (String::new(), Stage::Front, 0);
+    let (mut text, mut stage, mut read) = (String::new(), Stage::Endpoint, 0);
     loop {
         let ended = child.try_wait().map_err(LocalError::io("watch the supervisor"))?;
         file.read_to_string(&mut text).map_err(LocalError::io(format!("read {}", path.display())))?;
