@@ -11,7 +11,7 @@ use crate::clients::{Local, home, repository};
 pub struct Site {
     /// Its clients.
     pub local: Local,
-    /// Its home.
+    /// The folder of this cloud alone; it is deleted at the end.
     pub home: PathBuf,
     operator: BTreeMap<String, String>,
 }

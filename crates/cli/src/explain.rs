@@ -20,9 +20,9 @@ use crate::{render, target::Target};
 /// Two makings of a pipeline's image, compared.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// The pipeline.
+    /// The pipeline whose bakes are compared.
     pipeline: PipelineName,
-    /// The bake before.
+    /// The older of the two bakes.
     before: BakeId,
     /// The bake after it; none for one that would be started now.
     now: Option<BakeId>,

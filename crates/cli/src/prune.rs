@@ -34,7 +34,7 @@ pub struct Pruned {
     run: BakeId,
     /// Whether the plan was acted on.
     pub acted: bool,
-    /// The plan.
+    /// What the run would do; in JSON, its fields stand beside `run`.
     #[serde(flatten)]
     pub plan: Plan,
     /// What was cleaned up after.

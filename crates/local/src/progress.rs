@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Stage {
     /// The base image of every machine.
     Base,
-    /// The endpoint.
+    /// The endpoint, and the port that it takes.
     Endpoint,
     /// The process behind everything that isn't EC2.
     Ministack,
@@ -38,7 +38,7 @@ impl fmt::Display for Stage {
 pub enum Event {
     /// A stage began.
     Begun {
-        /// The stage.
+        /// Which part is being started.
         stage: Stage,
         /// What is being done, when it isn't what is done every time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub enum Event {
     },
     /// A stage is done.
     Done {
-        /// The stage.
+        /// Which part has started.
         stage: Stage,
         /// How long it took.
         seconds: f64,
@@ -61,7 +61,7 @@ pub enum Event {
     },
     /// A stage failed, and with it the start.
     Failed {
-        /// The stage.
+        /// Which part failed.
         stage: Stage,
         /// Why, with every cause.
         reason: String,

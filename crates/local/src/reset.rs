@@ -20,7 +20,7 @@ use crate::{
 /// What a reset destroys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResetPlan {
-    /// The home.
+    /// The folder of the local cloud that is reset.
     pub home: PathBuf,
     /// Whether the local cloud runs, and would be ended.
     pub running: bool,
@@ -37,16 +37,16 @@ pub struct ResetPlan {
 /// An image that a reset destroys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResetImage {
-    /// Its id.
+    /// Its id: `ami-…`.
     pub image: String,
-    /// Its name.
+    /// The name that its bake gave it.
     pub name: String,
 }
 
 /// A folder that a reset deletes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResetFolder {
-    /// Its path.
+    /// The whole path of the folder.
     pub path: PathBuf,
     /// What is in it.
     pub holds: String,

@@ -73,7 +73,7 @@ impl CloudState {
         }
     }
 
-    /// The hardware.
+    /// What carries out the orders.
     pub fn hardware(&self) -> &dyn Hardware {
         &*self.hardware
     }

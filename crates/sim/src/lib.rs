@@ -98,12 +98,12 @@ impl World {
         }
     }
 
-    /// The account's id.
+    /// The number of the account, twelve digits.
     pub fn account(&self) -> &str {
         &self.account
     }
 
-    /// The Region.
+    /// The Region that everything is in.
     pub fn region(&self) -> &str {
         &self.region
     }

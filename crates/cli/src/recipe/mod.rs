@@ -47,9 +47,9 @@ pub enum RecipeCommand {
 /// A recipe as checked or pushed.
 #[derive(Debug, Serialize)]
 struct Pushed {
-    /// The pipeline.
+    /// The pipeline that the recipe names.
     pipeline: String,
-    /// The version.
+    /// The version that a push would make current: SHA-256 over the text and the files.
     version: Digest,
     /// How many files went with it.
     files: usize,

@@ -30,9 +30,9 @@ pub struct Control {
     pub ministack_version: String,
     /// The process of `MiniStack`.
     pub ministack_pid: Option<u32>,
-    /// The base image.
+    /// The id of the base image; none while it is being made.
     pub base_image: Option<String>,
-    /// Whether everything started.
+    /// Whether everything started. `ovenbird local up` returns when it is set.
     pub ready: AtomicBool,
     /// Told when an operator wants an end.
     pub shutdown: Notify,

@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(12);
 pub(crate) struct MiniStack {
     /// The way to it.
     pub link: Link,
-    /// Its version.
+    /// The version that it says of itself.
     pub version: String,
     /// Its process.
     pub pid: Pid,

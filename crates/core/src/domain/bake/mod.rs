@@ -25,7 +25,7 @@ use crate::domain::{
 /// One stage's time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// The stage.
+    /// The stage that this time was spent in.
     pub stage: Stage,
     /// When it began.
     pub start: Timestamp,
@@ -86,7 +86,7 @@ pub struct Bake {
     pub bake: BakeId,
     /// The pipeline it belongs to.
     pub pipeline: PipelineName,
-    /// How it stands.
+    /// Running, or how it ended.
     pub status: Status,
     /// What started it: `upload`, `manual`, `cascade`.
     pub trigger: String,
@@ -120,7 +120,7 @@ pub struct Bake {
     /// Which of the recipe's offers EC2 is asked for: those before it were short.
     #[serde(default)]
     pub offer: usize,
-    /// Its builder.
+    /// The instance that is configured and imaged; none before its launch, or when an image is reused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<InstanceId>,
     /// Whether the builder is a spot instance, which can't be stopped to be imaged.
@@ -135,7 +135,7 @@ pub struct Bake {
     /// How many tests its image passed; none before they did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests_passed: Option<usize>,
-    /// Its image.
+    /// The image that it made or reused; none before it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<AmiId>,
     /// The image's snapshots.
@@ -147,11 +147,11 @@ pub struct Bake {
     /// The pipelines that stand on what it promoted, with the bakes that were started for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<ChildBake>,
-    /// Where it is.
+    /// The stage that it is in, or was in when it ended.
     pub stage: Stage,
     /// Where it was, and for how long.
     pub timeline: Vec<Span>,
-    /// Why it failed.
+    /// Why it failed or was cancelled; none for a bake that runs or ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Where the state machine goes next.

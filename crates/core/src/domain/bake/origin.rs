@@ -18,7 +18,7 @@ pub struct Artifact {
     /// The version of the object, on a versioned bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
     /// SHA-256 of its bytes.
     pub sha256: Digest,
@@ -32,9 +32,9 @@ pub struct Artifact {
 /// The image that a bake starts from, resolved once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseImage {
-    /// The image.
+    /// The id that the recipe's `[base]` resolved to when the bake started.
     pub image: AmiId,
-    /// Its name.
+    /// The name of that image, as EC2 has it.
     pub name: String,
     /// The base as the recipe names it.
     pub written: String,
@@ -47,9 +47,9 @@ pub struct BaseImage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parent {
-    /// Whose channel.
+    /// The pipeline whose channel was moved.
     pub pipeline: PipelineName,
-    /// Which.
+    /// The channel that was moved.
     pub channel: ChannelName,
     /// The bake that was promoted.
     pub bake: BakeId,
@@ -67,7 +67,7 @@ impl fmt::Display for Parent {
 /// A pipeline that stands on what a bake promoted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildBake {
-    /// The pipeline.
+    /// The pipeline whose base is the channel that moved.
     pub pipeline: PipelineName,
     /// The bake that was started for it; none when it has no artifact to bake yet.
     pub bake: Option<BakeId>,

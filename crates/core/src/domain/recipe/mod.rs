@@ -40,7 +40,7 @@ pub struct Recipe {
     pub steps: Vec<Step>,
     /// What must hold of the configured machine.
     pub tests: Vec<Test>,
-    /// How it is validated.
+    /// What else an image must pass before it is promoted.
     pub validate: Validate,
     /// What follows a validated image.
     pub promote: Promote,
@@ -118,9 +118,9 @@ impl Recipe {
 /// What lies beside a recipe at a path that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beside {
-    /// Nothing.
+    /// There is no such path.
     Nothing,
-    /// A file.
+    /// A plain file.
     File,
     /// A folder with something in it.
     Folder,
@@ -148,9 +148,9 @@ pub enum Base {
     },
     /// The image that another pipeline's channel points at.
     Channel {
-        /// The pipeline.
+        /// The other pipeline.
         pipeline: PipelineName,
-        /// The channel.
+        /// Its channel.
         channel: ChannelName,
     },
 }
@@ -221,9 +221,9 @@ pub struct Validate {
 /// What follows a validated image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promote {
-    /// The channel.
+    /// The pipeline's channel that is moved to the image.
     pub channel: ChannelName,
-    /// The parameter.
+    /// The SSM parameter that follows the channel; none when nothing reads one.
     pub parameter: Option<ParameterName>,
 }
 

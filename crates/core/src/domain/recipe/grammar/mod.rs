@@ -54,7 +54,7 @@ impl Table {
 
 /// A key of a table.
 pub(super) struct Key {
-    /// Its name.
+    /// How it is written in the recipe: `only-if`.
     pub name: &'static str,
     /// What its value looks like.
     pub kind: Kind,
@@ -136,7 +136,7 @@ pub(super) enum Kind {
     BesideFolder,
     /// A list of texts that follow a rule.
     List {
-        /// The rule.
+        /// What each of the texts must follow.
         items: &'static Rule,
         /// Whether it must have one.
         filled: bool,
@@ -147,7 +147,7 @@ pub(super) enum Kind {
     Program,
     /// Names of the recipe's own choice with a value each.
     Map {
-        /// The rule of the names.
+        /// What each of the names must follow.
         names: &'static Rule,
         /// What the values are.
         values: Values,
