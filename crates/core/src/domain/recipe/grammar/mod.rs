@@ -80,7 +80,20 @@ impl Key {
         match self.kind {
             Kind::Table(_) if in_root => format!("[{}]", self.name),
             Kind::Tables(_) => format!("[[{}]]", self.name),
-            _ => self.name.to_owned(),
+            Kind::Table(_)
+            | Kind::TableOr(..)
+            | Kind::Flag
+            | Kind::Number { .. }
+            | Kind::Time
+            | Kind::Text
+            | Kind::AnyText
+            | Kind::Line(_)
+            | Kind::BesideFile
+            | Kind::BesideFolder
+            | Kind::List { .. }
+            | Kind::Names(_)
+            | Kind::Program
+            | Kind::Map { .. } => self.name.to_owned(),
         }
     }
 
@@ -92,7 +105,20 @@ impl Key {
             Kind::Line(Rule { judge: Judge::Choice { of, .. }, .. }) => {
                 format!("{doc}: `{}`", of.join("`, `"))
             }
-            _ => doc.to_owned(),
+            Kind::Line(_)
+            | Kind::Flag
+            | Kind::Time
+            | Kind::Text
+            | Kind::AnyText
+            | Kind::BesideFile
+            | Kind::BesideFolder
+            | Kind::List { .. }
+            | Kind::Names(_)
+            | Kind::Program
+            | Kind::Map { .. }
+            | Kind::Table(_)
+            | Kind::TableOr(..)
+            | Kind::Tables(_) => doc.to_owned(),
         }
     }
 }
