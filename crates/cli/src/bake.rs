@@ -25,15 +25,15 @@ use crate::{
 /// Start a bake and follow it to its end
 #[derive(Debug, Args)]
 pub struct BakeArgs {
-    /// The pipeline
+    /// The pipeline's name
     pipeline: String,
     /// Upload this file as the artifact; the upload itself starts the bake
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "force", "no_promote", "keep_builder"])]
     artifact: Option<PathBuf>,
-    /// Bake this artifact of the bucket (default: the newest)
+    /// Bake the artifact that has this key in the bucket (default: the newest)
     #[arg(long)]
     key: Option<String>,
-    /// Bake even if an image of these inputs exists, promote even over a newer artifact
+    /// Bake even if an image of these inputs exists, and promote it even if a newer artifact was promoted already
     #[arg(long)]
     force: bool,
     /// Make and test the image, but leave the channel where it is
@@ -115,7 +115,8 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
             return Err(Error::bad_input(
                 format!("upload of `{key}`"),
                 format!("started no bake within {} s", PATIENCE.as_secs()),
-                "Look at the newest execution of the bake state machine: it failed before it had a record",
+                "Look in Step Functions for the newest execution of the bake state machine: if there is one, it says why it \
+                 has no record; if there is none, S3's event started nothing",
             ));
         }
         tokio::time::sleep(LOOK).await;
@@ -144,7 +145,7 @@ async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -
         ended = watch(site, pipeline, id, json) => ended,
         signal = tokio::signal::ctrl_c() => {
             if let Err(error) = signal {
-                eprintln!("error: no signals: {error}");
+                eprintln!("error: can't listen for Ctrl-C: {error}");
             }
             eprintln!(
                 "\nbake {id} goes on. Follow it: `ovenbird follow {id}`; stop it and remove what it made: `ovenbird \

@@ -1,4 +1,4 @@
-//! `ovenbird explain`: which input makes the next image, or made this one, another than the one before.
+//! `ovenbird explain`: which inputs changed between two bakes of a pipeline.
 
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -101,7 +101,7 @@ pub fn text(explanation: &Explanation) -> String {
     text.push_str(match (same_image, image, tests) {
         _ if *forced => "\n`--force`: a new image is baked",
         (false, None, _) if !changed => {
-            "\nno input changed, but an update of Ovenbird computes the digest in another way: it is baked once more"
+            "\nno input changed, but this version of Ovenbird computes the digest differently: a new image is baked"
         }
         (true, Some(_), true) => {
             "\nonly the tests changed: the image is kept, and a fresh instance of it must pass them"

@@ -87,9 +87,9 @@ pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
     let bake = match AmiId::parse(of) {
         Ok(image) => Ledger(&site.cloud).maker(&image).await?.ok_or_else(|| {
             let fix = "List the bakes with their images: `ovenbird list`";
-            Error::bad_input(format!("image `{image}`"), "has no bake on record that made it", fix)
+            Error::bad_input(format!("image `{image}`"), "was made by no bake on record", fix)
         })?,
-        Err(error) if of.starts_with("ami-") => return Err(Error::bad_id("OF", &error)),
+        Err(error) if of.starts_with("ami-") => return Err(Error::bad_id("IMAGE_OR_BAKE", &error)),
         Err(_) => find(&site, of).await?,
     };
     lineage::lineage(&Ledger(&site.cloud), &bake).await
@@ -106,7 +106,7 @@ pub async fn find(site: &Site, bake: &str) -> Result<Bake> {
     if let Some(early) = Early::find(site, &id).await? {
         return Err(early.error());
     }
-    Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List those that are: `ovenbird list`"))
+    Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List the bakes: `ovenbird list`"))
 }
 
 /// Says of bakes that are on their way by their record alone what to do about them.

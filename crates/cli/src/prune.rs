@@ -159,7 +159,7 @@ async fn finish(site: &Site, run: &BakeId) -> Result<Output> {
                 let message = message.unwrap_or(cause);
                 let (problem, fix) = message
                     .rsplit_once("\nhint: ")
-                    .unwrap_or((&message, "Fix what it names, and prune again"));
+                    .unwrap_or((&message, "Fix what it names, then run `ovenbird prune` again"));
                 return Err(Error::bad_input(format!("prune run `{run}`: {error}"), problem, fix));
             }
             Some(Execution::Running) | None => tokio::time::sleep(LOOK).await,

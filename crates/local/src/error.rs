@@ -51,7 +51,7 @@ pub enum LocalError {
         path: PathBuf,
     },
     /// The home's path is too long for a socket in it.
-    #[error("the path {} is too long: a socket in it must be reached", home.display())]
+    #[error("the path {} is too long for a socket in it", home.display())]
     LongHome {
         /// The folder whose path is too long.
         home: PathBuf,
@@ -99,7 +99,7 @@ pub enum LocalError {
         source: io::Error,
     },
     /// A file that Ovenbird wrote itself can't be read.
-    #[error("{} can't be understood", path.display())]
+    #[error("{} can't be read", path.display())]
     Corrupt {
         /// The file that was read.
         path: PathBuf,
@@ -149,35 +149,35 @@ impl LocalError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { fix, .. } => fix.clone(),
-            Self::NotUp { .. } => "Start it with `ovenbird local up`, or give its `--port`".into(),
+            Self::NotUp { .. } => "Start it with `ovenbird local up`, or pass its `--port`".into(),
             Self::NoKeys { .. } => {
-                "Start it with `ovenbird local up`, or name its folder in OVENBIRD_HOME".into()
+                "Start it with `ovenbird local up`, or set OVENBIRD_HOME to its folder".into()
             }
             Self::NotYours { .. } => {
-                "Run this as that user (`sudo`), or take the key along: `eval \"$(sudo ovenbird local env)\"`".into()
+                "Run this as that user (`sudo`), or take the key into this shell: `eval \"$(sudo ovenbird local env)\"`".into()
             }
             Self::BadKeys { path } => {
-                format!("End the local cloud, delete {}, and start it again: it makes a new key", path.display())
+                format!("Stop it with `ovenbird local down`, delete {}, and start it again: it then makes a new key", path.display())
             }
-            Self::LongHome { .. } => "Choose a folder of at most 88 characters in OVENBIRD_HOME".into(),
+            Self::LongHome { .. } => "Set OVENBIRD_HOME to a path of at most 88 characters".into(),
             Self::Stranger { .. } => {
-                "It is the local cloud of another home, or another program: name its folder in OVENBIRD_HOME, or \
-                 choose another `--port`"
+                "Another folder's local cloud, or another program, has this port: set OVENBIRD_HOME to that folder, or pass \
+                 another `--port`"
                     .into()
             }
             Self::NoMachine { .. } => "`ovenbird local status` lists the machines that run".into(),
-            Self::PortTaken { .. } => "End the program that listens there, or choose another `--port`".into(),
+            Self::PortTaken { .. } => "Stop the program that listens there, or pass another `--port`".into(),
             Self::HomeTaken { .. } => {
-                "End it with `ovenbird local down`, or give this one a folder of its own in OVENBIRD_HOME"
+                "Stop it with `ovenbird local down`, or set OVENBIRD_HOME to another folder for this one"
                     .into()
             }
             Self::Start { hint, .. } => hint.clone(),
             Self::MiniStack { log, .. } => format!("Read {}", log.display()),
             Self::Corrupt { path, .. } => {
-                format!("Start from nothing with `ovenbird local reset`, or fix {}", path.display())
+                format!("Fix {}, or destroy everything and start anew: `ovenbird local reset`", path.display())
             }
             Self::Io { .. } | Self::Request { .. } | Self::Refused { .. } => {
-                "`ovenbird local logs` shows what the local cloud saw".into()
+                "Read the local cloud's logs: `ovenbird local logs` prints where they are".into()
             }
             Self::Deploy { .. } => {
                 "Build the functions with `make build`, then run `ovenbird local up` again".into()

@@ -50,10 +50,7 @@ impl Bundle {
         }
         if !found.refused.is_empty() {
             let problem = format!("names what can't be pushed:\n{}", found.refused.join("\n"));
-            return Err(wrong(
-                problem,
-                "Only plain files and folders are pushed: put the files themselves there",
-            ));
+            return Err(wrong(problem, "Put plain files and folders there: nothing else is pushed"));
         }
         let archive = if found.files.is_empty() {
             None
@@ -76,7 +73,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::bad_input(
         format!("file `{}`", path.display()),
         error.to_string(),
-        "Name a recipe, or the folder it is in; `ovenbird recipe new` writes one",
+        "Name a recipe, or the folder that has it; `ovenbird recipe new` writes one",
     )
 }
 

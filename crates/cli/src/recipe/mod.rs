@@ -30,13 +30,13 @@ pub enum RecipeCommand {
     New(new::NewArgs),
     /// Show every mistake of a recipe, with line and column
     Check {
-        /// The recipe, or the folder it is in
+        /// The recipe, or the folder that has it
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
     },
     /// Upload the recipe and its files, and make it the pipeline's current one
     Push {
-        /// The recipe, or the folder it is in
+        /// The recipe, or the folder that has it
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
     },

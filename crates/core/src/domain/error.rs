@@ -209,7 +209,7 @@ pub enum Error {
         source: Option<Box<Error>>,
     },
     /// A role lacks a permission.
-    #[error("not allowed to {operation} on {subject}")]
+    #[error("not allowed to call {operation} on {subject}")]
     Denied {
         /// The API operation, as IAM writes it: `ec2:CreateImage`.
         operation: String,
@@ -378,15 +378,15 @@ impl Error {
             Self::BakeEnded { .. } => "Nothing to do: start another bake if you still need one".into(),
             Self::LeaseLost { .. } => "Another bake may have taken over; if none is running, start the bake again".into(),
             Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),
-            Self::PruneIncomplete { .. } => "`ovenbird prune --dry-run` shows everything. Handle what it says to look at; the next run tries the rest again".into(),
+            Self::PruneIncomplete { .. } => "`ovenbird prune --dry-run` shows everything. Do what it says about each; the next run tries the rest again".into(),
             Self::TryAgain { .. } | Self::Throttled { .. } => {
                 "Try again in a minute; what a state machine started, it tries again by itself".into()
             }
             Self::Denied { operation, .. } if operation == "ec2:RunInstances" => {
-                "The role allows the stack's own security group and profile; name what the recipe asks for beside them in `BuilderSecurityGroups`, `BuilderInstanceProfiles`, `BuilderRoles` or `BuilderKmsKeys` of `infra/template.yaml`, and deploy".into()
+                "The role allows the stack's own security group and instance profile. If the recipe asks for others, or for a KMS key, add them to `BuilderSecurityGroups`, `BuilderInstanceProfiles`, `BuilderRoles` or `BuilderKmsKeys` of `infra/template.yaml`, and deploy".into()
             }
             Self::Denied { operation, .. } => {
-                format!("Allow `{operation}`: a function in its role in `infra/template.yaml`, a person in their own permissions")
+                format!("Allow `{operation}`: for a function, in its role in `infra/template.yaml`; for a person, in their own permissions")
             }
             Self::Aws { .. } => "Look the code up in AWS's documentation of the operation".into(),
             Self::Corrupt { .. } => "Use the newest `ovenbird` and deploy its stack: another version wrote it. If it stays so, this is a bug".into(),

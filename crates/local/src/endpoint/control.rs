@@ -69,7 +69,9 @@ pub(super) async fn answer(endpoint: &Endpoint, path: &str, request: Request) ->
             json_answer(&json!({}))
         }
         (&Method::POST, "forward") => forward(endpoint, request).await,
-        _ => (StatusCode::NOT_FOUND, "unknown: status, forward and shutdown are there\n").into_response(),
+        _ => {
+            (StatusCode::NOT_FOUND, "no such path: there are status, forward and shutdown\n").into_response()
+        }
     }
 }
 

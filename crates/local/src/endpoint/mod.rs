@@ -69,11 +69,13 @@ async fn answer(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
         Route::Control(path) if holder == Holder::Operator => {
             control::answer(&endpoint, &path, request).await
         }
-        Route::Control(_) => {
-            answer_refusal(&Refusal::Denied("This is the operator's to ask".to_owned()), form, &said)
-        }
+        Route::Control(_) => answer_refusal(
+            &Refusal::Denied("Only the operator's key may ask for this".to_owned()),
+            form,
+            &said,
+        ),
         Route::Nowhere => answer_refusal(
-            &Refusal::Denied("Path and service of the signature do not belong together".to_owned()),
+            &Refusal::Denied("The signature is for another service than the path".to_owned()),
             form,
             &said,
         ),
