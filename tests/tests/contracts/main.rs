@@ -7,6 +7,7 @@ mod paths;
 mod policies;
 mod port_actions;
 mod state_machines;
+mod unrun;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! The bake: the one document that flows through the state machine and is mirrored in the table.
 
 mod options;
+mod order;
 mod origin;
 mod settings;
 
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     options::Options,
-    origin::{Artifact, BaseImage, ChildBake, Order, Parent},
+    order::Order,
+    origin::{Artifact, BaseImage, ChildBake, Parent},
     settings::{Deadlines, Settings},
 };
 pub use super::stage::{Stage, Status};
@@ -209,7 +211,7 @@ impl Bake {
         Ok(self)
     }
 
-    /// What it stands at in the line of its pipeline's versions.
+    /// How new what it delivers is, to compare it with another bake of its pipeline.
     pub fn order(&self) -> Order {
         match &self.artifact {
             Some(artifact) => Order {
