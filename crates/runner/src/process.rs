@@ -22,7 +22,7 @@ use nix::{
 };
 use ovenbird_core::domain::report::Exit;
 
-use crate::output::{HALF, Output};
+use crate::kept::{HALF, Kept};
 
 /// How often a program that prints nothing is looked at: it costs nothing, and a short step stays short.
 const LOOK_MILLISECONDS: u8 = 5;
@@ -36,9 +36,9 @@ pub struct Answer {
     /// How it ended.
     pub exit: Exit,
     /// Its output.
-    pub stdout: Output,
+    pub stdout: Kept,
     /// Its errors.
-    pub stderr: Output,
+    pub stderr: Kept,
 }
 
 impl Answer {
@@ -56,18 +56,18 @@ impl Answer {
 }
 
 /// Runs a command in a group of its own, both of its outputs in one; a group that outlives its time is killed.
-pub fn run(mut command: Command, output: &mut Output, limit: Duration) -> Result<Exit> {
+pub fn run(mut command: Command, kept: &mut Kept, limit: Duration) -> Result<Exit> {
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     match spawn(command) {
-        Ok(child) => watch(child, &mut [Source::new(reader, output)?], limit),
+        Ok(child) => watch(child, &mut [Source::new(reader, kept)?], limit),
         Err(exit) => Ok(exit),
     }
 }
 
 /// Runs a command likewise, gives it an input, and keeps its outputs apart.
 pub fn ask(mut command: Command, input: &[u8], limit: Duration) -> Result<Answer> {
-    let (mut stdout, mut stderr) = (Output::in_memory(HALF), Output::in_memory(HALF));
+    let (mut stdout, mut stderr) = (Kept::in_memory(HALF), Kept::in_memory(HALF));
     let exit = ask_into(&mut command, input, &mut stdout, &mut stderr, limit)?;
     Ok(Answer { exit, stdout, stderr })
 }
@@ -76,8 +76,8 @@ pub fn ask(mut command: Command, input: &[u8], limit: Duration) -> Result<Answer
 pub fn ask_into(
     command: &mut Command,
     input: &[u8],
-    stdout: &mut Output,
-    stderr: &mut Output,
+    stdout: &mut Kept,
+    stderr: &mut Kept,
     limit: Duration,
 ) -> Result<Exit> {
     let ((out, out_writer), (err, err_writer)) = (io::pipe()?, io::pipe()?);
@@ -123,7 +123,7 @@ fn watch(mut child: Child, sources: &mut [Source<'_>], limit: Duration) -> Resul
     };
     for source in sources {
         source.take(LEFT_IN_PIPE)?;
-        source.output.flush()?;
+        source.kept.flush()?;
         source.let_go();
     }
     Ok(exit)
@@ -149,13 +149,13 @@ fn wait(sources: &[Source<'_>]) -> Result<()> {
 /// One output of a program; it is closed here when its last writer has closed it.
 struct Source<'a> {
     pipe: Option<PipeReader>,
-    output: &'a mut Output,
+    kept: &'a mut Kept,
 }
 
 impl<'a> Source<'a> {
-    fn new(pipe: PipeReader, output: &'a mut Output) -> Result<Self> {
+    fn new(pipe: PipeReader, kept: &'a mut Kept) -> Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok(Self { pipe: Some(pipe), output })
+        Ok(Self { pipe: Some(pipe), kept })
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -171,7 +171,7 @@ impl<'a> Source<'a> {
             match pipe.read(&mut buffer) {
                 Ok(0) => self.pipe = None,
                 Ok(count) => {
-                    self.output.push(&buffer[..count])?;
+                    self.kept.push(&buffer[..count])?;
                     taken += count;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -210,8 +210,8 @@ mod tests {
         command
     }
 
-    fn output() -> Output {
-        Output::new(Mask::default(), None)
+    fn kept() -> Kept {
+        Kept::new(Mask::default(), None)
     }
 
     fn state(pid: &str) -> String {
@@ -231,10 +231,10 @@ mod tests {
 
     #[test]
     fn the_exit_and_both_outputs_are_kept_in_their_order() {
-        let mut output = output();
-        let exit = run(sh("echo one; echo two >&2; echo three; exit 3"), &mut output, LONG).unwrap();
+        let mut kept = kept();
+        let exit = run(sh("echo one; echo two >&2; echo three; exit 3"), &mut kept, LONG).unwrap();
         assert_eq!(exit, Exit::Status(3));
-        assert_eq!(output.last_lines(), "one\ntwo\nthree");
+        assert_eq!(kept.last_lines(), "one\ntwo\nthree");
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let exit = run(Command::new("/no/such"), &mut output(), LONG).unwrap();
+        let exit = run(Command::new("/no/such"), &mut kept(), LONG).unwrap();
         assert!(matches!(&exit, Exit::Failed(problem) if problem.contains("/no/such")), "{exit}");
     }
 
@@ -255,10 +255,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; echo begun; wait", path.display());
-        let mut output = output();
-        let exit = run(sh(&script), &mut output, Duration::from_millis(300)).unwrap();
+        let mut kept = kept();
+        let exit = run(sh(&script), &mut kept, Duration::from_millis(300)).unwrap();
         assert_eq!(exit, Exit::TimedOut(0));
-        assert_eq!(output.last_lines(), "begun");
+        assert_eq!(kept.last_lines(), "begun");
         let pid = written(&path);
         // A signal is delivered, and a dead process reaped, a moment later.
         let deadline = Instant::now() + LONG;
@@ -277,19 +277,19 @@ mod tests {
             go.display(),
             done.display()
         );
-        let (start, mut output) = (Instant::now(), output());
-        assert_eq!(run(sh(&script), &mut output, LONG).unwrap(), Exit::Status(0));
+        let (start, mut kept) = (Instant::now(), kept());
+        assert_eq!(run(sh(&script), &mut kept, LONG).unwrap(), Exit::Status(0));
         assert!(start.elapsed() < LONG, "it was waited for");
-        assert_eq!(output.last_lines(), "begun");
+        assert_eq!(kept.last_lines(), "begun");
         fs::write(&go, "").unwrap();
         assert_eq!(written(&done), "alive\n");
     }
 
     #[test]
     fn a_program_that_prints_without_end_is_ended_too() {
-        let mut output = output();
-        let exit = run(sh("yes & yes"), &mut output, Duration::from_millis(300)).unwrap();
+        let mut kept = kept();
+        let exit = run(sh("yes & yes"), &mut kept, Duration::from_millis(300)).unwrap();
         assert_eq!(exit, Exit::TimedOut(0));
-        assert!(output.left_out() > 0 && output.bytes().len() == 2 * HALF);
+        assert!(kept.left_out() > 0 && kept.bytes().len() == 2 * HALF);
     }
 }

@@ -17,9 +17,9 @@ use ovenbird_core::domain::{
 
 use crate::{
     fetch, files,
+    kept::Kept,
     machine::{Machine, create_parents, remove},
     mask::Mask,
-    output::Output,
     process,
     secrets::Secrets,
     step::{self, Try, Unlocked},
@@ -164,15 +164,15 @@ fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> 
 /// Whether the step's condition holds: none, or what was seen instead.
 fn holds(machine: &Machine, step: &Step) -> Result<Option<String>> {
     let Some(condition) = &step.only_if else { return Ok(None) };
-    let mut output = Output::new(Mask::default(), None);
+    let mut kept = Kept::new(Mask::default(), None);
     let mut command = machine.command("/bin/sh");
     command.args(["-c", condition]).envs(&step.environment).current_dir(machine.files()?);
-    match process::run(command, &mut output, step.timeout)? {
+    match process::run(command, &mut kept, step.timeout)? {
         Exit::Status(0) => Ok(None),
-        Exit::Status(status) => Ok(Some(format!("only-if: exit {status}\n{}", output.last_lines()))),
+        Exit::Status(status) => Ok(Some(format!("only-if: exit {status}\n{}", kept.last_lines()))),
         // It said neither yes nor no.
         exit @ (Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped) => {
-            anyhow::bail!("only-if: {exit}\n{}", output.last_lines())
+            anyhow::bail!("only-if: {exit}\n{}", kept.last_lines())
         }
     }
 }
@@ -184,18 +184,18 @@ fn one_try(machine: &Machine, step: &Step, unlocked: &Unlocked, index: usize, nu
     };
     let log = machine.own_folder("logs").and_then(|_| Ok(File::create(machine.own(&name))?));
     let mask = unlocked.mask();
-    let mut output = match log {
-        Ok(log) => Output::new(mask.clone(), Some(log)),
+    let mut kept = match log {
+        Ok(log) => Kept::new(mask.clone(), Some(log)),
         Err(error) => return (failed(Err(error.context(name))), String::new()),
     };
-    let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, &mut output)));
-    let finished = output.finish().context(name).map(|()| Exit::Status(0));
+    let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, &mut kept)));
+    let finished = kept.finish().context(name).map(|()| Exit::Status(0));
     let exit = match (exit, finished) {
         (Exit::Failed(problem), _) => Exit::Failed(mask.text(&problem)),
         (exit, Err(error)) if exit.is_success() => failed(Err(error)),
         (exit, _) => exit,
     };
-    (exit, output.last_lines())
+    (exit, kept.last_lines())
 }
 
 #[cfg(test)]

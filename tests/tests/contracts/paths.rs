@@ -9,7 +9,7 @@ use crate::sources;
 /// A mention begins with one of the repository's folders…
 const FOLDERS: &[&str] =
     &[".cargo", ".ci", "crates", "docs", "examples", "functions", "infra", "statemachine", "tests", "tools"];
-/// …or, short, with one of `crates/core/src`.
+/// …or, short, with one of `crates/core/src`. What is said of recipes' code may name their tests.
 const FLOORS: &[&str] = &["domain", "functions", "ports", "steps", "store", "views"];
 
 /// Whether a text in backticks that looks like a path of ours names nothing.
@@ -25,6 +25,7 @@ fn is_missing(mention: &str) -> bool {
     let short = FLOORS.contains(&first);
     (whole || short)
         && !(whole && exists(repository()))
+        && !(first == "tests" && exists(repository().join("crates/core/src/domain/recipe")))
         && !(short && exists(repository().join("crates/core/src")))
 }
 

@@ -40,7 +40,7 @@ pub struct Recipe {
     pub steps: Vec<Step>,
     /// What must hold of the configured machine.
     pub tests: Vec<Test>,
-    /// What else an image must pass before it is promoted.
+    /// How it is validated.
     pub validate: Validate,
     /// What follows a validated image.
     pub promote: Promote,
@@ -120,7 +120,7 @@ impl Recipe {
 pub enum Beside {
     /// There is no such path.
     Nothing,
-    /// A plain file.
+    /// A file.
     File,
     /// A folder with something in it.
     Folder,

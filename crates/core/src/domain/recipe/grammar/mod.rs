@@ -1,7 +1,7 @@
 //! The grammar of a recipe as data: every table, and every key that it may have.
 //!
 //! The reader, the JSON Schema and the tables in `docs/recipe.md` are made of it. To add a key, add its line here, its
-//! field to the type that it fills, and its value to `recipe/tests/full.toml`; the tests name what is still missing. The tables
+//! field to the type that it fills, and its value to `tests/full.toml`; the tests name what is still missing. The tables
 //! are laid out by hand, which rustfmt would undo: a key has its name, kind and default on one line, its text below.
 
 mod rules;
