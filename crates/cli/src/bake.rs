@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::{
     list::{self, Early},
     render,
-    target::{Site, Target},
+    target::{Deployment, Target},
 };
 
 /// Start a bake and follow it to its end
@@ -52,9 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts and follows; gives the bake as it ended.
 pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
-    let site = target.site().await?;
+    let deployment = target.deployment().await?;
     let pipeline = PipelineName::parse(&args.pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-    let (_, recipe) = recipes::recipe(&site.cloud, &pipeline).await?;
+    let (_, recipe) = recipes::recipe(&deployment.cloud, &pipeline).await?;
     let id = match &args.artifact {
         Some(_) if recipe.artifact.is_none() => {
             return Err(Error::bad_input(
@@ -63,20 +63,20 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
                 "Bake it without `--artifact`, or write `[artifact]` with `to` into the recipe and push it",
             ));
         }
-        Some(file) => upload(&site, &pipeline, file).await?,
-        None => start(&site, &pipeline, args).await?,
+        Some(file) => upload(&deployment, &pipeline, file).await?,
+        None => start(&deployment, &pipeline, args).await?,
     };
-    follow(&site, &pipeline, &id, json).await
+    follow(&deployment, &pipeline, &id, json).await
 }
 
 /// Follows a bake that was started before.
 pub async fn follow_by_id(bake: &str, target: &Target, json: bool) -> Result<Bake> {
-    let site = target.site().await?;
-    let bake = list::find(&site, bake).await?;
-    follow(&site, &bake.pipeline, &bake.bake, json).await
+    let deployment = target.deployment().await?;
+    let bake = list::find(&deployment, bake).await?;
+    follow(&deployment, &bake.pipeline, &bake.bake, json).await
 }
 
-async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) -> Result<BakeId> {
+async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &std::path::Path) -> Result<BakeId> {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let key = ArtifactKey::parse(&format!("{}{pipeline}/{name}", artifact::PREFIX))?;
     let refused = |problem: &str| {
@@ -90,10 +90,10 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
     if metadata.len() == 0 {
         return Err(refused("is empty"));
     }
-    let ledger = Ledger(&site.cloud);
+    let ledger = Ledger(&deployment.cloud);
     let before: Vec<BakeId> = ledger.bakes(pipeline).await?.into_iter().map(|bake| bake.bake).collect();
-    let failed = site.cloud.failed_executions(&site.bake_machine).await?;
-    site.cloud.put_file(key.as_str(), file).await?;
+    let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
+    deployment.cloud.put_file(key.as_str(), file).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let ours = ledger.bakes(pipeline).await?.into_iter().find(|bake| {
@@ -102,10 +102,10 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
         if let Some(bake) = ours {
             return Ok(bake.bake);
         }
-        for id in site.cloud.failed_executions(&site.bake_machine).await? {
+        for id in deployment.cloud.failed_executions(&deployment.bake_machine).await? {
             // Somebody else's upload may fail at the same time.
             if !failed.contains(&id)
-                && let Some(early) = Early::find(site, &id).await?
+                && let Some(early) = Early::find(deployment, &id).await?
                 && early.artifact.as_ref() == Some(&key)
             {
                 return Err(early.error());
@@ -123,7 +123,7 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
     }
 }
 
-async fn start(site: &Site, pipeline: &PipelineName, args: &BakeArgs) -> Result<BakeId> {
+async fn start(deployment: &Deployment, pipeline: &PipelineName, args: &BakeArgs) -> Result<BakeId> {
     let name = format!("{pipeline}-{}", uuid::Uuid::new_v4().simple());
     let id = BakeId::parse(&name).map_err(|error| Error::bad_id("the execution's name", &error))?;
     let mut input = json!({
@@ -135,14 +135,14 @@ async fn start(site: &Site, pipeline: &PipelineName, args: &BakeArgs) -> Result<
     if let Some(key) = &args.key {
         input["artifact"] = json!(ArtifactKey::parse(key)?);
     }
-    site.cloud.start(&site.bake_machine, &id, &input.to_string()).await?;
+    deployment.cloud.start(&deployment.bake_machine, &id, &input.to_string()).await?;
     Ok(id)
 }
 
 /// Shows every stage as it begins and ends, until the bake has ended. Ctrl-C ends the following, not the bake.
-async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
+async fn follow(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
     tokio::select! {
-        ended = watch(site, pipeline, id, json) => ended,
+        ended = watch(deployment, pipeline, id, json) => ended,
         signal = tokio::signal::ctrl_c() => {
             if let Err(error) = signal {
                 eprintln!("error: can't listen for Ctrl-C: {error}");
@@ -159,7 +159,7 @@ async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -
 /// The exit status of a program that Ctrl-C ended, as shells have it.
 const INTERRUPTED: i32 = 130;
 
-async fn watch(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
+async fn watch(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
     let bar = if json || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()
     } else {
@@ -174,7 +174,7 @@ async fn watch(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) ->
     }
     let mut shown = 0;
     loop {
-        let bake = Ledger(&site.cloud).bake(pipeline, id).await?;
+        let bake = Ledger(&deployment.cloud).bake(pipeline, id).await?;
         if let Some(bake) = &bake {
             bar.set_message(bake.stage.as_str());
             let ended = bake.timeline.iter().filter(|span| span.end.is_some()).skip(shown);
@@ -190,8 +190,11 @@ async fn watch(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) ->
             bar.finish_and_clear();
             return Ok(bake);
         }
-        if let Some(early) = Early::find(site, id).await?
-            && Ledger(&site.cloud).bake(pipeline, id).await?.is_none_or(|bake| bake.status == Status::Running)
+        if let Some(early) = Early::find(deployment, id).await?
+            && Ledger(&deployment.cloud)
+                .bake(pipeline, id)
+                .await?
+                .is_none_or(|bake| bake.status == Status::Running)
         {
             bar.finish_and_clear();
             return Err(early.error());

@@ -41,7 +41,7 @@ pub struct Explanation {
 /// Compares a bake with the one before it, or what a bake started now would be made from with the newest.
 pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<Explanation> {
     let pipeline = PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-    let cloud = target.site().await?.cloud;
+    let cloud = target.deployment().await?.cloud;
     let ledger = Ledger(&cloud);
     let mut bakes = ledger.bakes(&pipeline).await?;
     let none = |problem: &str| {

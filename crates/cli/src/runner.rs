@@ -36,7 +36,7 @@ pub async fn run(command: &RunnerCommand, target: &Target) -> Result<RunnerPoint
         )
     })?;
     let sha256 = digest::sha256(&bytes);
-    let cloud = target.site().await?.cloud;
+    let cloud = target.deployment().await?.cloud;
     cloud.put(&keys::runner(architecture, &sha256), bytes.into()).await?;
     let pointer = RunnerPointer { sha256 };
     let text =

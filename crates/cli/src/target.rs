@@ -45,7 +45,7 @@ struct Operator {
 
 /// A cloud with Ovenbird deployed.
 #[derive(Debug)]
-pub struct Site {
+pub struct Deployment {
     /// The adapters.
     pub cloud: Cloud,
     /// The bake state machine.
@@ -58,7 +58,7 @@ pub struct Site {
 
 impl Target {
     /// Finds the stack.
-    pub async fn site(&self) -> Result<Site> {
+    pub async fn deployment(&self) -> Result<Deployment> {
         let mut settings = Settings {
             table: String::new(),
             bucket: String::new(),
@@ -90,7 +90,7 @@ impl Target {
         }
         let cloud = Cloud::with(settings, self.profile.as_deref(), local.as_ref()).await;
         let Operator { bake: bake_machine, prune: prune_machine, secrets, .. } = operator;
-        Ok(Site { cloud, bake_machine, prune_machine, secrets })
+        Ok(Deployment { cloud, bake_machine, prune_machine, secrets })
     }
 
     /// The local cloud, with the key that it gave its operator.

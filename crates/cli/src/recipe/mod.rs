@@ -20,7 +20,7 @@ use serde::Serialize;
 use self::bundle::Bundle;
 use crate::{
     print,
-    target::{Site, Target},
+    target::{Deployment, Target},
 };
 
 /// Write, check and push recipes
@@ -76,7 +76,7 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
 async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     let pointer = bundle.pointer();
     let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
-    let Site { cloud, secrets, .. } = target.site().await?;
+    let Deployment { cloud, secrets, .. } = target.deployment().await?;
     if let Some(prefix) = &secrets {
         check_secrets(&bundle.recipe, prefix)?;
     }
