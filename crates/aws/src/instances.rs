@@ -50,7 +50,7 @@ impl Builders for Cloud {
         Ok(all.into_iter().filter(|instance| !instance.state.is_gone()).collect())
     }
 
-    async fn look(&self, id: &InstanceId) -> Result<Option<Instance>> {
+    async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>> {
         let answer = match self.ec2.describe_instances().instance_ids(id.as_str()).send().await {
             Ok(answer) => answer,
             Err(error) if code(&error) == "InvalidInstanceID.NotFound" => return Ok(None),

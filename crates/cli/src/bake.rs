@@ -73,7 +73,7 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
 pub async fn follow_by_id(bake: &str, target: &Target, json: bool) -> Result<Bake> {
     let deployment = target.deployment().await?;
     let bake = list::find(&deployment, bake).await?;
-    follow(&deployment, &bake.pipeline, &bake.bake, json).await
+    follow(&deployment, &bake.spec.pipeline, &bake.spec.id, json).await
 }
 
 async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &std::path::Path) -> Result<BakeId> {
@@ -91,16 +91,17 @@ async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &std::pa
         return Err(refused("is empty"));
     }
     let ledger = Ledger(&deployment.cloud);
-    let before: Vec<BakeId> = ledger.bakes(pipeline).await?.into_iter().map(|bake| bake.bake).collect();
+    let before: Vec<BakeId> = ledger.bakes(pipeline).await?.into_iter().map(|bake| bake.spec.id).collect();
     let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
     deployment.cloud.put_file(key.as_str(), file).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let ours = ledger.bakes(pipeline).await?.into_iter().find(|bake| {
-            !before.contains(&bake.bake) && bake.artifact.as_ref().is_some_and(|artifact| artifact.key == key)
+            !before.contains(&bake.spec.id)
+                && bake.spec.artifact.as_ref().is_some_and(|artifact| artifact.key == key)
         });
         if let Some(bake) = ours {
-            return Ok(bake.bake);
+            return Ok(bake.spec.id);
         }
         for id in deployment.cloud.failed_executions(&deployment.bake_machine).await? {
             // Somebody else's upload may fail at the same time.
@@ -176,8 +177,8 @@ async fn watch(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, js
     loop {
         let bake = Ledger(&deployment.cloud).bake(pipeline, id).await?;
         if let Some(bake) = &bake {
-            bar.set_message(bake.stage.as_str());
-            let ended = bake.timeline.iter().filter(|span| span.end.is_some()).skip(shown);
+            bar.set_message(bake.progress.stage.as_str());
+            let ended = bake.progress.timeline.iter().filter(|span| span.end.is_some()).skip(shown);
             for span in ended {
                 shown += 1;
                 let seconds = render::seconds(span.start, span.end.unwrap_or(span.start));
@@ -186,15 +187,15 @@ async fn watch(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, js
                 }
             }
         }
-        if let Some(bake) = bake.filter(|bake| bake.status != Status::Running) {
+        if let Some(bake) = bake.filter(|bake| bake.progress.status != Status::Running) {
             bar.finish_and_clear();
-            return Ok(bake);
+            return Ok(bake.into_inner());
         }
         if let Some(early) = Early::find(deployment, id).await?
             && Ledger(&deployment.cloud)
                 .bake(pipeline, id)
                 .await?
-                .is_none_or(|bake| bake.status == Status::Running)
+                .is_none_or(|bake| bake.progress.status == Status::Running)
         {
             bar.finish_and_clear();
             return Err(early.error());
@@ -207,7 +208,7 @@ async fn watch(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, js
 pub fn report(bake: &Bake) -> String {
     let mut text = render::timeline(bake, Timestamp::now());
     text.push('\n');
-    if let Some(failure) = &bake.failure {
+    if let Some(failure) = &bake.progress.failure {
         text.push_str(&format!("error: {}: {}\n", failure.error, failure.cause));
     }
     text.push_str(&render::verdict(bake));

@@ -8,7 +8,7 @@ use ovenbird_core::{
         id::{AmiId, BakeId, Digest, PipelineName},
         trigger::Trigger,
     },
-    steps::inputs::Sources,
+    steps::inputs,
     store::{ImageStatus, Ledger},
     views::explain::{Line, Side, explain},
 };
@@ -50,7 +50,7 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
     };
     let known: Option<Bake> = match bake {
         Some(id) => {
-            let at = bakes.iter().position(|bake| bake.bake.as_str() == id);
+            let at = bakes.iter().position(|bake| bake.spec.id.as_str() == id);
             let at = at.ok_or_else(|| none(&format!("has no bake `{id}`")))?;
             Some(bakes.drain(..=at).next_back().unwrap_or_else(|| unreachable!("it was found there")))
         }
@@ -62,8 +62,7 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
         Some(bake) => Side::from(bake),
         None => {
             let trigger = Trigger::manual(&json!({"pipeline": pipeline}))?;
-            let sources = Sources { images: &cloud, parameters: &cloud, bucket: &cloud, table: &cloud };
-            resolved = sources.resolve(&trigger, Timestamp::now()).await?;
+            resolved = inputs::resolve(&trigger, &cloud, Timestamp::now()).await?;
             Side::from(&resolved)
         }
     };
@@ -71,11 +70,11 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
     let record = ledger.image(&digest).await?.filter(|record| record.status == ImageStatus::Validated);
     Ok(Explanation {
         inputs: explain(&cloud, &pipeline, Side::from(before), now).await?,
-        before: before.bake.clone(),
-        now: known.as_ref().map(|bake| bake.bake.clone()),
-        same_image: before.digest == digest,
+        before: before.spec.id.clone(),
+        now: known.as_ref().map(|bake| bake.spec.id.clone()),
+        same_image: before.spec.digest == digest,
         image: record.map(|record| record.image),
-        forced: known.as_ref().is_some_and(|bake| bake.options.force),
+        forced: known.as_ref().is_some_and(|bake| bake.spec.options.force),
         digest,
         pipeline,
     })

@@ -33,10 +33,10 @@ pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> 
     for pipeline in pipelines(&deployment).await? {
         bakes.extend(ledger.bakes(&pipeline).await?);
     }
-    bakes.sort_by_key(|bake| std::cmp::Reverse(bake.started));
+    bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
     warn_of_dead(&deployment, &bakes).await?;
     let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
-    for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.bake != **id)) {
+    for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.spec.id != **id)) {
         eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
     }
     Ok(bakes)
@@ -89,7 +89,7 @@ pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
             let fix = "List the bakes with their images: `ovenbird list`";
             Error::bad_input(format!("image `{image}`"), "was made by no bake on record", fix)
         })?,
-        Err(error) if of.starts_with("ami-") => return Err(Error::bad_id("IMAGE_OR_BAKE", &error)),
+        Err(error) if of.starts_with("ami-") => return Err(Error::bad_id("OF", &error)),
         Err(_) => find(&deployment, of).await?,
     };
     lineage::lineage(&Ledger(&deployment.cloud), &bake).await
@@ -100,7 +100,7 @@ pub async fn find(deployment: &Deployment, bake: &str) -> Result<Bake> {
     let id = BakeId::parse(bake).map_err(|error| Error::bad_id("BAKE", &error))?;
     for pipeline in pipelines(deployment).await? {
         if let Some(bake) = Ledger(&deployment.cloud).bake(&pipeline, &id).await? {
-            return Ok(bake);
+            return Ok(bake.into_inner());
         }
     }
     if let Some(early) = Early::find(deployment, &id).await? {
@@ -111,8 +111,8 @@ pub async fn find(deployment: &Deployment, bake: &str) -> Result<Bake> {
 
 /// Says of bakes that are on their way by their record alone what to do about them.
 async fn warn_of_dead(deployment: &Deployment, bakes: &[Bake]) -> Result<()> {
-    for bake in bakes.iter().filter(|bake| bake.status == Status::Running) {
-        let id = &bake.bake;
+    for bake in bakes.iter().filter(|bake| bake.progress.status == Status::Running) {
+        let id = &bake.spec.id;
         match deployment.cloud.bake_execution(id).await? {
             Some(ports::Execution::Succeeded) => eprintln!(
                 "the execution of bake {id} succeeded, but its record says that it runs: the table was restored to an \

@@ -25,6 +25,7 @@ use ovenbird_core::{
         bake::{Bake, Status},
         error::Kind,
     },
+    views::bake::BakeView,
 };
 use serde::Serialize;
 
@@ -162,11 +163,16 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::List { pipeline } => {
             let bakes = list::list(pipeline.as_deref(), &target).await?;
-            print(json, &bakes, render::table(&bakes).trim_end());
+            let views: Vec<BakeView<'_>> = bakes.iter().map(BakeView::from).collect();
+            print(json, &views, render::table(&bakes).trim_end());
         }
         Command::Show { bake } => {
             let (bake, lineage) = list::show(&bake, &target).await?;
-            print(json, &bake, render::bake(&bake, &lineage, jiff::Timestamp::now()).trim_end());
+            print(
+                json,
+                &BakeView::from(&bake),
+                render::bake(&bake, &lineage, jiff::Timestamp::now()).trim_end(),
+            );
         }
         Command::Lineage { of } => {
             let links = list::lineage(&of, &target).await?;
@@ -182,7 +188,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Cancel { bake } => {
             let bake = prune::cancel(&bake, &target).await?;
-            print(json, &bake, &render::verdict(&bake));
+            print(json, &BakeView::from(&bake), &render::verdict(&bake));
         }
         Command::Prune { confirm } => {
             return Ok(pruned(json, &prune::run(&target, confirm, json).await?));
@@ -196,8 +202,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
 
 /// Shows a bake that ended; failed and cancelled are failures.
 fn ended(json: bool, bake: &Bake) -> ExitCode {
-    print(json, bake, &bake::report(bake));
-    match bake.status {
+    print(json, &BakeView::from(bake), &bake::report(bake));
+    match bake.progress.status {
         Status::Failed | Status::Cancelled => ExitCode::from(FAILED),
         Status::Running | Status::Promoted | Status::Validated | Status::Superseded => ExitCode::SUCCESS,
     }

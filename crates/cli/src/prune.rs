@@ -34,7 +34,7 @@ pub struct Pruned {
     run: BakeId,
     /// Whether the plan was acted on.
     pub acted: bool,
-    /// What the run would do; in JSON, its fields stand beside `run`.
+    /// The plan.
     #[serde(flatten)]
     pub plan: Plan,
     /// What was cleaned up after.
@@ -69,13 +69,13 @@ pub async fn run(target: &Target, confirm: Confirm, json: bool) -> Result<Pruned
 pub async fn clean(bake: &str, target: &Target, confirm: Confirm, json: bool) -> Result<Pruned> {
     let deployment = target.deployment().await?;
     let bake = list::find(&deployment, bake).await?;
-    if bake.status == Status::Running {
-        let execution = deployment.cloud.bake_execution(&bake.bake).await?;
+    if bake.progress.status == Status::Running {
+        let execution = deployment.cloud.bake_execution(&bake.spec.id).await?;
         if !is_dead(&bake, execution.as_ref(), Timestamp::now()) {
             return Err(refuse(&bake, execution.as_ref()));
         }
     }
-    let dead = DeadBake::new(bake.pipeline, bake.bake);
+    let dead = DeadBake::new(bake.spec.pipeline, bake.spec.id);
     planned(&deployment, &Request::Bake { dead, dry_run: true }, confirm, json).await
 }
 
@@ -85,20 +85,20 @@ pub async fn cancel(bake: &str, target: &Target) -> Result<Bake> {
     let bake = list::find(&deployment, bake).await?;
     let ended = |bake: &Bake| {
         Error::bad_input(
-            format!("bake `{}`", bake.bake),
-            format!("has ended already: {}", bake.status.as_str()),
-            format!("There is nothing to cancel; `ovenbird show {}` says how it ended", bake.bake),
+            format!("bake `{}`", bake.spec.id),
+            format!("has ended already: {}", bake.progress.status.as_str()),
+            format!("There is nothing to cancel; `ovenbird show {}` says how it ended", bake.spec.id),
         )
     };
-    if bake.status != Status::Running {
+    if bake.progress.status != Status::Running {
         return Err(ended(&bake));
     }
     let cause = format!("Cancelled by {}", deployment.cloud.caller().await?);
-    deployment.cloud.stop(&deployment.bake_machine, &bake.bake, &cause).await?;
-    let dead = DeadBake::new(bake.pipeline.clone(), bake.bake.clone());
+    deployment.cloud.stop(&deployment.bake_machine, &bake.spec.id, &cause).await?;
+    let dead = DeadBake::new(bake.spec.pipeline.clone(), bake.spec.id.clone());
     let cleaned = start(&deployment, &Request::Bake { dead, dry_run: false }).await?;
     finish(&deployment, &cleaned).await?;
-    list::find(&deployment, bake.bake.as_str()).await
+    list::find(&deployment, bake.spec.id.as_str()).await
 }
 
 async fn planned(deployment: &Deployment, request: &Request, confirm: Confirm, json: bool) -> Result<Pruned> {

@@ -78,7 +78,7 @@ impl Target {
             "Deploy it (README, \"On AWS\"), choose it with `--stack` and `--profile`, or pass `--local`"
         };
         let missing = |problem: String| Error::bad_input(format!("stack `{}`", self.stack), problem, fix);
-        let text = cloud.get(&name).await.map_err(|error| self.unasked(error, missing))?;
+        let text = cloud.parameter(&name).await.map_err(|error| self.unasked(error, missing))?;
         let text = text.ok_or_else(|| missing("is not deployed in this account and Region".into()))?;
         let operator: Operator = serde_json::from_str(&text)
             .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })?;

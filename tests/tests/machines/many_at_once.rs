@@ -61,8 +61,8 @@ impl Cloud {
         within("the bakes", PATIENCE, || {
             let bakes: Vec<Bake> =
                 serde_json::from_value(self.local.ovenbird_json(&["list", pipeline], false)?)?;
-            let ended = bakes.iter().filter(|bake| bake.status != Status::Running).count();
-            let triggers: Vec<&str> = bakes.iter().map(|bake| bake.trigger.as_str()).collect();
+            let ended = bakes.iter().filter(|bake| bake.progress.status != Status::Running).count();
+            let triggers: Vec<&str> = bakes.iter().map(|bake| bake.spec.trigger.as_str()).collect();
             ensure!(bakes.len() == count && ended == count, "{ended} of {count} ended: {triggers:?}");
             Ok(bakes)
         })
@@ -97,7 +97,7 @@ impl Cloud {
             let all = answer["executions"].as_array().context("no executions")?;
             let ended: BTreeSet<&str> = all.iter().filter_map(|one| one["name"].as_str()).collect();
             let missing: Vec<&str> =
-                bakes.iter().map(|bake| bake.bake.as_str()).filter(|name| !ended.contains(name)).collect();
+                bakes.iter().map(|bake| bake.spec.id.as_str()).filter(|name| !ended.contains(name)).collect();
             ensure!(missing.is_empty(), "not succeeded: {missing:?}");
             Ok(())
         })
@@ -121,10 +121,10 @@ fn fifty_uploads(cloud: &Cloud) -> Result<()> {
     let start = cloud.upload_at_once(&vec!["artifacts/crowd/app".to_owned(); 50], |_| "v1".into())?;
     let bakes = cloud.ended("crowd", 50)?;
     eprintln!("50 uploads of one artifact: all ended after {:.1} s", start.elapsed().as_secs_f64());
-    let builders = bakes.iter().filter(|bake| bake.builder.is_some()).count();
-    let images: BTreeSet<Option<&AmiId>> = bakes.iter().map(|bake| bake.image.as_ref()).collect();
+    let builders = bakes.iter().filter(|bake| bake.progress.builder.is_some()).count();
+    let images: BTreeSet<Option<&AmiId>> = bakes.iter().map(|bake| bake.progress.image.as_ref()).collect();
     ensure!((builders, images.len()) == (1, 1), "{builders} builders, images {images:?}");
-    let promoted = bakes.iter().filter(|bake| bake.status == Status::Promoted).count();
+    let promoted = bakes.iter().filter(|bake| bake.progress.status == Status::Promoted).count();
     ensure!(promoted == 50, "{promoted} promoted");
     cloud.succeeded(&bakes)?;
     ensure!(cloud.alive()?.is_empty());
@@ -145,8 +145,16 @@ fn other_tests(cloud: &Cloud) -> Result<()> {
     let start = Instant::now();
     let kept = cloud.bake(&["crowd"])?;
     eprintln!("only the tests changed: {:.1} s", start.elapsed().as_secs_f64());
-    ensure!(kept.status == Status::Promoted && kept.image == before.image, "{:?}", kept.failure);
-    ensure!(kept.builder.is_none() && kept.booted.is_some() && kept.tests_passed == Some(2));
+    ensure!(
+        kept.progress.status == Status::Promoted && kept.progress.image == before.progress.image,
+        "{:?}",
+        kept.progress.failure
+    );
+    ensure!(
+        kept.progress.builder.is_none()
+            && kept.progress.booted.is_some()
+            && kept.progress.tests_passed == Some(2)
+    );
 
     cloud.push(
         "crowd",
@@ -154,12 +162,14 @@ fn other_tests(cloud: &Cloud) -> Result<()> {
         &recipe("crowd", DEBIAN, &more("command = \"test -s /opt/none\"\nwithin = \"1s\"")),
     )?;
     let failed = cloud.bake(&["crowd"])?;
-    let failure = failed.failure.context("it did not fail")?;
+    let failure = failed.progress.failure.context("it did not fail")?;
     ensure!(failure.error == "TestsFailed" && failure.cause.contains("more"), "{failure:?}");
     cloud.push("crowd", "1", &recipe("crowd", DEBIAN, WITH_ARTIFACT))?;
     let again = cloud.bake(&["crowd"])?;
     ensure!(
-        again.reused && again.booted.is_none() && again.image == before.image,
+        again.progress.reused
+            && again.progress.booted.is_none()
+            && again.progress.image == before.progress.image,
         "the image stays what it was"
     );
     Ok(())
@@ -172,21 +182,25 @@ fn twenty_artifacts(cloud: &Cloud) -> Result<()> {
     let start = cloud.upload_at_once(&keys, |number| format!("v{number}"))?;
     let bakes = cloud.ended("queue", ARTIFACTS)?;
     eprintln!("{ARTIFACTS} artifacts at once: all ended after {:.1} s", start.elapsed().as_secs_f64());
-    let count = |status| bakes.iter().filter(|bake| bake.status == status).count();
+    let count = |status| bakes.iter().filter(|bake| bake.progress.status == status).count();
     let (promoted, superseded) = (count(Status::Promoted), count(Status::Superseded));
     eprintln!("{promoted} promoted, {superseded} superseded");
     ensure!(
         promoted + superseded == ARTIFACTS,
         "{:?}",
-        bakes.iter().filter_map(|bake| bake.failure.as_ref()).next()
+        bakes.iter().filter_map(|bake| bake.progress.failure.as_ref()).next()
     );
-    let newest = bakes.iter().max_by(|a, b| a.order().compare(&b.order())).context("no bake")?;
-    ensure!(newest.status == Status::Promoted, "the newest is {:?}", newest.status);
+    let newest = bakes.iter().max_by(|a, b| a.spec.order().compare(&b.spec.order())).context("no bake")?;
+    ensure!(newest.progress.status == Status::Promoted, "the newest is {:?}", newest.progress.status);
     // Whoever bakes on the channel now gets the newest.
     let on_it = recipe("queue-child", "channel = \"queue/stable\"", "");
     cloud.push("queue-child", "1", &on_it)?;
     let child = cloud.bake(&["queue-child"])?;
-    ensure!(Some(&child.base.image) == newest.image.as_ref(), "the channel is at {}", child.base.image);
+    ensure!(
+        Some(&child.spec.base.image) == newest.progress.image.as_ref(),
+        "the channel is at {}",
+        child.spec.base.image
+    );
     ensure!(cloud.alive()?.is_empty());
     Ok(())
 }
@@ -199,41 +213,55 @@ fn layers(cloud: &Cloud) -> Result<()> {
     ensure!(circle.is_err(), "a circle was taken");
     cloud.push("runtime", "1", &recipe("runtime", DEBIAN, ""))?;
     let first = cloud.bake(&["runtime"])?;
-    ensure!(first.status == Status::Promoted, "{:?}", first.failure);
+    ensure!(first.progress.status == Status::Promoted, "{:?}", first.progress.failure);
     // Its children are looked for once it is promoted: an artifact that comes in between would start two bakes.
     cloud.succeeded(std::slice::from_ref(&first))?;
     ensure!(cloud.local.ovenbird_json(&["list", "shop"], false)?.as_array().is_some_and(Vec::is_empty));
     cloud.local.put(cloud.bucket(), "artifacts/shop/app", b"v1")?;
     let shop = cloud.ended("shop", 1)?.remove(0);
-    ensure!(Some(&shop.base.image) == first.image.as_ref(), "{:?}", shop.base);
+    ensure!(Some(&shop.spec.base.image) == first.progress.image.as_ref(), "{:?}", shop.spec.base);
 
     cloud.push("runtime", "2", &recipe("runtime", DEBIAN, ""))?;
     let explained = cloud.local.ovenbird_json(&["explain", "runtime"], false)?;
     ensure!(explained.to_string().contains("`content` has another content"), "{explained}");
     let start = Instant::now();
     let second = cloud.bake(&["runtime"])?;
-    ensure!(second.status == Status::Promoted && second.image != first.image, "{:?}", second.failure);
+    ensure!(
+        second.progress.status == Status::Promoted && second.progress.image != first.progress.image,
+        "{:?}",
+        second.progress.failure
+    );
     let shop = cloud.ended("shop", 2)?.remove(0);
     eprintln!(
         "a byte of the runtime, to the application promoted on it: {:.1} s",
         start.elapsed().as_secs_f64()
     );
-    ensure!(shop.trigger == "cascade" && shop.status == Status::Promoted, "{:?}", shop.failure);
-    ensure!(Some(&shop.base.image) == second.image.as_ref());
-    ensure!(shop.cascade.as_ref().is_some_and(|parent| parent.bake == second.bake && parent.generation == 2));
-    let explained = cloud.local.ovenbird_json(&["explain", "shop", "--bake", shop.bake.as_str()], false)?;
+    ensure!(
+        shop.spec.trigger == "cascade" && shop.progress.status == Status::Promoted,
+        "{:?}",
+        shop.progress.failure
+    );
+    ensure!(Some(&shop.spec.base.image) == second.progress.image.as_ref());
+    ensure!(
+        shop.spec
+            .cascade
+            .as_ref()
+            .is_some_and(|parent| parent.bake == second.spec.id && parent.generation == 2)
+    );
+    let explained =
+        cloud.local.ovenbird_json(&["explain", "shop", "--bake", shop.spec.id.as_str()], false)?;
     ensure!(
         explained["inputs"][0]["changed"] == true && explained["inputs"][4]["changed"] == false,
         "{explained}"
     );
 
-    let image = shop.image.context("no image")?;
+    let image = shop.progress.image.context("no image")?;
     let links = cloud.local.ovenbird_json(&["lineage", image.as_str()], false)?;
     let pipelines: Vec<Option<&str>> =
         links.as_array().context("no links")?.iter().map(|link| link["pipeline"].as_str()).collect();
     ensure!(pipelines == [Some("shop"), Some("runtime"), None], "{links}");
     ensure!(links[2]["name"].as_str().is_some_and(|name| name.starts_with("debian-12")), "{links}");
-    cloud.local.ovenbird(&["show", shop.bake.as_str()])?;
+    cloud.local.ovenbird(&["show", shop.spec.id.as_str()])?;
     cloud.local.ovenbird(&["explain", "shop"])
 }
 
@@ -242,7 +270,7 @@ fn kept_builder(cloud: &Cloud) -> Result<()> {
     cloud.push("broken", "1", &recipe("broken", DEBIAN, "[[step]]\nshell = \"echo it broke; exit 3\"\n"))?;
     let failed = cloud.bake(&["broken", "--keep-builder"])?;
     let (failure, builder) =
-        (failed.failure.context("it did not fail")?, failed.builder.context("no builder")?);
+        (failed.progress.failure.context("it did not fail")?, failed.progress.builder.context("no builder")?);
     ensure!(failure.error == "StepFailed", "{failure:?}");
     let way_in = format!("`aws ssm start-session --target {builder}`");
     ensure!(failure.cause.contains(&way_in) && failure.cause.contains("until 20"), "{}", failure.cause);
@@ -259,9 +287,9 @@ fn kept_builder(cloud: &Cloud) -> Result<()> {
         let said = cloud.local.ovenbird_says(arguments)?;
         ensure!(said.0 == Some(1) && said.1.contains("instance `i-nobody` isn't here"), "{said:?}");
     }
-    cloud.local.ovenbird(&["clean", failed.bake.as_str()])?;
+    cloud.local.ovenbird(&["clean", failed.spec.id.as_str()])?;
     ensure!(cloud.alive()? == [builder.as_str()], "it was removed before anybody agreed");
-    cloud.local.ovenbird(&["clean", failed.bake.as_str(), "--yes"])?;
+    cloud.local.ovenbird(&["clean", failed.spec.id.as_str(), "--yes"])?;
     within("the builder gone", PATIENCE, || {
         let alive = cloud.alive()?;
         ensure!(alive.is_empty(), "{alive:?}");

@@ -5,7 +5,7 @@ use ovenbird_core::{
     Error,
     domain::{bake::Status, id::PipelineName},
     ports::{Expect, Index, Key, Table as _, Write},
-    steps::launch_builder::Start,
+    steps::launch_builder::{self, Start},
     store::{Ancestor, Child, ImageStatus, Ledger},
 };
 use serde_json::{Value, json};
@@ -27,13 +27,13 @@ fn an_image_s_maker_is_the_bake_that_made_it_and_not_one_that_took_it() {
     let artifact = bench.upload("v1.jar");
     let made = bench.bake("first", &artifact);
     let taken = bench.reuse("second", &artifact);
-    assert!(taken.reused);
+    assert!(taken.progress.reused);
     let ledger = Ledger(&bench.cloud);
-    let maker = block_on(ledger.maker(made.image.as_ref().unwrap())).unwrap();
-    assert_eq!(maker.map(|bake| bake.bake), Some(made.bake.clone()));
+    let maker = block_on(ledger.maker(made.progress.image.as_ref().unwrap())).unwrap();
+    assert_eq!(maker.map(|bake| bake.spec.id), Some(made.spec.id.clone()));
     assert_eq!(block_on(ledger.maker(&"ami-0123456789abcdef0".parse().unwrap())).unwrap(), None);
     let bakes = block_on(ledger.bakes(&pipeline())).unwrap();
-    assert_eq!(bakes.iter().map(|bake| &bake.bake).collect::<Vec<_>>(), [&taken.bake, &made.bake]);
+    assert_eq!(bakes.iter().map(|bake| &bake.spec.id).collect::<Vec<_>>(), [&taken.spec.id, &made.spec.id]);
 }
 
 #[test]
@@ -41,27 +41,27 @@ fn every_promotion_and_every_reuse_is_counted_on_the_image_s_record() {
     let bench = Bench::new();
     let artifact = bench.upload("v1.jar");
     let made = bench.bake("first", &artifact);
-    let uses = || block_on(Ledger(&bench.cloud).image(&made.digest)).unwrap().unwrap().uses;
+    let uses = || block_on(Ledger(&bench.cloud).image(&made.spec.digest)).unwrap().unwrap().uses;
     let before = uses();
     bench.reuse("second", &artifact);
     // It took the image, and promoted it.
     assert_eq!(uses(), before + 2);
     // The same image is recorded once more by its own bake: what was counted stays.
     let ledger = Ledger(&bench.cloud);
-    let record = block_on(ledger.image(&made.digest)).unwrap().unwrap();
-    let lease = Key { pk: format!("DIGEST#{}", made.digest), sk: "LEASE".into() };
+    let record = block_on(ledger.image(&made.spec.digest)).unwrap().unwrap();
+    let lease = Key { pk: format!("DIGEST#{}", made.spec.digest), sk: "LEASE".into() };
     let row = block_on(bench.cloud.get(&lease)).unwrap().unwrap();
     let mut doc = row.doc.clone();
     doc["holder"] = json!("first");
     let put = Write::Put { key: lease, doc, expect: Expect::Version(row.version), index: Index::default() };
     block_on(bench.cloud.commit(vec![put])).unwrap();
     let again = ovenbird_core::store::ImageRecord { uses: 0, passed: Vec::new(), ..record.clone() };
-    block_on(ledger.record_image(&made.digest, &again)).unwrap();
+    block_on(ledger.record_image(&made.spec.digest, &again)).unwrap();
     assert_eq!(uses(), before + 2);
     // Another image of the digest has its own count.
     let other =
         ovenbird_core::store::ImageRecord { image: "ami-0123456789abcdef0".parse().unwrap(), ..again };
-    block_on(ledger.record_image(&made.digest, &other)).unwrap();
+    block_on(ledger.record_image(&made.spec.digest, &other)).unwrap();
     assert_eq!(uses(), 0);
 }
 
@@ -97,8 +97,8 @@ fn a_parameter_that_came_into_the_recipe_later_is_claimed_though_nothing_moves()
     assert_eq!(owner(), None);
     bench.push(RECIPE);
     // As old as the first: the channel points at its image already, and stays as it is.
-    let start = Start { bake: "second".parse().unwrap(), started: first.started, trigger: artifact };
-    let second = block_on(bench.hands().start(start, bench.cloud.now())).unwrap();
+    let start = Start { bake: "second".parse().unwrap(), started: first.spec.started, trigger: artifact };
+    let second = block_on(launch_builder::start(start, &bench.cloud, bench.cloud.now())).unwrap();
     let generation = || {
         let channel = block_on(Ledger(&bench.cloud).channel(&pipeline(), &"production".parse().unwrap()));
         channel.unwrap().unwrap().generation
@@ -129,7 +129,7 @@ fn a_parameter_of_another_pipeline_or_channel_is_not_released() {
         let key = Key { pk: "PARAMETERS".into(), sk: format!("PARAMETER#{PARAMETER}") };
         desk.edit(&key, &key, |doc| doc[field] = json!(other));
         let ledger = Ledger(&desk.cloud);
-        block_on(ledger.release_parameter(&desk.bake("before-1"))).unwrap();
+        block_on(ledger.release_parameter(&desk.bake("before-1").spec)).unwrap();
         assert!(block_on(ledger.parameter_owner(&PARAMETER.parse().unwrap())).unwrap().is_some(), "{field}");
     }
 }
@@ -158,7 +158,7 @@ fn what_the_first_stage_wrote_is_read() {
     let desk = of_the_first_stage();
     let ledger = Ledger(&desk.cloud);
     let bakes = block_on(ledger.bakes(&pipeline())).unwrap();
-    let statuses: Vec<_> = bakes.iter().map(|bake| bake.status).collect();
+    let statuses: Vec<_> = bakes.iter().map(|bake| bake.progress.status).collect();
     assert!(statuses.contains(&Status::Promoted) && statuses.contains(&Status::Cancelled), "{statuses:?}");
     let channel = desk.channel().unwrap();
     assert_eq!((channel.generation, channel.previous.len()), (11, 1));

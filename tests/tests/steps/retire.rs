@@ -24,8 +24,8 @@ fn doomed() -> (Desk, AmiId, Value) {
 /// What the old image is, seen from the record of another image: enough to point a channel at it.
 fn target(desk: &Desk, name: &str) -> Value {
     let bake = desk.bake(name);
-    let order = serde_json::to_value(bake.order()).unwrap();
-    json!({"image": bake.image, "digest": bake.digest, "bake": name, "order": order,
+    let order = serde_json::to_value(bake.spec.order()).unwrap();
+    json!({"image": bake.progress.image, "digest": bake.spec.digest, "bake": name, "order": order,
         "promoted": "2026-01-01T00:00:00Z", "generation": 1})
 }
 
@@ -140,7 +140,7 @@ fn what_refers_to_an_image_no_more_or_to_another_one_keeps_none() {
 #[test]
 fn a_retired_image_goes_with_its_snapshot_and_its_record_and_takes_nothing_else_along() {
     let (desk, image, verdict) = doomed();
-    let digest = desk.bake("before-0").digest;
+    let digest = desk.bake("before-0").spec.digest;
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
     assert!(!desk.exists(&image));
     assert_eq!(desk.snapshots(), 2, "one for each disk of the other image");
@@ -161,7 +161,7 @@ fn an_image_that_is_gone_already_leaves_no_snapshot_behind() {
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
     assert_eq!(desk.snapshots(), 2);
     let current = desk.current().unwrap();
-    let image = futures::executor::block_on(desk.cloud.look(&current)).unwrap().unwrap();
+    let image = futures::executor::block_on(desk.cloud.image(&current)).unwrap().unwrap();
     assert_eq!((image.state, image.snapshots.len()), (ImageState::Available, 2));
 }
 
@@ -172,6 +172,6 @@ fn the_record_of_a_forced_bake_s_image_stays_when_the_image_that_it_replaced_goe
     desk.edit_image("before-0", |doc| doc["image"] = json!(other));
     desk.act("retire", &verdict).unwrap();
     assert!(!desk.exists(&image));
-    let key = format!("DIGEST#{}", desk.bake("before-0").digest);
+    let key = format!("DIGEST#{}", desk.bake("before-0").spec.digest);
     assert!(desk.cloud.rows().iter().any(|row| row.key.pk == key && row.key.sk == "IMAGE"));
 }

@@ -54,7 +54,7 @@ pub struct Image {
 /// Making images and looking at them.
 pub trait Images {
     /// One image; none when EC2 doesn't know it or it was deregistered.
-    async fn look(&self, id: &AmiId) -> Result<Option<Image>>;
+    async fn image(&self, id: &AmiId) -> Result<Option<Image>>;
     /// Our image of this name.
     async fn named(&self, name: &ImageName) -> Result<Option<Image>>;
     /// The available images of an owner whose names match the pattern.

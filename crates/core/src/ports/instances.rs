@@ -120,7 +120,7 @@ pub trait Builders {
     /// Every instance of any bake of this stack that isn't gone.
     async fn all(&self) -> Result<Vec<Instance>>;
     /// One instance; none when EC2 doesn't know it.
-    async fn look(&self, id: &InstanceId) -> Result<Option<Instance>>;
+    async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>>;
     /// Terminates; one that is gone already is no error.
     async fn terminate(&self, id: &InstanceId) -> Result<()>;
     /// What the console showed, or empty.

@@ -139,13 +139,13 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts) -> Result<Verdic
     // Without it, the try before this one may have ended between the image and its snapshots.
     let mut gone = BTreeSet::new();
     if let Some(image) = images.into_iter().find(|image| image.id == verdict.image) {
-        if let Some(kept) = guard.deregister(&image, bake.as_ref(), Purpose::Retirement).await? {
+        if let Some(kept) = guard.deregister(&image, bake.as_deref(), Purpose::Retirement).await? {
             return Ok(Verdict { reason: kept.reason, by: kept.by, ..verdict.clone() });
         }
         gone.insert(image.id);
     }
     for snapshot in cloud.snapshots(Some(id)).await? {
-        guard.delete_snapshot(&snapshot, bake.as_ref(), &gone).await?;
+        guard.delete_snapshot(&snapshot, bake.as_deref(), &gone).await?;
     }
     Ok(Verdict { reason: Reason::Retired, by: String::new(), ..verdict.clone() })
 }

@@ -97,8 +97,8 @@ impl<T: Table> Ledger<'_, T> {
 
     /// Records that an image that was there already passed the bake's tests, too, on the same condition.
     pub async fn record_passed(&self, bake: &Bake, passed: Passed) -> Result<()> {
-        let lease = self.held(&bake.digest, &bake.bake, bake.fence).await?;
-        let row = self.0.get(&image_key(&bake.digest)).await?;
+        let lease = self.held(&bake.spec.digest, &bake.spec.id, bake.progress.fence).await?;
+        let row = self.0.get(&image_key(&bake.spec.digest)).await?;
         let image = bake.image()?;
         let found = read::<ImageRecord>(row)?.filter(|(_, record)| record.image == *image);
         let (row, mut record) = found.ok_or_else(|| Error::NotPromotable {
@@ -106,7 +106,7 @@ impl<T: Table> Ledger<'_, T> {
             problem: "another image of its digest took its place".into(),
         })?;
         record.pass(passed);
-        self.write_image(&bake.digest, &record, Some(row), lease).await
+        self.write_image(&bake.spec.digest, &record, Some(row), lease).await
     }
 
     pub(super) async fn write_image(

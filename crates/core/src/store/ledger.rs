@@ -17,7 +17,7 @@ const MOST_CONFLICTS: usize = 8;
 ///
 /// Fifty twins write one item in the same second, and of those that write at once one wins: the others look again here,
 /// and don't spend the state machine's few retries on it.
-pub(crate) async fn among_others<A>(attempt: impl AsyncFn() -> Result<A>) -> Result<A> {
+pub(crate) async fn among_others<A>(mut attempt: impl AsyncFnMut() -> Result<A>) -> Result<A> {
     for _ in 1..MOST_CONFLICTS {
         match attempt().await {
             Err(Error::TryAgain { .. }) => {}

@@ -9,6 +9,7 @@ mod leases;
 mod ledger;
 mod parameters;
 pub mod recipes;
+mod versioned;
 
 pub(crate) use self::ledger::among_others;
 pub use self::{
@@ -18,4 +19,5 @@ pub use self::{
     leases::{Claim, Lease, lease_end},
     ledger::Ledger,
     parameters::ParameterOwner,
+    versioned::Versioned,
 };

@@ -34,10 +34,10 @@ pub struct Side<'a> {
 impl<'a> From<&'a Bake> for Side<'a> {
     fn from(bake: &'a Bake) -> Self {
         Self {
-            inputs: &bake.inputs,
-            base: &bake.base,
-            artifact: bake.artifact.as_ref(),
-            recipe: &bake.recipe,
+            inputs: &bake.spec.inputs,
+            base: &bake.spec.base,
+            artifact: bake.spec.artifact.as_ref(),
+            recipe: &bake.spec.recipe,
         }
     }
 }

@@ -84,7 +84,7 @@ impl Bench {
     }
 
     fn look(&self, id: &InstanceId) -> ovenbird_core::ports::Instance {
-        self.runtime.block_on(Builders::look(&self.cloud, id)).unwrap().unwrap()
+        self.runtime.block_on(Builders::instance(&self.cloud, id)).unwrap().unwrap()
     }
 
     fn live(&self) -> Vec<Instance> {
@@ -146,7 +146,7 @@ fn what_is_wrong_is_an_error_that_names_what_was_asked_for() {
 fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
     let bench = Bench::new(|_| {});
     let base = bench.endpoint.base.parse().unwrap();
-    let base = bench.runtime.block_on(Images::look(&bench.cloud, &base)).unwrap().unwrap();
+    let base = bench.runtime.block_on(Images::image(&bench.cloud, &base)).unwrap().unwrap();
     assert_eq!((base.root_device.as_deref(), base.gib), (Some("/dev/xvda"), Some(8)));
     let volume = RootVolume {
         device: base.root_device.unwrap(),
@@ -169,7 +169,7 @@ fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
     assert!(bench.look(&id).spot);
     let name = ImageName::parse("storefront-1").unwrap();
     let image = bench.runtime.block_on(bench.cloud.create(&id, &name, true, &order.tags)).unwrap();
-    let look = || bench.runtime.block_on(Images::look(&bench.cloud, &image)).unwrap().unwrap();
+    let look = || bench.runtime.block_on(Images::image(&bench.cloud, &image)).unwrap().unwrap();
     bench.until("the image", || look().state == ImageState::Available);
     assert_eq!(look().gib, Some(20));
     // The simulated machines do what they are told on the runtime that tells them.

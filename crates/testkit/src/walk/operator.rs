@@ -72,7 +72,7 @@ async fn usable(cloud: &Cloud, artifact: &str) -> Option<AmiId> {
     let rows = cloud.rows().into_iter().filter(|row| row.key.sk.starts_with("BAKE#"));
     let mut baked = rows.filter(|row| row.doc["artifact"]["key"] == key && row.doc["image"].is_string());
     let image: AmiId = serde_json::from_value(baked.next()?.doc["image"].clone()).unwrap();
-    Images::look(cloud, &image).await.unwrap().map(|found| found.id)
+    Images::image(cloud, &image).await.unwrap().map(|found| found.id)
 }
 
 fn read(row: &Row) -> Channel {
