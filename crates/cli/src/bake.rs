@@ -44,6 +44,9 @@ pub struct BakeArgs {
     keep_builder: bool,
 }
 
+/// Among how many of a pipeline's newest bakes that of an upload is looked for.
+const NEWEST: usize = 20;
+
 /// How often the record is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -91,12 +94,13 @@ async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &std::pa
         return Err(refused("is empty"));
     }
     let ledger = Ledger(&deployment.cloud);
-    let before: Vec<BakeId> = ledger.bakes(pipeline).await?.into_iter().map(|bake| bake.spec.id).collect();
+    let before: Vec<BakeId> =
+        ledger.bakes(pipeline, NEWEST).await?.into_iter().map(|bake| bake.spec.id).collect();
     let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
     deployment.cloud.put_file(key.as_str(), file).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let ours = ledger.bakes(pipeline).await?.into_iter().find(|bake| {
+        let ours = ledger.bakes(pipeline, NEWEST).await?.into_iter().find(|bake| {
             !before.contains(&bake.spec.id)
                 && bake.spec.artifact.as_ref().is_some_and(|artifact| artifact.key == key)
         });

@@ -38,12 +38,15 @@ pub struct Explanation {
     inputs: Vec<Line>,
 }
 
+/// How far back a bake can lie that is compared.
+const MOST: usize = 500;
+
 /// Compares a bake with the one before it, or what a bake started now would be made from with the newest.
 pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<Explanation> {
     let pipeline = PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
     let cloud = target.deployment().await?.cloud;
     let ledger = Ledger(&cloud);
-    let mut bakes = ledger.bakes(&pipeline).await?;
+    let mut bakes = ledger.bakes(&pipeline, MOST).await?;
     let none = |problem: &str| {
         let fix = format!("Bake first: `ovenbird bake {pipeline}`");
         Error::bad_input(format!("pipeline `{pipeline}`"), problem, fix)

@@ -1,5 +1,7 @@
 //! `ovenbird list`, `ovenbird show` and `ovenbird lineage`: what was baked, and on what.
 
+use std::collections::BTreeSet;
+
 use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
@@ -9,20 +11,20 @@ use ovenbird_core::{
         id::{AmiId, BakeId, PipelineName},
         trigger::Trigger,
     },
-    ports::{self, Bucket as _, Workflow as _},
+    ports::{self, Workflow as _},
     store::Ledger,
     views::lineage::{self, Link},
 };
 
 use crate::target::{Deployment, Target};
 
-/// The bakes of one pipeline or of all, newest first.
-pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> {
+/// The newest bakes of one pipeline or of all, the newest first.
+pub async fn list(pipeline: Option<&str>, most: usize, target: &Target) -> Result<Vec<Bake>> {
     let deployment = target.deployment().await?;
     let ledger = Ledger(&deployment.cloud);
     if let Some(name) = pipeline {
         let pipeline = PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-        let bakes = ledger.bakes(&pipeline).await?;
+        let bakes = ledger.bakes(&pipeline, most).await?;
         if bakes.is_empty() && !pipelines(&deployment).await?.contains(&pipeline) {
             return Err(Error::NoRecipe { pipeline });
         }
@@ -31,12 +33,16 @@ pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> 
     }
     let mut bakes = Vec::new();
     for pipeline in pipelines(&deployment).await? {
-        bakes.extend(ledger.bakes(&pipeline).await?);
+        bakes.extend(ledger.bakes(&pipeline, most).await?);
     }
     bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
+    bakes.truncate(most);
     warn_of_dead(&deployment, &bakes).await?;
     let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
     for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.spec.id != **id)) {
+        if recorded(&deployment, id).await?.is_some() {
+            continue;
+        }
         eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
     }
     Ok(bakes)
@@ -98,15 +104,23 @@ pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
 /// Finds a bake by its id alone.
 pub async fn find(deployment: &Deployment, bake: &str) -> Result<Bake> {
     let id = BakeId::parse(bake).map_err(|error| Error::bad_id("BAKE", &error))?;
-    for pipeline in pipelines(deployment).await? {
-        if let Some(bake) = Ledger(&deployment.cloud).bake(&pipeline, &id).await? {
-            return Ok(bake.into_inner());
-        }
+    if let Some(bake) = recorded(deployment, &id).await? {
+        return Ok(bake);
     }
     if let Some(early) = Early::find(deployment, &id).await? {
         return Err(early.error());
     }
     Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List the bakes: `ovenbird list`"))
+}
+
+/// The record of a bake, whatever its pipeline.
+async fn recorded(deployment: &Deployment, id: &BakeId) -> Result<Option<Bake>> {
+    for pipeline in pipelines(deployment).await? {
+        if let Some(bake) = Ledger(&deployment.cloud).bake(&pipeline, id).await? {
+            return Ok(Some(bake.into_inner()));
+        }
+    }
+    Ok(None)
 }
 
 /// Says of bakes that are on their way by their record alone what to do about them.
@@ -128,7 +142,6 @@ async fn warn_of_dead(deployment: &Deployment, bakes: &[Bake]) -> Result<()> {
 }
 
 /// Every pipeline that ever had a recipe.
-async fn pipelines(deployment: &Deployment) -> Result<Vec<PipelineName>> {
-    let names = deployment.cloud.folders("recipes/").await?;
-    Ok(names.iter().filter_map(|name| PipelineName::parse(name).ok()).collect())
+async fn pipelines(deployment: &Deployment) -> Result<BTreeSet<PipelineName>> {
+    Ledger(&deployment.cloud).pipelines(&deployment.cloud).await
 }

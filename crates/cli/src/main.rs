@@ -55,10 +55,13 @@ enum Command {
     #[command(subcommand)]
     Runner(runner::RunnerCommand),
     Bake(bake::BakeArgs),
-    /// List the bakes of a pipeline, newest first
+    /// List the newest bakes, the newest first
     List {
         /// The pipeline's name (default: all pipelines)
         pipeline: Option<String>,
+        /// How many to list
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        limit: u16,
     },
     /// Show one bake: inputs, image, timeline, and why it failed
     Show {
@@ -161,8 +164,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let bake = bake::run(&args, &target, json).await?;
             return Ok(ended(json, &bake));
         }
-        Command::List { pipeline } => {
-            let bakes = list::list(pipeline.as_deref(), &target).await?;
+        Command::List { pipeline, limit } => {
+            let bakes = list::list(pipeline.as_deref(), limit.into(), &target).await?;
             let views: Vec<BakeView<'_>> = bakes.iter().map(BakeView::from).collect();
             print(json, &views, render::table(&bakes).trim_end());
         }

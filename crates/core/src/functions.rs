@@ -133,7 +133,7 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             output(&reaped)
         }
         Prune::Retire { item } => {
-            let verdict = prune::retire(&item, cloud).await?;
+            let verdict = prune::retire(&item, cloud, now).await?;
             let Verdict { image, name, reason, .. } = &verdict;
             tracing::info!(function = "prune", image.id = %image, "{name}: {reason}");
             output(&verdict)

@@ -159,7 +159,7 @@ impl Bench {
             block_on(prune::reap(dead, &self.cloud, self.cloud.now())).unwrap();
         }
         for verdict in &plan.retire {
-            block_on(prune::retire(verdict, &self.cloud)).unwrap();
+            block_on(prune::retire(verdict, &self.cloud, self.cloud.now())).unwrap();
         }
         self.cloud.pass(SignedDuration::from_secs(5));
         plan

@@ -7,7 +7,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         bake::{Bake, Document, Status},
-        id::{AmiId, ImageName, InstanceId, ParameterName},
+        id::{AmiId, ImageName, InstanceId, ParameterName, PipelineName},
     },
     functions,
     ports::{Image, Images, Key, Parameters, Row, Table, Write},
@@ -110,6 +110,11 @@ impl Table for Crowded<'_> {
     async fn by_status(&self, status: &str) -> Result<Vec<Row>> {
         self.let_others_go_first().await;
         self.0.by_status(status).await
+    }
+
+    async fn by_time(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Row>> {
+        self.let_others_go_first().await;
+        self.0.by_time(pipeline, most).await
     }
 
     async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {

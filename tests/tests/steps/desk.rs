@@ -97,6 +97,7 @@ impl Desk {
                 .filter(|_| to.sk.starts_with("BAKE#"))
                 .zip(text(&doc["started"]).or(Some(String::new()))),
             image: image.map(|image| image.parse().unwrap()),
+            time: None,
             expires: None,
         };
         Write::Put { key: to.clone(), doc, expect, index }
@@ -127,7 +128,7 @@ impl Desk {
     /// Changes the record of a bake's image.
     #[track_caller]
     pub fn edit_image(&self, name: &str, change: impl FnOnce(&mut Value)) {
-        let key = Key { pk: format!("DIGEST#{}", self.bake(name).spec.digest), sk: "IMAGE".into() };
+        let key = Key { pk: format!("IMAGE#{}", self.image(name)), sk: "SET".into() };
         self.edit(&key, &key, change);
     }
 

@@ -7,12 +7,12 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         bake::{Bake, Document, Stage, Status, To},
-        id::{AmiId, ParameterName},
+        id::{AmiId, ParameterName, PipelineName},
     },
     functions,
     ports::{Key, Parameters as _, Row, Table, Write},
     steps::{followers::followers, promote},
-    store::{ImageRecord, Ledger, Promotion},
+    store::{ImageSet, Ledger, Promotion},
 };
 use serde_json::json;
 
@@ -143,6 +143,10 @@ impl Table for Restless<'_> {
         self.desk.cloud.by_status(status).await
     }
 
+    async fn by_time(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Row>> {
+        self.desk.cloud.by_time(pipeline, most).await
+    }
+
     async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
         self.desk.cloud.by_image(image).await
     }
@@ -257,15 +261,14 @@ fn an_image_that_nothing_can_start_from_is_not_promoted() {
 fn an_image_remembers_sixteen_sets_of_tests_the_last_ones() {
     let desk = Desk::new(&TWO);
     let bake = desk.bake("before-1");
-    let mut record: ImageRecord = block_on(Ledger(&desk.cloud).image(&bake.spec.digest)).unwrap().unwrap();
+    let mut record: ImageSet = block_on(Ledger(&desk.cloud).image(&bake.spec.digest)).unwrap().unwrap();
     let tests = |number: usize| ovenbird_core::domain::digest::sha256(number.to_string().as_bytes());
     for number in 0..20 {
         let passed =
             ovenbird_core::store::Passed { tests: tests(number), count: number, bake: bake.spec.id.clone() };
         record.pass(passed);
     }
-    let known =
-        |record: &ImageRecord| (0..20).filter(|number| record.passed(&tests(*number)).is_some()).count();
+    let known = |record: &ImageSet| (0..20).filter(|number| record.passed(&tests(*number)).is_some()).count();
     assert_eq!((known(&record), record.passed(&tests(4)), record.passed(&tests(3))), (16, Some(4), None));
     // The same set again is the last one, and no second entry.
     let passed = ovenbird_core::store::Passed { tests: tests(4), count: 44, bake: bake.spec.id };

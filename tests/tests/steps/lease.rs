@@ -8,8 +8,9 @@ use ovenbird_core::{
         bake::{Bake, Status},
         id::Digest,
     },
-    store::{Claim, ImageRecord, ImageStatus, Ledger, Passed, Versioned, lease_end},
+    store::{Claim, ImageCopy, ImageSet, ImageStatus, Ledger, Passed, Versioned, lease_end},
 };
+use std::collections::BTreeMap;
 
 use super::desk::{Desk, TWO};
 
@@ -58,14 +59,15 @@ impl Rivals {
     }
 }
 
-fn record(bake: &Bake, fence: u64) -> ImageRecord {
-    ImageRecord {
-        image: bake.progress.image.clone().unwrap(),
+fn record(bake: &Bake, fence: u64) -> ImageSet {
+    ImageSet {
+        home: ImageCopy { image: bake.progress.image.clone().unwrap(), snapshots: Vec::new() },
+        copies: BTreeMap::new(),
+        digest: Some(bake.spec.digest.clone()),
         name: bake.spec.image_name.clone(),
         pipeline: bake.spec.pipeline.clone(),
         bake: bake.spec.id.clone(),
         status: ImageStatus::Baking,
-        snapshots: Vec::new(),
         passed: Vec::new(),
         fence,
         uses: 0,

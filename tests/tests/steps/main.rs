@@ -237,7 +237,7 @@ fn a_dead_execution_s_leavings_are_reaped_and_the_old_image_is_retired() {
     assert!(plan.dead_bakes.is_empty(), "it may still be alive: {plan:?}");
     let retired: Vec<_> = plan.retire.iter().map(|verdict| Some(verdict.image.clone())).collect();
     assert_eq!(retired, [old.progress.image]);
-    block_on(prune::retire(&plan.retire[0], &bench.cloud)).unwrap();
+    block_on(prune::retire(&plan.retire[0], &bench.cloud, bench.cloud.now())).unwrap();
 
     bench.cloud.pass(SignedDuration::from_hours(24));
     let plan = bench.plan();
@@ -265,7 +265,7 @@ fn an_image_in_use_is_never_retired_even_if_the_plan_said_so() {
         ..ovenbird_sim::RunInstances::default()
     };
     bench.cloud.with(|world| world.run_instances(now, &request)).unwrap();
-    let verdict = block_on(prune::retire(&doomed, &bench.cloud)).unwrap();
+    let verdict = block_on(prune::retire(&doomed, &bench.cloud, bench.cloud.now())).unwrap();
     assert_eq!(verdict.reason, prune::Reason::Instance);
     assert!(block_on(bench.cloud.image(&doomed.image)).unwrap().is_some());
 }

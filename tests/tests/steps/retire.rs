@@ -144,9 +144,13 @@ fn a_retired_image_goes_with_its_snapshot_and_its_record_and_takes_nothing_else_
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
     assert!(!desk.exists(&image));
     assert_eq!(desk.snapshots(), 2, "one for each disk of the other image");
-    let images: Vec<_> = desk.cloud.rows().into_iter().filter(|row| row.key.sk == "IMAGE").collect();
-    assert_eq!(images.len(), 1);
-    assert_ne!(images[0].key.pk, format!("DIGEST#{digest}"));
+    let rows = desk.cloud.rows();
+    let of = |sk: &str| {
+        rows.iter().filter(|row| row.key.sk == sk).map(|row| row.key.pk.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("SET"), [format!("IMAGE#{}", desk.image("before-1"))]);
+    assert_eq!(of("IMAGE").len(), 1, "its digest leads nowhere");
+    assert_ne!(of("IMAGE")[0], format!("DIGEST#{digest}"));
     // Again, as a retry whose first answer was lost: nothing more happens.
     let before = desk.cloud.dump();
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
@@ -169,7 +173,8 @@ fn an_image_that_is_gone_already_leaves_no_snapshot_behind() {
 fn the_record_of_a_forced_bake_s_image_stays_when_the_image_that_it_replaced_goes() {
     let (desk, image, verdict) = doomed();
     let other = desk.image("before-1");
-    desk.edit_image("before-0", |doc| doc["image"] = json!(other));
+    let made = Key { pk: format!("DIGEST#{}", desk.bake("before-0").spec.digest), sk: "IMAGE".into() };
+    desk.edit(&made, &made, |doc| doc["image"] = json!(other));
     desk.act("retire", &verdict).unwrap();
     assert!(!desk.exists(&image));
     let key = format!("DIGEST#{}", desk.bake("before-0").spec.digest);

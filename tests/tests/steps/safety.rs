@@ -124,7 +124,7 @@ fn an_image_whose_stack_s_tag_was_changed_after_the_plan_stays() {
     assert_eq!(plan.retire[0].image, images[0]);
     let tags = [(TAG_STACK.to_owned(), "somebody-else".to_owned())].into();
     bench.cloud.with(|world| world.create_tags(&[images[0].to_string()], &tags, false)).unwrap();
-    block_on(prune::retire(&plan.retire[0], &bench.cloud)).unwrap();
+    block_on(prune::retire(&plan.retire[0], &bench.cloud, bench.cloud.now())).unwrap();
     assert!(bench.image(&images[0]).is_some());
 }
 

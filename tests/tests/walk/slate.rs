@@ -8,7 +8,7 @@ use ovenbird_core::{
         id::AmiId,
         tags,
     },
-    store::{Channel, Child, ImageRecord, ImageStatus, Lease},
+    store::{Channel, Child, ImageSet, ImageStatus, Lease},
 };
 use ovenbird_sim::{ImageState, InstanceState, Tags, Volume};
 use ovenbird_testkit::Cloud;
@@ -30,12 +30,12 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     let bakes: Vec<Bake> = decode(cloud, "BAKE#");
     let channels: Vec<Channel> = decode(cloud, "CHANNEL#");
     let leases: Vec<Lease> = decode(cloud, "LEASE");
-    let records: Vec<ImageRecord> = decode(cloud, "IMAGE");
+    let records: Vec<ImageSet> = decode(cloud, "SET");
     let excuse = |tags: &Tags| tags.get(tags::TAG_BAKE).is_some_and(|bake| excused.contains(bake));
-    // A digest's image, or one whose bake ended well (a forced bake of the same digest took its place).
+    // One whose record says so, or whose bake ended well.
     let validated = |image: &AmiId| {
         records.iter().any(|record| {
-            record.image == *image
+            record.home.image == *image
                 && record.status == ImageStatus::Validated
                 && record.passed.iter().all(|passed| passed.count > 0)
                 && !record.passed.is_empty()
@@ -80,8 +80,11 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
             found.push(format!("snapshot {} belongs to no image", snapshot.id));
         }
         for record in records.iter().filter(|record| !excused.contains(record.bake.as_str())) {
-            if !world.own_images().any(|image| image.id == record.image) {
-                found.push(format!("{} is on record as {:?} and is not there", record.image, record.status));
+            if !world.own_images().any(|image| image.id == record.home.image) {
+                found.push(format!(
+                    "{} is on record as {:?} and is not there",
+                    record.home.image, record.status
+                ));
             }
         }
         for channel in &channels {

@@ -93,6 +93,7 @@ async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
         Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
     };
     ledger.stand_on(&child, base.as_ref()).await?;
+    ledger.note_pipeline(pipeline, &cloud).await?;
     if let Some(archive) = &bundle.archive {
         cloud.put(&keys::bundle(pipeline, version), archive.clone().into()).await?;
     }

@@ -101,6 +101,10 @@ pub async fn after_failure(
     if bake.progress.status == Status::Running {
         bake.progress.failure.clone_from(&failure);
         bake.progress.finish(failure.as_ref().map_or(Status::Failed, Failure::status), now);
+        if !kept.is_empty() {
+            // What stays is known by this record alone.
+            bake.progress.forgotten = None;
+        }
     }
     ledger.close(&mut bake).await?;
     Ok(CleanedUp { failure, record: Some(bake.into_inner()), kept })

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         bake::Bake,
         error::Result,
-        id::{AmiId, InstanceId, ParameterName},
+        id::{AmiId, Digest, InstanceId, ParameterName},
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
     ports::{Image, Instance, PrunePorts, Role, Row, Snapshot, Volume},
@@ -131,7 +131,7 @@ pub enum Purpose {
 enum Answer {
     Stays(Kept),
     /// It may, and this is its record as it was before anything was asked.
-    MayGo(Option<Row>),
+    MayGo(Option<(Digest, Row)>),
 }
 
 /// The one place that destroys.
@@ -170,7 +170,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
     pub async fn deregister(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Fate {
         match self.ask(image, bake, purpose).await? {
             Answer::Stays(kept) => return Ok(Some(kept)),
-            Answer::MayGo(Some(row)) => Ledger(self.cloud).forget_row(&row).await?,
+            Answer::MayGo(Some((digest, row))) => Ledger(self.cloud).forget_row(&digest, &row).await?,
             Answer::MayGo(None) => {}
         }
         self.cloud.deregister(&image.id).await.map(|()| None)
@@ -194,7 +194,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         }
         Ok(match self.user_of_image(&image.id, bake, purpose).await? {
             Some(kept) => Answer::Stays(kept),
-            None => Answer::MayGo(record.map(|(row, _)| row)),
+            None => Answer::MayGo(record.map(|(row, _)| (bake.spec.digest.clone(), row))),
         })
     }
 

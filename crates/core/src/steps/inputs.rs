@@ -52,6 +52,7 @@ pub async fn resolve(
     let volume = serde_json::to_value(&recipe.builder.volume)
         .unwrap_or_else(|_| unreachable!("it has string keys only"));
     let inputs = Inputs {
+        rule: Inputs::RULE,
         base: image.id.clone(),
         architecture: image.architecture.clone(),
         configuration: canonical(&recipe.configuration_inputs()),

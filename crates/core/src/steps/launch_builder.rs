@@ -23,7 +23,7 @@ use crate::{
     },
     steps::{inputs::Resolved, launch_builder::launch::Wanted},
     store::{
-        Claim, ImageRecord, ImageStatus, Ledger, Versioned, lease_end,
+        Claim, ImageSet, ImageStatus, Ledger, Versioned, lease_end,
         recipes::{self, RecipePointer},
     },
 };
@@ -207,12 +207,12 @@ async fn obtain(
 }
 
 /// The digest's image, if it was validated and still can be started.
-async fn usable(digest: &Digest, cloud: &(impl Images + Table)) -> Result<Option<ImageRecord>> {
+async fn usable(digest: &Digest, cloud: &(impl Images + Table)) -> Result<Option<ImageSet>> {
     let record = Ledger(cloud).image(digest).await?;
     let Some(record) = record.filter(|record| record.status == ImageStatus::Validated) else {
         return Ok(None);
     };
-    let image = cloud.image(&record.image).await?;
+    let image = cloud.image(&record.home.image).await?;
     Ok(image.filter(|image| image.state == ImageState::Available).map(|_| record))
 }
 
@@ -297,9 +297,9 @@ async fn material(bake: &Bake, role: Role, cloud: &impl LaunchPorts) -> Result<M
 }
 
 /// The bake takes an image that was there already.
-fn take(progress: &mut Progress, record: &ImageRecord) {
-    progress.image = Some(record.image.clone());
-    progress.snapshots.clone_from(&record.snapshots);
+fn take(progress: &mut Progress, record: &ImageSet) {
+    progress.image = Some(record.home.image.clone());
+    progress.snapshots.clone_from(&record.home.snapshots);
     progress.reused = true;
 }
 

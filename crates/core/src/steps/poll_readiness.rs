@@ -22,7 +22,7 @@ use crate::{
         Bucket, Builders, CommandExit, CommandState, Commands, ImageState, Images, InstanceState, Parameters,
         Table, Workflow,
     },
-    store::{Ledger, keys},
+    store::{ImageCopy, Ledger, keys},
 };
 
 /// How many of the console's last lines an error shows.
@@ -62,8 +62,8 @@ async fn twin(mut document: Document, cloud: &(impl Table + Workflow), now: Time
         && let Some(record) = ledger.image(&spec.digest).await?
         && let Some(count) = record.passed(&spec.inputs.tests)
     {
-        document.seen =
-            Seen { tests_passed: Some(count), snapshots: record.snapshots, image: Some(record.image) };
+        let ImageCopy { image, snapshots } = record.home;
+        document.seen = Seen { tests_passed: Some(count), snapshots, image: Some(image) };
         return Ok(document.go(To::Promote));
     }
     match ledger.holder(&spec.digest, now).await? {

@@ -1,5 +1,7 @@
 //! promote: records that the image is validated, moves the channel, and brings what follows it to the image.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Action, followers::followers, resume, table::check};
@@ -9,7 +11,7 @@ use crate::{
         error::{Error, Result},
     },
     ports::{ImageState, Images, Parameters, Table},
-    store::{ImageRecord, ImageStatus, Ledger, Passed, Promotion, among_others},
+    store::{ImageCopy, ImageSet, ImageStatus, Ledger, Passed, Promotion, among_others},
 };
 
 /// Promotes the bake's image, unless something newer was promoted already.
@@ -59,13 +61,14 @@ async fn startable(bake: &Bake, images: &impl Images) -> Result<()> {
 
 /// Records that the image passed its tests: from here on it is reused for its digest.
 async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> {
-    let record = ImageRecord {
-        image: bake.image()?.clone(),
+    let record = ImageSet {
+        home: ImageCopy { image: bake.image()?.clone(), snapshots: bake.progress.snapshots.clone() },
+        copies: BTreeMap::new(),
         name: bake.spec.image_name.clone(),
         pipeline: bake.spec.pipeline.clone(),
+        digest: Some(bake.spec.digest.clone()),
         bake: bake.spec.id.clone(),
         status: ImageStatus::Validated,
-        snapshots: bake.progress.snapshots.clone(),
         passed: vec![passed(bake)?],
         fence: bake.progress.fence,
         uses: 0,

@@ -129,12 +129,12 @@ async fn seen(run: &BakeId, bucket: &impl Bucket, now: Timestamp) -> Result<Plan
 }
 
 /// Retires one image with its snapshots, if still nothing uses it.
-pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts) -> Result<Verdict> {
+pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) -> Result<Verdict> {
     let Some(id) = &verdict.bake else {
         return Ok(Verdict { reason: Reason::Unrecorded, ..verdict.clone() });
     };
     let guard = Guard::new(cloud);
-    let bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
+    let mut bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
     let images = cloud.images(Some(id)).await?;
     // Without it, the try before this one may have ended between the image and its snapshots.
     let mut gone = BTreeSet::new();
@@ -146,6 +146,10 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts) -> Result<Verdic
     }
     for snapshot in cloud.snapshots(Some(id)).await? {
         guard.delete_snapshot(&snapshot, bake.as_deref(), &gone).await?;
+    }
+    if let Some(bake) = &mut bake {
+        bake.progress.retire(now);
+        Ledger(cloud).save(bake).await?;
     }
     Ok(Verdict { reason: Reason::Retired, by: String::new(), ..verdict.clone() })
 }

@@ -1,5 +1,7 @@
 //! snapshot: seals the builder, then makes the image of it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Action, comment, resume, table::check};
@@ -10,7 +12,7 @@ use crate::{
         plan, tags,
     },
     ports::{Commands, Image, Images, Stack, Table},
-    store::{Claim, ImageRecord, ImageStatus, Ledger, lease_end},
+    store::{Claim, ImageCopy, ImageSet, ImageStatus, Ledger, lease_end},
 };
 
 /// Sends the seal command to a builder that passed its tests.
@@ -77,13 +79,14 @@ pub async fn create_image(
         bake.progress.image = Some(image);
         ledger.save(&mut bake).await?;
     }
-    let record = ImageRecord {
-        image: bake.image()?.clone(),
+    let record = ImageSet {
+        home: ImageCopy { image: bake.image()?.clone(), snapshots: Vec::new() },
+        copies: BTreeMap::new(),
         name: bake.spec.image_name.clone(),
         pipeline: bake.spec.pipeline.clone(),
+        digest: Some(bake.spec.digest.clone()),
         bake: bake.spec.id.clone(),
         status: ImageStatus::Baking,
-        snapshots: Vec::new(),
         passed: Vec::new(),
         fence: bake.progress.fence,
         uses: 0,

@@ -21,10 +21,17 @@ impl<T: Table> Ledger<'_, T> {
         Ok(found.map(|(row, bake)| Versioned::read(row, bake)))
     }
 
-    /// The bakes of a pipeline, newest first.
-    pub async fn bakes(&self, pipeline: &PipelineName) -> Result<Vec<Bake>> {
-        let mut bakes: Vec<Bake> = self.all(&format!("PIPELINE#{pipeline}"), "BAKE#").await?;
-        bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
+    /// So many bakes of a pipeline, the newest first.
+    ///
+    /// What the first stage recorded is in no index by time. It is read when the others are too few.
+    pub async fn bakes(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Bake>> {
+        let rows = self.0.by_time(pipeline, most).await?;
+        let mut bakes: Vec<Bake> = rows.iter().map(doc).collect::<Result<_>>()?;
+        if bakes.len() < most {
+            bakes = self.all(&format!("PIPELINE#{pipeline}"), "BAKE#").await?;
+            bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
+            bakes.truncate(most);
+        }
         Ok(bakes)
     }
 
@@ -88,7 +95,8 @@ impl<T: Table> Ledger<'_, T> {
         let index = Index {
             status: Some((bake.progress.status.as_str().to_owned(), bake.spec.started.to_string())),
             image: bake.progress.image.clone(),
-            expires: None,
+            time: Some((bake.spec.pipeline.clone(), bake.spec.started)),
+            expires: bake.progress.forgotten,
         };
         let expect = expect(bake.row.as_ref());
         others.insert(0, Write::Put { key: key.clone(), doc: doc.clone(), expect, index });

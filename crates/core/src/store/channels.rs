@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    images::{ImageRecord, image_key, used},
+    images::used,
     ledger::{Ledger, encode, expect, read},
 };
 use crate::{
@@ -119,12 +119,8 @@ impl<T: Table> Ledger<'_, T> {
         let image = bake.image()?;
         let refuse =
             |problem: &str| Error::NotPromotable { image: image.clone(), problem: problem.to_owned() };
-        let image_key = image_key(&bake.spec.digest);
-        let (image_row, record) =
-            read::<ImageRecord>(self.0.get(&image_key).await?)?.ok_or_else(|| refuse("no record of it"))?;
-        if record.image != *image {
-            return Err(refuse("another image of its digest took its place"));
-        }
+        let found = self.image_row(&bake.spec.digest, image).await?;
+        let (image_row, record) = found.ok_or_else(|| refuse("no record of it"))?;
         if record.passed(&bake.spec.inputs.tests).is_none() {
             return Err(refuse("it has not passed its tests"));
         }

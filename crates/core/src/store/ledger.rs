@@ -29,7 +29,7 @@ pub(crate) async fn among_others<A>(mut attempt: impl AsyncFnMut() -> Result<A>)
 
 /// The version of what is written here. It grows when an Ovenbird of before could not read it, or would read it wrong.
 /// Older documents are read for ever; those of the first stage have no version.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// The table with its meaning.
 #[derive(Debug)]

@@ -105,6 +105,13 @@ pub async fn explain(
         digests("runner", Some(&a.runner), Some(&b.runner)),
         digests("tests", Some(&a.tests), Some(&b.tests)),
     ];
+    if a.rule != b.rule {
+        let rule = |inputs: &Inputs| match inputs.rule {
+            0 => "an older one".to_owned(),
+            rule => rule.to_string(),
+        };
+        lines.push(line("rule of the digest", rule(a), rule(b), true));
+    }
     if before.base.written != now.base.written {
         lines[0].details.push(format!("was {}, is {}", before.base.written, now.base.written));
     }

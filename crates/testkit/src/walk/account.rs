@@ -152,6 +152,7 @@ pub fn push(cloud: &Cloud, text: &str) {
         Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
     };
     futures::executor::block_on(Ledger(cloud).stand_on(&child, base.as_ref())).unwrap();
+    futures::executor::block_on(Ledger(cloud).note_pipeline(&child.pipeline, cloud)).unwrap();
     let pipeline = &recipe.pipeline;
     let pointer = RecipePointer::new(text, None);
     let current = serde_json::to_string(&pointer).unwrap();

@@ -48,7 +48,7 @@ pub(super) async fn point_back(cloud: &Cloud) -> End {
     let Some(mut back) = (!channel.previous.is_empty()).then(|| channel.previous.remove(0)) else {
         return done();
     };
-    let record = Key { pk: format!("DIGEST#{}", back.digest), sk: "IMAGE".into() };
+    let record = Key { pk: format!("IMAGE#{}", back.image), sk: "SET".into() };
     let Some(seen) = Table::get(cloud, &record).await.unwrap() else { return done() };
     channel.generation += 1;
     back.generation = channel.generation;

@@ -1,6 +1,6 @@
 //! How far a bake is and what it made so far. Its steps change it, each on condition that nobody else did.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{ChildBake, Seen, Stage, Status};
@@ -51,6 +51,9 @@ pub struct Progress {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// After this moment the table may forget the record; none while it is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<Timestamp>,
 }
 
 /// One stage's time.
@@ -75,6 +78,9 @@ pub struct Failure {
     /// The stage in which it happened.
     pub stage: Stage,
 }
+
+/// How long the record of a bake is kept when nothing needs it any more: a year and a month, for whoever looks a year back.
+const HISTORY: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 impl Failure {
     /// The error's name when somebody stopped the bake.
@@ -105,6 +111,7 @@ impl Progress {
             reused: false,
             children: Vec::new(),
             failure: None,
+            forgotten: None,
         }
     }
 
@@ -116,9 +123,20 @@ impl Progress {
     }
 
     /// Ends the last stage, and the bake.
+    ///
+    /// The record of a bake whose image is there says that the image is this stack's: it stays until the image is
+    /// retired. Any other one is history, and goes after a while.
     pub fn finish(&mut self, status: Status, now: Timestamp) {
         self.end_span(now);
         self.status = status;
+        if self.reused || self.image.is_none() || !status.ended_well() {
+            self.retire(now);
+        }
+    }
+
+    /// From now on the record is history: what the bake made is gone.
+    pub fn retire(&mut self, now: Timestamp) {
+        self.forgotten.get_or_insert(now + HISTORY);
     }
 
     fn end_span(&mut self, now: Timestamp) {

@@ -213,8 +213,8 @@ async fn validated<T: crate::ports::Table>(
     image: &AmiId,
     ledger: &Ledger<'_, T>,
 ) -> Result<bool> {
-    let record = ledger.image(&bake.spec.digest).await?.filter(|record| record.image == *image);
-    Ok(record.is_some_and(|record| record.status == ImageStatus::Validated))
+    let record = ledger.image_row(&bake.spec.digest, image).await?;
+    Ok(record.is_some_and(|(_, set)| set.status == ImageStatus::Validated))
 }
 
 fn unrecorded(kind: &str, id: &str, verb: &str) -> String {

@@ -125,8 +125,7 @@ async fn inventory<C: PrunePorts>(
     }
     let mut pipelines: BTreeSet<PipelineName> =
         images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
-    pipelines
-        .extend(bucket.folders("recipes/").await?.iter().filter_map(|name| PipelineName::parse(name).ok()));
+    pipelines.extend(ledger.pipelines(bucket).await?);
     let mut problems = Vec::new();
     let mut parameters: BTreeSet<ParameterName> =
         ledger.parameters().await?.into_iter().map(|owner| owner.parameter).collect();
