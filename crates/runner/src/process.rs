@@ -22,7 +22,7 @@ use nix::{
 };
 use ovenbird_core::domain::report::Exit;
 
-use crate::kept::{HALF, Kept};
+use crate::output::{HALF, Output};
 
 /// How often a program that prints nothing is looked at: it costs nothing, and a short step stays short.
 const LOOK_MILLISECONDS: u8 = 5;
@@ -36,9 +36,9 @@ pub struct Answer {
     /// How it ended.
     pub exit: Exit,
     /// Its output.
-    pub stdout: Kept,
+    pub stdout: Output,
     /// Its errors.
-    pub stderr: Kept,
+    pub stderr: Output,
 }
 
 impl Answer {
@@ -56,7 +56,7 @@ impl Answer {
 }
 
 /// Runs a command in a group of its own, both of its outputs in one; a group that outlives its time is killed.
-pub fn run(mut command: Command, kept: &mut Kept, limit: Duration) -> Result<Exit> {
+pub fn run(mut command: Command, kept: &mut Output, limit: Duration) -> Result<Exit> {
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     match spawn(command) {
@@ -67,7 +67,7 @@ pub fn run(mut command: Command, kept: &mut Kept, limit: Duration) -> Result<Exi
 
 /// Runs a command likewise, gives it an input, and keeps its outputs apart.
 pub fn ask(mut command: Command, input: &[u8], limit: Duration) -> Result<Answer> {
-    let (mut stdout, mut stderr) = (Kept::in_memory(HALF), Kept::in_memory(HALF));
+    let (mut stdout, mut stderr) = (Output::in_memory(HALF), Output::in_memory(HALF));
     let exit = ask_into(&mut command, input, &mut stdout, &mut stderr, limit)?;
     Ok(Answer { exit, stdout, stderr })
 }
@@ -76,8 +76,8 @@ pub fn ask(mut command: Command, input: &[u8], limit: Duration) -> Result<Answer
 pub fn ask_into(
     command: &mut Command,
     input: &[u8],
-    stdout: &mut Kept,
-    stderr: &mut Kept,
+    stdout: &mut Output,
+    stderr: &mut Output,
     limit: Duration,
 ) -> Result<Exit> {
     let ((out, out_writer), (err, err_writer)) = (io::pipe()?, io::pipe()?);
@@ -149,11 +149,11 @@ fn wait(sources: &[Source<'_>]) -> Result<()> {
 /// One output of a program; it is closed here when its last writer has closed it.
 struct Source<'a> {
     pipe: Option<PipeReader>,
-    kept: &'a mut Kept,
+    kept: &'a mut Output,
 }
 
 impl<'a> Source<'a> {
-    fn new(pipe: PipeReader, kept: &'a mut Kept) -> Result<Self> {
+    fn new(pipe: PipeReader, kept: &'a mut Output) -> Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self { pipe: Some(pipe), kept })
     }
@@ -210,8 +210,8 @@ mod tests {
         command
     }
 
-    fn kept() -> Kept {
-        Kept::new(Mask::default(), None)
+    fn kept() -> Output {
+        Output::new(Mask::default(), None)
     }
 
     fn state(pid: &str) -> String {

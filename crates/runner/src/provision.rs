@@ -17,9 +17,9 @@ use ovenbird_core::domain::{
 
 use crate::{
     fetch, files,
-    kept::Kept,
     machine::{Machine, create_parents, remove},
     mask::Mask,
+    output::Output,
     process,
     secrets::Secrets,
     step::{self, Try, Unlocked},
@@ -164,7 +164,7 @@ fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> 
 /// Whether the step's condition holds: none, or what was seen instead.
 fn holds(machine: &Machine, step: &Step) -> Result<Option<String>> {
     let Some(condition) = &step.only_if else { return Ok(None) };
-    let mut kept = Kept::new(Mask::default(), None);
+    let mut kept = Output::new(Mask::default(), None);
     let mut command = machine.command("/bin/sh");
     command.args(["-c", condition]).envs(&step.environment).current_dir(machine.files()?);
     match process::run(command, &mut kept, step.timeout)? {
@@ -185,7 +185,7 @@ fn one_try(machine: &Machine, step: &Step, unlocked: &Unlocked, index: usize, nu
     let log = machine.own_folder("logs").and_then(|_| Ok(File::create(machine.own(&name))?));
     let mask = unlocked.mask();
     let mut kept = match log {
-        Ok(log) => Kept::new(mask.clone(), Some(log)),
+        Ok(log) => Output::new(mask.clone(), Some(log)),
         Err(error) => return (failed(Err(error.context(name))), String::new()),
     };
     let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, &mut kept)));

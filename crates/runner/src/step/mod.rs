@@ -26,7 +26,7 @@ use ovenbird_core::domain::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{kept::Kept, machine::Machine, mask::Mask, process, secrets::Secrets};
+use crate::{machine::Machine, mask::Mask, output::Output, process, secrets::Secrets};
 
 /// A step's secrets, read.
 #[derive(Debug, Default)]
@@ -61,13 +61,13 @@ pub struct Try<'a> {
     machine: &'a Machine,
     step: &'a Step,
     unlocked: &'a Unlocked,
-    kept: &'a mut Kept,
+    kept: &'a mut Output,
     until: Instant,
 }
 
 impl<'a> Try<'a> {
     /// The time runs from here.
-    pub fn begin(machine: &'a Machine, step: &'a Step, unlocked: &'a Unlocked, kept: &'a mut Kept) -> Self {
+    pub fn begin(machine: &'a Machine, step: &'a Step, unlocked: &'a Unlocked, kept: &'a mut Output) -> Self {
         Self { machine, step, unlocked, kept, until: Instant::now() + step.timeout }
     }
 
