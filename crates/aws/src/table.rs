@@ -14,7 +14,7 @@ use crate::{
     errors::{code, translate, unreadable},
 };
 
-/// An item's attributes.
+/// An item as DynamoDB has it: its values by attribute name.
 type Item = HashMap<String, AttributeValue>;
 
 /// Codes by which a condition of a write, or another writer at the same moment, stopped it.

@@ -1,4 +1,4 @@
-//! `ovenbird explain`: which input makes the next image, or made this one, another than the one before.
+//! `ovenbird explain`: which inputs changed between two bakes of a pipeline.
 
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -20,9 +20,9 @@ use crate::{render, target::Target};
 /// Two makings of a pipeline's image, compared.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// The pipeline.
+    /// The pipeline whose bakes are compared.
     pipeline: PipelineName,
-    /// The bake before.
+    /// The older of the two bakes.
     before: BakeId,
     /// The bake after it; none for one that would be started now.
     now: Option<BakeId>,
@@ -44,7 +44,7 @@ const MOST: usize = 500;
 /// Compares a bake with the one before it, or what a bake started now would be made from with the newest.
 pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<Explanation> {
     let pipeline = PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-    let cloud = target.site().await?.cloud;
+    let cloud = target.deployment().await?.cloud;
     let ledger = Ledger(&cloud);
     let mut bakes = ledger.bakes(&pipeline, MOST).await?;
     let none = |problem: &str| {
@@ -103,7 +103,7 @@ pub fn text(explanation: &Explanation) -> String {
     text.push_str(match (same_image, image, tests) {
         _ if *forced => "\n`--force`: a new image is baked",
         (false, None, _) if !changed => {
-            "\nno input changed, but an update of Ovenbird computes the digest in another way: it is baked once more"
+            "\nno input changed, but this version of Ovenbird computes the digest differently: a new image is baked"
         }
         (true, Some(_), true) => {
             "\nonly the tests changed: the image is kept, and a fresh instance of it must pass them"

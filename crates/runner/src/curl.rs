@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ovenbird_core::domain::report::Exit;
 
 use crate::{
-    kept::Kept,
+    output::Output,
     process::{self, Answer},
 };
 
@@ -49,7 +49,7 @@ pub fn ask(request: &Request<'_>, limit: Duration) -> Result<Response> {
     let mut config = request_options(request);
     // The status comes after the body, so that one pipe carries both.
     config.push_str("write-out = \"%{http_code}\"\n");
-    let (mut stdout, mut stderr) = (Kept::in_memory(BODY_HALF), Kept::in_memory(4096));
+    let (mut stdout, mut stderr) = (Output::in_memory(BODY_HALF), Output::in_memory(4096));
     let seconds = limit.as_secs().max(1);
     let mut curl = command(seconds.min(CONNECT));
     curl.arg("--max-time").arg(seconds.to_string());

@@ -18,9 +18,9 @@ use ovenbird_core::domain::{
 use crate::{
     artifact, fetch, files,
     folder::Owner,
-    kept::Kept,
     machine::{Machine, remove},
     mask::Mask,
+    output::Output,
     process, quiet,
     secrets::Secrets,
     step::{self, Try, Unlocked},
@@ -178,7 +178,7 @@ fn tries(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) ->
 /// Whether the step's condition holds: none, or what was seen instead.
 fn holds(machine: &Machine, step: &Step, mask: &Mask) -> Result<Option<String>> {
     let Some(condition) = &step.only_if else { return Ok(None) };
-    let mut kept = Kept::new(mask.clone(), None);
+    let mut kept = Output::new(mask.clone(), None);
     let mut command = machine.command("/bin/sh");
     command.args(["-c", condition]).envs(&step.environment).current_dir(machine.files()?);
     match process::run(command, &mut kept, step.timeout)? {
@@ -204,7 +204,7 @@ fn one_try(
     };
     let log = machine.own_folder("logs").and_then(|_| Ok(File::create(machine.own(&name))?));
     let mut kept = match log {
-        Ok(log) => Kept::new(mask.clone(), Some(log)),
+        Ok(log) => Output::new(mask.clone(), Some(log)),
         Err(error) => return (failed(Err(error.context(name))), String::new()),
     };
     let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, mask, &mut kept)));

@@ -25,10 +25,10 @@ fn main() -> Result<()> {
 
 fn measure(local: &Local) -> Result<()> {
     let fresh: f64 = memory(local)?.values().sum();
-    local.ovenbird(&["recipe", "push", "tests/jvm-runtime"])?;
+    local.ovenbird(&["recipe", "push", "examples/jvm-runtime"])?;
     let runtime = baked(local, &["jvm-runtime", "--force"])?;
     let war = sample::build(&["v1"])?.remove(0);
-    local.ovenbird(&["recipe", "push", "tests/storefront"])?;
+    local.ovenbird(&["recipe", "push", "examples/storefront"])?;
     let bake = baked(local, &["storefront", "--artifact", war.to_str().context("path")?])?;
     let again = baked(local, &["storefront"])?;
     ensure!(again.progress.reused, "the second bake did not reuse the image");
@@ -74,10 +74,10 @@ fn baked(local: &Local, arguments: &[&str]) -> Result<Bake> {
 fn whole(local: &Local, war: &Path) -> Result<Bake> {
     const BASE: &str = "channel = \"jvm-runtime/stable\"";
     let folder = std::env::temp_dir().join(format!("ovenbird-whole-{}", std::process::id()));
-    let tests = repository().join("tests");
-    let copied = Command::new("cp").arg("-r").arg(tests.join("jvm-runtime")).arg(&folder).status()?;
+    let examples = repository().join("examples");
+    let copied = Command::new("cp").arg("-r").arg(examples.join("jvm-runtime")).arg(&folder).status()?;
     ensure!(copied.success(), "cp: {copied}");
-    let read = |name: &str| fs::read_to_string(tests.join(name).join("recipe.toml"));
+    let read = |name: &str| fs::read_to_string(examples.join(name).join("recipe.toml"));
     let (runtime, application) = (read("jvm-runtime")?, read("storefront")?);
     let base = runtime.lines().find(|line| line.starts_with("parameter = ")).context("no base")?;
     let step = runtime.split_once("[[step]]").and_then(|(_, rest)| rest.split_once("[[test]]"));

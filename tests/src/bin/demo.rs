@@ -40,11 +40,11 @@ fn main() -> Result<()> {
 
 fn main_job(local: &Local) -> Result<()> {
     say("The runtime: Debian with OpenJDK and Tomcat, by Puppet");
-    local.ovenbird(&["recipe", "push", "tests/jvm-runtime"])?;
+    local.ovenbird(&["recipe", "push", "examples/jvm-runtime"])?;
     local.ovenbird(&["bake", "jvm-runtime"])?;
 
     say("The recipe of the application, which stands on the runtime");
-    local.ovenbird(&["recipe", "push", "tests/storefront"])?;
+    local.ovenbird(&["recipe", "push", "examples/storefront"])?;
     let wars = sample::build(&["v1", "v2", "v3"])?;
 
     let first = deploy(local, &wars[0], "v1")?;

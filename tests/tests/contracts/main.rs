@@ -1,12 +1,14 @@
-//! What no compiler sees: the state machines' graphs, and the template with its roles.
+//! What no compiler sees: the state machines' graphs, the template with its roles, the floors of core, the paths in texts.
 
 mod floors;
 mod guard;
 mod infra;
+mod paths;
 mod policies;
 mod port_actions;
 mod state_machines;
 mod steps;
+mod unrun;
 
 use std::path::{Path, PathBuf};
 

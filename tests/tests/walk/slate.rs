@@ -81,7 +81,10 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         }
         for record in records.iter().filter(|record| !excused.contains(record.bake.as_str())) {
             if !world.own_images().any(|image| image.id == record.home.image) {
-                found.push(format!("{} is on record as {:?} and is not there", record.home.image, record.status));
+                found.push(format!(
+                    "{} is on record as {:?} and is not there",
+                    record.home.image, record.status
+                ));
             }
         }
         for channel in &channels {

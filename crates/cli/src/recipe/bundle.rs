@@ -55,10 +55,7 @@ impl Bundle {
         }
         if !found.refused.is_empty() {
             let problem = format!("names what can't be pushed:\n{}", found.refused.join("\n"));
-            return Err(wrong(
-                problem,
-                "Only plain files and folders are pushed: put the files themselves there",
-            ));
+            return Err(wrong(problem, "Put plain files and folders there: nothing else is pushed"));
         }
         let archive = if found.files.is_empty() {
             None
@@ -82,7 +79,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::bad_input(
         format!("file `{}`", path.display()),
         error.to_string(),
-        "Name a recipe, or the folder it is in; `ovenbird recipe new` writes one",
+        "Name a recipe, or the folder that has it; `ovenbird recipe new` writes one",
     )
 }
 
@@ -228,6 +225,20 @@ mod tests {
     fn refusal(folder: &tempfile::TempDir) -> String {
         let error = Bundle::read(folder.path()).err().expect("it is refused");
         format!("{error}")
+    }
+
+    /// The examples, and the recipes that the tests bake.
+    #[test]
+    fn every_recipe_of_the_repository_can_be_pushed() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for (folder, least) in [("examples", 2), ("tests/provisioners", 3)] {
+            let entries = fs::read_dir(repository.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            let recipes: Vec<_> = entries.filter(|path| path.join("recipe.toml").exists()).collect();
+            assert!(recipes.len() >= least, "{folder} has only {recipes:?}");
+            for recipe in recipes {
+                assert!(Bundle::read(&recipe).is_ok(), "{}: see `ovenbird recipe check`", recipe.display());
+            }
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use serde::Serialize;
 use self::bundle::Bundle;
 use crate::{
     print,
-    target::{Site, Target},
+    target::{Deployment, Target},
 };
 
 /// Write, check and push recipes
@@ -31,13 +31,13 @@ pub enum RecipeCommand {
     New(new::NewArgs),
     /// Show every mistake of a recipe, with line and column
     Check {
-        /// The recipe, or the folder it is in
+        /// The recipe, or the folder that has it
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
     },
     /// Upload the recipe and its files, and make it the pipeline's current one
     Push {
-        /// The recipe, or the folder it is in
+        /// The recipe, or the folder that has it
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
     },
@@ -48,9 +48,9 @@ pub enum RecipeCommand {
 /// A recipe as checked or pushed.
 #[derive(Debug, Serialize)]
 struct Pushed {
-    /// The pipeline.
+    /// The pipeline that the recipe names.
     pipeline: String,
-    /// The version.
+    /// The version that a push would make current: SHA-256 over the text and the files.
     version: Digest,
     /// How many files went with it.
     files: usize,
@@ -79,7 +79,7 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
 async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     let pointer = bundle.pointer();
     let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
-    let Site { cloud, secrets, .. } = target.site().await?;
+    let Deployment { cloud, secrets, .. } = target.deployment().await?;
     if let Some(prefix) = &secrets {
         check_secrets(&bundle.recipe, prefix)?;
     }

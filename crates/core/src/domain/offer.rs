@@ -10,7 +10,7 @@ use super::recipe::Builder;
 /// What EC2 is asked for at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// The instance type.
+    /// The instance type: `c7i.large`.
     pub instance_type: String,
     /// The subnet, and with it the zone; none means the one of the stack.
     pub subnet: Option<String>,

@@ -66,14 +66,14 @@ impl Role {
     }
 }
 
-/// An instance.
+/// An instance as EC2 describes it, reduced to what decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// Its id.
+    /// Its id: `i-…`.
     pub id: InstanceId,
     /// The image it was started from.
     pub image: AmiId,
-    /// Its state.
+    /// Where it is between launch and termination.
     pub state: InstanceState,
     /// EC2's reason for the state, or empty.
     pub reason: String,
@@ -81,7 +81,7 @@ pub struct Instance {
     pub loss: Loss,
     /// Whether it is a spot instance, which EC2 can't stop, and may take back.
     pub spot: bool,
-    /// Its tags.
+    /// Its tags. They say which stack and which bake it belongs to.
     pub tags: BTreeMap<String, String>,
 }
 

@@ -21,7 +21,7 @@ pub struct Key {
 /// An item of the table as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its key.
+    /// The key that it was read by.
     pub key: Key,
     /// How often it was written; a conditional write names it.
     pub version: u64,
@@ -56,27 +56,27 @@ pub struct Index {
 pub enum Write {
     /// Puts an item.
     Put {
-        /// Where.
+        /// The item's key.
         key: Key,
-        /// What.
+        /// The whole new document; nothing of the old one stays.
         doc: Value,
-        /// On what condition.
+        /// What the item must be before the write.
         expect: Expect,
-        /// Found under what.
+        /// What it is found by besides its key.
         index: Index,
     },
     /// Deletes an item.
     Delete {
-        /// Which.
+        /// The item's key.
         key: Key,
-        /// On what condition.
+        /// What the item must be before the write.
         expect: Expect,
     },
     /// Changes nothing, but lets the others happen only if the condition holds.
     Check {
-        /// Which.
+        /// The item's key.
         key: Key,
-        /// The condition.
+        /// What the item must be.
         expect: Expect,
     },
 }

@@ -127,7 +127,9 @@ fn changed(bake: &Versioned<Bake>) -> Result<Option<serde_json::Value>> {
         _ if bake.progress.status == Status::Running => {
             Err(Error::BakeEnded { bake: stored.spec.id, status: stored.progress.status })
         }
-        _ => Ok(Some(doc)),
+        Status::Promoted | Status::Validated | Status::Superseded | Status::Failed | Status::Cancelled => {
+            Ok(Some(doc))
+        }
     }
 }
 

@@ -94,7 +94,11 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
             started: spec.started,
             ended: match progress.status {
                 Status::Running => None,
-                _ => progress.timeline.last().and_then(|span| span.end),
+                Status::Promoted
+                | Status::Validated
+                | Status::Superseded
+                | Status::Failed
+                | Status::Cancelled => progress.timeline.last().and_then(|span| span.end),
             },
             expires: spec.expires,
             artifact: spec.artifact.as_ref(),

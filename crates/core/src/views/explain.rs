@@ -25,7 +25,7 @@ pub struct Side<'a> {
     pub inputs: &'a Inputs,
     /// The base, as it was written and as it was resolved.
     pub base: &'a BaseImage,
-    /// The artifact.
+    /// The artifact; none for a pipeline without artifacts.
     pub artifact: Option<&'a Artifact>,
     /// The version of the recipe.
     pub recipe: &'a Digest,
@@ -52,11 +52,11 @@ impl<'a> From<&'a Resolved> for Side<'a> {
 /// One input of both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Which input.
+    /// The input's name, as operators read it: `base`, `steps`, `artifact`.
     pub input: &'static str,
-    /// What it was.
+    /// The older value, shortened for people.
     pub before: String,
-    /// What it is now.
+    /// The newer value, shortened likewise.
     pub now: String,
     /// Whether they differ.
     pub changed: bool,

@@ -16,9 +16,9 @@ use crate::{
 /// One image of a lineage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {
-    /// The image.
+    /// The image's id, ours or not.
     pub image: AmiId,
-    /// Its name.
+    /// Its name, as EC2 has it.
     pub name: String,
     /// How it was found: the artifact of an image of ours, or the base as the recipe above names it.
     pub by: String,

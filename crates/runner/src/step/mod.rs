@@ -26,7 +26,7 @@ use ovenbird_core::domain::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{kept::Kept, machine::Machine, mask::Mask, process, quiet, secrets::Secrets};
+use crate::{machine::Machine, mask::Mask, output::Output, process, quiet, secrets::Secrets};
 
 /// A step's secrets, read.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ pub struct Try<'a> {
     step: &'a Step,
     unlocked: &'a Unlocked,
     mask: &'a Mask,
-    kept: &'a mut Kept,
+    kept: &'a mut Output,
     until: Instant,
 }
 
@@ -68,7 +68,7 @@ impl<'a> Try<'a> {
         step: &'a Step,
         unlocked: &'a Unlocked,
         mask: &'a Mask,
-        kept: &'a mut Kept,
+        kept: &'a mut Output,
     ) -> Self {
         Self { machine, step, unlocked, mask, kept, until: Instant::now() + step.timeout }
     }

@@ -2,6 +2,7 @@
 
 mod document;
 mod options;
+mod order;
 mod origin;
 mod progress;
 mod settings;
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     document::{Document, Next, Seen, To},
     options::Options,
-    origin::{Artifact, BaseImage, ChildBake, Order, Parent},
+    order::Order,
+    origin::{Artifact, BaseImage, ChildBake, Parent},
     progress::{Failure, Progress, Span},
     settings::{Deadlines, Settings},
     spec::BakeSpec,

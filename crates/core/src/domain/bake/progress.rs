@@ -21,7 +21,7 @@ pub struct Progress {
     /// Which of the recipe's offers EC2 is asked for, from 0: those before it were short.
     #[serde(default)]
     pub offer: usize,
-    /// The builder.
+    /// The instance that is configured and imaged; none before its launch, or when an image is reused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<InstanceId>,
     /// Whether the builder is a spot instance, which can't be stopped to be imaged.
@@ -36,7 +36,7 @@ pub struct Progress {
     /// How many tests the image passed; none before it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests_passed: Option<usize>,
-    /// The image.
+    /// The image that it made or reused; none before it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<AmiId>,
     /// The image's snapshots.
@@ -59,7 +59,7 @@ pub struct Progress {
 /// One stage's time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// The stage.
+    /// The stage that this time was spent in.
     pub stage: Stage,
     /// When it began.
     pub start: Timestamp,

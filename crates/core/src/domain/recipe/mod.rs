@@ -117,7 +117,7 @@ impl Recipe {
 /// What lies beside a recipe at a path that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Beside {
-    /// Nothing.
+    /// There is no such path.
     Nothing,
     /// A file that begins so.
     File(Head),
@@ -147,9 +147,9 @@ pub enum Base {
     },
     /// The image that another pipeline's channel points at.
     Channel {
-        /// The pipeline.
+        /// The other pipeline.
         pipeline: PipelineName,
-        /// The channel.
+        /// Its channel.
         channel: ChannelName,
     },
 }
@@ -239,9 +239,9 @@ pub struct Validate {
 /// What follows a validated image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promote {
-    /// The channel.
+    /// The pipeline's channel that is moved to the image.
     pub channel: ChannelName,
-    /// The parameter.
+    /// The SSM parameter that follows the channel; none when nothing reads one.
     pub parameter: Option<ParameterName>,
 }
 

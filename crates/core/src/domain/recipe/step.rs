@@ -68,9 +68,9 @@ pub enum Action {
     },
     /// Writes a file.
     File {
-        /// Where.
+        /// The absolute path that it is written to.
         to: String,
-        /// What.
+        /// What is written into it.
         content: Content,
         /// Its permission bits.
         mode: u32,
@@ -220,7 +220,7 @@ pub struct Unit {
     pub user: Option<String>,
     /// Its working folder.
     pub working_directory: Option<String>,
-    /// Its environment.
+    /// Its environment: variables and their values.
     pub environment: BTreeMap<String, String>,
     /// Units that it starts after.
     pub after: Vec<String>,

@@ -48,15 +48,15 @@ pub struct Status {
     pub version: String,
     /// The version of `MiniStack`.
     pub ministack: String,
-    /// The endpoint.
+    /// The endpoint's URL on loopback.
     pub endpoint: String,
     /// Where everything is kept.
     pub home: PathBuf,
     /// The supervisor's process.
     pub pid: u32,
-    /// Whether everything started.
+    /// Whether everything started. Before that, calls may fail.
     pub ready: bool,
-    /// The base image's id.
+    /// The id of the base image; none while it is being made.
     pub base_image: Option<String>,
     /// The instances that aren't terminated.
     pub instances: Vec<InstanceStatus>,
@@ -69,9 +69,9 @@ pub struct Status {
 /// Memory in MiB; what processes share is counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    /// The supervisor's.
+    /// What the supervisor takes; the endpoint and the model are in it.
     pub supervisor: f64,
-    /// `MiniStack`'s.
+    /// What `MiniStack` takes, without its functions.
     pub ministack: f64,
     /// That of the functions that were called within the last minute.
     pub functions: f64,
@@ -89,11 +89,11 @@ impl Memory {
 /// One instance of [`Status`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceStatus {
-    /// Its id.
+    /// Its id: `i-…`.
     pub instance: String,
     /// Its state, in EC2's words.
     pub state: String,
-    /// Its image.
+    /// The id of the image it was started from.
     pub image: String,
     /// Its private address.
     pub address: Option<String>,
@@ -104,9 +104,9 @@ pub struct InstanceStatus {
 /// A loopback address that leads to a port of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {
-    /// The instance.
+    /// The instance whose port it is.
     pub instance: String,
-    /// Its port.
+    /// The port in the machine.
     pub port: u16,
     /// The address on loopback.
     pub address: SocketAddr,
@@ -170,7 +170,7 @@ fn spawn(options: &Options) -> Result<Child> {
 fn follow(child: &mut Child, home: &Home, progress: &mut impl FnMut(&Event)) -> Result<()> {
     let path = home.progress();
     let mut file = File::open(&path).map_err(LocalError::io(format!("open {}", path.display())))?;
-    let (mut text, mut stage, mut read) = (String::new(), Stage::Front, 0);
+    let (mut text, mut stage, mut read) = (String::new(), Stage::Endpoint, 0);
     loop {
         let ended = child.try_wait().map_err(LocalError::io("watch the supervisor"))?;
         file.read_to_string(&mut text).map_err(LocalError::io(format!("read {}", path.display())))?;

@@ -12,7 +12,7 @@ use axum::{
 };
 use http::Method;
 
-use super::{Front, form_of, said_of, ssm, tell};
+use super::{Endpoint, answer_refusal, form_of, said_of, ssm};
 use crate::auth::{Admitted, Credentials, Refusal, Signed};
 
 /// The calls of a builder's role: it reads secrets, and does nothing else.
@@ -28,36 +28,36 @@ enum Signer {
 }
 
 #[derive(Debug, Clone)]
-struct Door {
-    front: Arc<Front>,
+struct MachineView {
+    endpoint: Arc<Endpoint>,
     role: Option<Credentials>,
 }
 
 /// The endpoint as one machine sees it; `role` is what its metadata service gives out.
-pub fn machine_router(front: Arc<Front>, role: Option<Credentials>) -> Router {
-    Router::new().fallback(answer).with_state(Door { front, role })
+pub fn machine_router(endpoint: Arc<Endpoint>, role: Option<Credentials>) -> Router {
+    Router::new().fallback(answer).with_state(MachineView { endpoint, role })
 }
 
-async fn answer(State(Door { front, role }): State<Door>, request: Request) -> Response {
+async fn answer(State(MachineView { endpoint, role }): State<MachineView>, request: Request) -> Response {
     let (form, said) = (form_of(&request), format!("from a machine: {}", said_of(&request)));
     let find = |access_key: &str, signed: Signed| match signed {
         // Keys of others may only have signed what was given to the machine whole.
         Signed::Query => {
-            front.gate.keys.find(access_key).map(|(credentials, _)| (credentials, Signer::Giver))
+            endpoint.gate.keys.find(access_key).map(|(credentials, _)| (credentials, Signer::Giver))
         }
         Signed::Header => role.filter(|role| role.access_key == access_key).map(|role| (role, Signer::Role)),
     };
-    let admitted = match front.gate.admit_by(request, find).await {
+    let admitted = match endpoint.gate.admit_by(request, find).await {
         Ok(admitted) => admitted,
-        Err(refusal) => return tell(&refusal, form, &said),
+        Err(refusal) => return answer_refusal(&refusal, form, &said),
     };
     match allowed(&admitted) {
-        Some(Call::Object) => front.pass_on(admitted.request).await,
-        Some(Call::Ssm(operation)) => ssm::answer(&front, &operation, admitted.request).await,
+        Some(Call::Object) => endpoint.pass_on(admitted.request).await,
+        Some(Call::Ssm(operation)) => ssm::answer(&endpoint, &operation, admitted.request).await,
         None => {
             let problem = "A machine may read and write the objects that it has presigned URLs of, and its role may \
                            read parameters";
-            tell(&Refusal::Denied(problem.to_owned()), form, &said)
+            answer_refusal(&Refusal::Denied(problem.to_owned()), form, &said)
         }
     }
 }

@@ -1,14 +1,14 @@
-//! AWS's own clients on the endpoint: the world with simulated machines behind it, so that no root is needed.
+//! AWS's own command line and boto3 on the endpoint, with simulated machines behind it, so that no root is needed.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::service::Endpoint;
+use crate::fixture::TestEndpoint;
 use ovenbird_local::Home;
 
-impl Endpoint {
+impl TestEndpoint {
     fn start() -> Self {
         Self::with(|_| {}, |routes| routes).0
     }
@@ -71,7 +71,7 @@ fn a_volume_that_shall_stay_outlives_its_instance_and_every_disk_is_shown() {
 
 fn boto3(script: &str) {
     let Some(python) = program("python") else { return };
-    let endpoint = Endpoint::start();
+    let endpoint = TestEndpoint::start();
     let mut command = endpoint.command(&python);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endpoint").join(script));
     assert!(succeeds(command).ends_with("all seen\n"));
@@ -80,7 +80,7 @@ fn boto3(script: &str) {
 #[test]
 fn the_aws_command() {
     let Some(aws) = program("aws") else { return };
-    let endpoint = Endpoint::start();
+    let endpoint = TestEndpoint::start();
     let run = |arguments: &str| {
         let mut command = endpoint.command(&aws);
         command.args(arguments.split(' '));
@@ -112,7 +112,7 @@ fn the_aws_command() {
 
 #[test]
 fn what_is_not_understood_is_refused_before_it_has_an_effect() {
-    let endpoint = Endpoint::start();
+    let endpoint = TestEndpoint::start();
     let launch = format!("Action=RunInstances&ImageId={}&MinCount=1&MaxCount=1", endpoint.base);
     let (status, body) = endpoint.query(&format!("{launch}&Surprise.1=x"));
     assert_eq!(status, 400);

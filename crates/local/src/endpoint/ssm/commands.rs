@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{read, seconds};
-use crate::front::Front;
+use crate::endpoint::Endpoint;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -40,7 +40,7 @@ struct Target {
     values: Vec<String>,
 }
 
-pub(super) fn send_command(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
+pub(super) fn send_command(endpoint: &Endpoint, body: &[u8]) -> Result<Value, ApiError> {
     let Send { document_name, mut instance_ids, targets, comment, mut parameters, .. } = read(body)?;
     for Target { key, values } in targets {
         if !key.eq_ignore_ascii_case("InstanceIds") {
@@ -66,7 +66,7 @@ pub(super) fn send_command(front: &Front, body: &[u8]) -> Result<Value, ApiError
         execution_timeout,
         working_directory,
     };
-    let sent = front.service.call(|world, now| world.send_command(now, &request))?;
+    let sent = endpoint.state.call(|world, now| world.send_command(now, &request))?;
     let mut answer = command(&sent);
     answer.insert("Parameters".into(), json!(given));
     Ok(json!({"Command": answer}))
@@ -105,13 +105,13 @@ struct GetInvocation {
 /// The name of the one step of `AWS-RunShellScript`.
 const PLUGIN: &str = "aws:runShellScript";
 
-pub(super) fn get_command_invocation(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
+pub(super) fn get_command_invocation(endpoint: &Endpoint, body: &[u8]) -> Result<Value, ApiError> {
     let GetInvocation { command_id, instance_id, plugin_name } = read(body)?;
     if let Some(name) = plugin_name.filter(|name| name != PLUGIN) {
         return Err(ApiError::new("InvalidPluginName", format!("The document has no plugin {name}.")));
     }
     let (command, one) =
-        front.service.look(|world| world.get_command_invocation(&command_id, &instance_id))?;
+        endpoint.state.read(|world| world.get_command_invocation(&command_id, &instance_id))?;
     let status = one.status.as_str();
     Ok(json!({
         "CommandId": command.id, "InstanceId": one.instance, "Comment": command.comment,
@@ -139,10 +139,10 @@ struct List {
     next_token: Option<String>,
 }
 
-pub(super) fn list_command_invocations(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
+pub(super) fn list_command_invocations(endpoint: &Endpoint, body: &[u8]) -> Result<Value, ApiError> {
     let List { command_id, instance_id, details, max_results, next_token } = read(body)?;
     let paging = Paging { max_results, next_token };
-    let page = front.service.look(|world| {
+    let page = endpoint.state.read(|world| {
         world.list_command_invocations(command_id.as_deref(), instance_id.as_deref(), &paging)
     })?;
     let shown: Vec<_> = page.items.iter().map(|(command, one)| invocation(command, one, details)).collect();
@@ -163,12 +163,12 @@ fn invocation(command: &Command, one: &Invocation, details: bool) -> Value {
     })
 }
 
-pub(super) fn list_commands(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
+pub(super) fn list_commands(endpoint: &Endpoint, body: &[u8]) -> Result<Value, ApiError> {
     let List { command_id, instance_id, max_results, next_token, .. } = read(body)?;
     let paging = Paging { max_results, next_token };
-    let page = front
-        .service
-        .look(|world| world.list_commands(command_id.as_deref(), instance_id.as_deref(), &paging))?;
+    let page = endpoint
+        .state
+        .read(|world| world.list_commands(command_id.as_deref(), instance_id.as_deref(), &paging))?;
     Ok(paged("Commands", page.items.iter().map(|one| Value::Object(command(one))).collect(), page.next_token))
 }
 
@@ -180,9 +180,9 @@ struct Cancel {
     instance_ids: Vec<String>,
 }
 
-pub(super) fn cancel_command(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
+pub(super) fn cancel_command(endpoint: &Endpoint, body: &[u8]) -> Result<Value, ApiError> {
     let Cancel { command_id, instance_ids } = read(body)?;
-    front.service.call(|world, _| world.cancel_command(&command_id, &instance_ids))?;
+    endpoint.state.call(|world, _| world.cancel_command(&command_id, &instance_ids))?;
     Ok(json!({}))
 }
 
@@ -207,7 +207,7 @@ struct OldFilter {
     value_set: Vec<String>,
 }
 
-pub(super) fn describe_instance_information(front: &Front, body: &[u8]) -> Result<Value, ApiError> {
+pub(super) fn describe_instance_information(endpoint: &Endpoint, body: &[u8]) -> Result<Value, ApiError> {
     let Information { filters, instance_information_filter_list, max_results, next_token } = read(body)?;
     let old = instance_information_filter_list
         .into_iter()
@@ -215,7 +215,7 @@ pub(super) fn describe_instance_information(front: &Front, body: &[u8]) -> Resul
     let new = filters.into_iter().map(|one| Filter { name: one.key, values: one.values });
     let filters: Vec<Filter> = new.chain(old).collect();
     let paging = Paging { max_results, next_token };
-    let page = front.service.look(|world| world.describe_instance_information(&filters, &paging))?;
+    let page = endpoint.state.read(|world| world.describe_instance_information(&filters, &paging))?;
     let shown = page.items.iter().map(|one| {
         json!({
             "InstanceId": one.instance, "PingStatus": if one.online { "Online" } else { "ConnectionLost" },

@@ -112,7 +112,7 @@ pub(super) async fn describe_security_groups(call: &Call<'_>) -> Result<String, 
     if !names.is_empty() {
         filters.push(Filter { name: "group-name".into(), values: names });
     }
-    call.front.mirror_security_groups().await?;
+    call.endpoint.sync_security_groups().await?;
     let (groups, account) =
         call.look(|world| (world.describe_security_groups(&ids, &filters), world.account().to_owned()));
     let groups = groups?;

@@ -17,7 +17,7 @@ const TAIL_LINES: usize = 40;
 
 /// Output, with its secrets hidden; its beginning is in the log at once, its end when it is finished.
 #[derive(Debug)]
-pub struct Kept {
+pub struct Output {
     half: usize,
     stream: Stream,
     head: Vec<u8>,
@@ -26,7 +26,7 @@ pub struct Kept {
     log: Option<File>,
 }
 
-impl Kept {
+impl Output {
     /// Keeps output in memory, and in a log if there is one.
     pub fn new(mask: Mask, log: Option<File>) -> Self {
         Self { half: HALF, stream: Stream::new(mask), head: Vec::new(), tail: VecDeque::new(), seen: 0, log }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_beginning_and_an_end_are_kept() {
-        let mut kept = Kept::in_memory(4);
+        let mut kept = Output::in_memory(4);
         for piece in ["abc", "defg", "hijklmnop", "q"] {
             kept.push(piece.as_bytes()).unwrap();
         }
@@ -125,7 +125,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mask = Mask::new(&["hunter2".into()]);
-        let mut kept = Kept::new(mask, Some(File::create(&path).unwrap()));
+        let mut kept = Output::new(mask, Some(File::create(&path).unwrap()));
         kept.push(b"first hun").unwrap();
         kept.push(b"ter2\n").unwrap();
         let piece = vec![b'x'; 1 << 20];
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_report_shows_the_last_lines() {
-        let mut kept = Kept::in_memory(HALF);
+        let mut kept = Output::in_memory(HALF);
         for line in 0..1000 {
             kept.push(format!("{line}\n").as_bytes()).unwrap();
         }

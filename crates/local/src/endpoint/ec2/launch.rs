@@ -10,24 +10,24 @@ use super::{
     instances::instance,
     shared::{new_volume, tag_specifications},
 };
-use crate::front::{form::Params, ssm::parameters};
+use crate::endpoint::{query_form::Params, ssm::parameters};
 
 /// Launches instances.
 pub(super) async fn run_instances(call: &Call<'_>) -> Result<String, ApiError> {
     // The stack's security group and instance profile are known to MiniStack alone.
-    call.front.mirror_security_groups().await?;
+    call.endpoint.sync_security_groups().await?;
     let mut request = read(call)?;
     call.finish()?;
     // As EC2 takes an image by its parameter: the newest value, when the launch is asked for.
     if let Some(name) = request.image.strip_prefix("resolve:ssm:") {
-        let value = parameters::value(call.front, name).await;
+        let value = parameters::value(call.endpoint, name).await;
         request.image = value.ok_or_else(|| {
             let message = format!("Value ({name}) for parameter ImageId is invalid. No such parameter");
             ApiError::new("InvalidParameterValue", message)
         })?;
     }
     if let Some(profile) = &request.profile {
-        call.front.check_instance_profile(profile).await?;
+        call.endpoint.check_instance_profile(profile).await?;
     }
     let (launched, account) =
         call.world(|world, now| Ok((world.run_instances(now, &request)?, world.account().to_owned())))?;

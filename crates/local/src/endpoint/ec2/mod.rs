@@ -16,10 +16,10 @@ use jiff::Timestamp;
 use ovenbird_sim::{ApiError, World};
 
 use super::{
-    Front,
-    form::{Form, Params},
+    Endpoint,
+    query_form::{Form, Params},
     request_id,
-    xml_out::Xml,
+    xml_writer::Xml,
 };
 
 /// Actions on networks that `MiniStack`'s own EC2 answers; the world mirrors what they make.
@@ -39,9 +39,9 @@ pub(super) fn is_passed_on(body: &[u8]) -> bool {
 }
 
 /// Answers a request.
-pub(super) async fn answer(front: &Front, body: &[u8]) -> Response {
+pub(super) async fn answer(endpoint: &Endpoint, body: &[u8]) -> Response {
     let form = Form::parse(body);
-    let call = Call { front, form: &form, params: form.root(), request_id: request_id() };
+    let call = Call { endpoint, form: &form, params: form.root(), request_id: request_id() };
     let action = call.params.text("Action").unwrap_or_default();
     // Every version of the API since is read the same.
     let _ = call.params.text("Version");
@@ -96,7 +96,7 @@ async fn dispatch(call: &Call<'_>, action: &str) -> Result<String, ApiError> {
 
 /// A request being answered.
 struct Call<'a> {
-    front: &'a Front,
+    endpoint: &'a Endpoint,
     form: &'a Form,
     params: Params<'a>,
     request_id: String,
@@ -120,14 +120,14 @@ impl Call<'_> {
     }
 
     fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
-        self.front.service.look(look)
+        self.endpoint.state.read(look)
     }
 
     fn world<T>(
         &self,
         operation: impl FnOnce(&mut World, Timestamp) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        self.front.service.call(operation)
+        self.endpoint.state.call(operation)
     }
 
     fn answer(&self, action: &str, content: impl FnOnce(&mut Xml)) -> Result<String, ApiError> {

@@ -14,30 +14,30 @@ use ovenbird_sim::ApiError;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Front, request_id};
+use super::{Endpoint, request_id};
 
 /// Answers a request for an operation.
-pub(super) async fn answer(front: &Front, operation: &str, request: Request) -> Response {
+pub(super) async fn answer(endpoint: &Endpoint, operation: &str, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = match Bytes::from_request(Request::from_parts(parts.clone(), body), &()).await {
         Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
     let result = match operation {
-        "SendCommand" => commands::send_command(front, &body),
-        "GetCommandInvocation" => commands::get_command_invocation(front, &body),
-        "ListCommandInvocations" => commands::list_command_invocations(front, &body),
-        "ListCommands" => commands::list_commands(front, &body),
-        "CancelCommand" => commands::cancel_command(front, &body),
-        "DescribeInstanceInformation" => commands::describe_instance_information(front, &body),
+        "SendCommand" => commands::send_command(endpoint, &body),
+        "GetCommandInvocation" => commands::get_command_invocation(endpoint, &body),
+        "ListCommandInvocations" => commands::list_command_invocations(endpoint, &body),
+        "ListCommands" => commands::list_commands(endpoint, &body),
+        "CancelCommand" => commands::cancel_command(endpoint, &body),
+        "DescribeInstanceInformation" => commands::describe_instance_information(endpoint, &body),
         "GetParameter" | "GetParameters" | "PutParameter" => {
-            return parameters::answer(front, operation, parts, body).await;
+            return parameters::answer(endpoint, operation, parts, body).await;
         }
         "StartSession" => Err(ApiError::new(
             "TargetNotConnected",
             "There is no Session Manager here: `ovenbird local shell INSTANCE` gets into a machine",
         )),
-        _ => return front.pass_on(again(parts, body)).await,
+        _ => return endpoint.pass_on(again(parts, body)).await,
     };
     match &result {
         Ok(_) => tracing::info!("ssm:{operation}"),

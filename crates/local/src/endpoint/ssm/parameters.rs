@@ -11,41 +11,42 @@ use ovenbird_sim::{DescribeImages, Filter};
 use serde_json::{Value, json};
 
 use super::{again, reply};
-use crate::{deploy::REGION, front::Front};
+use crate::{deploy::REGION, endpoint::Endpoint};
 
 /// Answers `GetParameter`, `GetParameters` or `PutParameter`.
-pub(super) async fn answer(front: &Front, operation: &str, parts: Parts, body: Bytes) -> Response {
+pub(super) async fn answer(endpoint: &Endpoint, operation: &str, parts: Parts, body: Bytes) -> Response {
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     match operation {
-        "GetParameter" => match asked["Name"].as_str().and_then(|name| public(front, name)) {
+        "GetParameter" => match asked["Name"].as_str().and_then(|name| public(endpoint, name)) {
             Some(parameter) => reply(StatusCode::OK, &json!({"Parameter": parameter})),
-            None => front.pass_on(again(parts, body)).await,
+            None => endpoint.pass_on(again(parts, body)).await,
         },
-        "GetParameters" => get_parameters(front, &asked, parts).await,
-        _ => put_parameter(front, &asked, parts, body).await,
+        "GetParameters" => get_parameters(endpoint, &asked, parts).await,
+        _ => put_parameter(endpoint, &asked, parts, body).await,
     }
 }
 
 /// A parameter that AWS gives to everyone.
-fn public(front: &Front, name: &str) -> Option<Value> {
-    let value = front.parameters.get(name)?;
+fn public(endpoint: &Endpoint, name: &str) -> Option<Value> {
+    let value = endpoint.parameters.get(name)?;
     Some(json!({
         "Name": name, "Type": "String", "Value": value, "Version": 1, "DataType": "aws:ec2:image",
         "LastModifiedDate": 0, "ARN": format!("arn:aws:ssm:{REGION}::parameter{name}"),
     }))
 }
 
-async fn get_parameters(front: &Front, asked: &Value, parts: Parts) -> Response {
+async fn get_parameters(endpoint: &Endpoint, asked: &Value, parts: Parts) -> Response {
     let names: Vec<&str> =
         asked["Names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let ours: Vec<Value> = names.iter().filter_map(|name| public(front, name)).collect();
-    let theirs: Vec<&str> = names.into_iter().filter(|name| !front.parameters.contains_key(*name)).collect();
+    let ours: Vec<Value> = names.iter().filter_map(|name| public(endpoint, name)).collect();
+    let theirs: Vec<&str> =
+        names.into_iter().filter(|name| !endpoint.parameters.contains_key(*name)).collect();
     if theirs.is_empty() && !ours.is_empty() {
         return reply(StatusCode::OK, &json!({"Parameters": ours, "InvalidParameters": []}));
     }
     let mut rest = asked.clone();
     rest["Names"] = json!(theirs);
-    let answer = front.pass_on(rewritten(parts, &rest)).await;
+    let answer = endpoint.pass_on(rewritten(parts, &rest)).await;
     if ours.is_empty() || !answer.status().is_success() {
         return answer;
     }
@@ -60,21 +61,21 @@ async fn get_parameters(front: &Front, asked: &Value, parts: Parts) -> Response 
 }
 
 /// The value of a parameter, or none.
-pub(in crate::front) async fn value(front: &Front, name: &str) -> Option<String> {
-    if let Some(value) = front.parameters.get(name) {
+pub(in crate::endpoint) async fn value(endpoint: &Endpoint, name: &str) -> Option<String> {
+    if let Some(value) = endpoint.parameters.get(name) {
         return Some(value.clone());
     }
     let asked = Request::post("/")
         .header("x-amz-target", "AmazonSSM.GetParameter")
         .header(header::CONTENT_TYPE, "application/x-amz-json-1.1");
     let asked = asked.body(Body::from(json!({"Name": name}).to_string())).ok()?;
-    let body = front.pass_on(asked).await.into_body().collect().await.ok()?;
+    let body = endpoint.pass_on(asked).await.into_body().collect().await.ok()?;
     let answer: Value = serde_json::from_slice(&body.to_bytes()).ok()?;
     answer["Parameter"]["Value"].as_str().map(str::to_owned)
 }
 
 /// Every parameter of the account with its value; none when they can't be read.
-pub(in crate::front) async fn all(front: &Front) -> Option<Vec<(String, String)>> {
+pub(in crate::endpoint) async fn all(endpoint: &Endpoint) -> Option<Vec<(String, String)>> {
     let (mut found, mut token) = (Vec::new(), None);
     loop {
         let mut asked = json!({"Path": "/", "Recursive": true});
@@ -84,7 +85,7 @@ pub(in crate::front) async fn all(front: &Front) -> Option<Vec<(String, String)>
         let request = Request::post("/")
             .header("x-amz-target", "AmazonSSM.GetParametersByPath")
             .header(header::CONTENT_TYPE, "application/x-amz-json-1.1");
-        let answer = front.pass_on(request.body(Body::from(asked.to_string())).ok()?).await;
+        let answer = endpoint.pass_on(request.body(Body::from(asked.to_string())).ok()?).await;
         if !answer.status().is_success() {
             return None;
         }
@@ -112,18 +113,18 @@ fn rewritten(mut parts: Parts, body: &Value) -> Request {
 
 /// AWS answers 200 before it looks whether the image is there, and forgets the value if it isn't. So do we: whoever
 /// doesn't read back what was written doesn't know.
-async fn put_parameter(front: &Front, asked: &Value, parts: Parts, body: Bytes) -> Response {
+async fn put_parameter(endpoint: &Endpoint, asked: &Value, parts: Parts, body: Bytes) -> Response {
     let image = asked["Value"].as_str().unwrap_or_default();
-    if asked["DataType"] != "aws:ec2:image" || is_available(front, image) {
-        return front.pass_on(again(parts, body)).await;
+    if asked["DataType"] != "aws:ec2:image" || is_available(endpoint, image) {
+        return endpoint.pass_on(again(parts, body)).await;
     }
     tracing::warn!("parameter {} keeps its value: {image} is no available image", asked["Name"]);
     reply(StatusCode::OK, &json!({"Version": 1, "Tier": "Standard"}))
 }
 
-fn is_available(front: &Front, image: &str) -> bool {
+fn is_available(endpoint: &Endpoint, image: &str) -> bool {
     let available = Filter { name: "state".into(), values: vec!["available".into()] };
     let request =
         DescribeImages { ids: vec![image.to_owned()], filters: vec![available], ..DescribeImages::default() };
-    front.service.look(|world| world.describe_images(&request)).is_ok_and(|page| !page.items.is_empty())
+    endpoint.state.read(|world| world.describe_images(&request)).is_ok_and(|page| !page.items.is_empty())
 }

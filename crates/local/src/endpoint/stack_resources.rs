@@ -2,19 +2,19 @@
 
 use ovenbird_sim::{ApiError, SecurityGroup, Tags};
 
-use super::Front;
+use super::Endpoint;
 use crate::{deploy::Api, error::LocalError, xml::Element};
 
 const EC2: &str = "2016-11-15";
 const IAM: &str = "2010-05-08";
 
-impl Front {
+impl Endpoint {
     /// Makes `MiniStack`'s security groups known: the stack's template made them there.
-    pub(super) async fn mirror_security_groups(&self) -> Result<(), ApiError> {
+    pub(super) async fn sync_security_groups(&self) -> Result<(), ApiError> {
         let Some(ministack) = &self.ministack else { return Ok(()) };
         let answer = Api::new(ministack.clone()).query("ec2", EC2, "DescribeSecurityGroups", &[]).await;
         let answer = answer.map_err(|error| unavailable(&error))?;
-        self.service.call(|world, _| {
+        self.state.call(|world, _| {
             // Every network of MiniStack is our default one: there is no other that machines could be in.
             let vpc = world.describe_vpcs(&[], &[])?.into_iter().find(|vpc| vpc.is_default);
             let vpc = vpc.map(|vpc| vpc.id).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The world with its hardware: every call's orders go out, all news come in, and what must last is saved.
+//! The model with its machines: each call's orders go to the hardware, what machines did comes in, and both are saved.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use ovenbird_core::domain::id::SnapshotId;
-use ovenbird_sim::{ApiError, News, Order, World};
+use ovenbird_sim::{ApiError, MachineEvent, Order, World};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -19,9 +19,9 @@ use crate::{
     ministack::ACCOUNT,
 };
 
-/// The world as the endpoint and the hardware share it.
+/// The model of EC2 and SSM's commands, as the endpoint and the hardware share it.
 #[derive(Debug)]
-pub struct Service {
+pub struct CloudState {
     world: Mutex<World>,
     hardware: Box<dyn Hardware>,
     /// Deleted snapshots whose layers something still lies on.
@@ -30,28 +30,28 @@ pub struct Service {
     saved: Option<PathBuf>,
 }
 
-impl Service {
-    /// Brings a world together with its hardware; from now on the hardware's news reach it.
+impl CloudState {
+    /// Brings a world together with its hardware; from now on the world is told what machines do.
     pub fn start(
         world: World,
         hardware: Box<dyn Hardware>,
-        mut news: mpsc::UnboundedReceiver<News>,
+        mut events: mpsc::UnboundedReceiver<MachineEvent>,
         saved: Option<PathBuf>,
     ) -> Arc<Self> {
-        let service = Arc::new(Self { world: Mutex::new(world), hardware, dropped: Mutex::default(), saved });
-        let listener = Arc::downgrade(&service);
+        let state = Arc::new(Self { world: Mutex::new(world), hardware, dropped: Mutex::default(), saved });
+        let listener = Arc::downgrade(&state);
         tokio::spawn(async move {
-            while let Some(news) = news.recv().await {
-                let Some(service) = listener.upgrade() else { return };
-                service.hear(news);
+            while let Some(event) = events.recv().await {
+                let Some(state) = listener.upgrade() else { return };
+                state.apply(event);
             }
         });
-        service
+        state
     }
 
-    /// Looks at the world.
-    pub fn look<T>(&self, look: impl FnOnce(&World) -> T) -> T {
-        look(&self.lock())
+    /// Reads something of the world.
+    pub fn read<T>(&self, query: impl FnOnce(&World) -> T) -> T {
+        query(&self.lock())
     }
 
     /// Calls an operation that may change the world; it is saved before the caller has its answer.
@@ -69,27 +69,27 @@ impl Service {
     pub fn refresh_console(&self, instance: &str) {
         let Ok(instance) = instance.parse() else { return };
         if let Some(text) = self.hardware.console(&instance) {
-            self.hear(News::Console { instance, text });
+            self.apply(MachineEvent::Console { instance, text });
         }
     }
 
-    /// The hardware.
+    /// What carries out the orders.
     pub fn hardware(&self) -> &dyn Hardware {
         &*self.hardware
     }
 
-    /// Tells the world what happened.
-    pub fn hear(&self, news: News) {
-        tracing::debug!("{news:?}");
+    /// Tells the world what a machine did.
+    pub fn apply(&self, event: MachineEvent) {
+        tracing::debug!("{event:?}");
         let mut world = self.lock();
-        self.note_address(&mut world, &news);
-        world.hear(Timestamp::now(), news);
+        self.note_address(&mut world, &event);
+        world.apply(Timestamp::now(), event);
         self.follow_up(&mut world);
     }
 
     /// Addresses are the hardware's to choose.
-    fn note_address(&self, world: &mut World, news: &News) {
-        if let News::Booted { instance } = news
+    fn note_address(&self, world: &mut World, event: &MachineEvent) {
+        if let MachineEvent::Booted { instance } = event
             && let Some(address) = self.hardware.address(instance)
         {
             world.set_address(instance, &address.to_string());

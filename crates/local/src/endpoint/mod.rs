@@ -2,13 +2,13 @@
 
 mod control;
 mod ec2;
-mod form;
-mod machine;
-mod mirror;
-mod pass;
+mod machine_access;
+mod proxy;
+mod query_form;
 mod route;
 mod ssm;
-mod xml_out;
+mod stack_resources;
+mod xml_writer;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,20 +21,20 @@ use axum::{
 use http::Method;
 
 use self::route::Route;
-pub use self::{control::Control, machine::machine_router};
+pub use self::{control::Control, machine_access::machine_router};
 use crate::{
     auth::{Admitted, Form, Gate, Holder, Refusal},
     http_client::Link,
-    service::Service,
+    state::CloudState,
 };
 
 /// What the endpoint answers from.
 #[derive(Debug)]
-pub struct Front {
+pub struct Endpoint {
     /// Who may ask.
     pub gate: Gate,
     /// The world.
-    pub service: Arc<Service>,
+    pub state: Arc<CloudState>,
     /// The way to `MiniStack`; without it, only the world's services are there.
     pub ministack: Option<Link>,
     /// Public parameters (`/aws/service/…`) and their values.
@@ -44,32 +44,38 @@ pub struct Front {
 }
 
 /// The endpoint as a router, for the operator and the functions.
-pub fn router(front: Arc<Front>) -> Router {
-    Router::new().fallback(answer).with_state(front)
+pub fn router(endpoint: Arc<Endpoint>) -> Router {
+    Router::new().fallback(answer).with_state(endpoint)
 }
 
-async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
+async fn answer(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
     if is_custom_resource(&request) {
-        return match front.gate.is_meant(request.uri(), request.headers()) {
-            Ok(()) => front.pass_on(request).await,
+        return match endpoint.gate.is_meant(request.uri(), request.headers()) {
+            Ok(()) => endpoint.pass_on(request).await,
             Err(refusal) => refuse(&refusal, &request),
         };
     }
     let form = form_of(&request);
     let said = said_of(&request);
-    let admitted = match front.gate.admit(request).await {
+    let admitted = match endpoint.gate.admit(request).await {
         Ok(admitted) => admitted,
-        Err(refusal) => return tell(&refusal, form, &said),
+        Err(refusal) => return answer_refusal(&refusal, form, &said),
     };
     let Admitted { request, service, holder, .. } = admitted;
     match Route::of(&service, request.uri(), request.headers()) {
-        Route::PassOn => front.pass_on(request).await,
-        Route::Ec2 => front.ec2(request).await,
-        Route::Ssm(operation) => ssm::answer(&front, &operation, request).await,
-        Route::Control(path) if holder == Holder::Operator => control::answer(&front, &path, request).await,
-        Route::Control(_) => tell(&Refusal::Denied("This is the operator's to ask".to_owned()), form, &said),
-        Route::Nowhere => tell(
-            &Refusal::Denied("Path and service of the signature do not belong together".to_owned()),
+        Route::PassOn => endpoint.pass_on(request).await,
+        Route::Ec2 => endpoint.ec2(request).await,
+        Route::Ssm(operation) => ssm::answer(&endpoint, &operation, request).await,
+        Route::Control(path) if holder == Holder::Operator => {
+            control::answer(&endpoint, &path, request).await
+        }
+        Route::Control(_) => answer_refusal(
+            &Refusal::Denied("Only the operator's key may ask for this".to_owned()),
+            form,
+            &said,
+        ),
+        Route::Nowhere => answer_refusal(
+            &Refusal::Denied("The signature is for another service than the path".to_owned()),
             form,
             &said,
         ),
@@ -94,15 +100,15 @@ fn said_of(request: &Request) -> String {
 }
 
 fn refuse(refusal: &Refusal, request: &Request) -> Response {
-    tell(refusal, form_of(request), &said_of(request))
+    answer_refusal(refusal, form_of(request), &said_of(request))
 }
 
-fn tell(refusal: &Refusal, form: Form, said: &str) -> Response {
+fn answer_refusal(refusal: &Refusal, form: Form, said: &str) -> Response {
     tracing::warn!("refused: {said}: {refusal:?}");
     refusal.answer(form)
 }
 
-impl Front {
+impl Endpoint {
     async fn ec2(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         // Such requests may also come as GET, with everything in the URL.
@@ -122,7 +128,7 @@ impl Front {
 
     async fn pass_on(&self, request: Request) -> Response {
         match &self.ministack {
-            Some(ministack) => pass::pass_on(request, ministack).await,
+            Some(ministack) => proxy::pass_on(request, ministack).await,
             None => (http::StatusCode::SERVICE_UNAVAILABLE, "this endpoint has no MiniStack").into_response(),
         }
     }

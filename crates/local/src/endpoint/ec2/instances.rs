@@ -8,7 +8,7 @@ use super::{
     Call,
     shared::{filters, next_token, paging, time},
 };
-use crate::front::xml_out::Xml;
+use crate::endpoint::xml_writer::Xml;
 
 pub(super) fn describe_instances(call: &Call<'_>) -> Result<String, ApiError> {
     let (ids, filters, paging) =
@@ -192,7 +192,7 @@ pub(super) fn get_console_output(call: &Call<'_>) -> Result<String, ApiError> {
     // The console here is always the latest.
     let _ = call.params.flag("Latest")?;
     call.finish_look()?;
-    call.front.service.refresh_console(id);
+    call.endpoint.state.refresh_console(id);
     let (instance, text) = call.look(|world| world.get_console_output(id))?;
     call.answer("GetConsoleOutput", |xml| {
         xml.text("instanceId", instance);

@@ -44,7 +44,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What a machine is started with.
 #[derive(Debug, Clone)]
 pub struct MachineConfig {
-    /// Its id.
+    /// The instance that it runs for.
     pub instance: InstanceId,
     /// The folder of its disk.
     pub disk: PathBuf,
@@ -52,7 +52,7 @@ pub struct MachineConfig {
     pub lower: Vec<PathBuf>,
     /// The cgroup to make for it.
     pub cgroup: PathBuf,
-    /// Its address.
+    /// Its address, of the local cloud's network.
     pub address: Ipv4Addr,
     /// The process that holds the cloud's network.
     pub cloud_pid: u32,

@@ -6,7 +6,7 @@
 use ovenbird_sim::{ApiError, Filter, Paging};
 
 use super::{Call, shared::paging};
-use crate::{deploy::REGION, front::ssm};
+use crate::{deploy::REGION, endpoint::ssm};
 
 /// The kinds of things that EC2 looks at.
 const KINDS: [&str; 5] = [
@@ -100,7 +100,7 @@ fn instances(call: &Call<'_>, images: &[String], states: Vec<String>) -> Result<
 
 async fn parameters(call: &Call<'_>, images: &[String]) -> Result<Vec<Reference>, ApiError> {
     let unknown = || ApiError::new("InternalError", "The parameters can't be read.");
-    let all = ssm::parameters::all(call.front).await.ok_or_else(unknown)?;
+    let all = ssm::parameters::all(call.endpoint).await.ok_or_else(unknown)?;
     let account = call.look(|world| world.account().to_owned());
     let found = all.into_iter().filter(|(_, value)| images.contains(value));
     Ok(found

@@ -6,7 +6,7 @@ use super::{
     Call,
     shared::{disk, filters, new_volume, next_token, paging, tag_specifications, time},
 };
-use crate::front::{form::Params, xml_out::Xml};
+use crate::endpoint::{query_form::Params, xml_writer::Xml};
 
 pub(super) fn create_image(call: &Call<'_>) -> Result<String, ApiError> {
     let params = &call.params;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use ovenbird_sim::{ApiError, Disk, Filter, NewVolume, Paging, Tags};
 
-use crate::front::{form::Params, xml_out::Xml};
+use crate::endpoint::{query_form::Params, xml_writer::Xml};
 
 /// `Filter.1.Name`, `Filter.1.Value.1`, …
 pub(super) fn filters(params: &Params<'_>) -> Result<Vec<Filter>, ApiError> {

@@ -8,15 +8,15 @@ use crate::clients::{Local, home, repository};
 
 /// The cloud, which ends with the test, however that ends.
 #[derive(Debug)]
-pub struct Site {
+pub struct TestCloud {
     /// Its clients.
     pub local: Local,
-    /// Its home.
+    /// The folder of this cloud alone; it is deleted at the end.
     pub home: PathBuf,
     operator: BTreeMap<String, String>,
 }
 
-impl Drop for Site {
+impl Drop for TestCloud {
     fn drop(&mut self) {
         // A failed assertion must not leave machines behind.
         let _ = self.local.ovenbird(&["local", "down"]);
@@ -24,7 +24,7 @@ impl Drop for Site {
     }
 }
 
-impl Site {
+impl TestCloud {
     /// Starts it; none when something is missing for it, which is said, and which CI takes for a failure.
     pub fn up(name: &str, port: u16) -> Result<Option<Self>> {
         if let Some(missing) = missing() {

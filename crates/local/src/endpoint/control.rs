@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::Front;
+use super::Endpoint;
 use crate::{
-    control::{Forward, InstanceStatus, Memory, Status},
     memory,
+    operator::{Forward, InstanceStatus, Memory, Status},
     options::Options,
 };
 
@@ -30,9 +30,9 @@ pub struct Control {
     pub ministack_version: String,
     /// The process of `MiniStack`.
     pub ministack_pid: Option<u32>,
-    /// The base image.
+    /// The id of the base image; none while it is being made.
     pub base_image: Option<String>,
-    /// Whether everything started.
+    /// Whether everything started. `ovenbird local up` returns when it is set.
     pub ready: AtomicBool,
     /// Told when an operator wants an end.
     pub shutdown: Notify,
@@ -60,16 +60,18 @@ struct ForwardRequest {
 }
 
 /// Answers a request for `/_ovenbird/PATH`.
-pub(super) async fn answer(front: &Front, path: &str, request: Request) -> Response {
+pub(super) async fn answer(endpoint: &Endpoint, path: &str, request: Request) -> Response {
     let method = request.method().clone();
     match (&method, path) {
-        (&Method::GET, "status") => json_answer(&status(front)),
+        (&Method::GET, "status") => json_answer(&status(endpoint)),
         (&Method::POST, "shutdown") => {
-            front.control.shutdown.notify_one();
+            endpoint.control.shutdown.notify_one();
             json_answer(&json!({}))
         }
-        (&Method::POST, "forward") => forward(front, request).await,
-        _ => (StatusCode::NOT_FOUND, "unknown: status, forward and shutdown are there\n").into_response(),
+        (&Method::POST, "forward") => forward(endpoint, request).await,
+        _ => {
+            (StatusCode::NOT_FOUND, "no such path: there are status, forward and shutdown\n").into_response()
+        }
     }
 }
 
@@ -80,7 +82,7 @@ fn json_answer(value: &impl Serialize) -> Response {
     }
 }
 
-async fn forward(front: &Front, request: Request) -> Response {
+async fn forward(endpoint: &Endpoint, request: Request) -> Response {
     let body = match axum::body::Bytes::from_request(request, &()).await {
         Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
@@ -89,15 +91,15 @@ async fn forward(front: &Front, request: Request) -> Response {
         Ok(asked) => asked,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
-    match front.service.hardware().forward(instance.clone(), port).await {
+    match endpoint.state.hardware().forward(instance.clone(), port).await {
         Ok(address) => json_answer(&Forward { instance: instance.to_string(), port, address }),
         Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
     }
 }
 
-fn status(front: &Front) -> Status {
-    let control = &front.control;
-    let everything = front.service.look(|world| {
+fn status(endpoint: &Endpoint) -> Status {
+    let control = &endpoint.control;
+    let everything = endpoint.state.read(|world| {
         let instances = world.describe_instances(Timestamp::now(), &[], &[], &Paging::default())?;
         let own = DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() };
         Ok::<_, ApiError>((instances.items, world.describe_images(&own)?.items.len()))
@@ -117,8 +119,8 @@ fn status(front: &Front) -> Status {
                 instance: instance.id.to_string(),
                 state: instance.state.as_str().to_owned(),
                 image: instance.image.to_string(),
-                address: front.service.hardware().address(&instance.id).map(|address| address.to_string()),
-                process: front.service.hardware().process(&instance.id),
+                address: endpoint.state.hardware().address(&instance.id).map(|address| address.to_string()),
+                process: endpoint.state.hardware().process(&instance.id),
             })
             .collect(),
         images,
@@ -126,7 +128,7 @@ fn status(front: &Front) -> Status {
             supervisor: memory::mib(&[std::process::id()]),
             ministack: memory::mib(control.ministack_pid.as_slice()),
             functions: memory::mib(&control.ministack_pid.map(memory::below).unwrap_or_default()),
-            network: memory::mib(&front.service.hardware().network()),
+            network: memory::mib(&endpoint.state.hardware().network()),
         },
     }
 }
