@@ -76,7 +76,7 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
         before: before.spec.id.clone(),
         now: known.as_ref().map(|bake| bake.spec.id.clone()),
         same_image: before.spec.digest == digest,
-        image: record.map(|record| record.image),
+        image: record.map(|set| set.home.image),
         forced: known.as_ref().is_some_and(|bake| bake.spec.options.force),
         digest,
         pipeline,
