@@ -89,7 +89,8 @@ fn going(device: &str) -> BlockDeviceMapping {
     BlockDeviceMapping::builder().device_name(device).ebs(ebs).build()
 }
 
-fn root(volume: &RootVolume) -> BlockDeviceMapping {
+/// The root volume as the recipe wants it; whatever it leaves open stays as the image has it.
+pub fn root(volume: &RootVolume) -> BlockDeviceMapping {
     let size = volume.gib.map(|gib| i32::try_from(gib).unwrap_or(i32::MAX));
     let ebs = EbsBlockDevice::builder()
         .set_volume_size(size)
@@ -100,25 +101,4 @@ fn root(volume: &RootVolume) -> BlockDeviceMapping {
         .set_kms_key_id(volume.kms_key.clone())
         .delete_on_termination(true);
     BlockDeviceMapping::builder().device_name(&volume.device).ebs(ebs.build()).build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_volume_is_asked_for_with_all_that_it_is_given() {
-        let volume = RootVolume {
-            device: "/dev/xvda".into(),
-            gib: Some(50),
-            kind: Some("gp3".into()),
-            iops: Some(6000),
-            throughput: Some(500),
-            kms_key: None,
-        };
-        let mapping = root(&volume);
-        let ebs = mapping.ebs().unwrap();
-        assert_eq!((ebs.volume_size(), ebs.iops(), ebs.throughput()), (Some(50), Some(6000), Some(500)));
-        assert_eq!((ebs.volume_type(), ebs.encrypted()), (Some(&VolumeType::Gp3), None));
-    }
 }

@@ -4,3 +4,4 @@
 
 mod artifact;
 mod ec2_codes;
+mod launch;
