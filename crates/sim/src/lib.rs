@@ -12,6 +12,7 @@ mod filters;
 mod images;
 mod instances;
 mod launch;
+pub mod launch_templates;
 mod lifecycle;
 mod network;
 mod orders;
@@ -71,6 +72,11 @@ pub struct World {
     vpcs: Vec<Vpc>,
     subnets: Vec<Subnet>,
     security_groups: BTreeMap<String, SecurityGroup>,
+    #[serde(default)]
+    templates: launch_templates::LaunchTemplates,
+    /// What `resolve:ssm:` and a parameter's name stand for.
+    #[serde(default)]
+    image_parameters: BTreeMap<String, String>,
     #[serde(skip)]
     orders: Vec<Order>,
 }
@@ -93,6 +99,8 @@ impl World {
             vpcs,
             subnets,
             security_groups,
+            templates: launch_templates::LaunchTemplates::default(),
+            image_parameters: BTreeMap::new(),
             orders: Vec::new(),
         }
     }

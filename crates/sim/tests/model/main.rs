@@ -6,6 +6,7 @@ use ovenbird_sim::*;
 use ovenbird_testkit::{Script, SimulatedHardware};
 
 mod launch;
+mod templates;
 mod volumes;
 
 struct Cloud {
