@@ -4,6 +4,7 @@
 //! The local cloud carries the orders out for real, tests with simulated machines in virtual time. It is
 //! stricter than AWS where it differs, never laxer.
 
+pub mod alarms;
 mod base64;
 mod capacity;
 mod commands;
@@ -14,6 +15,7 @@ mod instances;
 mod launch;
 pub mod launch_templates;
 mod lifecycle;
+pub mod load_balancing;
 mod network;
 mod orders;
 mod paging;
@@ -77,6 +79,10 @@ pub struct World {
     /// What `resolve:ssm:` and a parameter's name stand for.
     #[serde(default)]
     image_parameters: BTreeMap<String, String>,
+    #[serde(default)]
+    balancing: load_balancing::LoadBalancing,
+    #[serde(default)]
+    alarms: BTreeMap<String, alarms::Alarm>,
     #[serde(skip)]
     orders: Vec<Order>,
 }
@@ -101,6 +107,8 @@ impl World {
             security_groups,
             templates: launch_templates::LaunchTemplates::default(),
             image_parameters: BTreeMap::new(),
+            balancing: load_balancing::LoadBalancing::default(),
+            alarms: BTreeMap::new(),
             orders: Vec::new(),
         }
     }
@@ -161,6 +169,14 @@ impl World {
     /// What the machines must do now, in this order; asked again, what came since.
     pub fn take_orders(&mut self) -> Vec<Order> {
         std::mem::take(&mut self.orders)
+    }
+
+    /// What time alone brings about: load balancers become active, drained targets go.
+    ///
+    /// Whoever holds the clock calls it again and again; a second is often enough. Twice at one time is once.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.forget_terminated(now);
+        self.tick_load_balancing(now);
     }
 
     /// What the machines did.

@@ -5,6 +5,7 @@ use ovenbird_core::domain::id::{AmiId, InstanceId};
 use ovenbird_sim::*;
 use ovenbird_testkit::{Script, SimulatedHardware};
 
+mod balancing;
 mod launch;
 mod templates;
 mod volumes;
