@@ -5,6 +5,7 @@
 //! stricter than AWS where it differs, never laxer.
 
 pub mod alarms;
+pub mod auto_scaling;
 mod base64;
 mod capacity;
 mod commands;
@@ -83,6 +84,8 @@ pub struct World {
     balancing: load_balancing::LoadBalancing,
     #[serde(default)]
     alarms: BTreeMap<String, alarms::Alarm>,
+    #[serde(default)]
+    scaling: auto_scaling::AutoScaling,
     #[serde(skip)]
     orders: Vec<Order>,
 }
@@ -109,6 +112,7 @@ impl World {
             image_parameters: BTreeMap::new(),
             balancing: load_balancing::LoadBalancing::default(),
             alarms: BTreeMap::new(),
+            scaling: auto_scaling::AutoScaling::default(),
             orders: Vec::new(),
         }
     }
@@ -171,12 +175,14 @@ impl World {
         std::mem::take(&mut self.orders)
     }
 
-    /// What time alone brings about: load balancers become active, drained targets go.
+    /// What time and machines bring about: load balancers become active, drained targets go, Auto Scaling groups launch,
+    /// check, replace, scale and refresh.
     ///
     /// Whoever holds the clock calls it again and again; a second is often enough. Twice at one time is once.
     pub fn tick(&mut self, now: Timestamp) {
         self.forget_terminated(now);
         self.tick_load_balancing(now);
+        self.tick_auto_scaling(now);
     }
 
     /// What the machines did.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::launch::aws_tags;
 pub use self::{
     data::{InstanceRequirements, LaunchTemplateData},
     describe::{DescribeLaunchTemplateVersions, DescribeLaunchTemplates},

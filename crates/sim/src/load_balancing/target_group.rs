@@ -243,7 +243,7 @@ impl World {
         paging.cut(groups().filter(wanted).cloned().collect(), 1, |one| one.arn.clone())
     }
 
-    /// Deletes a target group that no rule sends to and no Auto Scaling group is attached to.
+    /// Deletes a target group that no rule sends to. One that is not there is deleted, too.
     pub fn delete_target_group(&mut self, arn: &str) -> Result<()> {
         if super::kind(arn) != Some("targetgroup") {
             return Err(validation(format!("'{arn}' is not a valid target group ARN")));

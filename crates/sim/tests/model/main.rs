@@ -7,6 +7,7 @@ use ovenbird_testkit::{Script, SimulatedHardware};
 
 mod balancing;
 mod launch;
+mod scaling;
 mod templates;
 mod volumes;
 
