@@ -7,6 +7,8 @@ use ovenbird_testkit::{Script, SimulatedHardware};
 
 mod balancing;
 mod launch;
+mod properties;
+mod refreshes;
 mod scaling;
 mod templates;
 mod volumes;

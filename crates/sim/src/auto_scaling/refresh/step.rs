@@ -114,6 +114,11 @@ impl World {
         }
         let done = refresh.waiting.is_empty() && self.is_whole(now, group, &refresh);
         let part = !rolling_back && refresh.is_part_done();
+        if done && !waits && group.capacity() > group.desired && group.next_to_go().is_some() {
+            // What was launched ahead and is not needed goes first, while the refresh still guards what is ready.
+            store(group, refresh);
+            return 0;
+        }
         if (done || part) && !waits {
             store(group, refresh);
             self.finish_refresh(now, group);
