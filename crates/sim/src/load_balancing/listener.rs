@@ -257,6 +257,11 @@ impl World {
         Ok(())
     }
 
+    /// The ARNs of the load balancers that send to a target group.
+    pub fn balancers_of_target_group(&self, group: &str) -> Vec<String> {
+        self.balancers_of(group).into_iter().map(str::to_owned).collect()
+    }
+
     /// The load balancers that a rule sends from to a target group.
     pub(crate) fn balancers_of(&self, group: &str) -> BTreeSet<&str> {
         let named = |listener: &&Listener| {

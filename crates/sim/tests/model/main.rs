@@ -7,8 +7,10 @@ use ovenbird_testkit::{Script, SimulatedHardware};
 
 mod balancing;
 mod launch;
+mod members;
 mod properties;
 mod refreshes;
+mod rollbacks;
 mod scaling;
 mod templates;
 mod volumes;

@@ -170,14 +170,6 @@ impl Trial {
             self.second();
         }
     }
-
-    /// The instances that load balancing sends to because they are healthy.
-    fn healthy(&self) -> usize {
-        let group = self.lab.cloud.web();
-        let arn = group.target_groups[0].clone();
-        let described = self.lab.cloud.world.describe_target_health(&arn, &[]).unwrap();
-        described.iter().filter(|target| target.health.state == TargetState::Healthy).count()
-    }
 }
 
 proptest! {
@@ -229,7 +221,7 @@ proptest! {
         deeds in prop::collection::vec(gentle(), 1..14),
     ) {
         let mut trial = Trial::new(desired, 100, Some(200));
-        prop_assert_eq!(trial.healthy(), desired as usize);
+        prop_assert_eq!(trial.lab.cloud.healthy(), desired as usize);
         let mut was_sick = false;
         for deed in &deeds {
             // Once something of the new version serves, it may fall sick there: that is no fault of the refresh.
@@ -240,7 +232,7 @@ proptest! {
             }
             trial.act(deed);
             let group = trial.lab.cloud.web();
-            prop_assert!(trial.healthy() >= desired as usize || (was_sick && !trial.sick), "{deed:?}: {group:#?}");
+            prop_assert!(trial.lab.cloud.healthy() >= desired as usize || (was_sick && !trial.sick), "{deed:?}: {group:#?}");
             prop_assert!(group.capacity() <= 2 * desired);
         }
     }
@@ -259,7 +251,7 @@ proptest! {
         let tight = least >= desired as usize && most <= desired;
         for _ in 0..600 {
             trial.second();
-            let (healthy, capacity) = (trial.healthy(), trial.lab.cloud.web().capacity());
+            let (healthy, capacity) = (trial.lab.cloud.healthy(), trial.lab.cloud.web().capacity());
             let least = if tight && max.is_none() { least - 1 } else { least };
             let most = if tight && max.is_some() { desired + 1 } else { most.max(desired) };
             prop_assert!(healthy >= least, "{healthy} of {least}");

@@ -307,12 +307,13 @@ impl InstanceRefresh {
         }
     }
 
-    /// Notes a checkpoint that is reached; says whether it waits at one.
+    /// Notes a checkpoint that is reached; says whether it waits at one. At 100 per cent nothing is left to wait with:
+    /// baking is for that.
     fn pauses(&mut self, now: Timestamp) -> bool {
         let passed = self.checkpoint.map_or(0, |(percent, _)| percent);
         let reached =
             self.preferences.checkpoints.iter().filter(|percent| **percent <= self.percentage).max();
-        if let Some(reached) = reached.filter(|reached| **reached > passed) {
+        if let Some(reached) = reached.filter(|reached| **reached > passed && **reached < 100) {
             let delay = SignedDuration::from_secs(i64::from(self.preferences.checkpoint_delay));
             self.checkpoint = Some((*reached, now + delay));
         }
