@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -18,6 +19,9 @@ use crate::{
     hardware::Hardware,
     ministack::ACCOUNT,
 };
+
+/// How often the world does what time brings about.
+const TICK: Duration = Duration::from_secs(1);
 
 /// The world as the endpoint and the hardware share it.
 #[derive(Debug)]
@@ -39,6 +43,16 @@ impl Service {
         saved: Option<PathBuf>,
     ) -> Arc<Self> {
         let service = Arc::new(Self { world: Mutex::new(world), hardware, dropped: Mutex::default(), saved });
+        let ticked = Arc::downgrade(&service);
+        tokio::spawn(async move {
+            let mut clock = tokio::time::interval(TICK);
+            clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                clock.tick().await;
+                let Some(service) = ticked.upgrade() else { return };
+                service.tick();
+            }
+        });
         let listener = Arc::downgrade(&service);
         tokio::spawn(async move {
             while let Some(news) = news.recv().await {
@@ -76,6 +90,15 @@ impl Service {
     /// The hardware.
     pub fn hardware(&self) -> &dyn Hardware {
         &*self.hardware
+    }
+
+    /// Lets the world do what time brings about, if there is anything that it does.
+    fn tick(&self) {
+        let mut world = self.lock();
+        if world.needs_ticks() {
+            world.tick(Timestamp::now());
+            self.follow_up(&mut world);
+        }
     }
 
     /// Tells the world what happened.

@@ -185,6 +185,11 @@ impl World {
         self.tick_auto_scaling(now);
     }
 
+    /// Whether there is anything that time brings about: a group, or a load balancer with its targets.
+    pub fn needs_ticks(&self) -> bool {
+        self.auto_scaling_groups().next().is_some() || self.has_load_balancing()
+    }
+
     /// What the machines did.
     pub fn hear(&mut self, now: Timestamp, news: News) {
         match news {

@@ -1,11 +1,14 @@
 //! The endpoint: one HTTP server that answers as AWS, by the service that a request is signed for.
 
+mod autoscaling;
 mod control;
 mod ec2;
+mod elb;
 mod form;
 mod machine;
 mod mirror;
 mod pass;
+mod query;
 mod route;
 mod ssm;
 mod xml_out;
@@ -65,6 +68,8 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
     match Route::of(&service, request.uri(), request.headers()) {
         Route::PassOn => front.pass_on(request).await,
         Route::Ec2 => front.ec2(request).await,
+        Route::AutoScaling => front.query(request, autoscaling::answer).await,
+        Route::Elb => front.query(request, elb::answer).await,
         Route::Ssm(operation) => ssm::answer(&front, &operation, request).await,
         Route::Control(path) if holder == Holder::Operator => control::answer(&front, &path, request).await,
         Route::Control(_) => tell(&Refusal::Denied("This is the operator's to ask".to_owned()), form, &said),
@@ -103,6 +108,14 @@ fn tell(refusal: &Refusal, form: Form, said: &str) -> Response {
 }
 
 impl Front {
+    /// Answers a form that came in the body.
+    async fn query(&self, request: Request, answer: fn(&Self, &[u8]) -> Response) -> Response {
+        match Bytes::from_request(request, &()).await {
+            Ok(form) => answer(self, &form),
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
     async fn ec2(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         // Such requests may also come as GET, with everything in the URL.

@@ -106,6 +106,11 @@ impl World {
         self.drop_targets(now);
     }
 
+    /// Whether there is a load balancer or a target group.
+    pub(crate) fn has_load_balancing(&self) -> bool {
+        !self.balancing.balancers.is_empty() || !self.balancing.groups.is_empty()
+    }
+
     /// The end of a new ARN: 16 hexadecimal digits.
     fn elb_id(&mut self, kind: &str) -> String {
         self.next_id(kind)[..16].to_owned()
