@@ -14,16 +14,16 @@ FUNCTIONS := launch-builder poll-readiness run-validation snapshot promote prune
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SAM := $(OVENBIRD_HOME)/venv/bin/sam
 
-help: ## Shows the targets
+help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup: ## Installs what the demo and the tests need (apt packages, a private Python environment)
-	@tests/tools/setup
+setup: ## Install what the demo and the tests need: apt packages, and Python packages in an environment of their own
+	@tools/setup
 
 # One call of cargo for everything: the EC2 SDK keeps one core busy for minutes, and the others have the rest to do.
 # The dev profile: a release build of the SDK takes half an hour. The functions are stripped, because their zips travel;
 # what `make release` left there is newer, and maybe for another architecture: it makes way.
-build: runner ## Builds all for this machine, the functions and the runner into build/
+build: runner ## Build everything for this machine; functions and runner go to build/
 	cargo build --quiet --workspace $(ALSO)
 	@for name in $(FUNCTIONS); do \
 	  if [[ -e build/.release || $(TARGET)/debug/$$name -nt build/$$name/bootstrap ]]; then \
@@ -37,15 +37,15 @@ runner:
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet -p ovenbird-runner --profile runner --target $(RUNNER_TARGET)
 	@mkdir -p build && install $(TARGET)/$(RUNNER_TARGET)/runner/ovenbird-runner build/ovenbird-runner
 
-demo: setup build ## The main job on this machine: artifact in, tested image out, machines serve from it (KEEP=1 leaves it up)
+demo: setup build ## Do the main job on this machine, watched: upload, tested image, machines from it (KEEP=1 leaves the cloud up)
 	$(TARGET)/debug/demo
 
-bench: setup build ## The figures, each beside its goal (the first time with a release build of the functions: half an hour)
+bench: setup build ## Measure, and print each figure beside its goal (the first time builds the functions for release: half an hour)
 	$(TARGET)/debug/bench
 	cargo build --release $(FUNCTIONS:%=-p %)
-	@tests/tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
+	@tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
 
-lint: setup ## Format, clippy, the floors of crates/core, and the template's linter
+lint: setup ## Check format, clippy, the floors of crates/core, and the template
 	cargo fmt --all -- --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	cargo check --quiet -p ovenbird --no-default-features
@@ -54,16 +54,16 @@ lint: setup ## Format, clippy, the floors of crates/core, and the template's lin
 
 test test-slow: ALSO := --bins --tests
 
-test: setup build ## Every test but those that take minutes
+test: setup build ## Run every test but those that take minutes
 	@mkdir -p build
 	cargo test --workspace 2>&1 | tee build/test.log
 	@awk '/^test result:/ {passed += $$4; failed += $$6; ignored += $$8} END {print "test:", \
 	  passed, "tests passed,", failed, "failed,", ignored, "not run"}' build/test.log
 
-test-slow: setup build ## What takes minutes: every pair of faults, Puppet and Ansible installed in machines
+test-slow: setup build ## Run the tests that take minutes: every pair of faults; Puppet and Ansible in machines
 	cargo test --workspace -- --ignored
 
-test-all: lint test test-slow ## Everything that must hold
+test-all: lint test test-slow ## Run lint, test and test-slow
 
 # Each mutant is built and judged by the unit tests and the steps, in seconds; those they miss are judged by the walk too.
 # Missed by both is in $(TARGET)/mutants/walk/mutants.out/missed.txt. Builds go to a folder of their own and stay warm.
@@ -71,7 +71,7 @@ SHARD ?= 1/1
 MUTANTS := $(abspath $(TARGET)/mutants)
 MUTATE = CARGO_TARGET_DIR=$(MUTANTS)/target $(MUTANTS)/bin/cargo-mutants mutants --jobs 1
 
-mutants: ## Whether the tests see a decision changed (about two hours; SHARD=1/8 does an eighth of them)
+mutants: ## Check that tests fail when a decision is changed (about two hours; SHARD=1/8 does an eighth)
 	@[[ -x $(MUTANTS)/bin/cargo-mutants ]] || cargo install --quiet cargo-mutants --version '^27' --locked --root $(MUTANTS)
 	@rm -rf $(MUTANTS)/steps $(MUTANTS)/walk && mkdir -p $(MUTANTS)/steps $(MUTANTS)/walk
 	$(MUTATE) --profile mutants --output $(MUTANTS)/steps --shard $$(($(firstword $(subst /, ,$(SHARD))) - 1))/$(lastword $(subst /, ,$(SHARD))) \
@@ -82,16 +82,16 @@ mutants: ## Whether the tests see a decision changed (about two hours; SHARD=1/8
 	  $(MUTATE) --output $(MUTANTS)/walk "$${missed[@]}" -- --package=ovenbird-tests --test=walk; \
 	fi
 
-release: ## Builds the functions for AWS (ARCHITECTURE=arm64 or x86_64) into build/
-	@tests/tools/setup release
+release: ## Build the functions for AWS into build/ (ARCHITECTURE=arm64 or x86_64)
+	@tools/setup release
 	rm -rf $(FUNCTIONS:%=build/%)
 	@mkdir -p build && touch build/.release
 	PATH="$(OVENBIRD_HOME)/venv/bin:$$PATH" cargo lambda build --release --lambda-dir build \
 	  $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=-p %)
 
-deploy: release ## Deploys the stack to the AWS account of your profile
+deploy: release ## Deploy the stack to the AWS account of your profile
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE)
 
-push-runner: runner ## Puts the runner into the deployed bucket; once for each architecture of your bases
+push-runner: runner ## Upload the runner to the stack's bucket, once for each architecture of your bases
 	cargo run --quiet -p ovenbird -- runner push build/ovenbird-runner \
 	  --architecture $(if $(filter aarch64%,$(RUNNER_TARGET)),arm64,x86_64)

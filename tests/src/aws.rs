@@ -1,4 +1,4 @@
-//! AWS's own command, kept running: see `tests/tools/aws.py`.
+//! AWS's own command, kept running: see `tools/aws.py`.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +14,11 @@ use crate::clients::{home, repository};
 
 /// The commands that wait for work, by the home whose key they sign with; one more is started when all are at work.
 /// They end with this process.
-static IDLE: Mutex<BTreeMap<PathBuf, Vec<Kept>>> = Mutex::new(BTreeMap::new());
+static IDLE: Mutex<BTreeMap<PathBuf, Vec<AwsCommand>>> = Mutex::new(BTreeMap::new());
 
 /// What the command said.
 #[derive(Debug, serde::Deserialize)]
-pub struct Said {
+pub struct Answer {
     /// Its exit status.
     pub status: i32,
     /// Its standard output.
@@ -28,24 +28,24 @@ pub struct Said {
 }
 
 /// Carries out one command, signed with the key in a home.
-pub fn aws(home: &Path, arguments: &[&str]) -> Result<Said> {
+pub fn aws(home: &Path, arguments: &[&str]) -> Result<Answer> {
     let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).get_mut(home).and_then(Vec::pop);
-    let mut kept = idle.map_or_else(|| Kept::start(home), Ok)?;
-    let said = kept.ask(arguments).with_context(|| format!("`aws {}`", arguments.join(" ")))?;
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner).entry(home.to_owned()).or_default().push(kept);
+    let mut command = idle.map_or_else(|| AwsCommand::start(home), Ok)?;
+    let said = command.ask(arguments).with_context(|| format!("`aws {}`", arguments.join(" ")))?;
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner).entry(home.to_owned()).or_default().push(command);
     Ok(said)
 }
 
-struct Kept {
+struct AwsCommand {
     _process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
-impl Kept {
+impl AwsCommand {
     fn start(of: &Path) -> Result<Self> {
         let mut process = Command::new(home().join("venv/bin/python"))
-            .arg(repository().join("tests/tools/aws.py"))
+            .arg(repository().join("tools/aws.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .env_remove("AWS_ACCESS_KEY_ID")
@@ -66,7 +66,7 @@ impl Kept {
         Ok(Self { _process: process, input, output: BufReader::new(output) })
     }
 
-    fn ask(&mut self, arguments: &[&str]) -> Result<Said> {
+    fn ask(&mut self, arguments: &[&str]) -> Result<Answer> {
         writeln!(self.input, "{}", serde_json::to_string(arguments)?)?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;

@@ -28,7 +28,7 @@ pub fn home() -> PathBuf {
 /// A local cloud, asked through commands.
 #[derive(Debug, Clone)]
 pub struct Local {
-    /// Its port.
+    /// The endpoint's port on loopback.
     pub port: u16,
     /// Its home, when it isn't the usual one.
     pub home: Option<PathBuf>,
@@ -40,7 +40,7 @@ impl Local {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Its home.
+    /// Its home: its own, or the usual one.
     pub fn home(&self) -> PathBuf {
         self.home.clone().unwrap_or_else(home)
     }

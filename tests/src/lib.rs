@@ -6,5 +6,5 @@ pub mod clients;
 pub mod mailbox;
 pub mod sample;
 pub mod sign;
-pub mod site;
 pub mod template;
+pub mod test_cloud;

@@ -1,4 +1,4 @@
-//! The sample application: a page that tells its version, packed as a war for the Tomcat of `tests/jvm-runtime`.
+//! The sample application: a page that tells its version, packed as a war for the Tomcat of `examples/jvm-runtime`.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -8,7 +8,7 @@ use crate::clients::{Local, home, repository};
 
 /// Packs the war of each version.
 pub fn build(versions: &[&str]) -> Result<Vec<PathBuf>> {
-    let page = repository().join("tests/storefront/index.jsp");
+    let page = repository().join("examples/storefront/index.jsp");
     let folder = std::env::temp_dir().join(format!("ovenbird-sample-{}", std::process::id()));
     fs::create_dir_all(folder.join("WEB-INF"))?;
     fs::copy(page, folder.join("index.jsp"))?;

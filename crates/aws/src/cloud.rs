@@ -23,7 +23,7 @@ pub struct Cloud {
 /// A local cloud, instead of AWS.
 #[derive(Clone)]
 pub struct LocalCloud {
-    /// Its endpoint.
+    /// The URL of its endpoint: `http://127.0.0.1:4566`.
     pub endpoint: String,
     /// The id of the key that it gave its operator.
     pub access_key: String,

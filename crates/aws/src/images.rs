@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const NO_IMAGE: &[&str] = &["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"];
 
 impl Images for Cloud {
-    async fn look(&self, id: &AmiId) -> Result<Option<Image>> {
+    async fn image(&self, id: &AmiId) -> Result<Option<Image>> {
         match self.ec2.describe_images().image_ids(id.as_str()).send().await {
             Ok(answer) => answer.images().iter().find_map(|one| image(one).transpose()).transpose(),
             Err(error) if NO_IMAGE.contains(&code(&error)) => Ok(None),

@@ -10,7 +10,7 @@ use ovenbird_core::{
     domain::{
         error::Retry,
         id::{AmiId, BakeId, InstanceId, StackId},
-        offer::{Loss, Shortage},
+        offer::Loss,
         tags::{TAG_BAKE, TAG_STACK},
     },
     ports::{Builders, Instance, InstanceState, LaunchOrder},
@@ -18,6 +18,7 @@ use ovenbird_core::{
 
 use crate::{
     Cloud,
+    ec2_codes::{loss, shortage},
     errors::{code, translate, unreadable},
     launch,
 };
@@ -49,7 +50,7 @@ impl Builders for Cloud {
         Ok(all.into_iter().filter(|instance| !instance.state.is_gone()).collect())
     }
 
-    async fn look(&self, id: &InstanceId) -> Result<Option<Instance>> {
+    async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>> {
         let answer = match self.ec2.describe_instances().instance_ids(id.as_str()).send().await {
             Ok(answer) => answer,
             Err(error) if code(&error) == "InvalidInstanceID.NotFound" => return Ok(None),
@@ -152,75 +153,5 @@ fn reason(reason: &types::StateReason) -> String {
         (code, message) if message.contains(code) => message.to_owned(),
         (code, "") => code.to_owned(),
         (code, message) => format!("{code}: {message}"),
-    }
-}
-
-/// What an error code of `RunInstances` says is short; none for an error that no other offer fixes.
-fn shortage(code: &str) -> Option<Shortage> {
-    match code {
-        // `Unsupported` is EC2's word for a type that a zone doesn't have.
-        "InsufficientInstanceCapacity"
-        | "InsufficientCapacity"
-        | "InsufficientVolumeCapacity"
-        | "SpotMaxPriceTooLow"
-        | "Unsupported" => Some(Shortage::Offer),
-        "InstanceLimitExceeded" | "VcpuLimitExceeded" => Some(Shortage::Quota),
-        "MaxSpotInstanceCountExceeded" => Some(Shortage::SpotQuota),
-        "InsufficientFreeAddressesInSubnet" => Some(Shortage::Subnet),
-        _ => None,
-    }
-}
-
-/// What a code of an instance's state reason means.
-fn loss(code: &str) -> Loss {
-    match code {
-        "Server.SpotInstanceTermination" | "Server.SpotInstanceShutdown" => Loss::SpotReclaimed,
-        "Server.InsufficientInstanceCapacity" => Loss::Capacity,
-        // EC2 says "internal error" of a key that it can't use.
-        "Client.InternalError" | "Client.InvalidKMSKey" => Loss::VolumeKey,
-        "Client.VolumeLimitExceeded" => Loss::VolumeQuota,
-        "Client.InstanceInitiatedShutdown" => Loss::PoweredOff,
-        "Client.UserInitiatedShutdown" | "Client.UserInitiatedHibernate" => Loss::ByRequest,
-        _ => Loss::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_shortage_moves_on_to_the_next_offer() {
-        for (code, meaning) in [
-            ("InsufficientInstanceCapacity", Some(Shortage::Offer)),
-            ("Unsupported", Some(Shortage::Offer)),
-            ("VcpuLimitExceeded", Some(Shortage::Quota)),
-            ("MaxSpotInstanceCountExceeded", Some(Shortage::SpotQuota)),
-            ("InsufficientFreeAddressesInSubnet", Some(Shortage::Subnet)),
-            // What the next offer would be refused for, too, or what a second try may well get.
-            ("InvalidBlockDeviceMapping", None),
-            ("InvalidParameterValue", None),
-            ("UnauthorizedOperation", None),
-            ("RequestLimitExceeded", None),
-            ("InternalError", None),
-            ("", None),
-        ] {
-            assert_eq!(shortage(code), meaning, "{code}");
-        }
-    }
-
-    #[test]
-    fn what_ec2_says_of_a_lost_instance_decides_the_advice() {
-        for (code, advice) in [
-            ("Server.SpotInstanceTermination", "spot = false"),
-            ("Server.InsufficientInstanceCapacity", "another type or subnet first"),
-            ("Client.InternalError", "BuilderKmsKeys"),
-            ("Client.VolumeLimitExceeded", "quota for EBS volumes"),
-            ("Client.InstanceInitiatedShutdown", "powered it off"),
-            ("Client.UserInitiatedShutdown", "Somebody"),
-            ("Server.InternalError", "its console"),
-        ] {
-            assert!(loss(code).advice().contains(advice), "{code}: {}", loss(code).advice());
-        }
     }
 }

@@ -95,8 +95,30 @@ fn root(volume: &RootVolume) -> BlockDeviceMapping {
         .set_volume_size(size)
         .set_volume_type(volume.kind.as_deref().map(VolumeType::from))
         .set_iops(volume.iops.map(|iops| i32::try_from(iops).unwrap_or(i32::MAX)))
+        .set_throughput(volume.throughput.map(|throughput| i32::try_from(throughput).unwrap_or(i32::MAX)))
         .set_encrypted(volume.kms_key.as_ref().map(|_| true))
         .set_kms_key_id(volume.kms_key.clone())
         .delete_on_termination(true);
     BlockDeviceMapping::builder().device_name(&volume.device).ebs(ebs.build()).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_asked_for_with_all_that_it_is_given() {
+        let volume = RootVolume {
+            device: "/dev/xvda".into(),
+            gib: Some(50),
+            kind: Some("gp3".into()),
+            iops: Some(6000),
+            throughput: Some(500),
+            kms_key: None,
+        };
+        let mapping = root(&volume);
+        let ebs = mapping.ebs().unwrap();
+        assert_eq!((ebs.volume_size(), ebs.iops(), ebs.throughput()), (Some(50), Some(6000), Some(500)));
+        assert_eq!((ebs.volume_type(), ebs.encrypted()), (Some(&VolumeType::Gp3), None));
+    }
 }

@@ -7,6 +7,7 @@ pub mod bucket;
 mod caller;
 pub mod cloud;
 pub mod commands;
+pub mod ec2_codes;
 pub mod errors;
 pub mod images;
 pub mod instances;

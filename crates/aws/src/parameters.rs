@@ -18,7 +18,7 @@ use crate::{
 const MOST_NAMES: usize = 10;
 
 impl Parameters for Cloud {
-    async fn get(&self, name: &ParameterName) -> Result<Option<String>> {
+    async fn parameter(&self, name: &ParameterName) -> Result<Option<String>> {
         match self.ssm.get_parameter().name(name.as_str()).send().await {
             Ok(answer) => Ok(answer.parameter().and_then(|parameter| parameter.value()).map(str::to_owned)),
             Err(error) if code(&error) == "ParameterNotFound" => Ok(None),

@@ -5,9 +5,9 @@ use ovenbird_core::{Error, domain::id::StackId};
 /// The names of the things that `infra/template.yaml` makes.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The table.
+    /// The name of the DynamoDB table.
     pub table: String,
-    /// The bucket.
+    /// The name of the S3 bucket.
     pub bucket: String,
     /// The stack whose functions these are.
     pub stack: StackId,

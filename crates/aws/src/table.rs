@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
 use ovenbird_core::{
     Error, Result,
-    domain::id::AmiId,
+    domain::id::{AmiId, PipelineName},
     ports::{Expect, Index, Key, Row, Table, Write},
 };
 
@@ -14,7 +14,7 @@ use crate::{
     errors::{code, translate, unreadable},
 };
 
-/// An item's attributes.
+/// An item as DynamoDB has it: its values by attribute name.
 type Item = HashMap<String, AttributeValue>;
 
 /// Codes by which a condition of a write, or another writer at the same moment, stopped it.
@@ -62,6 +62,29 @@ impl Table for Cloud {
                 "dynamodb:Query",
                 item.map_err(|error| translate("dynamodb:Query", status, &error))?,
             )?);
+        }
+        Ok(rows)
+    }
+
+    async fn by_time(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Row>> {
+        let request = self
+            .dynamodb
+            .query()
+            .table_name(&self.settings.table)
+            .index_name("by-time")
+            .scan_index_forward(false)
+            .limit(i32::try_from(most).unwrap_or(i32::MAX))
+            .key_condition_expression("gsi3pk = :pipeline")
+            .expression_attribute_values(":pipeline", AttributeValue::S(pipeline.to_string()));
+        // A page ends after a megabyte, whatever the limit.
+        let mut items = request.into_paginator().items().send();
+        let mut rows = Vec::new();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| translate("dynamodb:Query", pipeline.as_str(), &error))?;
+            rows.push(row("dynamodb:Query", item)?);
+            if rows.len() == most {
+                break;
+            }
         }
         Ok(rows)
     }
@@ -186,6 +209,11 @@ fn item(key: &Key, doc: serde_json::Value, expect: Expect, index: &Index) -> Res
     if let Some(image) = &index.image {
         item.insert("gsi2pk".to_owned(), AttributeValue::S(image.to_string()));
         item.insert("gsi2sk".to_owned(), AttributeValue::S(key.sk.clone()));
+    }
+    if let Some((pipeline, time)) = &index.time {
+        item.insert("gsi3pk".to_owned(), AttributeValue::S(pipeline.to_string()));
+        // Of one length, so that texts sort as times do.
+        item.insert("gsi3sk".to_owned(), AttributeValue::S(format!("{time:.6}")));
     }
     if let Some(expires) = index.expires {
         item.insert("expires".to_owned(), AttributeValue::N(expires.as_second().to_string()));

@@ -19,21 +19,21 @@ use serde_json::json;
 use crate::{
     list::{self, Early},
     render,
-    target::{Site, Target},
+    target::{Deployment, Target},
 };
 
 /// Start a bake and follow it to its end
 #[derive(Debug, Args)]
 pub struct BakeArgs {
-    /// The pipeline
+    /// The pipeline's name
     pipeline: String,
     /// Upload this file as the artifact; the upload itself starts the bake
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "force", "no_promote", "keep_builder"])]
     artifact: Option<PathBuf>,
-    /// Bake this artifact of the bucket (default: the newest)
+    /// Bake the artifact that has this key in the bucket (default: the newest)
     #[arg(long)]
     key: Option<String>,
-    /// Bake even if an image of these inputs exists, promote even over a newer artifact
+    /// Bake even if an image of these inputs exists, and promote it even if a newer artifact was promoted already
     #[arg(long)]
     force: bool,
     /// Make and test the image, but leave the channel where it is
@@ -44,6 +44,9 @@ pub struct BakeArgs {
     keep_builder: bool,
 }
 
+/// Among how many of a pipeline's newest bakes that of an upload is looked for.
+const NEWEST: usize = 20;
+
 /// How often the record is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -52,9 +55,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts and follows; gives the bake as it ended.
 pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
-    let site = target.site().await?;
+    let deployment = target.deployment().await?;
     let pipeline = PipelineName::parse(&args.pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-    let (_, recipe) = recipes::recipe(&site.cloud, &pipeline).await?;
+    let (_, recipe) = recipes::recipe(&deployment.cloud, &pipeline).await?;
     let id = match &args.artifact {
         Some(_) if recipe.artifact.is_none() => {
             return Err(Error::bad_input(
@@ -63,20 +66,20 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Bake> {
                 "Bake it without `--artifact`, or write `[artifact]` with `to` into the recipe and push it",
             ));
         }
-        Some(file) => upload(&site, &pipeline, file).await?,
-        None => start(&site, &pipeline, args).await?,
+        Some(file) => upload(&deployment, &pipeline, file).await?,
+        None => start(&deployment, &pipeline, args).await?,
     };
-    follow(&site, &pipeline, &id, json).await
+    follow(&deployment, &pipeline, &id, json).await
 }
 
 /// Follows a bake that was started before.
 pub async fn follow_by_id(bake: &str, target: &Target, json: bool) -> Result<Bake> {
-    let site = target.site().await?;
-    let bake = list::find(&site, bake).await?;
-    follow(&site, &bake.pipeline, &bake.bake, json).await
+    let deployment = target.deployment().await?;
+    let bake = list::find(&deployment, bake).await?;
+    follow(&deployment, &bake.spec.pipeline, &bake.spec.id, json).await
 }
 
-async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) -> Result<BakeId> {
+async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &std::path::Path) -> Result<BakeId> {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let key = ArtifactKey::parse(&format!("{}{pipeline}/{name}", artifact::PREFIX))?;
     let refused = |problem: &str| {
@@ -90,22 +93,24 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
     if metadata.len() == 0 {
         return Err(refused("is empty"));
     }
-    let ledger = Ledger(&site.cloud);
-    let before: Vec<BakeId> = ledger.bakes(pipeline).await?.into_iter().map(|bake| bake.bake).collect();
-    let failed = site.cloud.failed_executions(&site.bake_machine).await?;
-    site.cloud.put_file(key.as_str(), file).await?;
+    let ledger = Ledger(&deployment.cloud);
+    let before: Vec<BakeId> =
+        ledger.bakes(pipeline, NEWEST).await?.into_iter().map(|bake| bake.spec.id).collect();
+    let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
+    deployment.cloud.put_file(key.as_str(), file).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let ours = ledger.bakes(pipeline).await?.into_iter().find(|bake| {
-            !before.contains(&bake.bake) && bake.artifact.as_ref().is_some_and(|artifact| artifact.key == key)
+        let ours = ledger.bakes(pipeline, NEWEST).await?.into_iter().find(|bake| {
+            !before.contains(&bake.spec.id)
+                && bake.spec.artifact.as_ref().is_some_and(|artifact| artifact.key == key)
         });
         if let Some(bake) = ours {
-            return Ok(bake.bake);
+            return Ok(bake.spec.id);
         }
-        for id in site.cloud.failed_executions(&site.bake_machine).await? {
+        for id in deployment.cloud.failed_executions(&deployment.bake_machine).await? {
             // Somebody else's upload may fail at the same time.
             if !failed.contains(&id)
-                && let Some(early) = Early::find(site, &id).await?
+                && let Some(early) = Early::find(deployment, &id).await?
                 && early.artifact.as_ref() == Some(&key)
             {
                 return Err(early.error());
@@ -115,14 +120,15 @@ async fn upload(site: &Site, pipeline: &PipelineName, file: &std::path::Path) ->
             return Err(Error::bad_input(
                 format!("upload of `{key}`"),
                 format!("started no bake within {} s", PATIENCE.as_secs()),
-                "Look at the newest execution of the bake state machine: it failed before it had a record",
+                "Look in Step Functions for the newest execution of the bake state machine: if there is one, it says why it \
+                 has no record; if there is none, S3's event started nothing",
             ));
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn start(site: &Site, pipeline: &PipelineName, args: &BakeArgs) -> Result<BakeId> {
+async fn start(deployment: &Deployment, pipeline: &PipelineName, args: &BakeArgs) -> Result<BakeId> {
     let name = format!("{pipeline}-{}", uuid::Uuid::new_v4().simple());
     let id = BakeId::parse(&name).map_err(|error| Error::bad_id("the execution's name", &error))?;
     let mut input = json!({
@@ -134,17 +140,17 @@ async fn start(site: &Site, pipeline: &PipelineName, args: &BakeArgs) -> Result<
     if let Some(key) = &args.key {
         input["artifact"] = json!(ArtifactKey::parse(key)?);
     }
-    site.cloud.start(&site.bake_machine, &id, &input.to_string()).await?;
+    deployment.cloud.start(&deployment.bake_machine, &id, &input.to_string()).await?;
     Ok(id)
 }
 
 /// Shows every stage as it begins and ends, until the bake has ended. Ctrl-C ends the following, not the bake.
-async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
+async fn follow(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
     tokio::select! {
-        ended = watch(site, pipeline, id, json) => ended,
+        ended = watch(deployment, pipeline, id, json) => ended,
         signal = tokio::signal::ctrl_c() => {
             if let Err(error) = signal {
-                eprintln!("error: no signals: {error}");
+                eprintln!("error: can't listen for Ctrl-C: {error}");
             }
             eprintln!(
                 "\nbake {id} goes on. Follow it: `ovenbird follow {id}`; stop it and remove what it made: `ovenbird \
@@ -158,7 +164,7 @@ async fn follow(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -
 /// The exit status of a program that Ctrl-C ended, as shells have it.
 const INTERRUPTED: i32 = 130;
 
-async fn watch(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
+async fn watch(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, json: bool) -> Result<Bake> {
     let bar = if json || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()
     } else {
@@ -173,10 +179,10 @@ async fn watch(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) ->
     }
     let mut shown = 0;
     loop {
-        let bake = Ledger(&site.cloud).bake(pipeline, id).await?;
+        let bake = Ledger(&deployment.cloud).bake(pipeline, id).await?;
         if let Some(bake) = &bake {
-            bar.set_message(bake.stage.as_str());
-            let ended = bake.timeline.iter().filter(|span| span.end.is_some()).skip(shown);
+            bar.set_message(bake.progress.stage.as_str());
+            let ended = bake.progress.timeline.iter().filter(|span| span.end.is_some()).skip(shown);
             for span in ended {
                 shown += 1;
                 let seconds = render::seconds(span.start, span.end.unwrap_or(span.start));
@@ -185,12 +191,15 @@ async fn watch(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) ->
                 }
             }
         }
-        if let Some(bake) = bake.filter(|bake| bake.status != Status::Running) {
+        if let Some(bake) = bake.filter(|bake| bake.progress.status != Status::Running) {
             bar.finish_and_clear();
-            return Ok(bake);
+            return Ok(bake.into_inner());
         }
-        if let Some(early) = Early::find(site, id).await?
-            && Ledger(&site.cloud).bake(pipeline, id).await?.is_none_or(|bake| bake.status == Status::Running)
+        if let Some(early) = Early::find(deployment, id).await?
+            && Ledger(&deployment.cloud)
+                .bake(pipeline, id)
+                .await?
+                .is_none_or(|bake| bake.progress.status == Status::Running)
         {
             bar.finish_and_clear();
             return Err(early.error());
@@ -203,7 +212,7 @@ async fn watch(site: &Site, pipeline: &PipelineName, id: &BakeId, json: bool) ->
 pub fn report(bake: &Bake) -> String {
     let mut text = render::timeline(bake, Timestamp::now());
     text.push('\n');
-    if let Some(failure) = &bake.failure {
+    if let Some(failure) = &bake.progress.failure {
         text.push_str(&format!("error: {}: {}\n", failure.error, failure.cause));
     }
     text.push_str(&render::verdict(bake));

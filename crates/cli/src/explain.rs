@@ -1,4 +1,4 @@
-//! `ovenbird explain`: which input makes the next image, or made this one, another than the one before.
+//! `ovenbird explain`: which inputs changed between two bakes of a pipeline.
 
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -8,7 +8,7 @@ use ovenbird_core::{
         id::{AmiId, BakeId, Digest, PipelineName},
         trigger::Trigger,
     },
-    steps::inputs::Sources,
+    steps::inputs,
     store::{ImageStatus, Ledger},
     views::explain::{Line, Side, explain},
 };
@@ -20,9 +20,9 @@ use crate::{render, target::Target};
 /// Two makings of a pipeline's image, compared.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// The pipeline.
+    /// The pipeline whose bakes are compared.
     pipeline: PipelineName,
-    /// The bake before.
+    /// The older of the two bakes.
     before: BakeId,
     /// The bake after it; none for one that would be started now.
     now: Option<BakeId>,
@@ -38,19 +38,22 @@ pub struct Explanation {
     inputs: Vec<Line>,
 }
 
+/// How far back a bake can lie that is compared.
+const MOST: usize = 500;
+
 /// Compares a bake with the one before it, or what a bake started now would be made from with the newest.
 pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<Explanation> {
     let pipeline = PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-    let cloud = target.site().await?.cloud;
+    let cloud = target.deployment().await?.cloud;
     let ledger = Ledger(&cloud);
-    let mut bakes = ledger.bakes(&pipeline).await?;
+    let mut bakes = ledger.bakes(&pipeline, MOST).await?;
     let none = |problem: &str| {
         let fix = format!("Bake first: `ovenbird bake {pipeline}`");
         Error::bad_input(format!("pipeline `{pipeline}`"), problem, fix)
     };
     let known: Option<Bake> = match bake {
         Some(id) => {
-            let at = bakes.iter().position(|bake| bake.bake.as_str() == id);
+            let at = bakes.iter().position(|bake| bake.spec.id.as_str() == id);
             let at = at.ok_or_else(|| none(&format!("has no bake `{id}`")))?;
             Some(bakes.drain(..=at).next_back().unwrap_or_else(|| unreachable!("it was found there")))
         }
@@ -62,8 +65,7 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
         Some(bake) => Side::from(bake),
         None => {
             let trigger = Trigger::manual(&json!({"pipeline": pipeline}))?;
-            let sources = Sources { images: &cloud, parameters: &cloud, bucket: &cloud, table: &cloud };
-            resolved = sources.resolve(&trigger, Timestamp::now()).await?;
+            resolved = inputs::resolve(&trigger, &cloud, Timestamp::now()).await?;
             Side::from(&resolved)
         }
     };
@@ -71,11 +73,11 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
     let record = ledger.image(&digest).await?.filter(|record| record.status == ImageStatus::Validated);
     Ok(Explanation {
         inputs: explain(&cloud, &pipeline, Side::from(before), now).await?,
-        before: before.bake.clone(),
-        now: known.as_ref().map(|bake| bake.bake.clone()),
-        same_image: before.digest == digest,
-        image: record.map(|record| record.image),
-        forced: known.as_ref().is_some_and(|bake| bake.options.force),
+        before: before.spec.id.clone(),
+        now: known.as_ref().map(|bake| bake.spec.id.clone()),
+        same_image: before.spec.digest == digest,
+        image: record.map(|set| set.home.image),
+        forced: known.as_ref().is_some_and(|bake| bake.spec.options.force),
         digest,
         pipeline,
     })
@@ -101,7 +103,7 @@ pub fn text(explanation: &Explanation) -> String {
     text.push_str(match (same_image, image, tests) {
         _ if *forced => "\n`--force`: a new image is baked",
         (false, None, _) if !changed => {
-            "\nno input changed, but an update of Ovenbird computes the digest in another way: it is baked once more"
+            "\nno input changed, but this version of Ovenbird computes the digest differently: a new image is baked"
         }
         (true, Some(_), true) => {
             "\nonly the tests changed: the image is kept, and a fresh instance of it must pass them"

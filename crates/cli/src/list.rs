@@ -1,5 +1,7 @@
 //! `ovenbird list`, `ovenbird show` and `ovenbird lineage`: what was baked, and on what.
 
+use std::collections::BTreeSet;
+
 use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
@@ -9,34 +11,38 @@ use ovenbird_core::{
         id::{AmiId, BakeId, PipelineName},
         trigger::Trigger,
     },
-    ports::{self, Bucket as _, Workflow as _},
+    ports::{self, Workflow as _},
     store::Ledger,
     views::lineage::{self, Link},
 };
 
-use crate::target::{Site, Target};
+use crate::target::{Deployment, Target};
 
-/// The bakes of one pipeline or of all, newest first.
-pub async fn list(pipeline: Option<&str>, target: &Target) -> Result<Vec<Bake>> {
-    let site = target.site().await?;
-    let ledger = Ledger(&site.cloud);
+/// The newest bakes of one pipeline or of all, the newest first.
+pub async fn list(pipeline: Option<&str>, most: usize, target: &Target) -> Result<Vec<Bake>> {
+    let deployment = target.deployment().await?;
+    let ledger = Ledger(&deployment.cloud);
     if let Some(name) = pipeline {
         let pipeline = PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-        let bakes = ledger.bakes(&pipeline).await?;
-        if bakes.is_empty() && !pipelines(&site).await?.contains(&pipeline) {
+        let bakes = ledger.bakes(&pipeline, most).await?;
+        if bakes.is_empty() && !pipelines(&deployment).await?.contains(&pipeline) {
             return Err(Error::NoRecipe { pipeline });
         }
-        warn_of_dead(&site, &bakes).await?;
+        warn_of_dead(&deployment, &bakes).await?;
         return Ok(bakes);
     }
     let mut bakes = Vec::new();
-    for pipeline in pipelines(&site).await? {
-        bakes.extend(ledger.bakes(&pipeline).await?);
+    for pipeline in pipelines(&deployment).await? {
+        bakes.extend(ledger.bakes(&pipeline, most).await?);
     }
-    bakes.sort_by_key(|bake| std::cmp::Reverse(bake.started));
-    warn_of_dead(&site, &bakes).await?;
-    let failed = site.cloud.failed_executions(&site.bake_machine).await?;
-    for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.bake != **id)) {
+    bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
+    bakes.truncate(most);
+    warn_of_dead(&deployment, &bakes).await?;
+    let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
+    for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.spec.id != **id)) {
+        if recorded(&deployment, id).await?.is_some() {
+            continue;
+        }
         eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
     }
     Ok(bakes)
@@ -54,8 +60,8 @@ pub struct Early {
 
 impl Early {
     /// The failed execution of this name, if there is one.
-    pub async fn find(site: &Site, bake: &BakeId) -> Result<Option<Self>> {
-        let execution = site.cloud.execution(&site.bake_machine, bake).await?;
+    pub async fn find(deployment: &Deployment, bake: &BakeId) -> Result<Option<Self>> {
+        let execution = deployment.cloud.execution(&deployment.bake_machine, bake).await?;
         let Some(Execution::Failed { input, error, cause }) = execution else { return Ok(None) };
         let trigger =
             serde_json::from_str(&input).ok().and_then(|input| Trigger::parse(&input).ok().flatten());
@@ -75,45 +81,53 @@ impl Early {
 
 /// One bake, with the lineage of its image.
 pub async fn show(bake: &str, target: &Target) -> Result<(Bake, Vec<Link>)> {
-    let site = target.site().await?;
-    let bake = find(&site, bake).await?;
-    let links = lineage::lineage(&Ledger(&site.cloud), &bake).await?;
+    let deployment = target.deployment().await?;
+    let bake = find(&deployment, bake).await?;
+    let links = lineage::lineage(&Ledger(&deployment.cloud), &bake).await?;
     Ok((bake, links))
 }
 
 /// The lineage of an image, or of what a bake made.
 pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
-    let site = target.site().await?;
+    let deployment = target.deployment().await?;
     let bake = match AmiId::parse(of) {
-        Ok(image) => Ledger(&site.cloud).maker(&image).await?.ok_or_else(|| {
+        Ok(image) => Ledger(&deployment.cloud).maker(&image).await?.ok_or_else(|| {
             let fix = "List the bakes with their images: `ovenbird list`";
-            Error::bad_input(format!("image `{image}`"), "has no bake on record that made it", fix)
+            Error::bad_input(format!("image `{image}`"), "was made by no bake on record", fix)
         })?,
         Err(error) if of.starts_with("ami-") => return Err(Error::bad_id("OF", &error)),
-        Err(_) => find(&site, of).await?,
+        Err(_) => find(&deployment, of).await?,
     };
-    lineage::lineage(&Ledger(&site.cloud), &bake).await
+    lineage::lineage(&Ledger(&deployment.cloud), &bake).await
 }
 
 /// Finds a bake by its id alone.
-pub async fn find(site: &Site, bake: &str) -> Result<Bake> {
+pub async fn find(deployment: &Deployment, bake: &str) -> Result<Bake> {
     let id = BakeId::parse(bake).map_err(|error| Error::bad_id("BAKE", &error))?;
-    for pipeline in pipelines(site).await? {
-        if let Some(bake) = Ledger(&site.cloud).bake(&pipeline, &id).await? {
-            return Ok(bake);
-        }
+    if let Some(bake) = recorded(deployment, &id).await? {
+        return Ok(bake);
     }
-    if let Some(early) = Early::find(site, &id).await? {
+    if let Some(early) = Early::find(deployment, &id).await? {
         return Err(early.error());
     }
-    Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List those that are: `ovenbird list`"))
+    Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List the bakes: `ovenbird list`"))
+}
+
+/// The record of a bake, whatever its pipeline.
+async fn recorded(deployment: &Deployment, id: &BakeId) -> Result<Option<Bake>> {
+    for pipeline in pipelines(deployment).await? {
+        if let Some(bake) = Ledger(&deployment.cloud).bake(&pipeline, id).await? {
+            return Ok(Some(bake.into_inner()));
+        }
+    }
+    Ok(None)
 }
 
 /// Says of bakes that are on their way by their record alone what to do about them.
-async fn warn_of_dead(site: &Site, bakes: &[Bake]) -> Result<()> {
-    for bake in bakes.iter().filter(|bake| bake.status == Status::Running) {
-        let id = &bake.bake;
-        match site.cloud.bake_execution(id).await? {
+async fn warn_of_dead(deployment: &Deployment, bakes: &[Bake]) -> Result<()> {
+    for bake in bakes.iter().filter(|bake| bake.progress.status == Status::Running) {
+        let id = &bake.spec.id;
+        match deployment.cloud.bake_execution(id).await? {
             Some(ports::Execution::Succeeded) => eprintln!(
                 "the execution of bake {id} succeeded, but its record says that it runs: the table was restored to an \
                  earlier time. See \"A table that was put back\" in docs/prune.md"
@@ -128,7 +142,6 @@ async fn warn_of_dead(site: &Site, bakes: &[Bake]) -> Result<()> {
 }
 
 /// Every pipeline that ever had a recipe.
-async fn pipelines(site: &Site) -> Result<Vec<PipelineName>> {
-    let names = site.cloud.folders("recipes/").await?;
-    Ok(names.iter().filter_map(|name| PipelineName::parse(name).ok()).collect())
+async fn pipelines(deployment: &Deployment) -> Result<BTreeSet<PipelineName>> {
+    Ledger(&deployment.cloud).pipelines(&deployment.cloud).await
 }

@@ -14,13 +14,13 @@ const WRONG_USE: u8 = 2;
 /// What can be done with the local cloud.
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
-    /// Start it, and deploy the pipeline to it
+    /// Start the local cloud, and deploy the stack to it
     Up,
-    /// Stop it with everything it started; bucket, table and images stay
+    /// Stop the local cloud with everything it started; bucket, table and images stay
     Down,
-    /// Show what runs
+    /// Show the endpoint, the memory that it takes, and the instances
     Status,
-    /// Stop it and remove everything but the base image and the key: show what that is, then ask
+    /// Stop the local cloud and destroy all but the base image and the key: show what that is, then ask
     Reset {
         /// Do it without asking
         #[arg(long)]
@@ -29,15 +29,15 @@ pub enum LocalCommand {
         #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
     },
-    /// Print the settings with which AWS's own tools talk to it: eval "$(ovenbird local env)"
+    /// Print the variables that let AWS's own tools talk to it: eval "$(ovenbird local env)"
     Env,
     /// Show where the logs are
     Logs,
     /// Open a shell in a machine, as its root, or run one command
     Shell {
-        /// The instance
+        /// The instance's id, as `ovenbird local status` prints it
         instance: String,
-        /// The command (default: a login shell)
+        /// The command and its arguments (default: a login shell)
         #[arg(last = true)]
         command: Vec<String>,
     },
@@ -114,7 +114,7 @@ async fn shell(options: &Options, instance: &str, command: &[String]) -> Result<
 async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Result<ExitCode, LocalError> {
     let plan = ResetPlan::of(options)?;
     if plan.is_empty() {
-        print(json, &plan, &format!("there is nothing to forget in {}", plan.home.display()));
+        print(json, &plan, &format!("there is nothing to destroy in {}", plan.home.display()));
         return Ok(ExitCode::SUCCESS);
     }
     if dry_run {
@@ -125,7 +125,8 @@ async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Resul
         eprintln!("{}", will_be_gone(&plan));
         if !std::io::stdin().is_terminal() {
             eprintln!(
-                "\nerror: nothing was destroyed: there is nobody to ask\n\nhint: `--yes` does it without asking"
+                "\nerror: nothing was destroyed, because there is no terminal to ask on\n\nhint: Pass `--yes` to destroy \
+                 it without a question"
             );
             return Ok(ExitCode::from(WRONG_USE));
         }
@@ -135,7 +136,7 @@ async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Resul
         }
     }
     ovenbird_local::reset(options).await?;
-    let done = "the local cloud is down, and forgot everything but the base image and its key";
+    let done = "the local cloud is down; all but its base image and its key was destroyed";
     print(json, &plan, done);
     Ok(ExitCode::SUCCESS)
 }

@@ -25,6 +25,7 @@ use ovenbird_core::{
         bake::{Bake, Status},
         error::Kind,
     },
+    views::bake::BakeView,
 };
 use serde::Serialize;
 
@@ -36,7 +37,7 @@ use crate::{confirm::Confirm, target::Target};
 struct Cli {
     #[command(flatten)]
     target: Target,
-    /// Print data as JSON
+    /// Print the result as JSON
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -45,7 +46,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The local cloud: the pipeline on one machine
+    /// Run the pipeline on this machine, in a local cloud
     #[cfg(all(feature = "local", target_os = "linux"))]
     #[command(subcommand)]
     Local(local::LocalCommand),
@@ -54,37 +55,41 @@ enum Command {
     #[command(subcommand)]
     Runner(runner::RunnerCommand),
     Bake(bake::BakeArgs),
-    /// List the bakes of a pipeline, newest first
+    /// List the newest bakes, the newest first
     List {
-        /// The pipeline (default: all)
+        /// The pipeline's name (default: all pipelines)
         pipeline: Option<String>,
+        /// How many to list
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        limit: u16,
     },
     /// Show one bake: inputs, image, timeline, and why it failed
     Show {
-        /// Its id, as `ovenbird list` prints it
+        /// The bake's id, as `ovenbird list` prints it
         bake: String,
     },
     /// Show the chain of images that an image was built on
     Lineage {
-        /// An image, or a bake
+        /// The id of an image, or of the bake that made it
+        #[arg(value_name = "IMAGE_OR_BAKE")]
         of: String,
     },
     /// Show which inputs changed since the last bake
     Explain {
-        /// The pipeline
+        /// The pipeline's name
         pipeline: String,
-        /// Compare this bake with the one before it, not what a bake started now would be
+        /// Compare this bake with the one before it (default: compare the last bake with what a bake would use now)
         #[arg(long)]
         bake: Option<String>,
     },
     /// Follow a bake to its end
     Follow {
-        /// Its id, as `ovenbird list` prints it
+        /// The bake's id, as `ovenbird list` prints it
         bake: String,
     },
     /// Stop a bake and remove what it made, without asking
     Cancel {
-        /// Its id
+        /// The bake's id, as `ovenbird list` prints it
         bake: String,
     },
     /// Retire old images and clean up after dead bakes: show the plan, then ask
@@ -94,17 +99,17 @@ enum Command {
     },
     /// Clean up after a dead bake: show what it left, then ask
     Clean {
-        /// Its id
+        /// The bake's id, as `ovenbird list` prints it
         bake: String,
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// Forward a loopback port to a port of a local machine
+    /// Make a port of a local machine reachable on this host, and print the address
     #[cfg(all(feature = "local", target_os = "linux"))]
     Open {
-        /// The instance
+        /// The instance's id, as `ovenbird local status` prints it
         instance: String,
-        /// Its port
+        /// The port in the machine
         #[arg(id = "MACHINE_PORT")]
         port: u16,
     },
@@ -123,7 +128,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: no threads: {error}");
+            eprintln!("error: can't start the command's threads: {error}");
             return ExitCode::from(FAILED);
         }
     };
@@ -159,13 +164,18 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let bake = bake::run(&args, &target, json).await?;
             return Ok(ended(json, &bake));
         }
-        Command::List { pipeline } => {
-            let bakes = list::list(pipeline.as_deref(), &target).await?;
-            print(json, &bakes, render::table(&bakes).trim_end());
+        Command::List { pipeline, limit } => {
+            let bakes = list::list(pipeline.as_deref(), limit.into(), &target).await?;
+            let views: Vec<BakeView<'_>> = bakes.iter().map(BakeView::from).collect();
+            print(json, &views, render::table(&bakes).trim_end());
         }
         Command::Show { bake } => {
             let (bake, lineage) = list::show(&bake, &target).await?;
-            print(json, &bake, render::bake(&bake, &lineage, jiff::Timestamp::now()).trim_end());
+            print(
+                json,
+                &BakeView::from(&bake),
+                render::bake(&bake, &lineage, jiff::Timestamp::now()).trim_end(),
+            );
         }
         Command::Lineage { of } => {
             let links = list::lineage(&of, &target).await?;
@@ -181,7 +191,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Cancel { bake } => {
             let bake = prune::cancel(&bake, &target).await?;
-            print(json, &bake, &render::verdict(&bake));
+            print(json, &BakeView::from(&bake), &render::verdict(&bake));
         }
         Command::Prune { confirm } => {
             return Ok(pruned(json, &prune::run(&target, confirm, json).await?));
@@ -195,8 +205,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
 
 /// Shows a bake that ended; failed and cancelled are failures.
 fn ended(json: bool, bake: &Bake) -> ExitCode {
-    print(json, bake, &bake::report(bake));
-    match bake.status {
+    print(json, &BakeView::from(bake), &bake::report(bake));
+    match bake.progress.status {
         Status::Failed | Status::Cancelled => ExitCode::from(FAILED),
         Status::Running | Status::Promoted | Status::Validated | Status::Superseded => ExitCode::SUCCESS,
     }
@@ -214,8 +224,42 @@ fn print(json: bool, data: &impl Serialize, text: &str) {
     if let Err(error) = writeln!(std::io::stdout(), "{}", json.as_deref().unwrap_or(text)) {
         // Who reads may have enough of it, as `head` does: that is no failure. A full disk is one.
         if error.kind() != std::io::ErrorKind::BrokenPipe {
-            eprintln!("error: standard output: {error}");
+            eprintln!("error: can't write to standard output: {error}");
             std::process::exit(FAILED.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory as _};
+
+    use super::Cli;
+
+    /// Every text of the help, with the command that it belongs to.
+    fn texts(command: &Command, found: &mut Vec<(String, String)>) {
+        let name = command.get_name();
+        let about = command.get_about().map(ToString::to_string);
+        found.push((name.to_owned(), about.unwrap_or_default()));
+        for argument in command.get_arguments() {
+            let help = argument.get_help().map(ToString::to_string);
+            found.push((format!("{name} {}", argument.get_id()), help.unwrap_or_default()));
+        }
+        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+            texts(inner, found);
+        }
+    }
+
+    #[test]
+    fn every_command_and_argument_says_what_it_is_for_in_one_short_line() {
+        Cli::command().debug_assert();
+        let mut found = Vec::new();
+        texts(&Cli::command(), &mut found);
+        assert!(found.len() > 40, "{found:?}");
+        for (of, text) in found {
+            assert!(!text.is_empty(), "`{of}` has no help");
+            assert!(!text.ends_with('.') && !text.contains('\n') && text.len() <= 110, "`{of}`: {text:?}");
+            assert!(!text.starts_with("Its "), "`{of}` says whose only in its place: {text:?}");
         }
     }
 }

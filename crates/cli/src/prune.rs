@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     confirm::Confirm,
     list, print,
-    target::{Site, Target},
+    target::{Deployment, Target},
 };
 
 /// How often the execution is looked at.
@@ -61,51 +61,51 @@ struct Output {
 
 /// Plans a prune run, shows the plan and acts on it if that is wanted.
 pub async fn run(target: &Target, confirm: Confirm, json: bool) -> Result<Pruned> {
-    let site = target.site().await?;
-    planned(&site, &Request::Everything { dry_run: true }, confirm, json).await
+    let deployment = target.deployment().await?;
+    planned(&deployment, &Request::Everything { dry_run: true }, confirm, json).await
 }
 
 /// Removes what a dead bake left.
 pub async fn clean(bake: &str, target: &Target, confirm: Confirm, json: bool) -> Result<Pruned> {
-    let site = target.site().await?;
-    let bake = list::find(&site, bake).await?;
-    if bake.status == Status::Running {
-        let execution = site.cloud.bake_execution(&bake.bake).await?;
+    let deployment = target.deployment().await?;
+    let bake = list::find(&deployment, bake).await?;
+    if bake.progress.status == Status::Running {
+        let execution = deployment.cloud.bake_execution(&bake.spec.id).await?;
         if !is_dead(&bake, execution.as_ref(), Timestamp::now()) {
             return Err(refuse(&bake, execution.as_ref()));
         }
     }
-    let dead = DeadBake::new(bake.pipeline, bake.bake);
-    planned(&site, &Request::Bake { dead, dry_run: true }, confirm, json).await
+    let dead = DeadBake::new(bake.spec.pipeline, bake.spec.id);
+    planned(&deployment, &Request::Bake { dead, dry_run: true }, confirm, json).await
 }
 
 /// Stops a bake and removes what it made.
 pub async fn cancel(bake: &str, target: &Target) -> Result<Bake> {
-    let site = target.site().await?;
-    let bake = list::find(&site, bake).await?;
+    let deployment = target.deployment().await?;
+    let bake = list::find(&deployment, bake).await?;
     let ended = |bake: &Bake| {
         Error::bad_input(
-            format!("bake `{}`", bake.bake),
-            format!("has ended already: {}", bake.status.as_str()),
-            format!("There is nothing to cancel; `ovenbird show {}` says how it ended", bake.bake),
+            format!("bake `{}`", bake.spec.id),
+            format!("has ended already: {}", bake.progress.status.as_str()),
+            format!("There is nothing to cancel; `ovenbird show {}` says how it ended", bake.spec.id),
         )
     };
-    if bake.status != Status::Running {
+    if bake.progress.status != Status::Running {
         return Err(ended(&bake));
     }
-    let cause = format!("Cancelled by {}", site.cloud.caller().await?);
-    site.cloud.stop(&site.bake_machine, &bake.bake, &cause).await?;
-    let dead = DeadBake::new(bake.pipeline.clone(), bake.bake.clone());
-    let cleaned = start(&site, &Request::Bake { dead, dry_run: false }).await?;
-    finish(&site, &cleaned).await?;
-    list::find(&site, bake.bake.as_str()).await
+    let cause = format!("Cancelled by {}", deployment.cloud.caller().await?);
+    deployment.cloud.stop(&deployment.bake_machine, &bake.spec.id, &cause).await?;
+    let dead = DeadBake::new(bake.spec.pipeline.clone(), bake.spec.id.clone());
+    let cleaned = start(&deployment, &Request::Bake { dead, dry_run: false }).await?;
+    finish(&deployment, &cleaned).await?;
+    list::find(&deployment, bake.spec.id.as_str()).await
 }
 
-async fn planned(site: &Site, request: &Request, confirm: Confirm, json: bool) -> Result<Pruned> {
-    let run = start(site, request).await?;
-    finish(site, &run).await?;
+async fn planned(deployment: &Deployment, request: &Request, confirm: Confirm, json: bool) -> Result<Pruned> {
+    let run = start(deployment, request).await?;
+    finish(deployment, &run).await?;
     let key = keys::prune_plan(&run);
-    let text = site.cloud.text(&key).await?.unwrap_or_default();
+    let text = deployment.cloud.text(&key).await?.unwrap_or_default();
     let plan: Plan = serde_json::from_str(&text).map_err(|source| Error::Corrupt { what: key, source })?;
     let pruned = Pruned { run, acted: false, plan, cleaned: Vec::new(), retired: Vec::new() };
     if pruned.plan.is_empty() {
@@ -120,8 +120,8 @@ async fn planned(site: &Site, request: &Request, confirm: Confirm, json: bool) -
         return Ok(pruned);
     }
     // The very plan that was seen: what came up since is the next run's.
-    let acting = start(site, &Request::Act { plan: pruned.run.clone() }).await?;
-    let Output { cleaned, retired } = finish(site, &acting).await?;
+    let acting = start(deployment, &Request::Act { plan: pruned.run.clone() }).await?;
+    let Output { cleaned, retired } = finish(deployment, &acting).await?;
     Ok(Pruned { acted: true, cleaned, retired, ..pruned })
 }
 
@@ -137,17 +137,17 @@ fn question(plan: &Plan) -> String {
     )
 }
 
-async fn start(site: &Site, request: &Request) -> Result<BakeId> {
+async fn start(deployment: &Deployment, request: &Request) -> Result<BakeId> {
     let name = format!("prune-{}", uuid::Uuid::new_v4().simple());
     let id = BakeId::parse(&name).map_err(|error| Error::bad_id("the execution's name", &error))?;
-    site.cloud.start(&site.prune_machine, &id, &request.input().to_string()).await?;
+    deployment.cloud.start(&deployment.prune_machine, &id, &request.input().to_string()).await?;
     Ok(id)
 }
 
 /// Waits for a run's end, and gives its output.
-async fn finish(site: &Site, run: &BakeId) -> Result<Output> {
+async fn finish(deployment: &Deployment, run: &BakeId) -> Result<Output> {
     loop {
-        match site.cloud.execution(&site.prune_machine, run).await? {
+        match deployment.cloud.execution(&deployment.prune_machine, run).await? {
             Some(Execution::Succeeded(output)) => {
                 return serde_json::from_str(&output)
                     .map_err(|source| Error::Corrupt { what: format!("the output of `{run}`"), source });
@@ -159,7 +159,7 @@ async fn finish(site: &Site, run: &BakeId) -> Result<Output> {
                 let message = message.unwrap_or(cause);
                 let (problem, fix) = message
                     .rsplit_once("\nhint: ")
-                    .unwrap_or((&message, "Fix what it names, and prune again"));
+                    .unwrap_or((&message, "Fix what it names, then run `ovenbird prune` again"));
                 return Err(Error::bad_input(format!("prune run `{run}`: {error}"), problem, fix));
             }
             Some(Execution::Running) | None => tokio::time::sleep(LOOK).await,

@@ -23,11 +23,12 @@ pub fn seconds(start: Timestamp, end: Timestamp) -> f64 {
 
 /// A bake's stages as bars below each other, each as long as it lasted.
 pub fn timeline(bake: &Bake, now: Timestamp) -> String {
-    let end = bake.timeline.last().map_or(now, |span| span.end.unwrap_or(now));
-    let total = seconds(bake.started, end).max(0.001);
+    let end = bake.progress.timeline.last().map_or(now, |span| span.end.unwrap_or(now));
+    let total = seconds(bake.spec.started, end).max(0.001);
     let mut text = String::new();
-    for span in &bake.timeline {
-        let (from, to) = (seconds(bake.started, span.start), seconds(bake.started, span.end.unwrap_or(now)));
+    for span in &bake.progress.timeline {
+        let (from, to) =
+            (seconds(bake.spec.started, span.start), seconds(bake.spec.started, span.end.unwrap_or(now)));
         let column = |at: f64| (at.max(0.0) / total * WIDTH).round();
         let (lead, bar) = (column(from), (column(to) - column(from)).max(1.0));
         text.push_str(&format!(
@@ -44,35 +45,39 @@ pub fn timeline(bake: &Bake, now: Timestamp) -> String {
 
 /// One bake, whole.
 pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
-    let mut text =
-        format!("bake      {}\npipeline  {}\nstatus    {}\n", bake.bake, bake.pipeline, bake.status.as_str());
-    if let Some(artifact) = &bake.artifact {
+    let mut text = format!(
+        "bake      {}\npipeline  {}\nstatus    {}\n",
+        bake.spec.id,
+        bake.spec.pipeline,
+        bake.progress.status.as_str()
+    );
+    if let Some(artifact) = &bake.spec.artifact {
         text.push_str(&format!("artifact  {} ({} bytes)\n", artifact.key, artifact.bytes));
     }
-    let base = &bake.base;
+    let base = &bake.spec.base;
     text.push_str(&format!("base      {} ({}), {}\n", base.image, base.name, base.written));
-    if let Some(parent) = &bake.cascade {
+    if let Some(parent) = &bake.spec.cascade {
         text.push_str(&format!("started   by the promotion of {parent}\n"));
     }
-    text.push_str(&format!("digest    {}\n", bake.digest));
-    if let Some(image) = &bake.image {
+    text.push_str(&format!("digest    {}\n", bake.spec.digest));
+    if let Some(image) = &bake.progress.image {
         // A reused image has the name that the bake before gave it.
         let link = lineage.iter().find(|link| link.image == *image);
-        let name = link.map_or(bake.image_name.as_str(), |link| &link.name);
-        let how = if bake.reused { ", reused" } else { "" };
+        let name = link.map_or(bake.spec.image_name.as_str(), |link| &link.name);
+        let how = if bake.progress.reused { ", reused" } else { "" };
         text.push_str(&format!("image     {image} ({name}{how})\n"));
     }
-    if let Some(passed) = bake.tests_passed {
+    if let Some(passed) = bake.progress.tests_passed {
         text.push_str(&format!("tests     {passed} passed\n"));
     }
-    for child in &bake.children {
+    for child in &bake.progress.children {
         let what = child.bake.as_ref().map_or("not started: it has no artifact yet", |bake| bake.as_str());
         text.push_str(&format!("child     {}: {what}\n", child.pipeline));
     }
-    if bake.base.parent.is_some() && !lineage.is_empty() {
+    if bake.spec.base.parent.is_some() && !lineage.is_empty() {
         text.push_str(&format!("\n{}\n", self::lineage(lineage)));
     }
-    if let Some(failure) = &bake.failure {
+    if let Some(failure) = &bake.progress.failure {
         text.push_str(&format!(
             "failed    {} in stage {}\n{}\n",
             failure.error, failure.stage, failure.cause
@@ -115,33 +120,33 @@ pub fn lineage(links: &[Link]) -> String {
 pub fn table(bakes: &[Bake]) -> String {
     let head = ["STARTED", "BAKE", "STATUS", "IMAGE", "PIPELINE"].map(str::to_owned);
     columns(std::iter::once(head).chain(bakes.iter().map(|bake| {
-        let image = bake.image.as_ref().map_or("-", |image| image.as_str()).to_owned();
-        let status = bake.status.as_str().to_owned();
-        [moment(bake.started), bake.bake.to_string(), status, image, bake.pipeline.to_string()]
+        let image = bake.progress.image.as_ref().map_or("-", |image| image.as_str()).to_owned();
+        let status = bake.progress.status.as_str().to_owned();
+        [moment(bake.spec.started), bake.spec.id.to_string(), status, image, bake.spec.pipeline.to_string()]
     })))
 }
 
 /// The last line of a bake that ended.
 pub fn verdict(bake: &Bake) -> String {
-    let image = bake.image.as_ref().map_or("no image", |image| image.as_str());
-    let reused = if bake.reused { " (reused: same inputs)" } else { "" };
-    match bake.status {
+    let image = bake.progress.image.as_ref().map_or("no image", |image| image.as_str());
+    let reused = if bake.progress.reused { " (reused: same inputs)" } else { "" };
+    match bake.progress.status {
         Status::Promoted => {
-            format!("promoted {image} to {}/{}{reused}", bake.pipeline, bake.settings.channel)
+            format!("promoted {image} to {}/{}{reused}", bake.spec.pipeline, bake.spec.settings.channel)
         }
         Status::Validated => format!("validated {image}, not promoted as asked{reused}"),
         Status::Superseded => {
             format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)")
         }
         Status::Failed => {
-            let stage = bake.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
+            let stage = bake.progress.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
             format!("failed in stage {stage}")
         }
         Status::Cancelled => {
-            let stage = bake.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
+            let stage = bake.progress.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
             format!("cancelled in stage {stage}")
         }
-        Status::Running => format!("running, in stage {}", bake.stage),
+        Status::Running => format!("running, in stage {}", bake.progress.stage),
     }
 }
 

@@ -17,9 +17,9 @@ use crate::target::Target;
 pub enum RunnerCommand {
     /// Upload a program and make it the current runner for an architecture
     Push {
-        /// The static program
+        /// The program, built static for that architecture
         file: PathBuf,
-        /// EC2's word for its architecture
+        /// The architecture of the bases that it runs on
         #[arg(long, default_value = "x86_64", value_parser = ["x86_64", "arm64"])]
         architecture: String,
     },
@@ -36,7 +36,7 @@ pub async fn run(command: &RunnerCommand, target: &Target) -> Result<RunnerPoint
         )
     })?;
     let sha256 = digest::sha256(&bytes);
-    let cloud = target.site().await?.cloud;
+    let cloud = target.deployment().await?.cloud;
     cloud.put(&keys::runner(architecture, &sha256), bytes.into()).await?;
     let pointer = RunnerPointer { sha256 };
     let text =

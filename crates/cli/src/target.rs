@@ -14,7 +14,7 @@ use serde::Deserialize;
 /// The options that every command talking to a cloud has.
 #[derive(Debug, Clone, Args)]
 pub struct Target {
-    /// Talk to the local cloud (`ovenbird local up`), not to AWS
+    /// Talk to the local cloud (`ovenbird local up`) and not to AWS
     #[arg(long, global = true, env = "OVENBIRD_LOCAL", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0)]
     pub local: bool,
     /// The port of the local cloud
@@ -23,7 +23,7 @@ pub struct Target {
     /// The profile of your AWS configuration
     #[arg(long, global = true, conflicts_with = "local")]
     pub profile: Option<String>,
-    /// The name of the stack that `infra/template.yaml` was deployed as
+    /// The name of the CloudFormation stack
     #[arg(long, global = true, default_value = "ovenbird", env = "OVENBIRD_STACK")]
     pub stack: String,
 }
@@ -45,7 +45,7 @@ struct Operator {
 
 /// A cloud with Ovenbird deployed.
 #[derive(Debug)]
-pub struct Site {
+pub struct Deployment {
     /// The adapters.
     pub cloud: Cloud,
     /// The bake state machine.
@@ -58,7 +58,7 @@ pub struct Site {
 
 impl Target {
     /// Finds the stack.
-    pub async fn site(&self) -> Result<Site> {
+    pub async fn deployment(&self) -> Result<Deployment> {
         let mut settings = Settings {
             table: String::new(),
             bucket: String::new(),
@@ -75,11 +75,11 @@ impl Target {
         let fix = if self.local {
             "Start the local cloud: `ovenbird local up`"
         } else {
-            "Deploy it (README, \"On AWS\"), choose it with `--stack` and `--profile`, or say `--local`"
+            "Deploy it (README, \"On AWS\"), choose it with `--stack` and `--profile`, or pass `--local`"
         };
         let missing = |problem: String| Error::bad_input(format!("stack `{}`", self.stack), problem, fix);
-        let text = cloud.get(&name).await.map_err(|error| self.unasked(error, missing))?;
-        let text = text.ok_or_else(|| missing("is not there".into()))?;
+        let text = cloud.parameter(&name).await.map_err(|error| self.unasked(error, missing))?;
+        let text = text.ok_or_else(|| missing("is not deployed in this account and Region".into()))?;
         let operator: Operator = serde_json::from_str(&text)
             .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })?;
         settings.bucket = operator.bucket;
@@ -90,7 +90,7 @@ impl Target {
         }
         let cloud = Cloud::with(settings, self.profile.as_deref(), local.as_ref()).await;
         let Operator { bake: bake_machine, prune: prune_machine, secrets, .. } = operator;
-        Ok(Site { cloud, bake_machine, prune_machine, secrets })
+        Ok(Deployment { cloud, bake_machine, prune_machine, secrets })
     }
 
     /// The local cloud, with the key that it gave its operator.
@@ -108,7 +108,7 @@ impl Target {
         Err(Error::bad_input(
             "`--local`",
             "needs the local cloud, and this `ovenbird` was built without it",
-            "Use an `ovenbird` for Linux, built with the feature `local`, which is on by default; or leave `--local` away",
+            "Use an `ovenbird` for Linux, built with the feature `local`, which is on by default; or leave `--local` out",
         ))
     }
 
@@ -126,9 +126,9 @@ impl Target {
             Some(message) => Error::bad_input(
                 "AWS",
                 format!("can't be reached: {message}"),
-                "Check network, Region and credentials: `aws sts get-caller-identity`; or say `--local`",
+                "Check network, Region and credentials: `aws sts get-caller-identity`; or pass `--local`",
             ),
-            None => missing(format!("can't be asked: {}", error.chain())),
+            None => missing(format!("can't be found: {}", error.chain())),
         }
     }
 }

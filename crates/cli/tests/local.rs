@@ -52,7 +52,7 @@ fn a_reset_destroys_nothing_before_somebody_agreed() {
     assert!(plan["folders"][1]["bytes"].as_u64().is_some_and(|bytes| bytes >= 3 << 20), "{plan}");
     assert!(!disk.exists() && home.path().join("base/debian").exists());
     let again = ovenbird(home.path(), &["local", "reset"]);
-    assert!(again.status.success() && said(&again).contains("nothing to forget"), "{}", said(&again));
+    assert!(again.status.success() && said(&again).contains("nothing to destroy"), "{}", said(&again));
 }
 
 #[test]

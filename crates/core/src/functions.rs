@@ -10,94 +10,95 @@ use serde_json::{Value, json};
 
 use crate::{
     domain::{
-        bake::{Bake, Failure, Next, Stage, Status, To},
+        bake::{Bake, Document, Failure, Next, Stage, Status, To},
         error::{Error, Result},
         id::{BakeId, PipelineName},
         trigger::Trigger,
     },
     ports::Ports,
     steps::{
-        cascade, clean_up,
-        launch_builder::{Hands, Start},
-        poll_readiness::{self, Eyes},
-        promote,
+        Function, cascade, clean_up,
+        launch_builder::{self, Start},
+        poll_readiness, promote,
         prune::{self, DeadBake, Kept, Request, Verdict},
-        run_validation, snapshot,
+        recorded, run_validation, snapshot,
     },
-    store::{Ledger, keys},
+    store::{Ledger, Versioned, keys},
 };
 
-/// launch-builder: the first step of an execution, or a later call with the document.
+/// launch-builder.
 pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
-    let hands = Hands::of(cloud);
     let given = named(&input);
-    let bake = if input.get("trigger").is_some_and(|trigger| trigger.is_object() || trigger.is_null()) {
-        let first: First = parse("the execution's input", input)?;
-        let Some(trigger) = Trigger::parse(&first.trigger)? else {
-            // No record: nobody asked for a bake, and a list of bakes that aren't any helps nobody.
-            let (next, why) =
-                (Next { to: To::Nothing, seconds: 0 }, "a folder's marker was uploaded, no artifact");
-            tracing::info!(bake.id = %first.bake, "nothing to bake: {why}");
-            return output(&json!({"bake": first.bake, "next": next, "why": why}));
-        };
-        let start = Start { bake: first.bake, started: first.started, trigger };
-        hands.start(start, now).await
-    } else {
-        hands.resume(parse("the bake document", input)?, now).await
+    let document = match parse("launch-builder's input", input)? {
+        LaunchBuilder::Start { bake, started, trigger } => {
+            let Some(trigger) = Trigger::parse(&trigger)? else {
+                // No record: nobody asked for a bake, and a list of bakes that aren't any helps nobody.
+                let next = Next { to: To::Nothing, seconds: 0 };
+                let why = "a folder's marker was uploaded, no artifact";
+                tracing::info!(bake.id = %bake, "nothing to bake: {why}");
+                return output(&json!({"bake": bake, "next": next, "why": why}));
+            };
+            launch_builder::start(Start { bake, started, trigger }, cloud, now).await
+        }
+        LaunchBuilder::TakeOver { document } => launch_builder::take_over(document, cloud, now).await,
+        LaunchBuilder::Verify { document } => launch_builder::verify(document, cloud, now).await,
     };
-    answered("launch-builder", &given, bake)
+    answered(Function::LaunchBuilder, &given, document)
 }
 
 /// poll-readiness.
 pub async fn poll_readiness(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
-    let eyes = Eyes::of(cloud);
     let given = named(&input);
-    let bake = poll_readiness::run(parse("the bake document", input)?, &eyes, now).await;
-    answered("poll-readiness", &given, bake)
+    let PollReadiness::Look { document } = parse("poll-readiness's input", input)?;
+    answered(Function::PollReadiness, &given, poll_readiness::run(document, cloud, now).await)
 }
 
 /// run-validation.
 pub async fn run_validation(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
     let given = named(&input);
-    let bake = run_validation::run(parse("the bake document", input)?, cloud, cloud, now).await;
-    answered("run-validation", &given, bake)
+    let RunValidation::Test { document } = parse("run-validation's input", input)?;
+    answered(Function::RunValidation, &given, run_validation::run(document, cloud, now).await)
 }
 
 /// snapshot.
 pub async fn snapshot(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
     let given = named(&input);
-    let bake = snapshot::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await;
-    answered("snapshot", &given, bake)
+    let document = match parse("snapshot's input", input)? {
+        Snapshot::Seal { document } => snapshot::seal(document, cloud, now).await,
+        Snapshot::CreateImage { document } => snapshot::create_image(document, cloud, now).await,
+    };
+    answered(Function::Snapshot, &given, document)
 }
 
 /// promote: moves the channel, or starts the bakes of those that stand on it.
-pub async fn promote(cloud: &impl Ports, mut input: Value, now: Timestamp) -> Result<Value> {
-    if let Some(promoted) = input.get_mut("promoted").map(Value::take) {
-        return output(&cascade::run(parse("the bake document", promoted)?, cloud, cloud, cloud).await?);
-    }
+pub async fn promote(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
     let given = named(&input);
-    let bake = promote::run(parse("the bake document", input)?, cloud, cloud, cloud, now).await;
-    answered("promote", &given, bake)
+    match parse("promote's input", input)? {
+        Promote::Promote { document } => {
+            answered(Function::Promote, &given, promote::run(document, cloud, now).await)
+        }
+        Promote::StartChildren { document } => output(&cascade::run(document, cloud).await?),
+    }
 }
 
 /// prune: cleans one bake up, or plans, or acts on one item of a plan.
 pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
+    let given = named(&input);
     match parse("prune's input", input)? {
-        Cut::Bake { bake: _, document, failed: false } => {
-            let document: Bake = parse("the bake document", document)?;
-            let given = json!({"bake": document.bake, "stage": document.stage});
-            let (bake, kept) = match clean_up::after_success(document, cloud, now).await {
-                Ok((bake, kept)) => (Ok(bake), kept),
+        Prune::CleanUp { document } => {
+            let (ended, kept) = match clean_up(*document, cloud, now).await {
+                Ok((document, kept)) => (Ok(document), kept),
                 Err(error) => (Err(error), Vec::new()),
             };
             log(&kept);
-            answered("prune", &given, bake)
+            answered(Function::Prune, &given, ended)
         }
-        Cut::Bake { bake, document, failed: true } => {
+        Prune::CleanUpFailed { bake, document } => {
             let record = record(cloud, &bake, &document).await?;
-            let failure =
-                clean_up::caught(&document, record.as_ref().map_or(Stage::Launch, |record| record.stage));
-            let keep = record.as_ref().is_some_and(|bake| bake.options.keep_builder && now < bake.expires);
+            let stage = record.as_ref().map_or(Stage::Launch, |record| record.progress.stage);
+            let failure = clean_up::caught(&document, stage);
+            let keep =
+                record.as_ref().is_some_and(|bake| bake.spec.options.keep_builder && now < bake.spec.expires);
             let ended = clean_up::after_failure(&bake, record, Some(failure), keep, cloud, now).await?;
             log(&ended.kept);
             if let Some(Failure { error, stage, .. }) = &ended.failure {
@@ -105,7 +106,7 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             }
             output(&json!({"failure": ended.failure}))
         }
-        Cut::Run(Action::Plan { run, request }) => {
+        Prune::Plan { run, request } => {
             let (plan, acts) = prune::planned(&Request::parse(&request)?, cloud, now).await?;
             for verdict in plan.keep.iter().chain(&plan.retire) {
                 tracing::info!(image.id = %verdict.image, "{} {}: {}", verdict.pipeline, verdict.name, verdict.reason);
@@ -125,19 +126,19 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
                 json!({"run": run, "dead_bakes": dead_bakes, "retire": retire, "kept": kept, "problems": problems}),
             )
         }
-        Cut::Run(Action::Clean { item }) => {
+        Prune::Clean { item } => {
             let reaped = prune::reap(&item, cloud, now).await?;
             log(&reaped.kept);
             tracing::info!(function = "prune", bake.id = %item.bake, "cleaned up after a dead bake");
             output(&reaped)
         }
-        Cut::Run(Action::Retire { item }) => {
-            let verdict = prune::retire(&item, cloud).await?;
+        Prune::Retire { item } => {
+            let verdict = prune::retire(&item, cloud, now).await?;
             let Verdict { image, name, reason, .. } = &verdict;
             tracing::info!(function = "prune", image.id = %image, "{name}: {reason}");
             output(&verdict)
         }
-        Cut::Run(Action::Report { run, cleaned, retired, problems }) => {
+        Prune::Report { run, cleaned, retired, problems } => {
             let failed = |item: &&Value| item.get("error").is_some();
             let items = cleaned.iter().chain(&retired).filter(failed).map(told);
             let failures: Vec<String> = items.chain(problems).collect();
@@ -147,6 +148,20 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             Err(Error::PruneIncomplete { run, failures: failures.join("\n") })
         }
     }
+}
+
+/// Cleans up after a bake that ended as its promotion said.
+async fn clean_up(document: Document, cloud: &impl Ports, now: Timestamp) -> Result<(Document, Vec<Kept>)> {
+    let Some(ends) = document.ends else {
+        return Err(Error::bad_input(
+            format!("bake `{}`", document.bake.spec.id),
+            "was not promoted and not refused yet",
+            "Deploy functions and state machine of one version",
+        ));
+    };
+    let (bake, kept) =
+        clean_up::after_success(recorded(cloud, &document.bake).await?, ends, cloud, now).await?;
+    Ok((Document { bake, ..document }, kept))
 }
 
 /// How many problems of a plan go through the state machine; the plan itself has them all.
@@ -179,42 +194,71 @@ fn log(kept: &[Kept]) {
     }
 }
 
-/// What the first state gives to launch-builder.
-#[derive(Debug, Deserialize)]
-struct First {
-    bake: BakeId,
-    started: Timestamp,
-    trigger: Value,
-}
-
-/// What the state machines give to prune.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Cut {
-    /// The end of one bake.
-    Bake { bake: BakeId, document: Value, failed: bool },
-    /// A part of a prune run.
-    Run(Action),
-}
-
-/// What a state of a prune run asks for.
+/// What the state machine asks of launch-builder.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
-enum Action {
+enum LaunchBuilder {
+    Start { bake: BakeId, started: Timestamp, trigger: Value },
+    TakeOver { document: Document },
+    Verify { document: Document },
+}
+
+/// What the state machine asks of poll-readiness.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+enum PollReadiness {
+    Look { document: Document },
+}
+
+/// What the state machine asks of run-validation.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+enum RunValidation {
+    Test { document: Document },
+}
+
+/// What the state machine asks of snapshot.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+enum Snapshot {
+    Seal { document: Document },
+    CreateImage { document: Document },
+}
+
+/// What the state machine asks of promote.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+enum Promote {
+    Promote { document: Document },
+    StartChildren { document: Document },
+}
+
+/// What the state machines ask of prune.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+enum Prune {
+    /// The end of a bake.
+    CleanUp { document: Box<Document> },
+    /// The end of a bake that failed, perhaps before there was a document of it.
+    CleanUpFailed { bake: BakeId, document: Value },
+    /// The first state of a prune run.
     Plan { run: BakeId, request: Value },
+    /// One dead bake of a prune run.
     Clean { item: DeadBake },
+    /// One image of a prune run.
     Retire { item: Verdict },
+    /// The last state of a prune run.
     Report { run: String, cleaned: Vec<Value>, retired: Vec<Value>, problems: Vec<String> },
 }
 
 /// The record of a bake that failed; none when it failed before it had one.
-async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<Option<Bake>> {
+async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<Option<Versioned<Bake>>> {
     let named =
         document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
     let pipeline = named.or_else(|| Some(Trigger::parse(document).ok()??.pipeline().clone()));
     let Some(pipeline) = pipeline else { return Ok(None) };
     let record = Ledger(cloud).bake(&pipeline, bake).await?;
-    Ok(record.filter(|record| match record.status {
+    Ok(record.filter(|record| match record.progress.status {
         Status::Running | Status::Failed | Status::Cancelled => true,
         // A lost reply of the last clean-up: the bake ended well, and nothing is to be undone.
         Status::Promoted | Status::Validated | Status::Superseded => false,
@@ -222,13 +266,14 @@ async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<O
 }
 
 /// Logs what a step decided, and answers with the document.
-fn answered(function: &'static str, given: &Value, outcome: Result<Bake>) -> Result<Value> {
+fn answered(function: Function, given: &Value, outcome: Result<Document>) -> Result<Value> {
     output(&decision::logged(function, given, outcome)?)
 }
 
 /// What a log line of a failure tells of its input: which bake, and where that is.
 fn named(input: &Value) -> Value {
-    json!({"bake": input.get("bake"), "stage": input.get("stage")})
+    let field = |name: &str| input.get(name).or_else(|| input.get("document")?.get(name));
+    json!({"bake": field("bake"), "stage": field("stage")})
 }
 
 fn parse<D: DeserializeOwned>(what: &str, input: Value) -> Result<D> {

@@ -11,6 +11,10 @@
 //! | [`ports`] | what is asked of the outside world |
 //! | [`domain`] | types and pure decisions |
 
+// A match that names every variant makes the compiler show each place that a new one must be thought of in: a stage, a
+// state of EC2's, a kind of step, an error.
+#![deny(clippy::wildcard_enum_match_arm)]
+
 pub mod domain;
 pub mod functions;
 pub mod ports;

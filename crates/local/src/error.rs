@@ -13,7 +13,7 @@ pub enum LocalError {
     /// The machine lacks something that the local cloud needs.
     #[error("the local cloud can't run here: {}", missing.join("; "))]
     Missing {
-        /// What is missing.
+        /// What is missing, one item each.
         missing: Vec<String>,
         /// The commands that get it.
         fix: String,
@@ -21,7 +21,7 @@ pub enum LocalError {
     /// Nothing answers on the port.
     #[error("no local cloud answers on port {port}")]
     NotUp {
-        /// The port.
+        /// The port that was tried.
         port: u16,
     },
     /// No such machine runs here.
@@ -35,39 +35,39 @@ pub enum LocalError {
     /// The home has no key: no local cloud was started in it.
     #[error("no local cloud was ever started in {}", home.display())]
     NoKeys {
-        /// The home.
+        /// The folder in which no key is.
         home: PathBuf,
     },
     /// The home is another user's.
     #[error("{} belongs to another user, and so does the key of its local cloud", home.display())]
     NotYours {
-        /// The home.
+        /// The folder that belongs to another user.
         home: PathBuf,
     },
     /// The file with the operator's key was changed.
     #[error("{} has no aws_access_key_id and aws_secret_access_key", path.display())]
     BadKeys {
-        /// The file.
+        /// The file that was read.
         path: PathBuf,
     },
     /// The home's path is too long for a socket in it.
-    #[error("the path {} is too long: a socket in it must be reached", home.display())]
+    #[error("the path {} is too long for a socket in it", home.display())]
     LongHome {
-        /// The home.
+        /// The folder whose path is too long.
         home: PathBuf,
     },
     /// What answers on the port does not know the home's key.
     #[error("what answers on port {port} does not know the key in {}", home.display())]
     Stranger {
-        /// The port.
+        /// The port that was tried.
         port: u16,
-        /// The home.
+        /// The folder whose key was used.
         home: PathBuf,
     },
     /// Another program has the port.
     #[error("port {port} is taken")]
     PortTaken {
-        /// The port.
+        /// The port that the endpoint wants.
         port: u16,
         /// What the kernel said.
         #[source]
@@ -76,7 +76,7 @@ pub enum LocalError {
     /// Another supervisor uses the same home.
     #[error("a local cloud already runs in {}", home.display())]
     HomeTaken {
-        /// The folder.
+        /// The folder that both would use.
         home: PathBuf,
     },
     /// The supervisor ended, or gave up, while it was starting.
@@ -99,9 +99,9 @@ pub enum LocalError {
         source: io::Error,
     },
     /// A file that Ovenbird wrote itself can't be read.
-    #[error("{} can't be understood", path.display())]
+    #[error("{} can't be read", path.display())]
     Corrupt {
-        /// The file.
+        /// The file that was read.
         path: PathBuf,
         /// Where and why.
         #[source]
@@ -112,7 +112,7 @@ pub enum LocalError {
     MiniStack {
         /// What it did, or didn't do.
         problem: String,
-        /// Its log.
+        /// The file with its log.
         log: PathBuf,
     },
     /// A request to the endpoint did not reach it.
@@ -120,7 +120,7 @@ pub enum LocalError {
     Request {
         /// Method and path.
         request: String,
-        /// Why.
+        /// Why no answer came: a refused connection, a broken one.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -129,7 +129,7 @@ pub enum LocalError {
     Refused {
         /// Method and path, or service and operation.
         request: String,
-        /// The status.
+        /// The HTTP status.
         status: u16,
         /// The beginning of the body.
         body: String,
@@ -149,35 +149,35 @@ impl LocalError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { fix, .. } => fix.clone(),
-            Self::NotUp { .. } => "Start it with `ovenbird local up`, or give its `--port`".into(),
+            Self::NotUp { .. } => "Start it with `ovenbird local up`, or pass its `--port`".into(),
             Self::NoKeys { .. } => {
-                "Start it with `ovenbird local up`, or name its folder in OVENBIRD_HOME".into()
+                "Start it with `ovenbird local up`, or set OVENBIRD_HOME to its folder".into()
             }
             Self::NotYours { .. } => {
-                "Run this as that user (`sudo`), or take the key along: `eval \"$(sudo ovenbird local env)\"`".into()
+                "Run this as that user (`sudo`), or take the key into this shell: `eval \"$(sudo ovenbird local env)\"`".into()
             }
             Self::BadKeys { path } => {
-                format!("End the local cloud, delete {}, and start it again: it makes a new key", path.display())
+                format!("Stop it with `ovenbird local down`, delete {}, and start it again: it then makes a new key", path.display())
             }
-            Self::LongHome { .. } => "Choose a folder of at most 88 characters in OVENBIRD_HOME".into(),
+            Self::LongHome { .. } => "Set OVENBIRD_HOME to a path of at most 88 characters".into(),
             Self::Stranger { .. } => {
-                "It is the local cloud of another home, or another program: name its folder in OVENBIRD_HOME, or \
-                 choose another `--port`"
+                "Another folder's local cloud, or another program, has this port: set OVENBIRD_HOME to that folder, or pass \
+                 another `--port`"
                     .into()
             }
             Self::NoMachine { .. } => "`ovenbird local status` lists the machines that run".into(),
-            Self::PortTaken { .. } => "End the program that listens there, or choose another `--port`".into(),
+            Self::PortTaken { .. } => "Stop the program that listens there, or pass another `--port`".into(),
             Self::HomeTaken { .. } => {
-                "End it with `ovenbird local down`, or give this one a folder of its own in OVENBIRD_HOME"
+                "Stop it with `ovenbird local down`, or set OVENBIRD_HOME to another folder for this one"
                     .into()
             }
             Self::Start { hint, .. } => hint.clone(),
             Self::MiniStack { log, .. } => format!("Read {}", log.display()),
             Self::Corrupt { path, .. } => {
-                format!("Start from nothing with `ovenbird local reset`, or fix {}", path.display())
+                format!("Fix {}, or destroy everything and start anew: `ovenbird local reset`", path.display())
             }
             Self::Io { .. } | Self::Request { .. } | Self::Refused { .. } => {
-                "`ovenbird local logs` shows what the local cloud saw".into()
+                "Read the local cloud's logs: `ovenbird local logs` prints where they are".into()
             }
             Self::Deploy { .. } => {
                 "Build the functions with `make build`, then run `ovenbird local up` again".into()

@@ -5,11 +5,10 @@
 //! [`up`], [`down`], [`status`], [`reset`], [`open`] and [`shell`] are what an operator does with it.
 
 mod auth;
-pub mod base;
-mod control;
+pub mod base_image;
 mod deploy;
+mod endpoint;
 mod error;
-mod front;
 mod hardware;
 mod home;
 mod http_client;
@@ -17,11 +16,12 @@ pub mod machine;
 mod memory;
 mod ministack;
 pub mod network;
+mod operator;
 mod options;
 mod progress;
 mod requirements;
 mod reset;
-mod service;
+mod state;
 mod supervisor;
 mod xml;
 
@@ -29,16 +29,16 @@ use std::process::ExitCode;
 
 pub use self::{
     auth::{Clock, Credentials, Gate, Holder, Keys, PROFILE},
-    control::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, shell, status, up},
+    endpoint::{Control, Endpoint, machine_router, router},
     error::{LocalError, Result},
-    front::{Control, Front, machine_router, router},
     hardware::{Hardware, Simulated},
     home::Home,
     http_client::Link,
+    operator::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, shell, status, up},
     options::{Machines, Options},
     progress::{Event, Stage},
     reset::{ResetFolder, ResetImage, ResetPlan, reset},
-    service::Service,
+    state::CloudState,
     supervisor::serve,
 };
 

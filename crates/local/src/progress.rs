@@ -1,4 +1,4 @@
-//! What the supervisor tells while it starts: one JSON object a line.
+//! How far the supervisor has come while it starts: it writes one JSON object a line, which `local up` reads and shows.
 
 use std::{fmt, io::Write as _, time::Instant};
 
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Stage {
     /// The base image of every machine.
     Base,
-    /// The endpoint.
-    Front,
+    /// The endpoint, and the port that it takes.
+    Endpoint,
     /// The process behind everything that isn't EC2.
     Ministack,
     /// The network that machines are in.
@@ -24,7 +24,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Base => "base",
-            Self::Front => "endpoint",
+            Self::Endpoint => "endpoint",
             Self::Ministack => "MiniStack",
             Self::Network => "network",
             Self::Deploy => "deploy",
@@ -38,7 +38,7 @@ impl fmt::Display for Stage {
 pub enum Event {
     /// A stage began.
     Begun {
-        /// The stage.
+        /// Which part is being started.
         stage: Stage,
         /// What is being done, when it isn't what is done every time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,7 +46,7 @@ pub enum Event {
     },
     /// A stage is done.
     Done {
-        /// The stage.
+        /// Which part has started.
         stage: Stage,
         /// How long it took.
         seconds: f64,
@@ -61,7 +61,7 @@ pub enum Event {
     },
     /// A stage failed, and with it the start.
     Failed {
-        /// The stage.
+        /// Which part failed.
         stage: Stage,
         /// Why, with every cause.
         reason: String,
@@ -72,7 +72,7 @@ pub enum Event {
 
 impl Event {
     /// Writes the event to standard output.
-    pub(crate) fn tell(&self) {
+    pub(crate) fn emit(&self) {
         let line =
             serde_json::to_string(self).unwrap_or_else(|_| unreachable!("an event has string keys only"));
         let mut out = std::io::stdout().lock();
@@ -91,12 +91,12 @@ pub(crate) struct Span {
 impl Span {
     /// Begins a stage.
     pub(crate) fn begin(stage: Stage, note: Option<&str>) -> Self {
-        Event::Begun { stage, note: note.map(str::to_owned) }.tell();
+        Event::Begun { stage, note: note.map(str::to_owned) }.emit();
         Self { stage, start: Instant::now() }
     }
 
     /// Ends it well.
     pub(crate) fn done(self, note: Option<String>) {
-        Event::Done { stage: self.stage, seconds: self.start.elapsed().as_secs_f64(), note }.tell();
+        Event::Done { stage: self.stage, seconds: self.start.elapsed().as_secs_f64(), note }.emit();
     }
 }

@@ -11,16 +11,16 @@ use ovenbird_sim::{ApiError, DescribeImages, InstanceState, Paging, World};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    control::{down, is_up},
     error::{LocalError, Result},
+    operator::{down, is_up},
     options::Options,
-    service,
+    state,
 };
 
 /// What a reset destroys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResetPlan {
-    /// The home.
+    /// The folder of the local cloud that is reset.
     pub home: PathBuf,
     /// Whether the local cloud runs, and would be ended.
     pub running: bool,
@@ -37,16 +37,16 @@ pub struct ResetPlan {
 /// An image that a reset destroys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResetImage {
-    /// Its id.
+    /// Its id: `ami-…`.
     pub image: String,
-    /// Its name.
+    /// The name that its bake gave it.
     pub name: String,
 }
 
 /// A folder that a reset deletes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResetFolder {
-    /// Its path.
+    /// The whole path of the folder.
     pub path: PathBuf,
     /// What is in it.
     pub holds: String,
@@ -59,7 +59,7 @@ impl ResetPlan {
     pub fn of(options: &Options) -> Result<Self> {
         let home = &options.home;
         // A world that can't be read is a reason for a reset, and must not stand in its way.
-        let (known, unreadable) = match service::load(&home.world()) {
+        let (known, unreadable) = match state::load(&home.world()) {
             Ok(world) => in_world(&world).map_or((None, true), |known| (Some(known), false)),
             Err(LocalError::Corrupt { .. }) => (None, true),
             Err(error) => return Err(error),

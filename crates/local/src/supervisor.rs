@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ovenbird_sim::{BaseImage, News};
+use ovenbird_sim::{BaseImage, MachineEvent};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -20,17 +20,17 @@ use tokio::{
 
 use crate::{
     auth::{Clock, Gate, Keys},
-    base,
+    base_image,
     deploy::deploy,
+    endpoint::{Control, Endpoint, router},
     error::{LocalError, Result},
-    front::{Control, Front, router},
     hardware::{Hardware, RealHardware, Simulated},
     machine::serve_inside,
     ministack::MiniStack,
     network::Network,
     options::{Machines, Options},
     progress::{Event, Span, Stage},
-    service::{self, Service},
+    state::{self, CloudState},
 };
 
 /// The public parameter whose value is the local base image; the name is Debian's own on AWS.
@@ -53,12 +53,12 @@ pub async fn serve(options: Options) -> Result<()> {
         tracing::debug!("this process logs already: {error}");
     }
     let start = Instant::now();
-    let mut stage = Stage::Front;
+    let mut stage = Stage::Endpoint;
     let result = run(options, start, &mut stage).await;
     if let Err(error) = &result {
         let reason = chain(error);
         tracing::error!("{stage}: {reason}");
-        Event::Failed { stage, reason, hint: error.hint() }.tell();
+        Event::Failed { stage, reason, hint: error.hint() }.emit();
     }
     result
 }
@@ -69,7 +69,7 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     let _lock = lock(&options)?;
     let mut ends = Ends::listen()?;
 
-    let span = Span::begin(Stage::Front, None);
+    let span = Span::begin(Stage::Endpoint, None);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
     let listener = listener.map_err(|source| LocalError::PortTaken { port: options.port, source })?;
     let keys = Keys::open(&options.home, &options.endpoint())?;
@@ -94,21 +94,21 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     span.done(Some(format!("version {}", ministack.version)));
 
     let running = start_world(&options, keys, network, &ministack, stage);
-    let front = tokio::select! {
-        front = running => front,
+    let endpoint = tokio::select! {
+        endpoint = running => endpoint,
         end = ends.next() => { tracing::info!("{end} while starting"); ministack.stop().await; return Ok(()) }
     };
-    let front = match front {
-        Ok(front) => front,
+    let endpoint = match endpoint {
+        Ok(endpoint) => endpoint,
         Err(error) => {
             ministack.stop().await;
             return Err(error);
         }
     };
 
-    let server = tokio::spawn(serve_front(listener, Arc::clone(&front)));
+    let server = tokio::spawn(serve_endpoint(listener, Arc::clone(&endpoint)));
     // Functions are in the network where the host's loopback isn't: the endpoint is there, too, under the same name.
-    let within = inside.map(|pid| serve_inside(pid, options.port, router(Arc::clone(&front)))).transpose();
+    let within = inside.map(|pid| serve_inside(pid, options.port, router(Arc::clone(&endpoint)))).transpose();
     let within = match within {
         Ok(within) => within,
         Err(source) => {
@@ -117,12 +117,12 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
         }
     };
     let result = tokio::select! {
-        result = work(&front, &ministack, start, stage) => result,
+        result = work(&endpoint, &ministack, start, stage) => result,
         end = ends.next() => { tracing::info!("{end}"); Ok(()) }
-        () = front.control.shutdown.notified() => Ok(()),
+        () = endpoint.control.shutdown.notified() => Ok(()),
     };
     // Machines first: nothing shall call an endpoint that is going.
-    front.service.hardware().shut_down().await;
+    endpoint.state.hardware().shut_down().await;
     ministack.stop().await;
     server.abort();
     if let Some(within) = within {
@@ -132,16 +132,21 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
 }
 
 /// Deploys, tells that everything is ready, and watches what must not end.
-async fn work(front: &Arc<Front>, ministack: &MiniStack, start: Instant, stage: &mut Stage) -> Result<()> {
-    let options = &front.control.options;
+async fn work(
+    endpoint: &Arc<Endpoint>,
+    ministack: &MiniStack,
+    start: Instant,
+    stage: &mut Stage,
+) -> Result<()> {
+    let options = &endpoint.control.options;
     if let Some(repository) = &options.repository {
         *stage = Stage::Deploy;
         let span = Span::begin(*stage, None);
         let note = deploy(options, repository, &ministack.link).await?;
         span.done(Some(note));
     }
-    front.control.ready.store(true, Ordering::Release);
-    Event::Ready { seconds: start.elapsed().as_secs_f64() }.tell();
+    endpoint.control.ready.store(true, Ordering::Release);
+    Event::Ready { seconds: start.elapsed().as_secs_f64() }.emit();
     *stage = Stage::Ministack;
     let problem = format!("ended by itself: {}", ministack.ended().await);
     Err(LocalError::MiniStack { problem, log: options.home.ministack_log() })
@@ -154,16 +159,16 @@ async fn start_world(
     network: Option<Network>,
     ministack: &MiniStack,
     stage: &mut Stage,
-) -> Result<Arc<Front>> {
-    let mut world = service::load(&options.home.world())?;
-    let (tell, news) = mpsc::unbounded_channel();
+) -> Result<Arc<Endpoint>> {
+    let mut world = state::load(&options.home.world())?;
+    let (sender, events) = mpsc::unbounded_channel();
     *stage = Stage::Base;
     let (hardware, name): (Box<dyn Hardware>, String) = match network {
-        None => (Box::new(Simulated::new(tell)), "simulated".into()),
+        None => (Box::new(Simulated::new(sender)), "simulated".into()),
         Some(network) => {
             let base = make_base(options).await?;
             let name = base.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let hardware = RealHardware::new(&options.home, &base, options.port, network, tell);
+            let hardware = RealHardware::new(&options.home, &base, options.port, network, sender);
             let hardware = hardware.map_err(LocalError::io("make room for machines"))?;
             (Box::new(hardware), name)
         }
@@ -179,33 +184,33 @@ async fn start_world(
     control.ministack_version.clone_from(&ministack.version);
     control.ministack_pid = u32::try_from(ministack.pid.as_raw()).ok();
     control.base_image = Some(image.clone());
-    let service = Service::start(world, hardware, news, Some(options.home.world()));
+    let state = CloudState::start(world, hardware, events, Some(options.home.world()));
     // No machine outlives a supervisor: those that the world remembers are gone.
-    service.hear(News::HostLost);
+    state.apply(MachineEvent::HostLost);
     let parameters = BTreeMap::from([(BASE_PARAMETER.to_owned(), image)]);
     let gate = Gate { keys, port: options.port, clock: Clock::system() };
-    let front =
-        Arc::new(Front { gate, service, ministack: Some(ministack.link.clone()), parameters, control });
-    front.service.hardware().face(Arc::downgrade(&front));
-    Ok(front)
+    let endpoint =
+        Arc::new(Endpoint { gate, state, ministack: Some(ministack.link.clone()), parameters, control });
+    endpoint.state.hardware().connect(Arc::downgrade(&endpoint));
+    Ok(endpoint)
 }
 
 async fn make_base(options: &Options) -> Result<PathBuf> {
     let cache = options.home.bases();
-    let there = base::path(&cache).is_dir();
+    let there = base_image::path(&cache).is_dir();
     let note = "a Debian with a JDK is made by mmdebstrap; this takes minutes, once";
     let span = Span::begin(Stage::Base, (!there).then_some(note));
-    let base = base::make(&cache).await.map_err(LocalError::io("make the base image"))?;
+    let base = base_image::make(&cache).await.map_err(LocalError::io("make the base image"))?;
     span.done(None);
     Ok(base)
 }
 
-async fn serve_front(listener: TcpListener, front: Arc<Front>) {
+async fn serve_endpoint(listener: TcpListener, endpoint: Arc<Endpoint>) {
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // Small answers must not wait for more to come.
         let _ = stream.set_nodelay(true);
     });
-    if let Err(error) = axum::serve(listener, router(front)).await {
+    if let Err(error) = axum::serve(listener, router(endpoint)).await {
         tracing::error!("the endpoint ended: {error}");
     }
 }

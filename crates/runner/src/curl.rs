@@ -10,12 +10,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ovenbird_core::domain::report::Exit;
 
 use crate::{
-    kept::Kept,
+    output::Output,
     process::{self, Answer},
 };
 
 /// How much of an answer's body is read; the rest of a longer one is left out in its middle.
 const BODY_HALF: usize = 8 << 20;
+
+/// Others would read this machine's own files (`file:`), or speak to whatever listens on it.
+const PROTOCOLS: &str = "=http,https";
 
 /// How long a connection may take, in seconds.
 const CONNECT: u64 = 10;
@@ -46,7 +49,7 @@ pub fn ask(request: &Request<'_>, limit: Duration) -> Result<Response> {
     let mut config = request_options(request);
     // The status comes after the body, so that one pipe carries both.
     config.push_str("write-out = \"%{http_code}\"\n");
-    let (mut stdout, mut stderr) = (Kept::in_memory(BODY_HALF), Kept::in_memory(4096));
+    let (mut stdout, mut stderr) = (Output::in_memory(BODY_HALF), Output::in_memory(4096));
     let seconds = limit.as_secs().max(1);
     let mut curl = command(seconds.min(CONNECT));
     curl.arg("--max-time").arg(seconds.to_string());
@@ -66,7 +69,7 @@ pub fn ask(request: &Request<'_>, limit: Duration) -> Result<Response> {
 pub fn transfer(url: &str, arguments: &[&str], limit: Duration) -> Result<()> {
     let mut curl = command(CONNECT);
     curl.args(["--fail", "--retry", "5", "--retry-connrefused"]).args(arguments);
-    let config = option("url", url);
+    let config = option("url", url) + &option("proto", PROTOCOLS);
     succeeded(&process::ask(curl, config.as_bytes(), limit)?)
 }
 
@@ -80,7 +83,7 @@ fn command(connect: u64) -> Command {
 
 fn request_options(request: &Request<'_>) -> String {
     let mut config = option("url", request.url);
-    config.push_str(&option("proto", "=http,https"));
+    config.push_str(&option("proto", PROTOCOLS));
     if !request.by_proxy {
         config.push_str(&option("noproxy", "*"));
     }
@@ -126,6 +129,22 @@ fn succeeded(answer: &Answer) -> Result<()> {
             let complaint = answer.complaint();
             ensure!(!complaint.is_empty(), "curl: {}", answer.exit);
             bail!("{complaint}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_http_is_spoken() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("it");
+        for url in ["file:///etc/hostname", "ftp://127.0.0.1/x", "gopher://127.0.0.1/x"] {
+            let arguments = ["--output", to.to_str().unwrap(), "--retry", "0"];
+            let error = transfer(url, &arguments, Duration::from_secs(20)).unwrap_err().to_string();
+            assert!(!to.exists() && error.contains("rotocol"), "{url}: {error}");
         }
     }
 }

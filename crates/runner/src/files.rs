@@ -2,7 +2,12 @@
 //!
 //! The bucket is not believed: the image's digest was made of these files, so they must be these files.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ovenbird_core::{
@@ -10,7 +15,28 @@ use ovenbird_core::{
     store::recipes::{FileFacts, Files, files_digest},
 };
 
-use crate::fetch;
+use crate::{fetch, machine::Machine};
+
+/// Lets other users of the machine through to the recipe's files, and to nothing else of the runner's.
+///
+/// A step may give its rights up for its own user's (`runuser`, `sudo -u`, Puppet's `exec`), and its working folder is
+/// there. Whoever may pass through a folder, but not list it, reaches only what its own mode lets him.
+pub fn open_way(machine: &Machine) -> Result<()> {
+    fs::create_dir_all(machine.own(""))?;
+    fs::set_permissions(machine.own(""), Permissions::from_mode(0o711))?;
+    for private in PRIVATE {
+        match fs::set_permissions(machine.own(private), Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| private.to_owned());
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The plan has URLs by which anybody could report in this machine's name; reports have outputs of root's.
+const PRIVATE: [&str; 4] = ["plan.json", "report.json", "test-report.json", "junit.xml"];
 
 /// Refuses files that are not those of this digest: by path, content and mode.
 pub fn check(folder: &Path, wanted: &Digest) -> Result<()> {

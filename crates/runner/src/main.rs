@@ -1,14 +1,18 @@
 //! `ovenbird-runner`: works on the builder. `provision` configures it, `test` tests it, `seal` makes it an image.
 
+mod artifact;
 mod curl;
 mod fetch;
 mod files;
+mod folder;
 mod junit;
-mod kept;
 mod machine;
 mod mask;
+mod output;
+mod owner;
 mod process;
 mod provision;
+mod quiet;
 mod seal;
 mod secrets;
 mod step;
@@ -22,7 +26,10 @@ use std::process::ExitCode;
 use machine::Machine;
 use seal::Then;
 
-const USAGE: &str = "usage: ovenbird-runner provision|test|seal [--keep-running] [--root FOLDER]";
+const USAGE: &str = "\
+usage: ovenbird-runner provision [--root FOLDER]
+       ovenbird-runner test [--root FOLDER]
+       ovenbird-runner seal [--keep-running|--dry-run] [--root FOLDER]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,11 +39,18 @@ fn main() -> ExitCode {
         all => (all, "/"),
     };
     let machine = Machine::new(root);
+    if let Err(error) = secrets::protect() {
+        // Of no use to give up for: it holds back only what a crash would leave.
+        eprintln!("ovenbird-runner: {error:#}");
+    }
     let done = match arguments {
         ["provision"] => provision::run(&machine),
         ["test"] => test::run(&machine),
         ["seal"] => seal::run(&machine, Then::PowerOff).map(|()| true),
         ["seal", "--keep-running"] => seal::run(&machine, Then::KeepRunning).map(|()| true),
+        ["seal", "--dry-run"] => seal::dry_run(&machine),
+        // What the unit of the last word runs, and nobody else.
+        ["seal", "--last-word"] => seal::last_word::run(&machine),
         _ => return usage(),
     };
     match done {

@@ -22,7 +22,10 @@ use nix::{
 };
 use ovenbird_core::domain::report::Exit;
 
-use crate::kept::{HALF, Kept};
+use crate::{
+    mask::Mask,
+    output::{HALF, Output},
+};
 
 /// How often a program that prints nothing is looked at: it costs nothing, and a short step stays short.
 const LOOK_MILLISECONDS: u8 = 5;
@@ -36,9 +39,9 @@ pub struct Answer {
     /// How it ended.
     pub exit: Exit,
     /// Its output.
-    pub stdout: Kept,
+    pub stdout: Output,
     /// Its errors.
-    pub stderr: Kept,
+    pub stderr: Output,
 }
 
 impl Answer {
@@ -49,6 +52,21 @@ impl Answer {
         shown.trim().to_owned()
     }
 
+    /// The same, with secrets hidden before the beginning is cut off: half a secret would not be known again.
+    pub fn complaint_without(&self, mask: &Mask) -> String {
+        let hidden = |kept: &Output| -> io::Result<Output> {
+            let mut hidden = Output::new(mask.clone(), None);
+            hidden.push(&kept.bytes())?;
+            hidden.flush()?;
+            Ok(hidden)
+        };
+        match (hidden(&self.stdout), hidden(&self.stderr)) {
+            (Ok(stdout), Ok(stderr)) => Self { exit: self.exit.clone(), stdout, stderr }.complaint(),
+            // Nothing in memory fails.
+            _ => String::new(),
+        }
+    }
+
     /// Its output as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout.bytes()).into_owned()
@@ -56,7 +74,7 @@ impl Answer {
 }
 
 /// Runs a command in a group of its own, both of its outputs in one; a group that outlives its time is killed.
-pub fn run(mut command: Command, kept: &mut Kept, limit: Duration) -> Result<Exit> {
+pub fn run(mut command: Command, kept: &mut Output, limit: Duration) -> Result<Exit> {
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     match spawn(command) {
@@ -67,7 +85,7 @@ pub fn run(mut command: Command, kept: &mut Kept, limit: Duration) -> Result<Exi
 
 /// Runs a command likewise, gives it an input, and keeps its outputs apart.
 pub fn ask(mut command: Command, input: &[u8], limit: Duration) -> Result<Answer> {
-    let (mut stdout, mut stderr) = (Kept::in_memory(HALF), Kept::in_memory(HALF));
+    let (mut stdout, mut stderr) = (Output::in_memory(HALF), Output::in_memory(HALF));
     let exit = ask_into(&mut command, input, &mut stdout, &mut stderr, limit)?;
     Ok(Answer { exit, stdout, stderr })
 }
@@ -76,8 +94,8 @@ pub fn ask(mut command: Command, input: &[u8], limit: Duration) -> Result<Answer
 pub fn ask_into(
     command: &mut Command,
     input: &[u8],
-    stdout: &mut Kept,
-    stderr: &mut Kept,
+    stdout: &mut Output,
+    stderr: &mut Output,
     limit: Duration,
 ) -> Result<Exit> {
     let ((out, out_writer), (err, err_writer)) = (io::pipe()?, io::pipe()?);
@@ -149,11 +167,11 @@ fn wait(sources: &[Source<'_>]) -> Result<()> {
 /// One output of a program; it is closed here when its last writer has closed it.
 struct Source<'a> {
     pipe: Option<PipeReader>,
-    kept: &'a mut Kept,
+    kept: &'a mut Output,
 }
 
 impl<'a> Source<'a> {
-    fn new(pipe: PipeReader, kept: &'a mut Kept) -> Result<Self> {
+    fn new(pipe: PipeReader, kept: &'a mut Output) -> Result<Self> {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self { pipe: Some(pipe), kept })
     }
@@ -200,7 +218,6 @@ mod tests {
     use std::{fs, path::Path, thread};
 
     use super::*;
-    use crate::mask::Mask;
 
     const LONG: Duration = Duration::from_secs(20);
 
@@ -210,8 +227,8 @@ mod tests {
         command
     }
 
-    fn kept() -> Kept {
-        Kept::new(Mask::default(), None)
+    fn kept() -> Output {
+        Output::new(Mask::default(), None)
     }
 
     fn state(pid: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt as _,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -10,20 +10,21 @@ use std::{
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
-    plan::Plan,
-    recipe::{Placement, Step},
+    plan::{FOLDER, Plan},
+    recipe::Step,
     report::{Exit, FETCH, ProvisionReport, StepReport},
 };
 
 use crate::{
-    fetch, files,
-    kept::Kept,
-    machine::{Machine, create_parents, remove},
+    artifact, fetch, files,
+    folder::Owner,
+    machine::{Machine, remove},
     mask::Mask,
-    process,
+    output::Output,
+    process, quiet,
     secrets::Secrets,
     step::{self, Try, Unlocked},
-    unpack,
+    unpack::{self, Target},
 };
 
 const REPORT: &str = "report.json";
@@ -36,6 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub fn run(machine: &Machine) -> Result<bool> {
     // User data narrows the mask for the plan; what the steps make is everybody's to read, as on any machine.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    files::open_way(machine).context("open the way to the recipe's files")?;
     let plan = machine.plan()?;
     let path = machine.own(REPORT);
     if !path.exists() && plan.done.as_ref().is_some_and(fetch::exists) {
@@ -45,6 +47,7 @@ pub fn run(machine: &Machine) -> Result<bool> {
     if !path.exists() {
         let report = provision(machine, &plan);
         machine.write_report(REPORT, &report)?;
+        files::open_way(machine)?;
     }
     fetch::upload(&path, &plan.reports.provision).context("upload the report")?;
     let report: ProvisionReport = serde_json::from_slice(&fs::read(&path)?)?;
@@ -57,7 +60,14 @@ fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {
     let mut steps = Vec::new();
     let mut go = true;
     if plan.bundle.is_some() || plan.artifact.is_some() {
-        go = record(&mut steps, FETCH, || Done::once(fetch_all(machine, plan).map(|()| Exit::Status(0))));
+        go = record(&mut steps, FETCH, || match fetch_all(machine, plan) {
+            Ok(said) => Done { output_tail: said, ..Done::once(Ok(Exit::Status(0))) },
+            Err(error) => Done::once(Err(error)),
+        });
+    }
+    if let Err(error) = quiet::begin(machine) {
+        // The steps wait for locks by themselves; they only have less time then.
+        println!("ovenbird: the machine's own updates could not be held back: {error:#}");
     }
     for (index, step) in plan.steps.iter().enumerate() {
         if !go {
@@ -93,7 +103,8 @@ fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) 
     let Done { exit, tries, output_tail } = work();
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let step = StepReport { name: name.to_owned(), exit, tries, milliseconds, output_tail };
-    if step.exit != Exit::Status(0) {
+    // What the runner itself has to say of a step that went well is for the reader of the console, too.
+    if step.exit != Exit::Status(0) || (name == FETCH && !step.output_tail.is_empty()) {
         println!("ovenbird: step {name}: {}\n{}", step.verdict(), step.output_tail);
     }
     let go = step.exit.is_success();
@@ -101,25 +112,13 @@ fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) 
     go
 }
 
-/// Fetches the bundle and the artifact.
-fn fetch_all(machine: &Machine, plan: &Plan) -> Result<()> {
+/// Fetches the bundle and the artifact; gives what there is to say about them.
+fn fetch_all(machine: &Machine, plan: &Plan) -> Result<String> {
     fetch_files(machine, plan)?;
     match &plan.artifact {
-        None => {}
-        Some((download, Placement::To(path))) => {
-            let to = machine.path(path);
-            create_parents(&to)?;
-            fetch::download(download, &to).context("fetch the artifact")?;
-            fs::set_permissions(&to, fs::Permissions::from_mode(0o644))?;
-        }
-        Some((download, Placement::UnpackTo(path))) => {
-            let archive = machine.own("artifact");
-            fetch::download(download, &archive).context("fetch the artifact")?;
-            unpack::unpack(&archive, &machine.path(path)).context("unpack the artifact")?;
-            fs::remove_file(&archive)?;
-        }
+        Some((download, placement)) => artifact::place(machine, download, placement),
+        None => Ok(String::new()),
     }
-    Ok(())
 }
 
 /// Fetches the recipe's files; a fresh instance of the image has none, and its tests may need them.
@@ -129,16 +128,29 @@ pub fn fetch_files(machine: &Machine, plan: &Plan) -> Result<()> {
     fetch::download(&bundle.archive, &archive).context("fetch the recipe's files")?;
     // What an earlier try left is no part of the recipe.
     remove(&folder).with_context(|| format!("empty {}", folder.display()))?;
-    unpack::unpack(&archive, &folder).context("unpack the recipe's files")?;
+    let path = Path::new(FOLDER).join("files");
+    let target = Target { root: &machine.path("/"), folder: &path, owner: Owner::default() };
+    unpack::unpack(&archive, &target).context("unpack the recipe's files")?;
     files::check(&folder, &bundle.files).inspect_err(|_| {
         // A second try must not take what was refused for files that are there already.
         let _ = remove(&folder);
     })
 }
 
-/// Does one step: only if its condition holds, and again while it fails and may be tried again.
+/// Does one step, and hides every secret in what is told of it.
 fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> Done {
-    match holds(machine, step) {
+    let Done { exit, tries, output_tail } = tries(machine, secrets, step, index);
+    let mask = secrets.mask();
+    let exit = match exit {
+        Exit::Failed(problem) => Exit::Failed(mask.text(&problem)),
+        exit @ (Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped) => exit,
+    };
+    Done { exit, tries, output_tail: mask.text(&output_tail) }
+}
+
+/// Does one step: only if its condition holds, and again while it fails and may be tried again.
+fn tries(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> Done {
+    match holds(machine, step, secrets.mask()) {
         Ok(None) => {}
         Ok(Some(seen)) => return Done { exit: Exit::Skipped, tries: 0, output_tail: seen },
         Err(error) => return Done::once(Err(error)),
@@ -147,24 +159,26 @@ fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> 
         Ok(unlocked) => unlocked,
         Err(error) => return Done::once(Err(error)),
     };
+    let mask = secrets.mask();
     let mut pause = PAUSE;
     let mut tries = 0;
     loop {
         tries += 1;
-        let (exit, output_tail) = one_try(machine, step, &unlocked, index, tries);
+        let (exit, output_tail) = one_try(machine, step, &unlocked, mask, (index, tries));
         if exit.is_success() || tries > step.retries {
             return Done { exit, tries, output_tail };
         }
-        println!("ovenbird: step {}: {exit}; it is tried again in {} s", step.name, pause.as_secs());
+        let told = mask.text(&exit.to_string());
+        println!("ovenbird: step {}: {told}; it is tried again in {} s", step.name, pause.as_secs());
         thread::sleep(pause);
         pause = LONGEST_PAUSE.min(pause * 2);
     }
 }
 
 /// Whether the step's condition holds: none, or what was seen instead.
-fn holds(machine: &Machine, step: &Step) -> Result<Option<String>> {
+fn holds(machine: &Machine, step: &Step, mask: &Mask) -> Result<Option<String>> {
     let Some(condition) = &step.only_if else { return Ok(None) };
-    let mut kept = Kept::new(Mask::default(), None);
+    let mut kept = Output::new(mask.clone(), None);
     let mut command = machine.command("/bin/sh");
     command.args(["-c", condition]).envs(&step.environment).current_dir(machine.files()?);
     match process::run(command, &mut kept, step.timeout)? {
@@ -177,21 +191,25 @@ fn holds(machine: &Machine, step: &Step) -> Result<Option<String>> {
     }
 }
 
-fn one_try(machine: &Machine, step: &Step, unlocked: &Unlocked, index: usize, number: u32) -> (Exit, String) {
+fn one_try(
+    machine: &Machine,
+    step: &Step,
+    unlocked: &Unlocked,
+    mask: &Mask,
+    (index, number): (usize, u32),
+) -> (Exit, String) {
     let name = match number {
         1 => format!("logs/{index}.log"),
         _ => format!("logs/{index}.{number}.log"),
     };
     let log = machine.own_folder("logs").and_then(|_| Ok(File::create(machine.own(&name))?));
-    let mask = unlocked.mask();
     let mut kept = match log {
-        Ok(log) => Kept::new(mask.clone(), Some(log)),
+        Ok(log) => Output::new(mask.clone(), Some(log)),
         Err(error) => return (failed(Err(error.context(name))), String::new()),
     };
-    let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, &mut kept)));
+    let exit = failed(step::act(&mut Try::begin(machine, step, unlocked, mask, &mut kept)));
     let finished = kept.finish().context(name).map(|()| Exit::Status(0));
     let exit = match (exit, finished) {
-        (Exit::Failed(problem), _) => Exit::Failed(mask.text(&problem)),
         (exit, Err(error)) if exit.is_success() => failed(Err(error)),
         (exit, _) => exit,
     };

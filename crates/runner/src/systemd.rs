@@ -5,11 +5,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     machine::Machine,
+    mask::Mask,
     process::{Answer, ask},
 };
 
@@ -215,18 +216,19 @@ impl Run {
 ///
 /// Not by `--unit`: that leaves out why a program could not be executed, which a process of systemd's own says that
 /// is often gone before journald can tell which unit it belonged to.
-pub fn log(machine: &Machine, name: &str) -> String {
+pub fn log(machine: &Machine, name: &str, mask: &Mask) -> String {
     let id = Unit::look(machine, name).map(|unit| unit.get("Id").to_owned()).unwrap_or_default();
     let id = if id.is_empty() { format!("{name}.service") } else { id };
     let (lines, by, of) = (format!("--lines={LINES}"), format!("_SYSTEMD_UNIT={id}"), format!("UNIT={id}"));
     let words = ["--boot", "--no-pager", "--quiet", &lines, &by, "+", &of];
     let Ok(answer) = asked(machine, "journalctl", &words) else { return String::new() };
     let short = |line: &str| line.chars().take(LETTERS).collect::<String>();
-    answer.text().lines().map(short).collect::<Vec<_>>().join("\n")
+    // Secrets are hidden before lines are cut: half a secret would not be known again.
+    mask.text(&answer.text()).lines().map(short).collect::<Vec<_>>().join("\n")
 }
 
 /// How units stand, with their logs: those of these names, and all that failed. Those that don't run come first.
-pub fn report(machine: &Machine, names: &[&str]) -> Vec<String> {
+pub fn report(machine: &Machine, names: &[&str], mask: &Mask) -> Vec<String> {
     let mut units: Vec<Unit> = Vec::new();
     let mut told = Vec::new();
     for name in names {
@@ -242,7 +244,7 @@ pub fn report(machine: &Machine, names: &[&str]) -> Vec<String> {
     units.retain(|unit| seen.insert(unit.get("Id").to_owned()) || unit.get("Id").is_empty());
     units.sort_by_key(|unit| unit.stand() == Stand::Active);
     for unit in units.iter().take(UNITS) {
-        let log = log(machine, &unit.name);
+        let log = log(machine, &unit.name, mask);
         let log: String = log.lines().map(|line| format!("\n    {line}")).collect();
         told.push(format!("{}{log}", unit.told()));
     }
@@ -267,6 +269,19 @@ fn failed(machine: &Machine) -> Vec<String> {
     // A mark stands before the name where systemd is old.
     let name = |line: &str| line.split_whitespace().find(|word| word.contains('.')).map(str::to_owned);
     text.lines().filter_map(name).collect()
+}
+
+/// The machine's version of systemd: `252`.
+pub fn version(machine: &Machine) -> Result<u32> {
+    let text = systemctl(machine, &["--version"])?;
+    let version = text.split_whitespace().nth(1).map(|word| {
+        // `256~rc3` and `252.1` are of 256 and 252.
+        word.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default().parse()
+    });
+    match version {
+        Some(Ok(version)) => Ok(version),
+        Some(Err(_)) | None => bail!("systemctl --version: it says no version: {}", text.trim()),
+    }
 }
 
 /// Asks systemd; what it says.

@@ -6,23 +6,28 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
     plan::Plan,
-    recipe::{Action, TestKind},
+    recipe::{Action, Step, TestKind},
     report::{FETCH, TestOutcome, TestReport},
 };
 
-use crate::{fetch, junit, machine::Machine, provision, systemd, test_kind};
+use crate::{fetch, files, junit, machine::Machine, provision, secrets::Secrets, systemd, test_kind};
 
 const REPORT: &str = "test-report.json";
 
 /// Tests; gives whether all passed.
 pub fn run(machine: &Machine) -> Result<bool> {
     let plan = machine.plan()?;
+    // A fresh instance of the image has the folder as user data made it.
+    files::open_way(machine).context("open the way to the recipe's files")?;
     let started = Timestamp::now();
     let mut tests: Vec<TestOutcome> = Vec::new();
     let fetched = match machine.own("files").exists() {
         true => Ok(()),
         false => provision::fetch_files(machine, &plan),
     };
+    let mut secrets = Secrets::new(plan.endpoint.clone());
+    let fetched = fetched.and_then(|()| learn(&mut secrets, &plan));
+    let mask = secrets.mask();
     if let Err(problem) = &fetched {
         let detail = format!("{problem:#}");
         println!("ovenbird: {FETCH}: {detail}");
@@ -30,7 +35,7 @@ pub fn run(machine: &Machine) -> Result<bool> {
     }
     for test in plan.tests.iter().filter(|_| fetched.is_ok()) {
         let start = Instant::now();
-        let outcomes = test_kind::outcomes(machine, test);
+        let outcomes = test_kind::outcomes(machine, test, mask);
         println!("ovenbird: test {} ({} ms)", test.name, start.elapsed().as_millis());
         for outcome in &outcomes {
             let verdict = if outcome.passed { "passed" } else { "FAILED" };
@@ -42,17 +47,27 @@ pub fn run(machine: &Machine) -> Result<bool> {
     if fetched.is_ok() && !tests.iter().all(|test| test.passed) {
         // What a test saw ("connection refused") is seldom the reason; why a service died is, and soon nobody can
         // look.
-        units = systemd::report(machine, &services(&plan));
+        units = systemd::report(machine, &services(&plan), mask);
         units.iter().for_each(|unit| println!("ovenbird: {unit}"));
     }
     let report = TestReport { started, ended: Timestamp::now(), tests, units };
     let path = machine.write_report(REPORT, &report)?;
     let xml = machine.own("junit.xml");
     fs::write(&xml, junit::xml(plan.bake.as_str(), &report)?)?;
+    files::open_way(machine)?;
     fetch::upload(&xml, &plan.reports.junit).context("upload the JUnit report")?;
     // Last: its presence says that everything else is there.
     fetch::upload(&path, &plan.reports.test).context("upload the report")?;
     Ok(report.tests.iter().all(|test| test.passed))
+}
+
+/// Reads the steps' secrets again, so that they are hidden where a test finds one that a step left on the machine. Without
+/// that, no test is run: what it prints is in the bake's record, in a mail, and at the operator's terminal.
+fn learn(secrets: &mut Secrets, plan: &Plan) -> Result<()> {
+    for parameter in plan.steps.iter().flat_map(Step::parameters) {
+        secrets.read(parameter).context("secrets are read again to hide them in what tests print")?;
+    }
+    Ok(())
 }
 
 /// The services that the recipe names, in its steps and in its tests.

@@ -47,13 +47,13 @@ impl CommandStatus {
 /// A command in one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invocation {
-    /// Where.
+    /// The instance that it was sent to.
     pub instance: InstanceId,
-    /// How it stands.
+    /// How far it is in this instance.
     pub status: CommandStatus,
     /// Its exit status; -1 while it has none.
     pub exit: i32,
-    /// Its output.
+    /// What the script wrote to standard output; empty until it ends.
     pub stdout: String,
     /// Its errors.
     pub stderr: String,
@@ -61,10 +61,10 @@ pub struct Invocation {
     pub ended: Option<Timestamp>,
 }
 
-/// A command.
+/// A command as SSM keeps it: one script, sent to some instances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Its id.
+    /// The id that SSM gave it: a UUID.
     pub id: CommandId,
     /// What its sender says of it.
     pub comment: String,
@@ -102,7 +102,7 @@ pub(crate) struct CommandEnd {
 pub struct SendCommand {
     /// The document: `AWS-RunShellScript`.
     pub document: String,
-    /// Where.
+    /// The ids of the instances to send it to.
     pub instances: Vec<String>,
     /// What the sender says of it, at most 100 characters.
     pub comment: String,
@@ -117,13 +117,13 @@ pub struct SendCommand {
 /// An instance that answers to SSM, or did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceInformation {
-    /// Which.
+    /// The instance that the agent runs on.
     pub instance: InstanceId,
     /// Whether it answers now.
     pub online: bool,
     /// Since when.
     pub since: Timestamp,
-    /// Its address.
+    /// Its address, as the agent reported it.
     pub address: Option<String>,
 }
 

@@ -36,18 +36,18 @@ impl ImageState {
     }
 }
 
-/// An image.
+/// An image as EC2 keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// Its id.
+    /// The id that EC2 gave it: `ami-…`.
     pub id: AmiId,
-    /// Its name.
+    /// The name, unique among the images of its owner.
     pub name: String,
-    /// What it is.
+    /// The text that its maker gave it; may be empty.
     pub description: String,
     /// The account it belongs to.
     pub owner: String,
-    /// Its state.
+    /// Whether instances can be started from it.
     pub state: ImageState,
     /// Code and message of a failure.
     pub state_reason: Option<(String, String)>,
@@ -72,7 +72,7 @@ pub struct Image {
     pub source_instance: Option<InstanceId>,
     /// Its layers, the lowest first.
     pub layers: Vec<Layer>,
-    /// Its tags.
+    /// Its tags: at most 50.
     pub tags: Tags,
 }
 
@@ -101,11 +101,11 @@ impl Image {
 /// An image that everybody may start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseImage {
-    /// Its name.
+    /// The name that it is published under.
     pub name: String,
     /// Its owner's account.
     pub owner: String,
-    /// What it is.
+    /// The text that its publisher gave it; may be empty.
     pub description: String,
     /// `x86_64` or `arm64`.
     pub architecture: String,
@@ -135,11 +135,11 @@ impl BaseImage {
 /// The parameters of `CreateImage`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CreateImage {
-    /// Of which instance.
+    /// The id of the instance that the image is made of.
     pub instance: String,
     /// The image's name.
     pub name: String,
-    /// What it is.
+    /// A text for people.
     pub description: Option<String>,
     /// Don't stop a running instance for it.
     pub no_reboot: bool,

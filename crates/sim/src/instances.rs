@@ -61,21 +61,21 @@ fn x86_64() -> String {
     "x86_64".to_owned()
 }
 
-/// An instance.
+/// An instance as EC2 keeps it. A terminated one stays for an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// Its id.
+    /// The id that EC2 gave it: `i-…`.
     pub id: InstanceId,
     /// The launch it came with.
     pub reservation: String,
-    /// Its image.
+    /// The image it was started from; that may be deregistered by now.
     pub image: AmiId,
-    /// Its type.
+    /// The instance type: `c7i.large`.
     pub instance_type: String,
     /// Its image's architecture: `x86_64` or `arm64`. A world saved by an older version had `x86_64` alone.
     #[serde(default = "x86_64")]
     pub architecture: String,
-    /// Its state.
+    /// Where it is between launch and termination.
     pub state: InstanceState,
     /// Code and message of the state's reason.
     pub state_reason: Option<(String, String)>,
@@ -83,17 +83,17 @@ pub struct Instance {
     pub launched: Timestamp,
     /// When it was terminated.
     pub terminated: Option<Timestamp>,
-    /// Its subnet.
+    /// The id of the subnet.
     pub subnet: String,
-    /// Its network.
+    /// The id of the subnet's network.
     pub vpc: String,
-    /// Its zone.
+    /// The availability zone of the subnet.
     pub zone: String,
-    /// Its security groups.
+    /// The ids of its security groups.
     pub security_groups: Vec<String>,
     /// The name of its instance profile.
     pub profile: Option<String>,
-    /// Its user data.
+    /// What cloud-init was given, decoded.
     #[serde(with = "crate::base64")]
     pub user_data: Option<Vec<u8>>,
     /// Whether its metadata service wants a session token.
@@ -110,7 +110,7 @@ pub struct Instance {
     pub client_token: Option<String>,
     /// Its place in its launch.
     pub launch_index: usize,
-    /// Its tags.
+    /// Its tags: at most 50.
     pub tags: Tags,
     /// Since when its SSM agent answers; none while it doesn't.
     pub agent_since: Option<Timestamp>,
@@ -124,7 +124,7 @@ pub struct Instance {
 /// What a stop, start or termination did to an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateChange {
-    /// Which.
+    /// The instance that was asked to change.
     pub instance: InstanceId,
     /// Its state before.
     pub previous: InstanceState,

@@ -27,9 +27,9 @@ pub(crate) struct Launch {
 /// The parameters of `RunInstances`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunInstances {
-    /// The image.
+    /// The id of the image to start from.
     pub image: String,
-    /// The type.
+    /// The instance type; none means EC2's default, `m1.small`.
     pub instance_type: Option<String>,
     /// At least so many.
     pub min_count: i64,

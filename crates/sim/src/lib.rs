@@ -1,6 +1,7 @@
 //! EC2 and SSM's commands as one pure, strict model with a given clock.
 //!
-//! The model does no I/O: what machines must do leaves it as [`Order`]s, what they did comes back as [`News`].
+//! The model does no I/O: [`World::take_orders`] gives what machines must do, and
+//! [`World::apply`] takes what they did.
 //! The local cloud carries the orders out for real, tests with simulated machines in virtual time. It is
 //! stricter than AWS where it differs, never laxer.
 
@@ -43,7 +44,7 @@ pub use self::{
     instances::{Instance, InstanceState, StateChange},
     launch::RunInstances,
     network::{SecurityGroup, Subnet, Vpc},
-    orders::{Layer, MachineFacts, News, Order},
+    orders::{Layer, MachineEvent, MachineFacts, Order},
     paging::{Page, Paging},
     register::RegisterImage,
     snapshots::{Snapshot, SnapshotState},
@@ -117,12 +118,12 @@ impl World {
         }
     }
 
-    /// The account's id.
+    /// The number of the account, twelve digits.
     pub fn account(&self) -> &str {
         &self.account
     }
 
-    /// The Region.
+    /// The Region that everything is in.
     pub fn region(&self) -> &str {
         &self.region
     }
@@ -191,23 +192,23 @@ impl World {
     }
 
     /// What the machines did.
-    pub fn hear(&mut self, now: Timestamp, news: News) {
-        match news {
-            News::Booted { instance } => self.booted(now, &instance),
-            News::BootFailed { instance, reason } => self.boot_failed(now, &instance, &reason),
-            News::PoweredOff { instance } => self.powered_off(now, &instance),
-            News::Destroyed { instance } => self.destroyed(now, &instance),
-            News::AgentOnline { instance } => self.agent_online(now, &instance),
-            News::Console { instance, text } => self.console(&instance, text),
-            News::Frozen { snapshot, bytes } => self.frozen(now, &snapshot, bytes),
-            News::FreezeFailed { snapshot, reason } => self.freeze_failed(&snapshot, &reason),
-            News::SnapshotProgress { snapshot, percent } => self.progressed(&snapshot, percent),
-            News::CommandStarted { instance, command } => self.command_started(&instance, &command),
-            News::CommandEnded { instance, command, exit, stdout, stderr, timed_out } => {
+    pub fn apply(&mut self, now: Timestamp, event: MachineEvent) {
+        match event {
+            MachineEvent::Booted { instance } => self.booted(now, &instance),
+            MachineEvent::BootFailed { instance, reason } => self.boot_failed(now, &instance, &reason),
+            MachineEvent::PoweredOff { instance } => self.powered_off(now, &instance),
+            MachineEvent::Destroyed { instance } => self.destroyed(now, &instance),
+            MachineEvent::AgentOnline { instance } => self.agent_online(now, &instance),
+            MachineEvent::Console { instance, text } => self.console(&instance, text),
+            MachineEvent::Frozen { snapshot, bytes } => self.frozen(now, &snapshot, bytes),
+            MachineEvent::FreezeFailed { snapshot, reason } => self.freeze_failed(&snapshot, &reason),
+            MachineEvent::SnapshotProgress { snapshot, percent } => self.progressed(&snapshot, percent),
+            MachineEvent::CommandStarted { instance, command } => self.command_started(&instance, &command),
+            MachineEvent::CommandEnded { instance, command, exit, stdout, stderr, timed_out } => {
                 let end = commands::CommandEnd { exit, stdout, stderr, timed_out };
                 self.command_ended(now, &instance, &command, end);
             }
-            News::HostLost => self.host_lost(now),
+            MachineEvent::HostLost => self.host_lost(now),
         }
     }
 

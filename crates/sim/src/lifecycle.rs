@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use ovenbird_core::domain::id::InstanceId;
 
-use crate::{InstanceState, News, Order, World};
+use crate::{InstanceState, MachineEvent, Order, World};
 
 /// What EC2 keeps of a console, in bytes.
 const CONSOLE_LIMIT: usize = 64 * 1024;
@@ -98,7 +98,7 @@ impl World {
                 let reason = "Server.InternalError";
                 instance.state_reason = Some((reason.into(), format!("{reason}: The host was lost")));
             }
-            self.hear(now, News::Destroyed { instance: id });
+            self.apply(now, MachineEvent::Destroyed { instance: id });
         }
         self.fail_unfinished("The host was lost");
         self.orders.clear();

@@ -13,43 +13,43 @@ use crate::{
 /// A virtual network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vpc {
-    /// Its id.
+    /// The id that EC2 gave it: `vpc-…`.
     pub id: String,
-    /// Its addresses.
+    /// The addresses that it has: `172.31.0.0/16`.
     pub cidr: String,
     /// Whether it is the account's default one.
     pub is_default: bool,
-    /// Its tags.
+    /// Its tags: at most 50.
     pub tags: Tags,
 }
 
 /// A part of a network in one zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
-    /// Its id.
+    /// The id that EC2 gave it: `subnet-…`.
     pub id: String,
-    /// Its network.
+    /// The id of the network that it is a part of.
     pub vpc: String,
-    /// Its zone.
+    /// The availability zone that it is in.
     pub zone: String,
-    /// Its addresses.
+    /// The addresses that it has: `172.31.0.0/20`.
     pub cidr: String,
-    /// Its tags.
+    /// Its tags: at most 50.
     pub tags: Tags,
 }
 
-/// A security group.
+/// A security group. Its rules are not modelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
-    /// Its id.
+    /// The id that EC2 gave it: `sg-…`.
     pub id: String,
-    /// Its name.
+    /// The name, unique within its network.
     pub name: String,
-    /// What it is for.
+    /// The text that its maker gave it.
     pub description: String,
-    /// Its network.
+    /// The id of the network that it is in.
     pub vpc: String,
-    /// Its tags.
+    /// Its tags: at most 50.
     pub tags: Tags,
 }
 
@@ -95,12 +95,12 @@ impl World {
         described(&self.vpcs, |vpc| &vpc.id, ids, filters, "InvalidVpcID.NotFound", "vpc ID")
     }
 
-    /// Subnets.
+    /// Subnets by id and filter.
     pub fn describe_subnets(&self, ids: &[String], filters: &[Filter]) -> Result<Vec<Subnet>> {
         described(&self.subnets, |subnet| &subnet.id, ids, filters, "InvalidSubnetID.NotFound", "subnet ID")
     }
 
-    /// Security groups.
+    /// Security groups by id and filter.
     pub fn describe_security_groups(&self, ids: &[String], filters: &[Filter]) -> Result<Vec<SecurityGroup>> {
         let groups: Vec<_> = self.security_groups.values().cloned().collect();
         described(&groups, |group| &group.id, ids, filters, "InvalidGroup.NotFound", "security group")

@@ -16,11 +16,11 @@ pub enum Layer {
 /// What a machine may know of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineFacts {
-    /// Its image.
+    /// The id of the image it was started from.
     pub image: String,
-    /// Its type.
+    /// The instance type: `c7i.large`.
     pub instance_type: String,
-    /// Its zone.
+    /// The availability zone: `us-east-1a`.
     pub zone: String,
     /// The name of its instance profile.
     pub profile: Option<String>,
@@ -33,137 +33,137 @@ pub struct MachineFacts {
 pub enum Order {
     /// Start a machine; its disk is new unless it was stopped before.
     Boot {
-        /// Which.
+        /// The instance that gets the machine.
         instance: InstanceId,
         /// The layers of its image, the lowest first.
         layers: Vec<Layer>,
         /// What cloud-init runs.
         user_data: Option<Vec<u8>>,
-        /// What it may know.
+        /// What its metadata service tells it.
         facts: MachineFacts,
     },
     /// Shut a machine down; its disk is kept.
     PowerOff {
-        /// Which.
+        /// The instance whose machine it is.
         instance: InstanceId,
     },
     /// End a machine, and delete its disk.
     Destroy {
-        /// Which.
+        /// The instance whose machine it is.
         instance: InstanceId,
     },
     /// Make a snapshot of a machine's own disk.
     Freeze {
-        /// Which machine.
+        /// The instance whose disk it is.
         instance: InstanceId,
-        /// As which snapshot.
+        /// The snapshot that is to hold it.
         snapshot: SnapshotId,
         /// Whether to stop a running machine for it, and start it again.
         reboot: bool,
     },
     /// Delete a snapshot's layer.
     DropSnapshot {
-        /// Which.
+        /// The snapshot whose layer goes.
         snapshot: SnapshotId,
     },
     /// Run a shell script in a machine.
     Run {
-        /// Where.
+        /// The instance in whose machine it runs, as root.
         instance: InstanceId,
-        /// As which command.
+        /// The id by which its end is reported.
         command: CommandId,
-        /// The script.
+        /// The text, for `sh`.
         script: String,
-        /// How long it may take.
+        /// How long it may run, in seconds.
         timeout_seconds: u64,
     },
     /// End a command.
     Cancel {
-        /// Where.
+        /// The instance in whose machine it runs.
         instance: InstanceId,
-        /// Which.
+        /// The command to end.
         command: CommandId,
     },
 }
 
 /// What the machines report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum MachineEvent {
     /// A machine's init runs.
     Booted {
-        /// Which.
+        /// The instance whose machine it is.
         instance: InstanceId,
     },
     /// A machine could not be started.
     BootFailed {
-        /// Which.
+        /// The instance that has no machine now.
         instance: InstanceId,
-        /// Why.
+        /// The text that EC2's state reason shows.
         reason: String,
     },
     /// A machine's init ended: by order, or by itself.
     PoweredOff {
-        /// Which.
+        /// The instance whose machine ended.
         instance: InstanceId,
     },
     /// A machine and its disk are gone.
     Destroyed {
-        /// Which.
+        /// The instance whose machine is gone.
         instance: InstanceId,
     },
     /// A machine takes commands.
     AgentOnline {
-        /// Which.
+        /// The instance whose machine it is.
         instance: InstanceId,
     },
     /// What a machine's console showed last.
     Console {
-        /// Which.
+        /// The instance whose machine it is.
         instance: InstanceId,
-        /// The text.
+        /// The end of what was printed, at most 64 KiB.
         text: String,
     },
     /// A snapshot is complete.
     Frozen {
-        /// Which.
+        /// The snapshot that was asked for.
         snapshot: SnapshotId,
-        /// Its size.
+        /// What its layer takes, in bytes.
         bytes: u64,
     },
     /// A snapshot could not be made.
     FreezeFailed {
-        /// Which.
+        /// The snapshot that was asked for.
         snapshot: SnapshotId,
-        /// Why.
+        /// The text that its state message shows.
         reason: String,
     },
     /// A snapshot is under way.
     SnapshotProgress {
-        /// Which.
+        /// The snapshot that was asked for.
         snapshot: SnapshotId,
-        /// How far.
+        /// How far it is, in percent.
         percent: u8,
     },
     /// A command began.
     CommandStarted {
-        /// Where.
+        /// The instance in whose machine it runs.
         instance: InstanceId,
-        /// Which.
+        /// The command that began.
         command: CommandId,
     },
-    /// A command ended.
+    /// A command ended, by itself or because its time was over.
     CommandEnded {
-        /// Where.
+        /// The instance in whose machine it ran.
         instance: InstanceId,
-        /// Which.
+        /// The command that ended.
         command: CommandId,
-        /// Its exit status.
+        /// Its exit status; -1 when it could not be started.
         exit: i32,
-        /// Its output.
+        /// What it wrote to standard output.
         stdout: String,
-        /// Its errors.
+        /// What it wrote to standard error.
         stderr: String,
-        /// Whether its time was over.
+        /// Whether it was ended because its time was over.
         timed_out: bool,
     },
     /// Every machine is gone, and with it whatever was under way.

@@ -15,7 +15,7 @@ use crate::{
 pub struct RegisterImage {
     /// The image's name.
     pub name: String,
-    /// What it is.
+    /// A text for people.
     pub description: Option<String>,
     /// The root device's snapshot.
     pub snapshot: String,

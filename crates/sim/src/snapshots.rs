@@ -36,9 +36,9 @@ impl SnapshotState {
 /// A snapshot of an instance's disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Its id.
+    /// The id that EC2 gave it: `snap-…`.
     pub id: SnapshotId,
-    /// Its state.
+    /// Whether it can be used.
     pub state: SnapshotState,
     /// How far it is, in percent.
     pub progress: u8,
@@ -53,11 +53,11 @@ pub struct Snapshot {
     pub kms_key: Option<String>,
     /// What the layer takes, in bytes.
     pub bytes: u64,
-    /// What it is.
+    /// The text that its maker gave it. `CreateImage` writes the instance and the image into it.
     pub description: String,
     /// The layers that it lies on, itself last: what an image of it boots from.
     pub layers: Vec<Layer>,
-    /// Its tags.
+    /// Its tags: at most 50.
     pub tags: Tags,
 }
 

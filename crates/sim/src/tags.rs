@@ -12,13 +12,13 @@ const MOST_TAGS: usize = 50;
 /// One tag of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagDescription {
-    /// The resource's id.
+    /// The id of the resource that has it.
     pub resource: String,
     /// Its kind: `instance`, `image`, `launch-template`, `snapshot`, `volume`.
     pub kind: &'static str,
-    /// The key.
+    /// The tag's key: 1 to 127 characters.
     pub key: String,
-    /// The value.
+    /// The tag's value: at most 255 characters.
     pub value: String,
 }
 

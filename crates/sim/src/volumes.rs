@@ -65,7 +65,7 @@ impl Device {
 /// A volume. The root disk is a machine's own; any other is there on record alone, and no machine sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// Its id.
+    /// The id that EC2 gave it: `vol-…`.
     pub id: VolumeId,
     /// The device that it is of its instance.
     #[serde(default = "root_device")]
@@ -74,16 +74,16 @@ pub struct Volume {
     pub instance: Option<InstanceId>,
     /// The snapshot it was made from.
     pub snapshot: Option<SnapshotId>,
-    /// What it is.
+    /// Its size, kind and speed.
     #[serde(flatten)]
     pub disk: Disk,
-    /// Its zone.
+    /// The availability zone that it is in.
     pub zone: String,
     /// When it was made.
     pub created: Timestamp,
     /// Whether it goes with its instance.
     pub delete_on_termination: bool,
-    /// Its tags.
+    /// Its tags: at most 50.
     pub tags: Tags,
 }
 

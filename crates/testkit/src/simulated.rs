@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::domain::id::InstanceId;
 
-use ovenbird_sim::{News, Order, World};
+use ovenbird_sim::{MachineEvent, Order, World};
 
 /// What a simulated machine does with a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct SimulatedHardware {
 /// What will happen.
 #[derive(Debug, Clone)]
 enum Event {
-    News(News),
+    Machine(MachineEvent),
     Upload { instance: InstanceId, uploads: Vec<(String, String)> },
 }
 
@@ -118,7 +118,7 @@ impl SimulatedHardware {
             let due = self.agenda.first_key_value().filter(|((at, _), _)| *at <= now).map(|(key, _)| *key);
             let Some(key) = due else { return };
             match self.agenda.remove(&key) {
-                Some(Event::News(news)) => world.hear(key.0, news),
+                Some(Event::Machine(event)) => world.apply(key.0, event),
                 Some(Event::Upload { uploads, .. }) => {
                     self.uploaded.extend(uploads.into_iter().map(|(key, text)| (key, text.into_bytes())));
                 }
@@ -146,22 +146,25 @@ impl SimulatedHardware {
                     let script = self.ask(&instance, None);
                     self.upload(now + self.pace.boot + script.takes, &instance, script.uploads);
                 }
-                self.plan(now + self.pace.boot, News::Booted { instance: instance.clone() });
-                self.plan(now + self.pace.boot + self.pace.agent, News::AgentOnline { instance });
+                self.plan(now + self.pace.boot, MachineEvent::Booted { instance: instance.clone() });
+                self.plan(now + self.pace.boot + self.pace.agent, MachineEvent::AgentOnline { instance });
             }
             Order::PowerOff { instance } => {
                 // What ran in it ends with it, and puts nothing into the bucket any more.
                 self.agenda.retain(|_, event| !concerns(event, &instance));
-                self.plan(now + second, News::PoweredOff { instance });
+                self.plan(now + second, MachineEvent::PoweredOff { instance });
             }
             Order::Destroy { instance } => {
                 self.agenda.retain(|_, event| !concerns(event, &instance));
-                self.plan(now + second, News::Destroyed { instance });
+                self.plan(now + second, MachineEvent::Destroyed { instance });
             }
             Order::Freeze { snapshot, .. } => {
                 let half = self.pace.imaging / 2;
-                self.plan(now + half, News::SnapshotProgress { snapshot: snapshot.clone(), percent: 50 });
-                self.plan(now + self.pace.imaging, News::Frozen { snapshot, bytes: 1 << 20 });
+                self.plan(
+                    now + half,
+                    MachineEvent::SnapshotProgress { snapshot: snapshot.clone(), percent: 50 },
+                );
+                self.plan(now + self.pace.imaging, MachineEvent::Frozen { snapshot, bytes: 1 << 20 });
             }
             Order::DropSnapshot { .. } => {}
             Order::Run { instance, command, script, timeout_seconds } => {
@@ -169,8 +172,11 @@ impl SimulatedHardware {
                 let limit = SignedDuration::from_secs(i64::try_from(timeout_seconds).unwrap_or(i64::MAX));
                 let timed_out = script.takes > limit;
                 let end = now + script.takes.min(limit);
-                self.plan(now, News::CommandStarted { instance: instance.clone(), command: command.clone() });
-                let ended = News::CommandEnded {
+                self.plan(
+                    now,
+                    MachineEvent::CommandStarted { instance: instance.clone(), command: command.clone() },
+                );
+                let ended = MachineEvent::CommandEnded {
                     instance: instance.clone(),
                     command,
                     exit: if timed_out { -1 } else { script.exit },
@@ -183,19 +189,19 @@ impl SimulatedHardware {
                 }
                 self.plan(end, ended);
                 if script.powers_off {
-                    self.plan(end + second, News::PoweredOff { instance });
+                    self.plan(end + second, MachineEvent::PoweredOff { instance });
                 }
             }
             Order::Cancel { command, .. } => {
                 self.agenda.retain(
-                    |_, event| !matches!(event, Event::News(News::CommandEnded { command: one, .. }) if *one == command),
+                    |_, event| !matches!(event, Event::Machine(MachineEvent::CommandEnded { command: one, .. }) if *one == command),
                 );
             }
         }
     }
 
-    fn plan(&mut self, at: Timestamp, news: News) {
-        self.happen(at, Event::News(news));
+    fn plan(&mut self, at: Timestamp, event: MachineEvent) {
+        self.happen(at, Event::Machine(event));
     }
 
     fn ask(&self, instance: &InstanceId, command: Option<&str>) -> Script {
@@ -216,21 +222,22 @@ impl SimulatedHardware {
 }
 
 fn concerns(event: &Event, id: &InstanceId) -> bool {
-    let news = match event {
-        Event::News(news) => news,
+    let event = match event {
+        Event::Machine(event) => event,
         Event::Upload { instance, .. } => return instance == id,
     };
-    match news {
-        News::Booted { instance }
-        | News::BootFailed { instance, .. }
-        | News::PoweredOff { instance }
-        | News::Destroyed { instance }
-        | News::AgentOnline { instance }
-        | News::Console { instance, .. }
-        | News::CommandStarted { instance, .. }
-        | News::CommandEnded { instance, .. } => instance == id,
-        News::Frozen { .. } | News::FreezeFailed { .. } | News::SnapshotProgress { .. } | News::HostLost => {
-            false
-        }
+    match event {
+        MachineEvent::Booted { instance }
+        | MachineEvent::BootFailed { instance, .. }
+        | MachineEvent::PoweredOff { instance }
+        | MachineEvent::Destroyed { instance }
+        | MachineEvent::AgentOnline { instance }
+        | MachineEvent::Console { instance, .. }
+        | MachineEvent::CommandStarted { instance, .. }
+        | MachineEvent::CommandEnded { instance, .. } => instance == id,
+        MachineEvent::Frozen { .. }
+        | MachineEvent::FreezeFailed { .. }
+        | MachineEvent::SnapshotProgress { .. }
+        | MachineEvent::HostLost => false,
     }
 }

@@ -25,13 +25,13 @@ fn main() -> Result<()> {
 
 fn measure(local: &Local) -> Result<()> {
     let fresh: f64 = memory(local)?.values().sum();
-    local.ovenbird(&["recipe", "push", "tests/jvm-runtime"])?;
+    local.ovenbird(&["recipe", "push", "examples/jvm-runtime"])?;
     let runtime = baked(local, &["jvm-runtime", "--force"])?;
     let war = sample::build(&["v1"])?.remove(0);
-    local.ovenbird(&["recipe", "push", "tests/storefront"])?;
+    local.ovenbird(&["recipe", "push", "examples/storefront"])?;
     let bake = baked(local, &["storefront", "--artifact", war.to_str().context("path")?])?;
     let again = baked(local, &["storefront"])?;
-    ensure!(again.reused, "the second bake did not reuse the image");
+    ensure!(again.progress.reused, "the second bake did not reuse the image");
     let whole = whole(local, &war)?;
 
     println!("{:<44} {:>8} {:>8} {:>7}", "FIGURE", "SEEN", "GOAL", "RATIO");
@@ -52,8 +52,8 @@ fn measure(local: &Local) -> Result<()> {
     row("local cloud idle, after bakes, MiB", used, 150.0);
     println!();
     for bake in [&runtime, &bake, &again, &whole] {
-        println!("{}:", bake.pipeline);
-        for span in &bake.timeline {
+        println!("{}:", bake.spec.pipeline);
+        for span in &bake.progress.timeline {
             println!(
                 "  {:<12} {:>7.2} s",
                 span.stage.as_str(),
@@ -66,7 +66,7 @@ fn measure(local: &Local) -> Result<()> {
 
 fn baked(local: &Local, arguments: &[&str]) -> Result<Bake> {
     let bake: Bake = serde_json::from_value(local.ovenbird_json(&[&["bake"], arguments].concat(), false)?)?;
-    ensure!(bake.status == Status::Promoted, "{:?}", bake.failure);
+    ensure!(bake.progress.status == Status::Promoted, "{:?}", bake.progress.failure);
     Ok(bake)
 }
 
@@ -74,10 +74,10 @@ fn baked(local: &Local, arguments: &[&str]) -> Result<Bake> {
 fn whole(local: &Local, war: &Path) -> Result<Bake> {
     const BASE: &str = "channel = \"jvm-runtime/stable\"";
     let folder = std::env::temp_dir().join(format!("ovenbird-whole-{}", std::process::id()));
-    let tests = repository().join("tests");
-    let copied = Command::new("cp").arg("-r").arg(tests.join("jvm-runtime")).arg(&folder).status()?;
+    let examples = repository().join("examples");
+    let copied = Command::new("cp").arg("-r").arg(examples.join("jvm-runtime")).arg(&folder).status()?;
     ensure!(copied.success(), "cp: {copied}");
-    let read = |name: &str| fs::read_to_string(tests.join(name).join("recipe.toml"));
+    let read = |name: &str| fs::read_to_string(examples.join(name).join("recipe.toml"));
     let (runtime, application) = (read("jvm-runtime")?, read("storefront")?);
     let base = runtime.lines().find(|line| line.starts_with("parameter = ")).context("no base")?;
     let step = runtime.split_once("[[step]]").and_then(|(_, rest)| rest.split_once("[[test]]"));
@@ -108,11 +108,11 @@ fn seconds(start: Timestamp, end: Timestamp) -> f64 {
 }
 
 fn total(bake: &Bake) -> f64 {
-    bake.timeline.last().and_then(|span| span.end).map_or(0.0, |end| seconds(bake.started, end))
+    bake.progress.timeline.last().and_then(|span| span.end).map_or(0.0, |end| seconds(bake.spec.started, end))
 }
 
 fn stage(bake: &Bake, stage: Stage) -> f64 {
-    let spans = bake.timeline.iter().filter(|span| span.stage == stage);
+    let spans = bake.progress.timeline.iter().filter(|span| span.stage == stage);
     spans.map(|span| seconds(span.start, span.end.unwrap_or(span.start))).sum()
 }
 
@@ -120,8 +120,12 @@ fn stage(bake: &Bake, stage: Stage) -> f64 {
 fn overhead(local: &Local, bake: &Bake) -> Result<f64> {
     let provision: ProvisionReport = report(local, bake, "provision.json")?;
     let test: TestReport = report(local, bake, "test.json")?;
-    let builder =
-        bake.timeline.iter().find(|span| span.stage == Stage::Builder).context("no builder stage")?;
+    let builder = bake
+        .progress
+        .timeline
+        .iter()
+        .find(|span| span.stage == Stage::Builder)
+        .context("no builder stage")?;
     let worked = seconds(builder.start, provision.ended)
         + seconds(test.started, test.ended)
         + stage(bake, Stage::Seal)
@@ -132,7 +136,7 @@ fn overhead(local: &Local, bake: &Bake) -> Result<f64> {
 fn report<R: serde::de::DeserializeOwned>(local: &Local, bake: &Bake, file: &str) -> Result<R> {
     let bucket = local.operator()?["bucket"].clone();
     let to = std::env::temp_dir().join(format!("ovenbird-bench-{}-{file}", std::process::id()));
-    let key = format!("bakes/{}/{}/{file}", bake.pipeline, bake.bake);
+    let key = format!("bakes/{}/{}/{file}", bake.spec.pipeline, bake.spec.id);
     local.aws(&["s3api", "get-object", "--bucket", &bucket, "--key", &key, to.to_str().context("path")?])?;
     let text = std::fs::read(&to)?;
     std::fs::remove_file(&to)?;
@@ -173,7 +177,7 @@ fn user_data(local: &Local) -> Result<f64> {
 }
 
 fn serving(local: &Local, bake: &Bake) -> Result<f64> {
-    let image = bake.image.as_ref().context("no image")?;
+    let image = bake.progress.image.as_ref().context("no image")?;
     // The first machine of an image reads its files from the disk; the second is the figure.
     let mut seen = 0.0;
     for _ in 0..2 {

@@ -40,11 +40,11 @@ fn main() -> Result<()> {
 
 fn main_job(local: &Local) -> Result<()> {
     say("The runtime: Debian with OpenJDK and Tomcat, by Puppet");
-    local.ovenbird(&["recipe", "push", "tests/jvm-runtime"])?;
+    local.ovenbird(&["recipe", "push", "examples/jvm-runtime"])?;
     local.ovenbird(&["bake", "jvm-runtime"])?;
 
     say("The recipe of the application, which stands on the runtime");
-    local.ovenbird(&["recipe", "push", "tests/storefront"])?;
+    local.ovenbird(&["recipe", "push", "examples/storefront"])?;
     let wars = sample::build(&["v1", "v2", "v3"])?;
 
     let first = deploy(local, &wars[0], "v1")?;
@@ -64,7 +64,7 @@ fn main_job(local: &Local) -> Result<()> {
     ensure!(!plan.acted, "a dry run acted");
     say("Then the image of v1 is retired; that of v2 stays, because the channel goes back to it");
     let Pruned { plan, .. } = pruned(local, &["prune", "--yes"])?;
-    let image = first.image.clone().context("no image of v1")?;
+    let image = first.progress.image.clone().context("no image of v1")?;
     ensure!(plan.retire.iter().any(|verdict| verdict.image == image), "{image} was not retired: {plan:?}");
     for verdict in
         plan.retire.iter().map(|verdict| ("retired", verdict)).chain(plan.keep.iter().map(|v| ("kept", v)))
@@ -74,7 +74,7 @@ fn main_job(local: &Local) -> Result<()> {
     let gone = local.aws(&["ec2", "describe-images", "--owners", "self"])?;
     ensure!(!gone.to_string().contains(image.as_str()), "{image} is still there");
     let status = local.ovenbird_json(&["local", "status"], false)?;
-    for snapshot in &first.snapshots {
+    for snapshot in &first.progress.snapshots {
         let layers = Path::new(status["home"].as_str().context("no home")?).join("snapshots");
         ensure!(!layers.join(snapshot.as_str()).exists(), "the layer of {snapshot} is still on the disk");
     }
@@ -82,12 +82,12 @@ fn main_job(local: &Local) -> Result<()> {
 
     say("Where the seconds went");
     for (version, bake) in [("v1", &first), ("v2", &second), ("v3", &third)] {
-        println!("{version}: {}", bake.bake);
-        local.ovenbird(&["show", bake.bake.as_str()])?;
+        println!("{version}: {}", bake.spec.id);
+        local.ovenbird(&["show", bake.spec.id.as_str()])?;
     }
 
     say("What v3 was made on");
-    local.ovenbird(&["lineage", third.bake.as_str()])?;
+    local.ovenbird(&["lineage", third.spec.id.as_str()])?;
     terminate(local, &newest)
 }
 
@@ -112,25 +112,26 @@ fn deploy(local: &Local, war: &Path, version: &str) -> Result<Bake> {
         Ok(serde_json::from_value(local.ovenbird_json(&["list", PIPELINE], false)?)?)
     };
     // A demo before this one uploaded the same key.
-    let known: Vec<BakeId> = bakes()?.into_iter().map(|bake| bake.bake).collect();
+    let known: Vec<BakeId> = bakes()?.into_iter().map(|bake| bake.spec.id).collect();
     let start = Instant::now();
     let body = war.to_str().context("temporary folder")?;
     local.aws(&["s3api", "put-object", "--bucket", &bucket, "--key", &key, "--body", body])?;
     let mut shown = 0;
     let bake = within("the bake", Duration::from_secs(180), || {
         let bake = bakes()?.into_iter().find(|bake| {
-            !known.contains(&bake.bake) && bake.artifact.as_ref().is_some_and(|one| one.key.as_str() == key)
+            !known.contains(&bake.spec.id)
+                && bake.spec.artifact.as_ref().is_some_and(|one| one.key.as_str() == key)
         });
         let bake = bake.context("no bake yet")?;
-        for span in bake.timeline.iter().skip(shown) {
+        for span in bake.progress.timeline.iter().skip(shown) {
             println!("  {:>6.1} s  {}", start.elapsed().as_secs_f64(), span.stage.as_str());
         }
-        shown = bake.timeline.len();
-        ensure!(bake.status.as_str() != "running", "still running");
+        shown = bake.progress.timeline.len();
+        ensure!(bake.progress.status.as_str() != "running", "still running");
         Ok(bake)
     })?;
-    ensure!(bake.status.as_str() == "promoted", "{:?}", bake.failure);
-    let image = bake.image.clone().context("no image")?;
+    ensure!(bake.progress.status.as_str() == "promoted", "{:?}", bake.progress.failure);
+    let image = bake.progress.image.clone().context("no image")?;
     println!("  {:>6.1} s  promoted {image}", start.elapsed().as_secs_f64());
     Ok(bake)
 }

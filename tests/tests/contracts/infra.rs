@@ -1,9 +1,6 @@
 //! The template against the rest: the functions, the state machines, the calls that the adapters make.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
+use std::{collections::BTreeSet, fs};
 
 use ovenbird_tests::{
     clients::repository,
@@ -172,23 +169,10 @@ fn launches_and_roles_are_bound_by_conditions() {
     }
 }
 
-/// The roles as a table for people; `OVENBIRD_UPDATE=1 cargo test -p ovenbird-tests --test contracts` writes it anew.
+/// The roles as a table for people.
 #[test]
 fn the_readme_has_the_roles_as_they_are() {
-    let path = repository().join("infra/README.md");
-    let text = fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- roles: made by tests/tests/contracts/infra.rs -->\n", "<!-- end of roles -->");
-    let (head, rest) = text.split_once(begin).expect("infra/README.md has a place for the roles");
-    let (table, tail) = rest.split_once(end).expect("infra/README.md has an end of the roles");
-    let made = roles_table();
-    if std::env::var_os("OVENBIRD_UPDATE").is_some() {
-        fs::write(&path, format!("{head}{begin}{made}{end}{tail}")).unwrap();
-    } else {
-        assert!(
-            table == made,
-            "infra/README.md is old: OVENBIRD_UPDATE=1 cargo test -p ovenbird-tests --test contracts"
-        );
-    }
+    super::generated("infra/README.md", "roles: made by tests/tests/contracts/infra.rs", &roles_table());
 }
 
 fn roles_table() -> String {

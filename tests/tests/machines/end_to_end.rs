@@ -10,7 +10,7 @@ use ovenbird_testkit::walk::cost::{is_landmark, way_of};
 use ovenbird_tests::{clients::within, mailbox::Mailbox};
 use serde_json::Value;
 
-use crate::{Cloud, PATIENCE, closed::nobody_else_is_answered, stopped::stopped};
+use crate::{Cloud, PATIENCE, access::nobody_else_is_answered, stopped::stopped};
 
 const PORT: u16 = 14_566;
 
@@ -66,7 +66,7 @@ impl Cloud {
                 serde_json::from_value(self.local.ovenbird_json(&["list", pipeline], false)?)?;
             ensure!(bakes.len() > known, "no bake yet");
             let bake = bakes.into_iter().next().context("no bake")?;
-            ensure!(bake.status != Status::Running, "in stage {}", bake.stage);
+            ensure!(bake.progress.status != Status::Running, "in stage {}", bake.progress.stage);
             Ok(bake)
         })
     }
@@ -139,17 +139,25 @@ fn triggers(cloud: &Cloud) -> Result<()> {
     cloud.push_steps("probe", GOOD)?;
     cloud.upload("artifacts/probe/one", "1")?;
     let one = cloud.next_ended("probe", 0)?;
-    ensure!(one.status == Status::Promoted && one.trigger == "upload", "{:?}", one.failure);
-    let image = one.image.clone().context("no image")?;
+    ensure!(
+        one.progress.status == Status::Promoted && one.spec.trigger == "upload",
+        "{:?}",
+        one.progress.failure
+    );
+    let image = one.progress.image.clone().context("no image")?;
     ensure!(cloud.parameter("probe")? == image.as_str());
-    cloud.goes_as_walked("bake", one.bake.as_str(), "an upload, baked and promoted")?;
+    cloud.goes_as_walked("bake", one.spec.id.as_str(), "an upload, baked and promoted")?;
 
     // The same inputs again, by hand and with the key: the image is there already.
     for arguments in [&["bake", "probe"][..], &["bake", "probe", "--key", "artifacts/probe/one"]] {
         let start = Instant::now();
         let again: Bake = serde_json::from_value(cloud.local.ovenbird_json(arguments, false)?)?;
-        ensure!(again.reused && again.image == Some(image.clone()) && again.trigger == "manual");
-        cloud.goes_as_walked("bake", again.bake.as_str(), "an unchanged artifact, reused")?;
+        ensure!(
+            again.progress.reused
+                && again.progress.image == Some(image.clone())
+                && again.spec.trigger == "manual"
+        );
+        cloud.goes_as_walked("bake", again.spec.id.as_str(), "an unchanged artifact, reused")?;
         eprintln!("reuse in {:.1} s", start.elapsed().as_secs_f64());
     }
 
@@ -158,13 +166,13 @@ fn triggers(cloud: &Cloud) -> Result<()> {
     let two =
         cloud.local.ovenbird_json(&["bake", "probe", "--artifact", file.to_str().context("path")?], false)?;
     let two: Bake = serde_json::from_value(two)?;
-    ensure!(two.status == Status::Promoted && two.trigger == "upload" && !two.reused);
+    ensure!(two.progress.status == Status::Promoted && two.spec.trigger == "upload" && !two.progress.reused);
     // A third: the image of the second is what the channel goes back to, and only that of the first may be retired.
     fs::write(&file, "three")?;
     let three =
         cloud.local.ovenbird_json(&["bake", "probe", "--artifact", file.to_str().context("path")?], false)?;
     let three: Bake = serde_json::from_value(three)?;
-    ensure!(three.status == Status::Promoted, "{:?}", three.failure);
+    ensure!(three.progress.status == Status::Promoted, "{:?}", three.progress.failure);
 
     sealed(cloud, image.as_str())
 }
@@ -229,8 +237,8 @@ fn failures(cloud: &Cloud) -> Result<()> {
     ] {
         cloud.push_steps("probe", body)?;
         let bake: Bake = serde_json::from_value(cloud.local.ovenbird_json(&["bake", "probe"], true)?)?;
-        cloud.goes_as_walked("bake", bake.bake.as_str(), scenario)?;
-        let failure = bake.failure.context("it did not fail")?;
+        cloud.goes_as_walked("bake", bake.spec.id.as_str(), scenario)?;
+        let failure = bake.progress.failure.context("it did not fail")?;
         ensure!(failure.error == error && failure.stage.as_str() == stage, "{failure:?}");
         for word in words {
             ensure!(failure.cause.contains(word), "no {word:?} in {}", failure.cause);
@@ -241,7 +249,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
             Ok(())
         })?;
         ensure!(cloud.parameter("probe")? == channel, "{error} moved the channel");
-        mailbox.hear(&format!("Ovenbird: {} FAILED {error}.", bake.bake))?;
+        mailbox.hear(&format!("Ovenbird: {} FAILED {error}.", bake.spec.id))?;
     }
     cloud.push_steps("probe", GOOD)
 }
@@ -358,15 +366,15 @@ fn spot(cloud: &Cloud) -> Result<()> {
     cloud.push_steps("spot", &format!("{builder}{GOOD}"))?;
     cloud.upload("artifacts/spot/one", "1")?;
     let bake = cloud.next_ended("spot", 0)?;
-    ensure!(bake.status == Status::Promoted && bake.spot, "{:?}", bake.failure);
-    cloud.goes_as_walked("bake", bake.bake.as_str(), "a spot builder, imaged running")?;
-    let id = bake.builder.context("no builder")?;
+    ensure!(bake.progress.status == Status::Promoted && bake.progress.spot, "{:?}", bake.progress.failure);
+    cloud.goes_as_walked("bake", bake.spec.id.as_str(), "a spot builder, imaged running")?;
+    let id = bake.progress.builder.context("no builder")?;
     let shown = cloud.local.aws(&["ec2", "describe-instances", "--instance-ids", id.as_str()])?;
     ensure!(
         shown.pointer("/Reservations/0/Instances/0/InstanceLifecycle") == Some(&"spot".into()),
         "{shown}"
     );
-    let image = bake.image.context("no image")?;
+    let image = bake.progress.image.context("no image")?;
     let shown = cloud.local.aws(&["ec2", "describe-images", "--image-ids", image.as_str()])?;
     let disk = &shown["Images"][0]["BlockDeviceMappings"][0]["Ebs"];
     ensure!(disk["VolumeSize"] == 20 && disk["Encrypted"] == true, "{shown}");

@@ -2,34 +2,34 @@
 //!
 //! Each test has a cloud of its own, and much of its time is spent waiting for machines: so they run beside each other.
 
-mod closed;
+mod access;
 mod end_to_end;
-mod many;
+mod many_at_once;
 mod provisioners;
 mod stopped;
 
 use std::{ops::Deref, time::Duration};
 
 use anyhow::Result;
-use ovenbird_tests::site::Site;
+use ovenbird_tests::test_cloud::TestCloud;
 
 /// How long to wait for what must come: no measure of speed, for other clouds' machines boot beside one's own.
 const PATIENCE: Duration = Duration::from_secs(400);
 
 /// A cloud of a test's own.
-struct Cloud(Site);
+struct Cloud(TestCloud);
 
 impl Cloud {
     /// Starts it; none when something is missing for it.
     fn up(name: &str, port: u16) -> Result<Option<Self>> {
-        Ok(Site::up(name, port)?.map(Self))
+        Ok(TestCloud::up(name, port)?.map(Self))
     }
 }
 
 impl Deref for Cloud {
-    type Target = Site;
+    type Target = TestCloud;
 
-    fn deref(&self) -> &Site {
+    fn deref(&self) -> &TestCloud {
         &self.0
     }
 }

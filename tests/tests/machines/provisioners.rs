@@ -55,7 +55,7 @@ impl Cloud {
         let start = Instant::now();
         self.local.ovenbird(&["recipe", "push", recipe.to_str().context("path")?])?;
         let bake: Bake = serde_json::from_value(self.local.ovenbird_json(&["bake", pipeline], true)?)?;
-        eprintln!("{pipeline}: {:?} in {:.1} s", bake.status, start.elapsed().as_secs_f64());
+        eprintln!("{pipeline}: {:?} in {:.1} s", bake.progress.status, start.elapsed().as_secs_f64());
         Ok(bake)
     }
 
@@ -65,7 +65,7 @@ impl Cloud {
     }
 
     fn text(&self, bake: &Bake, file: &str) -> Result<String> {
-        let key = keys::of_bake(&bake.pipeline, &bake.bake, file);
+        let key = keys::of_bake(&bake.spec.pipeline, &bake.spec.id, file);
         let path = self.home.join(key.replace('/', "-"));
         let to = path.to_str().context("path")?;
         self.local.aws(&["s3api", "get-object", "--bucket", self.bucket(), "--key", &key, to])?;
@@ -95,7 +95,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn promoted(bake: &Bake) -> Result<()> {
-    ensure!(bake.status == Status::Promoted, "{:?}", bake.failure);
+    ensure!(bake.progress.status == Status::Promoted, "{:?}", bake.progress.failure);
     Ok(())
 }
 
@@ -212,7 +212,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
             .collect();
         for (pipeline, words, bake) in started {
             let bake = bake.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            let failure = bake.failure.with_context(|| format!("{pipeline} did not fail"))?;
+            let failure = bake.progress.failure.with_context(|| format!("{pipeline} did not fail"))?;
             ensure!(failure.error == "StepFailed", "{pipeline}: {failure:?}");
             ensure!(failure.cause.contains(words), "{pipeline}: no {words:?} in {}", failure.cause);
             ensure!(!failure.cause.contains(KEY.1), "{pipeline}: {}", failure.cause);
@@ -238,16 +238,20 @@ fn a_byte_of_a_module(cloud: &Cloud) -> Result<()> {
     let start = Instant::now();
     let second = runtime("2")?;
     promoted(&second)?;
-    ensure!(second.image != first.image, "the runtime was not baked anew");
+    ensure!(second.progress.image != first.progress.image, "the runtime was not baked anew");
     let application = within("the application", PATIENCE, || {
         let bakes: Vec<Bake> =
             serde_json::from_value(cloud.local.ovenbird_json(&["list", "application"], false)?)?;
-        let newest = bakes.into_iter().find(|bake| bake.trigger == "cascade").context("no bake yet")?;
-        ensure!(newest.status != Status::Running, "in stage {}", newest.stage);
+        let newest = bakes.into_iter().find(|bake| bake.spec.trigger == "cascade").context("no bake yet")?;
+        ensure!(newest.progress.status != Status::Running, "in stage {}", newest.progress.stage);
         Ok(newest)
     })?;
     eprintln!("a byte of a Puppet module: both baked anew in {:.1} s", start.elapsed().as_secs_f64());
-    ensure!(Some(&application.base.image) == second.image.as_ref(), "{:?}", application.base);
+    ensure!(
+        Some(&application.spec.base.image) == second.progress.image.as_ref(),
+        "{:?}",
+        application.spec.base
+    );
     promoted(&application)
 }
 

@@ -15,17 +15,17 @@ pub fn stopped(cloud: &Cloud) -> Result<()> {
         within("a builder at work", PATIENCE, || {
             let bakes: Vec<Bake> =
                 serde_json::from_value(cloud.local.ovenbird_json(&["list", "probe"], false)?)?;
-            let new = bakes.into_iter().find(|bake| known.iter().all(|one| one.bake != bake.bake));
+            let new = bakes.into_iter().find(|bake| known.iter().all(|one| one.spec.id != bake.spec.id));
             let bake = new.context("no bake yet")?;
-            ensure!(bake.builder.is_some(), "no builder yet");
+            ensure!(bake.progress.builder.is_some(), "no builder yet");
             Ok(bake)
         })
     };
     let gone = |bake: &Bake| {
         within("nothing left of it", PATIENCE, || {
             let left = cloud.left()?;
-            ensure!(left == before, "{} left {left:?}, not {before:?}", bake.bake);
-            let shown = cloud.local.ovenbird_json(&["show", bake.bake.as_str()], false)?;
+            ensure!(left == before, "{} left {left:?}, not {before:?}", bake.spec.id);
+            let shown = cloud.local.ovenbird_json(&["show", bake.spec.id.as_str()], false)?;
             ensure!(shown["status"] == "cancelled", "{shown}");
             Ok(shown)
         })
@@ -38,15 +38,15 @@ pub fn stopped(cloud: &Cloud) -> Result<()> {
     cloud.upload("artifacts/probe/cancelled", "c")?;
     let bake = running(&known)?;
     // What is at work is not cleaned up after.
-    let said = cloud.local.ovenbird_says(&["clean", bake.bake.as_str(), "--yes"])?;
+    let said = cloud.local.ovenbird_says(&["clean", bake.spec.id.as_str(), "--yes"])?;
     ensure!(said.0 == Some(1) && said.1.contains("ovenbird cancel"), "{said:?}");
-    cloud.local.ovenbird(&["cancel", bake.bake.as_str()])?;
+    cloud.local.ovenbird(&["cancel", bake.spec.id.as_str()])?;
     let shown = gone(&bake)?;
     ensure!(
         shown["failure"]["cause"].as_str().is_some_and(|cause| cause.starts_with("Cancelled by")),
         "{shown}"
     );
-    let said = cloud.local.ovenbird_says(&["cancel", bake.bake.as_str()])?;
+    let said = cloud.local.ovenbird_says(&["cancel", bake.spec.id.as_str()])?;
     ensure!(said.0 == Some(1) && said.1.contains("has ended already"), "{said:?}");
 
     // Stopped past us: an event starts the clean-up.
@@ -54,7 +54,7 @@ pub fn stopped(cloud: &Cloud) -> Result<()> {
     cloud.upload("artifacts/probe/stopped", "s")?;
     let bake = running(&known)?;
     let arn = cloud.machine("bake").replace(":stateMachine:", ":execution:");
-    let arn = format!("{arn}:{}", bake.bake);
+    let arn = format!("{arn}:{}", bake.spec.id);
     cloud.local.aws(&["stepfunctions", "stop-execution", "--execution-arn", &arn])?;
     gone(&bake)?;
     ensure!(cloud.parameter("probe")? == channel);

@@ -8,7 +8,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         artifact::ArtifactKey,
-        bake::{Bake, Failure, Stage, To},
+        bake::{Bake, Document, Failure, Progress, Stage, To},
         digest,
         id::{AmiId, BakeId, InstanceId, PipelineName},
         plan,
@@ -19,14 +19,13 @@ use ovenbird_core::{
     ports::{Image, Images, Parameters as _, Retirement as _},
     steps::{
         clean_up,
-        launch_builder::{Hands, Start},
-        poll_readiness::{self, Eyes},
-        promote,
+        launch_builder::{self, Start},
+        poll_readiness, promote,
         prune::{self, Plan},
         run_validation, snapshot,
     },
     store::{
-        Ledger, keys,
+        Ledger, Versioned, keys,
         recipes::{RecipePointer, RunnerPointer},
     },
 };
@@ -123,31 +122,29 @@ impl Bench {
     }
 
     /// Delivers a step as often as the bench says; every delivery must give the same.
-    pub fn deliver<F: Future<Output = Result<Bake>>>(&self, step: impl Fn() -> F) -> Result<Bake> {
+    pub fn deliver<F: Future<Output = Result<Document>>>(&self, step: impl Fn() -> F) -> Result<Document> {
         let first = block_on(step())?;
         for _ in 1..self.deliveries {
             let again = block_on(step())?;
-            assert_eq!(
-                (&again.builder, &again.command, &again.image, again.next.to, again.stage),
-                (&first.builder, &first.command, &first.image, first.next.to, first.stage),
-            );
+            let (again, first) = (&again, &first);
+            let ids = |one: &Document| {
+                let Progress { builder, command, image, stage, .. } = one.bake.progress.clone();
+                (builder, command, image, stage, one.next.to)
+            };
+            assert_eq!(ids(again), ids(first));
         }
         Ok(first)
     }
 
-    pub fn start(&self, id: &str, trigger: &Trigger) -> Result<Bake> {
+    pub fn start(&self, id: &str, trigger: &Trigger) -> Result<Document> {
         self.deliver(|| async {
             let start = Start {
                 bake: BakeId::parse(id).unwrap(),
                 started: self.cloud.now(),
                 trigger: trigger.clone(),
             };
-            self.hands().start(start, self.cloud.now()).await
+            launch_builder::start(start, &self.cloud, self.cloud.now()).await
         })
-    }
-
-    pub fn hands(&self) -> Hands<'_, Cloud, Cloud, Cloud, Cloud, Cloud, Cloud> {
-        Hands::of(&self.cloud)
     }
 
     /// What a scheduled run would do now.
@@ -162,7 +159,7 @@ impl Bench {
             block_on(prune::reap(dead, &self.cloud, self.cloud.now())).unwrap();
         }
         for verdict in &plan.retire {
-            block_on(prune::retire(verdict, &self.cloud)).unwrap();
+            block_on(prune::retire(verdict, &self.cloud, self.cloud.now())).unwrap();
         }
         self.cloud.pass(SignedDuration::from_secs(5));
         plan
@@ -170,23 +167,22 @@ impl Bench {
 
     /// An image as EC2 shows it.
     pub fn image(&self, id: &AmiId) -> Option<Image> {
-        block_on(Images::look(&self.cloud, id)).unwrap()
+        block_on(Images::image(&self.cloud, id)).unwrap()
     }
 
     /// Looks once at what the bake waits for, after the time for which it waits.
-    pub fn look(&self, bake: &Bake) -> Result<Bake> {
+    pub fn look(&self, document: &Document) -> Result<Document> {
         let cloud = &self.cloud;
-        let eyes = Eyes::of(cloud);
-        cloud.pass(SignedDuration::from_secs(i64::from(bake.next.seconds)));
-        self.deliver(|| poll_readiness::run(bake.clone(), &eyes, cloud.now()))
+        cloud.pass(SignedDuration::from_secs(i64::from(document.next.seconds)));
+        self.deliver(|| poll_readiness::run(document.clone(), cloud, cloud.now()))
     }
 
     /// Waits as the state machine does, for whatever the bake waits for.
-    pub fn poll(&self, mut bake: Bake) -> Result<Bake> {
+    pub fn poll(&self, mut document: Document) -> Result<Document> {
         loop {
-            bake = self.look(&bake)?;
-            if bake.next.to != To::Wait {
-                return Ok(bake);
+            document = self.look(&document)?;
+            if document.next.to != To::Wait {
+                return Ok(document);
             }
         }
     }
@@ -198,9 +194,9 @@ impl Bench {
     }
 
     /// From launched to validated, as the builder would report.
-    pub fn build(&self, bake: Bake, step_exit: i32, test_passes: bool) -> Result<Bake> {
+    pub fn build(&self, bake: Document, step_exit: i32, test_passes: bool) -> Result<Document> {
         let cloud = &self.cloud;
-        let at = |file: &str| keys::of_bake(&bake.pipeline, &bake.bake, file);
+        let at = |file: &str| keys::of_bake(&bake.bake.spec.pipeline, &bake.bake.spec.id, file);
         let (started, ended) = (cloud.now(), cloud.now());
         let step = StepReport {
             name: "user".into(),
@@ -212,8 +208,8 @@ impl Bench {
         let report = ProvisionReport { started, ended, steps: vec![step] };
         cloud.put(&at(keys::PROVISION_REPORT), serde_json::to_string(&report).unwrap());
         let bake = self.poll(bake.clone())?;
-        assert_eq!((bake.stage, bake.next.to), (Stage::Builder, To::Go));
-        let bake = self.deliver(|| run_validation::run(bake.clone(), cloud, cloud, cloud.now()))?;
+        assert_eq!((bake.bake.progress.stage, bake.next.to), (Stage::Builder, To::Go));
+        let bake = self.deliver(|| run_validation::run(bake.clone(), cloud, cloud.now()))?;
         let test = TestOutcome {
             name: "serves".into(),
             passed: test_passes,
@@ -226,40 +222,50 @@ impl Bench {
     }
 
     /// From validated to the end.
-    pub fn finish(&self, bake: Bake) -> Result<Bake> {
+    pub fn finish(&self, document: Document) -> Result<Bake> {
         let cloud = &self.cloud;
-        let bake = self.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now()))?;
-        let bake = self.poll(bake)?;
-        let bake = self.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now()))?;
-        let bake = self.poll(bake)?;
-        self.promote(&bake)
+        let document = self.deliver(|| snapshot::seal(document.clone(), cloud, cloud.now()))?;
+        let document = self.poll(document)?;
+        let document = self.deliver(|| snapshot::create_image(document.clone(), cloud, cloud.now()))?;
+        let document = self.poll(document)?;
+        self.promote(&document)
     }
 
-    pub fn promote(&self, bake: &Bake) -> Result<Bake> {
+    /// The promotion, and the end.
+    pub fn promote(&self, document: &Document) -> Result<Bake> {
         let cloud = &self.cloud;
-        let mut bake = self.deliver(|| promote::run(bake.clone(), cloud, cloud, cloud, cloud.now()))?;
-        if bake.next.to == To::Await {
-            bake = self.poll(bake)?;
+        let mut document = self.deliver(|| promote::run(document.clone(), cloud, cloud.now()))?;
+        if document.next.to == To::Await {
+            document = self.poll(document)?;
         }
-        let bake = self.deliver(|| async {
-            clean_up::after_success(bake.clone(), cloud, cloud.now()).await.map(|(bake, _)| bake)
-        })?;
+        let Document { bake: Bake { spec, .. }, ends, .. } = document;
+        for _ in 0..self.deliveries {
+            let record = block_on(Ledger(cloud).bake(&spec.pipeline, &spec.id)).unwrap().unwrap();
+            block_on(clean_up::after_success(record, ends.unwrap(), cloud, cloud.now()))?;
+        }
         cloud.pass(SignedDuration::from_secs(5));
-        Ok(bake)
+        let record = block_on(Ledger(cloud).bake(&spec.pipeline, &spec.id)).unwrap().unwrap();
+        Ok(record.into_inner())
+    }
+
+    /// The record of a bake of the pipeline.
+    #[track_caller]
+    pub fn record(&self, id: &str) -> Versioned<Bake> {
+        record(&self.cloud, id).unwrap()
     }
 
     pub fn bake(&self, id: &str, trigger: &Trigger) -> Bake {
-        let bake = self.start(id, trigger).unwrap();
-        assert_eq!(bake.next.to, To::Await);
-        let bake = self.build(bake, 0, true).unwrap();
-        self.finish(bake).unwrap()
+        let document = self.start(id, trigger).unwrap();
+        assert_eq!(document.next.to, To::Await);
+        let document = self.build(document, 0, true).unwrap();
+        self.finish(document).unwrap()
     }
 
     /// A bake that takes the image that is there for its digest.
     pub fn reuse(&self, id: &str, trigger: &Trigger) -> Bake {
-        let bake = self.start(id, trigger).unwrap();
-        assert_eq!((bake.next.to, bake.reused), (To::Promote, true));
-        self.promote(&bake).unwrap()
+        let document = self.start(id, trigger).unwrap();
+        assert_eq!((document.next.to, document.bake.progress.reused), (To::Promote, true));
+        self.promote(&document).unwrap()
     }
 
     /// What the state machine's catch does.
@@ -267,7 +273,7 @@ impl Bench {
         let id = BakeId::parse(id).unwrap();
         for _ in 0..self.deliveries {
             let record = block_on(Ledger(&self.cloud).bake(&pipeline(), &id)).unwrap();
-            let stage = record.as_ref().map_or(Stage::Launch, |bake| bake.stage);
+            let stage = record.as_ref().map_or(Stage::Launch, |bake| bake.progress.stage);
             let failure = Failure { error: error.name().into(), cause: error.chain(), stage };
             block_on(clean_up::after_failure(
                 &id,
@@ -313,4 +319,18 @@ impl Bench {
 
 pub fn pipeline() -> PipelineName {
     PipelineName::parse("storefront").unwrap()
+}
+
+/// The record of a bake of the pipeline.
+pub fn record(cloud: &Cloud, id: &str) -> Option<Versioned<Bake>> {
+    block_on(Ledger(cloud).bake(&pipeline(), &BakeId::parse(id).unwrap())).unwrap()
+}
+
+/// Makes this the record of the bake, whatever it was before.
+#[track_caller]
+pub fn store(cloud: &Cloud, bake: &Bake) {
+    let before = block_on(Ledger(cloud).bake(&bake.spec.pipeline, &bake.spec.id)).unwrap();
+    let mut record = before.unwrap_or_else(|| Versioned::new(bake.clone()));
+    *record = bake.clone();
+    block_on(Ledger(cloud).save(&mut record)).unwrap();
 }

@@ -22,15 +22,22 @@ fn promoted() -> (Desk, Value) {
     let desk = Desk::new(&LAYERED);
     let rows = desk.cloud.rows();
     let row = rows.iter().find(|row| row.key == key("BAKE#before-0")).unwrap();
-    (desk, row.doc.clone())
+    let mut document = row.doc.clone();
+    document["next"] = json!({"to": "go"});
+    (desk, document)
 }
 
 /// How many bakes the last state of a bake with this document starts, and which its record then names.
 fn starts(desk: &Desk, document: &Value) -> (usize, usize) {
     let before = desk.times("states:StartExecution");
-    let ended = block_on(functions::promote(&desk.cloud, json!({"promoted": document}), desk.now())).unwrap();
+    let ended = block_on(functions::promote(
+        &desk.cloud,
+        json!({"action": "start-children", "document": document}),
+        desk.now(),
+    ))
+    .unwrap();
     let bake: Bake = serde_json::from_value(ended).unwrap();
-    let named = bake.children.iter().filter(|child| child.bake.is_some()).count();
+    let named = bake.progress.children.iter().filter(|child| child.bake.is_some()).count();
     (desk.times("states:StartExecution") - before, named)
 }
 
@@ -71,8 +78,9 @@ fn what_moved_no_channel_to_another_image_starts_nothing() {
     desk.edit(&key("CHANNEL#stable"), &key("CHANNEL#stable"), |doc| doc["current"] = json!(null));
     assert_eq!(starts(&desk, &document).0, 0);
     for status in [Status::Running, Status::Validated, Status::Superseded, Status::Failed] {
-        let (desk, mut document) = promoted();
-        document["status"] = json!(status);
+        let (desk, document) = promoted();
+        let key = key("BAKE#before-0");
+        desk.edit(&key, &key, |doc| doc["status"] = json!(status));
         assert_eq!(starts(&desk, &document).0, 0, "{status:?}");
     }
 }

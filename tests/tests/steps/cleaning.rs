@@ -29,8 +29,8 @@ fn failing() -> Desk {
 async fn fail(cloud: &Cloud) -> Result<Value> {
     let error = json!({"Error": "StepFailed", "Cause": r#"{"errorMessage": "it is broken"}"#});
     let document = json!({"pipeline": "storefront", "error": error});
-    functions::prune(cloud, json!({"bake": "before-0", "document": document, "failed": true}), cloud.now())
-        .await
+    let input = json!({"action": "clean-up-failed", "bake": "before-0", "document": document});
+    functions::prune(cloud, input, cloud.now()).await
 }
 
 #[test]
@@ -41,9 +41,9 @@ fn what_a_failed_bake_made_goes_and_its_record_says_why() {
     assert!(!desk.exists(&image) && desk.exists(&other));
     assert_eq!(desk.snapshots(), 2, "one for each disk");
     let bake = desk.bake("before-0");
-    let failure = bake.failure.unwrap();
+    let failure = bake.progress.failure.unwrap();
     assert_eq!(
-        (bake.status, failure.error.as_str(), failure.cause.as_str()),
+        (bake.progress.status, failure.error.as_str(), failure.cause.as_str()),
         (Status::Failed, "StepFailed", "it is broken")
     );
 }
@@ -95,7 +95,11 @@ fn what_can_t_be_removed_is_named_with_the_command_that_removes_it_and_the_rest_
         let error = block_on(fail(&desk.cloud)).unwrap_err();
         assert_eq!(error.name(), name, "{action}");
         assert!(error.to_string().contains(command), "{error}");
-        assert_eq!(desk.bake("before-0").status, Status::Running, "it isn't closed before it is clean");
+        assert_eq!(
+            desk.bake("before-0").progress.status,
+            Status::Running,
+            "it isn't closed before it is clean"
+        );
     }
 }
 
@@ -116,12 +120,12 @@ fn the_image_of_a_bake_that_ended_well_stays_whoever_calls_its_bake_failed() {
 #[test]
 fn an_image_that_somebody_else_deregistered_is_off_the_list_too() {
     let desk = failing();
-    let (image, digest) = (desk.image("before-0"), desk.bake("before-0").digest);
+    let (image, digest) = (desk.image("before-0"), desk.bake("before-0").spec.digest);
     let listed = || block_on(Ledger(&desk.cloud).image(&digest)).unwrap();
     assert!(listed().is_some());
     desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
     // Something else of the bake stays.
-    desk.tag(desk.bake("before-0").snapshots[0].as_str(), TAG_KEEP, "");
+    desk.tag(desk.bake("before-0").progress.snapshots[0].as_str(), TAG_KEEP, "");
     block_on(fail(&desk.cloud)).unwrap();
     assert_eq!(listed(), None);
 }
@@ -136,7 +140,7 @@ fn an_image_that_stays_or_was_another_bake_s_stays_on_the_list() {
         let desk = failing();
         desk.edit_image("before-0", |doc| doc["status"] = json!("validated"));
         change(&desk);
-        let digest = desk.bake("before-0").digest;
+        let digest = desk.bake("before-0").spec.digest;
         block_on(fail(&desk.cloud)).unwrap();
         assert!(block_on(Ledger(&desk.cloud).image(&digest)).unwrap().is_some(), "{what}");
     }
@@ -146,7 +150,7 @@ fn an_image_that_stays_or_was_another_bake_s_stays_on_the_list() {
 fn a_builder_that_is_kept_is_told_with_the_way_into_it() {
     for (stopped, way) in [(false, ". Get in: `aws ssm"), (true, ". Get in: `aws ec2 start-instances")] {
         let desk = failing();
-        let base = desk.bake("before-0").base.image;
+        let base = desk.bake("before-0").spec.base.image;
         let builder = desk.start(&base);
         desk.tag_as_of(&builder, "before-0");
         if stopped {
@@ -160,7 +164,7 @@ fn a_builder_that_is_kept_is_told_with_the_way_into_it() {
             doc["builder"] = json!(builder);
         });
         block_on(fail(&desk.cloud)).unwrap();
-        let cause = desk.bake("before-0").failure.unwrap().cause;
+        let cause = desk.bake("before-0").progress.failure.unwrap().cause;
         assert!(
             cause.contains(&format!("kept as asked: {builder}, until ")) && cause.contains(way),
             "{cause}"
@@ -172,7 +176,7 @@ fn a_builder_that_is_kept_is_told_with_the_way_into_it() {
 #[test]
 fn what_stays_is_told_but_not_the_disk_of_a_builder_that_goes() {
     let desk = failing();
-    let base = desk.bake("before-0").base.image;
+    let base = desk.bake("before-0").spec.base.image;
     let builder = desk.start(&base);
     let volume = desk.cloud.with(|world| {
         let id = builder.parse().unwrap();
@@ -183,7 +187,7 @@ fn what_stays_is_told_but_not_the_disk_of_a_builder_that_goes() {
         desk.tag_as_of(resource, "before-0");
     }
     desk.tag(desk.image("before-0").as_str(), TAG_KEEP, "");
-    let record = Some(desk.bake("before-0"));
+    let record = super::bench::record(&desk.cloud, "before-0");
     let id = "before-0".parse().unwrap();
     let ended = block_on(clean_up::after_failure(&id, record, None, false, &desk.cloud, desk.now())).unwrap();
     let told: Vec<_> = ended.kept.iter().map(ToString::to_string).collect();

@@ -6,11 +6,11 @@ use futures::{executor::block_on, future::join_all};
 use ovenbird_core::{
     Error, Result,
     domain::{
-        bake::{Bake, Status},
-        id::AmiId,
+        bake::{Bake, Document, Status},
+        id::{AmiId, ImageName, InstanceId, ParameterName, PipelineName},
     },
     functions,
-    ports::{Key, Row, Table, Write},
+    ports::{Image, Images, Key, Parameters, Row, Table, Write},
     steps::promote,
     store::{Channel, Ledger},
 };
@@ -49,12 +49,17 @@ fn channel(cloud: &Cloud) -> Channel {
 fn fifty_uploads_of_one_artifact_are_one_builder_one_image_and_fifty_successes() {
     let (cloud, bakes) = run(&Scenario { runs: &[(0, Run::Upload("v1.jar")); 50], ..PLAIN });
     assert_eq!((times(&cloud, "ec2:RunInstances"), times(&cloud, "ec2:CreateImage")), (1, 1));
-    let image = bakes["run-0"].image.clone();
+    let image = bakes["run-0"].progress.image.clone();
     assert!(image.is_some());
     for bake in bakes.values() {
-        assert_eq!((bake.status, &bake.image), (Status::Promoted, &image), "{}", bake.bake);
+        assert_eq!(
+            (bake.progress.status, &bake.progress.image),
+            (Status::Promoted, &image),
+            "{}",
+            bake.spec.id
+        );
     }
-    assert_eq!(bakes.values().filter(|bake| !bake.reused).count(), 1);
+    assert_eq!(bakes.values().filter(|bake| !bake.progress.reused).count(), 1);
 }
 
 #[test]
@@ -64,11 +69,11 @@ fn of_twenty_artifacts_at_once_the_newest_is_promoted_last_and_none_fails() {
     let runs: Vec<(u64, Run)> = (0..).zip(names).map(|(at, name)| (at / 7, Run::Upload(name))).collect();
     let scenario = Scenario { machines: Machines::AreUneven, runs: runs.leak(), ..PLAIN };
     let (cloud, bakes) = run(&scenario);
-    let newest = bakes.values().max_by(|a, b| a.order().compare(&b.order())).unwrap();
+    let newest = bakes.values().max_by(|a, b| a.spec.order().compare(&b.spec.order())).unwrap();
     let current = channel(&cloud).current.unwrap();
-    assert!(newest.order().compare(&current.order).is_eq(), "{current:?}");
-    assert_eq!(newest.order().uploaded, current.order.uploaded);
-    let count = |status| bakes.values().filter(|bake| bake.status == status).count();
+    assert!(newest.spec.order().compare(&current.order).is_eq(), "{current:?}");
+    assert_eq!(newest.spec.order().uploaded, current.order.uploaded);
+    let count = |status| bakes.values().filter(|bake| bake.progress.status == status).count();
     assert!(count(Status::Superseded) > 0, "none ended after a newer one");
     assert_eq!(count(Status::Promoted) + count(Status::Superseded), 20);
     assert_eq!(times(&cloud, "ec2:RunInstances"), 20);
@@ -107,6 +112,11 @@ impl Table for Crowded<'_> {
         self.0.by_status(status).await
     }
 
+    async fn by_time(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Row>> {
+        self.let_others_go_first().await;
+        self.0.by_time(pipeline, most).await
+    }
+
     async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
         self.let_others_go_first().await;
         self.0.by_image(image).await
@@ -118,32 +128,74 @@ impl Table for Crowded<'_> {
     }
 }
 
+impl Images for Crowded<'_> {
+    async fn image(&self, id: &AmiId) -> Result<Option<Image>> {
+        self.0.image(id).await
+    }
+
+    async fn named(&self, name: &ImageName) -> Result<Option<Image>> {
+        self.0.named(name).await
+    }
+
+    async fn matching(&self, owner: &str, pattern: &str) -> Result<Vec<Image>> {
+        self.0.matching(owner, pattern).await
+    }
+
+    async fn create(
+        &self,
+        instance: &InstanceId,
+        name: &ImageName,
+        reboot: bool,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<AmiId> {
+        self.0.create(instance, name, reboot, tags).await
+    }
+}
+
+impl Parameters for Crowded<'_> {
+    async fn parameter(&self, name: &ParameterName) -> Result<Option<String>> {
+        self.0.parameter(name).await
+    }
+
+    async fn values(&self, names: &[ParameterName]) -> Result<BTreeMap<ParameterName, String>> {
+        self.0.values(names).await
+    }
+
+    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {
+        self.0.put_image(name, image).await
+    }
+
+    async fn remove(&self, name: &ParameterName) -> Result<()> {
+        self.0.remove(name).await
+    }
+}
+
 #[test]
 fn fifty_promotions_in_each_other_s_way_all_come_through() {
     let (cloud, _) = run(&PLAIN);
     let now = cloud.now();
     let documents = (0..50).map(|number| {
         let started = now + jiff::SignedDuration::from_secs(number * 7 % 50);
-        let input = json!({"bake": format!("twin-{number}"), "started": started,
+        let input = json!({"action": "start", "bake": format!("twin-{number}"), "started": started,
             "trigger": {"pipeline": "storefront"}});
-        serde_json::from_value::<Bake>(block_on(functions::launch_builder(&cloud, input, now)).unwrap())
+        serde_json::from_value::<Document>(block_on(functions::launch_builder(&cloud, input, now)).unwrap())
     });
     let documents = documents.collect::<Result<Vec<_>, _>>().unwrap();
-    let table = Crowded(&cloud);
-    let promote = |document: Bake| async {
+    let crowded = Crowded(&cloud);
+    let promote = |document: Document| async {
         // As often as the state machine.
         for _ in 0..6 {
-            match promote::run(document.clone(), &cloud, &cloud, &table, now).await {
+            match promote::run(document.clone(), &crowded, now).await {
                 Err(Error::TryAgain { .. }) => {}
                 other => return other,
             }
         }
-        promote::run(document, &cloud, &cloud, &table, now).await
+        promote::run(document, &crowded, now).await
     };
     let promoted = block_on(join_all(documents.into_iter().map(promote)));
     let newest = now + jiff::SignedDuration::from_secs(49);
     for bake in promoted {
-        assert_eq!(bake.unwrap().status, Status::Promoted);
+        assert_eq!(bake.unwrap().ends, Some(Status::Promoted));
     }
     assert_eq!(channel(&cloud).current.unwrap().order.started, newest);
 }

@@ -48,17 +48,17 @@ impl Desk {
     #[track_caller]
     pub fn bake(&self, name: &str) -> Bake {
         let found = block_on(Ledger(&self.cloud).bake(&pipeline(), &name.parse().unwrap())).unwrap();
-        found.unwrap_or_else(|| panic!("no record of {name}"))
+        found.unwrap_or_else(|| panic!("no record of {name}")).into_inner()
     }
 
     /// The image that a bake made.
     #[track_caller]
     pub fn image(&self, name: &str) -> AmiId {
-        self.bake(name).image.unwrap()
+        self.bake(name).progress.image.unwrap()
     }
 
     pub fn exists(&self, image: &AmiId) -> bool {
-        block_on(self.cloud.look(image)).unwrap().is_some()
+        block_on(self.cloud.image(image)).unwrap().is_some()
     }
 
     pub fn channel(&self) -> Option<Channel> {
@@ -97,6 +97,7 @@ impl Desk {
                 .filter(|_| to.sk.starts_with("BAKE#"))
                 .zip(text(&doc["started"]).or(Some(String::new()))),
             image: image.map(|image| image.parse().unwrap()),
+            time: None,
             expires: None,
         };
         Write::Put { key: to.clone(), doc, expect, index }
@@ -127,7 +128,7 @@ impl Desk {
     /// Changes the record of a bake's image.
     #[track_caller]
     pub fn edit_image(&self, name: &str, change: impl FnOnce(&mut Value)) {
-        let key = Key { pk: format!("DIGEST#{}", self.bake(name).digest), sk: "IMAGE".into() };
+        let key = Key { pk: format!("IMAGE#{}", self.image(name)), sk: "SET".into() };
         self.edit(&key, &key, change);
     }
 
@@ -156,7 +157,7 @@ impl Desk {
     /// An image that EC2 is still making, of an instance that was started by hand.
     pub fn pending_image(&self) -> AmiId {
         let like = self.current().unwrap();
-        let tags = block_on(self.cloud.look(&like)).unwrap().unwrap().tags;
+        let tags = block_on(self.cloud.image(&like)).unwrap().unwrap().tags;
         let instance = self.start(&like).parse().unwrap();
         block_on(self.cloud.create(&instance, &"pending".parse().unwrap(), false, &tags)).unwrap()
     }
@@ -209,7 +210,7 @@ impl Desk {
     /// Adds images of ours, each newer than the one before, whose bakes ended well.
     pub fn add_images(&self, count: usize) {
         let like = self.current().unwrap();
-        let mut tags = block_on(self.cloud.look(&like)).unwrap().unwrap().tags;
+        let mut tags = block_on(self.cloud.image(&like)).unwrap().unwrap().tags;
         let instance = self.start(&like);
         for name in (0..count).map(|number| format!("more-{number}")) {
             tags.insert(TAG_BAKE.into(), name.clone());

@@ -6,33 +6,36 @@ use futures::executor::block_on;
 use ovenbird_core::{
     Error, Result,
     domain::{
-        bake::{Bake, Stage, Status},
-        id::{AmiId, ParameterName},
+        bake::{Bake, Document, Stage, Status, To},
+        id::{AmiId, ParameterName, PipelineName},
     },
     functions,
-    ports::{Parameters as _, Table as _},
-    steps::promote,
-    store::{ImageRecord, Ledger, Promotion},
+    ports::{Key, Parameters as _, Row, Table, Write},
+    steps::{followers::followers, promote},
+    store::{ImageSet, Ledger, Promotion},
 };
 use serde_json::json;
 
 use super::{
+    bench::store,
     desk::{Desk, TWO, channel_key},
     promotion::{COMER, Comer, arrive, channel, image, promote},
 };
 
 /// The step that moves the channel, by the document of a bake whose image was made and tested.
-async fn step(cloud: &ovenbird_testkit::Cloud, bake: &Bake) -> Result<Bake> {
-    promote::run(bake.clone(), cloud, cloud, cloud, cloud.now()).await
+async fn step(cloud: &ovenbird_testkit::Cloud, bake: &Bake) -> Result<Document> {
+    promote::run(bake.clone().go(To::Promote), cloud, cloud.now()).await
 }
 
 /// The reuse of the old image: all that is left of its bake is the promotion.
 fn rollback(desk: &Desk) -> Bake {
-    let mut bake = Bake { bake: "back".parse().unwrap(), reused: true, ..desk.bake("before-0") };
-    (bake.status, bake.stage, bake.started) = (Status::Running, Stage::Launch, desk.now());
-    bake.artifact.as_mut().unwrap().uploaded = desk.now();
-    bake.timeline.truncate(1);
-    block_on(Ledger(&desk.cloud).save(&bake)).unwrap();
+    let mut bake = desk.bake("before-0");
+    (bake.spec.id, bake.spec.started) = ("back".parse().unwrap(), desk.now());
+    (bake.progress.status, bake.progress.stage) = (Status::Running, Stage::Launch);
+    bake.progress.reused = true;
+    bake.spec.artifact.as_mut().unwrap().uploaded = desk.now();
+    bake.progress.timeline.truncate(1);
+    store(&desk.cloud, &bake);
     bake
 }
 
@@ -42,13 +45,13 @@ fn the_parameter_is_written_when_it_differs_and_only_then() {
     let bake = rollback(&desk);
     let writes = || desk.times("ssm:PutParameter");
     let before = writes();
-    assert_eq!(block_on(step(&desk.cloud, &bake)).unwrap().status, Status::Promoted);
+    assert_eq!(block_on(step(&desk.cloud, &bake)).unwrap().ends, Some(Status::Promoted));
     assert_eq!(
         (desk.current(), desk.parameter()),
-        (bake.image.clone(), bake.image.as_ref().map(ToString::to_string))
+        (bake.progress.image.clone(), bake.progress.image.as_ref().map(ToString::to_string))
     );
     assert_eq!(writes(), before + 1);
-    assert_eq!(block_on(step(&desk.cloud, &bake)).unwrap().status, Status::Promoted);
+    assert_eq!(block_on(step(&desk.cloud, &bake)).unwrap().ends, Some(Status::Promoted));
     assert_eq!(writes(), before + 1, "each write would be a version of the parameter");
 }
 
@@ -57,7 +60,7 @@ fn a_promotion_waits_until_its_parameter_is_read_back_as_its_channel_says() {
     let desk = Desk::new(&TWO);
     let promoted = block_on(step(&desk.cloud, &rollback(&desk))).unwrap();
     let look = || {
-        let input = serde_json::to_value(&promoted).unwrap();
+        let input = json!({"action": "look", "document": promoted});
         let bake = block_on(functions::poll_readiness(&desk.cloud, input, desk.now())).unwrap();
         bake["next"]["to"].as_str().unwrap().to_owned()
     };
@@ -80,22 +83,22 @@ fn a_channel_that_moves_while_the_parameter_is_written_is_followed() {
     let newer = || {
         assert_eq!(promote(&desk, &new), Promotion::Moved);
         let name = "/images/storefront/production".parse().unwrap();
-        block_on(desk.cloud.put_image(&name, new.image.as_ref().unwrap())).unwrap();
+        block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap();
     };
     let ended = desk.interrupt(async |cloud| step(cloud, &bake).await, "ssm:PutParameter", 0, newer);
-    assert_eq!(ended.unwrap().status, Status::Promoted);
-    assert_eq!(desk.current(), new.image);
-    assert_eq!(desk.parameter(), new.image.map(|image| image.to_string()));
+    assert_eq!(ended.unwrap().ends, Some(Status::Promoted));
+    assert_eq!(desk.current(), new.progress.image);
+    assert_eq!(desk.parameter(), new.progress.image.map(|image| image.to_string()));
 }
 
 #[test]
 fn a_parameter_that_can_t_keep_up_with_its_channel_is_tried_again_and_not_called_done() {
     let desk = Desk::new(&TWO);
-    let bake = rollback(&desk);
-    let table = Restless { desk: &desk, moves: std::cell::Cell::new(0) };
-    let error = block_on(promote::run(bake, &desk.cloud, &table, &desk.cloud, desk.now())).unwrap_err();
+    let spec = rollback(&desk).spec;
+    let cloud = Restless { desk: &desk, moves: std::cell::Cell::new(0) };
+    let error = block_on(followers(&spec)[0].apply(&spec, &cloud)).unwrap_err();
     assert_eq!(error.name(), "TryAgain");
-    assert_eq!(table.moves.get(), 3);
+    assert_eq!(cloud.moves.get(), 3);
 }
 
 /// Parameters of which every write meets a channel that moves on.
@@ -105,7 +108,7 @@ struct Restless<'d> {
 }
 
 impl ovenbird_core::ports::Parameters for Restless<'_> {
-    async fn get(&self, _: &ParameterName) -> Result<Option<String>> {
+    async fn parameter(&self, _: &ParameterName) -> Result<Option<String>> {
         Ok(None)
     }
 
@@ -127,12 +130,38 @@ impl ovenbird_core::ports::Parameters for Restless<'_> {
     }
 }
 
+impl Table for Restless<'_> {
+    async fn get(&self, key: &Key) -> Result<Option<Row>> {
+        self.desk.cloud.get(key).await
+    }
+
+    async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
+        self.desk.cloud.list(pk, prefix).await
+    }
+
+    async fn by_status(&self, status: &str) -> Result<Vec<Row>> {
+        self.desk.cloud.by_status(status).await
+    }
+
+    async fn by_time(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Row>> {
+        self.desk.cloud.by_time(pipeline, most).await
+    }
+
+    async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
+        self.desk.cloud.by_image(image).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<()> {
+        self.desk.cloud.commit(writes).await
+    }
+}
+
 /// A bake whose promotion failed after it had moved the channel, and what is undone of it.
 fn undone(desk: &Desk, change: impl FnOnce(&mut Bake)) -> Result<()> {
     let mut bake = desk.bake("before-1");
-    (bake.status, bake.stage) = (Status::Running, Stage::Promotion);
+    (bake.progress.status, bake.progress.stage) = (Status::Running, Stage::Promotion);
     change(&mut bake);
-    block_on(promote::undo(&bake, &desk.cloud, &desk.cloud))
+    block_on(promote::undo(&bake, &desk.cloud))
 }
 
 #[test]
@@ -163,8 +192,8 @@ fn a_bake_that_didn_t_come_to_its_promotion_undoes_none() {
         let desk = Desk::new(&TWO);
         let before = (channel(&desk), desk.parameter());
         undone(&desk, |bake| match stage {
-            Some(stage) => bake.stage = stage,
-            None => bake.options.promote = false,
+            Some(stage) => bake.progress.stage = stage,
+            None => bake.spec.options.promote = false,
         })
         .unwrap();
         assert_eq!((channel(&desk), desk.parameter()), before, "{stage:?}");
@@ -188,7 +217,7 @@ fn the_first_promotion_undone_removes_the_parameter_if_it_is_its_own() {
     let desk = Desk::new(&TWO);
     desk.edit_channel(|doc| doc["previous"] = json!([]));
     let before = desk.parameter();
-    undone(&desk, |bake| bake.settings.parameter = None).unwrap();
+    undone(&desk, |bake| bake.spec.settings.parameter = None).unwrap();
     assert_eq!((desk.current(), desk.parameter()), (None, before));
 }
 
@@ -197,18 +226,18 @@ fn a_parameter_that_goes_while_another_bake_is_promoted_comes_back_with_that_bak
     let desk = Desk::new(&TWO);
     desk.edit_channel(|doc| doc["previous"] = json!([]));
     let mut bake = desk.bake("before-1");
-    (bake.status, bake.stage) = (Status::Running, Stage::Promotion);
+    (bake.progress.status, bake.progress.stage) = (Status::Running, Stage::Promotion);
     let new = arrive(&desk, &COMER);
     let newer = || {
         assert_eq!(promote(&desk, &new), Promotion::Moved);
         let name = "/images/storefront/production".parse().unwrap();
-        block_on(desk.cloud.put_image(&name, new.image.as_ref().unwrap())).unwrap();
+        block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap();
     };
-    let work = async |cloud: &ovenbird_testkit::Cloud| promote::undo(&bake, cloud, cloud).await;
+    let work = async |cloud: &ovenbird_testkit::Cloud| promote::undo(&bake, cloud).await;
     desk.interrupt(work, "ssm:DeleteParameter", 0, newer).unwrap();
     assert_eq!(
         (desk.current(), desk.parameter()),
-        (new.image.clone(), new.image.map(|image| image.to_string()))
+        (new.progress.image.clone(), new.progress.image.map(|image| image.to_string()))
     );
 }
 
@@ -216,7 +245,7 @@ fn a_parameter_that_goes_while_another_bake_is_promoted_comes_back_with_that_bak
 fn an_image_that_nothing_can_start_from_is_not_promoted() {
     let desk = Desk::new(&TWO);
     let bake = rollback(&desk);
-    let image = bake.image.clone().unwrap();
+    let image = bake.progress.image.clone().unwrap();
     desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
     let before = channel(&desk);
     match block_on(step(&desk.cloud, &bake)) {
@@ -232,18 +261,17 @@ fn an_image_that_nothing_can_start_from_is_not_promoted() {
 fn an_image_remembers_sixteen_sets_of_tests_the_last_ones() {
     let desk = Desk::new(&TWO);
     let bake = desk.bake("before-1");
-    let mut record: ImageRecord = block_on(Ledger(&desk.cloud).image(&bake.digest)).unwrap().unwrap();
+    let mut record: ImageSet = block_on(Ledger(&desk.cloud).image(&bake.spec.digest)).unwrap().unwrap();
     let tests = |number: usize| ovenbird_core::domain::digest::sha256(number.to_string().as_bytes());
     for number in 0..20 {
         let passed =
-            ovenbird_core::store::Passed { tests: tests(number), count: number, bake: bake.bake.clone() };
+            ovenbird_core::store::Passed { tests: tests(number), count: number, bake: bake.spec.id.clone() };
         record.pass(passed);
     }
-    let known =
-        |record: &ImageRecord| (0..20).filter(|number| record.passed(&tests(*number)).is_some()).count();
+    let known = |record: &ImageSet| (0..20).filter(|number| record.passed(&tests(*number)).is_some()).count();
     assert_eq!((known(&record), record.passed(&tests(4)), record.passed(&tests(3))), (16, Some(4), None));
     // The same set again is the last one, and no second entry.
-    let passed = ovenbird_core::store::Passed { tests: tests(4), count: 44, bake: bake.bake };
+    let passed = ovenbird_core::store::Passed { tests: tests(4), count: 44, bake: bake.spec.id };
     record.pass(passed);
     assert_eq!((known(&record), record.passed(&tests(4))), (16, Some(44)));
 }

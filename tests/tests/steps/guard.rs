@@ -13,7 +13,7 @@ use ovenbird_core::{
     },
     ports::{Image, Images as _, Instance, InstanceState, Retirement as _, Snapshot, Volume, VolumeState},
     steps::guard::{Guard, Kept, Purpose, Reason},
-    store::{Ledger, Promotion},
+    store::{Ledger, Promotion, Versioned},
 };
 use ovenbird_sim::Tags;
 use ovenbird_testkit::Cloud;
@@ -33,13 +33,13 @@ impl Doomed {
         let desk = Desk::new(&TWO);
         desk.edit_channel(|doc| doc["previous"] = json!([]));
         let bake = desk.bake("before-0");
-        let image = block_on(desk.cloud.look(bake.image.as_ref().unwrap())).unwrap().unwrap();
+        let image = block_on(desk.cloud.image(bake.progress.image.as_ref().unwrap())).unwrap().unwrap();
         Self { desk, bake, image }
     }
 
     fn instance(&self, tags: Tags) -> Option<Kept> {
-        let (id, state) = (self.bake.builder.clone().unwrap(), InstanceState::Running);
-        let image = self.bake.base.image.clone();
+        let (id, state) = (self.bake.progress.builder.clone().unwrap(), InstanceState::Running);
+        let image = self.bake.spec.base.image.clone();
         let instance =
             Instance { id, image, state, reason: String::new(), loss: Loss::Unknown, spot: false, tags };
         block_on(Guard::new(&self.desk.cloud).terminate(&instance, Some(&self.bake))).unwrap()
@@ -52,7 +52,7 @@ impl Doomed {
     }
 
     fn snapshot(&self, tags: Tags) -> Option<Kept> {
-        let snapshots = block_on(self.desk.cloud.snapshots(Some(&self.bake.bake))).unwrap();
+        let snapshots = block_on(self.desk.cloud.snapshots(Some(&self.bake.spec.id))).unwrap();
         let snapshot = Snapshot { tags, ..snapshots[0].clone() };
         let gone = BTreeSet::from([self.image.id.clone()]);
         let world = |world: &mut ovenbird_sim::World| {
@@ -138,8 +138,8 @@ fn what_has_the_bake_s_tags_and_is_not_on_its_record_stays() {
     doomed.desk.edit_bake("before-0", |doc| doc["builder"] = json!("i-0000000000000000a"));
     let own = std::mem::replace(&mut doomed.bake, doomed.desk.bake("before-0"));
     let instance = Instance {
-        id: own.builder.unwrap(),
-        image: own.base.image,
+        id: own.progress.builder.unwrap(),
+        image: own.spec.base.image,
         state: InstanceState::Running,
         reason: String::new(),
         loss: Loss::Unknown,
@@ -172,7 +172,7 @@ fn a_volume_that_is_attached_or_still_changing_stays() {
     for state in [VolumeState::Creating, VolumeState::InUse, VolumeState::Deleting] {
         assert_eq!(doomed.volume(tags(), state, None).unwrap().reason, Reason::Attached, "{state:?}");
     }
-    let instance = doomed.bake.builder.clone();
+    let instance = doomed.bake.progress.builder.clone();
     let kept = doomed.volume(tags(), VolumeState::Available, instance).unwrap();
     assert_eq!(kept.reason, Reason::Attached);
     assert_eq!(doomed.volume(tags(), VolumeState::Error, None), None);
@@ -180,10 +180,16 @@ fn a_volume_that_is_attached_or_still_changing_stays() {
 
 /// A bake that would use the old image again: by hand, and newer than all.
 fn again(doomed: &Doomed) -> Bake {
-    let mut bake = Bake { bake: "again".parse().unwrap(), reused: true, ..doomed.bake.clone() };
-    (bake.status, bake.started) = (Status::Running, doomed.desk.now());
-    bake.artifact.as_mut().unwrap().uploaded = doomed.desk.now();
+    let mut bake = doomed.bake.clone();
+    (bake.spec.id, bake.spec.started) = ("again".parse().unwrap(), doomed.desk.now());
+    (bake.progress.status, bake.progress.reused) = (Status::Running, true);
+    bake.spec.artifact.as_mut().unwrap().uploaded = doomed.desk.now();
     bake
+}
+
+/// Such a bake takes the image.
+fn take(doomed: &Doomed) -> Result<()> {
+    block_on(Ledger(&doomed.desk.cloud).save_reusing(&mut Versioned::new(again(doomed))))
 }
 
 /// When the image is put to use: after the guard asked the channels and bakes, and just before it removes the record.
@@ -218,7 +224,7 @@ fn an_image_that_is_promoted_after_the_last_question_stays() {
 fn an_image_that_a_bake_takes_after_the_last_question_stays() {
     for when in WHEN {
         let doomed = Doomed::new();
-        let take = || block_on(Ledger(&doomed.desk.cloud).save_reusing(&again(&doomed))).unwrap();
+        let take = || take(&doomed).unwrap();
         let error = met(&doomed, when, take).unwrap_err();
         assert!(matches!(error, Error::TryAgain { .. }), "{when}: {error}");
         assert!(doomed.desk.exists(&doomed.image.id), "{when}");
@@ -230,7 +236,7 @@ fn an_image_that_a_bake_takes_after_the_last_question_stays() {
 fn a_bake_takes_no_image_whose_record_is_gone() {
     let doomed = Doomed::new();
     assert_eq!(doomed.deregister(doomed.image.tags.clone()), None);
-    let error = block_on(Ledger(&doomed.desk.cloud).save_reusing(&again(&doomed))).unwrap_err();
+    let error = take(&doomed).unwrap_err();
     assert!(matches!(error, Error::TryAgain { .. }), "{error}");
 }
 
@@ -310,7 +316,7 @@ fn a_clean_up_leaves_an_image_that_another_bake_on_its_way_has_taken() {
 #[test]
 fn an_image_that_a_bake_took_was_not_made_by_it() {
     let mut doomed = Doomed::new();
-    doomed.bake.reused = true;
+    doomed.bake.progress.reused = true;
     // The name tells, and it is this bake's own.
     assert_eq!(doomed.deregister(doomed.image.tags.clone()), None);
     doomed.image.name = "another".into();

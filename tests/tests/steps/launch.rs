@@ -13,7 +13,7 @@ use ovenbird_core::{
     },
     ports::{Builders, Images, Stack},
     steps::launch_builder::launch::{self, Wanted},
-    store::Ledger,
+    store::{Ledger, Versioned},
 };
 use ovenbird_sim::{BaseImage, Lack, Shortage, World};
 use ovenbird_testkit::{Call, Cloud, Fault, SimulatedHardware};
@@ -35,7 +35,7 @@ impl Bench {
         world.set_shortages(shortages);
         let hardware = SimulatedHardware::new(|_| ovenbird_testkit::Script::default());
         let bench = Self { cloud: Cloud::new(world, hardware, now), base };
-        block_on(Ledger(&bench.cloud).save(&bench.bake())).unwrap();
+        block_on(Ledger(&bench.cloud).save(&mut Versioned::new(bench.bake()))).unwrap();
         bench
     }
 
@@ -55,7 +55,7 @@ impl Bench {
                 "channel": "production", "verify_boot": false, "tags": {"team": "shop", TAG_BAKE: "another"},
                 "deadlines": {"builder": 300, "validation": 120, "imaging": 300, "promotion": 60},
             },
-            "stage": "builder", "timeline": [], "next": {"to": "await"},
+            "stage": "builder", "timeline": [],
         });
         serde_json::from_value(document).unwrap()
     }
@@ -63,9 +63,9 @@ impl Bench {
     /// One try of the step, with what an earlier one recorded.
     fn launch(&self, builder: &Builder) -> Result<(InstanceId, bool)> {
         let first = self.bake();
-        let record = block_on(Ledger(&self.cloud).bake(&first.pipeline, &first.bake)).unwrap();
+        let record = block_on(Ledger(&self.cloud).bake(&first.spec.pipeline, &first.spec.id)).unwrap();
         let mut bake = record.unwrap();
-        let base = block_on(Images::look(&self.cloud, &self.base))?.unwrap();
+        let base = block_on(Images::image(&self.cloud, &self.base))?.unwrap();
         let wanted = Wanted {
             image: self.base.clone(),
             security_groups: builder.security_groups.clone(),
@@ -74,9 +74,9 @@ impl Bench {
             devices: base.devices,
             user_data: "#!/bin/sh".into(),
             purpose: "builder",
-            tags: bake.tags(Stack::stack(&self.cloud)),
+            tags: bake.spec.tags(Stack::stack(&self.cloud)),
         };
-        block_on(launch::launch(&mut bake, &wanted, &offer::offers(builder), &self.cloud, &self.cloud))
+        block_on(launch::launch(&mut bake, &wanted, &offer::offers(builder), &self.cloud))
     }
 
     /// Type, zone and market of the only instance there is.
@@ -229,7 +229,7 @@ fn every_try_has_a_token_of_its_own_and_a_token_with_other_parameters_is_refused
 fn a_launch_that_ec2_takes_back_says_what_to_do() {
     let bench = Bench::new(vec![Shortage::of(Lack::LateCapacity)]);
     let (id, _) = bench.launch(&two(false)).unwrap();
-    let instance = block_on(Builders::look(&bench.cloud, &id)).unwrap().unwrap();
+    let instance = block_on(Builders::instance(&bench.cloud, &id)).unwrap().unwrap();
     assert!(instance.state.is_gone());
     assert!(instance.loss.advice().contains("another type"), "{}", instance.reason);
 }
@@ -241,6 +241,7 @@ fn options_reach_the_instance_and_its_volume() {
         gib: Some(20),
         kind: Some("io2".into()),
         iops: Some(4000),
+        throughput: None,
         kms_key: Some("alias/images".into()),
     };
     let builder = Builder { volume: Some(volume), instance_profile: Some("own".into()), ..two(true) };
@@ -258,6 +259,6 @@ fn options_reach_the_instance_and_its_volume() {
             assert_eq!(tags.get(TAG_BAKE).map(String::as_str), Some("b-1"));
         }
     });
-    let seen = block_on(bench.cloud.of_bake(&bench.bake().bake)).unwrap();
+    let seen = block_on(bench.cloud.of_bake(&bench.bake().spec.id)).unwrap();
     assert!(seen[0].spot);
 }

@@ -4,8 +4,9 @@ use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
-    domain::bake::{Bake, Stage, Status, To},
+    domain::bake::{BakeSpec, Document, Stage, Status, To},
     functions,
+    steps::{Function, STEPS},
     store::{Claim, Ledger},
 };
 use ovenbird_testkit::walk::{account::push, scenarios::Scenario};
@@ -20,16 +21,16 @@ const WITH_OLDEST: Scenario = Scenario { lying: &["v0.jar"], ..TWO };
 const RETESTED: Scenario = Scenario { then: "[[test]]\nname = \"more\"\ncommand = \"true\"\n", ..TWO };
 
 /// What launch-builder makes of a start.
-fn start(desk: &Desk, trigger: Value) -> Result<Bake> {
+fn start(desk: &Desk, trigger: Value) -> Result<Document> {
     let now = desk.now();
-    let input = json!({"bake": "new", "started": now, "trigger": trigger});
+    let input = json!({"action": "start", "bake": "new", "started": now, "trigger": trigger});
     let document = block_on(functions::launch_builder(&desk.cloud, input, now))?;
     Ok(serde_json::from_value(document).unwrap())
 }
 
 /// What it makes of a later call.
-fn resume(desk: &Desk, document: &Bake) -> Result<Bake> {
-    let input = serde_json::to_value(document).unwrap();
+fn resume(desk: &Desk, action: &str, document: &Document) -> Result<Document> {
+    let input = json!({"action": action, "document": document});
     let document = block_on(functions::launch_builder(&desk.cloud, input, desk.now()))?;
     Ok(serde_json::from_value(document).unwrap())
 }
@@ -52,28 +53,28 @@ fn launches(desk: &Desk) -> usize {
 /// The digest's lease goes to somebody else, for so many seconds.
 fn hold(desk: &Desk, like: &str, seconds: i64) {
     let like = desk.bake(like);
-    let twin = Bake { bake: "twin".parse().unwrap(), ..like.clone() };
+    let twin = BakeSpec { id: "twin".parse().unwrap(), ..like.spec };
     let until: Timestamp = desk.now() + SignedDuration::from_secs(seconds);
     let ledger = Ledger(&desk.cloud);
-    let claim = ledger.claim(&like.digest, &twin, desk.now(), until, None);
+    let claim = ledger.claim(&twin, desk.now(), until, None);
     assert!(matches!(block_on(claim).unwrap(), Claim::Granted(_)));
 }
 
 #[test]
 fn an_artifact_older_than_the_channel_s_launches_nothing_unless_it_was_asked_for() {
-    for (trigger, to, status) in [
-        (of("v0.jar"), To::Done, Status::Superseded),
-        (of("v1.jar"), To::Done, Status::Superseded),
+    for (trigger, to, ends) in [
+        (of("v0.jar"), To::Done, Some(Status::Superseded)),
+        (of("v1.jar"), To::Done, Some(Status::Superseded)),
         // The channel's own artifact is not older than itself, and a newer one isn't either.
-        (of("v2.jar"), To::Promote, Status::Running),
-        (with(of("v0.jar"), "force", true), To::Await, Status::Running),
+        (of("v2.jar"), To::Promote, None),
+        (with(of("v0.jar"), "force", true), To::Await, None),
         // What isn't to be promoted overwrites nothing.
-        (with(of("v0.jar"), "promote", false), To::Await, Status::Running),
+        (with(of("v0.jar"), "promote", false), To::Await, None),
     ] {
         let desk = Desk::new(&WITH_OLDEST);
         let before = launches(&desk);
         let bake = start(&desk, trigger.clone()).unwrap();
-        assert_eq!((bake.next.to, bake.status), (to, status), "{trigger}");
+        assert_eq!((bake.next.to, bake.ends), (to, ends), "{trigger}");
         assert_eq!(launches(&desk) - before, usize::from(to == To::Await), "{trigger}");
     }
 }
@@ -97,12 +98,15 @@ fn an_image_of_the_digest_is_reused_when_it_is_proven_and_can_be_started() {
     let desk = Desk::new(&TWO);
     let before = launches(&desk);
     let bake = start(&desk, of("v2.jar")).unwrap();
-    assert_eq!((bake.next.to, bake.reused, bake.tests_passed), (To::Promote, true, Some(1)));
-    assert_eq!(bake.image, desk.bake("before-1").image);
-    assert_eq!(bake.snapshots, desk.bake("before-1").snapshots);
+    assert_eq!(
+        (bake.next.to, bake.bake.progress.reused, bake.bake.progress.tests_passed),
+        (To::Promote, true, Some(1))
+    );
+    assert_eq!(bake.bake.progress.image, desk.bake("before-1").progress.image);
+    assert_eq!(bake.bake.progress.snapshots, desk.bake("before-1").progress.snapshots);
     assert_eq!(launches(&desk), before);
     // The record says the same: a second try reads it.
-    assert_eq!(desk.bake("new").image, bake.image);
+    assert_eq!(desk.bake("new").progress.image, bake.bake.progress.image);
 
     type Spoil = fn(&Desk);
     let spoilt: [(&str, Spoil); 4] = [
@@ -117,7 +121,8 @@ fn an_image_of_the_digest_is_reused_when_it_is_proven_and_can_be_started() {
         }),
         ("nobody recorded it", |desk| {
             let bake = desk.bake("before-1");
-            block_on(Ledger(&desk.cloud).forget_image(&bake.digest, &bake.image.unwrap())).unwrap();
+            block_on(Ledger(&desk.cloud).forget_image(&bake.spec.digest, &bake.progress.image.unwrap()))
+                .unwrap();
         }),
     ];
     for (why, spoil) in spoilt {
@@ -125,7 +130,11 @@ fn an_image_of_the_digest_is_reused_when_it_is_proven_and_can_be_started() {
         spoil(&desk);
         let before = launches(&desk);
         let bake = start(&desk, of("v2.jar")).unwrap();
-        assert_eq!((bake.next.to, bake.reused, bake.stage), (To::Await, false, Stage::Builder), "{why}");
+        assert_eq!(
+            (bake.next.to, bake.bake.progress.reused, bake.bake.progress.stage),
+            (To::Await, false, Stage::Builder),
+            "{why}"
+        );
         assert_eq!(launches(&desk), before + 1, "{why}");
     }
 }
@@ -134,7 +143,7 @@ fn an_image_of_the_digest_is_reused_when_it_is_proven_and_can_be_started() {
 fn a_forced_bake_reuses_nothing() {
     let desk = Desk::new(&TWO);
     let bake = start(&desk, with(of("v2.jar"), "force", true)).unwrap();
-    assert_eq!((bake.next.to, bake.reused, bake.image), (To::Await, false, None));
+    assert_eq!((bake.next.to, bake.bake.progress.reused, bake.bake.progress.image), (To::Await, false, None));
 }
 
 #[test]
@@ -146,11 +155,11 @@ fn a_digest_that_is_being_baked_is_waited_for_and_an_expired_lease_is_taken_over
         desk.edit_image("before-1", |doc| doc["status"] = json!("baking"));
         hold(&desk, "before-1", seconds);
         let bake = start(&desk, of("v2.jar")).unwrap();
-        assert_eq!((bake.next.to, bake.stage), (to, stage), "{seconds} s");
-        assert_eq!(desk.bake("new").stage, stage, "{seconds} s: it is on record");
+        assert_eq!((bake.next.to, bake.bake.progress.stage), (to, stage), "{seconds} s");
+        assert_eq!(desk.bake("new").progress.stage, stage, "{seconds} s: it is on record");
         // Delivered again, it is the same.
-        assert_eq!(start(&desk, of("v2.jar")).unwrap().stage, stage);
-        let timeline = desk.bake("new").timeline;
+        assert_eq!(start(&desk, of("v2.jar")).unwrap().bake.progress.stage, stage);
+        let timeline = desk.bake("new").progress.timeline;
         assert_eq!(timeline.iter().filter(|span| span.stage == stage).count(), 1, "{timeline:?}");
     }
     // One that is proven needs no lease.
@@ -165,15 +174,21 @@ fn when_the_twin_gives_up_the_one_that_waited_looks_again_for_an_image_and_else_
     desk.edit_image("before-1", |doc| doc["status"] = json!("baking"));
     hold(&desk, "before-1", 10);
     let waiting = start(&desk, of("v2.jar")).unwrap();
-    assert_eq!(resume(&desk, &waiting).unwrap().next.to, To::Twin, "it is still at work");
+    assert_eq!(resume(&desk, "take-over", &waiting).unwrap().next.to, To::Twin, "it is still at work");
     let proven = desk.clone();
     proven.edit_image("before-1", |doc| doc["status"] = json!("validated"));
-    assert_eq!(resume(&proven, &waiting).unwrap().next.to, To::Promote);
+    assert_eq!(resume(&proven, "take-over", &waiting).unwrap().next.to, To::Promote);
     desk.cloud.pass(SignedDuration::from_secs(10));
-    let (bake, before) = (resume(&desk, &waiting).unwrap(), launches(&desk));
-    assert_eq!((bake.next.to, bake.stage, bake.fence), (To::Await, Stage::Builder, 3));
+    let (bake, before) = (resume(&desk, "take-over", &waiting).unwrap(), launches(&desk));
+    assert_eq!(
+        (bake.next.to, bake.bake.progress.stage, bake.bake.progress.fence),
+        (To::Await, Stage::Builder, 3)
+    );
     // A second try finds the builder of the first.
-    assert_eq!(resume(&desk, &waiting).unwrap().builder, bake.builder);
+    assert_eq!(
+        resume(&desk, "take-over", &waiting).unwrap().bake.progress.builder,
+        bake.bake.progress.builder
+    );
     assert_eq!(launches(&desk), before);
 }
 
@@ -181,19 +196,26 @@ fn when_the_twin_gives_up_the_one_that_waited_looks_again_for_an_image_and_else_
 fn an_image_that_passed_other_tests_must_pass_these_on_a_fresh_instance() {
     let desk = Desk::new(&RETESTED);
     let bake = start(&desk, of("v2.jar")).unwrap();
-    assert_eq!((bake.next.to, bake.reused, bake.tests_passed), (To::Verify, true, None));
-    assert_eq!(bake.image, desk.bake("before-1").image);
-    assert!(bake.fence > 0, "it needs the lease, to note what was passed");
+    assert_eq!(
+        (bake.next.to, bake.bake.progress.reused, bake.bake.progress.tests_passed),
+        (To::Verify, true, None)
+    );
+    assert_eq!(bake.bake.progress.image, desk.bake("before-1").progress.image);
+    assert!(bake.bake.progress.fence > 0, "it needs the lease, to note what was passed");
     let before = launches(&desk);
-    let verified = resume(&desk, &bake).unwrap();
-    assert_eq!((verified.stage, verified.next.to, launches(&desk)), (Stage::Boot, To::Await, before + 1));
+    let verified = resume(&desk, "verify", &bake).unwrap();
+    assert_eq!(
+        (verified.bake.progress.stage, verified.next.to, launches(&desk)),
+        (Stage::Boot, To::Await, before + 1)
+    );
     let role = desk.cloud.with(|world| {
-        let booted = world.instances().find(|one| Some(&one.id) == verified.booted.as_ref()).unwrap();
+        let booted =
+            world.instances().find(|one| Some(&one.id) == verified.bake.progress.booted.as_ref()).unwrap();
         (booted.image.clone(), booted.tags["ovenbird:role"].clone())
     });
-    assert_eq!(role, (bake.image.clone().unwrap(), "verifier".into()));
+    assert_eq!(role, (bake.bake.progress.image.clone().unwrap(), "verifier".into()));
     // Again is once.
-    assert_eq!(resume(&desk, &bake).unwrap().booted, verified.booted);
+    assert_eq!(resume(&desk, "verify", &bake).unwrap().bake.progress.booted, verified.bake.progress.booted);
     assert_eq!(launches(&desk), before + 1);
     // While another bake tests it, this one waits.
     let desk = Desk::new(&RETESTED);
@@ -209,9 +231,9 @@ fn a_launch_that_was_lost_is_found_again_by_its_tag_and_never_made_twice() {
     // The record of the builder was lost with the reply.
     desk.edit_bake("new", |doc| drop(doc.as_object_mut().unwrap().remove("builder")));
     let again = start(&desk, with(of("v2.jar"), "force", true)).unwrap();
-    assert_eq!((again.builder.clone(), launches(&desk)), (bake.builder, before));
+    assert_eq!((again.bake.progress.builder.clone(), launches(&desk)), (bake.bake.progress.builder, before));
     // One that is gone is none.
-    let gone = again.builder.unwrap().to_string();
+    let gone = again.bake.progress.builder.unwrap().to_string();
     desk.cloud.with(|world| world.terminate_instances(&[gone], false)).unwrap();
     desk.edit_bake("new", |doc| drop(doc.as_object_mut().unwrap().remove("builder")));
     drop(start(&desk, with(of("v2.jar"), "force", true)));
@@ -225,25 +247,49 @@ fn the_choices_of_a_first_try_stand_whatever_changed_since() {
     push(&desk.cloud, &desk.recipe().replace("newest = 1", "newest = 2"));
     desk.cloud.put("artifacts/storefront/v9.jar", "v9");
     let again = start(&desk, json!({"pipeline": "storefront", "force": true})).unwrap();
-    assert_eq!((again.recipe, again.artifact, again.digest), (first.recipe, first.artifact, first.digest));
+    assert_eq!(
+        (again.bake.spec.recipe, again.bake.spec.artifact, again.bake.spec.digest),
+        (first.bake.spec.recipe, first.bake.spec.artifact, first.bake.spec.digest)
+    );
 }
 
 #[test]
 fn a_document_in_a_stage_of_another_step_is_refused() {
     let desk = Desk::new(&TWO);
-    let bake = start(&desk, with(of("v2.jar"), "force", true)).unwrap();
-    for stage in [
+    let document = start(&desk, with(of("v2.jar"), "force", true)).unwrap();
+    let stages = [
         Stage::Launch,
+        Stage::AwaitTwin,
         Stage::Builder,
         Stage::Validation,
         Stage::Seal,
+        Stage::Image,
         Stage::Boot,
         Stage::Promotion,
         Stage::CleanUp,
-    ] {
-        let error = resume(&desk, &Bake { stage, ..bake.clone() }).unwrap_err();
-        assert!(error.to_string().contains("can't be worked on by launch-builder"), "{error}");
+    ];
+    let mut refused = 0;
+    for step in STEPS.iter().filter(|step| !step.takes.is_empty()) {
+        for stage in stages.into_iter().filter(|stage| !step.takes.contains(stage)) {
+            let mut document = document.clone();
+            document.bake.progress.stage = stage;
+            let input = json!({"action": step.action, "document": document});
+            let (cloud, now) = (&desk.cloud, desk.now());
+            let answer = match step.function {
+                Function::LaunchBuilder => block_on(functions::launch_builder(cloud, input, now)),
+                Function::PollReadiness => block_on(functions::poll_readiness(cloud, input, now)),
+                Function::RunValidation => block_on(functions::run_validation(cloud, input, now)),
+                Function::Snapshot => block_on(functions::snapshot(cloud, input, now)),
+                Function::Promote => block_on(functions::promote(cloud, input, now)),
+                Function::Prune => block_on(functions::prune(cloud, input, now)),
+            };
+            let expected = format!("can't be worked on by `{}`", step.action.as_str());
+            let error = answer.unwrap_err().to_string();
+            assert!(error.contains(&expected), "{stage}: {error}");
+            refused += 1;
+        }
     }
+    assert!(refused > 40, "{refused}");
 }
 
 #[test]
@@ -252,7 +298,7 @@ fn a_launch_reads_the_recipe_and_its_base_once() {
     let before = desk.cloud.calls().len();
     let trigger = json!({"artifact": "artifacts/storefront/v0.jar", "force": true});
     let bake = start(&desk, trigger).unwrap();
-    assert!(bake.builder.is_some());
+    assert!(bake.bake.progress.builder.is_some());
     let calls = desk.cloud.calls();
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
     for call in &calls[before..] {

@@ -33,7 +33,10 @@ fn pipeline(name: &str) -> PipelineName {
 }
 
 fn record(cloud: &Cloud, name: &str, bake: &str) -> Bake {
-    block_on(Ledger(cloud).bake(&pipeline(name), &BakeId::parse(bake).unwrap())).unwrap().unwrap()
+    block_on(Ledger(cloud).bake(&pipeline(name), &BakeId::parse(bake).unwrap()))
+        .unwrap()
+        .unwrap()
+        .into_inner()
 }
 
 /// A pipeline without an artifact, on another one's channel.
@@ -50,21 +53,24 @@ fn a_runtime_s_promotion_bakes_its_children_and_theirs_in_order() {
     push(&cloud, &recipe("tools", "jvm-runtime/stable", "true"));
     push(&cloud, &recipe("plugins", "tools/stable", "true"));
     let bakes = start(&cloud, "again", Run::Manual(r#"{"pipeline": "jvm-runtime", "force": true}"#));
-    let of = |name: &str| bakes.iter().map(|(_, bake)| bake).find(|bake| bake.pipeline.as_str() == name);
+    let of = |name: &str| bakes.iter().map(|(_, bake)| bake).find(|bake| bake.spec.pipeline.as_str() == name);
     let (runtime, tools, plugins) =
         (of("jvm-runtime").unwrap(), of("tools").unwrap(), of("plugins").unwrap());
     let shop = of("storefront").unwrap();
     assert_eq!(bakes.len(), 4);
     for (child, parent) in [(tools, runtime), (shop, runtime), (plugins, tools)] {
-        assert_eq!((child.status, child.trigger.as_str()), (Status::Promoted, "cascade"));
-        assert_eq!(Some(&child.base.image), parent.image.as_ref());
-        let cascade = child.cascade.as_ref().unwrap();
-        assert_eq!((&cascade.bake, child.base.parent.as_ref()), (&parent.bake, Some(cascade)));
-        assert!(child.started >= parent.timeline.last().unwrap().end.unwrap(), "the parent comes first");
-        assert!(parent.children.iter().any(|one| one.bake.as_ref() == Some(&child.bake)));
+        assert_eq!((child.progress.status, child.spec.trigger.as_str()), (Status::Promoted, "cascade"));
+        assert_eq!(Some(&child.spec.base.image), parent.progress.image.as_ref());
+        let cascade = child.spec.cascade.as_ref().unwrap();
+        assert_eq!((&cascade.bake, child.spec.base.parent.as_ref()), (&parent.spec.id, Some(cascade)));
+        assert!(
+            child.spec.started >= parent.progress.timeline.last().unwrap().end.unwrap(),
+            "the parent comes first"
+        );
+        assert!(parent.progress.children.iter().any(|one| one.bake.as_ref() == Some(&child.spec.id)));
     }
     // The application's newest artifact is in it.
-    assert_eq!(shop.artifact.as_ref().unwrap().key.as_str(), "artifacts/storefront/v1.jar");
+    assert_eq!(shop.spec.artifact.as_ref().unwrap().key.as_str(), "artifacts/storefront/v1.jar");
 
     let links: Vec<Link> = block_on(lineage(&Ledger(&cloud), plugins)).unwrap();
     let names: Vec<_> = links.iter().map(|link| link.pipeline.as_ref().map(PipelineName::as_str)).collect();
@@ -83,7 +89,7 @@ fn what_moves_no_channel_to_another_image_starts_nothing() {
     {
         let bakes = start(&cloud, &format!("none-{}", input.len()), Run::Manual(input));
         assert_eq!(bakes.len(), 1, "{input}: {bakes:?}");
-        assert!(bakes[0].1.children.is_empty());
+        assert!(bakes[0].1.progress.children.is_empty());
     }
     assert_eq!(cloud.calls().iter().filter(|call| call.actions[0] == "states:StartExecution").count(), 0);
 }
@@ -93,8 +99,11 @@ fn a_child_without_an_artifact_is_not_started_and_the_record_says_so() {
     let scenario = Scenario { before: &[], ..LAYERED };
     let (cloud, _) = scenario.account();
     let first = record(&cloud, "jvm-runtime", "before-0");
-    assert_eq!(first.children.len(), 1);
-    assert_eq!((first.children[0].pipeline.as_str(), &first.children[0].bake), ("storefront", &None));
+    assert_eq!(first.progress.children.len(), 1);
+    assert_eq!(
+        (first.progress.children[0].pipeline.as_str(), &first.progress.children[0].bake),
+        ("storefront", &None)
+    );
 }
 
 #[test]
@@ -155,13 +164,18 @@ fn when_only_the_tests_change_the_image_is_kept_and_tested_on_a_fresh_instance()
     let first = record(&cloud, "storefront", "before-0");
     assert_eq!(launched(), (1, 0));
     let again = start(&cloud, "again", Run::Manual(r#"{"pipeline": "storefront"}"#)).remove(0).1;
-    assert_eq!((again.digest.clone(), again.image.clone()), (first.digest.clone(), first.image.clone()));
-    assert_ne!(again.inputs.tests, first.inputs.tests);
+    assert_eq!(
+        (again.spec.digest.clone(), again.progress.image.clone()),
+        (first.spec.digest.clone(), first.progress.image.clone())
+    );
+    assert_ne!(again.spec.inputs.tests, first.spec.inputs.tests);
     assert_eq!(launched(), (1, 1));
     // Both sets are on record now: neither is run again.
     let third = start(&cloud, "third", Run::Manual(r#"{"pipeline": "storefront"}"#)).remove(0).1;
-    assert_eq!((third.status, third.booted), (Status::Promoted, None));
-    let image = block_on(Ledger(&cloud).image(&first.digest)).unwrap().unwrap();
-    assert!(image.passed(&first.inputs.tests).is_some() && image.passed(&again.inputs.tests).is_some());
+    assert_eq!((third.progress.status, third.progress.booted), (Status::Promoted, None));
+    let image = block_on(Ledger(&cloud).image(&first.spec.digest)).unwrap().unwrap();
+    assert!(
+        image.passed(&first.spec.inputs.tests).is_some() && image.passed(&again.spec.inputs.tests).is_some()
+    );
     assert_eq!(launched(), (1, 1));
 }

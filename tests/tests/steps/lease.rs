@@ -8,8 +8,9 @@ use ovenbird_core::{
         bake::{Bake, Status},
         id::Digest,
     },
-    store::{Claim, ImageRecord, ImageStatus, Ledger, Passed, lease_end},
+    store::{Claim, ImageCopy, ImageSet, ImageStatus, Ledger, Passed, Versioned, lease_end},
 };
+use std::collections::BTreeMap;
 
 use super::desk::{Desk, TWO};
 
@@ -25,8 +26,13 @@ impl Rivals {
     fn new() -> Self {
         let desk = Desk::new(&TWO);
         let like = desk.bake("before-1");
-        let bake = |name: &str| Bake { bake: name.parse().unwrap(), status: Status::Running, ..like.clone() };
-        let digest = "f".repeat(64).parse().unwrap();
+        let digest: Digest = "f".repeat(64).parse().unwrap();
+        let bake = |name: &str| {
+            let mut bake = like.clone();
+            (bake.spec.id, bake.spec.digest) = (name.parse().unwrap(), digest.clone());
+            bake.progress.status = Status::Running;
+            bake
+        };
         Self { one: bake("one"), two: bake("two"), desk, digest }
     }
 
@@ -36,11 +42,11 @@ impl Rivals {
 
     fn claim(&self, bake: &Bake, now: Timestamp) -> Claim {
         let expires = now + SignedDuration::from_secs(100);
-        block_on(self.ledger().claim(&self.digest, bake, now, expires, None)).unwrap()
+        block_on(self.ledger().claim(&bake.spec, now, expires, None)).unwrap()
     }
 
     fn release(&self, bake: &Bake) {
-        block_on(self.ledger().release(&self.digest, &bake.bake)).unwrap();
+        block_on(self.ledger().release(&self.digest, &bake.spec.id)).unwrap();
     }
 
     fn holder(&self, now: Timestamp) -> Option<String> {
@@ -53,14 +59,15 @@ impl Rivals {
     }
 }
 
-fn record(bake: &Bake, fence: u64) -> ImageRecord {
-    ImageRecord {
-        image: bake.image.clone().unwrap(),
-        name: bake.image_name.clone(),
-        pipeline: bake.pipeline.clone(),
-        bake: bake.bake.clone(),
+fn record(bake: &Bake, fence: u64) -> ImageSet {
+    ImageSet {
+        home: ImageCopy { image: bake.progress.image.clone().unwrap(), snapshots: Vec::new() },
+        copies: BTreeMap::new(),
+        digest: Some(bake.spec.digest.clone()),
+        name: bake.spec.image_name.clone(),
+        pipeline: bake.spec.pipeline.clone(),
+        bake: bake.spec.id.clone(),
         status: ImageStatus::Baking,
-        snapshots: Vec::new(),
         passed: Vec::new(),
         fence,
         uses: 0,
@@ -76,7 +83,7 @@ fn after(seconds: i64) -> Timestamp {
 }
 
 fn held(by: &Bake) -> Claim {
-    Claim::Held(by.bake.clone())
+    Claim::Held(by.spec.id.clone())
 }
 
 #[test]
@@ -126,9 +133,9 @@ fn a_lease_that_was_given_back_is_free_at_once_and_its_number_goes_on() {
 fn two_that_claim_in_one_moment_are_not_both_granted() {
     let rivals = Rivals::new();
     let (one, two) = (rivals.one.clone(), rivals.two.clone());
-    let (digest, expires) = (rivals.digest.clone(), after(100));
+    let expires = after(100);
     let first = rivals.desk.interrupt(
-        async |cloud| Ledger(cloud).claim(&digest, &one, start(), expires, None).await,
+        async |cloud| Ledger(cloud).claim(&one.spec, start(), expires, None).await,
         "dynamodb:PutItem",
         0,
         || assert_eq!(rivals.claim(&two, start()), Claim::Granted(1)),
@@ -173,14 +180,13 @@ fn a_lease_that_is_lost_while_the_image_is_recorded_is_noticed() {
 #[test]
 fn the_end_of_a_bake_and_its_lease_are_one_write() {
     let rivals = Rivals::new();
-    let mut one = rivals.one.clone();
-    one.digest = rivals.digest.clone();
-    block_on(rivals.ledger().save(&one)).unwrap();
+    let mut one = Versioned::new(rivals.one.clone());
+    block_on(rivals.ledger().save(&mut one)).unwrap();
     rivals.claim(&one, start());
     let before = rivals.desk.cloud.calls().len();
-    one.finish(Status::Failed, after(1));
-    block_on(rivals.ledger().close(&one)).unwrap();
-    assert_eq!((rivals.holder(after(1)), rivals.desk.bake("one").status), (None, Status::Failed));
+    one.progress.finish(Status::Failed, after(1));
+    block_on(rivals.ledger().close(&mut one)).unwrap();
+    assert_eq!((rivals.holder(after(1)), rivals.desk.bake("one").progress.status), (None, Status::Failed));
     let calls = rivals.desk.cloud.calls();
     let writes: Vec<_> =
         calls[before..].iter().filter(|call| call.actions[0] == "dynamodb:PutItem").collect();
@@ -189,7 +195,7 @@ fn the_end_of_a_bake_and_its_lease_are_one_write() {
     // Another bake's lease isn't touched, and a second time nothing is written.
     rivals.claim(&rivals.two, after(2));
     let before = rivals.desk.times("dynamodb:PutItem");
-    block_on(rivals.ledger().close(&one)).unwrap();
+    block_on(rivals.ledger().close(&mut one)).unwrap();
     assert_eq!(rivals.holder(after(3)), Some("two".into()));
     assert_eq!(rivals.desk.times("dynamodb:PutItem"), before);
 }
@@ -198,26 +204,29 @@ fn the_end_of_a_bake_and_its_lease_are_one_write() {
 fn what_an_image_passed_is_noted_only_by_the_holder_and_only_of_the_same_image() {
     let desk = Desk::new(&TWO);
     let mut bake = desk.bake("before-1");
-    let (digest, now) = (bake.digest.clone(), desk.now());
+    let (digest, now) = (bake.spec.digest.clone(), desk.now());
     let ledger = Ledger(&desk.cloud);
-    let passed =
-        |tests: &str| Passed { tests: tests.repeat(64).parse().unwrap(), count: 2, bake: bake.bake.clone() };
+    let passed = |tests: &str| Passed {
+        tests: tests.repeat(64).parse().unwrap(),
+        count: 2,
+        bake: bake.spec.id.clone(),
+    };
     let (first, second) = (passed("a"), passed("b"));
     assert_eq!(block_on(ledger.record_passed(&bake, first.clone())).unwrap_err().name(), "LeaseLost");
-    let Claim::Granted(fence) =
-        block_on(ledger.claim(&digest, &bake, now, lease_end(now, 60), None)).unwrap()
+    let Claim::Granted(fence) = block_on(ledger.claim(&bake.spec, now, lease_end(now, 60), None)).unwrap()
     else {
         panic!("nobody holds it")
     };
-    bake.fence = fence;
+    bake.progress.fence = fence;
     block_on(ledger.record_passed(&bake, first.clone())).unwrap();
     block_on(ledger.record_passed(&bake, second.clone())).unwrap();
     let record = block_on(ledger.image(&digest)).unwrap().unwrap();
     assert_eq!(record.passed(&first.tests), Some(2));
     assert_eq!(record.passed(&second.tests), Some(2));
-    assert_eq!(record.passed(&bake.inputs.tests), Some(1), "what it passed before stays");
+    assert_eq!(record.passed(&bake.spec.inputs.tests), Some(1), "what it passed before stays");
     assert_eq!(record.passed(&"c".repeat(64).parse().unwrap()), None);
-    let other = Bake { image: desk.bake("before-0").image, ..bake.clone() };
+    let mut other = bake.clone();
+    other.progress.image = desk.bake("before-0").progress.image;
     assert_eq!(block_on(ledger.record_passed(&other, first)).unwrap_err().name(), "NotPromotable");
 }
 

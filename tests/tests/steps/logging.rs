@@ -53,13 +53,15 @@ fn each_decision_of_a_bake_is_one_line_with_its_ids() {
     let desk = Desk::new(&Scenario { lying: &["v9.jar"], ..TWO });
     let lines = logged(|| {
         let trigger = json!({"artifact": "artifacts/storefront/v9.jar", "force": true});
-        let input = json!({"bake": "one", "started": desk.now(), "trigger": trigger});
+        let input = json!({"action": "start", "bake": "one", "started": desk.now(), "trigger": trigger});
         let answer = block_on(functions::launch_builder(&desk.cloud, input, desk.now())).unwrap();
         let bake: Bake = serde_json::from_value(answer.clone()).unwrap();
-        assert!(bake.builder.is_some());
+        assert!(bake.progress.builder.is_some());
         // It boots: that is no decision, and no line.
-        block_on(functions::poll_readiness(&desk.cloud, answer.clone(), desk.now())).unwrap();
-        block_on(functions::snapshot(&desk.cloud, answer, desk.now())).unwrap_err();
+        let look = json!({"action": "look", "document": answer});
+        block_on(functions::poll_readiness(&desk.cloud, look, desk.now())).unwrap();
+        let seal = json!({"action": "seal", "document": answer});
+        block_on(functions::snapshot(&desk.cloud, seal, desk.now())).unwrap_err();
     });
     assert_eq!(lines.len(), 2, "{lines:?}");
     let [launched, failed] = [&lines[0]["fields"], &lines[1]["fields"]];

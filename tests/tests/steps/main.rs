@@ -30,12 +30,12 @@ use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
     domain::{
-        bake::{Bake, Stage, Status, To},
+        bake::{Stage, Status, To},
         tags::TAG_BAKE,
         trigger::Trigger,
     },
     ports::{Execution, Images as _, Parameters as _},
-    steps::{promote, prune, snapshot},
+    steps::{launch_builder, promote, prune, snapshot},
     store::Ledger,
 };
 
@@ -43,10 +43,10 @@ use ovenbird_core::{
 fn a_bake_ends_promoted_and_leaves_its_image_alone() {
     let bench = Bench::new();
     let bake = bench.bake("one", &bench.upload("v1.jar"));
-    assert_eq!(bake.status, Status::Promoted);
-    assert_eq!(bench.channel(), bake.image.as_ref().map(ToString::to_string));
+    assert_eq!(bake.progress.status, Status::Promoted);
+    assert_eq!(bench.channel(), bake.progress.image.as_ref().map(ToString::to_string));
     let parameter = "/images/storefront/production".parse().unwrap();
-    assert_eq!(block_on(bench.cloud.get(&parameter)).unwrap(), bench.channel());
+    assert_eq!(block_on(bench.cloud.parameter(&parameter)).unwrap(), bench.channel());
     bench.assert_clean(1);
 }
 
@@ -54,7 +54,7 @@ fn a_bake_ends_promoted_and_leaves_its_image_alone() {
 fn every_step_twice_is_once() {
     let bench = Bench { deliveries: 2, ..Bench::new() };
     let bake = bench.bake("one", &bench.upload("v1.jar"));
-    assert_eq!(bake.status, Status::Promoted);
+    assert_eq!(bake.progress.status, Status::Promoted);
     bench.assert_clean(1);
     for (call, times) in [("ec2:RunInstances", 1), ("ec2:CreateImage", 1), ("ssm:SendCommand", 2)] {
         let seen = bench.cloud.calls().iter().filter(|one| one.actions[0] == call).count();
@@ -72,9 +72,9 @@ fn the_same_artifact_again_launches_nothing() {
     let first = bench.bake("one", &trigger);
     bench.cloud.pass(SignedDuration::from_secs(60));
     let again = bench.start("two", &trigger).unwrap();
-    assert_eq!((again.next.to, again.reused), (To::Promote, true));
+    assert_eq!((again.next.to, again.bake.progress.reused), (To::Promote, true));
     let again = bench.promote(&again).unwrap();
-    assert_eq!((again.image, again.status), (first.image, Status::Promoted));
+    assert_eq!((again.progress.image, again.progress.status), (first.progress.image, Status::Promoted));
     bench.assert_clean(1);
 }
 
@@ -90,11 +90,11 @@ fn a_failing_step_or_test_leaves_nothing_and_the_channel_as_it_was() {
             assert_eq!(error.name(), name);
             bench.fail(id, &error);
             bench.assert_clean(1);
-            assert_eq!(bench.channel(), good.image.as_ref().map(ToString::to_string));
+            assert_eq!(bench.channel(), good.progress.image.as_ref().map(ToString::to_string));
             let record =
                 block_on(Ledger(&bench.cloud).bake(&pipeline(), &id.parse().unwrap())).unwrap().unwrap();
-            assert_eq!(record.status, Status::Failed);
-            let cause = record.failure.unwrap().cause;
+            assert_eq!(record.progress.status, Status::Failed);
+            let cause = record.into_inner().progress.failure.unwrap().cause;
             assert!(cause.contains("broken") || cause.contains("connection refused"), "{cause}");
         }
     }
@@ -117,9 +117,9 @@ fn an_image_that_was_asked_for_goes_with_its_failed_bake() {
     let cloud = &bench.cloud;
     let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
     let bake = bench.build(bake, 0, true).unwrap();
-    let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
+    let bake = bench.deliver(|| snapshot::seal(bake.clone(), cloud, cloud.now())).unwrap();
     let bake = bench.poll(bake).unwrap();
-    bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
+    bench.deliver(|| snapshot::create_image(bake.clone(), cloud, cloud.now())).unwrap();
     assert_eq!(bench.images(), 1);
     bench.fail("one", &Error::LeaseLost { bake: "one".parse().unwrap() });
     bench.assert_clean(0);
@@ -132,17 +132,19 @@ fn an_image_whose_id_was_lost_is_found_by_its_name_if_this_bake_made_it() {
         let cloud = &bench.cloud;
         let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
         let bake = bench.build(bake, 0, true).unwrap();
-        let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
+        let bake = bench.deliver(|| snapshot::seal(bake.clone(), cloud, cloud.now())).unwrap();
         let bake = bench.poll(bake).unwrap();
-        let made = block_on(snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
-        let image = made.image.clone().unwrap();
-        block_on(Ledger(cloud).save(&Bake { image: None, ..made })).unwrap();
+        let made = block_on(snapshot::create_image(bake.clone(), cloud, cloud.now())).unwrap();
+        let image = made.bake.progress.image.clone().unwrap();
+        let mut record = bench.record("one");
+        record.progress.image = None;
+        block_on(Ledger(cloud).save(&mut record)).unwrap();
         if !ours {
             let tags = [(TAG_BAKE.to_owned(), "another".to_owned())].into();
             cloud.with(|world| world.create_tags(&[image.to_string()], &tags, false)).unwrap();
         }
-        match block_on(snapshot::run(bake, cloud, cloud, cloud, cloud.now())) {
-            Ok(found) => assert!(ours && found.image == Some(image)),
+        match block_on(snapshot::create_image(bake, cloud, cloud.now())) {
+            Ok(found) => assert!(ours && found.bake.progress.image == Some(image)),
             Err(error) => assert!(!ours && error.to_string().contains("this bake did not make"), "{error}"),
         }
     }
@@ -156,16 +158,16 @@ fn a_promotion_that_fails_after_the_channel_moved_is_taken_back() {
     bench.cloud.pass(SignedDuration::from_secs(60));
     let bake = bench.start("bad", &bench.upload("v2.jar")).unwrap();
     let bake = bench.build(bake, 0, true).unwrap();
-    let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
+    let bake = bench.deliver(|| snapshot::seal(bake.clone(), cloud, cloud.now())).unwrap();
     let bake = bench.poll(bake).unwrap();
-    let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
+    let bake = bench.deliver(|| snapshot::create_image(bake.clone(), cloud, cloud.now())).unwrap();
     let bake = bench.poll(bake).unwrap();
-    let bake = bench.deliver(|| promote::run(bake.clone(), cloud, cloud, cloud, cloud.now())).unwrap();
-    assert_eq!(bench.channel(), bake.image.as_ref().map(ToString::to_string));
+    let bake = bench.deliver(|| promote::run(bake.clone(), cloud, cloud.now())).unwrap();
+    assert_eq!(bench.channel(), bake.bake.progress.image.as_ref().map(ToString::to_string));
     bench.fail("bad", &Error::changed("the parameter"));
-    assert_eq!(bench.channel(), good.image.as_ref().map(ToString::to_string));
+    assert_eq!(bench.channel(), good.progress.image.as_ref().map(ToString::to_string));
     let parameter = "/images/storefront/production".parse().unwrap();
-    assert_eq!(block_on(cloud.get(&parameter)).unwrap(), bench.channel());
+    assert_eq!(block_on(cloud.parameter(&parameter)).unwrap(), bench.channel());
 }
 
 #[test]
@@ -179,7 +181,7 @@ fn twins_make_one_image() {
     let twin = bench.poll(twin).unwrap();
     assert_eq!(twin.next.to, To::Promote);
     let twin = bench.promote(&twin).unwrap();
-    assert_eq!((twin.image, twin.status), (first.image, Status::Promoted));
+    assert_eq!((twin.progress.image, twin.progress.status), (first.progress.image, Status::Promoted));
     bench.assert_clean(1);
 }
 
@@ -191,18 +193,19 @@ fn a_twin_takes_over_when_the_first_gives_up_and_the_old_holder_can_t_write() {
     let first = bench.start("one", &trigger).unwrap();
     let twin = bench.start("two", &trigger).unwrap();
     // Its execution was stopped, and nobody cleaned up after it yet.
-    cloud.stands(&first.bake, Execution::Stopped { cause: String::new() });
+    cloud.stands(&first.bake.spec.id, Execution::Stopped { cause: String::new() });
     let twin = bench.poll(twin).unwrap();
     assert_eq!(twin.next.to, To::Launch);
-    let twin = bench.deliver(|| async { bench.hands().resume(twin.clone(), cloud.now()).await }).unwrap();
+    let twin = bench.deliver(|| launch_builder::take_over(twin.clone(), cloud, cloud.now())).unwrap();
     assert_eq!(twin.next.to, To::Await);
-    assert!(twin.fence > first.fence);
+    assert!(twin.bake.progress.fence > first.bake.progress.fence);
     // The old holder wakes up again, in the stage in which it would ask for its image.
-    let late = Bake { stage: Stage::Seal, ..first };
-    let error = block_on(snapshot::run(late, cloud, cloud, cloud, cloud.now())).unwrap_err();
+    let mut late = first;
+    late.bake.progress.stage = Stage::Seal;
+    let error = block_on(snapshot::create_image(late, cloud, cloud.now())).unwrap_err();
     assert_eq!(error.name(), "LeaseLost");
     let twin = bench.finish(bench.build(twin, 0, true).unwrap()).unwrap();
-    assert_eq!(twin.status, Status::Promoted);
+    assert_eq!(twin.progress.status, Status::Promoted);
     bench.prune();
     bench.assert_clean(1);
 }
@@ -215,8 +218,8 @@ fn an_older_artifact_never_overwrites_a_newer_one() {
     bench.cloud.pass(SignedDuration::from_secs(60));
     let fast = bench.bake("fast", &bench.upload("new.jar"));
     let slow = bench.finish(bench.build(slow, 0, true).unwrap()).unwrap();
-    assert_eq!(slow.status, Status::Superseded);
-    assert_eq!(bench.channel(), fast.image.map(|image| image.to_string()));
+    assert_eq!(slow.progress.status, Status::Superseded);
+    assert_eq!(bench.channel(), fast.progress.image.map(|image| image.to_string()));
     bench.assert_clean(2);
 }
 
@@ -233,8 +236,8 @@ fn a_dead_execution_s_leavings_are_reaped_and_the_old_image_is_retired() {
     let plan = bench.plan();
     assert!(plan.dead_bakes.is_empty(), "it may still be alive: {plan:?}");
     let retired: Vec<_> = plan.retire.iter().map(|verdict| Some(verdict.image.clone())).collect();
-    assert_eq!(retired, [old.image]);
-    block_on(prune::retire(&plan.retire[0], &bench.cloud)).unwrap();
+    assert_eq!(retired, [old.progress.image]);
+    block_on(prune::retire(&plan.retire[0], &bench.cloud, bench.cloud.now())).unwrap();
 
     bench.cloud.pass(SignedDuration::from_hours(24));
     let plan = bench.plan();
@@ -262,9 +265,9 @@ fn an_image_in_use_is_never_retired_even_if_the_plan_said_so() {
         ..ovenbird_sim::RunInstances::default()
     };
     bench.cloud.with(|world| world.run_instances(now, &request)).unwrap();
-    let verdict = block_on(prune::retire(&doomed, &bench.cloud)).unwrap();
+    let verdict = block_on(prune::retire(&doomed, &bench.cloud, bench.cloud.now())).unwrap();
     assert_eq!(verdict.reason, prune::Reason::Instance);
-    assert!(block_on(bench.cloud.look(&doomed.image)).unwrap().is_some());
+    assert!(block_on(bench.cloud.image(&doomed.image)).unwrap().is_some());
 }
 
 #[test]

@@ -35,17 +35,20 @@ pub const COMER: Comer = Comer { name: "comer", newer: 10, later: 10, same_image
 /// The bake of a comer, with its image proven, whatever that image is.
 pub fn arrive(desk: &Desk, comer: &Comer) -> Bake {
     let current = desk.bake("before-1");
-    let mut bake = Bake { bake: comer.name.parse().unwrap(), status: Status::Running, ..current.clone() };
-    bake.started = current.started + SignedDuration::from_secs(comer.later);
-    bake.options.force = comer.force;
+    let mut bake = current.clone();
+    (bake.spec.id, bake.progress.status) = (comer.name.parse().unwrap(), Status::Running);
+    bake.spec.started = current.spec.started + SignedDuration::from_secs(comer.later);
+    bake.spec.options.force = comer.force;
     if !comer.same_image {
-        bake.image = Some(image(comer.name));
-        bake.digest = ovenbird_core::domain::digest::sha256(comer.name.as_bytes());
-        let artifact = bake.artifact.as_mut().unwrap();
+        bake.progress.image = Some(image(comer.name));
+        bake.spec.digest = ovenbird_core::domain::digest::sha256(comer.name.as_bytes());
+        let artifact = bake.spec.artifact.as_mut().unwrap();
         artifact.key = ArtifactKey::parse(&format!("artifacts/storefront/{}.jar", comer.name)).unwrap();
         artifact.uploaded += SignedDuration::from_secs(comer.newer);
         let (from, to) = (record_key(&current), record_key(&bake));
-        desk.edit(&from, &to, |doc| doc["image"] = json!(bake.image));
+        desk.edit(&from, &to, |doc| {
+            (doc["image"], doc["digest"]) = (json!(bake.progress.image), json!(bake.spec.digest));
+        });
     }
     bake
 }
@@ -56,7 +59,7 @@ pub fn image(name: &str) -> AmiId {
 }
 
 fn record_key(bake: &Bake) -> Key {
-    Key { pk: format!("DIGEST#{}", bake.digest), sk: "IMAGE".into() }
+    Key { pk: format!("IMAGE#{}", bake.progress.image.as_ref().unwrap()), sk: "SET".into() }
 }
 
 pub fn promote(desk: &Desk, bake: &Bake) -> Promotion {
@@ -64,7 +67,7 @@ pub fn promote(desk: &Desk, bake: &Bake) -> Promotion {
 }
 
 fn take_back(desk: &Desk, bake: &Bake) {
-    block_on(Ledger(&desk.cloud).take_back(bake)).unwrap();
+    block_on(Ledger(&desk.cloud).take_back(&bake.spec)).unwrap();
 }
 
 pub fn channel(desk: &Desk) -> Channel {
@@ -106,8 +109,11 @@ fn what_becomes_of_a_promotion() {
             let after = channel(&desk);
             assert_eq!(after.generation, before.generation + 1);
             let current = after.current.unwrap();
-            assert_eq!((current.generation, Some(current.image)), (after.generation, bake.image.clone()));
-            assert_eq!((current.digest, current.promoted), (bake.digest.clone(), desk.now()));
+            assert_eq!(
+                (current.generation, Some(current.image)),
+                (after.generation, bake.progress.image.clone())
+            );
+            assert_eq!((current.digest, current.promoted), (bake.spec.digest.clone(), desk.now()));
         } else {
             assert_eq!(channel(&desk), before, "{what}");
         }
@@ -137,12 +143,13 @@ fn a_promotion_that_another_one_went_over_is_not_made_again() {
 fn the_first_promotion_of_all_makes_the_channel() {
     let desk = Desk::new(&TWO);
     let mut bake = arrive(&desk, &COMER);
-    bake.settings.channel = "staging".parse().unwrap();
+    bake.spec.settings.channel = "staging".parse().unwrap();
     assert_eq!(promote(&desk, &bake), Promotion::Moved);
-    let found =
-        block_on(Ledger(&desk.cloud).channel(&bake.pipeline, &bake.settings.channel)).unwrap().unwrap();
+    let found = block_on(Ledger(&desk.cloud).channel(&bake.spec.pipeline, &bake.spec.settings.channel))
+        .unwrap()
+        .unwrap();
     assert_eq!((found.generation, found.previous.len()), (1, 0));
-    assert_eq!(found.current.map(|target| target.image), bake.image);
+    assert_eq!(found.current.map(|target| target.image), bake.progress.image);
     assert_eq!(bakes(&desk), ["before-1", "before-0"], "the other channel is as it was");
 }
 
@@ -150,9 +157,9 @@ fn the_first_promotion_of_all_makes_the_channel() {
 fn an_image_without_a_proof_of_these_very_tests_is_not_promoted() {
     type Spoil = fn(&Desk, &mut Bake);
     let cases: [(&str, Spoil); 4] = [
-        ("no record of it", |_, bake| bake.digest = "0".repeat(64).parse().unwrap()),
-        ("another image of its digest took its place", |_, bake| bake.image = Some(image("another"))),
-        ("it has not passed its tests", |_, bake| bake.inputs.tests = "0".repeat(64).parse().unwrap()),
+        ("no record of it", |_, bake| bake.spec.digest = "0".repeat(64).parse().unwrap()),
+        ("no record of it", |_, bake| bake.progress.image = Some(image("another"))),
+        ("it has not passed its tests", |_, bake| bake.spec.inputs.tests = "0".repeat(64).parse().unwrap()),
         ("it has not passed its tests", |desk, bake| {
             let key = record_key(bake);
             desk.edit(&key, &key, |doc| doc["status"] = json!("baking"));
@@ -176,7 +183,7 @@ fn an_image_that_is_forgotten_while_it_is_promoted_is_not_promoted() {
     let bake = arrive(&desk, &COMER);
     let forget = || {
         let ledger = Ledger(&desk.cloud);
-        block_on(ledger.forget_image(&bake.digest, bake.image.as_ref().unwrap())).unwrap();
+        block_on(ledger.forget_image(&bake.spec.digest, bake.progress.image.as_ref().unwrap())).unwrap();
     };
     let now = desk.now();
     let late =
@@ -233,9 +240,13 @@ fn a_bake_that_was_never_promoted_takes_nothing_back() {
     take_back(&desk, &arrive(&desk, &Comer { same_image: true, ..COMER }));
     assert_eq!(channel(&desk), before);
     let mut bake = arrive(&desk, &COMER);
-    bake.settings.channel = "staging".parse().unwrap();
+    bake.spec.settings.channel = "staging".parse().unwrap();
     take_back(&desk, &bake);
-    assert!(block_on(Ledger(&desk.cloud).channel(&bake.pipeline, &bake.settings.channel)).unwrap().is_none());
+    assert!(
+        block_on(Ledger(&desk.cloud).channel(&bake.spec.pipeline, &bake.spec.settings.channel))
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[test]
@@ -255,24 +266,27 @@ fn a_channel_remembers_twenty_images_and_a_hundred_promotions() {
     let desk = Desk::new(&TWO);
     let current = desk.bake("before-1");
     let promoted = |number: i64, image: AmiId, digest| {
-        let mut bake = Bake { bake: format!("p-{number}").parse().unwrap(), ..current.clone() };
-        bake.started += SignedDuration::from_secs(number);
-        (bake.image, bake.digest) = (Some(image), digest);
-        bake.artifact.as_mut().unwrap().uploaded += SignedDuration::from_secs(number);
+        let mut bake = current.clone();
+        bake.spec.id = format!("p-{number}").parse().unwrap();
+        bake.spec.started += SignedDuration::from_secs(number);
+        (bake.progress.image, bake.spec.digest) = (Some(image), digest);
+        bake.spec.artifact.as_mut().unwrap().uploaded += SignedDuration::from_secs(number);
         let to = record_key(&bake);
         if !desk.cloud.rows().iter().any(|row| row.key == to) {
-            desk.edit(&record_key(&current), &to, |doc| doc["image"] = json!(bake.image));
+            desk.edit(&record_key(&current), &to, |doc| {
+                (doc["image"], doc["digest"]) = (json!(bake.progress.image), json!(bake.spec.digest));
+            });
         }
         assert_eq!(promote(&desk, &bake), Promotion::Moved, "{number}");
     };
     // One image, again and again, pushes no other one out.
     for number in 1..=97 {
-        promoted(number, current.image.clone().unwrap(), current.digest.clone());
+        promoted(number, current.progress.image.clone().unwrap(), current.spec.digest.clone());
     }
     let count = || (channel(&desk).previous.len(), bakes(&desk).last().unwrap().clone());
     assert_eq!(count(), (98, "before-0".into()));
     for number in 98..=101 {
-        promoted(number, current.image.clone().unwrap(), current.digest.clone());
+        promoted(number, current.progress.image.clone().unwrap(), current.spec.digest.clone());
     }
     assert_eq!(count(), (100, "p-1".into()), "a hundred, and not one more");
     // Of different images, the twenty that it pointed at last.

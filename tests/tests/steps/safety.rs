@@ -12,14 +12,14 @@ use ovenbird_core::{
     },
     ports::{Execution, Parameters as _},
     steps::{
-        promote,
+        launch_builder, promote,
         prune::{self, DeadBake, MOST_UNRECORDED, Reason},
     },
     store::Ledger,
 };
 use ovenbird_sim::RegisterImage;
 
-use super::bench::{Bench, RECIPE, pipeline};
+use super::bench::{Bench, RECIPE, pipeline, store};
 
 /// An account in which so many versions were baked and promoted, the last one last.
 fn baked(versions: usize) -> (Bench, Vec<AmiId>) {
@@ -27,7 +27,7 @@ fn baked(versions: usize) -> (Bench, Vec<AmiId>) {
     let images = (1..=versions).map(|number| {
         let bake = bench.bake(&format!("bake-{number}"), &bench.upload(&format!("v{number}.jar")));
         bench.cloud.pass(SignedDuration::from_secs(60));
-        bake.image.unwrap()
+        bake.progress.image.unwrap()
     });
     let images = images.collect();
     (bench, images)
@@ -124,7 +124,7 @@ fn an_image_whose_stack_s_tag_was_changed_after_the_plan_stays() {
     assert_eq!(plan.retire[0].image, images[0]);
     let tags = [(TAG_STACK.to_owned(), "somebody-else".to_owned())].into();
     bench.cloud.with(|world| world.create_tags(&[images[0].to_string()], &tags, false)).unwrap();
-    block_on(prune::retire(&plan.retire[0], &bench.cloud)).unwrap();
+    block_on(prune::retire(&plan.retire[0], &bench.cloud, bench.cloud.now())).unwrap();
     assert!(bench.image(&images[0]).is_some());
 }
 
@@ -160,19 +160,22 @@ fn a_bake_that_was_cancelled_leaves_nothing_and_holds_nobody_up() {
     let first = bench.start("one", &trigger).unwrap();
     let twin = bench.start("two", &trigger).unwrap();
     assert_eq!(twin.next.to, To::Twin);
-    let dead = DeadBake::new(pipeline(), first.bake.clone());
-    bench.cloud.stands(&first.bake, Execution::Running);
+    let dead = DeadBake::new(pipeline(), first.bake.spec.id.clone());
+    bench.cloud.stands(&first.bake.spec.id, Execution::Running);
     let error = block_on(prune::reap(&dead, &bench.cloud, bench.cloud.now())).unwrap_err();
     assert!(error.hint().contains("ovenbird cancel one"), "{error}: {}", error.hint());
 
     let cause = "Cancelled by user/alice".to_owned();
-    bench.cloud.stands(&first.bake, Execution::Stopped { cause: cause.clone() });
+    bench.cloud.stands(&first.bake.spec.id, Execution::Stopped { cause: cause.clone() });
     let reaped = block_on(prune::reap(&dead, &bench.cloud, bench.cloud.now())).unwrap();
     assert_eq!(reaped.status, Some(Status::Cancelled));
     bench.cloud.pass(SignedDuration::from_secs(5));
     bench.assert_clean(0);
-    let record = block_on(Ledger(&bench.cloud).bake(&pipeline(), &first.bake)).unwrap().unwrap();
-    assert_eq!((record.status, record.failure.unwrap().cause), (Status::Cancelled, cause));
+    let record = block_on(Ledger(&bench.cloud).bake(&pipeline(), &first.bake.spec.id)).unwrap().unwrap();
+    assert_eq!(
+        (record.progress.status, record.into_inner().progress.failure.unwrap().cause),
+        (Status::Cancelled, cause)
+    );
     // Twice is once.
     block_on(prune::reap(&dead, &bench.cloud, bench.cloud.now())).unwrap();
     let twin = bench.look(&twin).unwrap();
@@ -184,13 +187,21 @@ fn a_function_that_was_still_at_work_brings_no_cancelled_bake_back() {
     let bench = Bench::new();
     let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
     let bake = bench.build(bake, 0, true).unwrap();
-    bench.cloud.stands(&bake.bake, Execution::Stopped { cause: String::new() });
-    let dead = DeadBake::new(pipeline(), bake.bake.clone());
+    bench.cloud.stands(&bake.bake.spec.id, Execution::Stopped { cause: String::new() });
+    let dead = DeadBake::new(pipeline(), bake.bake.spec.id.clone());
+    let mut read_before = bench.record("one");
     block_on(prune::reap(&dead, &bench.cloud, bench.cloud.now())).unwrap();
     bench.cloud.pass(SignedDuration::from_secs(5));
-    let error = bench.finish(bake.clone()).unwrap_err();
-    assert!(matches!(error, Error::BakeEnded { .. }), "{error}");
-    let error = block_on(Ledger(&bench.cloud).save(&bake)).unwrap_err();
+    let error = bench.finish(bake).unwrap_err();
+    assert!(matches!(error, Error::BakeEnded { status: Status::Cancelled, .. }), "{error}");
+    // What it read before doesn't help it…
+    read_before.progress.tests_passed = Some(9);
+    let error = block_on(Ledger(&bench.cloud).save(&mut read_before)).unwrap_err();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
+    // … nor does what it reads now.
+    let mut read_now = bench.record("one");
+    read_now.progress.status = Status::Running;
+    let error = block_on(Ledger(&bench.cloud).save(&mut read_now)).unwrap_err();
     assert!(matches!(error, Error::BakeEnded { status: Status::Cancelled, .. }), "{error}");
     bench.assert_clean(0);
 }
@@ -200,15 +211,15 @@ fn a_dead_holder_of_the_lease_is_not_waited_for() {
     let bench = Bench::new();
     let trigger = bench.upload("v1.jar");
     let first = bench.start("one", &trigger).unwrap();
-    bench.cloud.stands(&first.bake, Execution::TimedOut);
+    bench.cloud.stands(&first.bake.spec.id, Execution::TimedOut);
     // Neither by one that starts after its death…
     let second = bench.start("two", &trigger).unwrap();
     assert_eq!(second.next.to, To::Await);
-    assert!(second.fence > first.fence);
+    assert!(second.bake.progress.fence > first.bake.progress.fence);
     // … nor by one that waits already.
     let third = bench.start("three", &trigger).unwrap();
     assert_eq!(third.next.to, To::Twin);
-    bench.cloud.stands(&second.bake, Execution::Failed);
+    bench.cloud.stands(&second.bake.spec.id, Execution::Failed);
     assert_eq!(bench.poll(third).unwrap().next.to, To::Launch);
 }
 
@@ -224,13 +235,13 @@ fn a_forced_bake_ends_with_an_image_that_was_made_after_it_was_asked_for() {
     // While it waits, there is an image of its digest that passed its tests, and it is not what was asked for.
     let waiting = bench.look(&waiting).unwrap();
     assert_eq!(waiting.next.to, To::Wait);
-    bench.cloud.stands(&holder.bake, Execution::Stopped { cause: String::new() });
+    bench.cloud.stands(&holder.bake.spec.id, Execution::Stopped { cause: String::new() });
     let waiting = bench.poll(waiting).unwrap();
     assert_eq!(waiting.next.to, To::Launch);
-    let forced = block_on(bench.hands().resume(waiting, bench.cloud.now())).unwrap();
+    let forced = block_on(launch_builder::take_over(waiting, &bench.cloud, bench.cloud.now())).unwrap();
     let forced = bench.finish(bench.build(forced, 0, true).unwrap()).unwrap();
-    assert_eq!((forced.status, forced.reused), (Status::Promoted, false));
-    assert_ne!(forced.image, old.image);
+    assert_eq!((forced.progress.status, forced.progress.reused), (Status::Promoted, false));
+    assert_ne!(forced.progress.image, old.progress.image);
 }
 
 #[test]
@@ -280,34 +291,34 @@ fn a_parameter_is_the_pipeline_s_that_wrote_it_first() {
     let error = block_on(ledger.check_parameter(&name, &"evil".parse().unwrap())).unwrap_err();
     assert!(error.to_string().contains("storefront/production"), "{error}");
     // … before a builder costs anything …
-    let mut evil = block_on(ledger.bake(&pipeline(), &"bake-1".parse().unwrap())).unwrap().unwrap();
-    evil.pipeline = "evil".parse().unwrap();
-    evil.bake = "evil-1".parse().unwrap();
-    evil.status = Status::Running;
-    evil.started = bench.cloud.now();
+    let mut evil = bench.record("bake-1").into_inner();
+    evil.spec.pipeline = "evil".parse().unwrap();
+    evil.spec.id = "evil-1".parse().unwrap();
+    evil.progress.status = Status::Running;
+    evil.spec.started = bench.cloud.now();
     let launched = bench.cloud.calls().iter().filter(|call| call.actions[0] == "ec2:RunInstances").count();
-    block_on(ledger.save(&evil)).unwrap();
+    store(&bench.cloud, &evil);
     let start = ovenbird_core::steps::launch_builder::Start {
-        bake: evil.bake.clone(),
-        started: evil.started,
+        bake: evil.spec.id.clone(),
+        started: evil.spec.started,
         trigger: Trigger::Manual {
-            pipeline: evil.pipeline.clone(),
+            pipeline: evil.spec.pipeline.clone(),
             artifact: None,
             options: ovenbird_core::domain::bake::Options::default(),
         },
     };
-    let error = block_on(bench.hands().start(start, bench.cloud.now())).unwrap_err();
+    let error = block_on(launch_builder::start(start, &bench.cloud, bench.cloud.now())).unwrap_err();
     assert!(matches!(error, Error::ParameterTaken { .. }), "{error}");
     let after = bench.cloud.calls().iter().filter(|call| call.actions[0] == "ec2:RunInstances").count();
     assert_eq!(after, launched);
     // … and in the transaction that would move the channel, whatever was checked before.
     let error = block_on(ledger.promote(&evil, bench.cloud.now())).unwrap_err();
     assert!(matches!(error, Error::ParameterTaken { .. }), "{error}");
-    assert!(block_on(ledger.channels(&evil.pipeline)).unwrap().is_empty());
+    assert!(block_on(ledger.channels(&evil.spec.pipeline)).unwrap().is_empty());
     // Nothing of a failed promotion is undone with what is another's.
-    evil.stage = ovenbird_core::domain::bake::Stage::Promotion;
-    block_on(promote::undo(&evil, &bench.cloud, &bench.cloud)).unwrap();
-    assert_eq!(block_on(bench.cloud.get(&name)).unwrap().as_deref(), Some(images[0].as_str()));
+    evil.progress.stage = ovenbird_core::domain::bake::Stage::Promotion;
+    block_on(promote::undo(&evil, &bench.cloud)).unwrap();
+    assert_eq!(block_on(bench.cloud.parameter(&name)).unwrap().as_deref(), Some(images[0].as_str()));
 }
 
 #[test]
@@ -317,11 +328,11 @@ fn a_first_promotion_that_is_taken_back_gives_its_parameter_back() {
     let ledger = Ledger(&bench.cloud);
     assert!(block_on(ledger.parameter_owner(&name)).unwrap().is_some());
     let mut bake = block_on(ledger.bake(&pipeline(), &"bake-1".parse().unwrap())).unwrap().unwrap();
-    bake.stage = ovenbird_core::domain::bake::Stage::Promotion;
+    bake.progress.stage = ovenbird_core::domain::bake::Stage::Promotion;
     for _ in 0..2 {
-        block_on(promote::undo(&bake, &bench.cloud, &bench.cloud)).unwrap();
+        block_on(promote::undo(&bake, &bench.cloud)).unwrap();
         assert_eq!(block_on(ledger.parameter_owner(&name)).unwrap(), None);
-        assert_eq!(block_on(bench.cloud.get(&name)).unwrap(), None);
+        assert_eq!(block_on(bench.cloud.parameter(&name)).unwrap(), None);
     }
     block_on(ledger.check_parameter(&name, &"other".parse().unwrap())).unwrap();
 }
@@ -330,7 +341,7 @@ fn a_first_promotion_that_is_taken_back_gives_its_parameter_back() {
 fn a_volume_that_outlives_its_builder_is_found_and_deleted() {
     let bench = Bench::new();
     let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
-    let builder = bake.builder.clone().unwrap();
+    let builder = bake.bake.progress.builder.clone().unwrap();
     bench.cloud.with(|world| {
         let volume = world.volumes_of(&builder)[0].id.to_string();
         world.keep_volume(&volume).unwrap();
@@ -347,5 +358,5 @@ fn a_recipe_that_changes_its_words_but_not_its_pipeline_writes_its_own_parameter
     let (bench, _) = baked(1);
     bench.push(&RECIPE.replace("user", "owner"));
     let bake = bench.bake("again", &bench.upload("v2.jar"));
-    assert_eq!(bake.status, Status::Promoted);
+    assert_eq!(bake.progress.status, Status::Promoted);
 }

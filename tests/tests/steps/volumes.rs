@@ -4,9 +4,9 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
-    domain::bake::{Bake, To},
+    domain::bake::{Document, To},
     ports::{Builders as _, Retirement as _, VolumeState},
-    steps::snapshot,
+    steps::{launch_builder, snapshot},
 };
 use ovenbird_sim::{BaseImage, Device};
 use ovenbird_testkit::walk::{account::walk, machine::Diary, scenarios::SCENARIOS};
@@ -42,13 +42,13 @@ fn a_base_that_keeps_its_volumes_leaves_none_after_a_bake_whatever_came_of_it() 
     assert_tight(&bench.cloud);
     assert_eq!(bench.cloud.with(|world| world.volumes().count()), 0);
     // Root and second disk: both were imaged.
-    assert_eq!(bake.snapshots.len(), 2);
+    assert_eq!(bake.progress.snapshots.len(), 2);
 
     let failed = bench.start("two", &bench.upload("v2.jar")).unwrap();
-    let of_bake = || block_on(bench.cloud.volumes(Some(&failed.bake))).unwrap();
+    let of_bake = || block_on(bench.cloud.volumes(Some(&failed.bake.spec.id))).unwrap();
     let used: Vec<_> = of_bake().iter().map(|one| (one.state, one.attached.clone())).collect();
-    assert_eq!(used, vec![(VolumeState::InUse, failed.builder.clone()); 2]);
-    bench.fail("two", &Error::LeaseLost { bake: failed.bake.clone() });
+    assert_eq!(used, vec![(VolumeState::InUse, failed.bake.progress.builder.clone()); 2]);
+    bench.fail("two", &Error::LeaseLost { bake: failed.bake.spec.id.clone() });
     assert!(of_bake().is_empty());
     assert_tight(&bench.cloud);
 }
@@ -75,15 +75,15 @@ fn neither_a_builder_nor_a_verifier_leaves_a_volume() {
 }
 
 /// A bake whose image is there and must be booted, with something done to its builder before that was imaged.
-fn imaged(bench: &Bench, before: impl FnOnce()) -> Bake {
+fn imaged(bench: &Bench, before: impl FnOnce()) -> Document {
     bench.push(&RECIPE.replace("[promote]", "[validate]\nboot = true\n[promote]"));
     let (cloud, now) = (&bench.cloud, || bench.cloud.now());
     let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
     let bake = bench.build(bake, 0, true).unwrap();
     before();
-    let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, now())).unwrap();
+    let bake = bench.deliver(|| snapshot::seal(bake.clone(), cloud, now())).unwrap();
     let bake = bench.poll(bake).unwrap();
-    let bake = bench.deliver(|| snapshot::run(bake.clone(), cloud, cloud, cloud, now())).unwrap();
+    let bake = bench.deliver(|| snapshot::create_image(bake.clone(), cloud, now())).unwrap();
     let bake = bench.poll(bake).unwrap();
     assert_eq!(bake.next.to, To::Verify);
     bake
@@ -94,9 +94,9 @@ fn imaged(bench: &Bench, before: impl FnOnce()) -> Bake {
 fn an_image_that_is_gone_before_it_is_booted_is_named_as_the_reason() {
     let bench = Bench::new();
     let bake = imaged(&bench, || {});
-    let image = bake.image.clone().unwrap();
+    let image = bake.bake.progress.image.clone().unwrap();
     bench.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
-    let error = block_on(bench.hands().resume(bake, bench.cloud.now())).unwrap_err();
+    let error = block_on(launch_builder::verify(bake, &bench.cloud, bench.cloud.now())).unwrap_err();
     assert_eq!(error.name(), "ImageFailed");
     assert_eq!(error.to_string(), format!("image {image} failed: it was deregistered meanwhile"));
     assert_eq!(bench.cloud.calls().iter().filter(|call| call.actions[0] == "ec2:RunInstances").count(), 1);
@@ -112,11 +112,11 @@ fn a_verifier_of_an_image_that_keeps_its_volumes_leaves_none_either() {
             cloud.with(|world| world.keep_volume(volume.id.as_str())).unwrap();
         }
     });
-    let bake = bench.deliver(|| async { bench.hands().resume(bake.clone(), cloud.now()).await }).unwrap();
+    let bake = bench.deliver(|| launch_builder::verify(bake.clone(), cloud, cloud.now())).unwrap();
     cloud.with(|world| {
         let image = world.own_images().next().unwrap();
         assert!(image.mappings().all(|device| !device.delete_on_termination), "the image says otherwise");
-        let volumes = world.volumes_of(bake.booted.as_ref().unwrap());
+        let volumes = world.volumes_of(bake.bake.progress.booted.as_ref().unwrap());
         assert_eq!(volumes.len(), 2);
         assert!(volumes.iter().all(|volume| volume.delete_on_termination), "{volumes:?}");
     });
@@ -126,7 +126,7 @@ fn a_verifier_of_an_image_that_keeps_its_volumes_leaves_none_either() {
 fn a_volume_that_is_left_all_the_same_can_be_found_and_deleted() {
     let bench = Bench::on(&leaky(), &Script::default(), true);
     let bake = bench.start("one", &bench.upload("v1.jar")).unwrap();
-    let (cloud, id) = (&bench.cloud, bake.builder.clone().unwrap());
+    let (cloud, id) = (&bench.cloud, bake.bake.progress.builder.clone().unwrap());
     let volumes = || block_on(cloud.volumes(None)).unwrap();
     let attached = volumes().remove(0);
     assert_eq!(block_on(cloud.delete_volume(&attached.id)).unwrap_err().name(), "TryAgain");

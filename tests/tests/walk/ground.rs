@@ -163,7 +163,10 @@ impl Ground {
     /// Every bake's clean-up once more, as a retry whose first reply was lost would.
     fn clean_again(&self, cloud: &Cloud) {
         for row in cloud.rows().into_iter().filter(|row| row.key.sk.starts_with("BAKE#")) {
-            let input = json!({"bake": row.doc["bake"], "document": row.doc, "failed": row.doc["status"] == "failed"});
+            let (mut document, status) = (row.doc.clone(), row.doc["status"].clone());
+            (document["next"], document["ends"]) = (json!({"to": "done"}), status.clone());
+            let action = if status == "failed" { "clean-up-failed" } else { "clean-up" };
+            let input = json!({"action": action, "bake": row.doc["bake"], "document": document});
             let clean_up = ovenbird_core::functions::prune(cloud, input, cloud.now());
             futures::executor::block_on(clean_up).expect("nothing is left to fail on");
         }

@@ -8,7 +8,7 @@ use ovenbird_core::{
         id::AmiId,
         tags,
     },
-    store::{Channel, Child, ImageRecord, ImageStatus, Lease},
+    store::{Channel, Child, ImageSet, ImageStatus, Lease},
 };
 use ovenbird_sim::{ImageState, InstanceState, Tags, Volume};
 use ovenbird_testkit::Cloud;
@@ -30,18 +30,21 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     let bakes: Vec<Bake> = decode(cloud, "BAKE#");
     let channels: Vec<Channel> = decode(cloud, "CHANNEL#");
     let leases: Vec<Lease> = decode(cloud, "LEASE");
-    let records: Vec<ImageRecord> = decode(cloud, "IMAGE");
+    let records: Vec<ImageSet> = decode(cloud, "SET");
     let excuse = |tags: &Tags| tags.get(tags::TAG_BAKE).is_some_and(|bake| excused.contains(bake));
-    // A digest's image, or one whose bake ended well (a forced bake of the same digest took its place).
+    // One whose record says so, or whose bake ended well.
     let validated = |image: &AmiId| {
         records.iter().any(|record| {
-            record.image == *image
+            record.home.image == *image
                 && record.status == ImageStatus::Validated
                 && record.passed.iter().all(|passed| passed.count > 0)
                 && !record.passed.is_empty()
         }) || bakes.iter().any(|bake| {
-            let well = [Status::Promoted, Status::Validated, Status::Superseded].contains(&bake.status);
-            bake.image.as_ref() == Some(image) && well && bake.tests_passed.is_some_and(|tests| tests > 0)
+            let well =
+                [Status::Promoted, Status::Validated, Status::Superseded].contains(&bake.progress.status);
+            bake.progress.image.as_ref() == Some(image)
+                && well
+                && bake.progress.tests_passed.is_some_and(|tests| tests > 0)
         })
     };
 
@@ -51,8 +54,10 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         for instance in world.live_instances() {
             // Until it expires, a failed bake's builder is kept where that was asked for.
             let kept = bakes.iter().any(|bake| {
-                let its = instance.tags.get(tags::TAG_BAKE).is_some_and(|tag| tag == bake.bake.as_str());
-                its && bake.options.keep_builder && bake.status == Status::Failed && now < bake.expires
+                let its = instance.tags.get(tags::TAG_BAKE).is_some_and(|tag| tag == bake.spec.id.as_str());
+                its && bake.spec.options.keep_builder
+                    && bake.progress.status == Status::Failed
+                    && now < bake.spec.expires
             });
             let ours = instance.tags.contains_key(tags::TAG_BAKE);
             if ours && !kept && !excuse(&instance.tags) {
@@ -75,8 +80,11 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
             found.push(format!("snapshot {} belongs to no image", snapshot.id));
         }
         for record in records.iter().filter(|record| !excused.contains(record.bake.as_str())) {
-            if !world.own_images().any(|image| image.id == record.image) {
-                found.push(format!("{} is on record as {:?} and is not there", record.image, record.status));
+            if !world.own_images().any(|image| image.id == record.home.image) {
+                found.push(format!(
+                    "{} is on record as {:?} and is not there",
+                    record.home.image, record.status
+                ));
             }
         }
         for channel in &channels {
@@ -105,9 +113,9 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         }
     }
     for bake in &bakes {
-        let excused = excused.contains(bake.bake.as_str());
-        if let Some(problem) = untrue(bake, &channels, ends.get(bake.bake.as_str()), excused) {
-            found.push(format!("bake {} says {:?}: {problem}", bake.bake, bake.status));
+        let excused = excused.contains(bake.spec.id.as_str());
+        if let Some(problem) = untrue(bake, &channels, ends.get(bake.spec.id.as_str()), excused) {
+            found.push(format!("bake {} says {:?}: {problem}", bake.spec.id, bake.progress.status));
         }
     }
     found.extend(childless(cloud, &bakes, &channels, ends));
@@ -115,14 +123,14 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     let parameters = cloud.parameters();
     let followed: BTreeMap<_, _> = bakes
         .iter()
-        .filter(|bake| !excused.contains(bake.bake.as_str()))
-        .filter_map(|bake| Some((bake.settings.parameter.clone()?, bake)))
+        .filter(|bake| !excused.contains(bake.spec.id.as_str()))
+        .filter_map(|bake| Some((bake.spec.settings.parameter.clone()?, bake)))
         .collect();
-    let unsettled = bakes.iter().any(|bake| excused.contains(bake.bake.as_str()));
+    let unsettled = bakes.iter().any(|bake| excused.contains(bake.spec.id.as_str()));
     for (name, bake) in followed.into_iter().filter(|_| !unsettled && !overruled) {
-        let channel = channels
-            .iter()
-            .find(|channel| channel.pipeline == bake.pipeline && channel.name == bake.settings.channel);
+        let channel = channels.iter().find(|channel| {
+            channel.pipeline == bake.spec.pipeline && channel.name == bake.spec.settings.channel
+        });
         let current =
             channel.and_then(|channel| channel.current.as_ref()).map(|target| target.image.to_string());
         if parameters.get(&name) != current.as_ref() {
@@ -165,17 +173,19 @@ fn outrun(bakes: &[Bake], channels: &[Channel]) -> Vec<String> {
     for channel in channels {
         let Some(current) = &channel.current else { continue };
         let into = bakes.iter().filter(|bake| {
-            bake.pipeline == channel.pipeline && bake.settings.channel == channel.name && bake.options.promote
+            bake.spec.pipeline == channel.pipeline
+                && bake.spec.settings.channel == channel.name
+                && bake.spec.options.promote
         });
-        let (forced, others): (Vec<_>, Vec<_>) = into.partition(|bake| bake.options.force);
+        let (forced, others): (Vec<_>, Vec<_>) = into.partition(|bake| bake.spec.options.force);
         if !forced.is_empty() {
             continue;
         }
-        let ended_well = others.into_iter().filter(|bake| bake.status == Status::Promoted);
-        for newer in ended_well.filter(|bake| bake.order().compare(&current.order).is_gt()) {
+        let ended_well = others.into_iter().filter(|bake| bake.progress.status == Status::Promoted);
+        for newer in ended_well.filter(|bake| bake.spec.order().compare(&current.order).is_gt()) {
             found.push(format!(
                 "channel {} points at {}, older than {}",
-                channel.name, current.bake, newer.bake
+                channel.name, current.bake, newer.spec.id
             ));
         }
     }
@@ -205,14 +215,15 @@ fn childless(cloud: &Cloud, bakes: &[Bake], channels: &[Channel], ends: &Ends) -
     let mut found = Vec::new();
     for channel in channels {
         let children: Vec<Child> = decode(cloud, &format!("CHILD#{}#", channel.name));
-        let moved = bakes.iter().filter(|bake| channel.moved_by(&bake.bake).is_some());
-        for bake in moved.filter(|bake| matches!(ends.get(bake.bake.as_str()), Some(End::Succeeded(_)))) {
+        let moved = bakes.iter().filter(|bake| channel.moved_by(&bake.spec.id).is_some());
+        for bake in moved.filter(|bake| matches!(ends.get(bake.spec.id.as_str()), Some(End::Succeeded(_)))) {
             for child in &children {
-                let started = bake.children.iter().find(|one| one.pipeline == child.pipeline);
+                let started = bake.progress.children.iter().find(|one| one.pipeline == child.pipeline);
                 let ran = started
                     .is_some_and(|one| one.bake.as_ref().is_none_or(|bake| ends.contains_key(bake.as_str())));
                 if !ran {
-                    found.push(format!("bake {} did not start {}: {started:?}", bake.bake, child.pipeline));
+                    found
+                        .push(format!("bake {} did not start {}: {started:?}", bake.spec.id, child.pipeline));
                 }
             }
         }
@@ -223,19 +234,19 @@ fn childless(cloud: &Cloud, bakes: &[Bake], channels: &[Channel], ends: &Ends) -
 /// What of a bake's record isn't so.
 fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -> Option<String> {
     let targets = || channels.iter().flat_map(|channel| channel.current.iter().chain(&channel.previous));
-    let promoted = || targets().any(|target| target.bake == bake.bake);
+    let promoted = || targets().any(|target| target.bake == bake.spec.id);
     // Twins promote one image, and only those that are newer write it into the channel.
-    let stands = || targets().any(|target| Some(&target.image) == bake.image.as_ref());
+    let stands = || targets().any(|target| Some(&target.image) == bake.progress.image.as_ref());
     if excused {
         return None;
     }
-    match bake.status {
+    match bake.progress.status {
         Status::Running => Some("and no execution of it runs".into()),
         Status::Promoted if !stands() => Some("and no channel ever pointed at what it made".into()),
         Status::Failed | Status::Cancelled | Status::Validated | Status::Superseded if promoted() => {
             Some("and a channel has it among what it points or pointed at".into())
         }
-        Status::Failed | Status::Cancelled if bake.failure.is_none() => Some("and not why".into()),
+        Status::Failed | Status::Cancelled if bake.progress.failure.is_none() => Some("and not why".into()),
         Status::Failed | Status::Cancelled if matches!(end, Some(End::Succeeded(_))) => {
             Some("and its execution succeeded".into())
         }

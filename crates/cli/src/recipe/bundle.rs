@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -13,10 +14,12 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         digest,
-        recipe::{Beside, Recipe},
+        recipe::{Beside, HEAD, Head, Recipe},
     },
     store::recipes::{FileFacts, Files, RecipePointer, files_digest},
 };
+
+use super::notes::notes;
 
 /// A checked recipe with all that is pushed.
 pub struct Bundle {
@@ -26,6 +29,8 @@ pub struct Bundle {
     pub files: Files,
     /// The files as `tar.gz`; none when the recipe names no file.
     pub archive: Option<Vec<u8>>,
+    /// What is no mistake, and may still surprise.
+    pub notes: Vec<String>,
 }
 
 impl Bundle {
@@ -50,10 +55,7 @@ impl Bundle {
         }
         if !found.refused.is_empty() {
             let problem = format!("names what can't be pushed:\n{}", found.refused.join("\n"));
-            return Err(wrong(
-                problem,
-                "Only plain files and folders are pushed: put the files themselves there",
-            ));
+            return Err(wrong(problem, "Put plain files and folders there: nothing else is pushed"));
         }
         let archive = if found.files.is_empty() {
             None
@@ -61,7 +63,8 @@ impl Bundle {
             Some(archive(&found.files).map_err(|error| unreadable(&path, &error))?)
         };
         let files = facts(&found.files).map_err(|error| unreadable(&path, &error))?;
-        Ok(Self { recipe, text, files, archive })
+        let notes = notes(&recipe, folder, &files);
+        Ok(Self { recipe, text, files, archive, notes })
     }
 
     /// What the pipeline's pointer says when this is pushed: the version is made of all content.
@@ -76,7 +79,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::bad_input(
         format!("file `{}`", path.display()),
         error.to_string(),
-        "Name a recipe, or the folder it is in; `ovenbird recipe new` writes one",
+        "Name a recipe, or the folder that has it; `ovenbird recipe new` writes one",
     )
 }
 
@@ -93,8 +96,15 @@ fn look(folder: &Path, path: &Path) -> Beside {
         Err(_) => Beside::Nothing,
         Ok(found) if found.is_dir() && has_entry(&at) => Beside::Folder,
         Ok(found) if found.is_dir() => Beside::EmptyFolder,
-        Ok(found) => strange(found.file_type()).map_or(Beside::File, Beside::Other),
+        Ok(found) => strange(found.file_type()).map_or_else(|| Beside::File(head(&at)), Beside::Other),
     }
+}
+
+/// How a file begins. One that can't be read is told when it is collected.
+fn head(path: &Path) -> Head {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut bytes));
+    read.map(|_| Head::of(&bytes)).unwrap_or_default()
 }
 
 /// Whether there is anything but folders in a folder.
@@ -102,7 +112,14 @@ fn has_entry(folder: &Path) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .into_iter()
+        .filter(|entry| !is_of_a_checkout(&entry.file_name()))
         .any(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()) || has_entry(&entry.path()))
+}
+
+/// What a version control system keeps beside the files of a checkout: a folder, or a file that names one, as a submodule
+/// has it. It differs after every clone and every look at the state, and no tool on a builder reads it.
+fn is_of_a_checkout(name: &OsStr) -> bool {
+    [".git", ".svn", ".hg", ".bzr"].iter().any(|own| name == *own)
 }
 
 /// What something is that is neither file nor folder.
@@ -136,7 +153,7 @@ impl Found {
             self.files.insert(source.to_owned(), path.to_owned());
         } else {
             let entries: Vec<_> = fs::read_dir(path)?.collect::<io::Result<_>>()?;
-            for entry in entries {
+            for entry in entries.into_iter().filter(|entry| !is_of_a_checkout(&entry.file_name())) {
                 self.collect(&entry.path(), &source.join(entry.file_name()))?;
             }
         }
@@ -210,6 +227,20 @@ mod tests {
         format!("{error}")
     }
 
+    /// The examples, and the recipes that the tests bake.
+    #[test]
+    fn every_recipe_of_the_repository_can_be_pushed() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for (folder, least) in [("examples", 2), ("tests/provisioners", 3)] {
+            let entries = fs::read_dir(repository.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            let recipes: Vec<_> = entries.filter(|path| path.join("recipe.toml").exists()).collect();
+            assert!(recipes.len() >= least, "{folder} has only {recipes:?}");
+            for recipe in recipes {
+                assert!(Bundle::read(&recipe).is_ok(), "{}: see `ovenbird recipe check`", recipe.display());
+            }
+        }
+    }
+
     #[test]
     fn the_version_is_made_of_content_and_mode_and_nothing_else() {
         let folder = folder();
@@ -225,6 +256,29 @@ mod tests {
         assert_ne!(executable, before);
         fs::write(&module, "class a {};").unwrap();
         assert_ne!(version(&folder), executable);
+    }
+
+    #[test]
+    fn what_a_checkout_keeps_for_itself_is_no_part_of_a_recipe() {
+        let folder = folder();
+        let before = version(&folder);
+        for own in [".git", ".svn", ".hg", ".bzr"] {
+            fs::create_dir_all(folder.path().join("modules/a").join(own)).unwrap();
+            fs::write(folder.path().join("modules/a").join(own).join("index"), own).unwrap();
+        }
+        symlink("/nowhere", folder.path().join("modules/a/.git/link")).unwrap();
+        // As a submodule has it.
+        fs::write(folder.path().join("modules/.git"), "gitdir: ../../.git/modules/a").unwrap();
+        assert_eq!(version(&folder), before);
+        assert_eq!(Bundle::read(folder.path()).unwrap().files.len(), 3);
+        fs::write(folder.path().join("modules/a/.gitattributes"), "").unwrap();
+        assert_ne!(version(&folder), before);
+        // A folder with nothing else in it is empty.
+        fs::remove_dir_all(folder.path().join("modules/a/manifests")).unwrap();
+        for file in [".fixtures.yml", ".gitattributes"] {
+            fs::remove_file(folder.path().join("modules/a").join(file)).unwrap();
+        }
+        assert!(refusal(&folder).contains("folder `modules` has no file in it"));
     }
 
     #[test]

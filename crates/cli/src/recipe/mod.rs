@@ -2,6 +2,7 @@
 
 mod bundle;
 mod new;
+mod notes;
 
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ use serde::Serialize;
 use self::bundle::Bundle;
 use crate::{
     print,
-    target::{Site, Target},
+    target::{Deployment, Target},
 };
 
 /// Write, check and push recipes
@@ -30,13 +31,13 @@ pub enum RecipeCommand {
     New(new::NewArgs),
     /// Show every mistake of a recipe, with line and column
     Check {
-        /// The recipe, or the folder it is in
+        /// The recipe, or the folder that has it
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
     },
     /// Upload the recipe and its files, and make it the pipeline's current one
     Push {
-        /// The recipe, or the folder it is in
+        /// The recipe, or the folder that has it
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
     },
@@ -47,12 +48,14 @@ pub enum RecipeCommand {
 /// A recipe as checked or pushed.
 #[derive(Debug, Serialize)]
 struct Pushed {
-    /// The pipeline.
+    /// The pipeline that the recipe names.
     pipeline: String,
-    /// The version.
+    /// The version that a push would make current: SHA-256 over the text and the files.
     version: Digest,
     /// How many files went with it.
     files: usize,
+    /// What is no mistake, and may still surprise on the builder.
+    notes: Vec<String>,
 }
 
 /// Checks; a push also uploads.
@@ -76,7 +79,7 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
 async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     let pointer = bundle.pointer();
     let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
-    let Site { cloud, secrets, .. } = target.site().await?;
+    let Deployment { cloud, secrets, .. } = target.deployment().await?;
     if let Some(prefix) = &secrets {
         check_secrets(&bundle.recipe, prefix)?;
     }
@@ -93,6 +96,7 @@ async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
         Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
     };
     ledger.stand_on(&child, base.as_ref()).await?;
+    ledger.note_pipeline(pipeline, &cloud).await?;
     if let Some(archive) = &bundle.archive {
         cloud.put(&keys::bundle(pipeline, version), archive.clone().into()).await?;
     }
@@ -133,9 +137,13 @@ fn report(done: &str, bundle: &Bundle, json: bool) {
         pipeline: bundle.recipe.pipeline.to_string(),
         version: bundle.pointer().version,
         files: bundle.files.len(),
+        notes: bundle.notes.clone(),
     };
     let version = &pushed.version.as_str()[..12];
-    let text = format!("{done} pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
+    let mut text = format!("{done} pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
+    for note in &pushed.notes {
+        text.push_str(&format!("\nnote: {note}"));
+    }
     print(json, &pushed, &text);
 }
 

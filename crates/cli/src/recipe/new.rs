@@ -27,7 +27,7 @@ pub struct NewArgs {
     pipeline: Option<String>,
 }
 
-/// A new recipe.
+/// The files that were written, and their pipeline.
 #[derive(Debug, Serialize)]
 pub struct Written {
     pipeline: PipelineName,
@@ -42,8 +42,8 @@ impl Written {
         let typed = quoted(&recipe.to_string_lossy());
         let (recipe, schema) = (recipe.display(), schema.display());
         format!(
-            "wrote {recipe}, of pipeline {pipeline}\nwrote {schema}, which editors complete and check it by\n\
-             next: edit it, then `ovenbird recipe check {typed}` and `ovenbird recipe push {typed}`"
+            "wrote {recipe} for pipeline {pipeline}\nwrote {schema}, by which editors check and complete the recipe\n\
+             next: edit the recipe, then `ovenbird recipe check {typed}` and `ovenbird recipe push {typed}`"
         )
     }
 }

@@ -43,7 +43,7 @@ pub enum Error {
     /// The recipe that was pushed can't be used.
     #[error("the recipe of pipeline `{pipeline}` is wrong: {problem}")]
     BadRecipe {
-        /// The pipeline.
+        /// The pipeline whose recipe it is.
         pipeline: PipelineName,
         /// Every error found, with line and column.
         problem: String,
@@ -88,9 +88,9 @@ pub enum Error {
     /// At least one test failed; an image that fails its tests is never promoted.
     #[error("{failed} of {total} tests failed: {detail}\neach test's outcome: `{report}` in the bucket")]
     TestsFailed {
-        /// How many failed.
+        /// How many tests failed.
         failed: usize,
-        /// How many ran.
+        /// How many tests ran.
         total: usize,
         /// The first failure with the last lines of its output, and the names of the others.
         detail: String,
@@ -102,9 +102,9 @@ pub enum Error {
     CommandFailed {
         /// What the command was for: `test`, `seal`.
         purpose: &'static str,
-        /// The builder.
+        /// The builder that the command was sent to.
         instance: InstanceId,
-        /// How it ended.
+        /// How it ended: `exit 1`, or SSM's status.
         exit: String,
         /// The last lines of its output.
         output: String,
@@ -112,7 +112,7 @@ pub enum Error {
     /// The builder is gone, or stopped when it should be working.
     #[error("builder {instance} is {state} in stage {stage}{reason}\n{console}")]
     BuilderLost {
-        /// The builder.
+        /// The builder that is gone or stopped.
         instance: InstanceId,
         /// The stage in which it went.
         stage: Stage,
@@ -128,19 +128,19 @@ pub enum Error {
     /// A stage took longer than the recipe allows.
     #[error("stage {stage} passed its deadline of {allowed} s: waited for {awaited}, last saw {seen}")]
     DeadlinePassed {
-        /// The stage.
+        /// The stage that took too long.
         stage: Stage,
         /// The deadline, in seconds.
         allowed: i64,
         /// What would have ended the wait.
         awaited: &'static str,
-        /// The last thing seen.
+        /// What the last look found: EC2's state of the instance, or that no report is there.
         seen: String,
     },
     /// EC2 could not make the image.
     #[error("image {image} failed: {reason}")]
     ImageFailed {
-        /// The image.
+        /// The image that stays unusable.
         image: AmiId,
         /// EC2's state reason.
         reason: String,
@@ -148,15 +148,15 @@ pub enum Error {
     /// A promotion was refused because the image has not passed its tests, or is gone.
     #[error("image {image} can't be promoted: {problem}")]
     NotPromotable {
-        /// The image.
+        /// The image that was to be promoted.
         image: AmiId,
-        /// Why not.
+        /// What it lacks, or that it is gone.
         problem: String,
     },
     /// The parameter that a recipe promotes to is another pipeline's.
     #[error("parameter `{parameter}` follows channel {owner}")]
     ParameterTaken {
-        /// The parameter.
+        /// The parameter that the recipe names.
         parameter: ParameterName,
         /// The channel that it follows, with its pipeline: `storefront/production`.
         owner: String,
@@ -164,7 +164,7 @@ pub enum Error {
     /// A step of a bake that was cancelled, or cleaned up after, meanwhile.
     #[error("bake `{bake}` has ended already: {}", status.as_str())]
     BakeEnded {
-        /// The bake.
+        /// The bake that a step was still at work for.
         bake: BakeId,
         /// How it ended.
         status: Status,
@@ -178,7 +178,7 @@ pub enum Error {
     /// Something that a failed bake made could not be removed.
     #[error("bake `{bake}` left behind: {what}")]
     LeftBehind {
-        /// The bake.
+        /// The bake whose clean-up could not finish.
         bake: BakeId,
         /// Every resource left, with the command that removes it.
         what: String,
@@ -186,7 +186,7 @@ pub enum Error {
     /// A prune run could not do all that it planned; the rest was done.
     #[error("prune run `{run}` could not do everything:\n{failures}")]
     PruneIncomplete {
-        /// The run.
+        /// The run: the name of its execution.
         run: String,
         /// Each item that failed, with its error.
         failures: String,
@@ -202,18 +202,18 @@ pub enum Error {
     /// AWS asks to slow down.
     #[error("{operation} was throttled")]
     Throttled {
-        /// The API operation.
+        /// The API operation, as IAM writes it: `ec2:DescribeImages`.
         operation: String,
         /// AWS's answer.
         #[source]
         source: Option<Box<Error>>,
     },
     /// A role lacks a permission.
-    #[error("not allowed to {operation} on {subject}")]
+    #[error("not allowed to call {operation} on {subject}")]
     Denied {
         /// The API operation, as IAM writes it: `ec2:CreateImage`.
         operation: String,
-        /// On what.
+        /// The resource that it was about.
         subject: String,
         /// AWS's answer.
         #[source]
@@ -224,7 +224,7 @@ pub enum Error {
     Aws {
         /// The API operation, as IAM writes it.
         operation: String,
-        /// On what.
+        /// The resource that it was about: an id, a key or a name.
         subject: String,
         /// AWS's error code.
         code: String,
@@ -378,15 +378,15 @@ impl Error {
             Self::BakeEnded { .. } => "Nothing to do: start another bake if you still need one".into(),
             Self::LeaseLost { .. } => "Another bake may have taken over; if none is running, start the bake again".into(),
             Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),
-            Self::PruneIncomplete { .. } => "`ovenbird prune --dry-run` shows everything. Handle what it says to look at; the next run tries the rest again".into(),
+            Self::PruneIncomplete { .. } => "`ovenbird prune --dry-run` shows everything. Do what it says about each; the next run tries the rest again".into(),
             Self::TryAgain { .. } | Self::Throttled { .. } => {
                 "Try again in a minute; what a state machine started, it tries again by itself".into()
             }
             Self::Denied { operation, .. } if operation == "ec2:RunInstances" => {
-                "The role allows the stack's own security group and profile; name what the recipe asks for beside them in `BuilderSecurityGroups`, `BuilderInstanceProfiles`, `BuilderRoles` or `BuilderKmsKeys` of `infra/template.yaml`, and deploy".into()
+                "The role allows the stack's own security group and instance profile. If the recipe asks for others, or for a KMS key, add them to `BuilderSecurityGroups`, `BuilderInstanceProfiles`, `BuilderRoles` or `BuilderKmsKeys` of `infra/template.yaml`, and deploy".into()
             }
             Self::Denied { operation, .. } => {
-                format!("Allow `{operation}`: a function in its role in `infra/template.yaml`, a person in their own permissions")
+                format!("Allow `{operation}`: for a function, in its role in `infra/template.yaml`; for a person, in their own permissions")
             }
             Self::Aws { .. } => "Look the code up in AWS's documentation of the operation".into(),
             Self::Corrupt { .. } => "Use the newest `ovenbird` and deploy its stack: another version wrote it. If it stays so, this is a bug".into(),

@@ -12,6 +12,9 @@ use super::{
 /// A field that is missing here is a bug that ships a stale image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
+    /// The version of the rule by which the digest is made of the others; 0 where it was not recorded yet.
+    #[serde(default)]
+    pub rule: u32,
     /// The base image, resolved: an alias that moved gives another digest.
     pub base: AmiId,
     /// The architecture of the base.
@@ -35,14 +38,19 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The version of the rule by which digests are made now. It grows when equal inputs get another digest: each
+    /// pipeline then bakes once more, and `ovenbird explain` says why.
+    pub const RULE: u32 = 2;
+
     /// The digest of a pipeline's image of these inputs. The tests are not in it.
     ///
     /// The pipeline is: who may push another pipeline's recipe chooses the network, the role and the steps of its
     /// builders, and must not make what this pipeline takes for its own image.
     pub fn digest(&self, pipeline: &PipelineName) -> Digest {
-        let Self { base, architecture, configuration, volume, files, artifact, runner, tests: _ } = self;
+        let Self { rule, base, architecture, configuration, volume, files, artifact, runner, tests: _ } =
+            self;
         canonical(&serde_json::json!({
-            "v": 2, "pipeline": pipeline, "base": base, "architecture": architecture,
+            "v": rule, "pipeline": pipeline, "base": base, "architecture": architecture,
             "configuration": configuration, "volume": volume, "files": files, "artifact": artifact, "runner": runner,
         }))
     }
@@ -55,6 +63,7 @@ mod tests {
 
     fn inputs() -> Inputs {
         Inputs {
+            rule: Inputs::RULE,
             base: AmiId::parse("ami-0123456789abcdef0").unwrap(),
             architecture: "x86_64".into(),
             configuration: sha256(b"configuration"),
@@ -71,6 +80,7 @@ mod tests {
         let other = sha256(b"other");
         let changed = [
             Inputs { base: AmiId::parse("ami-0123456789abcdef1").unwrap(), ..inputs() },
+            Inputs { rule: Inputs::RULE + 1, ..inputs() },
             Inputs { architecture: "arm64".into(), ..inputs() },
             Inputs { configuration: other.clone(), ..inputs() },
             Inputs { volume: Some(other.clone()), ..inputs() },

@@ -7,6 +7,7 @@ pub mod error;
 pub mod id;
 pub mod inputs;
 pub mod offer;
+pub mod place;
 pub mod plan;
 pub mod recipe;
 pub mod report;

@@ -10,7 +10,7 @@ use super::recipe::Builder;
 /// What EC2 is asked for at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// The instance type.
+    /// The instance type: `c7i.large`.
     pub instance_type: String,
     /// The subnet, and with it the zone; none means the one of the stack.
     pub subnet: Option<String>,
@@ -135,6 +135,8 @@ pub struct RootVolume {
     pub kind: Option<String>,
     /// Its operations per second.
     pub iops: Option<u32>,
+    /// Its throughput in MiB per second.
+    pub throughput: Option<u32>,
     /// The KMS key that encrypts it; none leaves it as the image and the account have it.
     pub kms_key: Option<String>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     error::{Error, Result},
     id::{BakeId, Digest},
-    recipe::{Placement, Recipe, Step, Test},
+    recipe::{Artifact, Recipe, Seal, Step, Test},
 };
 
 /// EC2's limit for user data, before its base64.
@@ -56,7 +56,7 @@ impl fmt::Debug for PresignedUrl {
 /// Something to fetch, with the hash it must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Download {
-    /// Where it is.
+    /// The URL that it is fetched from; whoever has it may fetch it.
     pub url: PresignedUrl,
     /// SHA-256 of its bytes.
     pub sha256: Digest,
@@ -65,7 +65,7 @@ pub struct Download {
 /// The files beside the recipe, as they are fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundle {
-    /// The archive.
+    /// The files as one `tar.gz`.
     #[serde(flatten)]
     pub archive: Download,
     /// The digest of the files in it, which is an input of the image: the builder computes it again.
@@ -89,16 +89,19 @@ pub struct Reports {
 /// What the runner does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// For which bake.
+    /// The bake that it was made for; the tests' JUnit report names it.
     pub bake: BakeId,
     /// The artifact, and where it goes.
-    pub artifact: Option<(Download, Placement)>,
+    pub artifact: Option<(Download, Artifact)>,
     /// The files beside the recipe.
     pub bundle: Option<Bundle>,
-    /// The configuration.
+    /// The recipe's steps, in the order in which they run.
     pub steps: Vec<Step>,
-    /// The tests.
+    /// The recipe's tests. All of them run, also after one that failed.
     pub tests: Vec<Test>,
+    /// What the seal keeps, and what it removes in addition.
+    #[serde(default, skip_serializing_if = "Seal::is_usual")]
+    pub seal: Seal,
     /// Where the reports go.
     pub reports: Reports,
     /// The cloud's endpoint, when it isn't AWS's own: where secrets are read.
@@ -120,8 +123,8 @@ impl Plan {
         reports: Reports,
     ) -> Self {
         let artifact = artifact.zip(recipe.artifact.clone());
-        let (steps, tests) = (recipe.steps.clone(), recipe.tests.clone());
-        Self { bake, artifact, bundle, steps, tests, reports, endpoint: None, done: None }
+        let (steps, tests, seal) = (recipe.steps.clone(), recipe.tests.clone(), recipe.seal.clone());
+        Self { bake, artifact, bundle, steps, tests, seal, reports, endpoint: None, done: None }
     }
 }
 

@@ -50,7 +50,7 @@ impl fmt::Display for Exit {
 /// One step, done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepReport {
-    /// Its name.
+    /// The step's name, as the plan has it.
     pub name: String,
     /// How it ended; the last try, where it was tried again.
     pub exit: Exit,
@@ -94,7 +94,7 @@ impl ProvisionReport {
 /// One test, done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestOutcome {
-    /// Its name.
+    /// The test's name, as the plan has it; for a case of its JUnit file, both names: `suite: adds`.
     pub name: String,
     /// Whether it passed.
     pub passed: bool,

@@ -70,6 +70,14 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether a bake ended with an image that is retention's business, and no longer its own.
+    pub fn ended_well(self) -> bool {
+        match self {
+            Self::Promoted | Self::Validated | Self::Superseded => true,
+            Self::Running | Self::Failed | Self::Cancelled => false,
+        }
+    }
+
     /// The status's word, which is also its key in the table's index.
     pub fn as_str(self) -> &'static str {
         match self {

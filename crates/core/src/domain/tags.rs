@@ -14,7 +14,7 @@ pub const TAG_BAKE: &str = "ovenbird:bake";
 pub const TAG_PIPELINE: &str = "ovenbird:pipeline";
 /// The digest it was made for.
 pub const TAG_DIGEST: &str = "ovenbird:digest";
-/// What it is for.
+/// What an instance is for: `builder` or `verifier`.
 pub const TAG_ROLE: &str = "ovenbird:role";
 /// When it may be reaped.
 pub const TAG_EXPIRES: &str = "ovenbird:expires";

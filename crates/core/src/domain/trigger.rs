@@ -16,7 +16,7 @@ use crate::domain::{
 pub enum Trigger {
     /// An artifact was uploaded.
     Upload {
-        /// Its key.
+        /// The key that was written; the pipeline is in it.
         key: ArtifactKey,
         /// Its version, on a versioned bucket.
         version: Option<String>,
@@ -25,7 +25,7 @@ pub enum Trigger {
     },
     /// Somebody asked.
     Manual {
-        /// For which pipeline.
+        /// The pipeline to bake.
         pipeline: PipelineName,
         /// With which artifact; none means the newest.
         artifact: Option<ArtifactKey>,
@@ -34,7 +34,7 @@ pub enum Trigger {
     },
     /// The channel that the pipeline stands on moved.
     Cascade {
-        /// The pipeline.
+        /// The child: its base is the channel that moved.
         pipeline: PipelineName,
         /// The promotion that moved it.
         parent: Parent,

@@ -22,14 +22,14 @@ pub enum ImageState {
     Disabled,
 }
 
-/// An image.
+/// An AMI as EC2 describes it, reduced to what decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Its id.
+    /// Its id: `ami-…`.
     pub id: AmiId,
-    /// Its name.
+    /// Its name, which is unique among the images of its owner.
     pub name: String,
-    /// Its state.
+    /// Whether instances can be started from it.
     pub state: ImageState,
     /// EC2's reason for the state, or empty.
     pub reason: String,
@@ -45,16 +45,16 @@ pub struct Image {
     pub devices: Vec<String>,
     /// From when on its owner advises against it.
     pub deprecated: Option<Timestamp>,
-    /// Its snapshots.
+    /// The snapshots that its devices are made from. They outlive it unless they are deleted.
     pub snapshots: Vec<SnapshotId>,
-    /// Its tags.
+    /// Its tags; none for an image of another account.
     pub tags: BTreeMap<String, String>,
 }
 
 /// Making images and looking at them.
 pub trait Images {
     /// One image; none when EC2 doesn't know it or it was deregistered.
-    async fn look(&self, id: &AmiId) -> Result<Option<Image>>;
+    async fn image(&self, id: &AmiId) -> Result<Option<Image>>;
     /// Our image of this name.
     async fn named(&self, name: &ImageName) -> Result<Option<Image>>;
     /// The available images of an owner whose names match the pattern.

@@ -66,14 +66,14 @@ impl Role {
     }
 }
 
-/// An instance.
+/// An instance as EC2 describes it, reduced to what decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// Its id.
+    /// Its id: `i-…`.
     pub id: InstanceId,
     /// The image it was started from.
     pub image: AmiId,
-    /// Its state.
+    /// Where it is between launch and termination.
     pub state: InstanceState,
     /// EC2's reason for the state, or empty.
     pub reason: String,
@@ -81,7 +81,7 @@ pub struct Instance {
     pub loss: Loss,
     /// Whether it is a spot instance, which EC2 can't stop, and may take back.
     pub spot: bool,
-    /// Its tags.
+    /// Its tags. They say which stack and which bake it belongs to.
     pub tags: BTreeMap<String, String>,
 }
 
@@ -120,7 +120,7 @@ pub trait Builders {
     /// Every instance of any bake of this stack that isn't gone.
     async fn all(&self) -> Result<Vec<Instance>>;
     /// One instance; none when EC2 doesn't know it.
-    async fn look(&self, id: &InstanceId) -> Result<Option<Instance>>;
+    async fn instance(&self, id: &InstanceId) -> Result<Option<Instance>>;
     /// Terminates; one that is gone already is no error.
     async fn terminate(&self, id: &InstanceId) -> Result<()>;
     /// What the console showed, or empty.

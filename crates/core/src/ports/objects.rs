@@ -7,7 +7,7 @@ use crate::domain::{error::Result, id::Digest, plan::PresignedUrl};
 /// An object of the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Its key.
+    /// Its key in the bucket: `artifacts/storefront/app.jar`.
     pub key: String,
     /// Its version, on a versioned bucket.
     pub version: Option<String>,
@@ -19,7 +19,7 @@ pub struct Object {
     pub sha256: Option<Digest>,
 }
 
-/// The bucket.
+/// The stack's bucket: artifacts, recipes, runners, plans and reports.
 pub trait Bucket {
     /// A small text object.
     async fn text(&self, key: &str) -> Result<Option<String>>;

@@ -10,7 +10,7 @@ use crate::domain::{
 /// SSM parameters.
 pub trait Parameters {
     /// The value.
-    async fn get(&self, name: &ParameterName) -> Result<Option<String>>;
+    async fn parameter(&self, name: &ParameterName) -> Result<Option<String>>;
     /// The values of those of the names that exist.
     async fn values(&self, names: &[ParameterName]) -> Result<BTreeMap<ParameterName, String>>;
     /// Writes an image's id. AWS answers before it has validated it: read it back.

@@ -29,11 +29,11 @@ pub trait Stack {
 /// A snapshot that carries our tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Its id.
+    /// Its id: `snap-…`.
     pub id: SnapshotId,
     /// What EC2 or a person wrote to it. `CreateImage` writes which instance it was made of.
     pub description: String,
-    /// Its tags.
+    /// Its tags. They say which stack and which bake made it.
     pub tags: BTreeMap<String, String>,
 }
 

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::{error::Result, id::AmiId};
+use crate::domain::{
+    error::Result,
+    id::{AmiId, PipelineName},
+};
 
 /// The key of an item of the table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,7 +21,7 @@ pub struct Key {
 /// An item of the table as read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its key.
+    /// The key that it was read by.
     pub key: Key,
     /// How often it was written; a conditional write names it.
     pub version: u64,
@@ -42,6 +45,8 @@ pub struct Index {
     pub status: Option<(String, String)>,
     /// By image.
     pub image: Option<AmiId>,
+    /// By time: the pipeline and when it was.
+    pub time: Option<(PipelineName, Timestamp)>,
     /// After this moment the table may drop it.
     pub expires: Option<Timestamp>,
 }
@@ -51,27 +56,27 @@ pub struct Index {
 pub enum Write {
     /// Puts an item.
     Put {
-        /// Where.
+        /// The item's key.
         key: Key,
-        /// What.
+        /// The whole new document; nothing of the old one stays.
         doc: Value,
-        /// On what condition.
+        /// What the item must be before the write.
         expect: Expect,
-        /// Found under what.
+        /// What it is found by besides its key.
         index: Index,
     },
     /// Deletes an item.
     Delete {
-        /// Which.
+        /// The item's key.
         key: Key,
-        /// On what condition.
+        /// What the item must be before the write.
         expect: Expect,
     },
     /// Changes nothing, but lets the others happen only if the condition holds.
     Check {
-        /// Which.
+        /// The item's key.
         key: Key,
-        /// The condition.
+        /// What the item must be.
         expect: Expect,
     },
 }
@@ -84,6 +89,8 @@ pub trait Table {
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>>;
     /// The items of a status, oldest first; eventually consistent.
     async fn by_status(&self, status: &str) -> Result<Vec<Row>>;
+    /// So many items of a pipeline, the newest first; eventually consistent.
+    async fn by_time(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Row>>;
     /// The items that name an image; eventually consistent.
     async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>>;
     /// All of the writes or none; a condition that doesn't hold is [`crate::Error::TryAgain`].

@@ -32,12 +32,12 @@ impl VolumeState {
 /// A volume that carries our tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
-    /// Its id.
+    /// Its id: `vol-…`.
     pub id: VolumeId,
-    /// How it stands.
+    /// Whether something uses it, in EC2's words.
     pub state: VolumeState,
     /// The instance it is attached to.
     pub attached: Option<InstanceId>,
-    /// Its tags.
+    /// Its tags. They say which stack and which bake it belongs to.
     pub tags: BTreeMap<String, String>,
 }

@@ -3,10 +3,11 @@
 //! It runs when the bake is closed, so that no child is baked on a promotion that is taken back. A grandchild is
 //! started by its own parent's promotion: the oldest ancestors come first.
 
+use super::recorded;
 use crate::{
     domain::{
         artifact,
-        bake::{Bake, ChildBake, Parent, Status},
+        bake::{ChildBake, Document, Parent, Status},
         digest::token,
         error::Result,
         id::{BakeId, PipelineName},
@@ -17,53 +18,46 @@ use crate::{
 };
 
 /// Starts each child's bake under a name that is the promotion's: started twice is started once.
-pub async fn run(
-    document: Bake,
-    workflow: &impl Workflow,
-    bucket: &impl Bucket,
-    table: &impl Table,
-) -> Result<Bake> {
-    match document.status {
+pub async fn run(document: Document, cloud: &(impl Workflow + Bucket + Table)) -> Result<Document> {
+    // The record, and not the document: its timeline may lack the end that a lost reply of the clean-up told.
+    let mut bake = recorded(cloud, &document.bake).await?;
+    match bake.progress.status {
         Status::Promoted => {}
         Status::Running | Status::Validated | Status::Superseded | Status::Failed | Status::Cancelled => {
             return Ok(document);
         }
     }
-    let ledger = Ledger(table);
-    let channel = ledger.channel(&document.pipeline, &document.settings.channel).await?;
-    let Some(channel) = channel else { return Ok(document) };
-    let Some(target) = channel.moved_by(&document.bake) else { return Ok(document) };
+    let ledger = Ledger(cloud);
+    let (spec, channel) = (&bake.spec, &bake.spec.settings.channel);
+    let Some(channel) = ledger.channel(&spec.pipeline, channel).await? else { return Ok(document) };
+    let Some(target) = channel.moved_by(&spec.id) else { return Ok(document) };
     if channel.current.as_ref().is_none_or(|current| current.image != target.image) {
         // Something newer was promoted over it, whose bake starts the children.
         return Ok(document);
     }
     let parent = Parent {
-        pipeline: document.pipeline.clone(),
-        channel: document.settings.channel.clone(),
-        bake: document.bake.clone(),
+        pipeline: spec.pipeline.clone(),
+        channel: spec.settings.channel.clone(),
+        bake: spec.id.clone(),
         generation: target.generation,
     };
     let mut children = Vec::new();
     for child in ledger.children(&parent.pipeline, &parent.channel).await? {
-        let started = if child.artifact && bucket.newest(&artifact::prefix(&child.pipeline)).await?.is_none()
-        {
+        let started = if child.artifact && cloud.newest(&artifact::prefix(&child.pipeline)).await?.is_none() {
             tracing::info!("{} stands on {parent}, and has no artifact to bake yet", child.pipeline);
             None
         } else {
             let id = name(&child.pipeline, &parent);
-            workflow.start_bake(&id, &Trigger::cascade_input(&child.pipeline, &parent)).await?;
+            cloud.start_bake(&id, &Trigger::cascade_input(&child.pipeline, &parent)).await?;
             Some(id)
         };
         children.push(ChildBake { pipeline: child.pipeline, bake: started });
     }
-    // Not the document's, whose timeline may lack the end that a lost reply of the clean-up told.
-    let record = ledger.bake(&document.pipeline, &document.bake).await?;
-    let mut bake = record.unwrap_or(document);
     if !children.is_empty() {
-        bake.children = children;
-        ledger.save(&bake).await?;
+        bake.progress.children = children;
+        ledger.save(&mut bake).await?;
     }
-    Ok(bake)
+    Ok(Document { bake: bake.into_inner(), ..document })
 }
 
 /// The name of a child's bake: one for each promotion of its parent.

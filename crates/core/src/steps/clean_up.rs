@@ -19,38 +19,35 @@ use crate::{
         id::{AmiId, BakeId},
     },
     ports::{Builders, Image, InstanceState, PrunePorts},
-    store::Ledger,
+    store::{Ledger, Versioned},
 };
 
-/// Cleans up after a bake that ended well: its instances go, its lease is free, its record is closed. Gives the bake
-/// as it is recorded, and what stays.
+/// Cleans up after a bake that ended well: its record is closed and its lease free, its instances go. Gives the bake as
+/// it is recorded, and what stays.
 pub async fn after_success(
-    document: Bake,
+    mut bake: Versioned<Bake>,
+    ends: Status,
     cloud: &impl PrunePorts,
     now: Timestamp,
 ) -> Result<(Bake, Vec<Kept>)> {
-    let ledger = Ledger(cloud);
-    let mut bake = document;
-    let record = ledger.bake(&bake.pipeline, &bake.bake).await?;
-    if record.is_none_or(|record| record.status == Status::Running) {
+    if bake.progress.status == Status::Running {
         // Before anything is removed: from here on a lost execution's image is retention's business, and no
         // later prune takes the promotion back.
-        let status = bake.status;
-        bake.finish(status, now);
-        ledger.close(&bake).await?;
+        bake.progress.finish(ends, now);
+        Ledger(cloud).close(&mut bake).await?;
     }
     let mut removal = Removal::new(cloud);
-    removal.instances(&bake.bake, Some(&bake)).await?;
-    let kept = removal.done(&bake.bake)?;
-    Ok((bake, kept))
+    removal.instances(&bake.spec.id, Some(&bake)).await?;
+    let kept = removal.done(&bake.spec.id)?;
+    Ok((bake.into_inner(), kept))
 }
 
 /// Removes what a bake left beside its instances and its image.
 pub async fn snapshots_and_volumes(bake: &Bake, cloud: &impl PrunePorts) -> Result<Vec<Kept>> {
     let mut removal = Removal::new(cloud);
-    removal.snapshots(&bake.bake, Some(bake), &BTreeSet::new()).await?;
-    removal.volumes(&bake.bake, Some(bake)).await?;
-    removal.done(&bake.bake)
+    removal.snapshots(&bake.spec.id, Some(bake), &BTreeSet::new()).await?;
+    removal.volumes(&bake.spec.id, Some(bake)).await?;
+    removal.done(&bake.spec.id)
 }
 
 /// A failed bake, cleaned up after.
@@ -69,7 +66,7 @@ pub struct CleanedUp {
 /// `keep` leaves its instances until the bake expires, to look at them; the failure then says how.
 pub async fn after_failure(
     id: &BakeId,
-    record: Option<Bake>,
+    record: Option<Versioned<Bake>>,
     mut failure: Option<Failure>,
     keep: bool,
     cloud: &impl PrunePorts,
@@ -77,42 +74,46 @@ pub async fn after_failure(
 ) -> Result<CleanedUp> {
     let ledger = Ledger(cloud);
     let mut removal = Removal::new(cloud);
-    match record.as_ref().filter(|_| keep) {
+    match record.as_deref().filter(|_| keep) {
         Some(bake) => {
             let text = kept_instances(bake, cloud).await?;
             if let Some(failure) = &mut failure {
                 failure.cause.push_str(&text);
             }
         }
-        None => removal.instances(id, record.as_ref()).await?,
+        None => removal.instances(id, record.as_deref()).await?,
     }
     if let Some(bake) = &record {
-        promote::undo(bake, cloud, cloud).await?;
+        promote::undo(bake, cloud).await?;
     }
-    let gone = removal.images(id, record.as_ref()).await?;
-    removal.snapshots(id, record.as_ref(), &gone).await?;
-    removal.volumes(id, record.as_ref()).await?;
+    let gone = removal.images(id, record.as_deref()).await?;
+    removal.snapshots(id, record.as_deref(), &gone).await?;
+    removal.volumes(id, record.as_deref()).await?;
     let kept = removal.done(id)?;
     let Some(mut bake) = record else { return Ok(CleanedUp { failure, record: None, kept }) };
-    if let Some(image) = &bake.image
-        && !bake.reused
+    if let Some(image) = &bake.progress.image
+        && !bake.progress.reused
         && !kept.iter().any(|kept| kept.id == image.as_str())
     {
         // An image that somebody else deregistered is on no list of EC2's, and still on ours.
-        ledger.forget_image(&bake.digest, image).await?;
+        ledger.forget_image(&bake.spec.digest, image).await?;
     }
-    if bake.status == Status::Running {
-        bake.failure.clone_from(&failure);
-        bake.finish(failure.as_ref().map_or(Status::Failed, Failure::status), now);
+    if bake.progress.status == Status::Running {
+        bake.progress.failure.clone_from(&failure);
+        bake.progress.finish(failure.as_ref().map_or(Status::Failed, Failure::status), now);
+        if !kept.is_empty() {
+            // What stays is known by this record alone.
+            bake.progress.forgotten = None;
+        }
     }
-    ledger.close(&bake).await?;
-    Ok(CleanedUp { failure, record: Some(bake), kept })
+    ledger.close(&mut bake).await?;
+    Ok(CleanedUp { failure, record: Some(bake.into_inner()), kept })
 }
 
 /// How to get into the instances that a failed bake leaves, and when they go.
 async fn kept_instances(bake: &Bake, builders: &impl Builders) -> Result<String> {
     let mut text = String::new();
-    for instance in builders.of_bake(&bake.bake).await? {
+    for instance in builders.of_bake(&bake.spec.id).await? {
         let id = &instance.id;
         let start = match instance.state {
             InstanceState::Pending | InstanceState::Running => String::new(),
@@ -124,7 +125,7 @@ async fn kept_instances(bake: &Bake, builders: &impl Builders) -> Result<String>
         text += &format!(
             "\nkept as asked: {id}, until {:.0}. Get in: {start}`aws ssm start-session --target {id}`. The first \
              prune run after that removes it; `ovenbird clean {}` does at once",
-            bake.expires, bake.bake
+            bake.spec.expires, bake.spec.id
         );
     }
     Ok(text)

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
-        bake::{Bake, Status},
+        bake::Bake,
         error::Result,
-        id::{AmiId, InstanceId, ParameterName},
+        id::{AmiId, Digest, InstanceId, ParameterName},
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
     ports::{Image, Instance, PrunePorts, Role, Row, Snapshot, Volume},
@@ -131,7 +131,7 @@ pub enum Purpose {
 enum Answer {
     Stays(Kept),
     /// It may, and this is its record as it was before anything was asked.
-    MayGo(Option<Row>),
+    MayGo(Option<(Digest, Row)>),
 }
 
 /// The one place that destroys.
@@ -170,7 +170,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
     pub async fn deregister(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Fate {
         match self.ask(image, bake, purpose).await? {
             Answer::Stays(kept) => return Ok(Some(kept)),
-            Answer::MayGo(Some(row)) => Ledger(self.cloud).forget_row(&row).await?,
+            Answer::MayGo(Some((digest, row))) => Ledger(self.cloud).forget_row(&digest, &row).await?,
             Answer::MayGo(None) => {}
         }
         self.cloud.deregister(&image.id).await.map(|()| None)
@@ -186,7 +186,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         };
         // Read before anything else is: each promotion writes the record, so one that comes after this line makes the
         // removal of the record fail, and all is asked again.
-        let record = Ledger(self.cloud).image_row(&bake.digest, &image.id).await?;
+        let record = Ledger(self.cloud).image_row(&bake.spec.digest, &image.id).await?;
         if let Purpose::CleanUp = purpose
             && record.as_ref().is_some_and(|(_, record)| record.status == ImageStatus::Validated)
         {
@@ -194,7 +194,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         }
         Ok(match self.user_of_image(&image.id, bake, purpose).await? {
             Some(kept) => Answer::Stays(kept),
-            None => Answer::MayGo(record.map(|(row, _)| row)),
+            None => Answer::MayGo(record.map(|(row, _)| (bake.spec.digest.clone(), row))),
         })
     }
 
@@ -246,7 +246,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
             return Some(kept(id, Reason::KeepTag, ""));
         }
         match bake {
-            Some(bake) if is(TAG_BAKE, bake.bake.as_str()) => None,
+            Some(bake) if is(TAG_BAKE, bake.spec.id.as_str()) => None,
             Some(_) | None => Some(kept(id, Reason::Unrecorded, "")),
         }
     }
@@ -261,15 +261,15 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
             return Err(error);
         }
         for other in &running {
-            if other.base.image == *image {
-                return stays(Reason::Base, other.bake.as_str());
+            if other.spec.base.image == *image {
+                return stays(Reason::Base, other.spec.id.as_str());
             }
-            let own = other.bake == bake.bake;
-            if other.image.as_ref() == Some(image) && !(own && matches!(purpose, Purpose::CleanUp)) {
-                return stays(Reason::Baking, other.bake.as_str());
+            let own = other.spec.id == bake.spec.id;
+            if other.progress.image.as_ref() == Some(image) && !(own && matches!(purpose, Purpose::CleanUp)) {
+                return stays(Reason::Baking, other.spec.id.as_str());
             }
         }
-        for channel in ledger.channels(&bake.pipeline).await? {
+        for channel in ledger.channels(&bake.spec.pipeline).await? {
             if let Some(reason) = named_by(&channel, image, purpose) {
                 return stays(reason, &format!("{}/{}", channel.pipeline, channel.name));
             }
@@ -300,8 +300,11 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
     /// rolled back by `put-parameter` leaves the channel as it was.
     async fn parameter_with(&self, image: &AmiId, bake: &Bake) -> Result<Option<ParameterName>> {
         let owners = Ledger(self.cloud).parameters().await?;
-        let names: BTreeSet<ParameterName> =
-            owners.into_iter().map(|owner| owner.parameter).chain(bake.settings.parameter.clone()).collect();
+        let names: BTreeSet<ParameterName> = owners
+            .into_iter()
+            .map(|owner| owner.parameter)
+            .chain(bake.spec.settings.parameter.clone())
+            .collect();
         let names: Vec<ParameterName> = names.into_iter().collect();
         let values = self.cloud.values(&names).await?;
         Ok(values.into_iter().find(|(_, value)| value == image.as_str()).map(|(name, _)| name))
@@ -323,21 +326,21 @@ fn named_by(channel: &Channel, image: &AmiId, purpose: Purpose) -> Option<Reason
 
 /// Whether the record says that the bake made this image. A copy that somebody made has the same tags.
 pub fn made_image(bake: &Bake, image: &Image) -> bool {
-    match &bake.image {
-        Some(made) if !bake.reused => *made == image.id,
+    match &bake.progress.image {
+        Some(made) if !bake.progress.reused => *made == image.id,
         // The reply to `CreateImage` was lost. The name is unique in the account and Region, so no copy has it.
-        Some(_) | None => image.name == bake.image_name.as_str(),
+        Some(_) | None => image.name == bake.spec.image_name.as_str(),
     }
 }
 
 /// Whether the bake launched this instance. "Launch more like this" in the console copies tags.
 pub fn made_instance(bake: &Bake, instance: &Instance) -> bool {
-    if instance.tags.get(TAG_BAKE).map(String::as_str) != Some(bake.bake.as_str()) {
+    if instance.tags.get(TAG_BAKE).map(String::as_str) != Some(bake.spec.id.as_str()) {
         return false;
     }
     let recorded = match instance.tags.get(TAG_ROLE).map(String::as_str) {
-        Some(role) if role == Role::Builder.as_str() => &bake.builder,
-        Some(role) if role == Role::Verifier.as_str() => &bake.booted,
+        Some(role) if role == Role::Builder.as_str() => &bake.progress.builder,
+        Some(role) if role == Role::Verifier.as_str() => &bake.progress.booted,
         Some(_) | None => return false,
     };
     // None: the reply to `RunInstances` was lost.
@@ -347,18 +350,11 @@ pub fn made_instance(bake: &Bake, instance: &Instance) -> bool {
 /// Whether the bake made this snapshot: by its record, or by what `CreateImage` wrote to it.
 pub fn made_snapshot(bake: &Bake, snapshot: &Snapshot) -> bool {
     let by_builder = bake
+        .progress
         .builder
         .as_ref()
         .is_some_and(|builder| snapshot.description.contains(&format!("CreateImage({builder})")));
-    bake.snapshots.contains(&snapshot.id) || by_builder
-}
-
-/// Whether a bake ended with an image that is retention's business, and no longer its own.
-pub fn ended_well(bake: &Bake) -> bool {
-    match bake.status {
-        Status::Promoted | Status::Validated | Status::Superseded => true,
-        Status::Running | Status::Failed | Status::Cancelled => false,
-    }
+    bake.progress.snapshots.contains(&snapshot.id) || by_builder
 }
 
 fn kept(id: impl Into<String>, reason: Reason, by: &str) -> Kept {

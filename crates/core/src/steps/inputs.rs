@@ -19,19 +19,6 @@ use crate::{
     },
 };
 
-/// Where inputs are looked for.
-#[derive(Debug)]
-pub struct Sources<'a, I, P, K, T> {
-    /// Images.
-    pub images: &'a I,
-    /// Parameters, for a base that is one.
-    pub parameters: &'a P,
-    /// Recipes, artifacts and runners.
-    pub bucket: &'a K,
-    /// Channels.
-    pub table: &'a T,
-}
-
 /// Every input of a bake, as it is at this moment.
 #[derive(Debug, Clone)]
 pub struct Resolved {
@@ -49,108 +36,115 @@ pub struct Resolved {
     pub inputs: Inputs,
 }
 
-impl<I: Images, P: Parameters, K: Bucket, T: Table> Sources<'_, I, P, K, T> {
-    /// Resolves every input of the bake that this starts.
-    pub async fn resolve(&self, trigger: &Trigger, now: Timestamp) -> Result<Resolved> {
-        let (pointer, recipe) = recipes::recipe(self.bucket, trigger.pipeline()).await?;
-        let artifact = match recipe.artifact {
-            Some(_) => Some(self.artifact(trigger).await?),
-            None => None,
-        };
-        let (image, parent) = self.base(&recipe.base, now).await?;
-        let runner = recipes::runner(self.bucket, &image.architecture).await?;
-        let volume = serde_json::to_value(&recipe.builder.volume)
-            .unwrap_or_else(|_| unreachable!("it has string keys only"));
-        let inputs = Inputs {
-            base: image.id.clone(),
-            architecture: image.architecture.clone(),
-            configuration: canonical(&recipe.configuration_inputs()),
-            volume: recipe.builder.volume.is_some().then(|| canonical(&volume)),
-            files: pointer.files.clone(),
-            artifact: artifact.as_ref().map(|artifact| artifact.sha256.clone()),
-            runner: runner.sha256,
-            tests: canonical(&recipe.test_inputs()),
-        };
-        let written = recipe.base.to_string();
-        let base = BaseImage { image: image.id.clone(), name: image.name.clone(), written, parent };
-        Ok(Resolved { pointer, recipe, artifact, base, image, inputs })
-    }
+/// Resolves every input of the bake that this starts.
+pub async fn resolve(
+    trigger: &Trigger,
+    cloud: &(impl Images + Parameters + Bucket + Table),
+    now: Timestamp,
+) -> Result<Resolved> {
+    let (pointer, recipe) = recipes::recipe(cloud, trigger.pipeline()).await?;
+    let artifact = match recipe.artifact {
+        Some(_) => Some(self::artifact(trigger, cloud).await?),
+        None => None,
+    };
+    let (image, parent) = base_image(&recipe.base, cloud, now).await?;
+    let runner = recipes::runner(cloud, &image.architecture).await?;
+    let volume = serde_json::to_value(&recipe.builder.volume)
+        .unwrap_or_else(|_| unreachable!("it has string keys only"));
+    let inputs = Inputs {
+        rule: Inputs::RULE,
+        base: image.id.clone(),
+        architecture: image.architecture.clone(),
+        configuration: canonical(&recipe.configuration_inputs()),
+        volume: recipe.builder.volume.is_some().then(|| canonical(&volume)),
+        files: pointer.files.clone(),
+        artifact: artifact.as_ref().map(|artifact| artifact.sha256.clone()),
+        runner: runner.sha256,
+        tests: canonical(&recipe.test_inputs()),
+    };
+    let written = recipe.base.to_string();
+    let base = BaseImage { image: image.id.clone(), name: image.name.clone(), written, parent };
+    Ok(Resolved { pointer, recipe, artifact, base, image, inputs })
+}
 
-    /// The artifact to bake: the one uploaded or named, else the newest of the pipeline.
-    async fn artifact(&self, trigger: &Trigger) -> Result<Artifact> {
-        let (key, version, sequencer) = match trigger {
-            Trigger::Upload { key, version, sequencer } => (key.clone(), version.clone(), sequencer.clone()),
-            Trigger::Manual { artifact: Some(key), .. } => (key.clone(), None, String::new()),
-            Trigger::Manual { pipeline, artifact: None, .. } | Trigger::Cascade { pipeline, .. } => {
-                let prefix = artifact::prefix(pipeline);
-                let newest = self.bucket.newest(&prefix).await?;
-                let missing = || Error::NoArtifact {
-                    key: format!("{prefix}*"),
-                    problem: "isn't there yet: nothing was uploaded".into(),
-                };
-                (ArtifactKey::parse(&newest.ok_or_else(missing)?.key)?, None, String::new())
-            }
-        };
-        let wrong = |problem: &str| Error::NoArtifact { key: key.to_string(), problem: problem.to_owned() };
-        let object = self.bucket.head(key.as_str(), version.as_deref()).await?;
-        let object = object.ok_or_else(|| wrong("is not there"))?;
-        if object.bytes == 0 {
-            return Err(wrong("is empty"));
+/// The artifact to bake: the one uploaded or named, else the newest of the pipeline.
+async fn artifact(trigger: &Trigger, bucket: &impl Bucket) -> Result<Artifact> {
+    let (key, version, sequencer) = match trigger {
+        Trigger::Upload { key, version, sequencer } => (key.clone(), version.clone(), sequencer.clone()),
+        Trigger::Manual { artifact: Some(key), .. } => (key.clone(), None, String::new()),
+        Trigger::Manual { pipeline, artifact: None, .. } | Trigger::Cascade { pipeline, .. } => {
+            let prefix = artifact::prefix(pipeline);
+            let newest = bucket.newest(&prefix).await?;
+            let missing = || Error::NoArtifact {
+                key: format!("{prefix}*"),
+                problem: "isn't there yet: nothing was uploaded".into(),
+            };
+            (ArtifactKey::parse(&newest.ok_or_else(missing)?.key)?, None, String::new())
         }
-        let sha256 = match object.sha256 {
-            // S3 checked it against the bytes at the upload.
-            Some(sha256) => sha256,
-            None => self.bucket.sha256(key.as_str(), object.version.as_deref()).await?,
-        };
-        Ok(Artifact {
-            key,
-            version: object.version,
-            bytes: object.bytes,
-            sha256,
-            uploaded: object.written,
-            sequencer,
-        })
+    };
+    let wrong = |problem: &str| Error::NoArtifact { key: key.to_string(), problem: problem.to_owned() };
+    let object = bucket.head(key.as_str(), version.as_deref()).await?;
+    let object = object.ok_or_else(|| wrong("is not there"))?;
+    if object.bytes == 0 {
+        return Err(wrong("is empty"));
     }
+    let sha256 = match object.sha256 {
+        // S3 checked it against the bytes at the upload.
+        Some(sha256) => sha256,
+        None => bucket.sha256(key.as_str(), object.version.as_deref()).await?,
+    };
+    Ok(Artifact {
+        key,
+        version: object.version,
+        bytes: object.bytes,
+        sha256,
+        uploaded: object.written,
+        sequencer,
+    })
+}
 
-    /// The base image, resolved to one that can be started now, and the promotion that it came by.
-    async fn base(&self, base: &Base, now: Timestamp) -> Result<(Image, Option<Parent>)> {
-        let wrong = |problem: String| Error::NoBase { what: base.to_string(), problem };
-        let mut parent = None;
-        let image = match base {
-            Base::Image(id) => self.images.look(id).await?,
-            Base::Newest { owner, name, architecture } => {
-                newest(self.images.matching(owner, name).await?, architecture.as_deref(), now)
-            }
-            Base::Parameter(name) => match self.parameters.get(name).await? {
-                Some(value) => {
-                    let id = value.parse().map_err(|error| wrong(format!("holds no image id: {error}")))?;
-                    self.images.look(&id).await?
-                }
-                None => return Err(wrong("does not exist".into())),
-            },
-            Base::Channel { pipeline, channel } => {
-                let current = Ledger(self.table).channel(pipeline, channel).await?;
-                match current.and_then(|channel| channel.current) {
-                    Some(target) => {
-                        parent = Some(Parent {
-                            pipeline: pipeline.clone(),
-                            channel: channel.clone(),
-                            bake: target.bake,
-                            generation: target.generation,
-                        });
-                        self.images.look(&target.image).await?
-                    }
-                    None => return Err(wrong("points at nothing yet".into())),
-                }
-            }
-        };
-        let image = image.ok_or_else(|| wrong("names no image that exists".into()))?;
-        match image.state {
-            ImageState::Available => Ok((image, parent)),
-            ImageState::Pending => Err(wrong(format!("is {}, which is still pending", image.id))),
-            ImageState::Failed => Err(wrong(format!("is {}, which failed: {}", image.id, image.reason))),
-            ImageState::Disabled => Err(wrong(format!("is {}, which its owner disabled", image.id))),
+/// The base image, resolved to one that can be started now, and the promotion that it came by.
+async fn base_image(
+    base: &Base,
+    cloud: &(impl Images + Parameters + Table),
+    now: Timestamp,
+) -> Result<(Image, Option<Parent>)> {
+    let wrong = |problem: String| Error::NoBase { what: base.to_string(), problem };
+    let mut parent = None;
+    let image = match base {
+        Base::Image(id) => cloud.image(id).await?,
+        Base::Newest { owner, name, architecture } => {
+            newest(cloud.matching(owner, name).await?, architecture.as_deref(), now)
         }
+        Base::Parameter(name) => match cloud.parameter(name).await? {
+            Some(value) => {
+                let id = value.parse().map_err(|error| wrong(format!("holds no image id: {error}")))?;
+                cloud.image(&id).await?
+            }
+            None => return Err(wrong("does not exist".into())),
+        },
+        Base::Channel { pipeline, channel } => {
+            let current = Ledger(cloud).channel(pipeline, channel).await?;
+            match current.and_then(|channel| channel.current) {
+                Some(target) => {
+                    parent = Some(Parent {
+                        pipeline: pipeline.clone(),
+                        channel: channel.clone(),
+                        bake: target.bake,
+                        generation: target.generation,
+                    });
+                    cloud.image(&target.image).await?
+                }
+                None => return Err(wrong("points at nothing yet".into())),
+            }
+        }
+    };
+    let image = image.ok_or_else(|| wrong("names no image that exists".into()))?;
+    match image.state {
+        ImageState::Available => Ok((image, parent)),
+        ImageState::Pending => Err(wrong(format!("is {}, which is still pending", image.id))),
+        ImageState::Failed => Err(wrong(format!("is {}, which failed: {}", image.id, image.reason))),
+        ImageState::Disabled => Err(wrong(format!("is {}, which its owner disabled", image.id))),
     }
 }
 

@@ -4,12 +4,17 @@
 
 use jiff::Timestamp;
 
-use super::{is_over, wrong_stage};
+use super::{
+    Action,
+    followers::{Observed, followers},
+    is_over,
+    table::{check, wrong},
+};
 use crate::{
     domain::{
-        bake::{Bake, Stage, To},
+        bake::{Bake, Document, Seen, Stage, To},
         error::{Error, Result},
-        id::{AmiId, InstanceId},
+        id::InstanceId,
         offer::Loss,
         report::{ProvisionReport, SealReport, TestReport},
     },
@@ -17,7 +22,7 @@ use crate::{
         Bucket, Builders, CommandExit, CommandState, Commands, ImageState, Images, InstanceState, Parameters,
         Table, Workflow,
     },
-    store::{Ledger, keys},
+    store::{ImageCopy, Ledger, keys},
 };
 
 /// How many of the console's last lines an error shows.
@@ -30,97 +35,52 @@ const NAMED: usize = 20;
 const UNSEALED: &str = "it stopped before its seal reported its end: it was stopped from outside, or it died. (A \
     runner that is older than the functions reports none: `make push-runner`)";
 
-/// What poll-readiness looks through.
-#[derive(Debug)]
-pub struct Eyes<'a, B, I, C, P, K, T, W> {
-    /// Instances.
-    pub builders: &'a B,
-    /// Images.
-    pub images: &'a I,
-    /// Commands.
-    pub commands: &'a C,
-    /// Parameters.
-    pub parameters: &'a P,
-    /// Reports.
-    pub bucket: &'a K,
-    /// Leases.
-    pub table: &'a T,
-    /// Executions.
-    pub workflow: &'a W,
-}
-
-impl<'a, C> Eyes<'a, C, C, C, C, C, C, C> {
-    /// One cloud that is all of it.
-    pub fn of(cloud: &'a C) -> Self {
-        Self {
-            builders: cloud,
-            images: cloud,
-            commands: cloud,
-            parameters: cloud,
-            bucket: cloud,
-            table: cloud,
-            workflow: cloud,
-        }
-    }
-}
-
 /// Looks once.
-pub async fn run<B, I, C, P, K, T, W>(
-    bake: Bake,
-    eyes: &Eyes<'_, B, I, C, P, K, T, W>,
+pub async fn run(
+    document: Document,
+    cloud: &(impl Builders + Images + Commands + Parameters + Bucket + Table + Workflow),
     now: Timestamp,
-) -> Result<Bake>
-where
-    B: Builders,
-    I: Images,
-    C: Commands,
-    P: Parameters,
-    K: Bucket,
-    T: Table,
-    W: Workflow,
-{
-    match bake.stage {
-        Stage::AwaitTwin => twin(bake, eyes.table, eyes.workflow, now).await,
-        Stage::Builder => builder(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
-        Stage::Validation => validation(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
-        Stage::Seal => seal(bake, eyes.builders, eyes.commands, eyes.bucket, now).await,
-        Stage::Image => image(bake, eyes.images, now).await,
-        Stage::Boot => boot(bake, eyes.builders, eyes.bucket, now).await,
-        Stage::Promotion => promotion(bake, eyes.parameters, eyes.table, now).await,
-        Stage::Launch | Stage::CleanUp => Err(wrong_stage(&bake, "poll-readiness")),
+) -> Result<Document> {
+    check(Action::Look, &document)?;
+    match document.bake.progress.stage {
+        Stage::AwaitTwin => twin(document, cloud, now).await,
+        Stage::Builder => builder(document, cloud, now).await,
+        Stage::Validation => validation(document, cloud, now).await,
+        Stage::Seal => seal(document, cloud, now).await,
+        Stage::Image => image(document, cloud, now).await,
+        Stage::Boot => boot(document, cloud, now).await,
+        Stage::Promotion => promotion(document, cloud, now).await,
+        Stage::Launch | Stage::CleanUp => Err(wrong(Action::Look, &document)),
     }
 }
 
 /// The other bake of this digest: its image is validated, or it gave up, or it is still on its way.
-async fn twin(mut bake: Bake, table: &impl Table, workflow: &impl Workflow, now: Timestamp) -> Result<Bake> {
-    let ledger = Ledger(table);
+async fn twin(mut document: Document, cloud: &(impl Table + Workflow), now: Timestamp) -> Result<Document> {
+    let (ledger, spec) = (Ledger(cloud), &document.bake.spec);
     // Who forces a bake wants an image made after that: none that is there, and not the twin's either.
-    if !bake.options.force
-        && let Some(record) = ledger.image(&bake.digest).await?
-        && let Some(count) = record.passed(&bake.inputs.tests)
+    if !spec.options.force
+        && let Some(record) = ledger.image(&spec.digest).await?
+        && let Some(count) = record.passed(&spec.inputs.tests)
     {
-        bake.image = Some(record.image);
-        bake.snapshots = record.snapshots;
-        bake.tests_passed = Some(count);
-        bake.reused = true;
-        return Ok(bake.go(To::Promote));
+        let ImageCopy { image, snapshots } = record.home;
+        document.seen = Seen { tests_passed: Some(count), snapshots, image: Some(image) };
+        return Ok(document.go(To::Promote));
     }
-    match ledger.holder(&bake.digest, now).await? {
-        None => Ok(bake.go(To::Launch)),
-        Some(holder) if is_over(&holder, workflow).await? => Ok(bake.go(To::Launch)),
-        Some(holder) => bake.wait(now, "the twin's image", format!("bake `{holder}` still at work")),
+    match ledger.holder(&spec.digest, now).await? {
+        None => Ok(document.go(To::Launch)),
+        Some(holder) if is_over(&holder, cloud).await? => Ok(document.go(To::Launch)),
+        Some(holder) => document.wait(now, "the twin's image", format!("bake `{holder}` still at work")),
     }
 }
 
 async fn builder(
-    bake: Bake,
-    builders: &impl Builders,
-    commands: &impl Commands,
-    bucket: &impl Bucket,
+    document: Document,
+    cloud: &(impl Builders + Commands + Bucket),
     now: Timestamp,
-) -> Result<Bake> {
+) -> Result<Document> {
+    let bake = &document.bake;
     let id = bake.builder()?.clone();
-    let report = bucket.text(&keys::of_bake(&bake.pipeline, &bake.bake, keys::PROVISION_REPORT)).await?;
+    let report = cloud.text(&file(bake, keys::PROVISION_REPORT)).await?;
     if let Some(text) = report {
         let report: ProvisionReport = parse("the provisioning report", &text)?;
         if let Some(failed) = report.failure() {
@@ -130,59 +90,47 @@ async fn builder(
                 output: failed.output_tail.clone(),
             });
         }
-        if commands.online(&id).await? {
-            return Ok(bake.go(To::Go));
+        if cloud.online(&id).await? {
+            return Ok(document.go(To::Go));
         }
-        alive(&bake, &id, builders).await?;
-        return bake.wait(now, "the SSM agent to register", "the steps done, the agent offline");
+        alive(bake, &id, cloud).await?;
+        return document.wait(now, "the SSM agent to register", "the steps done, the agent offline");
     }
-    let state = alive(&bake, &id, builders).await?;
-    match bake.clone().wait(
-        now,
-        "the steps to end",
-        format!("instance {id} {}, no report yet", state.as_str()),
-    ) {
-        Ok(bake) => Ok(bake),
+    let state = alive(bake, &id, cloud).await?;
+    let seen = format!("instance {id} {}, no report yet", state.as_str());
+    match document.wait(now, "the steps to end", seen) {
         Err(Error::DeadlinePassed { stage, allowed, awaited, seen }) => {
-            let console = last_lines(&builders.console(&id).await?, CONSOLE_LINES);
+            let console = last_lines(&cloud.console(&id).await?, CONSOLE_LINES);
             let seen = format!("{seen}; its console ends:\n{console}");
             Err(Error::DeadlinePassed { stage, allowed, awaited, seen })
         }
-        Err(error) => Err(error),
+        other => other,
     }
 }
 
 async fn validation(
-    mut bake: Bake,
-    builders: &impl Builders,
-    commands: &impl Commands,
-    bucket: &impl Bucket,
+    mut document: Document,
+    cloud: &(impl Builders + Commands + Bucket),
     now: Timestamp,
-) -> Result<Bake> {
+) -> Result<Document> {
+    let bake = &document.bake;
     let id = bake.builder()?.clone();
-    let command = bake.command.clone();
-    let outcome = match &command {
-        Some(command) => commands.outcome(&id, command).await?,
-        None => return Err(wrong_stage(&bake, "poll-readiness")),
-    };
-    match outcome {
+    let command = bake.progress.command.as_ref().ok_or_else(|| bake.lacks("command"))?;
+    let key = file(bake, keys::TEST_REPORT);
+    match cloud.outcome(&id, command).await? {
         Some(CommandState::Running) | None => {
-            alive(&bake, &id, builders).await?;
-            bake.wait(now, "the tests to end", "the test command still running")
+            alive(bake, &id, cloud).await?;
+            document.wait(now, "the tests to end", "the test command still running")
         }
-        Some(CommandState::Succeeded) => {
-            let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::TEST_REPORT);
-            match bucket.text(&key).await? {
-                Some(text) => {
-                    bake.tests_passed = Some(passed(&key, &text)?);
-                    Ok(bake.go(To::Go))
-                }
-                None => bake.wait(now, "the test report", "the test command done, no report yet"),
+        Some(CommandState::Succeeded) => match cloud.text(&key).await? {
+            Some(text) => {
+                document.seen.tests_passed = Some(passed(&key, &text)?);
+                Ok(document.go(To::Go))
             }
-        }
+            None => document.wait(now, "the test report", "the test command done, no report yet"),
+        },
         Some(CommandState::Failed { exit, output }) => {
-            let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::TEST_REPORT);
-            if let Some(text) = bucket.text(&key).await? {
+            if let Some(text) = cloud.text(&key).await? {
                 passed(&key, &text)?;
             }
             Err(Error::CommandFailed { purpose: "test", instance: id, exit: exit.to_string(), output })
@@ -198,22 +146,21 @@ async fn validation(
 /// the instance, looked at a moment before, was still running. The report last: a builder that was seen stopped had
 /// reported by then, if it ever did.
 async fn seal(
-    bake: Bake,
-    builders: &impl Builders,
-    commands: &impl Commands,
-    bucket: &impl Bucket,
+    document: Document,
+    cloud: &(impl Builders + Commands + Bucket),
     now: Timestamp,
-) -> Result<Bake> {
-    let id = bake.builder()?.clone();
-    let outcome = match &bake.command {
-        Some(command) => commands.outcome(&id, command).await?,
+) -> Result<Document> {
+    let bake = &document.bake;
+    let (id, spot) = (bake.builder()?.clone(), bake.progress.spot);
+    let outcome = match &bake.progress.command {
+        Some(command) => cloud.outcome(&id, command).await?,
         None => None,
     };
-    let instance = builders.look(&id).await?;
+    let instance = cloud.instance(&id).await?;
     let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
     let loss = instance.as_ref().map_or(Loss::Unknown, |instance| instance.loss);
     let reason = instance.map(|instance| instance.reason).filter(|reason| !reason.is_empty());
-    let sealed = match bucket.text(&keys::of_bake(&bake.pipeline, &bake.bake, keys::SEAL_REPORT)).await? {
+    let sealed = match cloud.text(&file(bake, keys::SEAL_REPORT)).await? {
         Some(text) => match parse::<SealReport>("the seal's report", &text)?.problem {
             Some(output) => {
                 let exit = "as its report says".to_owned();
@@ -224,16 +171,16 @@ async fn seal(
         None => false,
     };
     match (state, sealed) {
-        (InstanceState::Stopped, true) if !bake.spot => return Ok(bake.go(To::Go)),
-        (InstanceState::Running, true) if bake.spot => return Ok(bake.go(To::Go)),
+        (InstanceState::Stopped, true) if !spot => return Ok(document.go(To::Go)),
+        (InstanceState::Running, true) if spot => return Ok(document.go(To::Go)),
         (InstanceState::Stopped, false) => {
             let mut words = UNSEALED.to_owned();
             words.extend(reason.map(|reason| format!(". EC2 says: {reason}")));
-            let console = last_lines(&builders.console(&id).await?, CONSOLE_LINES);
-            return Err(lost(&bake, id, (Some(words), loss), state, console));
+            let console = last_lines(&cloud.console(&id).await?, CONSOLE_LINES);
+            return Err(lost(bake, id, (Some(words), loss), state, console));
         }
         (InstanceState::Stopped | InstanceState::ShuttingDown | InstanceState::Terminated, _) => {
-            return Err(lost(&bake, id, (reason, loss), state, String::new()));
+            return Err(lost(bake, id, (reason, loss), state, String::new()));
         }
         (InstanceState::Pending | InstanceState::Running | InstanceState::Stopping, _) => {}
     }
@@ -242,7 +189,7 @@ async fn seal(
     match outcome {
         // EC2 may still call an instance running that is going down: only a status of the seal's own is its failure.
         Some(CommandState::Failed { exit, output }) if state == InstanceState::Running => {
-            if exit != CommandExit::CUT_SHORT || bake.spot {
+            if exit != CommandExit::CUT_SHORT || spot {
                 let exit = exit.to_string();
                 return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
             }
@@ -251,73 +198,67 @@ async fn seal(
         }
         Some(CommandState::Succeeded | CommandState::Failed { .. } | CommandState::Running) | None => {}
     }
-    let awaited = if bake.spot { "the seal's report" } else { "the seal's report and the builder to stop" };
-    bake.wait(now, awaited, seen)
+    let awaited = if spot { "the seal's report" } else { "the seal's report and the builder to stop" };
+    document.wait(now, awaited, seen)
 }
 
-async fn image(mut bake: Bake, images: &impl Images, now: Timestamp) -> Result<Bake> {
-    let id = bake.image()?.clone();
-    let Some(image) = images.look(&id).await? else {
+async fn image(mut document: Document, cloud: &impl Images, now: Timestamp) -> Result<Document> {
+    let id = document.bake.image()?.clone();
+    let Some(image) = cloud.image(&id).await? else {
         // A new image may not be visible yet; if it never is, the deadline says so.
-        return bake.wait(now, "the image", format!("no image {id} yet"));
+        return document.wait(now, "the image", format!("no image {id} yet"));
     };
     match image.state {
         ImageState::Available => {
-            bake.snapshots = image.snapshots;
-            let to = if bake.settings.verify_boot { To::Verify } else { To::Go };
-            Ok(bake.go(to))
+            document.seen.snapshots = image.snapshots;
+            let to = if document.bake.spec.settings.verify_boot { To::Verify } else { To::Go };
+            Ok(document.go(to))
         }
         ImageState::Failed => Err(Error::ImageFailed { image: id, reason: image.reason }),
         ImageState::Disabled => {
             Err(Error::ImageFailed { image: id, reason: "somebody disabled it".to_owned() })
         }
-        ImageState::Pending => bake.wait(now, "the image", format!("image {id} pending")),
+        ImageState::Pending => document.wait(now, "the image", format!("image {id} pending")),
     }
 }
 
 /// The fresh instance of the image runs the tests by itself and leaves a report.
-async fn boot(
-    mut bake: Bake,
-    builders: &impl Builders,
-    bucket: &impl Bucket,
-    now: Timestamp,
-) -> Result<Bake> {
-    let id = bake.booted.clone().ok_or_else(|| wrong_stage(&bake, "poll-readiness"))?;
-    let key = keys::of_bake(&bake.pipeline, &bake.bake, keys::BOOT_REPORT);
-    if let Some(text) = bucket.text(&key).await? {
-        bake.tests_passed = Some(passed(&key, &text)?);
-        return Ok(bake.go(To::Go));
+async fn boot(mut document: Document, cloud: &(impl Builders + Bucket), now: Timestamp) -> Result<Document> {
+    let bake = &document.bake;
+    let id = bake.progress.booted.clone().ok_or_else(|| bake.lacks("fresh instance"))?;
+    let key = file(bake, keys::BOOT_REPORT);
+    if let Some(text) = cloud.text(&key).await? {
+        document.seen.tests_passed = Some(passed(&key, &text)?);
+        return Ok(document.go(To::Go));
     }
-    let state = alive(&bake, &id, builders).await?;
-    bake.wait(
-        now,
-        "the tests on a fresh instance",
-        format!("instance {id} {}, no report yet", state.as_str()),
-    )
+    let state = alive(bake, &id, cloud).await?;
+    let seen = format!("instance {id} {}, no report yet", state.as_str());
+    document.wait(now, "the tests on a fresh instance", seen)
 }
 
-/// AWS answers a write of an image parameter before it has validated it: only reading it back tells.
+/// What follows the channel has the image, or something newer that was promoted over it meanwhile.
 async fn promotion(
-    bake: Bake,
-    parameters: &impl Parameters,
-    table: &impl Table,
+    document: Document,
+    cloud: &(impl Parameters + Table),
     now: Timestamp,
-) -> Result<Bake> {
-    let Some(name) = bake.settings.parameter.clone() else { return Ok(bake.go(To::Go)) };
-    let channel = Ledger(table).channel(&bake.pipeline, &bake.settings.channel).await?;
-    // Something newer may have been promoted over it meanwhile; then that is what the parameter follows.
-    let current = channel.and_then(|channel| channel.current).map(|target| target.image);
-    let value = parameters.get(&name).await?;
-    if value.is_some() && value.as_deref() == current.as_ref().map(AmiId::as_str) {
-        return Ok(bake.go(To::Go));
+) -> Result<Document> {
+    for follower in followers(&document.bake.spec) {
+        match follower.observe(&document.bake.spec, cloud).await? {
+            Observed::Settled => {}
+            Observed::Behind(seen) => return document.wait(now, follower.awaited(), seen),
+        }
     }
-    let seen = format!("parameter `{name}` is {}", value.as_deref().unwrap_or("not there"));
-    bake.wait(now, "the parameter to take the image", seen)
+    Ok(document.go(To::Go))
+}
+
+/// Where a file of the bake lies in the bucket.
+fn file(bake: &Bake, name: &str) -> String {
+    keys::of_bake(&bake.spec.pipeline, &bake.spec.id, name)
 }
 
 /// The instance's state while it may still do its work; an error once it can't.
 async fn alive(bake: &Bake, id: &InstanceId, builders: &impl Builders) -> Result<InstanceState> {
-    let Some(instance) = builders.look(id).await? else {
+    let Some(instance) = builders.instance(id).await? else {
         // Not visible yet, most likely; if it never is, the deadline says so.
         return Ok(InstanceState::Pending);
     };
@@ -344,7 +285,7 @@ fn lost(
         reason.filter(|reason| !reason.is_empty()).map_or_else(String::new, |reason| format!(": {reason}"));
     Error::BuilderLost {
         instance,
-        stage: bake.stage,
+        stage: bake.progress.stage,
         state: state.as_str().to_owned(),
         reason,
         loss,

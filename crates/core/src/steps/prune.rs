@@ -129,23 +129,27 @@ async fn seen(run: &BakeId, bucket: &impl Bucket, now: Timestamp) -> Result<Plan
 }
 
 /// Retires one image with its snapshots, if still nothing uses it.
-pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts) -> Result<Verdict> {
+pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) -> Result<Verdict> {
     let Some(id) = &verdict.bake else {
         return Ok(Verdict { reason: Reason::Unrecorded, ..verdict.clone() });
     };
     let guard = Guard::new(cloud);
-    let bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
+    let mut bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
     let images = cloud.images(Some(id)).await?;
     // Without it, the try before this one may have ended between the image and its snapshots.
     let mut gone = BTreeSet::new();
     if let Some(image) = images.into_iter().find(|image| image.id == verdict.image) {
-        if let Some(kept) = guard.deregister(&image, bake.as_ref(), Purpose::Retirement).await? {
+        if let Some(kept) = guard.deregister(&image, bake.as_deref(), Purpose::Retirement).await? {
             return Ok(Verdict { reason: kept.reason, by: kept.by, ..verdict.clone() });
         }
         gone.insert(image.id);
     }
     for snapshot in cloud.snapshots(Some(id)).await? {
-        guard.delete_snapshot(&snapshot, bake.as_ref(), &gone).await?;
+        guard.delete_snapshot(&snapshot, bake.as_deref(), &gone).await?;
+    }
+    if let Some(bake) = &mut bake {
+        bake.progress.retire(now);
+        Ledger(cloud).save(bake).await?;
     }
     Ok(Verdict { reason: Reason::Retired, by: String::new(), ..verdict.clone() })
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{comment, resume, wrong_stage};
+use super::{Action, comment, resume, table::check};
 use crate::{
     domain::{
-        bake::{Bake, Stage, To},
+        bake::{Document, Stage, To},
         error::Result,
         plan,
     },
@@ -16,35 +16,26 @@ use crate::{
 /// Sends the test command, once.
 ///
 /// The tests only look, so that a command delivered twice (its reply lost) does no harm; undo is not needed.
-pub async fn run(document: Bake, ssm: &impl Commands, table: &impl Table, now: Timestamp) -> Result<Bake> {
-    match document.stage {
-        Stage::Builder => {}
-        Stage::Launch
-        | Stage::AwaitTwin
-        | Stage::Validation
-        | Stage::Seal
-        | Stage::Image
-        | Stage::Boot
-        | Stage::Promotion
-        | Stage::CleanUp => return Err(wrong_stage(&document, "run-validation")),
+pub async fn run(document: Document, cloud: &(impl Commands + Table), now: Timestamp) -> Result<Document> {
+    check(Action::Test, &document)?;
+    let mut bake = resume(cloud, &document).await?;
+    if bake.progress.stage == Stage::Builder {
+        bake.progress.enter(Stage::Validation, now);
+        bake.progress.command = None;
+        Ledger(cloud).save(&mut bake).await?;
     }
-    let mut bake = resume(table, &document).await?;
-    if bake.stage == Stage::Builder {
-        bake.enter(Stage::Validation, now);
-        bake.command = None;
-        Ledger(table).save(&bake).await?;
-    }
-    if bake.command.is_none() {
+    if bake.progress.command.is_none() {
         let comment = comment(&bake, Stage::Validation);
         let builder = bake.builder()?;
-        let command = match ssm.find(builder, &comment).await? {
+        let command = match cloud.find(builder, &comment).await? {
             Some(command) => command,
             None => {
-                ssm.send(builder, &comment, plan::TEST_SCRIPT, bake.settings.deadlines.validation).await?
+                let deadline = bake.spec.settings.deadlines.validation;
+                cloud.send(builder, &comment, plan::TEST_SCRIPT, deadline).await?
             }
         };
-        bake.command = Some(command);
-        Ledger(table).save(&bake).await?;
+        bake.progress.command = Some(command);
+        Ledger(cloud).save(&mut bake).await?;
     }
-    Ok(bake.go(To::Await))
+    Ok(bake.into_inner().go(To::Await))
 }

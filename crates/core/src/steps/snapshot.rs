@@ -1,120 +1,107 @@
 //! snapshot: seals the builder, then makes the image of it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use super::{comment, resume, wrong_stage};
+use super::{Action, comment, resume, table::check};
 use crate::{
     domain::{
-        bake::{Bake, Stage, To},
+        bake::{Bake, Document, Stage, To},
         error::{Error, Result},
         plan, tags,
     },
     ports::{Commands, Image, Images, Stack, Table},
-    store::{ImageRecord, ImageStatus, Ledger, lease_end},
+    store::{Claim, ImageCopy, ImageSet, ImageStatus, Ledger, lease_end},
 };
 
-/// Sends the seal command after the tests, and asks for the image after the seal.
-pub async fn run(
-    document: Bake,
-    ssm: &impl Commands,
-    images: &(impl Images + Stack),
-    table: &impl Table,
-    now: Timestamp,
-) -> Result<Bake> {
-    match document.stage {
-        Stage::Validation => seal(document, ssm, table, now).await,
-        Stage::Seal => create(document, images, table, now).await,
-        Stage::Launch
-        | Stage::AwaitTwin
-        | Stage::Builder
-        | Stage::Image
-        | Stage::Boot
-        | Stage::Promotion
-        | Stage::CleanUp => Err(wrong_stage(&document, "snapshot")),
+/// Sends the seal command to a builder that passed its tests.
+pub async fn seal(document: Document, cloud: &(impl Commands + Table), now: Timestamp) -> Result<Document> {
+    check(Action::Seal, &document)?;
+    let mut bake = resume(cloud, &document).await?;
+    let ledger = Ledger(cloud);
+    if bake.progress.stage == Stage::Validation {
+        bake.progress.enter(Stage::Seal, now);
+        bake.progress.command = None;
+        ledger.save(&mut bake).await?;
     }
-}
-
-async fn seal(document: Bake, ssm: &impl Commands, table: &impl Table, now: Timestamp) -> Result<Bake> {
-    let mut bake = resume(table, &document).await?;
-    let ledger = Ledger(table);
-    if bake.stage == Stage::Validation {
-        bake.enter(Stage::Seal, now);
-        bake.command = None;
-        ledger.save(&bake).await?;
-    }
-    if bake.command.is_none() {
+    if bake.progress.command.is_none() {
         let comment = comment(&bake, Stage::Seal);
         let builder = bake.builder()?;
-        let script = if bake.spot { plan::SEAL_RUNNING_SCRIPT } else { plan::SEAL_SCRIPT };
+        let script = if bake.progress.spot { plan::SEAL_RUNNING_SCRIPT } else { plan::SEAL_SCRIPT };
         // Sealing twice is sealing once, but the second command may never start: the first powers off.
-        let command = match ssm.find(builder, &comment).await? {
+        let command = match cloud.find(builder, &comment).await? {
             Some(command) => command,
-            None => ssm.send(builder, &comment, script, bake.settings.deadlines.imaging).await?,
+            None => cloud.send(builder, &comment, script, bake.spec.settings.deadlines.imaging).await?,
         };
-        bake.command = Some(command);
-        ledger.save(&bake).await?;
+        bake.progress.command = Some(command);
+        ledger.save(&mut bake).await?;
     }
-    Ok(bake.go(To::Await))
+    Ok(bake.into_inner().go(To::Await))
 }
 
-async fn create(
-    document: Bake,
-    images: &(impl Images + Stack),
-    table: &impl Table,
+/// Orders the image of a sealed builder.
+pub async fn create_image(
+    document: Document,
+    cloud: &(impl Images + Stack + Table),
     now: Timestamp,
-) -> Result<Bake> {
-    let mut bake = resume(table, &document).await?;
-    let ledger = Ledger(table);
-    if bake.stage == Stage::Seal {
-        bake.enter(Stage::Image, now);
-        ledger.save(&bake).await?;
+) -> Result<Document> {
+    check(Action::CreateImage, &document)?;
+    let mut bake = resume(cloud, &document).await?;
+    let ledger = Ledger(cloud);
+    if bake.progress.stage == Stage::Seal {
+        bake.progress.enter(Stage::Image, now);
+        ledger.save(&mut bake).await?;
     }
     // The lease is renewed before the image exists: an old holder stops here, with nothing made.
-    let expires = lease_end(now, bake.settings.deadlines.imaging + bake.settings.deadlines.builder);
-    match ledger.claim(&bake.digest, &bake, now, expires, None).await? {
-        crate::store::Claim::Granted(fence) if fence == bake.fence => {}
-        crate::store::Claim::Granted(_) => {
-            ledger.release(&bake.digest, &bake.bake).await?;
-            return Err(Error::LeaseLost { bake: bake.bake });
+    let deadlines = bake.spec.settings.deadlines;
+    let expires = lease_end(now, deadlines.imaging + deadlines.builder);
+    let lost = || Error::LeaseLost { bake: bake.spec.id.clone() };
+    match ledger.claim(&bake.spec, now, expires, None).await? {
+        Claim::Granted(fence) if fence == bake.progress.fence => {}
+        Claim::Granted(_) => {
+            ledger.release(&bake.spec.digest, &bake.spec.id).await?;
+            return Err(lost());
         }
-        crate::store::Claim::Held(_) => return Err(Error::LeaseLost { bake: bake.bake }),
+        Claim::Held(_) => return Err(lost()),
     }
-    if bake.image.is_none() {
-        let image = match images.named(&bake.image_name).await? {
+    if bake.progress.image.is_none() {
+        let name = &bake.spec.image_name;
+        let image = match cloud.named(name).await? {
             Some(image) => own(&bake, image)?,
             None => {
                 // EC2 can't stop a one-time spot instance: that one runs, sealed, and is taken down for its image.
-                images
-                    .create(bake.builder()?, &bake.image_name, bake.spot, &bake.tags(images.stack()))
-                    .await?
+                let tags = bake.spec.tags(cloud.stack());
+                cloud.create(bake.builder()?, name, bake.progress.spot, &tags).await?
             }
         };
         // Recorded before any wait: a wait that times out must not leak the image.
-        bake.image = Some(image);
-        ledger.save(&bake).await?;
+        bake.progress.image = Some(image);
+        ledger.save(&mut bake).await?;
     }
-    let record = ImageRecord {
-        image: bake.image()?.clone(),
-        name: bake.image_name.clone(),
-        pipeline: bake.pipeline.clone(),
-        bake: bake.bake.clone(),
+    let record = ImageSet {
+        home: ImageCopy { image: bake.image()?.clone(), snapshots: Vec::new() },
+        copies: BTreeMap::new(),
+        name: bake.spec.image_name.clone(),
+        pipeline: bake.spec.pipeline.clone(),
+        digest: Some(bake.spec.digest.clone()),
+        bake: bake.spec.id.clone(),
         status: ImageStatus::Baking,
-        snapshots: Vec::new(),
         passed: Vec::new(),
-        fence: bake.fence,
+        fence: bake.progress.fence,
         uses: 0,
     };
-    ledger.record_image(&bake.digest, &record).await?;
-    Ok(bake.go(To::Await))
+    ledger.record_image(&bake.spec.digest, &record).await?;
+    Ok(bake.into_inner().go(To::Await))
 }
 
 /// Takes an image found under the bake's name, if this bake made it.
 fn own(bake: &Bake, image: Image) -> Result<crate::domain::id::AmiId> {
-    if image.tags.get(tags::TAG_BAKE).map(String::as_str) == Some(bake.bake.as_str()) {
+    if image.tags.get(tags::TAG_BAKE).map(String::as_str) == Some(bake.spec.id.as_str()) {
         return Ok(image.id);
     }
     Err(Error::bad_input(
-        format!("image name `{}`", bake.image_name),
+        format!("image name `{}`", bake.spec.image_name),
         format!("is taken by {}, which this bake did not make", image.id),
         format!("Rename or deregister it: `aws ec2 deregister-image --image-id {}`", image.id),
     ))

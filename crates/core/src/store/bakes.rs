@@ -3,6 +3,7 @@
 use super::{
     images::used,
     ledger::{Ledger, among_others, doc, encode, expect, read},
+    versioned::Versioned,
 };
 use crate::{
     domain::{
@@ -10,19 +11,27 @@ use crate::{
         error::{Error, Result},
         id::{AmiId, BakeId, PipelineName},
     },
-    ports::{Index, Key, Table, Write},
+    ports::{Index, Key, Row, Table, Write},
 };
 
 impl<T: Table> Ledger<'_, T> {
     /// The bake's record.
-    pub async fn bake(&self, pipeline: &PipelineName, bake: &BakeId) -> Result<Option<Bake>> {
-        read(self.0.get(&bake_key(pipeline, bake)).await?).map(|found| found.map(|(_, bake)| bake))
+    pub async fn bake(&self, pipeline: &PipelineName, bake: &BakeId) -> Result<Option<Versioned<Bake>>> {
+        let found = read(self.0.get(&bake_key(pipeline, bake)).await?)?;
+        Ok(found.map(|(row, bake)| Versioned::read(row, bake)))
     }
 
-    /// The bakes of a pipeline, newest first.
-    pub async fn bakes(&self, pipeline: &PipelineName) -> Result<Vec<Bake>> {
-        let mut bakes: Vec<Bake> = self.all(&format!("PIPELINE#{pipeline}"), "BAKE#").await?;
-        bakes.sort_by_key(|bake| std::cmp::Reverse(bake.started));
+    /// So many bakes of a pipeline, the newest first.
+    ///
+    /// What the first stage recorded is in no index by time. It is read when the others are too few.
+    pub async fn bakes(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Bake>> {
+        let rows = self.0.by_time(pipeline, most).await?;
+        let mut bakes: Vec<Bake> = rows.iter().map(doc).collect::<Result<_>>()?;
+        if bakes.len() < most {
+            bakes = self.all(&format!("PIPELINE#{pipeline}"), "BAKE#").await?;
+            bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
+            bakes.truncate(most);
+        }
         Ok(bakes)
     }
 
@@ -40,69 +49,87 @@ impl<T: Table> Ledger<'_, T> {
         Ok((bakes, unreadable))
     }
 
-    /// Writes the bake's record, which only its own steps do.
+    /// Writes the bake's record, if it says something new and nobody else wrote it since it was read.
     ///
     /// A bake that has ended stays ended: a function that was still at work when its execution was stopped would else
     /// bring a cancelled bake back to life, and with it a lease and a builder that nobody looks after.
-    pub async fn save(&self, bake: &Bake) -> Result<()> {
-        match self.saved(bake).await? {
-            Some(write) => self.0.commit(vec![write]).await,
-            None => Ok(()),
-        }
+    pub async fn save(&self, bake: &mut Versioned<Bake>) -> Result<()> {
+        self.save_with(bake, Vec::new()).await
     }
 
     /// Writes the record of a bake that takes an image that was there already, if that still is its digest's.
     ///
     /// The image's record is written with it: a prune that has found nothing to use the image must see it.
-    pub async fn save_reusing(&self, bake: &Bake) -> Result<()> {
+    pub async fn save_reusing(&self, bake: &mut Versioned<Bake>) -> Result<()> {
+        if changed(bake)?.is_none() {
+            return Ok(());
+        }
+        let image = bake.image()?.clone();
+        // Another bake may take the same image at this moment.
         among_others(async || {
-            let Some(write) = self.saved(bake).await? else { return Ok(()) };
-            let image = bake.image()?;
-            let gone = || Error::changed(format!("image {image}"));
-            let (row, record) = self.image_row(&bake.digest, image).await?.ok_or_else(gone)?;
-            self.0.commit(vec![write, used(row, &record)]).await
+            let used = self.use_of(bake, &image).await?;
+            self.save_with(bake, vec![used]).await
         })
         .await
     }
 
-    /// The write of the bake's record, if that says something new.
-    pub(super) async fn saved(&self, bake: &Bake) -> Result<Option<Write>> {
-        let key = bake_key(&bake.pipeline, &bake.bake);
-        let row = self.0.get(&key).await?;
-        let doc = encode(bake);
-        if row.as_ref().is_some_and(|row| row.doc == doc) {
-            return Ok(None);
-        }
-        if let Some(row) = &row
-            && bake.status == Status::Running
-        {
-            let stored: Bake = self::doc(row)?;
-            if stored.status != Status::Running {
-                return Err(Error::BakeEnded { bake: stored.bake, status: stored.status });
-            }
-        }
-        let index = Index {
-            status: Some((bake.status.as_str().to_owned(), bake.started.to_string())),
-            image: bake.image.clone(),
-            expires: None,
-        };
-        Ok(Some(Write::Put { key, doc, expect: expect(row.as_ref()), index }))
+    async fn use_of(&self, bake: &Bake, image: &AmiId) -> Result<Write> {
+        let found = self.image_row(&bake.spec.digest, image).await?;
+        let (row, record) = found.ok_or_else(|| Error::changed(format!("image {image}")))?;
+        Ok(used(row, &record))
     }
 
     /// Writes the record of a bake that has ended, and gives its lease back in the same moment: were they two
     /// moments, an execution that dies between them would leave a lease that no prune looks for.
-    pub async fn close(&self, bake: &Bake) -> Result<()> {
-        let record = self.saved(bake).await?;
-        let lease = self.released(&bake.digest, &bake.bake).await?;
-        let writes: Vec<Write> = record.into_iter().chain(lease).collect();
-        if writes.is_empty() { Ok(()) } else { self.0.commit(writes).await }
+    pub async fn close(&self, bake: &mut Versioned<Bake>) -> Result<()> {
+        let lease = self.released(&bake.spec.digest, &bake.spec.id).await?;
+        self.save_with(bake, lease.into_iter().collect()).await
+    }
+
+    /// Writes the bake's record, if it says something new, in one moment with the others.
+    async fn save_with(&self, bake: &mut Versioned<Bake>, mut others: Vec<Write>) -> Result<()> {
+        let Some(doc) = changed(bake)? else {
+            return if others.is_empty() { Ok(()) } else { self.0.commit(others).await };
+        };
+        let key = bake_key(&bake.spec.pipeline, &bake.spec.id);
+        let index = Index {
+            status: Some((bake.progress.status.as_str().to_owned(), bake.spec.started.to_string())),
+            image: bake.progress.image.clone(),
+            time: Some((bake.spec.pipeline.clone(), bake.spec.started)),
+            expires: bake.progress.forgotten,
+        };
+        let expect = expect(bake.row.as_ref());
+        others.insert(0, Write::Put { key: key.clone(), doc: doc.clone(), expect, index });
+        self.0.commit(others).await?;
+        let version = bake.row.as_ref().map_or(0, |row| row.version) + 1;
+        bake.row = Some(Row { key, version, doc });
+        Ok(())
     }
 
     /// The bake that made an image; none when none of ours did.
     pub async fn maker(&self, image: &AmiId) -> Result<Option<Bake>> {
         let rows = self.0.by_image(image).await?.into_iter().filter(|row| row.key.sk.starts_with("BAKE#"));
         let bakes = rows.map(|row| doc::<Bake>(&row)).collect::<Result<Vec<_>>>()?;
-        Ok(bakes.into_iter().find(|bake| !bake.reused))
+        Ok(bakes.into_iter().find(|bake| !bake.progress.reused))
+    }
+}
+
+/// What is to be written of a record; none when the table has it already. An error when the bake has ended.
+fn changed(bake: &Versioned<Bake>) -> Result<Option<serde_json::Value>> {
+    let doc = encode(&**bake);
+    let Some(row) = &bake.row else { return Ok(Some(doc)) };
+    if row.doc == doc {
+        return Ok(None);
+    }
+    let stored: Bake = self::doc(row)?;
+    match stored.progress.status {
+        Status::Running => Ok(Some(doc)),
+        _ if bake.progress.status == Status::Running => {
+            Err(Error::BakeEnded { bake: stored.spec.id, status: stored.progress.status })
+        }
+        Status::Promoted | Status::Validated | Status::Superseded | Status::Failed | Status::Cancelled => {
+            Ok(Some(doc))
+        }
     }
 }
 

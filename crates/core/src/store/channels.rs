@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    images::{ImageRecord, image_key, used},
+    images::used,
     ledger::{Ledger, encode, expect, read},
 };
 use crate::{
     domain::{
-        bake::{Bake, Order},
+        bake::{Bake, BakeSpec, Order},
         error::{Error, Result},
         id::{AmiId, BakeId, ChannelName, Digest, PipelineName},
     },
@@ -119,43 +119,39 @@ impl<T: Table> Ledger<'_, T> {
         let image = bake.image()?;
         let refuse =
             |problem: &str| Error::NotPromotable { image: image.clone(), problem: problem.to_owned() };
-        let image_key = image_key(&bake.digest);
-        let (image_row, record) =
-            read::<ImageRecord>(self.0.get(&image_key).await?)?.ok_or_else(|| refuse("no record of it"))?;
-        if record.image != *image {
-            return Err(refuse("another image of its digest took its place"));
-        }
-        if record.passed(&bake.inputs.tests).is_none() {
+        let found = self.image_row(&bake.spec.digest, image).await?;
+        let (image_row, record) = found.ok_or_else(|| refuse("no record of it"))?;
+        if record.passed(&bake.spec.inputs.tests).is_none() {
             return Err(refuse("it has not passed its tests"));
         }
 
-        let key = channel_key(&bake.pipeline, &bake.settings.channel);
+        let key = channel_key(&bake.spec.pipeline, &bake.spec.settings.channel);
         let row = self.0.get(&key).await?;
         let channel = read::<Channel>(row.clone())?.map(|(_, channel)| channel);
         let mut channel = channel.unwrap_or_else(|| Channel {
-            pipeline: bake.pipeline.clone(),
-            name: bake.settings.channel.clone(),
+            pipeline: bake.spec.pipeline.clone(),
+            name: bake.spec.settings.channel.clone(),
             current: None,
             previous: Vec::new(),
             generation: 0,
         });
-        let order = bake.order();
+        let order = bake.spec.order();
         if let Some(current) = &channel.current {
             let age = order.compare(&current.order);
-            if current.image == *image && (current.bake == bake.bake || age != Ordering::Greater) {
+            if current.image == *image && (current.bake == bake.spec.id || age != Ordering::Greater) {
                 return Ok(Promotion::Unchanged);
             }
-            if channel.previous.iter().any(|target| target.bake == bake.bake) {
+            if channel.previous.iter().any(|target| target.bake == bake.spec.id) {
                 return Ok(Promotion::Overtaken);
             }
-            if !bake.options.force && age == Ordering::Less {
+            if !bake.spec.options.force && age == Ordering::Less {
                 return Ok(Promotion::Superseded);
             }
         }
         channel.point(Target {
             image: image.clone(),
-            digest: bake.digest.clone(),
-            bake: bake.bake.clone(),
+            digest: bake.spec.digest.clone(),
+            bake: bake.spec.id.clone(),
             order,
             promoted: now,
             generation: 0,
@@ -166,20 +162,20 @@ impl<T: Table> Ledger<'_, T> {
             // Written and not only checked: a prune that has found nothing to name the image must see it.
             used(image_row, &record),
         ];
-        writes.extend(self.owned_parameter(bake).await?);
+        writes.extend(self.owned_parameter(&bake.spec).await?);
         self.0.commit(writes).await?;
         Ok(Promotion::Moved)
     }
 
     /// Takes a bake's promotion back: out of the channel's history too, if something newer was promoted over it.
-    pub async fn take_back(&self, bake: &Bake) -> Result<()> {
+    pub async fn take_back(&self, bake: &BakeSpec) -> Result<()> {
         let key = channel_key(&bake.pipeline, &bake.settings.channel);
         let Some((row, mut channel)) = read::<Channel>(self.0.get(&key).await?)? else { return Ok(()) };
-        if !channel.has(&bake.bake) {
+        if !channel.has(&bake.id) {
             return Ok(());
         }
-        channel.previous.retain(|target| target.bake != bake.bake);
-        if channel.current.as_ref().is_some_and(|current| current.bake == bake.bake) {
+        channel.previous.retain(|target| target.bake != bake.id);
+        if channel.current.as_ref().is_some_and(|current| current.bake == bake.id) {
             channel.current =
                 if channel.previous.is_empty() { None } else { Some(channel.previous.remove(0)) };
         }

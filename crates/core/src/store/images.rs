@@ -1,13 +1,16 @@
-//! Records of images, by digest: what was made, what it passed, and how often it was taken.
+//! Records of images: each by its own id, and the last one of each digest by the digest.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Ledger, encode, expect, read};
+use super::ledger::{Ledger, doc, encode, expect, read};
 use crate::{
     domain::{
         bake::Bake,
         error::{Error, Result},
         id::{AmiId, BakeId, Digest, ImageName, PipelineName, SnapshotId},
+        place::Place,
     },
     ports::{Expect, Index, Key, Row, Table, Write},
 };
@@ -15,7 +18,7 @@ use crate::{
 /// How many sets of tests an image remembers to have passed.
 const SETS: usize = 16;
 
-/// How a digest's image stands.
+/// How an image stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageStatus {
@@ -25,21 +28,26 @@ pub enum ImageStatus {
     Validated,
 }
 
-/// A digest's image.
+/// One image and its copies: what was made, what it passed, and how often it was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageRecord {
-    /// The image.
-    pub image: AmiId,
-    /// Its name.
+pub struct ImageSet {
+    /// The image at the stack's own place, by which the set is found.
+    #[serde(flatten)]
+    pub home: ImageCopy,
+    /// Its copies at other places.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub copies: BTreeMap<Place, ImageCopy>,
+    /// The name of the image and of each copy.
     pub name: ImageName,
-    /// Its pipeline.
+    /// The pipeline that made it.
     pub pipeline: PipelineName,
+    /// What it was made of; none in what the first stage wrote, which is found under the digest alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     /// The bake that made it.
     pub bake: BakeId,
     /// How it stands.
     pub status: ImageStatus,
-    /// Its snapshots.
-    pub snapshots: Vec<SnapshotId>,
     /// The sets of tests that it passed, the last one last; none while it bakes.
     #[serde(default)]
     pub passed: Vec<Passed>,
@@ -51,7 +59,22 @@ pub struct ImageRecord {
     pub uses: u64,
 }
 
-impl ImageRecord {
+/// An image at one place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageCopy {
+    /// The image's id there.
+    pub image: AmiId,
+    /// The image's snapshots there.
+    pub snapshots: Vec<SnapshotId>,
+}
+
+/// What a digest leads to: the last image that was made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Made {
+    image: AmiId,
+}
+
+impl ImageSet {
     /// How many tests it passed of this set; none when it never passed the set.
     pub fn passed(&self, tests: &Digest) -> Option<usize> {
         match self.status {
@@ -81,83 +104,123 @@ pub struct Passed {
 }
 
 impl<T: Table> Ledger<'_, T> {
-    /// The digest's image.
-    pub async fn image(&self, digest: &Digest) -> Result<Option<ImageRecord>> {
-        read(self.0.get(&image_key(digest)).await?).map(|found| found.map(|(_, record)| record))
+    /// The last image that was made of a digest.
+    pub async fn image(&self, digest: &Digest) -> Result<Option<ImageSet>> {
+        let Some((_, made)) = read::<Made>(self.0.get(&digest_key(digest)).await?)? else { return Ok(None) };
+        Ok(self.image_row(digest, &made.image).await?.map(|(_, set)| set))
     }
 
-    /// Records the digest's image, in the same moment as the bake holds the lease under its own fencing number.
-    pub async fn record_image(&self, digest: &Digest, record: &ImageRecord) -> Result<()> {
-        let lease = self.held(digest, &record.bake, record.fence).await?;
-        let row = self.0.get(&image_key(digest)).await?;
-        let before = read::<ImageRecord>(row.clone())?.map(|(_, before)| before);
-        let uses = before.filter(|before| before.image == record.image).map_or(0, |one| one.uses);
-        self.write_image(digest, &ImageRecord { uses, ..record.clone() }, row, lease).await
+    /// Records an image, and that it is the last one of its digest, in the same moment as the bake holds the lease under
+    /// its own fencing number.
+    pub async fn record_image(&self, digest: &Digest, set: &ImageSet) -> Result<()> {
+        let lease = self.held(digest, &set.bake, set.fence).await?;
+        let made_row = self.0.get(&digest_key(digest)).await?;
+        let key = image_key(&set.home.image);
+        let row = self.0.get(&key).await?;
+        let mut before = read::<ImageSet>(row.clone())?.map(|(_, before)| before);
+        let mut writes = Vec::new();
+        if let Some(old) = made_row.as_ref().filter(|row| is_of_the_first_stage(row)) {
+            let old: ImageSet = doc(old)?;
+            if old.home.image == set.home.image {
+                before = Some(old);
+            } else {
+                writes.extend(put(image_key(&old.home.image), encode(&old), None));
+            }
+        }
+        let uses = before.map_or(0, |before| before.uses);
+        writes.extend(put(key, encode(&ImageSet { uses, ..set.clone() }), row));
+        let made = encode(&Made { image: set.home.image.clone() });
+        writes.extend(put(digest_key(digest), made, made_row));
+        if writes.is_empty() {
+            return Ok(());
+        }
+        writes.push(lease);
+        self.0.commit(writes).await
     }
 
     /// Records that an image that was there already passed the bake's tests, too, on the same condition.
     pub async fn record_passed(&self, bake: &Bake, passed: Passed) -> Result<()> {
-        let lease = self.held(&bake.digest, &bake.bake, bake.fence).await?;
-        let row = self.0.get(&image_key(&bake.digest)).await?;
+        let lease = self.held(&bake.spec.digest, &bake.spec.id, bake.progress.fence).await?;
         let image = bake.image()?;
-        let found = read::<ImageRecord>(row)?.filter(|(_, record)| record.image == *image);
-        let (row, mut record) = found.ok_or_else(|| Error::NotPromotable {
+        let found = self.image_row(&bake.spec.digest, image).await?;
+        let (row, mut set) = found.ok_or_else(|| Error::NotPromotable {
             image: image.clone(),
-            problem: "another image of its digest took its place".into(),
+            problem: "no record of it".into(),
         })?;
-        record.pass(passed);
-        self.write_image(&bake.digest, &record, Some(row), lease).await
-    }
-
-    pub(super) async fn write_image(
-        &self,
-        digest: &Digest,
-        record: &ImageRecord,
-        row: Option<Row>,
-        lease: Write,
-    ) -> Result<()> {
-        let doc = encode(record);
-        if row.as_ref().is_some_and(|row| row.doc == doc) {
+        set.pass(passed);
+        let mut writes = put(row.key.clone(), encode(&set), Some(row));
+        if writes.is_empty() {
             return Ok(());
         }
-        let (key, index) = (image_key(digest), Index::default());
-        self.0.commit(vec![Write::Put { key, doc, expect: expect(row.as_ref()), index }, lease]).await
+        writes.push(lease);
+        self.0.commit(writes).await
     }
 
-    /// The record of the digest's image as read, if it is this image.
-    pub(crate) async fn image_row(
-        &self,
-        digest: &Digest,
-        image: &AmiId,
-    ) -> Result<Option<(Row, ImageRecord)>> {
-        let found = read::<ImageRecord>(self.0.get(&image_key(digest)).await?)?;
-        Ok(found.filter(|(_, record)| record.image == *image))
+    /// The record of an image of this digest, as read.
+    ///
+    /// The first stage kept it under the digest, where only the last image of a digest had one.
+    pub(crate) async fn image_row(&self, digest: &Digest, image: &AmiId) -> Result<Option<(Row, ImageSet)>> {
+        if let Some(found) = read::<ImageSet>(self.0.get(&image_key(image)).await?)? {
+            let other = found.1.digest.as_ref().is_some_and(|of| of != digest);
+            return Ok(Some(found).filter(|_| !other));
+        }
+        match self.0.get(&digest_key(digest)).await? {
+            Some(row) if is_of_the_first_stage(&row) => {
+                Ok(read::<ImageSet>(Some(row))?.filter(|(_, set)| set.home.image == *image))
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 
-    /// Removes an image's record, if nobody wrote it since it was read.
-    pub(crate) async fn forget_row(&self, row: &Row) -> Result<()> {
-        let expect = Expect::Version(row.version);
-        self.0.commit(vec![Write::Delete { key: row.key.clone(), expect }]).await
+    /// Removes an image's record, if nobody wrote it since it was read; its digest then leads nowhere.
+    pub(crate) async fn forget_row(&self, digest: &Digest, row: &Row) -> Result<()> {
+        let gone = |row: &Row| Write::Delete { key: row.key.clone(), expect: Expect::Version(row.version) };
+        let mut writes = vec![gone(row)];
+        let key = digest_key(digest);
+        if row.key != key
+            && let Some((made_row, made)) = read::<Made>(self.0.get(&key).await?)?
+            && row.key == image_key(&made.image)
+        {
+            writes.push(gone(&made_row));
+        }
+        self.0.commit(writes).await
     }
 
-    /// Removes the record of the digest's image if it still is this one, which EC2 no longer has.
+    /// Removes the record of an image that EC2 no longer has.
     pub async fn forget_image(&self, digest: &Digest, image: &AmiId) -> Result<()> {
         match self.image_row(digest, image).await? {
-            Some((row, _)) => self.forget_row(&row).await,
+            Some((row, _)) => self.forget_row(digest, &row).await,
             None => Ok(()),
         }
     }
 }
 
-pub(super) fn image_key(digest: &Digest) -> Key {
+/// Whether an item under a digest is the whole record of its image, as the first stage wrote it.
+fn is_of_the_first_stage(row: &Row) -> bool {
+    row.doc.get("status").is_some()
+}
+
+fn image_key(image: &AmiId) -> Key {
+    Key { pk: format!("IMAGE#{image}"), sk: "SET".to_owned() }
+}
+
+fn digest_key(digest: &Digest) -> Key {
     Key { pk: format!("DIGEST#{digest}"), sk: "IMAGE".to_owned() }
 }
 
+/// The write of an item, if it says something new.
+fn put(key: Key, doc: serde_json::Value, row: Option<Row>) -> Vec<Write> {
+    match row {
+        Some(row) if row.doc == doc => Vec::new(),
+        row => vec![Write::Put { key, doc, expect: expect(row.as_ref()), index: Index::default() }],
+    }
+}
+
 /// The write that counts one use more of an image, if nobody wrote its record since it was read.
-pub(super) fn used(row: Row, record: &ImageRecord) -> Write {
+pub(super) fn used(row: Row, set: &ImageSet) -> Write {
     Write::Put {
         key: row.key,
-        doc: encode(&ImageRecord { uses: record.uses + 1, ..record.clone() }),
+        doc: encode(&ImageSet { uses: set.uses + 1, ..set.clone() }),
         expect: Expect::Version(row.version),
         index: Index::default(),
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::ledger::{Ledger, encode, expect, read};
 use crate::{
     domain::{
-        bake::Bake,
+        bake::BakeSpec,
         error::{Error, Result},
         id::{BakeId, Digest},
     },
@@ -34,32 +34,31 @@ pub enum Claim {
 }
 
 impl<T: Table> Ledger<'_, T> {
-    /// Asks for the right to bake a digest. A holder whose execution is over, as `dead` says, holds it no more.
+    /// Asks for the right to bake the bake's digest. A holder whose execution is over, as `dead` says, holds it no more.
     pub async fn claim(
         &self,
-        digest: &Digest,
-        bake: &Bake,
+        bake: &BakeSpec,
         now: Timestamp,
         expires: Timestamp,
         dead: Option<&BakeId>,
     ) -> Result<Claim> {
-        let key = lease_key(digest);
+        let key = lease_key(&bake.digest);
         let row = self.0.get(&key).await?;
         let lease = read::<Lease>(row.clone())?.map(|(_, lease)| lease);
         if let Some(lease) = &lease
             && let Some(holder) = &lease.holder
-            && *holder != bake.bake
+            && *holder != bake.id
             && Some(holder) != dead
             && lease.expires > now
         {
             return Ok(Claim::Held(holder.clone()));
         }
         let fence = match &lease {
-            Some(lease) if lease.holder.as_ref() == Some(&bake.bake) => lease.fence,
+            Some(lease) if lease.holder.as_ref() == Some(&bake.id) => lease.fence,
             Some(lease) => lease.fence + 1,
             None => 1,
         };
-        let lease = Lease { holder: Some(bake.bake.clone()), expires, fence };
+        let lease = Lease { holder: Some(bake.id.clone()), expires, fence };
         let doc = encode(&lease);
         if row.as_ref().is_none_or(|row| row.doc != doc) {
             let put = Write::Put { key, doc, expect: expect(row.as_ref()), index: Index::default() };

@@ -17,7 +17,7 @@ const MOST_CONFLICTS: usize = 8;
 ///
 /// Fifty twins write one item in the same second, and of those that write at once one wins: the others look again here,
 /// and don't spend the state machine's few retries on it.
-pub(crate) async fn among_others<A>(attempt: impl AsyncFn() -> Result<A>) -> Result<A> {
+pub(crate) async fn among_others<A>(mut attempt: impl AsyncFnMut() -> Result<A>) -> Result<A> {
     for _ in 1..MOST_CONFLICTS {
         match attempt().await {
             Err(Error::TryAgain { .. }) => {}
@@ -29,7 +29,7 @@ pub(crate) async fn among_others<A>(attempt: impl AsyncFn() -> Result<A>) -> Res
 
 /// The version of what is written here. It grows when an Ovenbird of before could not read it, or would read it wrong.
 /// Older documents are read for ever; those of the first stage have no version.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// The table with its meaning.
 #[derive(Debug)]

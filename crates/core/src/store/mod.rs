@@ -8,14 +8,17 @@ pub mod keys;
 mod leases;
 mod ledger;
 mod parameters;
+mod pipelines;
 pub mod recipes;
+mod versioned;
 
 pub(crate) use self::ledger::among_others;
 pub use self::{
     channels::{Channel, Promotion, Target},
     dependencies::{Ancestor, Child, DEEPEST},
-    images::{ImageRecord, ImageStatus, Passed},
+    images::{ImageCopy, ImageSet, ImageStatus, Passed},
     leases::{Claim, Lease, lease_end},
     ledger::Ledger,
     parameters::ParameterOwner,
+    versioned::Versioned,
 };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
-        bake::Bake,
+        bake::BakeSpec,
         error::{Error, Result},
         id::{ChannelName, ParameterName, PipelineName},
     },
@@ -54,7 +54,7 @@ impl<T: Table> Ledger<'_, T> {
     }
 
     /// Claims the bake's parameter for its channel, if it isn't yet.
-    pub async fn claim_parameter(&self, bake: &Bake) -> Result<()> {
+    pub async fn claim_parameter(&self, bake: &BakeSpec) -> Result<()> {
         match self.owned_parameter(bake).await? {
             Some(write @ Write::Put { .. }) => self.0.commit(vec![write]).await,
             Some(Write::Check { .. } | Write::Delete { .. }) | None => Ok(()),
@@ -62,7 +62,7 @@ impl<T: Table> Ledger<'_, T> {
     }
 
     /// Gives the bake's parameter back, if its channel points at nothing: its first promotion was taken back.
-    pub async fn release_parameter(&self, bake: &Bake) -> Result<()> {
+    pub async fn release_parameter(&self, bake: &BakeSpec) -> Result<()> {
         let Some(name) = &bake.settings.parameter else { return Ok(()) };
         let key = parameter_key(name);
         let Some((row, owner)) = read::<ParameterOwner>(self.0.get(&key).await?)? else { return Ok(()) };
@@ -77,7 +77,7 @@ impl<T: Table> Ledger<'_, T> {
     }
 
     /// The write under which the bake's parameter is its channel's: the claim, or the check that it still is.
-    pub(super) async fn owned_parameter(&self, bake: &Bake) -> Result<Option<Write>> {
+    pub(super) async fn owned_parameter(&self, bake: &BakeSpec) -> Result<Option<Write>> {
         let Some(parameter) = bake.settings.parameter.clone() else { return Ok(None) };
         let key = parameter_key(&parameter);
         let row = self.0.get(&key).await?;

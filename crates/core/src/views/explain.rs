@@ -25,7 +25,7 @@ pub struct Side<'a> {
     pub inputs: &'a Inputs,
     /// The base, as it was written and as it was resolved.
     pub base: &'a BaseImage,
-    /// The artifact.
+    /// The artifact; none for a pipeline without artifacts.
     pub artifact: Option<&'a Artifact>,
     /// The version of the recipe.
     pub recipe: &'a Digest,
@@ -34,10 +34,10 @@ pub struct Side<'a> {
 impl<'a> From<&'a Bake> for Side<'a> {
     fn from(bake: &'a Bake) -> Self {
         Self {
-            inputs: &bake.inputs,
-            base: &bake.base,
-            artifact: bake.artifact.as_ref(),
-            recipe: &bake.recipe,
+            inputs: &bake.spec.inputs,
+            base: &bake.spec.base,
+            artifact: bake.spec.artifact.as_ref(),
+            recipe: &bake.spec.recipe,
         }
     }
 }
@@ -52,11 +52,11 @@ impl<'a> From<&'a Resolved> for Side<'a> {
 /// One input of both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Which input.
+    /// The input's name, as operators read it: `base`, `steps`, `artifact`.
     pub input: &'static str,
-    /// What it was.
+    /// The older value, shortened for people.
     pub before: String,
-    /// What it is now.
+    /// The newer value, shortened likewise.
     pub now: String,
     /// Whether they differ.
     pub changed: bool,
@@ -105,6 +105,13 @@ pub async fn explain(
         digests("runner", Some(&a.runner), Some(&b.runner)),
         digests("tests", Some(&a.tests), Some(&b.tests)),
     ];
+    if a.rule != b.rule {
+        let rule = |inputs: &Inputs| match inputs.rule {
+            0 => "an older one".to_owned(),
+            rule => rule.to_string(),
+        };
+        lines.push(line("rule of the digest", rule(a), rule(b), true));
+    }
     if before.base.written != now.base.written {
         lines[0].details.push(format!("was {}, is {}", before.base.written, now.base.written));
     }

@@ -16,9 +16,9 @@ use crate::{
 /// One image of a lineage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {
-    /// The image.
+    /// The image's id, ours or not.
     pub image: AmiId,
-    /// Its name.
+    /// Its name, as EC2 has it.
     pub name: String,
     /// How it was found: the artifact of an image of ours, or the base as the recipe above names it.
     pub by: String,
@@ -35,19 +35,19 @@ pub async fn lineage<T: Table>(ledger: &Ledger<'_, T>, bake: &Bake) -> Result<Ve
     let mut links = Vec::new();
     let mut bake = bake.clone();
     while links.len() < DEEPEST {
-        if let Some(image) = &bake.image {
+        if let Some(image) = &bake.progress.image {
             // A reused image is as old as the bake that made it.
             if let Some(maker) = ledger.maker(image).await? {
                 bake = maker;
             }
         }
         links.extend(link(&bake));
-        let Some(parent) = &bake.base.parent else { break };
+        let Some(parent) = &bake.spec.base.parent else { break };
         let Some(above) = ledger.bake(&parent.pipeline, &parent.bake).await? else { break };
-        bake = above;
+        bake = above.into_inner();
     }
     // The last one's base: not ours, or its bake is no longer on record.
-    let base = &bake.base;
+    let base = &bake.spec.base;
     links.push(Link {
         image: base.image.clone(),
         name: base.name.clone(),
@@ -60,13 +60,13 @@ pub async fn lineage<T: Table>(ledger: &Ledger<'_, T>, bake: &Bake) -> Result<Ve
 }
 
 fn link(bake: &Bake) -> Option<Link> {
-    let made = bake.timeline.iter().find(|span| span.stage == Stage::Image);
+    let made = bake.progress.timeline.iter().find(|span| span.stage == Stage::Image);
     Some(Link {
-        image: bake.image.clone()?,
-        name: bake.image_name.to_string(),
-        by: bake.artifact.as_ref().map(|artifact| artifact.key.to_string()).unwrap_or_default(),
-        made: Some(made.map_or(bake.started, |span| span.end.unwrap_or(span.start))),
-        pipeline: Some(bake.pipeline.clone()),
-        bake: Some(bake.bake.clone()),
+        image: bake.progress.image.clone()?,
+        name: bake.spec.image_name.to_string(),
+        by: bake.spec.artifact.as_ref().map(|artifact| artifact.key.to_string()).unwrap_or_default(),
+        made: Some(made.map_or(bake.spec.started, |span| span.end.unwrap_or(span.start))),
+        pipeline: Some(bake.spec.pipeline.clone()),
+        bake: Some(bake.spec.id.clone()),
     })
 }

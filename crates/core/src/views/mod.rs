@@ -1,4 +1,5 @@
 //! What operators read: questions about bakes and images, answered from the records.
 
+pub mod bake;
 pub mod explain;
 pub mod lineage;

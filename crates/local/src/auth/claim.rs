@@ -28,7 +28,7 @@ pub(super) enum Place {
 /// A signature, as claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
-    /// The id of the key.
+    /// The id of the key that it says it was signed with.
     pub access_key: String,
     /// The Region of the scope.
     pub region: String,
@@ -49,7 +49,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Reads it.
+    /// Reads what a request says of its own signature. Nothing of it is verified here.
     pub fn read(parts: &Parts) -> Result<Self, Refusal> {
         let mut authorizations = parts.headers.get_all(header::AUTHORIZATION).iter();
         let query: Vec<(String, String)> =

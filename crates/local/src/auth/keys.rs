@@ -100,9 +100,9 @@ impl fmt::Debug for Seed {
 /// Whose key a request was signed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// The operator's.
+    /// The key in the home: it may do everything.
     Operator,
-    /// A function's.
+    /// A key that was derived from a function's ARN: it may do everything but `/_ovenbird/`.
     Function,
 }
 

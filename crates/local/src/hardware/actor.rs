@@ -9,7 +9,7 @@ use std::{
 };
 
 use ovenbird_core::domain::id::{CommandId, InstanceId, SnapshotId};
-use ovenbird_sim::{MachineFacts, News, Order};
+use ovenbird_sim::{MachineEvent, MachineFacts, Order};
 use tokio::{process::Command, sync::mpsc, task::AbortHandle};
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::Credentials,
     deploy::REGION,
-    front::machine_router,
+    endpoint::machine_router,
     machine::{Identity, Layer, Machine, MachineConfig, Notice, cgroup, exec},
     ministack::ACCOUNT,
 };
@@ -89,7 +89,7 @@ impl Actor {
             Order::PowerOff { .. } => match self.machine() {
                 // Not waited for here: the order to destroy it may come meanwhile.
                 Some(machine) => drop(tokio::spawn(async move { machine.power_off(GRACE).await })),
-                None => self.tell(News::PoweredOff { instance: self.instance.clone() }),
+                None => self.report(MachineEvent::PoweredOff { instance: self.instance.clone() }),
             },
             Order::Freeze { snapshot, reboot, .. } => self.freeze(snapshot, reboot).await,
             Order::Run { command, script, timeout_seconds, .. } => {
@@ -109,7 +109,10 @@ impl Actor {
             Ok(machine) => lock(&self.seen).machine = Some(Arc::new(machine)),
             Err(error) => {
                 tracing::warn!("{} could not be started: {error}", self.instance);
-                self.tell(News::BootFailed { instance: self.instance.clone(), reason: error.to_string() });
+                self.report(MachineEvent::BootFailed {
+                    instance: self.instance.clone(),
+                    reason: error.to_string(),
+                });
             }
         }
     }
@@ -122,10 +125,10 @@ impl Actor {
             layers.into_iter().chain(self.frozen.iter().cloned().map(Layer::Snapshot)).collect();
         self.hold(&layers);
         let address = self.address()?;
-        let front = self.shared.front.get().and_then(Weak::upgrade);
-        let front = front.ok_or_else(|| io::Error::other("the endpoint isn't there"))?;
+        let endpoint = self.shared.endpoint.get().and_then(Weak::upgrade);
+        let endpoint = endpoint.ok_or_else(|| io::Error::other("the endpoint isn't there"))?;
         let role = Credentials::machine();
-        let endpoint = machine_router(front, facts.profile.is_some().then(|| role.clone()));
+        let endpoint = machine_router(endpoint, facts.profile.is_some().then(|| role.clone()));
         let identity = Identity {
             instance: self.instance.to_string(),
             image: facts.image,
@@ -168,12 +171,12 @@ impl Actor {
 
     /// Keeps the layers that its disk lies on from being deleted.
     fn hold(&mut self, layers: &[Layer]) {
-        let mut under = lock(&self.shared.under);
+        let mut layer_use = lock(&self.shared.layer_use);
         for layer in layers {
             if let Layer::Snapshot(snapshot) = layer
                 && !self.held.contains(snapshot)
             {
-                *under.used.entry(snapshot.clone()).or_default() += 1;
+                *layer_use.used.entry(snapshot.clone()).or_default() += 1;
                 self.held.push(snapshot.clone());
             }
         }
@@ -182,18 +185,18 @@ impl Actor {
     /// Lets go of the layers, and deletes those that only this disk kept.
     fn let_go(&mut self) {
         let mut unused = Vec::new();
-        let mut under = lock(&self.shared.under);
+        let mut layer_use = lock(&self.shared.layer_use);
         for snapshot in self.held.drain(..) {
-            let Some(count) = under.used.get_mut(&snapshot) else { continue };
+            let Some(count) = layer_use.used.get_mut(&snapshot) else { continue };
             *count -= 1;
             if *count == 0 {
-                under.used.remove(&snapshot);
-                if under.dropped.remove(&snapshot) {
+                layer_use.used.remove(&snapshot);
+                if layer_use.dropped.remove(&snapshot) {
                     unused.push(snapshot);
                 }
             }
         }
-        drop(under);
+        drop(layer_use);
         for snapshot in unused {
             self.shared.delete_layer(&snapshot);
         }
@@ -202,11 +205,11 @@ impl Actor {
     fn notice(&mut self, notice: &Notice) {
         let instance = self.instance.clone();
         match notice {
-            Notice::Booted(_) => self.tell(News::Booted { instance }),
-            Notice::Online(_) => self.tell(News::AgentOnline { instance }),
+            Notice::Booted(_) => self.report(MachineEvent::Booted { instance }),
+            Notice::Online(_) => self.report(MachineEvent::AgentOnline { instance }),
             Notice::Ended(_) => {
                 self.ended();
-                self.tell(News::PoweredOff { instance });
+                self.report(MachineEvent::PoweredOff { instance });
             }
         }
     }
@@ -215,7 +218,7 @@ impl Actor {
     fn ended(&mut self) {
         let machine = lock(&self.seen).machine.take();
         if let Some(machine) = machine {
-            self.tell(News::Console { instance: self.instance.clone(), text: machine.console() });
+            self.report(MachineEvent::Console { instance: self.instance.clone(), text: machine.console() });
         }
     }
 
@@ -251,18 +254,18 @@ impl Actor {
         if let Some(address) = lock(&self.seen).address.take() {
             lock(&self.shared.addresses).give_back(address);
         }
-        self.tell(News::Destroyed { instance: self.instance.clone() });
+        self.report(MachineEvent::Destroyed { instance: self.instance.clone() });
     }
 
     async fn freeze(&mut self, snapshot: SnapshotId, reboot: bool) {
-        let news = match self.try_freeze(&snapshot, reboot).await {
-            Ok(bytes) => News::Frozen { snapshot, bytes },
+        let event = match self.try_freeze(&snapshot, reboot).await {
+            Ok(bytes) => MachineEvent::Frozen { snapshot, bytes },
             Err(error) => {
                 tracing::warn!("{snapshot} of {} could not be made: {error}", self.instance);
-                News::FreezeFailed { snapshot, reason: error.to_string() }
+                MachineEvent::FreezeFailed { snapshot, reason: error.to_string() }
             }
         };
-        self.tell(news);
+        self.report(event);
     }
 
     async fn try_freeze(&mut self, snapshot: &SnapshotId, reboot: bool) -> io::Result<u64> {
@@ -306,20 +309,21 @@ impl Actor {
     }
 
     fn command(&mut self, command: CommandId, script: String, timeout_seconds: u64) {
-        let (instance, news) = (self.instance.clone(), self.shared.news.clone());
+        let (instance, events) = (self.instance.clone(), self.shared.events.clone());
         let stopped = || io::Error::other("the machine doesn't run");
         let inside = self.machine().ok_or_else(stopped).and_then(|machine| machine.inside());
         self.commands.retain(|_, task| !task.is_finished());
         let id = command.clone();
         let task = tokio::spawn(async move {
-            // A supervisor that is ending hears nothing more.
-            let _ = news.send(News::CommandStarted { instance: instance.clone(), command: command.clone() });
+            // A supervisor that is ending reads no events any more.
+            let _ = events
+                .send(MachineEvent::CommandStarted { instance: instance.clone(), command: command.clone() });
             let outcome = match inside {
                 Ok(inside) => exec(&inside, &script, Duration::from_secs(timeout_seconds)).await,
                 Err(error) => Err(error),
             };
             let ended = match outcome {
-                Ok(outcome) => News::CommandEnded {
+                Ok(outcome) => MachineEvent::CommandEnded {
                     instance,
                     command,
                     exit: outcome.exit,
@@ -327,7 +331,7 @@ impl Actor {
                     stderr: outcome.stderr,
                     timed_out: outcome.timed_out,
                 },
-                Err(error) => News::CommandEnded {
+                Err(error) => MachineEvent::CommandEnded {
                     instance,
                     command,
                     exit: -1,
@@ -336,7 +340,7 @@ impl Actor {
                     timed_out: false,
                 },
             };
-            let _ = news.send(ended);
+            let _ = events.send(ended);
         });
         self.commands.insert(id, task.abort_handle());
     }
@@ -345,9 +349,9 @@ impl Actor {
         lock(&self.seen).machine.clone()
     }
 
-    fn tell(&self, news: News) {
+    fn report(&self, event: MachineEvent) {
         // The world is gone only when the process is going.
-        let _ = self.shared.news.send(news);
+        let _ = self.shared.events.send(event);
     }
 }
 

@@ -11,14 +11,14 @@ use futures::future::BoxFuture;
 use ovenbird_core::domain::id::InstanceId;
 use ovenbird_sim::Order;
 
-use crate::front::Front;
+use crate::endpoint::Endpoint;
 
 pub(crate) use self::real::RealHardware;
 pub use self::simulated::Simulated;
 
 /// Something that machines run on.
 pub trait Hardware: fmt::Debug + Send + Sync + 'static {
-    /// Begins to carry an order out; news of it follow. Orders to one machine are carried out one after another.
+    /// Begins to carry an order out, and returns at once; events tell how it went. Orders to one machine are carried out one after another.
     fn carry_out(&self, order: Order);
 
     /// What a machine's console shows now, if it runs.
@@ -33,8 +33,8 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
     /// Makes a machine's port reachable on loopback; asked again, the address is the same.
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>>;
 
-    /// Is told the endpoint, of which machines see a part.
-    fn face(&self, front: Weak<Front>);
+    /// Gives the hardware the endpoint, a part of which machines may reach. Called once, before the first order.
+    fn connect(&self, endpoint: Weak<Endpoint>);
 
     /// The processes of the network that machines are in.
     fn network(&self) -> Vec<u32>;

@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use ovenbird_core::domain::{digest, id::InstanceId};
-use ovenbird_sim::{News, Order};
+use ovenbird_sim::{MachineEvent, Order};
 use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     shared::{Shared, lock},
 };
 use crate::{
-    front::Front,
+    endpoint::Endpoint,
     home::Home,
     machine::{Disks, Machine, cgroup, forward},
     network::Network,
@@ -58,7 +58,7 @@ impl RealHardware {
         base: &Path,
         port: u16,
         network: Network,
-        news: mpsc::UnboundedSender<News>,
+        events: mpsc::UnboundedSender<MachineEvent>,
     ) -> io::Result<Self> {
         allow_inotify();
         let disks = Disks::new(home.root(), base);
@@ -69,12 +69,12 @@ impl RealHardware {
             disks,
             cgroup,
             port,
-            front: OnceLock::new(),
+            endpoint: OnceLock::new(),
             network_pid: network.pid()?,
             metadata: network.metadata().clone(),
             addresses: Mutex::default(),
-            under: Mutex::default(),
-            news,
+            layer_use: Mutex::default(),
+            events,
         };
         Ok(Self { shared: Arc::new(shared), actors: Mutex::default(), forwards: Mutex::default(), network })
     }
@@ -159,9 +159,9 @@ impl Hardware for RealHardware {
         Box::pin(self.open(instance, port))
     }
 
-    fn face(&self, front: Weak<Front>) {
+    fn connect(&self, endpoint: Weak<Endpoint>) {
         // It is told once, before the first order.
-        let _ = self.shared.front.set(front);
+        let _ = self.shared.endpoint.set(endpoint);
     }
 
     fn network(&self) -> Vec<u32> {

@@ -9,11 +9,11 @@ use std::{
 };
 
 use ovenbird_core::domain::id::SnapshotId;
-use ovenbird_sim::News;
+use ovenbird_sim::MachineEvent;
 use tokio::sync::mpsc;
 
 use crate::{
-    front::Front,
+    endpoint::Endpoint,
     machine::{Addresses, Disks, Metadata},
 };
 
@@ -24,17 +24,17 @@ pub(super) struct Shared {
     pub cgroup: PathBuf,
     pub port: u16,
     /// The endpoint, once it is there: it answers from the world, which this hardware is of.
-    pub front: OnceLock<Weak<Front>>,
+    pub endpoint: OnceLock<Weak<Endpoint>>,
     pub network_pid: u32,
     pub metadata: Metadata,
     pub addresses: Mutex<Addresses>,
-    pub under: Mutex<Under>,
-    pub news: mpsc::UnboundedSender<News>,
+    pub layer_use: Mutex<LayerUse>,
+    pub events: mpsc::UnboundedSender<MachineEvent>,
 }
 
 /// Which layers lie under disks.
 #[derive(Debug, Default)]
-pub(super) struct Under {
+pub(super) struct LayerUse {
     /// How many disks lie on each.
     pub used: HashMap<SnapshotId, usize>,
     /// Those to delete when the last disk on them goes.
@@ -44,12 +44,12 @@ pub(super) struct Under {
 impl Shared {
     /// Deletes a snapshot's layer, or has it deleted once no disk lies on it any more.
     pub(super) fn drop_snapshot(&self, snapshot: &SnapshotId) {
-        let mut under = lock(&self.under);
-        if under.used.contains_key(snapshot) {
-            under.dropped.insert(snapshot.clone());
+        let mut layer_use = lock(&self.layer_use);
+        if layer_use.used.contains_key(snapshot) {
+            layer_use.dropped.insert(snapshot.clone());
             return;
         }
-        drop(under);
+        drop(layer_use);
         self.delete_layer(snapshot);
     }
 

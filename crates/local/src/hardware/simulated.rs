@@ -10,11 +10,11 @@ use std::{
 
 use futures::future::BoxFuture;
 use ovenbird_core::domain::id::{CommandId, InstanceId};
-use ovenbird_sim::{News, Order};
+use ovenbird_sim::{MachineEvent, Order};
 use tokio::sync::mpsc;
 
 use super::Hardware;
-use crate::front::Front;
+use crate::endpoint::Endpoint;
 
 /// How long everything takes.
 const STEP: Duration = Duration::from_millis(30);
@@ -22,27 +22,27 @@ const STEP: Duration = Duration::from_millis(30);
 /// Simulated machines. A script's output is the script itself.
 #[derive(Debug)]
 pub struct Simulated {
-    news: mpsc::UnboundedSender<News>,
+    events: mpsc::UnboundedSender<MachineEvent>,
     cancelled: Arc<Mutex<HashSet<CommandId>>>,
 }
 
 impl Simulated {
-    /// Machines whose news go here.
-    pub fn new(news: mpsc::UnboundedSender<News>) -> Self {
-        Self { news, cancelled: Arc::default() }
+    /// Machines that report their events here.
+    pub fn new(events: mpsc::UnboundedSender<MachineEvent>) -> Self {
+        Self { events, cancelled: Arc::default() }
     }
 
-    fn plan(&self, events: Vec<News>) {
-        let (tell, cancelled) = (self.news.clone(), Arc::clone(&self.cancelled));
+    fn plan(&self, events: Vec<MachineEvent>) {
+        let (sender, cancelled) = (self.events.clone(), Arc::clone(&self.cancelled));
         tokio::spawn(async move {
-            for news in events {
+            for event in events {
                 tokio::time::sleep(STEP).await;
-                if let News::CommandEnded { command, .. } = &news
+                if let MachineEvent::CommandEnded { command, .. } = &event
                     && cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(command)
                 {
                     continue;
                 }
-                if tell.send(news).is_err() {
+                if sender.send(event).is_err() {
                     return;
                 }
             }
@@ -54,18 +54,21 @@ impl Hardware for Simulated {
     fn carry_out(&self, order: Order) {
         match order {
             Order::Boot { instance, .. } => {
-                self.plan(vec![News::Booted { instance: instance.clone() }, News::AgentOnline { instance }]);
+                self.plan(vec![
+                    MachineEvent::Booted { instance: instance.clone() },
+                    MachineEvent::AgentOnline { instance },
+                ]);
             }
-            Order::PowerOff { instance } => self.plan(vec![News::PoweredOff { instance }]),
-            Order::Destroy { instance } => self.plan(vec![News::Destroyed { instance }]),
+            Order::PowerOff { instance } => self.plan(vec![MachineEvent::PoweredOff { instance }]),
+            Order::Destroy { instance } => self.plan(vec![MachineEvent::Destroyed { instance }]),
             Order::Freeze { snapshot, .. } => self.plan(vec![
-                News::SnapshotProgress { snapshot: snapshot.clone(), percent: 50 },
-                News::Frozen { snapshot, bytes: 1 << 20 },
+                MachineEvent::SnapshotProgress { snapshot: snapshot.clone(), percent: 50 },
+                MachineEvent::Frozen { snapshot, bytes: 1 << 20 },
             ]),
             Order::DropSnapshot { .. } => {}
             Order::Run { instance, command, script, .. } => self.plan(vec![
-                News::CommandStarted { instance: instance.clone(), command: command.clone() },
-                News::CommandEnded {
+                MachineEvent::CommandStarted { instance: instance.clone(), command: command.clone() },
+                MachineEvent::CommandEnded {
                     instance,
                     command,
                     exit: 0,
@@ -96,7 +99,7 @@ impl Hardware for Simulated {
         Box::pin(async move { Err(io::Error::other(format!("{instance} is simulated: it has no ports"))) })
     }
 
-    fn face(&self, _front: Weak<Front>) {}
+    fn connect(&self, _front: Weak<Endpoint>) {}
 
     fn network(&self) -> Vec<u32> {
         Vec::new()

@@ -27,21 +27,21 @@ use crate::{auth::Credentials, deploy::architecture};
 /// What a machine may know of itself.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Its id.
+    /// The instance's id.
     pub instance: String,
-    /// Its image.
+    /// The id of the image it was started from.
     pub image: String,
-    /// Its type.
+    /// The instance type: `c7i.large`.
     pub instance_type: String,
-    /// Its zone.
+    /// The availability zone: `us-east-1a`.
     pub zone: String,
-    /// Its Region.
+    /// The Region: `us-east-1`.
     pub region: String,
-    /// Its account.
+    /// The account's number.
     pub account: String,
-    /// Its address.
+    /// The machine's address in the local cloud's network. The service knows a machine by it.
     pub address: Ipv4Addr,
-    /// Its host name.
+    /// The host name that cloud-init sets.
     pub hostname: String,
     /// The name of its instance profile.
     pub profile: Option<String>,

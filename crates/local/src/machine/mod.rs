@@ -11,8 +11,8 @@ mod exec;
 mod forward;
 mod imds;
 pub mod init;
+mod lifecycle;
 mod output;
-mod run;
 mod spawn;
 
 pub(crate) use self::{address::mac, forward::serve_inside, spawn::spawn};
@@ -22,5 +22,5 @@ pub use self::{
     exec::{Inside, Outcome, exec, way_in},
     forward::forward,
     imds::{Identity, Metadata},
-    run::{Machine, MachineConfig, Notice},
+    lifecycle::{Machine, MachineConfig, Notice},
 };

@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
-    control::tail,
     error::{LocalError, Result},
     home::Home,
     http_client::{Link, refused},
     memory,
+    operator::tail,
     options::Options,
 };
 
@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(12);
 pub(crate) struct MiniStack {
     /// The way to it.
     pub link: Link,
-    /// Its version.
+    /// The version that it says of itself.
     pub version: String,
     /// Its process.
     pub pid: Pid,

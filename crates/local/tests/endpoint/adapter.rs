@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::service::Endpoint;
+use crate::fixture::TestEndpoint;
 use axum::{extract::Request, middleware};
 use ovenbird_aws::{Cloud, LocalCloud, settings::Settings};
 use ovenbird_core::{
@@ -21,16 +21,16 @@ use ovenbird_core::{
     },
     ports::{Builders, ImageState, Images, InstanceState, LaunchOrder, Retirement, VolumeState},
 };
-use ovenbird_local::Service;
+use ovenbird_local::CloudState;
 use ovenbird_sim::{BaseImage, Device, Instance, Lack, World};
 
 /// The adapter on an endpoint, with the requests counted.
 struct Bench {
     cloud: Cloud,
-    service: Arc<Service>,
+    state: Arc<CloudState>,
     requests: Arc<AtomicUsize>,
     runtime: tokio::runtime::Runtime,
-    endpoint: Endpoint,
+    endpoint: TestEndpoint,
 }
 
 impl Bench {
@@ -41,7 +41,8 @@ impl Bench {
             counted.fetch_add(1, Ordering::SeqCst);
             next.run(request)
         };
-        let (endpoint, service) = Endpoint::with(prepare, |routes| routes.layer(middleware::from_fn(count)));
+        let (endpoint, state) =
+            TestEndpoint::with(prepare, |routes| routes.layer(middleware::from_fn(count)));
         let settings = Settings {
             table: "table".into(),
             bucket: "bucket".into(),
@@ -58,7 +59,7 @@ impl Bench {
             secret: endpoint.operator.secret.clone(),
         };
         let cloud = runtime.block_on(Cloud::with(settings, None, Some(&local)));
-        Self { cloud, service, requests, runtime, endpoint }
+        Self { cloud, state, requests, runtime, endpoint }
     }
 
     fn order(&self, spot: bool) -> LaunchOrder {
@@ -83,11 +84,11 @@ impl Bench {
     }
 
     fn look(&self, id: &InstanceId) -> ovenbird_core::ports::Instance {
-        self.runtime.block_on(Builders::look(&self.cloud, id)).unwrap().unwrap()
+        self.runtime.block_on(Builders::instance(&self.cloud, id)).unwrap().unwrap()
     }
 
     fn live(&self) -> Vec<Instance> {
-        self.service.look(|world| world.live_instances().cloned().collect())
+        self.state.read(|world| world.live_instances().cloned().collect())
     }
 
     /// Looks until it is so.
@@ -145,22 +146,23 @@ fn what_is_wrong_is_an_error_that_names_what_was_asked_for() {
 fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
     let bench = Bench::new(|_| {});
     let base = bench.endpoint.base.parse().unwrap();
-    let base = bench.runtime.block_on(Images::look(&bench.cloud, &base)).unwrap().unwrap();
+    let base = bench.runtime.block_on(Images::image(&bench.cloud, &base)).unwrap().unwrap();
     assert_eq!((base.root_device.as_deref(), base.gib), (Some("/dev/xvda"), Some(8)));
     let volume = RootVolume {
         device: base.root_device.unwrap(),
         gib: Some(20),
         kind: Some("gp3".into()),
         iops: Some(4000),
+        throughput: Some(500),
         kms_key: Some("alias/images".into()),
     };
-    let subnet = bench.service.look(|world| world.describe_subnets(&[], &[]).unwrap().remove(1));
+    let subnet = bench.state.read(|world| world.describe_subnets(&[], &[]).unwrap().remove(1));
     let mut order = LaunchOrder { volume: Some(volume), ..bench.order(true) };
     order.offer.subnet = Some(subnet.id);
     let id = bench.launch(&order).unwrap();
     let made = bench.live().remove(0);
     assert_eq!((made.zone, made.spot, made.terminate_on_shutdown), (subnet.zone, true, true));
-    let disk = bench.service.look(|world| world.volumes().next().unwrap().disk.clone());
+    let disk = bench.state.read(|world| world.volumes().next().unwrap().disk.clone());
     assert_eq!((disk.size, disk.kind.as_str(), disk.iops), (20, "gp3", Some(4000)));
     assert!(disk.kms_key.unwrap().ends_with(":alias/images"));
 
@@ -168,12 +170,12 @@ fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
     assert!(bench.look(&id).spot);
     let name = ImageName::parse("storefront-1").unwrap();
     let image = bench.runtime.block_on(bench.cloud.create(&id, &name, true, &order.tags)).unwrap();
-    let look = || bench.runtime.block_on(Images::look(&bench.cloud, &image)).unwrap().unwrap();
+    let look = || bench.runtime.block_on(Images::image(&bench.cloud, &image)).unwrap().unwrap();
     bench.until("the image", || look().state == ImageState::Available);
     assert_eq!(look().gib, Some(20));
     // The simulated machines do what they are told on the runtime that tells them.
     let _told_on = bench.runtime.enter();
-    bench.service.call(|world, _| world.interrupt_spot(id.as_str())).unwrap();
+    bench.state.call(|world, _| world.interrupt_spot(id.as_str())).unwrap();
     bench.until("the end", || bench.look(&id).state == InstanceState::Terminated);
     assert_eq!(bench.look(&id).reason, "Server.SpotInstanceTermination: Spot instance termination");
 }

@@ -5,9 +5,9 @@
 mod adapter;
 mod client;
 mod cloud;
-mod front;
+mod fixture;
 mod killed;
+mod programs;
 mod refused;
 mod sam;
-mod service;
 mod supervisor;

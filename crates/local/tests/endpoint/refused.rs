@@ -16,13 +16,13 @@ use ovenbird_local::{Clock, Credentials, Link};
 
 use crate::{
     client::Sent,
-    front::{program, succeeds},
-    service::Endpoint,
+    fixture::TestEndpoint,
+    programs::{program, succeeds},
 };
 
 /// An endpoint whose clock stands ahead by what it is told, with an S3 that has one answer.
 struct Bench {
-    endpoint: Endpoint,
+    endpoint: TestEndpoint,
     host: String,
     ahead: Arc<AtomicI64>,
     refused: std::cell::Cell<usize>,
@@ -43,7 +43,7 @@ impl Bench {
         let clock = Arc::clone(&ahead);
         let clock =
             Clock::new(move || Timestamp::now() + SignedDuration::from_secs(clock.load(Ordering::SeqCst)));
-        let (endpoint, _) = Endpoint::at(clock, Some(Link::new(&socket)), |_| {}, |routes| routes);
+        let (endpoint, _) = TestEndpoint::at(clock, Some(Link::new(&socket)), |_| {}, |routes| routes);
         let host = endpoint.url.strip_prefix("http://").expect("a plain URL").to_owned();
         Self { endpoint, host, ahead, refused: 0.into(), _folder: folder, _ministack: ministack }
     }

@@ -15,7 +15,7 @@ use std::{
 use axum::{Router, routing::get};
 use ovenbird_core::domain::id::{InstanceId, SnapshotId};
 use ovenbird_local::{
-    Home, base,
+    Home, base_image,
     machine::{Addresses, Disks, Layer, MachineConfig, cgroup},
     network::Network,
 };
@@ -68,7 +68,7 @@ impl Lab {
 
     pub fn open_in(folder: &Path) -> Self {
         let runtime = Runtime::new().expect("threads");
-        let base = runtime.block_on(base::make(&Home::from_env().bases())).expect("the base");
+        let base = runtime.block_on(base_image::make(&Home::from_env().bases())).expect("the base");
         let network = runtime.block_on(Network::start()).expect("the network");
         let cgroup =
             cgroup::unified().expect("cgroup2").join(format!("ovenbird-test-{}", std::process::id()));

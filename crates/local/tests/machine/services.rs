@@ -64,6 +64,7 @@ impl Builder {
             bundle: None,
             steps,
             tests,
+            seal: Default::default(),
             reports: Reports { provision: nowhere("a"), test: nowhere("b"), junit: nowhere("c"), seal: None },
             endpoint: None,
             done: None,

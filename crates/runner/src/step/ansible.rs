@@ -17,6 +17,12 @@ const TOOL: tool::Tool = tool::Tool {
     extras: Extras::None,
 };
 
+/// The same with the collections of Ansible's community, which half of all public roles need.
+const FULL: tool::Tool = tool::Tool { packages: &["ansible"], ..TOOL };
+
+/// Where the base may have collections of its own.
+const COLLECTIONS: &str = "/usr/share/ansible/collections:/etc/ansible/collections";
+
 /// Where the base may have roles of its own.
 const ROLES: &str = "/usr/share/ansible/roles:/etc/ansible/roles";
 
@@ -25,26 +31,39 @@ pub fn act(this: &mut Try<'_>, ansible: &Ansible) -> Result<Exit> {
     // All that Ansible leaves is in our folder, and gone with the seal.
     let folder = this.machine.own_folder("ansible")?;
     let at = |name: &str| folder.join(name).display().to_string();
+    let beside = |name: &str| playbook.with_file_name(name);
+    let settings = Some(beside("ansible.cfg")).filter(|path| path.is_file());
+    // Where the recipe says nothing, the playbook's own settings do.
     let roles = match &ansible.roles {
-        Some(roles) => format!("{}:{ROLES}", this.machine.source(roles)?.display()),
-        None => ROLES.to_owned(),
+        Some(roles) => Some(format!("{}:{ROLES}", this.machine.source(roles)?.display())),
+        None => settings.is_none().then(|| ROLES.to_owned()),
     };
+    let collections = Some(beside("collections")).filter(|path| path.is_dir());
+    let own = [
+        ("ANSIBLE_CONFIG", settings.map(|path| path.display().to_string())),
+        ("ANSIBLE_ROLES_PATH", roles),
+        ("ANSIBLE_COLLECTIONS_PATH", collections.map(|path| format!("{}:{COLLECTIONS}", path.display()))),
+    ];
     let variables = at("variables.json");
     fs::write(&variables, Value::Object(ansible.variables.clone()).to_string())
         .with_context(|| format!("write {variables}"))?;
-    let program = tool::find(this, &TOOL, ansible.install)?;
+    let program = match ansible.full {
+        true => tool::bring(this, &FULL)?,
+        false => tool::find(this, &TOOL, ansible.install)?,
+    };
     let (home, temporary) = (at("home"), at("tmp"));
     let usual = [
         ("ANSIBLE_HOME", home.as_str()),
         ("ANSIBLE_LOCAL_TEMP", &temporary),
         ("ANSIBLE_REMOTE_TEMP", &temporary),
-        ("ANSIBLE_ROLES_PATH", &roles),
         ("ANSIBLE_NOCOLOR", "1"),
         ("ANSIBLE_RETRY_FILES_ENABLED", "0"),
         ("ANSIBLE_PYTHON_INTERPRETER", "auto_silent"),
         // A play for hosts that are not there would do nothing, and that is no success.
         ("ANSIBLE_HOST_PATTERN_MISMATCH", "error"),
     ];
+    let own = own.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+    let usual: Vec<(&str, &str)> = usual.into_iter().chain(own).collect();
     let mut command = this.command_with(program, &usual)?;
     command.args(["--inventory", "localhost,", "--connection", "local"]);
     command.args(["--extra-vars", &format!("@{variables}")]);
@@ -87,6 +106,7 @@ mod tests {
             variables: serde_json::json!({"port": 8080}).as_object().unwrap().clone(),
             vault_password: None,
             install: false,
+            full: false,
         }
     }
 
@@ -110,6 +130,40 @@ mod tests {
              {own}files/site.yml\n{own}files/roles:{ROLES}\n{{\"port\":8080}}"
         );
         assert_eq!(output, expected);
+    }
+
+    #[test]
+    fn what_lies_beside_the_playbook_is_used() {
+        let stage = stage();
+        let script = "echo \"$ANSIBLE_CONFIG|$ANSIBLE_COLLECTIONS_PATH|$ANSIBLE_ROLES_PATH\"\n";
+        stage.program("usr/bin/ansible-playbook", script);
+        let own = stage.machine.own("files").display().to_string();
+        assert_eq!(stage.act(Action::Ansible(ansible())).1, format!("||{own}/roles:{ROLES}"));
+        let mut step = Ansible { playbook: "play/site.yml".into(), ..ansible() };
+        for file in ["play/site.yml", "play/ansible.cfg", "play/collections/ansible_collections/a/b/x"] {
+            stage.write(&format!("files/{file}"), "");
+        }
+        let (cfg, collections) =
+            (format!("{own}/play/ansible.cfg"), format!("{own}/play/collections:{COLLECTIONS}"));
+        let (_, seen) = stage.act(Action::Ansible(step.clone()));
+        assert_eq!(seen, format!("{cfg}|{collections}|{own}/roles:{ROLES}"));
+        step.roles = None;
+        let (_, seen) = stage.act(Action::Ansible(step));
+        assert_eq!(seen, format!("{cfg}|{collections}|"), "the playbook's own settings name its roles");
+    }
+
+    #[test]
+    fn the_whole_package_is_brought_though_the_small_one_is_there() {
+        let stage = stage();
+        stage.program("usr/bin/ansible-playbook", "echo played\n");
+        stage.program("usr/bin/apk", "echo \"$*\" | sed 's/--wait [0-9]*/--wait/'\n");
+        let full = Ansible { install: true, full: true, ..ansible() };
+        let (exit, output) = stage.act(Action::Ansible(full.clone()));
+        assert_eq!((exit, output.as_str()), (Exit::Status(0), "add --update-cache --wait ansible\nplayed"));
+        assert_eq!(stage.act(Action::Ansible(Ansible { full: false, ..full.clone() })).1, "played");
+        stage.program("usr/bin/apk", "exit 1\n");
+        let (exit, _) = stage.act(Action::Ansible(full));
+        assert!(exit.to_string().contains("could not install `ansible` (exit 1)"), "{exit}");
     }
 
     #[test]

@@ -1,35 +1,28 @@
 //! `file`: a file is there whole, with its owner and permissions, or as it was before.
 
-use std::{
-    fs::{self, OpenOptions, Permissions},
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io, io::Write as _, path::Path};
 
 use anyhow::{Context as _, Result};
 use ovenbird_core::domain::{recipe::Content, report::Exit};
 
 use super::Try;
-use crate::machine::{create_parents, remove};
+use crate::{folder::Folder, owner};
 
 pub fn act(this: &mut Try<'_>, to: &str, content: &Content, mode: u32, owner: Option<&str>) -> Result<Exit> {
-    let path = this.machine.path(to);
-    create_parents(&path)?;
-    let part = Part::beside(&path)?;
-    fill(this, &part.0, content)?;
-    if let Some(owner) = owner {
-        // By the machine's own program: a static one can't ask the machine's name services.
-        let mut command = this.command("chown")?;
-        command.arg("--").arg(owner).arg(&part.0);
-        let exit = this.run(command)?;
-        if !exit.is_success() {
-            return Ok(exit);
+    let owner = owner::find(this.machine, owner)?;
+    let path = Path::new(to);
+    let name = path.file_name().with_context(|| format!("`{to}` names no file"))?;
+    let folder = Folder::create(&this.machine.path("/"), path.parent().unwrap_or(Path::new("/")))?;
+    let mut part = folder.begin()?;
+    match content {
+        Content::Inline(text) => part.file.write_all(text.as_bytes())?,
+        Content::Source(source) => {
+            let mut from = File::open(this.machine.source(source)?).with_context(|| source.clone())?;
+            io::copy(&mut from, &mut part.file).with_context(|| format!("copy `{source}`"))?;
         }
     }
-    // After the owner, whose change takes set-user-id bits away.
-    fs::set_permissions(&part.0, Permissions::from_mode(mode))?;
-    fs::rename(&part.0, &path).with_context(|| format!("put `{to}` in its place"))?;
+    part.file.sync_all()?;
+    part.finish(name, mode, owner)?;
     Ok(Exit::Status(0))
 }
 
@@ -38,45 +31,13 @@ pub fn write(this: &mut Try<'_>, to: &str, text: String) -> Result<()> {
     act(this, to, &Content::Inline(text), 0o644, None).map(drop)
 }
 
-fn fill(this: &Try<'_>, part: &Path, content: &Content) -> Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(part)
-        .with_context(|| format!("create {}", part.display()))?;
-    match content {
-        Content::Inline(text) => file.write_all(text.as_bytes())?,
-        Content::Source(source) => {
-            let mut from = fs::File::open(this.machine.source(source)?).with_context(|| source.clone())?;
-            io::copy(&mut from, &mut file).with_context(|| format!("copy `{source}`"))?;
-        }
-    }
-    file.sync_all()?;
-    Ok(())
-}
-
-/// An unfinished file, in the folder that it will be in; it is gone unless it got its name.
-struct Part(PathBuf);
-
-impl Part {
-    fn beside(path: &Path) -> Result<Self> {
-        let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
-        let part = path.with_file_name(format!(".{}.ovenbird-part", name.to_string_lossy()));
-        remove(&part)?;
-        Ok(Self(part))
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // After the rename there is none.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    };
+
     use ovenbird_core::domain::recipe::Action;
 
     use super::super::testing::Stage;
@@ -118,9 +79,9 @@ mod tests {
     fn a_file_that_can_t_be_finished_leaves_the_old_one_and_nothing_else() {
         let stage = Stage::new();
         assert_eq!(stage.act(file("/etc/it", inline("old"), 0o644, None)).0, Exit::Status(0));
-        let (exit, output) =
+        let (exit, _) =
             stage.act(file("/etc/it", inline("new"), 0o644, Some("no-such-user-of-this-machine")));
-        assert!(!exit.is_success() && output.contains("no-such-user-of-this-machine"), "{exit} {output}");
+        assert!(exit.to_string().contains("no user `no-such-user-of-this-machine`"), "{exit}");
         let (exit, _) = stage.act(file("/etc/it", Content::Source("nothing".into()), 0o644, None));
         assert!(exit.to_string().contains("`nothing`"), "{exit}");
         assert_eq!(fs::read_to_string(stage.machine.path("/etc/it")).unwrap(), "old");
@@ -130,10 +91,14 @@ mod tests {
     #[test]
     fn an_owner_is_given() {
         let stage = Stage::new();
-        let id = nix::unistd::geteuid();
-        let group = nix::unistd::getegid();
-        let owner = format!("{id}:{group}");
+        let (user, group) = match nix::unistd::geteuid().is_root() {
+            true => (12345, 12346),
+            false => (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+        };
+        let owner = format!("{user}:{group}");
         let (exit, output) = stage.act(file("/etc/it", inline("x"), 0o600, Some(&owner)));
         assert_eq!(exit, Exit::Status(0), "{output}");
+        let file = fs::metadata(stage.machine.path("/etc/it")).unwrap();
+        assert_eq!((file.uid(), file.gid()), (user, group));
     }
 }

@@ -26,7 +26,7 @@ use ovenbird_core::domain::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::{kept::Kept, machine::Machine, mask::Mask, process, secrets::Secrets};
+use crate::{machine::Machine, mask::Mask, output::Output, process, quiet, secrets::Secrets};
 
 /// A step's secrets, read.
 #[derive(Debug, Default)]
@@ -48,11 +48,6 @@ impl Unlocked {
         }
         Ok(unlocked)
     }
-
-    /// What hides them all.
-    pub fn mask(&self) -> Mask {
-        Mask::new(self.environment.values().chain(&self.vault_password))
-    }
 }
 
 /// One try of a step: what it has, what it prints to, how long it may take.
@@ -61,14 +56,21 @@ pub struct Try<'a> {
     machine: &'a Machine,
     step: &'a Step,
     unlocked: &'a Unlocked,
-    kept: &'a mut Kept,
+    mask: &'a Mask,
+    kept: &'a mut Output,
     until: Instant,
 }
 
 impl<'a> Try<'a> {
     /// The time runs from here.
-    pub fn begin(machine: &'a Machine, step: &'a Step, unlocked: &'a Unlocked, kept: &'a mut Kept) -> Self {
-        Self { machine, step, unlocked, kept, until: Instant::now() + step.timeout }
+    pub fn begin(
+        machine: &'a Machine,
+        step: &'a Step,
+        unlocked: &'a Unlocked,
+        mask: &'a Mask,
+        kept: &'a mut Output,
+    ) -> Self {
+        Self { machine, step, unlocked, mask, kept, until: Instant::now() + step.timeout }
     }
 
     /// A program with the step's environment, in the folder of the recipe's files.
@@ -79,6 +81,7 @@ impl<'a> Try<'a> {
     /// The same, with variables that the step's own go before.
     fn command_with(&self, program: impl AsRef<OsStr>, usual: &[(&str, &str)]) -> Result<Command> {
         let mut command = self.machine.command(program);
+        command.envs(quiet::apt_config(self.machine));
         command.envs(usual.iter().copied()).envs(&self.step.environment);
         command.envs(self.unlocked.environment.iter().map(|(name, secret)| (name, secret.expose_secret())));
         command.current_dir(self.machine.files()?);
@@ -92,6 +95,16 @@ impl<'a> Try<'a> {
             Exit::TimedOut(_) => Exit::TimedOut(self.step.timeout.as_secs()),
             exit @ (Exit::Status(_) | Exit::Signal(_) | Exit::Failed(_) | Exit::Skipped) => exit,
         })
+    }
+
+    /// Whether the machine has a program, by its path, or by its name in the step's own `PATH`.
+    fn has(&self, program: &str) -> Result<bool> {
+        if program.contains('/') {
+            return Ok(self.machine.files()?.join(program).exists());
+        }
+        let command = self.command(program)?;
+        let path = command.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value);
+        Ok(path.is_some_and(|path| std::env::split_paths(path).any(|folder| folder.join(program).exists())))
     }
 
     fn left(&self) -> Duration {

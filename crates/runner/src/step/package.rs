@@ -56,6 +56,35 @@ impl Manager {
     }
 }
 
+impl Manager {
+    /// Refuses what this manager would misunderstand: it would take a path for a name, or say nothing of a group.
+    fn takes(self, this: &Try<'_>, name: &str) -> Result<()> {
+        let (program, file) = match self {
+            Self::Apt => ("apt-get", ".deb"),
+            Self::Dnf => ("dnf", ".rpm"),
+            Self::Yum => ("yum", ".rpm"),
+            Self::Zypper => ("zypper", ".rpm"),
+            Self::Apk => ("apk", ".apk"),
+        };
+        let groups = matches!(self, Self::Dnf | Self::Yum);
+        ensure!(
+            groups || !name.starts_with('@'),
+            "`{name}` is a group, and {program} has none: name the packages themselves, or use a `shell` step"
+        );
+        if name.starts_with('/') {
+            ensure!(
+                name.ends_with(file),
+                "`{name}` is no package that {program} installs: it takes `{file}` files"
+            );
+            ensure!(
+                this.machine.path(name).is_file(),
+                "there is no file `{name}` on the machine: put it there by `[artifact]`, or by a `file` step before"
+            );
+        }
+        Ok(())
+    }
+}
+
 /// What comes with a package beside what it can't do without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extras {
@@ -70,6 +99,7 @@ pub fn install(this: &mut Try<'_>, manager: Manager, names: &[&str], extras: Ext
     for name in names {
         // No manager's word for "here the options end" is every manager's.
         ensure!(!name.starts_with('-') && !name.is_empty(), "`{name}` is no name of a package");
+        manager.takes(this, name)?;
     }
     let wait = this.left().as_secs().max(1).to_string();
     match manager {
@@ -123,7 +153,10 @@ fn apt(this: &mut Try<'_>, names: &[&str], extras: Extras) -> Result<Exit> {
         Extras::AsUsual => &[][..],
         Extras::None => &["--no-install-recommends"],
     };
-    let words = [&["install", "--yes"][..], &keep, extras].concat();
+    // Who asks for an exact version wants it, though a newer one may be there.
+    let exact: &[&str] =
+        if names.iter().any(|name| name.contains('=')) { &["--allow-downgrades"] } else { &[] };
+    let words = [&["install", "--yes"][..], &keep, extras, exact].concat();
     let mark = this.kept.seen();
     let exit = apt_get(this, &words, names)?;
     let said = this.kept.since(mark);
@@ -276,6 +309,39 @@ esac"#;
                 output.split(' ').map(|word| if seconds(word) { "…" } else { word }).collect();
             assert_eq!((exit, seen.join(" ").as_str()), (Exit::Status(0), words));
         }
+    }
+
+    #[test]
+    fn a_group_a_file_and_a_version_are_given_to_who_knows_them() {
+        let stage = Stage::new();
+        stage.program("usr/bin/dnf", "printf '[%s]' \"$@\"\n");
+        fs::create_dir_all(stage.machine.path("/srv")).unwrap();
+        fs::write(stage.machine.path("/srv/agent.rpm"), "").unwrap();
+        let (exit, output) = stage.act(package(&["@Development Tools", "/srv/agent.rpm", "nginx-1.24.0"]));
+        assert_eq!(exit, Exit::Status(0));
+        assert_eq!(output, "[install][--assumeyes][@Development Tools][/srv/agent.rpm][nginx-1.24.0]");
+        let stage = Stage::new();
+        stage.program("usr/bin/apt-get", APT);
+        fresh_lists(&stage);
+        for (name, words) in [
+            ("@Development Tools", "apt-get has none"),
+            ("/srv/agent.rpm", "it takes `.deb` files"),
+            ("/srv/none.deb", "there is no file `/srv/none.deb` on the machine"),
+        ] {
+            let (exit, _) = stage.act(package(&[name]));
+            assert!(exit.to_string().contains(words), "{exit}");
+        }
+        assert!(calls(&stage).is_empty());
+        fs::create_dir_all(stage.machine.path("/srv")).unwrap();
+        fs::write(stage.machine.path("/srv/shop.deb"), "").unwrap();
+        assert_eq!(stage.act(package(&["/srv/shop.deb"])).0, Exit::Status(0));
+        assert_eq!(stage.act(package(&["nginx=1.22.1-9"])).0, Exit::Status(0));
+        let calls = calls(&stage);
+        assert!(calls[0].ends_with(" /srv/shop.deb") && !calls[0].contains("downgrades"), "{calls:?}");
+        assert!(
+            calls[1].contains(" --allow-downgrades ") && calls[1].ends_with(" nginx=1.22.1-9"),
+            "{calls:?}"
+        );
     }
 
     #[test]

@@ -5,14 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ovenbird_core::domain::{
     recipe::{SETTLE, Unit},
     report::Exit,
 };
 
 use super::{Try, file};
-use crate::systemd::{self, Stand};
+use crate::{
+    quiet,
+    systemd::{self, Stand},
+};
 
 /// How often a service that was started is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -25,12 +28,14 @@ pub fn act(
     started: bool,
 ) -> Result<Exit> {
     if let Some(unit) = unit {
-        file::write(this, &format!("/etc/systemd/system/{name}.service"), text(name, unit))?;
+        let text = text(name, unit, systemd::version(this.machine)?)?;
+        file::write(this, &format!("/etc/systemd/system/{name}.service"), text)?;
         let exit = order(this, &["daemon-reload"])?;
         if !exit.is_success() {
             return Ok(exit);
         }
     }
+    quiet::release(this.machine, name)?;
     let exit = order(this, &[if enabled { "enable" } else { "disable" }, "--", name])?;
     if !exit.is_success() || !started {
         return Ok(exit);
@@ -46,7 +51,7 @@ pub fn act(
     }
     if !exit.is_success() {
         // systemctl itself only says where to look, and soon nobody can.
-        this.kept.push(systemd::log(this.machine, name).as_bytes())?;
+        this.kept.push(systemd::log(this.machine, name, this.mask).as_bytes())?;
     }
     Ok(exit)
 }
@@ -97,15 +102,56 @@ fn stays(this: &mut Try<'_>, name: &str) -> Result<Exit> {
     }
 }
 
+/// From this version on a service has started only when its program was executed (`Type=exec`). Before, it has when
+/// systemd made the process.
+const EXEC: u32 = 240;
+
+/// From this version on systemd can make a user for a service, with a folder that keeps its data.
+const DYNAMIC_USER: u32 = 235;
+
+/// A service of nobody's: a user that exists while it runs, and what such a user has no need for. It can't write to the
+/// system, nor gain rights by a program of another's, nor see other services' temporary files. It may listen on any
+/// port, and write in four folders of its own: `/var/lib/NAME`, `/var/cache/NAME`, `/var/log/NAME` and `/run/NAME`.
+const OWN_USER: &str = "DynamicUser=yes
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictSUIDSGID=yes
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+";
+
 /// The unit's text; the recipe's parser has refused line breaks in every value.
-fn text(name: &str, unit: &Unit) -> String {
+fn text(name: &str, unit: &Unit, version: u32) -> Result<String> {
     let mut text = format!("[Unit]\nDescription={name}\n");
     for after in &unit.after {
         text.push_str(&format!("After={after}\nWants={after}\n"));
     }
     text.push_str(&format!("\n[Service]\nExecStart={}\nRestart=on-failure\n", unit.exec));
-    if let Some(user) = &unit.user {
-        text.push_str(&format!("User={user}\n"));
+    if version >= EXEC {
+        text.push_str("Type=exec\n");
+    }
+    match &unit.user {
+        Some(user) => text.push_str(&format!("User={user}\n")),
+        None => {
+            // An older one would pass over what it doesn't know, and run it as root.
+            ensure!(
+                version >= DYNAMIC_USER,
+                "the machine's systemd {version} can't make a user for a service: give its `unit` a `user` that a step \
+                 before makes, or `user = \"root\"`"
+            );
+            text.push_str(OWN_USER);
+            // As a folder's name, systemd takes fewer letters than in a unit's.
+            if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+                for kind in ["State", "Cache", "Logs", "Runtime"] {
+                    text.push_str(&format!("{kind}Directory={name}\n"));
+                }
+            }
+        }
     }
     if let Some(folder) = &unit.working_directory {
         text.push_str(&format!("WorkingDirectory={folder}\n"));
@@ -115,7 +161,7 @@ fn text(name: &str, unit: &Unit) -> String {
         text.push_str(&format!("Environment=\"{key}={value}\"\n"));
     }
     text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
-    text
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -139,12 +185,50 @@ mod tests {
 
     #[test]
     fn an_environment_value_stays_one_value() {
-        assert!(text("shop", &unit()).contains("Environment=\"A=x \\\"y\\\" 100%%\"\n"));
+        assert!(text("shop", &unit(), 252).unwrap().contains("Environment=\"A=x \\\"y\\\" 100%%\"\n"));
+    }
+
+    #[test]
+    fn a_service_is_not_root_s_unless_the_recipe_says_so() {
+        let own = text("shop", &unit(), 252).unwrap();
+        for line in [
+            "DynamicUser=yes",
+            "NoNewPrivileges=yes",
+            "ProtectSystem=strict",
+            "StateDirectory=shop",
+            "Type=exec",
+        ] {
+            assert!(own.lines().any(|written| written == line), "no {line}: {own}");
+        }
+        assert!(!own.contains("User=root"));
+        let root = text("shop", &Unit { user: Some("root".into()), ..unit() }, 219).unwrap();
+        assert!(
+            root.contains("\nUser=root\n") && !root.contains("DynamicUser") && !root.contains("Type="),
+            "{root}"
+        );
+        let error = text("shop", &unit(), 219).unwrap_err().to_string();
+        assert!(error.contains("systemd 219") && error.contains("`user = \"root\"`"), "{error}");
+        assert!(!text("shop@:1", &unit(), 252).unwrap().contains("StateDirectory"));
+    }
+
+    /// systemd itself finds nothing wrong with the unit.
+    #[test]
+    fn systemd_knows_every_word_of_a_unit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.service");
+        fs::write(&path, text("shop", &unit(), 252).unwrap()).unwrap();
+        let Ok(output) = std::process::Command::new("systemd-analyze").arg("verify").arg(&path).output()
+        else {
+            return println!("SKIPPED: no systemd-analyze");
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("shop.service:"), "{said}");
     }
 
     /// A systemctl that takes orders, and then shows one state after the other, the last one for ever.
     fn systemd(stage: &Stage, states: &[&str]) {
-        let mut script = "[ \"$1\" = show ] || { echo \"$@\"; exit 0; }\n\
+        let mut script = "[ \"$1\" != --version ] || { echo 'systemd 252 (252.1)'; echo +PAM; exit 0; }\n\
+            [ \"$1\" = show ] || { echo \"$@\"; exit 0; }\n\
             n=$(cat $ROOT/n 2>/dev/null || echo 0); echo $((n + 1)) > $ROOT/n\ncase $n in\n"
             .to_owned();
         for (number, state) in states.iter().enumerate() {
@@ -175,7 +259,7 @@ mod tests {
             (Exit::Status(0), "daemon-reload\nenable -- shop\nrestart -- shop")
         );
         let written = fs::read_to_string(stage.machine.path("/etc/systemd/system/shop.service")).unwrap();
-        assert_eq!(written, text("shop", &unit()));
+        assert_eq!(written, text("shop", &unit(), 252).unwrap());
         assert_eq!(stage.act(service(None, false, false)).1, "disable -- shop");
     }
 

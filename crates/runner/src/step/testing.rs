@@ -8,7 +8,7 @@ use ovenbird_core::domain::{
 };
 
 use super::{Try, Unlocked, act};
-use crate::{kept::Kept, machine::Machine, mask::Mask};
+use crate::{machine::Machine, mask::Mask, output::Output};
 
 pub struct Stage {
     pub machine: Machine,
@@ -58,8 +58,9 @@ impl Stage {
             retries: 0,
         };
         let unlocked = Unlocked { vault_password: vault_password.map(Into::into), ..Unlocked::default() };
-        let mut kept = Kept::new(Mask::default(), None);
-        let exit = act(&mut Try::begin(&self.machine, &step, &unlocked, &mut kept));
+        let mask = Mask::default();
+        let mut kept = Output::new(mask.clone(), None);
+        let exit = act(&mut Try::begin(&self.machine, &step, &unlocked, &mask, &mut kept));
         let exit = exit.unwrap_or_else(|error| Exit::Failed(format!("{error:#}")));
         (exit, kept.last_lines())
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use ovenbird_core::domain::report::Exit;
 
 use super::{
@@ -27,29 +27,41 @@ pub struct Tool {
 
 /// The tool's program; it is installed when it is missing and the recipe allows it.
 pub fn find(this: &mut Try<'_>, tool: &Tool, install: bool) -> Result<PathBuf> {
-    let Tool { name, program, folders, packages, extras } = tool;
+    let Tool { name, program, folders, .. } = tool;
     if let Some(path) = this.machine.program(program, folders) {
         return Ok(path);
     }
-    let bake = format!(
-        "bake {name} into the base: a pipeline of its own whose recipe installs it, which this one names as base"
+    ensure!(
+        install,
+        "the machine has no `{program}`: set `install = true` in this step, or {}",
+        instead(name)
     );
-    if !install {
-        bail!("the machine has no `{program}`: set `install = true` in this step, or {bake}");
-    }
+    bring(this, tool)
+}
+
+/// The tool's program, with the first of its packages that there is; the package manager knows whether that is there.
+pub fn bring(this: &mut Try<'_>, tool: &Tool) -> Result<PathBuf> {
+    let Tool { name, program, folders, packages, extras } = tool;
+    let instead = instead(name);
     let Some(manager) = Manager::of(this) else {
-        bail!("the machine has no `{program}`, and no package manager to install it with: {bake}");
+        bail!("the machine has no `{program}`, and no package manager to install it with: {instead}");
     };
     let mut exit = Exit::Status(0);
     for package in *packages {
         exit = package::install(this, manager, &[package], *extras)?;
-        if let Some(path) = this.machine.program(program, folders) {
+        if let Some(path) = this.machine.program(program, folders).filter(|_| exit.is_success()) {
             return Ok(path);
         }
     }
     let packages = packages.join("` or `");
     bail!(
-        "the machine has no `{program}`, and its package manager could not install `{packages}` ({exit}): add a \
-         repository that has it in a step before this one, or {bake}"
+        "the machine's package manager could not install `{packages}` ({exit}), which `{program}` is in: add a repository \
+         that has it in a step before this one, or {instead}"
+    )
+}
+
+fn instead(name: &str) -> String {
+    format!(
+        "bake {name} into the base: a pipeline of its own whose recipe installs it, which this one names as base"
     )
 }

@@ -1,12 +1,19 @@
 //! `command`: how it ends and what it says; or a suite of its own, whose cases are told one by one.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use nix::{fcntl::OFlag, unistd::geteuid};
 use ovenbird_core::domain::report::Exit;
 
 use super::{Seen, contains, shown, suite};
-use crate::{machine::Machine, process};
+use crate::{machine::Machine, mask::Mask, process};
 
 /// A suite's file of more than this is out of order.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -19,7 +26,13 @@ pub struct Asked<'a> {
     pub stderr: Option<&'a str>,
 }
 
-pub fn look(machine: &Machine, asked: &Asked<'_>, junit: Option<&str>, limit: Duration) -> Result<Seen> {
+pub fn look(
+    machine: &Machine,
+    asked: &Asked<'_>,
+    junit: Option<&str>,
+    limit: Duration,
+    mask: &Mask,
+) -> Result<Seen> {
     let folder = machine.files()?;
     // A path of the machine, or one in the folder that the command runs in.
     let file = junit.map(|path| match path.starts_with('/') {
@@ -27,36 +40,35 @@ pub fn look(machine: &Machine, asked: &Asked<'_>, junit: Option<&str>, limit: Du
         false => folder.join(path),
     });
     if let Some(file) = &file {
-        // What an earlier run wrote says nothing of this one.
-        crate::machine::remove(file).with_context(|| format!("remove {}", file.display()))?;
+        clear(file)?;
     }
     let mut command = machine.command("/bin/sh");
     command.args(["-c", asked.run]).current_dir(folder);
     let answer = process::ask(command, b"", limit)?;
-    let judged = judge(&answer, asked);
+    let judged = judge(&answer, asked, mask);
     match file {
         None => judged.map(Seen::This),
-        Some(file) => Ok(cases(&file, judged)),
+        Some(file) => Ok(cases(&file, judged, mask)),
     }
 }
 
-fn judge(answer: &process::Answer, asked: &Asked<'_>) -> Result<String> {
+fn judge(answer: &process::Answer, asked: &Asked<'_>, mask: &Mask) -> Result<String> {
     let wanted = Exit::Status(asked.exit);
-    let said = match shown(&answer.complaint()) {
+    let said = match shown(&answer.complaint_without(mask), mask) {
         said if said.is_empty() => said,
         said => format!(": {said}"),
     };
     ensure!(answer.exit == wanted, "{}, not {wanted}{said}", answer.exit);
-    contains("its output", &answer.text(), asked.stdout)?;
+    contains("its output", &answer.text(), asked.stdout, mask)?;
     let errors = String::from_utf8_lossy(&answer.stderr.bytes()).into_owned();
-    contains("its error output", &errors, asked.stderr)?;
+    contains("its error output", &errors, asked.stderr, mask)?;
     Ok(answer.exit.to_string())
 }
 
 /// The cases that the suite wrote. A failed case is told by itself; anything else that is wrong, beside them.
-fn cases(file: &Path, judged: Result<String>) -> Seen {
+fn cases(file: &Path, judged: Result<String>, mask: &Mask) -> Seen {
     let problem = judged.as_ref().err().map(|problem| format!("{problem:#}"));
-    match read(file) {
+    match read(file, mask) {
         Ok(cases) => Seen::Cases(cases, problem),
         Err(error) => {
             let error = format!("{:#}", error.context(format!("the suite's file {}", file.display())));
@@ -66,11 +78,42 @@ fn cases(file: &Path, judged: Result<String>) -> Seen {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<suite::Case>> {
-    let size = fs::metadata(file).context("it was not written")?.len();
+/// What an earlier run wrote says nothing of this one. A folder is somebody's, and is not removed for a slip in a name.
+fn clear(file: &Path) -> Result<()> {
+    let shown = || format!("`junit` names {}", file.display());
+    match fs::symlink_metadata(file) {
+        Ok(there) if there.is_dir() => bail!("{}, which is a folder: name a file", shown()),
+        // Of a link, the link itself.
+        Ok(_) => fs::remove_file(file).with_context(shown),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(shown),
+    }
+}
+
+/// Reads what the suite wrote. The file may lie where others write, as in `/tmp`: what they put there is not the suite's.
+fn read(file: &Path, mask: &Mask) -> Result<Vec<suite::Case>> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(file)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => anyhow!("it was not written"),
+            _ => anyhow!("it is a link, or can't be read: {error}"),
+        })?;
+    let there = opened.metadata()?;
+    ensure!(there.is_file(), "it is no plain file");
+    let folder = fs::metadata(file.parent().unwrap_or(Path::new("/")))?;
+    ensure!(
+        [geteuid().as_raw(), folder.uid()].contains(&there.uid()),
+        "it belongs to user {}, and any user may have put it into that folder: name a path beside the recipe's files, as in \
+         `junit = \"suite.xml\"`, or one in a folder of that user's",
+        there.uid()
+    );
+    let size = there.len();
     ensure!(size <= LARGEST_FILE, "it has {size} bytes, and {LARGEST_FILE} are read at most");
-    let text = String::from_utf8(fs::read(file)?).map_err(|_| anyhow!("it is not UTF-8"))?;
-    suite::parse(&text)
+    let mut bytes = Vec::new();
+    opened.take(LARGEST_FILE).read_to_end(&mut bytes)?;
+    suite::parse(&suite::decode(&bytes)?, mask)
 }
 
 #[cfg(test)]
@@ -86,7 +129,7 @@ mod tests {
 
     fn plain(asked: &Asked<'_>) -> Result<String> {
         let (_root, machine) = machine();
-        match look(&machine, asked, None, LONG)? {
+        match look(&machine, asked, None, LONG, &Mask::default())? {
             Seen::This(seen) => Ok(seen),
             Seen::Cases(..) => unreachable!("no suite was asked for"),
         }
@@ -108,7 +151,7 @@ mod tests {
         let (_root, machine) = machine();
         fs::create_dir_all(machine.own("files")).unwrap();
         fs::write(machine.own("files/old.xml"), "<testsuite><testcase name=\"old\"/></testsuite>").unwrap();
-        match look(&machine, &asked(run), Some(file), LONG).unwrap() {
+        match look(&machine, &asked(run), Some(file), LONG, &Mask::default()).unwrap() {
             Seen::Cases(cases, problem) => (cases, problem),
             Seen::This(seen) => unreachable!("{seen}"),
         }
@@ -136,7 +179,9 @@ mod tests {
             ("true", "it.xml", "was not written"),
             ("true", "old.xml", "was not written"),
             ("printf '<testsuite><testcase name=\"a\">' > it.xml", "it.xml", "it.xml"),
-            ("printf '\\377' > it.xml", "it.xml", "not UTF-8"),
+            ("printf '\\377' > it.xml", "it.xml", "no test case"),
+            ("ln -s old.xml it.xml", "it.xml", "it is a link"),
+            ("mkfifo it.xml", "it.xml", "no plain file"),
             ("printf '<testsuite/>' > it.xml", "it.xml", "no test case"),
             ("exit 7", "it.xml", "exit 7"),
         ] {
@@ -145,5 +190,29 @@ mod tests {
             let problem = problem.unwrap();
             assert!(problem.contains(words), "{run}: {problem}");
         }
+    }
+
+    #[test]
+    fn a_folder_is_not_removed_for_a_slip_in_a_name() {
+        let (_root, machine) = machine();
+        fs::create_dir_all(machine.own("files/reports/kept")).unwrap();
+        let error = look(&machine, &asked("true"), Some("reports"), LONG, &Mask::default()).err().unwrap();
+        assert!(error.to_string().contains("is a folder"), "{error}");
+        assert!(machine.own("files/reports/kept").exists());
+    }
+
+    /// The application waits in a folder that everybody writes to, and puts a report of its own there.
+    #[test]
+    fn a_report_of_another_user_s_is_not_believed() {
+        if !geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "this test needs root");
+            return println!("SKIPPED: it needs root");
+        }
+        let good = "printf '<testsuite><testcase name=\"a\"/></testsuite>' > it.xml; chown 65534 it.xml";
+        let (cases, problem) = suite_of(good, "it.xml");
+        assert!(cases.is_empty() && problem.unwrap().contains("belongs to user 65534"));
+        // Who owns the folder was chosen by the recipe.
+        let (cases, problem) = suite_of(&format!("{good}; chown 65534 ."), "it.xml");
+        assert_eq!((cases.len(), problem), (1, None));
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ovenbird_core::domain::report::Exit;
 
 use super::{asked, contains};
-use crate::machine::Machine;
+use crate::{machine::Machine, mask::Mask};
 
 /// How much of a file is searched for a text.
 const SEARCHED: u64 = 64 << 20;
@@ -19,7 +19,7 @@ pub struct Asked<'a> {
     pub owner: Option<&'a str>,
 }
 
-pub fn look(machine: &Machine, path: &str, wanted: &Asked<'_>) -> Result<String> {
+pub fn look(machine: &Machine, path: &str, wanted: &Asked<'_>, mask: &Mask) -> Result<String> {
     let file = machine.path(path);
     if !wanted.exists {
         // A link to nothing is something, too.
@@ -41,7 +41,7 @@ pub fn look(machine: &Machine, path: &str, wanted: &Asked<'_>) -> Result<String>
             .take(SEARCHED)
             .read_to_end(&mut content)
             .with_context(|| format!("read {path}"))?;
-        contains(path, &String::from_utf8_lossy(&content), Some(text))?;
+        contains(path, &String::from_utf8_lossy(&content), Some(text), mask)?;
     }
     Ok(format!("{path} is as it should be"))
 }
@@ -75,7 +75,8 @@ mod tests {
         let path = machine.path("/it");
         fs::write(&path, "hello world").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let look = |asked| look(&machine, "/it", &asked).map_err(|error| format!("{error:#}"));
+        let look =
+            |asked| look(&machine, "/it", &asked, &Mask::default()).map_err(|error| format!("{error:#}"));
         assert!(look(ANY).is_ok());
         assert!(look(Asked { contains: Some("world"), mode: Some(0o640), ..ANY }).is_ok());
         assert_eq!(look(Asked { contains: Some("x"), ..ANY }).unwrap_err(), "/it has no \"x\": hello world");
@@ -92,9 +93,14 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_judged_too() {
         let (_root, machine) = machine();
-        assert!(look(&machine, "/no", &Asked { exists: false, ..ANY }).is_ok());
-        assert!(look(&machine, "/no", &ANY).unwrap_err().to_string().contains("/no is not there"));
+        assert!(look(&machine, "/no", &Asked { exists: false, ..ANY }, &Mask::default()).is_ok());
+        assert!(
+            look(&machine, "/no", &ANY, &Mask::default())
+                .unwrap_err()
+                .to_string()
+                .contains("/no is not there")
+        );
         std::os::unix::fs::symlink("nothing", machine.path("/link")).unwrap();
-        assert!(look(&machine, "/link", &Asked { exists: false, ..ANY }).is_err());
+        assert!(look(&machine, "/link", &Asked { exists: false, ..ANY }, &Mask::default()).is_err());
     }
 }

@@ -8,12 +8,15 @@ use regex_lite::Regex;
 use serde_json::Value;
 
 use super::{contains, shown};
-use crate::curl::{self, Request};
+use crate::{
+    curl::{self, Request},
+    mask::Mask,
+};
 
 /// A service that takes longer for one answer is not there yet.
 const LONGEST: Duration = Duration::from_secs(30);
 
-pub fn look(http: &Http, limit: Duration) -> Result<String> {
+pub fn look(http: &Http, limit: Duration, mask: &Mask) -> Result<String> {
     let request = Request {
         url: &http.url,
         method: Some(&http.method),
@@ -24,29 +27,29 @@ pub fn look(http: &Http, limit: Duration) -> Result<String> {
     let response = curl::ask(&request, limit.min(LONGEST))?;
     let body = String::from_utf8_lossy(&response.body);
     let (url, wanted, seen) = (&http.url, http.status, response.status);
-    ensure!(seen == wanted, "{url} answered {seen}, not {wanted}: {}", shown(&body));
+    ensure!(seen == wanted, "{url} answered {seen}, not {wanted}: {}", shown(&body, mask));
     let judged = http.body_contains.is_some() || http.body_matches.is_some() || !http.json.is_empty();
     ensure!(!judged || response.left_out == 0, "the body is too long to be judged");
-    contains("the body", &body, http.body_contains.as_deref())?;
+    contains("the body", &body, http.body_contains.as_deref(), mask)?;
     if let Some(pattern) = &http.body_matches {
         let regex = Regex::new(pattern).with_context(|| format!("`{pattern}` is no regular expression"))?;
-        ensure!(regex.is_match(&body), "the body does not match `{pattern}`: {}", shown(&body));
+        ensure!(regex.is_match(&body), "the body does not match `{pattern}`: {}", shown(&body, mask));
     }
     if !http.json.is_empty() {
         let document: Value = serde_json::from_slice(&response.body)
-            .with_context(|| format!("the body is no JSON: {}", shown(&body)))?;
+            .with_context(|| format!("the body is no JSON: {}", shown(&body, mask)))?;
         for (pointer, wanted) in &http.json {
-            holds(&document, pointer, wanted)?;
+            holds(&document, pointer, wanted, mask)?;
         }
     }
     Ok(format!("{url} answered {seen}"))
 }
 
-fn holds(document: &Value, pointer: &str, wanted: &Value) -> Result<()> {
+fn holds(document: &Value, pointer: &str, wanted: &Value, mask: &Mask) -> Result<()> {
     match document.pointer(pointer) {
-        None => bail!("the body has nothing at `{pointer}`: {}", shown(&document.to_string())),
+        None => bail!("the body has nothing at `{pointer}`: {}", shown(&document.to_string(), mask)),
         Some(seen) if same(seen, wanted) => Ok(()),
-        Some(seen) => bail!("the body has {} at `{pointer}`, not {wanted}", shown(&seen.to_string())),
+        Some(seen) => bail!("the body has {} at `{pointer}`, not {wanted}", shown(&seen.to_string(), mask)),
     }
 }
 
@@ -127,7 +130,7 @@ mod tests {
         let headers = [("X-One".to_owned(), "a \"b\"".to_owned()), ("X-Empty".to_owned(), String::new())];
         let http =
             Http { method: "PATCH".into(), headers: headers.into(), body: Some(body.into()), ..get(url) };
-        look(&http, LONG).unwrap();
+        look(&http, LONG, &Mask::default()).unwrap();
         let asked = asked.join().unwrap();
         assert!(asked.starts_with("PATCH /a?b[]=c HTTP/1.1\r\n"), "{asked}");
         assert!(asked.contains("\r\nX-One: a \"b\"\r\n") && asked.contains("\r\nX-Empty:\r\n"), "{asked}");
@@ -137,7 +140,7 @@ mod tests {
     #[test]
     fn a_head_has_no_body_to_wait_for() {
         let (url, asked) = server("");
-        look(&Http { method: "HEAD".into(), ..get(url) }, LONG).unwrap();
+        look(&Http { method: "HEAD".into(), ..get(url) }, LONG, &Mask::default()).unwrap();
         assert!(asked.join().unwrap().starts_with("HEAD /a"));
     }
 
@@ -145,7 +148,7 @@ mod tests {
         let (url, asked) = server(answer);
         let mut http = get(url);
         change(&mut http);
-        let seen = look(&http, LONG);
+        let seen = look(&http, LONG, &Mask::default());
         asked.join().unwrap();
         seen
     }
@@ -183,12 +186,12 @@ mod tests {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         // Not by closing it: a child that another test is just starting has it, too, for a moment.
         shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
-        let error = look(&get(url), LONG).unwrap_err().to_string();
+        let error = look(&get(url), LONG, &Mask::default()).unwrap_err().to_string();
         assert!(error.to_lowercase().contains("connect"), "{error}");
     }
 
     #[test]
     fn a_file_of_the_machine_is_no_answer() {
-        assert!(look(&get("file:///etc/passwd".into()), LONG).is_err());
+        assert!(look(&get("file:///etc/passwd".into()), LONG, &Mask::default()).is_err());
     }
 }

@@ -27,6 +27,7 @@ use ovenbird_core::domain::{
 use self::{settle::Settle, suite::Case};
 use crate::{
     machine::Machine,
+    mask::Mask,
     process::{Answer, ask},
 };
 
@@ -49,13 +50,13 @@ pub enum Seen {
 }
 
 /// Tries a test until it passes or its time is over; a suite has an outcome for each of its cases.
-pub fn outcomes(machine: &Machine, test: &Test) -> Vec<TestOutcome> {
+pub fn outcomes(machine: &Machine, test: &Test, mask: &Mask) -> Vec<TestOutcome> {
     let start = Instant::now();
     let mut pause = PAUSE;
     let mut settle = Settle::of(&test.kind);
     let seen = loop {
         let left = test.within.saturating_sub(start.elapsed());
-        let seen = look(machine, &test.kind, left.max(SHORTEST), &mut settle);
+        let seen = look(machine, &test.kind, left.max(SHORTEST), &mut settle, mask);
         if passed(&seen) || start.elapsed() >= test.within {
             break seen;
         }
@@ -63,15 +64,18 @@ pub fn outcomes(machine: &Machine, test: &Test) -> Vec<TestOutcome> {
         pause = LONGEST_PAUSE.min(pause * 2);
     };
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let own = |passed, detail| TestOutcome { name: test.name.clone(), passed, milliseconds, detail };
+    let own = |passed, detail: String| {
+        let detail = mask.text(&detail);
+        TestOutcome { name: test.name.clone(), passed, milliseconds, detail }
+    };
     match seen {
         Ok(Seen::This(detail)) => vec![own(true, detail)],
         Ok(Seen::Cases(cases, problem)) => {
             let of_case = |case: Case| TestOutcome {
-                name: format!("{}: {}", test.name, case.name),
+                name: format!("{}: {}", test.name, mask.text(&case.name)),
                 passed: case.passed,
                 milliseconds: case.milliseconds,
-                detail: case.detail,
+                detail: mask.text(&case.detail),
             };
             problem
                 .map(|problem| own(false, problem))
@@ -92,9 +96,15 @@ fn passed(seen: &Result<Seen>) -> bool {
 }
 
 /// One try, for so long; what must run on is looked at for as long as that takes.
-fn look(machine: &Machine, kind: &TestKind, limit: Duration, settle: &mut Settle) -> Result<Seen> {
+fn look(
+    machine: &Machine,
+    kind: &TestKind,
+    limit: Duration,
+    settle: &mut Settle,
+    mask: &Mask,
+) -> Result<Seen> {
     let seen = match kind {
-        TestKind::Http(request) => http::look(request, limit),
+        TestKind::Http(request) => http::look(request, limit, mask),
         TestKind::Command { run, exit, stdout_contains, stderr_contains, junit } => {
             let asked = command::Asked {
                 run,
@@ -102,7 +112,7 @@ fn look(machine: &Machine, kind: &TestKind, limit: Duration, settle: &mut Settle
                 stdout: stdout_contains.as_deref(),
                 stderr: stderr_contains.as_deref(),
             };
-            return command::look(machine, &asked, junit.as_deref(), limit);
+            return command::look(machine, &asked, junit.as_deref(), limit, mask);
         }
         TestKind::Port { number } => port::look(machine, *number),
         TestKind::File { path, exists, contains, mode, owner } => {
@@ -112,7 +122,7 @@ fn look(machine: &Machine, kind: &TestKind, limit: Duration, settle: &mut Settle
                 mode: *mode,
                 owner: owner.as_deref(),
             };
-            file::look(machine, path, &asked)
+            file::look(machine, path, &asked, mask)
         }
         TestKind::Service { name, running, enabled, settle: _ } => {
             let asked = service::Asked { name, running: *running, enabled: *enabled };
@@ -134,15 +144,16 @@ fn asked(machine: &Machine, program: &str, words: &[&str]) -> Result<Answer> {
     ask(command, b"", Duration::from_secs(30))
 }
 
-fn contains(what: &str, text: &str, wanted: Option<&str>) -> Result<()> {
+fn contains(what: &str, text: &str, wanted: Option<&str>, mask: &Mask) -> Result<()> {
     match wanted {
-        Some(wanted) if !text.contains(wanted) => bail!("{what} has no {wanted:?}: {}", shown(text)),
+        Some(wanted) if !text.contains(wanted) => bail!("{what} has no {wanted:?}: {}", shown(text, mask)),
         Some(_) | None => Ok(()),
     }
 }
 
-/// The beginning of a text.
-fn shown(text: &str) -> String {
+/// The beginning of a text, whose secrets are hidden before it is cut: half a secret would not be known again.
+fn shown(text: &str, mask: &Mask) -> String {
+    let text = mask.text(text);
     let text = text.trim();
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -163,7 +174,7 @@ mod tests {
             stderr_contains: None,
             junit: None,
         };
-        let mut outcomes = outcomes(&machine, &Test { name: "it".into(), kind, within });
+        let mut outcomes = outcomes(&machine, &Test { name: "it".into(), kind, within }, &Mask::default());
         assert_eq!(outcomes.len(), 1);
         outcomes.remove(0)
     }

@@ -80,7 +80,11 @@ impl World {
                 serve(stream, &shared, &own);
             }
         });
-        Self { url, state, root }
+        let world = Self { url, state, root };
+        // What a sealed machine is powered off by, where no systemd is.
+        let note = format!("echo poweroff >> {}\n", world.root.path().join("orders").display());
+        world.program("sbin/poweroff", &note);
+        world
     }
 
     pub fn own(&self, name: &str) -> PathBuf {
@@ -97,6 +101,7 @@ impl World {
             bundle: None,
             steps,
             tests: Vec::new(),
+            seal: Default::default(),
             reports: Reports {
                 provision: at("provision.json"),
                 test: at("test.json"),

@@ -1,10 +1,12 @@
 //! Secrets are read with the machine's own role, reach the step that asked for them, and nothing else.
 
+use std::time::Duration;
+
 use super::cloud::{SECRET_KEY, SESSION_TOKEN, World, parameter, shell, step};
 use ovenbird_core::domain::{
     digest::sha256,
     plan::Plan,
-    recipe::{Action, Ansible, Step},
+    recipe::{Action, Ansible, Step, Test, TestKind},
     report::{Exit, ProvisionReport},
 };
 
@@ -57,6 +59,91 @@ fn a_secret_reaches_its_step_and_is_hidden_everywhere_else() {
     assert_eq!(world.state.lock().unwrap().asked, ["/shop/password"]);
 }
 
+/// One step leaves it on the machine; others and the tests find it there, and print it.
+#[test]
+fn a_secret_is_hidden_in_later_steps_conditions_and_tests() {
+    let world = World::new();
+    world.state.lock().unwrap().parameters.insert("/shop/password".into(), SECRET.into());
+    let conf = world.root.path().join("conf");
+    let cat = format!("cat {}", conf.display());
+    let steps = vec![
+        with_secret("leaves it", &format!("printf 'password=%s\\n' \"$PASSWORD\" > {}", conf.display())),
+        shell("prints it", &cat),
+        Step { only_if: Some(format!("{cat}; false")), ..shell("is left out", "true") },
+        Step { only_if: Some(format!("{cat}; kill -9 $$")), ..shell("fails", "true") },
+    ];
+    let mut plan = world.plan(steps);
+    let command = |run: String, junit: Option<&str>| TestKind::Command {
+        run,
+        exit: 0,
+        stdout_contains: None,
+        stderr_contains: None,
+        junit: junit.map(str::to_owned),
+    };
+    // The second is cut within the secret.
+    let suite = format!(
+        "echo '<testsuite><testcase name=\"a\"><failure><![CDATA['\"$({cat})\"']]></failure></testcase></testsuite>' > s.xml"
+    );
+    let kinds = [
+        command(format!("{cat} >&2; exit 1"), None),
+        command(format!("printf '%0385d' 0 >&2; {cat} >&2; exit 1"), None),
+        command(suite, Some("s.xml")),
+        TestKind::File {
+            path: "/conf".into(),
+            exists: true,
+            contains: Some("nothing".into()),
+            mode: None,
+            owner: None,
+        },
+    ];
+    let test =
+        |(number, kind)| Test { name: format!("test {number}"), kind, within: Duration::from_millis(1) };
+    plan.tests = kinds.into_iter().enumerate().map(test).collect();
+    let (report, mut console) = provision(&world, &plan);
+    assert_eq!(report.steps.len(), 4, "{console}");
+    assert_eq!(report.steps[1].output_tail, "password=•••");
+    assert_eq!(report.steps[2].output_tail, "only-if: exit 1\npassword=•••");
+    let output = world.run("test", &plan);
+    console.push_str(&String::from_utf8_lossy(&output.stdout));
+    for object in ["provision.json", "test.json", "junit.xml"] {
+        let text = world.object(object);
+        assert!(text.contains("•••") && !text.contains("hunter2"), "{object}: {text}");
+    }
+    assert!(!console.contains("hunter2"), "{console}");
+    // Where the recipe itself wrote it, and nowhere else.
+    let mut files = world.files_with("hunter2");
+    files.sort();
+    let mut own = [conf, world.own("files/s.xml")];
+    own.sort();
+    assert_eq!(files, own);
+}
+
+#[test]
+fn a_secret_that_can_t_be_hidden_is_refused() {
+    let world = World::new();
+    world.state.lock().unwrap().parameters.insert("/shop/password".into(), "1234\n".into());
+    let (report, console) = provision(&world, &world.plan(vec![with_secret("it", "echo $PASSWORD")]));
+    let exit = report.steps[0].exit.to_string();
+    assert!(exit.contains("secret `/shop/password` has 4 characters") && exit.contains("longer"), "{exit}");
+    assert!(!console.contains("1234"), "{console}");
+}
+
+/// Who can't read the steps' secrets can't hide them either.
+#[test]
+fn no_test_is_run_when_secrets_can_t_be_hidden() {
+    let world = World::new();
+    world.state.lock().unwrap().no_role = Some(404);
+    let mut plan = world.plan(vec![with_secret("it", "true")]);
+    plan.tests = vec![Test {
+        name: "it".into(),
+        kind: TestKind::Port { number: 1 },
+        within: Duration::from_millis(1),
+    }];
+    assert_eq!(world.run("test", &plan).status.code(), Some(1));
+    let report = world.object("test.json");
+    assert!(report.contains("secrets are read again to hide them") && !report.contains("\"it\""), "{report}");
+}
+
 #[test]
 fn no_presigned_url_is_in_an_argument() {
     let world = World::new();
@@ -79,6 +166,7 @@ fn a_vault_s_password_is_in_no_report_and_on_no_disk() {
         variables: serde_json::Map::new(),
         vault_password: Some(parameter("/shop/vault")),
         install: false,
+        full: false,
     };
     let (report, console) = provision(&world, &world.plan(vec![step("ansible", Action::Ansible(ansible))]));
     assert_eq!(report.steps[0].exit, Exit::Failed("exit 2: tasks failed".into()));

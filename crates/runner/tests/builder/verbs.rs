@@ -1,13 +1,13 @@
 //! The verbs as the builder runs them: everything comes by URL, and every report goes by URL.
 
-use std::{fs, io::Write as _, time::Duration};
+use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use super::cloud::{World, shell, step};
 use ovenbird_core::{
     domain::{
         digest::sha256,
         plan::{Bundle, Download, Plan, PresignedUrl},
-        recipe::{Action, Content, Placement, Step, Test, TestKind},
+        recipe::{Action, Artifact, Content, Placement, Step, Test, TestKind},
         report::{Exit, ProvisionReport, TestReport},
     },
     store::recipes::{FileFacts, files_digest},
@@ -71,7 +71,7 @@ fn a_war_is_unpacked_and_steps_have_the_recipe_s_files() {
             },
         ),
     ]);
-    plan.artifact = Some((war, Placement::UnpackTo("/opt/shop".into())));
+    plan.artifact = Some((war, artifact(Placement::UnpackTo("/opt/shop".into()))));
     plan.bundle = Some(upload_files(&world, &[("conf/app.conf", "port = 1")]));
     let output = world.run("provision", &plan);
     assert!(output.status.success(), "{output:?}");
@@ -136,11 +136,89 @@ fn an_artifact_that_is_not_what_was_uploaded_stops_everything() {
     let mut plan = world.plan(vec![shell("never", "true")]);
     let mut download = upload(&world, "app", b"one".to_vec());
     download.sha256 = sha256(b"another");
-    plan.artifact = Some((download, Placement::To("/opt/app".into())));
+    plan.artifact = Some((download, artifact(Placement::To("/opt/app".into()))));
     assert!(!world.run("provision", &plan).status.success());
     let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
     let [fetch] = &report.steps[..] else { panic!("{report:?}") };
     assert!(matches!(&fetch.exit, Exit::Failed(problem) if problem.contains("SHA-256")), "{fetch:?}");
+}
+
+fn artifact(place: Placement) -> Artifact {
+    Artifact { place, mode: None, owner: None }
+}
+
+#[test]
+fn a_program_that_was_uploaded_can_be_run_and_that_is_said() {
+    let world = World::new();
+    let path = world.root.path().join("opt/app");
+    let mut plan = world.plan(vec![shell("runs it", &path.display().to_string())]);
+    let download = upload(&world, "app", b"#!/bin/sh\necho it runs\n".to_vec());
+    plan.artifact = Some((download, artifact(Placement::To("/opt/app".into()))));
+    let output = world.run("provision", &plan);
+    let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
+    assert!(output.status.success(), "{report:?}");
+    assert!(report.steps[0].output_tail.contains("its mode is 0755"), "{report:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("its mode is 0755"), "{output:?}");
+    assert_eq!(report.steps[1].output_tail, "it runs");
+}
+
+/// As `docs/recipe.md` tells it.
+#[test]
+fn what_a_step_finds_around_it_is_this() {
+    let world = World::new();
+    let report = "env | sort | grep -v -e ^PWD= -e ^_= -e ^SHLVL= -e ^OLDPWD=; pwd; umask; test -t 0 || echo no terminal";
+    let output = world.run("provision", &world.plan(vec![shell("looks", report)]));
+    assert!(output.status.success(), "{output:?}");
+    let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
+    let lines: Vec<&str> = report.steps[0].output_tail.lines().collect();
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert!(lines[3].starts_with("PATH=") && lines[3].ends_with(path), "{lines:?}");
+    let files = world.own("files").display().to_string();
+    let expected = [
+        "DEBIAN_FRONTEND=noninteractive",
+        "HOME=/root",
+        "LANG=C.UTF-8",
+        lines[3],
+        &files,
+        "0022",
+        "no terminal",
+    ];
+    assert_eq!(lines, expected);
+    let docs = include_str!("../../../../docs/recipe.md");
+    for word in
+        [path, "`DEBIAN_FRONTEND=noninteractive`", "`HOME=/root`", "`LANG=C.UTF-8`", "`APT_CONFIG`", "`0022`"]
+    {
+        assert!(docs.contains(word), "docs/recipe.md says nothing of {word}");
+    }
+}
+
+/// The folder is as user data makes it, closed to others. A step that gives its rights up gets to the recipe's files by
+/// every way that it could take, and to nothing else.
+#[test]
+fn another_user_reaches_the_recipe_s_files_and_nothing_else() {
+    if !nix::unistd::geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "this test needs root");
+        return println!("SKIPPED: it needs root");
+    }
+    let world = World::new();
+    fs::set_permissions(world.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(world.own("")).unwrap();
+    fs::set_permissions(world.own(""), fs::Permissions::from_mode(0o700)).unwrap();
+    let other = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    let run = format!(
+        "here=$PWD\n{other} sh -ec \"sh $here/deep/in/it.sh; cd $here/..; cd $here; cat deep/in/it.sh\""
+    );
+    let looks = format!("{other} sh -ec 'cat ../plan.json || cat ../report.json || ls .. || ls ../logs'");
+    let mut plan = world.plan(vec![shell("as another", &run)]);
+    plan.bundle = Some(upload_files(&world, &[("deep/in/it.sh", "echo reached\n")]));
+    plan.tests = vec![test("looks", command(&looks, None))];
+    let output = world.run("provision", &plan);
+    let report: ProvisionReport = serde_json::from_str(&world.object("provision.json")).unwrap();
+    assert!(output.status.success(), "{report:?}");
+    assert_eq!(report.steps[1].output_tail, "reached\necho reached");
+    assert_eq!(world.run("test", &plan).status.code(), Some(1));
+    let detail = world.object("test.json");
+    assert_eq!(detail.matches("Permission denied").count(), 4, "{detail}");
 }
 
 /// On a fresh instance there is no file of the recipe until the tests fetch them.

@@ -54,7 +54,7 @@ fn a_spot_instance_that_ends_itself_or_is_taken_back_is_gone() {
     assert_eq!(code(cloud.world.interrupt_spot(&taken)), "IncorrectInstanceState");
     let off = cloud.run(|r| r.spot = true).unwrap().id;
     cloud.pass(3);
-    cloud.world.hear(cloud.now, News::PoweredOff { instance: off.clone() });
+    cloud.world.apply(cloud.now, MachineEvent::PoweredOff { instance: off.clone() });
     cloud.pass(0);
     cloud.pass(2);
     assert_eq!(cloud.state(off.as_str()), InstanceState::Terminated);

@@ -174,7 +174,7 @@ fn a_lost_host_fails_what_was_under_way_and_keeps_what_was_whole() {
     cloud.pass(0);
     cloud.pass(3);
     let half = cloud.image(&id, "half").unwrap();
-    cloud.world.hear(cloud.now, News::HostLost);
+    cloud.world.apply(cloud.now, MachineEvent::HostLost);
     assert_eq!(cloud.image_of(&whole).state, ImageState::Available);
     assert_eq!(cloud.image_of(&half).state, ImageState::Failed);
     assert_eq!(cloud.state(&id), InstanceState::Terminated);

@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 use super::{
     clock::{Clock, Run as Started, run_all},
-    hand,
     machine::{Diary, End, Execution},
+    operator,
     scenarios::{DEADLINES, Machines, Run, Scenario, Times},
 };
 
@@ -152,6 +152,7 @@ pub fn push(cloud: &Cloud, text: &str) {
         Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
     };
     futures::executor::block_on(Ledger(cloud).stand_on(&child, base.as_ref())).unwrap();
+    futures::executor::block_on(Ledger(cloud).note_pipeline(&child.pipeline, cloud)).unwrap();
     let pipeline = &recipe.pipeline;
     let pointer = RecipePointer::new(text, None);
     let current = serde_json::to_string(&pointer).unwrap();
@@ -183,9 +184,9 @@ pub fn walk_with(
                 Run::Upload(artifact) => (&BAKE, uploaded(cloud, artifact)),
                 Run::Manual(input) => (&BAKE, serde_json::from_str(input).unwrap()),
                 Run::Prune => (&PRUNE, json!({})),
-                Run::PutParameter(artifact) => return hand::put_parameter(cloud, artifact).await,
-                Run::PointBack => return hand::point_back(cloud).await,
-                Run::Launch(artifact) => return hand::launch(cloud, artifact).await,
+                Run::PutParameter(artifact) => return operator::put_parameter(cloud, artifact).await,
+                Run::PointBack => return operator::point_back(cloud).await,
+                Run::Launch(artifact) => return operator::launch(cloud, artifact).await,
             };
             Execution { name: name.clone(), input, diary, cloud, clock, meanwhile }.run(machine).await
         });

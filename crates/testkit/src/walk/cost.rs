@@ -51,7 +51,7 @@ pub struct Walk {
     pub invocations: usize,
 }
 
-/// Walks a scenario.
+/// Walks a scenario with nothing going wrong, and counts what AWS would charge for.
 pub fn measure(scenario: &Scenario) -> Walk {
     let (cloud, _) = scenario.account();
     let (first, start) = (cloud.calls().len(), cloud.now());

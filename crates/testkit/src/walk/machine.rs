@@ -87,7 +87,7 @@ impl Diary {
     }
 }
 
-/// One execution.
+/// One execution of a state machine, which is walked state by state.
 pub struct Execution<'w> {
     /// Its name, which is its bake's id.
     pub name: String,
@@ -95,7 +95,7 @@ pub struct Execution<'w> {
     pub input: Value,
     /// Where it notes what it does.
     pub diary: &'w Diary,
-    /// Where it is.
+    /// The account that its functions work in.
     pub cloud: &'w Cloud,
     /// What it waits by.
     pub clock: &'w Clock,

@@ -3,7 +3,7 @@
 pub mod account;
 pub mod clock;
 pub mod cost;
-mod hand;
 pub mod machine;
 pub mod meetings;
+mod operator;
 pub mod scenarios;

@@ -52,9 +52,9 @@ pub struct Times {
     pub boot: i64,
     /// From there to the agent's registration.
     pub agent: i64,
-    /// The steps.
+    /// How long the steps take, in seconds.
     pub steps: i64,
-    /// The tests.
+    /// How long the tests take, in seconds.
     pub tests: i64,
     /// The seal, up to the stop.
     pub seal: i64,

@@ -16,7 +16,7 @@ fn a_rendering_names_the_operation_the_subject_and_the_cause() {
         })),
     };
     insta::assert_snapshot!(error.chain(), @r"
-    not allowed to ec2:CreateImage on i-0123456789abcdef0
+    not allowed to call ec2:CreateImage on i-0123456789abcdef0
       caused by: ec2:CreateImage on i-0123456789abcdef0: UnauthorizedOperation: You are not authorized (request 1f2e)
     ");
     assert!(Error::NAMES.contains(&error.name()));

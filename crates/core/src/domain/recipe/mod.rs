@@ -4,10 +4,12 @@
 //! read, `schema` is for editors. The kinds of steps are in `step`, those of tests in `test_kind`.
 
 mod grammar;
+mod head;
 mod mistake;
 mod parse;
 mod reader;
 mod schema;
+mod seal;
 mod step;
 mod test_kind;
 #[cfg(test)]
@@ -19,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
+    head::{HEAD, Head, HeadKind},
     mistake::{RecipeError, RecipeErrors},
+    seal::Seal,
     step::{Action, Ansible, Chef, Content, Puppet, Step, Unit},
     test_kind::{Http, SETTLE, Test, TestKind},
 };
@@ -35,11 +39,13 @@ pub struct Recipe {
     /// The machine to configure.
     pub builder: Builder,
     /// Where the artifact goes; none for a pipeline without artifacts.
-    pub artifact: Option<Placement>,
+    pub artifact: Option<Artifact>,
     /// How the machine is configured, in order.
     pub steps: Vec<Step>,
     /// What must hold of the configured machine.
     pub tests: Vec<Test>,
+    /// What the seal keeps, and what it removes in addition.
+    pub seal: Seal,
     /// How it is validated.
     pub validate: Validate,
     /// What follows a validated image.
@@ -78,19 +84,7 @@ impl Recipe {
 
     /// Every parameter that the builder reads, with the step that asks for it.
     pub fn secrets(&self) -> impl Iterator<Item = (&Step, &ParameterName)> {
-        self.steps.iter().flat_map(|step| {
-            let vault = match &step.action {
-                Action::Ansible(ansible) => ansible.vault_password.as_ref(),
-                Action::Shell { .. }
-                | Action::Script { .. }
-                | Action::File { .. }
-                | Action::Service { .. }
-                | Action::Package { .. }
-                | Action::Puppet(_)
-                | Action::Chef(_) => None,
-            };
-            step.secrets.values().chain(vault).map(move |parameter| (step, parameter))
-        })
+        self.steps.iter().flat_map(|step| step.parameters().map(move |parameter| (step, parameter)))
     }
 
     /// The secrets that a builder with the stack's own role may not read: it reads below `prefix` alone.
@@ -106,7 +100,12 @@ impl Recipe {
 
     /// What configures the machine, in a form that is equal for equal meaning: the tests are not in it.
     pub fn configuration_inputs(&self) -> Value {
-        serde_json::json!({ "artifact": self.artifact, "steps": self.steps })
+        let mut inputs = serde_json::json!({ "artifact": self.artifact, "steps": self.steps });
+        // Only where a recipe has it: the digests of all others stay what they were.
+        if !self.seal.is_usual() {
+            inputs["seal"] = serde_json::json!(self.seal);
+        }
+        inputs
     }
 
     /// What an image must pass, in a form that is equal for equal meaning.
@@ -116,12 +115,12 @@ impl Recipe {
 }
 
 /// What lies beside a recipe at a path that it names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Beside {
-    /// Nothing.
+    /// There is no such path.
     Nothing,
-    /// A file.
-    File,
+    /// A file that begins so.
+    File(Head),
     /// A folder with something in it.
     Folder,
     /// A folder without a file in it.
@@ -148,9 +147,9 @@ pub enum Base {
     },
     /// The image that another pipeline's channel points at.
     Channel {
-        /// The pipeline.
+        /// The other pipeline.
         pipeline: PipelineName,
-        /// The channel.
+        /// Its channel.
         channel: ChannelName,
     },
 }
@@ -197,8 +196,27 @@ pub struct Volume {
     pub kind: Option<String>,
     /// Its operations per second, which `io1` and `io2` must be given and `gp3` may be.
     pub iops: Option<u32>,
+    /// Its throughput in MiB per second, which only `gp3` may be given. One without has the digest it always had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throughput: Option<u32>,
     /// Encrypts it with this KMS key, by id, `alias/…` or ARN; `alias/aws/ebs` is AWS's own.
     pub kms_key: Option<String>,
+}
+
+/// What becomes of the artifact on the machine.
+///
+/// Without `mode` and `owner` it is written as it was before there were any: the digest of such a recipe stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Where it goes.
+    #[serde(flatten)]
+    pub place: Placement,
+    /// The permission bits of the file; none means 0755 for a program, and 0644 for anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// Its owner, `user` or `user:group`, or the owner of all that is unpacked; none means root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// Where the artifact goes on the machine.
@@ -221,9 +239,9 @@ pub struct Validate {
 /// What follows a validated image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promote {
-    /// The channel.
+    /// The pipeline's channel that is moved to the image.
     pub channel: ChannelName,
-    /// The parameter.
+    /// The SSM parameter that follows the channel; none when nothing reads one.
     pub parameter: Option<ParameterName>,
 }
 

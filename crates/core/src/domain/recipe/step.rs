@@ -30,6 +30,23 @@ pub struct Step {
     pub retries: u32,
 }
 
+impl Step {
+    /// Every parameter that the builder reads for it.
+    pub fn parameters(&self) -> impl Iterator<Item = &ParameterName> {
+        let vault = match &self.action {
+            Action::Ansible(ansible) => ansible.vault_password.as_ref(),
+            Action::Shell { .. }
+            | Action::Script { .. }
+            | Action::File { .. }
+            | Action::Service { .. }
+            | Action::Package { .. }
+            | Action::Puppet(_)
+            | Action::Chef(_) => None,
+        };
+        self.secrets.values().chain(vault)
+    }
+}
+
 /// What a step does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -51,9 +68,9 @@ pub enum Action {
     },
     /// Writes a file.
     File {
-        /// Where.
+        /// The absolute path that it is written to.
         to: String,
-        /// What.
+        /// What is written into it.
         content: Content,
         /// Its permission bits.
         mode: u32,
@@ -178,6 +195,10 @@ pub struct Ansible {
     pub vault_password: Option<ParameterName>,
     /// Whether Ansible is installed when it is missing.
     pub install: bool,
+    /// Whether that is the package with all the collections that are released with it. A step without has the digest
+    /// it always had.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
 }
 
 /// What a file holds.
@@ -199,7 +220,7 @@ pub struct Unit {
     pub user: Option<String>,
     /// Its working folder.
     pub working_directory: Option<String>,
-    /// Its environment.
+    /// Its environment: variables and their values.
     pub environment: BTreeMap<String, String>,
     /// Units that it starts after.
     pub after: Vec<String>,

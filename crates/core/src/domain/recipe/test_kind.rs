@@ -13,7 +13,7 @@ fn settle() -> Duration {
     SETTLE
 }
 
-/// One test.
+/// One `[[test]]` of a recipe: what must hold, and within what time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
     /// What reports call it.
@@ -51,7 +51,7 @@ pub enum TestKind {
     },
     /// A file is there, or is not.
     File {
-        /// Its path.
+        /// Its absolute path.
         path: String,
         /// Whether it shall be there.
         exists: bool,
@@ -64,7 +64,7 @@ pub enum TestKind {
     },
     /// A systemd service runs, or does not.
     Service {
-        /// Its name.
+        /// The unit's name; `.service` may be left away.
         name: String,
         /// Whether it shall run.
         running: bool,
@@ -84,14 +84,14 @@ pub enum TestKind {
     },
     /// A package is installed.
     Package {
-        /// Its name.
+        /// The name as the base's package manager has it.
         name: String,
         /// With a version that begins with this.
         version: Option<String>,
     },
     /// A user exists.
     User {
-        /// Its name.
+        /// The login name.
         name: String,
         /// And is in this group.
         group: Option<String>,
@@ -103,9 +103,9 @@ pub enum TestKind {
 /// A request, and what its answer must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Http {
-    /// The URL.
+    /// The URL that is asked, with its query.
     pub url: String,
-    /// The method.
+    /// The method, in capitals: `GET`.
     pub method: String,
     /// The request's headers.
     pub headers: BTreeMap<String, String>,

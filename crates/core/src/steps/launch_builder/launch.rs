@@ -12,7 +12,7 @@ use crate::{
         recipe::Builder,
     },
     ports::{Builders, Image, LaunchOrder, Table},
-    store::Ledger,
+    store::{Ledger, Versioned},
 };
 
 /// What an instance is launched with, whatever offer it comes of.
@@ -46,7 +46,7 @@ impl Wanted {
             devices: self.devices.clone(),
             volume: self.volume.clone(),
             user_data: self.user_data.clone(),
-            token: token(&bake.bake, &format!("{} {offer}", self.purpose)),
+            token: token(&bake.spec.id, &format!("{} {offer}", self.purpose)),
             tags: self.tags.clone(),
         }
     }
@@ -72,6 +72,7 @@ pub fn root_volume(builder: &Builder, base: &Image) -> Result<Option<RootVolume>
         gib: volume.gib,
         kind: volume.kind.clone(),
         iops: volume.iops,
+        throughput: volume.throughput,
         kms_key: volume.kms_key.clone(),
     }))
 }
@@ -81,25 +82,24 @@ pub fn root_volume(builder: &Builder, base: &Image) -> Result<Option<RootVolume>
 /// Which offer is asked for is on record before it is: a try whose reply was lost is made again with the same
 /// token, and finds the instance of it. Beginning anew at the first offer could launch a second one.
 pub async fn launch(
-    bake: &mut Bake,
+    bake: &mut Versioned<Bake>,
     wanted: &Wanted,
     offers: &[Offer],
-    builders: &impl Builders,
-    table: &impl Table,
+    cloud: &(impl Builders + Table),
 ) -> Result<(InstanceId, bool)> {
     let mut met: Vec<(&Offer, Shortage)> = Vec::new();
     // What an earlier try got past was short, too.
-    let mut tried: Vec<String> = offers.iter().take(bake.offer).map(ToString::to_string).collect();
+    let mut tried: Vec<String> = offers.iter().take(bake.progress.offer).map(ToString::to_string).collect();
     let mut last = None;
-    for (number, offer) in offers.iter().enumerate().skip(bake.offer) {
+    for (number, offer) in offers.iter().enumerate().skip(bake.progress.offer) {
         if met.iter().any(|(one, shortage)| shortage.concerns(one, offer)) {
             continue;
         }
-        if number != bake.offer {
-            bake.offer = number;
-            Ledger(table).save(bake).await?;
+        if number != bake.progress.offer {
+            bake.progress.offer = number;
+            Ledger(cloud).save(bake).await?;
         }
-        match builders.launch(&wanted.order(bake, offer)).await {
+        match cloud.launch(&wanted.order(bake, offer)).await {
             Ok(instance) => return Ok((instance, offer.spot)),
             Err(Error::NoCapacity { tried: one, shortage, source }) => {
                 tried.push(one);

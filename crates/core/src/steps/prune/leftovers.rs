@@ -13,8 +13,8 @@ use crate::{
         tags::{TAG_BAKE, TAG_KEEP, TAG_PIPELINE},
     },
     ports::{Execution, Image, Instance, PrunePorts, Snapshot, Volume},
-    steps::guard::{Kept, Reason, ended_well, made_image, made_instance, made_snapshot},
-    store::{ImageStatus, Ledger},
+    steps::guard::{Kept, Reason, made_image, made_instance, made_snapshot},
+    store::{ImageStatus, Ledger, Versioned},
 };
 
 /// Everything of this stack that EC2 shows.
@@ -70,7 +70,7 @@ impl Leftovers {
         left.unreadable = unreadable.len();
         left.problems.extend(unreadable.iter().map(Error::chain));
         for bake in running {
-            let execution = cloud.bake_execution(&bake.bake).await?;
+            let execution = cloud.bake_execution(&bake.spec.id).await?;
             if is_dead(&bake, execution.as_ref(), now) {
                 left.dead_bake(&bake);
                 continue;
@@ -79,18 +79,18 @@ impl Leftovers {
                 left.problems.push(format!(
                     "bake {}: its record says that it is on its way, and its execution succeeded: the table was put \
                      back to an earlier time. What it made stays",
-                    bake.bake
+                    bake.spec.id
                 ));
-                left.unrecorded.extend(bake.image.clone());
+                left.unrecorded.extend(bake.progress.image.clone());
             }
-            left.running.insert(bake.bake.clone(), bake);
+            left.running.insert(bake.spec.id.clone(), bake);
         }
         Ok(left)
     }
 
     fn dead_bake(&mut self, bake: &Bake) -> &mut DeadBake {
-        let dead = DeadBake::new(bake.pipeline.clone(), bake.bake.clone());
-        self.dead.entry(bake.bake.clone()).or_insert(dead)
+        let dead = DeadBake::new(bake.spec.pipeline.clone(), bake.spec.id.clone());
+        self.dead.entry(bake.spec.id.clone()).or_insert(dead)
     }
 
     /// Says of everything that was found whether it is what a dead bake left.
@@ -119,7 +119,7 @@ impl Leftovers {
                 },
                 None => None,
             };
-            bakes.insert(id, bake);
+            bakes.insert(id, bake.map(Versioned::into_inner));
         }
         let bake_of = |tags: &BTreeMap<String, String>| {
             tag::<BakeId>(tags, TAG_BAKE).and_then(|id| bakes.get(&id)?.as_ref())
@@ -128,8 +128,8 @@ impl Leftovers {
         for image in found.images.iter().filter(|one| !one.tags.contains_key(TAG_KEEP)) {
             match bake_of(&image.tags) {
                 Some(bake) if made_image(bake, image) => {
-                    if !self.running.contains_key(&bake.bake)
-                        && !ended_well(bake)
+                    if !self.running.contains_key(&bake.spec.id)
+                        && !bake.progress.status.ended_well()
                         && !validated(bake, &image.id, &ledger).await?
                     {
                         self.dead_bake(bake).leaves.push(image.id.to_string());
@@ -146,9 +146,10 @@ impl Leftovers {
             let id = instance.id.as_str();
             match bake_of(&instance.tags) {
                 Some(bake) if made_instance(bake, instance) => {
-                    let kept =
-                        bake.options.keep_builder && bake.status == Status::Failed && now < bake.expires;
-                    if !self.running.contains_key(&bake.bake) && !kept {
+                    let kept = bake.spec.options.keep_builder
+                        && bake.progress.status == Status::Failed
+                        && now < bake.spec.expires;
+                    if !self.running.contains_key(&bake.spec.id) && !kept {
                         self.dead_bake(bake).leaves.push(id.to_owned());
                     }
                 }
@@ -163,7 +164,7 @@ impl Leftovers {
             match bake_of(&volume.tags) {
                 // An attached one goes with its instance, or stays with it.
                 _ if volume.attached.is_some() || !volume.state.is_left() => {}
-                Some(bake) if self.running.contains_key(&bake.bake) => {}
+                Some(bake) if self.running.contains_key(&bake.spec.id) => {}
                 Some(bake) => self.dead_bake(bake).leaves.push(id.to_owned()),
                 None => self.problems.push(unrecorded("volume", id, "delete-volume --volume-id")),
             }
@@ -193,7 +194,7 @@ impl Leftovers {
                 continue;
             }
             match bake_of(&snapshot.tags) {
-                Some(bake) if self.running.contains_key(&bake.bake) => {}
+                Some(bake) if self.running.contains_key(&bake.spec.id) => {}
                 Some(bake) if made_snapshot(bake, snapshot) => {
                     self.dead_bake(bake).leaves.push(id.to_owned());
                 }
@@ -212,8 +213,8 @@ async fn validated<T: crate::ports::Table>(
     image: &AmiId,
     ledger: &Ledger<'_, T>,
 ) -> Result<bool> {
-    let record = ledger.image(&bake.digest).await?.filter(|record| record.image == *image);
-    Ok(record.is_some_and(|record| record.status == ImageStatus::Validated))
+    let record = ledger.image_row(&bake.spec.digest, image).await?;
+    Ok(record.is_some_and(|(_, set)| set.status == ImageStatus::Validated))
 }
 
 fn unrecorded(kind: &str, id: &str, verb: &str) -> String {

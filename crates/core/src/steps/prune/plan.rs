@@ -16,7 +16,7 @@ use crate::{
         tags::TAG_PIPELINE,
     },
     ports::{Bucket, Image, PrunePorts},
-    steps::guard::{Guard, Purpose, Reason, ended_well},
+    steps::guard::{Guard, Purpose, Reason},
     store::{Channel, Ledger, recipes},
 };
 
@@ -38,7 +38,7 @@ pub(super) fn nothing(made: Timestamp) -> Plan {
 pub async fn plan_of(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -> Result<Plan> {
     let mut found = Found::look(cloud, Some(&dead.bake)).await?;
     let bake = Ledger(cloud).bake(&dead.pipeline, &dead.bake).await?;
-    if bake.is_some_and(|bake| ended_well(&bake)) {
+    if bake.is_some_and(|bake| bake.progress.status.ended_well()) {
         // Retention decides about its image, and not the clean-up.
         let owned: BTreeSet<_> = found.images.drain(..).flat_map(|image| image.snapshots).collect();
         found.snapshots.retain(|snapshot| !owned.contains(&snapshot.id));
@@ -91,7 +91,7 @@ pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp
         let image = found.images.iter().find(|image| image.id == verdict.image);
         let (Some(image), Some(id)) = (image, &verdict.bake) else { continue };
         let bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
-        match Guard::new(cloud).keeps(image, bake.as_ref(), Purpose::Retirement).await? {
+        match Guard::new(cloud).keeps(image, bake.as_deref(), Purpose::Retirement).await? {
             Some(kept) => plan.keep.push(Verdict { reason: kept.reason, by: kept.by, ..verdict }),
             None => plan.retire.push(verdict),
         }
@@ -120,13 +120,12 @@ async fn inventory<C: PrunePorts>(
     };
     for (id, bake) in &left.running {
         inventory.running.insert(id.clone());
-        inventory.bases.insert(bake.base.image.clone());
-        inventory.reused.extend(bake.image.clone());
+        inventory.bases.insert(bake.spec.base.image.clone());
+        inventory.reused.extend(bake.progress.image.clone());
     }
     let mut pipelines: BTreeSet<PipelineName> =
         images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
-    pipelines
-        .extend(bucket.folders("recipes/").await?.iter().filter_map(|name| PipelineName::parse(name).ok()));
+    pipelines.extend(ledger.pipelines(bucket).await?);
     let mut problems = Vec::new();
     let mut parameters: BTreeSet<ParameterName> =
         ledger.parameters().await?.into_iter().map(|owner| owner.parameter).collect();

@@ -10,11 +10,7 @@ use crate::{
         error::{Error, Result},
     },
     ports::{Execution, PrunePorts},
-    steps::{
-        clean_up,
-        guard::{Kept, ended_well},
-        promote,
-    },
+    steps::{clean_up, guard::Kept, promote},
     store::Ledger,
 };
 
@@ -41,45 +37,42 @@ pub fn is_dead(bake: &Bake, execution: Option<&Execution>, now: Timestamp) -> bo
         Some(Execution::Running | Execution::Succeeded) => false,
         Some(Execution::Failed | Execution::Stopped { .. } | Execution::TimedOut) => true,
         // Step Functions forgets an execution after 90 days.
-        None => bake.expires < now,
+        None => bake.spec.expires < now,
     }
 }
 
 /// Cleans up after a bake whose execution is dead.
 pub async fn reap(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -> Result<Reaped> {
     let ledger = Ledger(cloud);
-    let Some(mut bake) = ledger.bake(&dead.pipeline, &dead.bake).await? else {
+    let Some(bake) = ledger.bake(&dead.pipeline, &dead.bake).await? else {
         // It failed before it had a record, and a record comes before all that it makes.
         return Ok(Reaped { bake: dead.clone(), status: None, kept: Vec::new() });
     };
-    let mut failure = None;
-    if bake.status == Status::Running {
+    let (mut failure, mut ends) = (None, bake.progress.status);
+    if bake.progress.status == Status::Running {
         let execution = cloud.bake_execution(&dead.bake).await?;
         if !is_dead(&bake, execution.as_ref(), now) {
             return Err(refuse(&bake, execution.as_ref()));
         }
-        let channel = ledger.channel(&bake.pipeline, &bake.settings.channel).await?;
-        if channel.is_some_and(|channel| channel.has(&bake.bake)) {
+        let channel = ledger.channel(&bake.spec.pipeline, &bake.spec.settings.channel).await?;
+        if channel.is_some_and(|channel| channel.has(&bake.spec.id)) {
             // Machines have been starting from it since: what was left undone of the promotion is done.
-            promote::follow(&bake, cloud, cloud).await?;
-            bake.status = Status::Promoted;
+            promote::follow(&bake.spec, cloud).await?;
+            ends = Status::Promoted;
         } else {
             failure = Some(lost(&bake, execution));
         }
     }
-    let kept = if ended_well(&bake) {
+    let (status, kept) = if ends.ended_well() {
         // Its image is retention's business; only what it forgot to end is left of it.
-        let (ended, mut kept) = clean_up::after_success(bake, cloud, now).await?;
-        bake = ended;
-        kept.extend(clean_up::snapshots_and_volumes(&bake, cloud).await?);
-        kept
+        let (ended, mut kept) = clean_up::after_success(bake, ends, cloud, now).await?;
+        kept.extend(clean_up::snapshots_and_volumes(&ended, cloud).await?);
+        (Some(ended.progress.status), kept)
     } else {
-        let ended =
-            clean_up::after_failure(&dead.bake, Some(bake.clone()), failure, false, cloud, now).await?;
-        bake = ended.record.unwrap_or(bake);
-        ended.kept
+        let ended = clean_up::after_failure(&dead.bake, Some(bake), failure, false, cloud, now).await?;
+        (ended.record.map(|bake| bake.progress.status), ended.kept)
     };
-    Ok(Reaped { bake: dead.clone(), status: Some(bake.status), kept })
+    Ok(Reaped { bake: dead.clone(), status, kept })
 }
 
 /// Why a bake is not cleaned up after.
@@ -90,9 +83,9 @@ pub fn refuse(bake: &Bake, execution: Option<&Execution>) -> Error {
             "The table was put back to an earlier time: see \"A table that was put back\" in docs/prune.md"
                 .into(),
         ),
-        _ => ("is still on its way", format!("Cancel it: `ovenbird cancel {}`", bake.bake)),
+        _ => ("is still on its way", format!("Cancel it: `ovenbird cancel {}`", bake.spec.id)),
     };
-    Error::bad_input(format!("bake `{}`", bake.bake), problem, fix)
+    Error::bad_input(format!("bake `{}`", bake.spec.id), problem, fix)
 }
 
 /// Why a bake ended whose execution did not say so itself.
@@ -110,5 +103,5 @@ fn lost(bake: &Bake, execution: Option<Execution>) -> Failure {
             "The execution ended without its clean-up; prune reaped what it left".to_owned(),
         ),
     };
-    Failure { error: error.to_owned(), cause, stage: bake.stage }
+    Failure { error: error.to_owned(), cause, stage: bake.progress.stage }
 }

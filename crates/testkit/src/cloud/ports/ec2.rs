@@ -216,7 +216,7 @@ impl Builders for Cloud {
         Ok(all.into_iter().filter(|instance| !instance.state.is_gone()).collect())
     }
 
-    async fn look(&self, id: &InstanceId) -> Result<Option<ports::Instance>> {
+    async fn instance(&self, id: &InstanceId) -> Result<Option<ports::Instance>> {
         self.call(&["ec2:DescribeInstances"], |state| {
             match state.world.describe_instances(state.now, &[id.to_string()], &[], &Paging::default()) {
                 Ok(page) => Ok(page.items.first().map(instance)),
@@ -247,7 +247,7 @@ impl Builders for Cloud {
 }
 
 impl Images for Cloud {
-    async fn look(&self, id: &AmiId) -> Result<Option<ports::Image>> {
+    async fn image(&self, id: &AmiId) -> Result<Option<ports::Image>> {
         let request = DescribeImages { ids: vec![id.to_string()], ..DescribeImages::default() };
         Ok(self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?.into_iter().next())
     }

@@ -75,7 +75,7 @@ impl Commands for Cloud {
 }
 
 impl Parameters for Cloud {
-    async fn get(&self, name: &ParameterName) -> Result<Option<String>> {
+    async fn parameter(&self, name: &ParameterName) -> Result<Option<String>> {
         self.call(&["ssm:GetParameter"], |state| Ok(state.parameters.get(name).cloned())).await
     }
 

@@ -2,7 +2,7 @@
 
 use ovenbird_core::{
     Error, Result,
-    domain::id::AmiId,
+    domain::id::{AmiId, PipelineName},
     ports::{self, Key, Row, Table, Write},
 };
 
@@ -29,6 +29,17 @@ impl Table for Cloud {
             let mut found: Vec<_> = state.table.values().filter(|(_, index)| has(index)).cloned().collect();
             found.sort_by(|(_, a), (_, b)| a.status.cmp(&b.status));
             Ok(found.into_iter().map(|(row, _)| row).collect())
+        })
+        .await
+    }
+
+    async fn by_time(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Row>> {
+        self.call(&["dynamodb:Query"], |state| {
+            let time = |index: &ports::Index| index.time.clone().filter(|(one, _)| one == pipeline);
+            let rows = state.table.values().filter_map(|(row, index)| Some((time(index)?, row.clone())));
+            let mut found: Vec<_> = rows.collect();
+            found.sort_by(|(a, _), (b, _)| b.cmp(a));
+            Ok(found.into_iter().take(most).map(|(_, row)| row).collect())
         })
         .await
     }

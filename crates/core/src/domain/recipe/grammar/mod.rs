@@ -5,6 +5,7 @@
 //! are laid out by hand, which rustfmt would undo: a key has its name, kind and default on one line, its text below.
 
 mod rules;
+mod seal;
 mod steps;
 mod tables;
 mod test_kinds;
@@ -54,7 +55,7 @@ impl Table {
 
 /// A key of a table.
 pub(super) struct Key {
-    /// Its name.
+    /// How it is written in the recipe: `only-if`.
     pub name: &'static str,
     /// What its value looks like.
     pub kind: Kind,
@@ -80,7 +81,20 @@ impl Key {
         match self.kind {
             Kind::Table(_) if in_root => format!("[{}]", self.name),
             Kind::Tables(_) => format!("[[{}]]", self.name),
-            _ => self.name.to_owned(),
+            Kind::Table(_)
+            | Kind::TableOr(..)
+            | Kind::Flag
+            | Kind::Number { .. }
+            | Kind::Time
+            | Kind::Text
+            | Kind::AnyText
+            | Kind::Line(_)
+            | Kind::BesideFile
+            | Kind::BesideFolder
+            | Kind::List { .. }
+            | Kind::Names(_)
+            | Kind::Program
+            | Kind::Map { .. } => self.name.to_owned(),
         }
     }
 
@@ -92,7 +106,20 @@ impl Key {
             Kind::Line(Rule { judge: Judge::Choice { of, .. }, .. }) => {
                 format!("{doc}: `{}`", of.join("`, `"))
             }
-            _ => doc.to_owned(),
+            Kind::Line(_)
+            | Kind::Flag
+            | Kind::Time
+            | Kind::Text
+            | Kind::AnyText
+            | Kind::BesideFile
+            | Kind::BesideFolder
+            | Kind::List { .. }
+            | Kind::Names(_)
+            | Kind::Program
+            | Kind::Map { .. }
+            | Kind::Table(_)
+            | Kind::TableOr(..)
+            | Kind::Tables(_) => doc.to_owned(),
         }
     }
 }
@@ -136,7 +163,7 @@ pub(super) enum Kind {
     BesideFolder,
     /// A list of texts that follow a rule.
     List {
-        /// The rule.
+        /// What each of the texts must follow.
         items: &'static Rule,
         /// Whether it must have one.
         filled: bool,
@@ -147,7 +174,7 @@ pub(super) enum Kind {
     Program,
     /// Names of the recipe's own choice with a value each.
     Map {
-        /// The rule of the names.
+        /// What each of the names must follow.
         names: &'static Rule,
         /// What the values are.
         values: Values,

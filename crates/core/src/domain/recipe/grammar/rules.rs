@@ -34,7 +34,7 @@ pub(in crate::domain::recipe) enum Judge {
     Id(fn(&str) -> Option<IdError>),
 }
 
-const fn word(what: &'static str, hint: &'static str, valid: fn(&str) -> bool) -> Rule {
+pub(super) const fn word(what: &'static str, hint: &'static str, valid: fn(&str) -> bool) -> Rule {
     Rule { judge: Judge::Word { what, hint, valid }, pattern: None }
 }
 
@@ -47,7 +47,7 @@ const fn id(judge: fn(&str) -> Option<IdError>, pattern: &'static str) -> Rule {
 }
 
 impl Rule {
-    const fn pattern(self, pattern: &'static str) -> Self {
+    pub(super) const fn pattern(self, pattern: &'static str) -> Self {
         Self { pattern: Some(pattern), ..self }
     }
 
@@ -118,16 +118,42 @@ pub(super) static FILE_PATH: Rule = word(
 )
 .pattern("^/");
 
+pub(super) static WRITTEN: Rule = word(
+    "a path of a file",
+    "Give an absolute path, or one from the folder of the recipe's files on; end it with the file's name, without `..`",
+    |text| {
+        let inside = Path::new(text).components().all(|part| matches!(part, Component::Normal(_)));
+        (absolute(text) || inside) && !text.ends_with('/')
+    },
+);
+
 // A `-` at the end makes apt remove the package.
 pub(super) static PACKAGE: Rule = word(
     "a package",
-    "Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`",
+    "Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file \
+     on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`",
     |text| {
-        plain(text, b"+-._:=~@/")
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '@')
-            && !text.ends_with('-')
-            && !text.contains("..")
+        let file = [".deb", ".rpm", ".apk"].iter().any(|end| text.ends_with(end));
+        match text.strip_prefix('@') {
+            // A group's name may have spaces: `@Development Tools`.
+            Some(group) => begins_plainly(group) && plain(group, b"+-._:/ ") && !group.ends_with([' ', '-']),
+            None if text.starts_with('/') => file && absolute(text) && plain(text, b"+-._:=~@/"),
+            None => {
+                plain(text, b"+-._:=~@/")
+                    && begins_plainly(text)
+                    && !text.ends_with('-')
+                    && !text.contains("..")
+                    && !text.contains("//")
+                    && !file
+            }
+        }
     },
+);
+
+pub(super) static PACKAGE_NAME: Rule = word(
+    "a name of a package",
+    "Use letters, digits and `+-._:@/`, beginning with a letter or digit; its version is a key of its own",
+    |text| plain(text, b"+-._:@/~") && begins_plainly(text),
 );
 
 pub(super) static VERSION: Rule = word(

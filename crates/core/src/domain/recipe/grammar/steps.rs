@@ -22,8 +22,8 @@ pub(super) static STEP: Table = Table::one("action", "one step: exactly one acti
         "variables by name. A `file` or `service` step reads none"),
     key("secrets", Kind::map(&VARIABLE, Values::Line(&PARAMETER)), Absent("none"),
         "variables whose values are `SecureString` parameters, by name of the parameter. They are read on \
-         the builder with its role, are written to no disk, and are masked in the output. See below for \
-         where they must be"),
+         the builder with its role, are written to no disk, and are masked in all outputs. See below for \
+         where they must be, and what is masked"),
     key("only-if", Text, Absent("always"), "a shell command that must succeed, or the step is left out"),
     key("retries", Number { min: 0, max: 10 }, Default("0"), "how often it is tried again when it fails"),
     key("shell", Text, Choice, "runs this text with `/bin/sh -e`"),
@@ -31,7 +31,8 @@ pub(super) static STEP: Table = Table::one("action", "one step: exactly one acti
     key("file", Of(&FILE), Choice, "writes a file"),
     key("service", TableOr("name", &SERVICE_STEP), Choice,
         "sets up a systemd service: writes its unit if one is given, enables it and (re)starts it"),
-    key("package", Names(&PACKAGE), Choice, "installs packages with the base's own package manager"),
+    key("package", Names(&PACKAGE), Choice,
+        "installs packages, groups (`@name`) or package files of the machine with the base's own package manager"),
     key("puppet", Of(&PUPPET), Choice, "applies a Puppet manifest, without a server"),
     key("chef", Of(&CHEF), Choice, "runs Chef in local mode"),
     key("ansible", Of(&ANSIBLE), Choice, "runs an Ansible playbook on the builder itself"),
@@ -67,7 +68,8 @@ static SERVICE_STEP: Table = Table::of("a systemd service", &[
 static UNIT_FILE: Table = Table::of("a systemd unit from fields", &[
     key("exec", Line(&EXEC), Needed(r#"`exec = "/usr/bin/java -jar /opt/storefront/app.jar"`"#),
         "the command: systemd's `ExecStart`"),
-    key("user", Line(&USER), Absent("root"), "the user that it runs as"),
+    key("user", Line(&USER), Absent("a user of its own, without rights"),
+        "the user that it runs as; `\"root\"` must be written"),
     key("working-directory", Line(&PATH), Absent("`/`"), "its working folder"),
     key("environment", Kind::map(&VARIABLE, Values::Line(&ANY)), Absent("none"), "variables by name"),
     key("after", List { items: &UNIT, filled: false }, Absent("none"),
@@ -105,7 +107,7 @@ static CHEF: Table = Table::of("`chef-client --local-mode`", &[
 static ANSIBLE: Table = Table::of("`ansible-playbook` with a local connection", &[
     key("playbook", BesideFile, Needed(r#"`playbook = "ansible/site.yml"`"#),
         "the playbook beside the recipe. In a folder of its own (`ansible/site.yml`), all that is in it \
-         goes along: templates, files, group variables"),
+         goes along: templates, files, group variables, collections, `ansible.cfg`"),
     key("roles", BesideFolder, Absent("none"),
         "the folder of roles beside the recipe; roles that the base brings stay in reach"),
     key("variables", Kind::map(&ANY, Values::Json), Absent("none"), "extra variables: any values"),
@@ -113,4 +115,7 @@ static ANSIBLE: Table = Table::of("`ansible-playbook` with a local connection", 
         "the `SecureString` parameter with the vault's password; read as `secrets` are"),
     key("install", Flag, Default("false"),
         "installs `ansible-core` or `ansible` by the base's package manager when it is missing"),
+    key("full", Flag, Default("false"),
+        "with `install`: installs the package `ansible`, which brings the community's collections, also where \
+         Ansible is there without them"),
 ]);

@@ -6,9 +6,10 @@ use super::{
     Table, Values, key,
     rules::{
         AMI, ANY, ARCHITECTURE, BASE_CHANNEL, CHANNEL, FILE_PATH, IMAGE_OWNER, INSTANCE_PROFILE,
-        INSTANCE_TYPE, KMS_KEY, PARAMETER, PATH, PIPELINE, SECURITY_GROUP, SUBNET, TAG, TAG_VALUE,
-        VOLUME_TYPE,
+        INSTANCE_TYPE, KMS_KEY, MODE, OWNER, PARAMETER, PATH, PIPELINE, SECURITY_GROUP, SUBNET, TAG,
+        TAG_VALUE, VOLUME_TYPE,
     },
+    seal::SEAL,
     steps::STEP,
     test_kinds::TEST,
 };
@@ -25,6 +26,7 @@ pub(in crate::domain::recipe) static RECIPE: Table =
         "how the machine is configured, in order; the first step that fails ends the bake"),
     key("test", Tables(&TEST), Needed("a `[[test]]`: an image without a test is never promoted"),
         "what must hold of the configured machine; at least one"),
+    key("seal", Of(&SEAL), Empty, "what the seal keeps, and what it removes in addition"),
     key("validate", Of(&VALIDATE), Empty, "how the image is validated"),
     key("promote", Of(&PROMOTE), Needed(r#"`[promote]` with `channel = "production"`"#),
         "what follows a validated image"),
@@ -80,6 +82,8 @@ static VOLUME: Table = Table::of("the builder's root volume, which the image's s
     key("type", Line(&VOLUME_TYPE), Absent("the base's"), "its type"),
     key("iops", Number { min: 100, max: 256_000 }, Absent("the type's"),
         "its operations per second: needed for io1 and io2, possible for gp3"),
+    key("throughput", Number { min: 125, max: 1_000 }, Absent("`125`"),
+        "its throughput in MiB per second, for gp3 alone; at most a quarter of `iops`"),
     key("kms-key", Line(&KMS_KEY), Absent("the base's"),
         "encrypts it with this KMS key: an id, `alias/…` or an ARN; `alias/aws/ebs` is AWS's own"),
 ]).filled();
@@ -88,8 +92,13 @@ static VOLUME: Table = Table::of("the builder's root volume, which the image's s
 static ARTIFACT: Table = Table::one("place", "where the uploaded artifact goes", &[
     key("to", Line(&FILE_PATH), Choice, r#"the file that it becomes: `"/opt/storefront/app.jar"`"#),
     key("unpack-to", Line(&PATH), Choice,
-        "the folder that it is unpacked into: a tar, tar.gz or zip (a jar or war too); an archive with a \
-         link, a device or a path that leaves the folder is refused"),
+        "the folder that it is unpacked into: a tar, tar.gz or zip (a jar or war too). See below for what is \
+         refused"),
+    key("mode", Line(&MODE), Absent("`\"0755\"` for a program (ELF, or beginning with `#!`), else `\"0644\"`"),
+        "permission bits of the file, in octal").of("to"),
+    key("owner", Line(&OWNER), Absent("root"),
+        "`user` or `user:group`: the owner of the file, or of the folder and all that is unpacked into it. \
+         They must be in the base"),
 ]);
 
 #[rustfmt::skip]

@@ -5,8 +5,8 @@ use super::{
     Need::{Absent, Choice, Default, Needed},
     Table, Values, key,
     rules::{
-        ANY, FILE_PATH, HEADER, METHOD, MODE, NAME, OWNER, PACKAGE, PATH, POINTER, PROCESS, SERVICE, URL,
-        USER, VERSION,
+        ANY, FILE_PATH, HEADER, METHOD, MODE, NAME, OWNER, PACKAGE_NAME, PATH, POINTER, PROCESS, SERVICE,
+        URL, USER, VERSION, WRITTEN,
     },
 };
 
@@ -20,8 +20,8 @@ pub(super) static TEST: Table =
     key("exit", Number { min: 0, max: 255 }, Default("0"), "its exit status").of("command"),
     key("stdout-contains", Text, Absent(""), "a text that must be in its output").of("command"),
     key("stderr-contains", Text, Absent(""), "a text that must be in its errors").of("command"),
-    key("junit", Line(&FILE_PATH), Absent(""),
-        "the JUnit file that it writes, by its path on the machine: a suite of your own, whose cases are \
+    key("junit", Line(&WRITTEN), Absent(""),
+        "the JUnit file that it writes, by its path in the folder of the recipe's files, or an absolute one: a suite of your own, whose cases are \
          reported one by one").of("command"),
     key("port", Number { min: 1, max: 65_535 }, Choice, "something listens on this TCP port of the machine"),
     key("file", Of(&FILE), Choice, "a file is there, or is not"),
@@ -78,7 +78,7 @@ static PROCESS_TEST: Table = Table::of("a process that runs", &[
 
 #[rustfmt::skip]
 static PACKAGE_TEST: Table = Table::of("a package that is installed", &[
-    key("name", Line(&PACKAGE), Needed(r#"`name = "nginx"`"#), "its name"),
+    key("name", Line(&PACKAGE_NAME), Needed(r#"`name = "nginx"`"#), "its name"),
     key("version", Line(&VERSION), Absent("any"), "its version begins with this"),
 ]);
 

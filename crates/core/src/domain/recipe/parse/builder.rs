@@ -35,7 +35,42 @@ fn volume(reader: &mut Reader<'_>, mut volume: Fields) -> Volume {
         }
         (Some(_) | None, _) => {}
     }
+    let (iops, throughput) = (volume.number("iops"), volume.number("throughput"));
+    if let Some(throughput) = throughput {
+        throughput_fits(reader, &volume, kind.as_deref(), iops, throughput);
+    }
     let key = volume.text("kms-key");
     let kms_key = key.map(|key| if key == AWS_OWN_KEY { format!("alias/{key}") } else { key });
-    Volume { gib: volume.number("gib"), kind, iops: volume.number("iops"), kms_key }
+    Volume { gib: volume.number("gib"), kind, iops, throughput, kms_key }
+}
+
+/// The operations per second of a gp3 volume that is given none.
+const GP3_IOPS: u32 = 3_000;
+
+/// EC2 gives a gp3 volume a MiB per second for every four operations.
+fn throughput_fits(
+    reader: &mut Reader<'_>,
+    volume: &Fields,
+    kind: Option<&str>,
+    iops: Option<u32>,
+    throughput: u32,
+) {
+    let place = volume.place("throughput");
+    let least = throughput * 4;
+    match kind {
+        Some("gp3") if least > iops.unwrap_or(GP3_IOPS) => {
+            let hint = match iops {
+                Some(_) => format!("Give `iops = {least}` at least, or a smaller `throughput`"),
+                None => format!("Add `iops = {least}`, or give at most `throughput = {}`", GP3_IOPS / 4),
+            };
+            reader.wrong(&place, "`throughput` is more than a quarter of `iops`, which EC2 refuses", hint);
+        }
+        Some("gp3") => {}
+        Some(_) => {
+            let hint = "Leave it out, or use `type = \"gp3\"`";
+            reader.wrong(&place, "`throughput` needs a volume of type gp3", hint);
+        }
+        None if volume.given("type") => {}
+        None => reader.wrong(&place, "`throughput` needs a volume of type gp3", "Add `type = \"gp3\"`"),
+    }
 }

@@ -2,11 +2,12 @@
 
 mod builder;
 mod policy;
+mod seal;
 mod steps;
 mod test_kinds;
 
 use super::{
-    Base, Placement, Recipe, RecipeErrors, Step, Test,
+    Artifact, Base, Placement, Recipe, RecipeErrors, Step, Test,
     grammar::RECIPE,
     reader::{Fields, Look, Reader},
 };
@@ -42,6 +43,7 @@ fn root(reader: &mut Reader<'_>, mut root: Fields) -> Option<Recipe> {
         artifact,
         steps: steps.into_iter().collect::<Option<_>>()?,
         tests: tests.into_iter().collect::<Option<_>>()?,
+        seal: root.table("seal").map(seal::seal)?,
         validate: root.table("validate").and_then(policy::validate)?,
         promote: root.table("promote").and_then(policy::promote)?,
         retain: root.table("retain").and_then(policy::retain)?,
@@ -67,9 +69,11 @@ fn base(mut base: Fields) -> Option<Base> {
     }
 }
 
-fn artifact(mut artifact: Fields) -> Option<Placement> {
+fn artifact(mut artifact: Fields) -> Option<Artifact> {
     let to = artifact.text("to").map(Placement::To);
-    to.or(artifact.text("unpack-to").map(Placement::UnpackTo))
+    let place = to.or(artifact.text("unpack-to").map(Placement::UnpackTo));
+    let (mode, owner) = (artifact.mode("mode"), artifact.text("owner"));
+    Some(Artifact { place: place?, mode, owner })
 }
 
 /// The name that a step or test was given, or its place in the list with its kind: `2 service`.

@@ -3,6 +3,7 @@
 use super::name;
 use crate::domain::recipe::{
     Action, Ansible, Beside, Chef, Content, Puppet, Step, Unit,
+    mistake::quoted,
     reader::{Fields, Reader},
     step::{HIERA_DATA, folder},
 };
@@ -20,12 +21,12 @@ pub(super) fn step(reader: &mut Reader<'_>, mut step: Fields, index: usize) -> O
     let action = match kind {
         "shell" => step.text(kind).map(|run| Action::Shell { run }),
         "package" => step.texts(kind).map(|names| Action::Package { names }),
-        "script" => step.table(kind).and_then(script),
-        "file" => step.table(kind).and_then(file),
+        "script" => step.table(kind).and_then(|table| script(reader, table)),
+        "file" => step.table(kind).and_then(|table| file(reader, table)),
         "service" => step.table(kind).and_then(|table| service(reader, table)),
         "puppet" => step.table(kind).and_then(|table| puppet(reader, table)),
         "chef" => step.table(kind).and_then(|table| chef(reader, table)),
-        "ansible" => step.table(kind).and_then(ansible),
+        "ansible" => step.table(kind).and_then(|table| ansible(reader, table)),
         _ => None,
     };
     Some(Step {
@@ -51,17 +52,38 @@ fn variables(reader: &mut Reader<'_>, step: &Fields, kind: &str) {
     }
 }
 
-fn script(mut script: Fields) -> Option<Action> {
+fn script(reader: &mut Reader<'_>, mut script: Fields) -> Option<Action> {
     let args = script.texts("args").unwrap_or_default();
     let interpreter = script.texts("interpreter").unwrap_or_default();
-    Some(Action::Script { source: script.text("source")?, args, interpreter })
+    let source = script.text("source")?;
+    // Other interpreters read what Windows writes; a shell takes it for a part of its commands.
+    let program = interpreter.first().map(|program| program.rsplit('/').next().unwrap_or(program));
+    if program.is_none_or(|program| SHELLS.contains(&program)) {
+        flaw(reader, &script, &source);
+    }
+    Some(Action::Script { source, args, interpreter })
 }
 
-fn file(mut file: Fields) -> Option<Action> {
+const SHELLS: [&str; 6] = ["sh", "bash", "dash", "ash", "ksh", "zsh"];
+
+/// A file that Linux could not run, however good what follows is.
+fn flaw(reader: &mut Reader<'_>, fields: &Fields, source: &str) {
+    if let Some(Beside::File(head)) = reader.beside(source)
+        && let Some((what, hint)) = head.flaw()
+    {
+        reader.wrong(&fields.place("source"), format!("{} {what}", quoted(source)), hint);
+    }
+}
+
+fn file(reader: &mut Reader<'_>, mut file: Fields) -> Option<Action> {
+    let (source, mode) = (file.text("source"), file.mode("mode")?);
+    if let Some(source) = source.as_ref().filter(|_| mode & 0o111 != 0) {
+        flaw(reader, &file, source);
+    }
     let content = file.text("content").map(Content::Inline);
-    let content = content.or(file.text("source").map(Content::Source));
+    let content = content.or(source.map(Content::Source));
     let owner = file.text("owner");
-    Some(Action::File { to: file.text("to")?, content: content?, mode: file.mode("mode")?, owner })
+    Some(Action::File { to: file.text("to")?, content: content?, mode, owner })
 }
 
 fn service(reader: &mut Reader<'_>, mut service: Fields) -> Option<Action> {
@@ -117,12 +139,18 @@ fn chef(reader: &mut Reader<'_>, mut chef: Fields) -> Option<Action> {
     }))
 }
 
-fn ansible(mut ansible: Fields) -> Option<Action> {
+fn ansible(reader: &mut Reader<'_>, mut ansible: Fields) -> Option<Action> {
+    let (install, full) = (ansible.flag("install")?, ansible.flag("full")?);
+    if full && !install {
+        let problem = "`full` says what is installed, and nothing is";
+        reader.wrong(&ansible.place("full"), problem, "Add `install = true`, or leave `full` out");
+    }
     Some(Action::Ansible(Ansible {
         playbook: ansible.text("playbook")?,
         roles: ansible.text("roles"),
         variables: ansible.json("variables").unwrap_or_default().into_iter().collect(),
         vault_password: ansible.id("vault-password"),
-        install: ansible.flag("install")?,
+        install,
+        full,
     }))
 }

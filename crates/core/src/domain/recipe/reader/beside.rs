@@ -24,7 +24,7 @@ impl Reader<'_> {
         };
         let shown = quoted(&path);
         let (problem, hint) = match (self.beside(&path), folder) {
-            (None, _) | (Some(Beside::File), false) | (Some(Beside::Folder), true) => return Some(path),
+            (None, _) | (Some(Beside::File(_)), false) | (Some(Beside::Folder), true) => return Some(path),
             (Some(Beside::Nothing), _) => {
                 let what = if folder { "folder" } else { "file" };
                 (format!("there is no {what} {shown} beside the recipe"), "Create it, or fix the path")
@@ -32,7 +32,7 @@ impl Reader<'_> {
             (Some(Beside::Folder | Beside::EmptyFolder), false) => {
                 (format!("{shown} is a folder and should be a file"), "Name a file in it")
             }
-            (Some(Beside::File), true) => {
+            (Some(Beside::File(_)), true) => {
                 (format!("{shown} is a file and should be a folder"), "Name the folder that it is in")
             }
             (Some(Beside::EmptyFolder), true) => {

@@ -97,9 +97,11 @@ impl Reader<'_> {
                 let mut tables = Vec::new();
                 for item in items {
                     let at = item.span();
-                    match item.into_inner() {
-                        DeValue::Table(table) => tables.push(self.table(grammar, &what, at, entries(table))),
-                        other => self.wrong_kind(key, &at, "a table", &other),
+                    let value = item.into_inner();
+                    if let DeValue::Table(table) = value {
+                        tables.push(self.table(grammar, &what, at, entries(table)));
+                    } else {
+                        self.wrong_kind(key, &at, "a table", &value);
                     }
                 }
                 Some(Field::Tables(tables))
@@ -170,12 +172,12 @@ impl Reader<'_> {
     /// A text, which may be an empty one, with its place.
     fn text(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<(At, String)> {
         let at = value.span();
-        match value.into_inner() {
-            DeValue::String(text) => self.without_nul(key, &at, &text).map(|text| (at, text)),
-            other => {
-                self.wrong_kind(key, &at, Kind::Text.form(), &other);
-                None
-            }
+        let value = value.into_inner();
+        if let DeValue::String(text) = value {
+            self.without_nul(key, &at, &text).map(|text| (at, text))
+        } else {
+            self.wrong_kind(key, &at, Kind::Text.form(), &value);
+            None
         }
     }
 
@@ -230,20 +232,17 @@ impl Reader<'_> {
 
     /// A program and its arguments: a list as it is, a text by its spaces.
     fn program(&mut self, key: &str, at: &At, value: DeValue<'_>) -> Option<Vec<String>> {
-        let list: Vec<String> = match value {
-            DeValue::Array(list) => {
-                list.into_iter().filter_map(|item| self.text(key, item).map(|(_, text)| text)).collect()
+        let list: Vec<String> = if let DeValue::Array(list) = value {
+            list.into_iter().filter_map(|item| self.text(key, item).map(|(_, text)| text)).collect()
+        } else {
+            let (_, text) = self.text(key, Spanned::new(at.clone(), value))?;
+            let text = self.on_one_line(key, at, text)?;
+            if text.contains(['"', '\'', '\\']) {
+                let hint = format!("Write a list: `{key} = [\"python3\", \"-c\", \"…\"]`");
+                self.wrong(at, format!("`{key}` is split at spaces, whatever the quotes"), hint);
+                return None;
             }
-            other => {
-                let (_, text) = self.text(key, Spanned::new(at.clone(), other))?;
-                let text = self.on_one_line(key, at, text)?;
-                if text.contains(['"', '\'', '\\']) {
-                    let hint = format!("Write a list: `{key} = [\"python3\", \"-c\", \"…\"]`");
-                    self.wrong(at, format!("`{key}` is split at spaces, whatever the quotes"), hint);
-                    return None;
-                }
-                text.split_whitespace().map(str::to_owned).collect()
-            }
+            text.split_whitespace().map(str::to_owned).collect()
         };
         if list.first().is_none_or(|program| program.trim().is_empty()) {
             self.wrong(at, format!("`{key}` names no program"), format!("Write `{key} = \"python3 -u\"`"));

@@ -62,7 +62,11 @@ fn table_with<'t>(recipe: &'t mut Toml, path: &str) -> Option<&'t mut Toml> {
         table = match table.get_mut(word)? {
             TomlValue::Table(table) => table,
             TomlValue::Array(list) => list.first_mut()?.as_table_mut()?,
-            _ => return None,
+            TomlValue::String(_)
+            | TomlValue::Integer(_)
+            | TomlValue::Float(_)
+            | TomlValue::Boolean(_)
+            | TomlValue::Datetime(_) => return None,
         };
     }
     table.contains_key(last).then_some(table)
@@ -70,15 +74,18 @@ fn table_with<'t>(recipe: &'t mut Toml, path: &str) -> Option<&'t mut Toml> {
 
 /// Every key in every form that `full.toml` has it in, and the bases and places that can't stand there beside others.
 pub(super) fn places() -> Vec<Place> {
-    let parts = toml::from_str::<Toml>(FULL).unwrap().into_iter().flat_map(|(name, value)| match value {
-        TomlValue::Array(list) => list.into_iter().map(|one| (name.clone(), vec![one].into())).collect(),
-        other => vec![(name, other)],
+    let parts = toml::from_str::<Toml>(FULL).unwrap().into_iter().flat_map(|(name, value)| {
+        if let TomlValue::Array(list) = value {
+            list.into_iter().map(|one| (name.clone(), vec![one].into())).collect()
+        } else {
+            vec![(name, value)]
+        }
     });
     let others = [
         ("base", "image = 'ami-0123456789abcdef0'"),
         ("base", "parameter = '/images/debian'"),
         ("base", "channel = 'jvm-runtime/stable'"),
-        ("artifact", "to = '/opt/storefront/app.jar'"),
+        ("artifact", "to = '/opt/storefront/app.jar'\nmode = '0600'"),
     ];
     let others = others.map(|(name, text)| (name.to_owned(), toml::from_str::<Toml>(text).unwrap().into()));
     let places = parts.chain(others).flat_map(|(part, value)| {

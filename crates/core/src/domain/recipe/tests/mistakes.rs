@@ -11,7 +11,9 @@ pub(super) fn short(text: &str) -> String {
 /// What is beside the recipe.
 fn look(path: &Path) -> Beside {
     match path.to_str().unwrap() {
-        "setup.sh" | "site.pp" | "hiera.yaml" | "site.yml" => Beside::File,
+        "setup.sh" | "site.pp" | "hiera.yaml" | "site.yml" => Beside::File(Head::default()),
+        "windows.sh" => Beside::File(Head::of(b"#!/bin/sh\r\n")),
+        "marked.sh" => Beside::File(Head::of(b"\xef\xbb\xbf#!/bin/sh\n")),
         "cookbooks" | "modules" => Beside::Folder,
         "empty" => Beside::EmptyFolder,
         "link" => Beside::Other("a symbolic link"),
@@ -264,13 +266,13 @@ fn steps() {
     `unit` lacks `exec`
       Add `exec = "/usr/bin/java -jar /opt/storefront/app.jar"`
     `--now` is not a package
-      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+      Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`
     `nginx-` is not a package
-      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+      Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`
     `a b` is not a package
-      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+      Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`
     `./a.deb` is not a package
-      Use letters, digits and `+-._:=~@/`, beginning with a letter, digit or `@`, not ending with `-`
+      Name a package, with a version as the base's package manager writes it; a group of dnf, `@name`; or a package file on the machine, `/path/to/it.deb`. For a pattern, a URL or an option, use a `shell` step: `apt-get install -y …`
     `package` is empty
       Name at least one
     `chef` lacks `run-list`
@@ -288,6 +290,52 @@ fn steps() {
     `attributes` has a number that JSON lacks
       Write a finite number
     "#);
+}
+
+#[test]
+fn a_script_that_linux_could_not_run_is_a_mistake_with_its_place() {
+    for (step, problem) in [
+        ("script = 'windows.sh'", "`windows.sh` has a first line that ends with a carriage return"),
+        ("script = 'marked.sh'", "`marked.sh` begins with a byte order mark"),
+        ("script = { source = 'windows.sh', interpreter = '/bin/bash -e' }", "carriage return"),
+        ("file = { to = '/x', source = 'windows.sh', mode = '0755' }", "carriage return"),
+    ] {
+        let shown = short(&format!("[[step]]\n{step}"));
+        assert!(shown.contains(problem), "{shown}");
+    }
+    for step in [
+        "script = { source = 'windows.sh', interpreter = 'python3' }",
+        "file = { to = '/x', source = 'windows.sh' }",
+        "script = 'setup.sh'",
+    ] {
+        let text = around(&format!("[[step]]\n{step}"));
+        assert!(Recipe::parse("recipe.toml", &text, &look).is_ok(), "{step}");
+    }
+}
+
+#[test]
+fn a_package_is_a_name_a_group_or_a_file_of_the_machine() {
+    let package = |name: &str| around(&format!("[[step]]\npackage = \"{name}\""));
+    for name in
+        ["nginx=1.22.1-9", "@Development Tools", "@core", "/opt/a/shop_1.0~b1.deb", "/srv/agent.rpm", "g++"]
+    {
+        assert!(Recipe::parse("recipe.toml", &package(name), &look).is_ok(), "{name}");
+    }
+    for name in [
+        "php8.2-*",
+        "https://example.com/agent.rpm",
+        "files/shop.deb",
+        "/etc/passwd",
+        "/a/../b.deb",
+        "@",
+        "@-x",
+        "perl(DBI)",
+        "nginx mysql",
+    ] {
+        let text = package(name);
+        let error = Recipe::parse("recipe.toml", &text, &look).unwrap_err().to_string();
+        assert!(error.contains("is not a package") && error.contains("use a `shell` step"), "{error}");
+    }
 }
 
 #[test]
@@ -332,6 +380,13 @@ fn the_builder() {
         ("type = 'st1'", "not a type of volume that EC2 boots a machine from"),
         ("type = 'gp4'", "not a type of volume"),
         ("iops = 3000", "`iops` needs a volume"),
+        ("throughput = 300", "`throughput` needs a volume of type gp3"),
+        ("type = 'io2', iops = 3000, throughput = 300", "`throughput` needs a volume of type gp3"),
+        ("type = 'gp2', throughput = 300", "`throughput` needs a volume of type gp3"),
+        ("type = 'gp3', throughput = 124", "`throughput` is out of range"),
+        ("type = 'gp3', throughput = 1001", "`throughput` is out of range"),
+        ("type = 'gp3', throughput = 751", "Add `iops = 3004`"),
+        ("type = 'gp3', iops = 3100, throughput = 776", "Give `iops = 3104` at least"),
         ("", "`volume` is empty"),
     ] {
         let shown = short(&format!("[builder]\nvolume = {{ {volume} }}"));
@@ -339,4 +394,64 @@ fn the_builder() {
     }
     let alias = parse(&around("[builder]\nvolume = { kms-key = 'aws/ebs' }"));
     assert_eq!(alias.builder.volume.unwrap().kms_key.as_deref(), Some("alias/aws/ebs"));
+}
+
+#[test]
+fn a_seal_takes_no_whole_system_and_leaves_no_folder() {
+    let refused = |key: &str, pattern: &str| {
+        let text = around(&format!("[seal]\n{key} = ['{pattern}']"));
+        Recipe::parse("recipe.toml", &text, &look).is_err()
+    };
+    for nonsense in [
+        "", "/", "//", "*", "**", "/*", "/**", "/?", "a/b", "./a", "../a", "/..", "/a/../b", "/a/./b",
+        "/a//b", "/a/b**", "/v*/b",
+    ] {
+        assert!(refused("keep", nonsense) && refused("remove", nonsense), "{nonsense}");
+    }
+    for system in [
+        "/etc",
+        "/etc/",
+        "/usr/*",
+        "/usr/**",
+        "/var/*/*",
+        "/var/**/?",
+        "/home/*",
+        "/proc/self/x",
+        "/run/x",
+        "/var/lib",
+        "/var/lib/*",
+        "/usr/lib/**",
+    ] {
+        assert!(refused("remove", system), "{system}");
+    }
+    for sense in [
+        "/opt/shop/build",
+        "/srv/*/cache",
+        "/var/lib/**/tmp",
+        "/home/*/.cache",
+        "/var/log/shop/**",
+        "/opt/a b",
+    ] {
+        assert!(!refused("keep", sense) && !refused("remove", sense), "{sense}");
+    }
+    assert!(!refused("keep", "/tmp"));
+    insta::assert_snapshot!(short("[seal]\nkeep = ['etc/x']\nremove = ['/']\nkep = []"), @r"
+    `etc/x` is not a pattern of paths below one of the machine's folders
+      Begin it with `/` and a folder's name, without `.` or `..` in it: `/var/log/shop/**`. `*` and `?` stay within a name, `**` stands for any folders
+    `/` is not a pattern of paths that the seal may remove
+      Name what is to go, and not all of one of the machine's folders: `/opt/shop/build`, `/srv/*/cache`; without `.` or `..` in it. `*` and `?` stay within a name, `**` stands for any folders
+    unknown key `kep` in `seal`
+      Did you mean `keep`?
+    ");
+}
+
+#[test]
+fn what_the_seal_keeps_is_an_input_of_the_image_and_nothing_changes_for_who_says_nothing() {
+    let inputs = |text: &str| Recipe::parse_pushed(&around(text)).unwrap().configuration_inputs();
+    let usual = inputs("");
+    assert_eq!(usual, serde_json::json!({ "artifact": null, "steps": [] }));
+    assert_eq!(inputs("[seal]"), usual);
+    for kept in ["keep = ['/tmp/a']", "remove = ['/opt/a']"] {
+        assert_ne!(inputs(&format!("[seal]\n{kept}")), usual);
+    }
 }

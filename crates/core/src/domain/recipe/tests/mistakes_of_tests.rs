@@ -19,7 +19,7 @@ fn tests_that_assert_nothing_or_what_cannot_hold() {
         exit = 1
         [[test]]
         command = "true"
-        junit = "report.xml"
+        junit = "../report.xml"
         exit = 256
         [[test]]
         file = { path = "/etc/nologin", exists = false, contains = "a" }
@@ -57,8 +57,8 @@ fn tests_that_assert_nothing_or_what_cannot_hold() {
       Give a number from 1 to 65535
     `exit` belongs to `command`, and this `[[test]]` has `port`
       Leave it out, or add another `[[test]]` with `command`
-    `report.xml` is not an absolute path of a file
-      Begin it with `/` and end it with the file's name, without `..`
+    `../report.xml` is not a path of a file
+      Give an absolute path, or one from the folder of the recipe's files on; end it with the file's name, without `..`
     `exit` is out of range
       Give a number from 0 to 255
     `contains` can't hold of a file that shall not exist

@@ -58,7 +58,11 @@ fn a_whole_recipe_is_understood() {
     assert_eq!(recipe.steps.len(), 2);
     assert_eq!(recipe.tests[0].within, Duration::from_secs(60));
     assert_eq!(recipe.retain, Retain { newest: 5, days: 30 });
-    assert_eq!(recipe.artifact, Some(Placement::To("/opt/storefront/app.jar".into())));
+    let place = Placement::To("/opt/storefront/app.jar".into());
+    assert_eq!(recipe.artifact, Some(Artifact { place, mode: None, owner: None }));
+    // What had no `mode` and `owner` has the digest that it had before there were any.
+    let written = serde_json::to_string(&recipe.artifact).unwrap();
+    assert_eq!(written, r#"{"to":"/opt/storefront/app.jar"}"#);
 }
 
 #[test]
@@ -154,7 +158,8 @@ fn what_configures_the_machine_and_what_tests_it_are_inputs_of_their_own() {
         ("/storefront/token", "/storefront/other"),
         ("TOKEN", "TOKEM"),
         ("ratio = 0.5", "ratio = 0.6"),
-        ("/opt/storefront\"\n\n[[step]]", "/opt/shop\"\n\n[[step]]"),
+        ("/opt/storefront\"\nowner", "/opt/shop\"\nowner"),
+        ("owner = \"storefront\"\n\n[[step]]", "\n[[step]]"),
         ("retries = 2", "retries = 3"),
     ] {
         let text = FULL.replace(change.0, change.1);

@@ -155,7 +155,15 @@ fn assert_safe(recipe: &Recipe) {
                     absolute.extend(unit.working_directory.as_deref());
                 }
             }
-            Action::Package { names } => words.extend(names.iter().map(String::as_str)),
+            Action::Package { names } => {
+                for name in names {
+                    match name.strip_prefix('@') {
+                        // An argument of its own, which may have spaces.
+                        Some(group) => words.extend(group.split(' ').filter(|word| !word.is_empty())),
+                        None => words.push(name),
+                    }
+                }
+            }
             Action::Puppet(puppet) => {
                 words.extend(puppet.facts.keys().map(String::as_str));
                 lines.extend(puppet.facts.values().map(String::as_str));
@@ -175,6 +183,9 @@ fn assert_safe(recipe: &Recipe) {
                 lines.extend([http.url.as_str(), http.method.as_str()]);
                 words.extend(http.headers.keys().map(String::as_str));
                 lines.extend(http.headers.values().map(String::as_str));
+            }
+            TestKind::Command { junit: Some(junit), .. } if !junit.starts_with('/') => {
+                assert!(inside_loosely(junit), "{junit:?}");
             }
             TestKind::Command { junit, .. } => absolute.extend(junit.as_deref()),
             TestKind::Port { .. } => {}
@@ -197,7 +208,11 @@ fn assert_safe(recipe: &Recipe) {
         assert!(!tag.starts_with("aws:") && !tag.starts_with("ovenbird:"), "{tag:?}");
     }
     match &recipe.artifact {
-        Some(Placement::To(path) | Placement::UnpackTo(path)) => absolute.push(path),
+        Some(Artifact { place: Placement::To(path) | Placement::UnpackTo(path), mode, owner }) => {
+            assert!(mode.is_none_or(|mode| mode <= 0o7777), "{mode:?}");
+            absolute.push(path);
+            words.extend(owner.as_deref());
+        }
         None => {}
     }
     for path in absolute {
@@ -277,12 +292,12 @@ proptest! {
         let text = String::from_utf8_lossy(&cut);
         let beside = match look {
             0 => Beside::Nothing,
-            1 => Beside::File,
+            1 => Beside::File(Head::default()),
             2 => Beside::Folder,
             3 => Beside::EmptyFolder,
             _ => Beside::Other("a socket"),
         };
-        if let Err(errors) = Recipe::parse("recipe.toml", &text, &|_| beside) {
+        if let Err(errors) = Recipe::parse("recipe.toml", &text, &|_| beside.clone()) {
             prop_assert!(!errors.0.is_empty());
             prop_assert!(errors.to_string().contains("recipe.toml:"));
         }

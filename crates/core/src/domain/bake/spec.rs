@@ -1,0 +1,76 @@
+//! What a bake was asked for and what it is made of: written once, by launch-builder, and never changed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Artifact, BaseImage, Options, Order, Parent, Settings};
+use crate::domain::{
+    id::{BakeId, Digest, ImageName, PipelineName, StackId},
+    inputs::Inputs,
+    tags,
+};
+
+/// What a bake was asked for and what it is made of. It is as it was when the bake began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BakeSpec {
+    /// The execution's name.
+    #[serde(rename = "bake")]
+    pub id: BakeId,
+    /// The pipeline whose recipe is baked.
+    pub pipeline: PipelineName,
+    /// What started it: `upload`, `manual`, `cascade`.
+    pub trigger: String,
+    /// The promotion that started it, for a `cascade`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<Parent>,
+    /// When its execution started.
+    pub started: Timestamp,
+    /// After this moment whatever is left of it may be reaped.
+    pub expires: Timestamp,
+    /// What was asked for.
+    pub options: Options,
+    /// What goes into the image; none for a pipeline without artifacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+    /// The version of the recipe: the bundle's SHA-256.
+    pub recipe: Digest,
+    /// The base image, resolved.
+    pub base: BaseImage,
+    /// Every input, by its own digest.
+    pub inputs: Inputs,
+    /// SHA-256 over every input.
+    pub digest: Digest,
+    /// The name that the image has or will have.
+    pub image_name: ImageName,
+    /// What of the recipe the later stages need.
+    pub settings: Settings,
+}
+
+impl BakeSpec {
+    /// Where it stands in the line of its pipeline's versions.
+    pub fn order(&self) -> Order {
+        match &self.artifact {
+            Some(artifact) => Order {
+                artifact: Some(format!("{}@{}", artifact.key, artifact.sha256)),
+                uploaded: artifact.uploaded,
+                sequencer: artifact.sequencer.clone(),
+                started: self.started,
+            },
+            None => Order {
+                artifact: None,
+                uploaded: self.started,
+                sequencer: String::new(),
+                started: self.started,
+            },
+        }
+    }
+
+    /// The tags that everything it makes carries: the recipe's, and over them ours.
+    pub fn tags(&self, stack: &StackId) -> BTreeMap<String, String> {
+        let mut tags = self.settings.tags.clone();
+        tags.extend(tags::tags(stack, &self.id, &self.pipeline, &self.digest, self.expires));
+        tags
+    }
+}

@@ -1,0 +1,96 @@
+//! An SSM parameter follows a channel: it holds the id of the channel's image.
+
+use super::Observed;
+use crate::{
+    domain::{
+        bake::{Bake, BakeSpec},
+        error::{Error, Result},
+        id::{AmiId, ParameterName},
+    },
+    ports::{Parameters, Table},
+    store::Ledger,
+};
+
+/// How often a channel may move while its parameter is written, before the step is tried again as a whole.
+const MOST_MOVES: usize = 3;
+
+/// Refuses a parameter that follows another pipeline's channel.
+pub(super) async fn preflight(name: &ParameterName, spec: &BakeSpec, table: &impl Table) -> Result<()> {
+    Ledger(table).check_parameter(name, &spec.pipeline).await
+}
+
+/// Lets the parameter follow the channel, whoever moved that last.
+///
+/// Two promotions may write it at once, and the slower one would leave its older image there: after each write the
+/// channel is read again. So the last write of all is one that was seen to agree with the channel.
+pub(super) async fn apply(
+    name: &ParameterName,
+    spec: &BakeSpec,
+    cloud: &(impl Parameters + Table),
+) -> Result<()> {
+    let ledger = Ledger(cloud);
+    // A promotion that moves nothing claims nothing, and a parameter may have come into the recipe since.
+    ledger.claim_parameter(spec).await?;
+    for _ in 0..MOST_MOVES {
+        let Some(channel) = ledger.channel(&spec.pipeline, &spec.settings.channel).await? else {
+            return Ok(());
+        };
+        let Some(current) = &channel.current else { return Ok(()) };
+        // Written only when it differs: each write is a version of the parameter.
+        if cloud.parameter(name).await?.as_deref() == Some(current.image.as_str()) {
+            return Ok(());
+        }
+        cloud.put_image(name, &current.image).await?;
+        let after = ledger.channel(&spec.pipeline, &spec.settings.channel).await?;
+        if after.is_some_and(|after| after.generation == channel.generation) {
+            return Ok(());
+        }
+    }
+    Err(Error::changed(format!("channel {}/{}", spec.pipeline, spec.settings.channel)))
+}
+
+/// AWS answers a write of an image parameter before it has validated it: only reading it back tells.
+pub(super) async fn observe(
+    name: &ParameterName,
+    spec: &BakeSpec,
+    cloud: &(impl Parameters + Table),
+) -> Result<Observed> {
+    let channel = Ledger(cloud).channel(&spec.pipeline, &spec.settings.channel).await?;
+    // Something newer may have been promoted over it meanwhile; then that is what the parameter follows.
+    let current = channel.and_then(|channel| channel.current).map(|target| target.image);
+    let value = cloud.parameter(name).await?;
+    if value.is_some() && value.as_deref() == current.as_ref().map(AmiId::as_str) {
+        return Ok(Observed::Settled);
+    }
+    Ok(Observed::Behind(format!("parameter `{name}` is {}", value.as_deref().unwrap_or("not there"))))
+}
+
+/// Lets the parameter follow the channel back. After the first promotion of all it goes, if what it holds is ours.
+pub(super) async fn revert(
+    name: &ParameterName,
+    bake: &Bake,
+    cloud: &(impl Parameters + Table),
+) -> Result<()> {
+    let (ledger, spec) = (Ledger(cloud), &bake.spec);
+    match ledger.check_parameter(name, &spec.pipeline).await {
+        // This bake never wrote it.
+        Err(Error::ParameterTaken { .. }) => return Ok(()),
+        other => other?,
+    }
+    let points = async || {
+        let channel = ledger.channel(&spec.pipeline, &spec.settings.channel).await?;
+        Ok::<_, Error>(channel.is_some_and(|channel| channel.current.is_some()))
+    };
+    if points().await? {
+        return apply(name, spec, cloud).await;
+    }
+    let Some(image) = &bake.progress.image else { return Ok(()) };
+    if cloud.parameter(name).await?.as_deref() == Some(image.as_str()) {
+        cloud.remove(name).await?;
+        // Another bake may have promoted meanwhile, and it was its image that went.
+        if points().await? {
+            return apply(name, spec, cloud).await;
+        }
+    }
+    ledger.release_parameter(spec).await
+}

@@ -1,0 +1,134 @@
+//! The local cloud's own affairs, under `/_ovenbird/`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::{
+    extract::{FromRequest as _, Request},
+    response::{IntoResponse as _, Response},
+};
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use ovenbird_core::domain::id::InstanceId;
+use ovenbird_sim::{ApiError, DescribeImages, InstanceState, Paging};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::Endpoint;
+use crate::{
+    memory,
+    operator::{Forward, InstanceStatus, Memory, Status},
+    options::Options,
+};
+
+/// What the supervisor tells the endpoint of itself, and hears from it.
+#[derive(Debug)]
+pub struct Control {
+    /// How this cloud is to be.
+    pub options: Options,
+    /// The version of `MiniStack`.
+    pub ministack_version: String,
+    /// The process of `MiniStack`.
+    pub ministack_pid: Option<u32>,
+    /// The id of the base image; none while it is being made.
+    pub base_image: Option<String>,
+    /// Whether everything started. `ovenbird local up` returns when it is set.
+    pub ready: AtomicBool,
+    /// Told when an operator wants an end.
+    pub shutdown: Notify,
+}
+
+impl Control {
+    /// For a cloud of which nothing has started yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            ministack_version: String::new(),
+            ministack_pid: None,
+            base_image: None,
+            ready: AtomicBool::new(false),
+            shutdown: Notify::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForwardRequest {
+    instance: InstanceId,
+    port: u16,
+}
+
+/// Answers a request for `/_ovenbird/PATH`.
+pub(super) async fn answer(endpoint: &Endpoint, path: &str, request: Request) -> Response {
+    let method = request.method().clone();
+    match (&method, path) {
+        (&Method::GET, "status") => json_answer(&status(endpoint)),
+        (&Method::POST, "shutdown") => {
+            endpoint.control.shutdown.notify_one();
+            json_answer(&json!({}))
+        }
+        (&Method::POST, "forward") => forward(endpoint, request).await,
+        _ => {
+            (StatusCode::NOT_FOUND, "no such path: there are status, forward and shutdown\n").into_response()
+        }
+    }
+}
+
+fn json_answer(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => ([(http::header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn forward(endpoint: &Endpoint, request: Request) -> Response {
+    let body = match axum::body::Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let ForwardRequest { instance, port } = match serde_json::from_slice(&body) {
+        Ok(asked) => asked,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    match endpoint.state.hardware().forward(instance.clone(), port).await {
+        Ok(address) => json_answer(&Forward { instance: instance.to_string(), port, address }),
+        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    }
+}
+
+fn status(endpoint: &Endpoint) -> Status {
+    let control = &endpoint.control;
+    let everything = endpoint.state.read(|world| {
+        let instances = world.describe_instances(Timestamp::now(), &[], &[], &Paging::default())?;
+        let own = DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() };
+        Ok::<_, ApiError>((instances.items, world.describe_images(&own)?.items.len()))
+    });
+    let (instances, images) = everything.unwrap_or_default();
+    let alive = instances.iter().filter(|instance| instance.state != InstanceState::Terminated);
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ministack: control.ministack_version.clone(),
+        endpoint: control.options.endpoint(),
+        home: control.options.home.root().to_owned(),
+        pid: std::process::id(),
+        ready: control.ready.load(Ordering::Acquire),
+        base_image: control.base_image.clone(),
+        instances: alive
+            .map(|instance| InstanceStatus {
+                instance: instance.id.to_string(),
+                state: instance.state.as_str().to_owned(),
+                image: instance.image.to_string(),
+                address: endpoint.state.hardware().address(&instance.id).map(|address| address.to_string()),
+                process: endpoint.state.hardware().process(&instance.id),
+            })
+            .collect(),
+        images,
+        memory: Memory {
+            supervisor: memory::mib(&[std::process::id()]),
+            ministack: memory::mib(control.ministack_pid.as_slice()),
+            functions: memory::mib(&control.ministack_pid.map(memory::below).unwrap_or_default()),
+            network: memory::mib(&endpoint.state.hardware().network()),
+        },
+    }
+}

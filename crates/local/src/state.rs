@@ -1,0 +1,163 @@
+//! The model with its machines: each call's orders go to the hardware, what machines did comes in, and both are saved.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use ovenbird_core::domain::id::SnapshotId;
+use ovenbird_sim::{ApiError, MachineEvent, Order, World};
+use tokio::sync::mpsc;
+
+use crate::{
+    deploy::REGION,
+    error::{LocalError, Result},
+    hardware::Hardware,
+    ministack::ACCOUNT,
+};
+
+/// How often the world does what time brings about.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The model of EC2 and SSM's commands, as the endpoint and the hardware share it.
+#[derive(Debug)]
+pub struct CloudState {
+    world: Mutex<World>,
+    hardware: Box<dyn Hardware>,
+    /// Deleted snapshots whose layers something still lies on.
+    dropped: Mutex<BTreeSet<SnapshotId>>,
+    /// Where the world is kept; none for a world that ends with the process.
+    saved: Option<PathBuf>,
+}
+
+impl CloudState {
+    /// Brings a world together with its hardware; from now on the world is told what machines do.
+    pub fn start(
+        world: World,
+        hardware: Box<dyn Hardware>,
+        mut events: mpsc::UnboundedReceiver<MachineEvent>,
+        saved: Option<PathBuf>,
+    ) -> Arc<Self> {
+        let state = Arc::new(Self { world: Mutex::new(world), hardware, dropped: Mutex::default(), saved });
+        let ticked = Arc::downgrade(&state);
+        tokio::spawn(async move {
+            let mut clock = tokio::time::interval(TICK);
+            clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                clock.tick().await;
+                let Some(state) = ticked.upgrade() else { return };
+                state.tick();
+            }
+        });
+        let listener = Arc::downgrade(&state);
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                let Some(state) = listener.upgrade() else { return };
+                state.apply(event);
+            }
+        });
+        state
+    }
+
+    /// Reads something of the world.
+    pub fn read<T>(&self, query: impl FnOnce(&World) -> T) -> T {
+        query(&self.lock())
+    }
+
+    /// Calls an operation that may change the world; it is saved before the caller has its answer.
+    pub fn call<T>(
+        &self,
+        operation: impl FnOnce(&mut World, Timestamp) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let mut world = self.lock();
+        let answer = operation(&mut world, Timestamp::now());
+        self.follow_up(&mut world);
+        answer
+    }
+
+    /// What a machine's console shows now becomes known to the world.
+    pub fn refresh_console(&self, instance: &str) {
+        let Ok(instance) = instance.parse() else { return };
+        if let Some(text) = self.hardware.console(&instance) {
+            self.apply(MachineEvent::Console { instance, text });
+        }
+    }
+
+    /// What carries out the orders.
+    pub fn hardware(&self) -> &dyn Hardware {
+        &*self.hardware
+    }
+
+    /// Lets the world do what time brings about, if there is anything that it does.
+    fn tick(&self) {
+        let mut world = self.lock();
+        if world.needs_ticks() {
+            world.tick(Timestamp::now());
+            self.follow_up(&mut world);
+        }
+    }
+
+    /// Tells the world what a machine did.
+    pub fn apply(&self, event: MachineEvent) {
+        tracing::debug!("{event:?}");
+        let mut world = self.lock();
+        self.note_address(&mut world, &event);
+        world.apply(Timestamp::now(), event);
+        self.follow_up(&mut world);
+    }
+
+    /// Addresses are the hardware's to choose.
+    fn note_address(&self, world: &mut World, event: &MachineEvent) {
+        if let MachineEvent::Booted { instance } = event
+            && let Some(address) = self.hardware.address(instance)
+        {
+            world.set_address(instance, &address.to_string());
+        }
+    }
+
+    /// Sends orders out and saves, while the world is still locked: orders keep their order.
+    fn follow_up(&self, world: &mut World) {
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        for order in world.take_orders() {
+            tracing::debug!("{order:?}");
+            match order {
+                Order::DropSnapshot { snapshot } => drop(dropped.insert(snapshot)),
+                order => self.hardware.carry_out(order),
+            }
+        }
+        // A deleted snapshot's layer stays while an image lies on it, as at EBS its blocks do.
+        for snapshot in dropped.extract_if(.., |snapshot| !world.is_layer_in_use(snapshot)) {
+            self.hardware.carry_out(Order::DropSnapshot { snapshot });
+        }
+        if let Some(path) = &self.saved
+            && let Err(error) = save(world, path)
+        {
+            tracing::error!("the world could not be saved to {}: {error}", path.display());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The world as it was saved last, or a new one.
+pub(crate) fn load(path: &Path) -> Result<World> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|source| LocalError::Corrupt { path: path.to_owned(), source }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(World::new(ACCOUNT, REGION)),
+        Err(error) => Err(LocalError::io(format!("read {}", path.display()))(error)),
+    }
+}
+
+/// Saves the world whole or not at all. It isn't synced: it must outlive the process, not the power.
+fn save(world: &World, path: &Path) -> std::io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, serde_json::to_vec(world)?)?;
+    fs::rename(unfinished, path)
+}

@@ -1,0 +1,84 @@
+//! What an operator does by hand, with AWS's own tools and nobody's leave.
+//!
+//! AWS refuses what names an image that is gone, and so nothing happens then.
+
+use crate::Cloud;
+use ovenbird_core::{
+    domain::id::AmiId,
+    ports::{Expect, Images, Index, Key, Parameters, Row, Table, Write},
+    store::Channel,
+};
+use ovenbird_sim::RunInstances;
+use serde_json::{Value, json};
+
+use super::machine::End;
+
+const PIPELINE: &str = "PIPELINE#storefront";
+const PARAMETER: &str = "/images/storefront/production";
+
+/// `aws ssm put-parameter`: what starts from the parameter starts from an older image again.
+pub(super) async fn put_parameter(cloud: &Cloud, artifact: &str) -> End {
+    cloud.enter("operator");
+    if let Some(image) = usable(cloud, artifact).await {
+        let parameter = PARAMETER.parse().unwrap();
+        cloud.put_image(&parameter, &image).await.unwrap();
+    }
+    done()
+}
+
+/// `aws ec2 run-instances` from an older image.
+pub(super) async fn launch(cloud: &Cloud, artifact: &str) -> End {
+    cloud.enter("operator");
+    if let Some(image) = usable(cloud, artifact).await {
+        let now = cloud.now();
+        let request =
+            RunInstances { image: image.to_string(), min_count: 1, max_count: 1, ..RunInstances::default() };
+        cloud.with(|world| world.run_instances(now, &request)).unwrap();
+    }
+    done()
+}
+
+/// The channel is moved back to what it pointed at before, and the parameter with it, on the very condition of a
+/// promotion: the image's record is as it was seen, and counts one promotion more.
+pub(super) async fn point_back(cloud: &Cloud) -> End {
+    cloud.enter("operator");
+    let key = Key { pk: PIPELINE.into(), sk: "CHANNEL#production".into() };
+    let row = Table::get(cloud, &key).await.unwrap().unwrap();
+    let mut channel: Channel = read(&row);
+    let Some(mut back) = (!channel.previous.is_empty()).then(|| channel.previous.remove(0)) else {
+        return done();
+    };
+    let record = Key { pk: format!("IMAGE#{}", back.image), sk: "SET".into() };
+    let Some(seen) = Table::get(cloud, &record).await.unwrap() else { return done() };
+    channel.generation += 1;
+    back.generation = channel.generation;
+    let image = back.image.clone();
+    channel.previous.insert(0, channel.current.replace(back).unwrap());
+    let index = Index { image: Some(image.clone()), ..Index::default() };
+    let doc = serde_json::to_value(&channel).unwrap();
+    let put = Write::Put { key, doc, expect: Expect::Version(row.version), index };
+    let mut counted = seen.doc.clone();
+    counted["uses"] = json!(counted["uses"].as_u64().unwrap_or_default() + 1);
+    let index = Index { image: Some(image.clone()), ..Index::default() };
+    let count = Write::Put { key: record, doc: counted, expect: Expect::Version(seen.version), index };
+    cloud.commit(vec![put, count]).await.unwrap();
+    cloud.put_image(&PARAMETER.parse().unwrap(), &image).await.unwrap();
+    done()
+}
+
+/// The image that was baked of an artifact, if it is still there.
+async fn usable(cloud: &Cloud, artifact: &str) -> Option<AmiId> {
+    let key = format!("artifacts/storefront/{artifact}");
+    let rows = cloud.rows().into_iter().filter(|row| row.key.sk.starts_with("BAKE#"));
+    let mut baked = rows.filter(|row| row.doc["artifact"]["key"] == key && row.doc["image"].is_string());
+    let image: AmiId = serde_json::from_value(baked.next()?.doc["image"].clone()).unwrap();
+    Images::image(cloud, &image).await.unwrap().map(|found| found.id)
+}
+
+fn read(row: &Row) -> Channel {
+    serde_json::from_value(row.doc.clone()).unwrap()
+}
+
+fn done() -> End {
+    End::Succeeded(json!({"status": Value::from("done")}))
+}
