@@ -1,4 +1,4 @@
-//! EC2 and SSM's commands as one pure, strict model with a given clock.
+//! EC2, Auto Scaling, Elastic Load Balancing and SSM's commands as one pure, strict model with a given clock.
 //!
 //! The model does no I/O: [`World::take_orders`] gives what machines must do, and
 //! [`World::apply`] takes what they did.
