@@ -43,7 +43,22 @@ impl CloudState {
         saved: Option<PathBuf>,
     ) -> Arc<Self> {
         let state = Arc::new(Self { world: Mutex::new(world), hardware, dropped: Mutex::default(), saved });
-        let ticked = Arc::downgrade(&state);
+        let listener = Arc::downgrade(&state);
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                let Some(state) = listener.upgrade() else { return };
+                state.apply(event);
+            }
+        });
+        state
+    }
+
+    /// From now on the world does what time brings about, once a second.
+    ///
+    /// Call it when the hardware has its endpoint: the first tick may launch what a group lacks, and a machine that
+    /// finds no endpoint fails to boot.
+    pub fn keep_time(self: &Arc<Self>) {
+        let ticked = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut clock = tokio::time::interval(TICK);
             clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -53,14 +68,6 @@ impl CloudState {
                 state.tick();
             }
         });
-        let listener = Arc::downgrade(&state);
-        tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
-                let Some(state) = listener.upgrade() else { return };
-                state.apply(event);
-            }
-        });
-        state
     }
 
     /// Reads something of the world.

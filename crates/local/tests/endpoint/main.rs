@@ -11,3 +11,4 @@ mod programs;
 mod refused;
 mod sam;
 mod supervisor;
+mod time;
