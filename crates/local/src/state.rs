@@ -17,6 +17,7 @@ use crate::{
     deploy::REGION,
     error::{LocalError, Result},
     hardware::Hardware,
+    health_checks::HealthChecks,
     ministack::ACCOUNT,
 };
 
@@ -53,19 +54,21 @@ impl CloudState {
         state
     }
 
-    /// From now on the world does what time brings about, once a second.
+    /// From now on the world does what time brings about, and its targets are checked. It looks once a second.
     ///
     /// Call it when the hardware has its endpoint: the first tick may launch what a group lacks, and a machine that
     /// finds no endpoint fails to boot.
     pub fn keep_time(self: &Arc<Self>) {
         let ticked = Arc::downgrade(self);
         tokio::spawn(async move {
+            let health_checks = HealthChecks::default();
             let mut clock = tokio::time::interval(TICK);
             clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 clock.tick().await;
                 let Some(state) = ticked.upgrade() else { return };
                 state.tick();
+                health_checks.begin_due(&state);
             }
         });
     }

@@ -6,6 +6,7 @@ mod adapter;
 mod client;
 mod cloud;
 mod fixture;
+mod health_checks;
 mod killed;
 mod programs;
 mod refused;

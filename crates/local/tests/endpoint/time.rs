@@ -15,6 +15,7 @@ use ovenbird_sim::{
     auto_scaling::{Configuration, CreateGroup},
     launch_templates::{CreateLaunchTemplate, LaunchTemplateData, TemplateSpec},
 };
+use tokio::net::TcpStream;
 
 /// Hardware that only notes its orders.
 #[derive(Debug, Default)]
@@ -38,6 +39,10 @@ impl Hardware for Noted {
     }
 
     fn forward(&self, _instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
+
+    fn reach(&self, _instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 
