@@ -1,7 +1,8 @@
 //! The local cloud: the world served over HTTP, with real machines.
 //!
-//! One endpoint on loopback answers as AWS. EC2 and SSM's commands are [`ovenbird_sim`], carried out by
-//! [`machine`]; everything else is MiniStack, a child process. [`serve`] is the process that holds it all;
+//! One endpoint on loopback answers as AWS. EC2, Auto Scaling, Elastic Load Balancing and SSM's commands are
+//! [`ovenbird_sim`], carried out by [`machine`]; everything else is MiniStack, a child process. [`serve`] is the
+//! process that holds it all;
 //! [`up`], [`down`], [`status`], [`reset`], [`open`] and [`shell`] are what an operator does with it.
 
 mod auth;
@@ -10,6 +11,7 @@ mod deploy;
 mod endpoint;
 mod error;
 mod hardware;
+mod health_checks;
 mod home;
 mod http_client;
 pub mod machine;

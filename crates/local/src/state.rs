@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -16,8 +17,12 @@ use crate::{
     deploy::REGION,
     error::{LocalError, Result},
     hardware::Hardware,
+    health_checks::HealthChecks,
     ministack::ACCOUNT,
 };
+
+/// How often the world does what time brings about.
+const TICK: Duration = Duration::from_secs(1);
 
 /// The model of EC2 and SSM's commands, as the endpoint and the hardware share it.
 #[derive(Debug)]
@@ -49,6 +54,25 @@ impl CloudState {
         state
     }
 
+    /// From now on the world does what time brings about, and its targets are checked. It looks once a second.
+    ///
+    /// Call it when the hardware has its endpoint: the first tick may launch what a group lacks, and a machine that
+    /// finds no endpoint fails to boot.
+    pub fn keep_time(self: &Arc<Self>) {
+        let ticked = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let health_checks = HealthChecks::default();
+            let mut clock = tokio::time::interval(TICK);
+            clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                clock.tick().await;
+                let Some(state) = ticked.upgrade() else { return };
+                state.tick();
+                health_checks.begin_due(&state);
+            }
+        });
+    }
+
     /// Reads something of the world.
     pub fn read<T>(&self, query: impl FnOnce(&World) -> T) -> T {
         query(&self.lock())
@@ -76,6 +100,15 @@ impl CloudState {
     /// What carries out the orders.
     pub fn hardware(&self) -> &dyn Hardware {
         &*self.hardware
+    }
+
+    /// Lets the world do what time brings about, if there is anything that it does.
+    fn tick(&self) {
+        let mut world = self.lock();
+        if world.needs_ticks() {
+            world.tick(Timestamp::now());
+            self.follow_up(&mut world);
+        }
     }
 
     /// Tells the world what a machine did.

@@ -192,6 +192,7 @@ async fn start_world(
     let endpoint =
         Arc::new(Endpoint { gate, state, ministack: Some(ministack.link.clone()), parameters, control });
     endpoint.state.hardware().connect(Arc::downgrade(&endpoint));
+    endpoint.state.keep_time();
     Ok(endpoint)
 }
 

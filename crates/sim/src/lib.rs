@@ -1,10 +1,12 @@
-//! EC2 and SSM's commands as one pure, strict model with a given clock.
+//! EC2, Auto Scaling, Elastic Load Balancing and SSM's commands as one pure, strict model with a given clock.
 //!
 //! The model does no I/O: [`World::take_orders`] gives what machines must do, and
 //! [`World::apply`] takes what they did.
 //! The local cloud carries the orders out for real, tests with simulated machines in virtual time. It is
 //! stricter than AWS where it differs, never laxer.
 
+pub mod alarms;
+pub mod auto_scaling;
 mod base64;
 mod capacity;
 mod commands;
@@ -13,7 +15,9 @@ mod filters;
 mod images;
 mod instances;
 mod launch;
+pub mod launch_templates;
 mod lifecycle;
+pub mod load_balancing;
 mod network;
 mod orders;
 mod paging;
@@ -72,6 +76,17 @@ pub struct World {
     vpcs: Vec<Vpc>,
     subnets: Vec<Subnet>,
     security_groups: BTreeMap<String, SecurityGroup>,
+    #[serde(default)]
+    templates: launch_templates::LaunchTemplates,
+    /// What `resolve:ssm:` and a parameter's name stand for.
+    #[serde(default)]
+    image_parameters: BTreeMap<String, String>,
+    #[serde(default)]
+    balancing: load_balancing::LoadBalancing,
+    #[serde(default)]
+    alarms: BTreeMap<String, alarms::Alarm>,
+    #[serde(default)]
+    scaling: auto_scaling::AutoScaling,
     #[serde(skip)]
     orders: Vec<Order>,
 }
@@ -94,6 +109,11 @@ impl World {
             vpcs,
             subnets,
             security_groups,
+            templates: launch_templates::LaunchTemplates::default(),
+            image_parameters: BTreeMap::new(),
+            balancing: load_balancing::LoadBalancing::default(),
+            alarms: BTreeMap::new(),
+            scaling: auto_scaling::AutoScaling::default(),
             orders: Vec::new(),
         }
     }
@@ -154,6 +174,21 @@ impl World {
     /// What the machines must do now, in this order; asked again, what came since.
     pub fn take_orders(&mut self) -> Vec<Order> {
         std::mem::take(&mut self.orders)
+    }
+
+    /// What time and machines bring about: load balancers become active, drained targets go, Auto Scaling groups launch,
+    /// check, replace, scale and refresh.
+    ///
+    /// Whoever holds the clock calls it again and again; a second is often enough. Twice at one time is once.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.forget_terminated(now);
+        self.tick_load_balancing(now);
+        self.tick_auto_scaling(now);
+    }
+
+    /// Whether there is anything that time brings about: a group, or a load balancer with its targets.
+    pub fn needs_ticks(&self) -> bool {
+        self.auto_scaling_groups().next().is_some() || self.has_load_balancing()
     }
 
     /// What the machines did.

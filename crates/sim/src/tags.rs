@@ -14,7 +14,7 @@ const MOST_TAGS: usize = 50;
 pub struct TagDescription {
     /// The id of the resource that has it.
     pub resource: String,
-    /// Its kind: `instance`, `image`, `snapshot`, `volume`.
+    /// Its kind: `instance`, `image`, `launch-template`, `snapshot`, `volume`.
     pub kind: &'static str,
     /// The tag's key: 1 to 127 characters.
     pub key: String,
@@ -31,7 +31,7 @@ pub(crate) fn check(tags: &Tags) -> Result<()> {
         ));
     }
     for (key, value) in tags {
-        if key.is_empty() || key.chars().count() > 127 || key.starts_with("aws:") {
+        if key.is_empty() || key.chars().count() > 127 || is_aws(key) {
             return Err(ApiError::value(
                 key,
                 "Tag.Key",
@@ -45,13 +45,19 @@ pub(crate) fn check(tags: &Tags) -> Result<()> {
     Ok(())
 }
 
+fn is_aws(key: &str) -> bool {
+    key.starts_with("aws:")
+}
+
 impl World {
     /// Adds or changes tags.
     pub fn create_tags(&mut self, resources: &[String], tags: &Tags, dry_run: bool) -> Result<()> {
         check(tags)?;
         // All resources are looked up before the first is changed.
         for id in resources {
+            // AWS's own tags neither count nor break the rule for names.
             let mut merged = self.tags_of(id)?.clone();
+            merged.retain(|key, _| !is_aws(key));
             merged.extend(tags.clone());
             check(&merged)?;
         }
@@ -72,11 +78,14 @@ impl World {
         for id in resources {
             self.tags_of(id)?;
         }
+        if let Some((key, _)) = tags.iter().find(|(key, _)| is_aws(key)) {
+            return Err(ApiError::value(key, "Tag.Key", "Tags that begin with aws: are AWS's own."));
+        }
         refuse_dry_run(dry_run)?;
         for id in resources {
             let own = self.tags_of(id)?;
             if tags.is_empty() {
-                own.clear();
+                own.retain(|key, _| is_aws(key));
             }
             for (key, value) in tags {
                 if value.is_none() || own.get(key) == value.as_ref() {
@@ -94,8 +103,10 @@ impl World {
         let images = self.images.values().map(|one| (one.id.to_string(), "image", &one.tags));
         let snapshots = self.snapshots.values().map(|one| (one.id.to_string(), "snapshot", &one.tags));
         let volumes = self.volumes.values().map(|one| (one.id.to_string(), "volume", &one.tags));
+        let templates = self.launch_templates().map(|one| (one.id.clone(), "launch-template", &one.tags));
+        let tagged = instances.chain(images).chain(snapshots).chain(volumes).chain(templates);
         let mut all = Vec::new();
-        for (resource, kind, tags) in instances.chain(images).chain(snapshots).chain(volumes) {
+        for (resource, kind, tags) in tagged {
             for (key, value) in tags {
                 let tag = TagDescription {
                     resource: resource.clone(),
@@ -118,6 +129,7 @@ impl World {
         match kind {
             "i" => self.instance_mut(id).map(|one| &mut one.tags),
             "ami" => self.own_image_mut(id).map(|one| &mut one.tags),
+            "lt" => self.template_mut(id).map(|one| &mut one.tags),
             "snap" => self.own_snapshot_mut(id).map(|one| &mut one.tags),
             "vol" => {
                 let found = self.volumes.values_mut().find(|one| one.id.as_str() == id);

@@ -99,7 +99,7 @@ impl Volume {
 }
 
 /// What a launch asks of a volume; what it doesn't say is as the image has it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewVolume {
     /// The size in GiB.
     pub size: Option<u32>,

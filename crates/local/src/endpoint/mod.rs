@@ -1,9 +1,12 @@
 //! The endpoint: one HTTP server that answers as AWS, by the service that a request is signed for.
 
+mod autoscaling;
 mod control;
 mod ec2;
+mod elb;
 mod machine_access;
 mod proxy;
+mod query;
 mod query_form;
 mod route;
 mod ssm;
@@ -65,6 +68,8 @@ async fn answer(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
     match Route::of(&service, request.uri(), request.headers()) {
         Route::PassOn => endpoint.pass_on(request).await,
         Route::Ec2 => endpoint.ec2(request).await,
+        Route::AutoScaling => endpoint.query(request, autoscaling::answer).await,
+        Route::Elb => endpoint.query(request, elb::answer).await,
         Route::Ssm(operation) => ssm::answer(&endpoint, &operation, request).await,
         Route::Control(path) if holder == Holder::Operator => {
             control::answer(&endpoint, &path, request).await
@@ -109,6 +114,14 @@ fn answer_refusal(refusal: &Refusal, form: Form, said: &str) -> Response {
 }
 
 impl Endpoint {
+    /// Answers a form that came in the body.
+    async fn query(&self, request: Request, answer: fn(&Self, &[u8]) -> Response) -> Response {
+        match Bytes::from_request(request, &()).await {
+            Ok(form) => answer(self, &form),
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
     async fn ec2(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         // Such requests may also come as GET, with everything in the URL.

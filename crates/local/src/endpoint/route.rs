@@ -9,6 +9,10 @@ use crate::auth::CONTROL_SERVICE;
 pub(super) enum Route {
     /// The world's EC2.
     Ec2,
+    /// The world's Auto Scaling.
+    AutoScaling,
+    /// The world's Elastic Load Balancing.
+    Elb,
     /// The world's commands and checked parameters, for this operation; the rest of SSM is passed on.
     Ssm(String),
     /// The local cloud's own affairs: what stands after `/_ovenbird/`.
@@ -29,6 +33,8 @@ impl Route {
             (CONTROL_SERVICE, Some(rest)) => Self::Control(rest.to_owned()),
             (CONTROL_SERVICE, None) | (_, Some(_)) => Self::Nowhere,
             ("ec2", None) => Self::Ec2,
+            ("autoscaling", None) => Self::AutoScaling,
+            ("elasticloadbalancing", None) => Self::Elb,
             ("ssm", None) => operation(headers).map_or(Self::PassOn, Self::Ssm),
             (_, None) => Self::PassOn,
         }
@@ -67,6 +73,8 @@ mod tests {
     #[test]
     fn the_scope_of_the_signature_decides() {
         assert_eq!(route("ec2", "/", None), Route::Ec2);
+        assert_eq!(route("autoscaling", "/", None), Route::AutoScaling);
+        assert_eq!(route("elasticloadbalancing", "/", None), Route::Elb);
         assert_eq!(route("dynamodb", "/", None), Route::PassOn);
         assert_eq!(route("s3", "/bucket/key", None), Route::PassOn);
         assert_eq!(route("ssm", "/", Some("AmazonSSM.SendCommand")), Route::Ssm("SendCommand".into()));

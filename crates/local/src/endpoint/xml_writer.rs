@@ -1,5 +1,6 @@
 //! XML as EC2 writes it.
 
+use ovenbird_sim::ApiError;
 use quick_xml::escape::escape;
 
 /// The version of the API, which is part of its answers' namespace.
@@ -35,6 +36,58 @@ impl Xml {
             xml.text("RequestID", request_id);
         });
         xml.text
+    }
+
+    /// A whole answer of another query service: its result is a part of its own.
+    pub fn query_answer(
+        namespace: &str,
+        action: &str,
+        request_id: &str,
+        content: impl FnOnce(&mut Self),
+    ) -> String {
+        let mut xml = Self::default();
+        xml.text.push_str(&format!("<{action}Response xmlns=\"{namespace}\">"));
+        xml.part(&format!("{action}Result"), content);
+        xml.part("ResponseMetadata", |xml| xml.text("RequestId", request_id));
+        xml.text.push_str(&format!("</{action}Response>"));
+        xml.text
+    }
+
+    /// A whole error of another query service.
+    pub fn query_error(namespace: &str, error: &ApiError, request_id: &str) -> String {
+        let mut xml = Self::default();
+        xml.text.push_str(&format!("<ErrorResponse xmlns=\"{namespace}\">"));
+        xml.part("Error", |xml| {
+            xml.text("Type", if error.http < 500 { "Sender" } else { "Receiver" });
+            xml.text("Code", error.code);
+            xml.text("Message", &error.message);
+        });
+        xml.text("RequestId", request_id);
+        xml.text.push_str("</ErrorResponse>");
+        xml.text
+    }
+
+    /// A list whose elements are called `member`.
+    pub fn members<T>(
+        &mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        mut item: impl FnMut(&mut Self, T),
+    ) {
+        self.part(name, |xml| {
+            for one in items {
+                xml.part("member", |xml| item(xml, one));
+            }
+        });
+    }
+
+    /// A list of texts that are called `member`.
+    pub fn member_texts(&mut self, name: &str, texts: impl IntoIterator<Item = impl std::fmt::Display>) {
+        self.part(name, |xml| {
+            for one in texts {
+                xml.text("member", one);
+            }
+        });
     }
 
     /// An element with a text.

@@ -10,6 +10,7 @@ use std::{fmt, io, net::SocketAddr, sync::Weak};
 use futures::future::BoxFuture;
 use ovenbird_core::domain::id::InstanceId;
 use ovenbird_sim::Order;
+use tokio::net::TcpStream;
 
 use crate::endpoint::Endpoint;
 
@@ -32,6 +33,11 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
 
     /// Makes a machine's port reachable on loopback; asked again, the address is the same.
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>>;
+
+    /// Connects to a machine's port from the network that all machines are in, as another machine there would.
+    ///
+    /// Fails as a connection fails, and if the machine doesn't run. It has no time limit of its own.
+    fn reach(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<TcpStream>>;
 
     /// Gives the hardware the endpoint, a part of which machines may reach. Called once, before the first order.
     fn connect(&self, endpoint: Weak<Endpoint>);

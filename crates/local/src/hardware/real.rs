@@ -11,7 +11,7 @@ use std::{
 use futures::future::BoxFuture;
 use ovenbird_core::domain::{digest, id::InstanceId};
 use ovenbird_sim::{MachineEvent, Order};
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
 
 use super::{
     Hardware,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     endpoint::Endpoint,
     home::Home,
-    machine::{Disks, Machine, cgroup, forward},
+    machine::{Disks, Machine, cgroup, forward, reach},
     network::Network,
 };
 
@@ -157,6 +157,14 @@ impl Hardware for RealHardware {
 
     fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(self.open(instance, port))
+    }
+
+    fn reach(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {
+        Box::pin(async move {
+            let address = self.seen(&instance, |seen| seen.machine.as_ref().and(seen.address));
+            let not_running = || io::Error::new(io::ErrorKind::NotFound, format!("{instance} doesn't run"));
+            reach(self.shared.network_pid, address.ok_or_else(not_running)?, port).await
+        })
     }
 
     fn connect(&self, endpoint: Weak<Endpoint>) {

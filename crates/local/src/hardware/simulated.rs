@@ -1,7 +1,7 @@
 //! Machines that only say that they run: for tests of the endpoint, which need no root.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -11,7 +11,7 @@ use std::{
 use futures::future::BoxFuture;
 use ovenbird_core::domain::id::{CommandId, InstanceId};
 use ovenbird_sim::{MachineEvent, Order};
-use tokio::sync::mpsc;
+use tokio::{net::TcpStream, sync::mpsc};
 
 use super::Hardware;
 use crate::endpoint::Endpoint;
@@ -24,12 +24,19 @@ const STEP: Duration = Duration::from_millis(30);
 pub struct Simulated {
     events: mpsc::UnboundedSender<MachineEvent>,
     cancelled: Arc<Mutex<HashSet<CommandId>>>,
+    ports: BTreeMap<u16, SocketAddr>,
 }
 
 impl Simulated {
     /// Machines that report their events here.
     pub fn new(events: mpsc::UnboundedSender<MachineEvent>) -> Self {
-        Self { events, cancelled: Arc::default() }
+        Self { events, cancelled: Arc::default(), ports: BTreeMap::new() }
+    }
+
+    /// Opens a port on every machine: who connects to it reaches this address. Without this, all ports are closed.
+    pub fn with_port(mut self, port: u16, address: SocketAddr) -> Self {
+        self.ports.insert(port, address);
+        self
     }
 
     fn plan(&self, events: Vec<MachineEvent>) {
@@ -99,7 +106,15 @@ impl Hardware for Simulated {
         Box::pin(async move { Err(io::Error::other(format!("{instance} is simulated: it has no ports"))) })
     }
 
-    fn connect(&self, _front: Weak<Endpoint>) {}
+    fn reach(&self, _instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {
+        let address = self.ports.get(&port).copied();
+        Box::pin(async move {
+            let closed = || io::Error::from(io::ErrorKind::ConnectionRefused);
+            TcpStream::connect(address.ok_or_else(closed)?).await
+        })
+    }
+
+    fn connect(&self, _endpoint: Weak<Endpoint>) {}
 
     fn network(&self) -> Vec<u32> {
         Vec::new()

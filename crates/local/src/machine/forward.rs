@@ -12,7 +12,7 @@ use axum::{Router, serve::ListenerExt as _};
 use nix::sched::{CloneFlags, setns};
 use tokio::{
     io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::AbortHandle,
 };
 
@@ -60,6 +60,15 @@ pub async fn forward(pid: u32, address: Ipv4Addr, port: u16) -> io::Result<(Sock
         TcpStream::from_std(stream)
     };
     Ok((here, tokio::spawn(pump(listener, connect)).abort_handle()))
+}
+
+/// Connects from the network of a process to a port of an address there.
+///
+/// It takes as long as the kernel tries, which is minutes when nobody answers: the caller sets a limit.
+pub async fn reach(pid: u32, address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
+    // Only the socket is made in that network. To wait there would keep a thread for each connection.
+    let socket = inside(pid, TcpSocket::new_v4)?;
+    socket.connect((address, port).into()).await
 }
 
 async fn pump<F>(listener: TcpListener, connect: impl Fn() -> F + Clone + Send + 'static)

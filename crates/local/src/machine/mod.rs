@@ -20,7 +20,7 @@ pub use self::{
     address::{Addresses, GATEWAY},
     disk::{Disks, Layer},
     exec::{Inside, Outcome, exec, way_in},
-    forward::forward,
+    forward::{forward, reach},
     imds::{Identity, Metadata},
     lifecycle::{Machine, MachineConfig, Notice},
 };

@@ -55,6 +55,7 @@ impl TestEndpoint {
             let base = world.register_base(Timestamp::now(), &base).to_string();
             prepare(&mut world);
             let state = CloudState::start(world, Box::new(Simulated::new(sender)), events, None);
+            state.keep_time();
             let mut options = Options::new(port);
             options.home = Home::new(home.path());
             options.machines = Machines::Simulated;

@@ -69,6 +69,11 @@ fn a_volume_that_shall_stay_outlives_its_instance_and_every_disk_is_shown() {
     boto3("volumes_client.py");
 }
 
+#[test]
+fn a_group_behind_a_load_balancer_is_refreshed_to_another_version_of_its_template() {
+    boto3("rollout_client.py");
+}
+
 fn boto3(script: &str) {
     let Some(python) = program("python") else { return };
     let endpoint = TestEndpoint::start();

@@ -63,6 +63,10 @@ const TESTS: &[(&str, Test)] = &[
         network::one_url_reaches_the_endpoint_and_nothing_else,
     ),
     ("network::a_port_is_forwarded_to_the_host", network::a_port_is_forwarded_to_the_host),
+    (
+        "network::a_port_is_reached_from_the_network_of_all_machines",
+        network::a_port_is_reached_from_the_network_of_all_machines,
+    ),
     ("network::machines_reach_each_other_and_a_resolver", network::machines_reach_each_other_and_a_resolver),
     (
         "services::a_service_that_does_not_stay_up_fails_its_step_with_systemd_s_reason",

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ovenbird_local::machine::{Layer, forward};
+use ovenbird_local::machine::{GATEWAY, Layer, forward, reach};
 
 use crate::lab::{Lab, PATIENCE, until};
 
@@ -129,6 +129,27 @@ pub fn a_port_is_forwarded_to_the_host(lab: &Lab) {
     until("it answers", || ask().is_ok_and(|answer| answer.contains("200 OK")));
     task.abort();
     until("the forward's end", || TcpStream::connect(here).is_err());
+}
+
+pub fn a_port_is_reached_from_the_network_of_all_machines(lab: &Lab) {
+    let guest = lab.strict();
+    guest.sh("systemd-run --quiet --working-directory=/etc python3 -m http.server 8001");
+    let pid = lab.network.pid().expect("the network");
+    // Not from inside the machine, whose own loopback no firewall of it would touch.
+    let ask = || -> std::io::Result<std::net::IpAddr> {
+        let stream = lab.runtime.block_on(async {
+            let stream =
+                tokio::time::timeout(Duration::from_secs(5), reach(pid, guest.instance.address, 8001));
+            stream.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+        })?;
+        assert_eq!(stream.peer_addr()?.ip(), guest.instance.address);
+        Ok(stream.local_addr()?.ip())
+    };
+    until("it answers", || ask().is_ok());
+    assert_eq!(ask().expect("a connection"), GATEWAY);
+    // Nobody listens there: it is refused at once, and doesn't wait for a time limit.
+    let refused = lab.runtime.block_on(reach(pid, guest.instance.address, 9)).expect_err("no connection");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 pub fn machines_reach_each_other_and_a_resolver(lab: &Lab) {

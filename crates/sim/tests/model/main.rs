@@ -5,7 +5,14 @@ use ovenbird_core::domain::id::{AmiId, InstanceId};
 use ovenbird_sim::*;
 use ovenbird_testkit::{Script, SimulatedHardware};
 
+mod balancing;
 mod launch;
+mod members;
+mod properties;
+mod refreshes;
+mod rollbacks;
+mod scaling;
+mod templates;
 mod volumes;
 
 struct Cloud {

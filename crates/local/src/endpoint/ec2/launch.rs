@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ovenbird_sim::{ApiError, Filter, NewVolume, ROOT_DEVICE, RunInstances};
+use ovenbird_sim::{ApiError, Filter, Instance, NewVolume, ROOT_DEVICE, RunInstances};
 
 use super::{
     Call,
     instances::instance,
     shared::{new_volume, tag_specifications},
+    templates,
 };
 use crate::endpoint::{query_form::Params, ssm::parameters};
 
@@ -16,6 +17,10 @@ use crate::endpoint::{query_form::Params, ssm::parameters};
 pub(super) async fn run_instances(call: &Call<'_>) -> Result<String, ApiError> {
     // The stack's security group and instance profile are known to MiniStack alone.
     call.endpoint.sync_security_groups().await?;
+    if templates::names_template(call) {
+        let launched = templates::run_by_template(call).await?;
+        return launched_answer(call, &launched);
+    }
     let mut request = read(call)?;
     call.finish()?;
     // As EC2 takes an image by its parameter: the newest value, when the launch is asked for.
@@ -29,13 +34,17 @@ pub(super) async fn run_instances(call: &Call<'_>) -> Result<String, ApiError> {
     if let Some(profile) = &request.profile {
         call.endpoint.check_instance_profile(profile).await?;
     }
-    let (launched, account) =
-        call.world(|world, now| Ok((world.run_instances(now, &request)?, world.account().to_owned())))?;
+    let launched = call.world(|world, now| world.run_instances(now, &request))?;
+    launched_answer(call, &launched)
+}
+
+fn launched_answer(call: &Call<'_>, launched: &[Instance]) -> Result<String, ApiError> {
+    let account = call.look(|world| world.account().to_owned());
     call.answer("RunInstances", |xml| {
         xml.optional("reservationId", launched.first().map(|instance| &instance.reservation));
         xml.text("ownerId", &account);
         xml.list("groupSet", [(); 0], |_, ()| {});
-        call.look(|world| xml.list("instancesSet", &launched, |xml, one| instance(xml, one, world)));
+        call.look(|world| xml.list("instancesSet", launched, |xml, one| instance(xml, one, world)));
     })
 }
 
@@ -45,14 +54,7 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
     let user_data = user_data
         .map_err(|_| ApiError::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data."))?;
     let metadata = params.part("MetadataOptions");
-    // They make no difference to a machine here, which has one hop to its metadata.
-    for name in ["HttpPutResponseHopLimit", "HttpEndpoint", "InstanceMetadataTags", "HttpProtocolIpv6"] {
-        let _ = metadata.text(name);
-    }
-    // Machines here have one kind of disk and no detailed monitoring.
-    for name in ["EbsOptimized", "Monitoring.Enabled", "DisableApiTermination"] {
-        let _ = params.text(name);
-    }
+    overlook(params);
     let (volume, devices) = volumes(params)?;
     let mut security_groups = params.texts("SecurityGroupId");
     security_groups.extend(groups_by_name(call, &params.texts("SecurityGroup"))?);
@@ -76,12 +78,25 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
     })
 }
 
+/// Reads what makes no difference to a machine here.
+pub(super) fn overlook(params: &Params<'_>) {
+    let metadata = params.part("MetadataOptions");
+    // A machine here has one hop to its metadata.
+    for name in ["HttpPutResponseHopLimit", "HttpEndpoint", "InstanceMetadataTags", "HttpProtocolIpv6"] {
+        let _ = metadata.text(name);
+    }
+    // Machines here have one kind of disk and no detailed monitoring.
+    for name in ["EbsOptimized", "Monitoring.Enabled", "DisableApiTermination"] {
+        let _ = params.text(name);
+    }
+}
+
 fn missing(parameter: &str) -> ApiError {
     ApiError::new("MissingParameter", format!("The request must contain the parameter {parameter}"))
 }
 
 /// The name of the instance profile, given itself or at the end of an ARN.
-fn profile(params: &Params<'_>) -> Result<Option<String>, ApiError> {
+pub(super) fn profile(params: &Params<'_>) -> Result<Option<String>, ApiError> {
     let profile = params.part("IamInstanceProfile");
     match (profile.text("Name"), profile.text("Arn")) {
         (Some(_), Some(_)) => {
@@ -96,7 +111,7 @@ fn profile(params: &Params<'_>) -> Result<Option<String>, ApiError> {
 
 /// What is asked of the root volume, and of the others by device. A machine uses the root alone: the others are on
 /// record, as leftovers and costs are.
-fn volumes(params: &Params<'_>) -> Result<(NewVolume, BTreeMap<String, NewVolume>), ApiError> {
+pub(super) fn volumes(params: &Params<'_>) -> Result<(NewVolume, BTreeMap<String, NewVolume>), ApiError> {
     let (mut root, mut others) = (NewVolume::default(), BTreeMap::new());
     for device in params.list("BlockDeviceMapping") {
         let name = device.required("DeviceName")?;
@@ -112,7 +127,7 @@ fn volumes(params: &Params<'_>) -> Result<(NewVolume, BTreeMap<String, NewVolume
 }
 
 /// Whether a spot instance is asked for: one that is asked for once, as all spot instances here are.
-fn market(params: &Params<'_>) -> Result<bool, ApiError> {
+pub(super) fn market(params: &Params<'_>) -> Result<bool, ApiError> {
     let options = params.part("InstanceMarketOptions");
     let spot = options.part("SpotOptions");
     let price: Option<f64> = spot.parsed("MaxPrice")?;
@@ -146,7 +161,7 @@ fn market(params: &Params<'_>) -> Result<bool, ApiError> {
 }
 
 /// The subnet asked for, or the default one of the zone asked for.
-fn subnet(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+pub(super) fn subnet(call: &Call<'_>) -> Result<Option<String>, ApiError> {
     let _ = call.params.text("Placement.Tenancy");
     let zone = call.params.text("Placement.AvailabilityZone");
     if let Some(subnet) = call.params.text("SubnetId") {
@@ -159,7 +174,7 @@ fn subnet(call: &Call<'_>) -> Result<Option<String>, ApiError> {
     Ok(Some(subnet.ok_or_else(unknown)?.id))
 }
 
-fn groups_by_name(call: &Call<'_>, names: &[String]) -> Result<Vec<String>, ApiError> {
+pub(super) fn groups_by_name(call: &Call<'_>, names: &[String]) -> Result<Vec<String>, ApiError> {
     let mut ids = Vec::new();
     for name in names {
         let filter = Filter { name: "group-name".into(), values: vec![name.clone()] };

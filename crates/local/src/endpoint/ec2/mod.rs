@@ -8,6 +8,7 @@ mod references;
 mod shared;
 mod snapshots;
 mod tags;
+mod templates;
 mod volumes;
 
 use axum::response::{IntoResponse as _, Response};
@@ -81,6 +82,13 @@ async fn dispatch(call: &Call<'_>, action: &str) -> Result<String, ApiError> {
         "CreateTags" => tags::create_tags(call),
         "DeleteTags" => tags::delete_tags(call),
         "DescribeTags" => tags::describe_tags(call),
+        "CreateLaunchTemplate" => templates::create_launch_template(call),
+        "CreateLaunchTemplateVersion" => templates::create_launch_template_version(call),
+        "ModifyLaunchTemplate" => templates::modify_launch_template(call),
+        "DeleteLaunchTemplate" => templates::delete_launch_template(call),
+        "DeleteLaunchTemplateVersions" => templates::delete_launch_template_versions(call),
+        "DescribeLaunchTemplates" => templates::describe_launch_templates(call),
+        "DescribeLaunchTemplateVersions" => templates::describe_launch_template_versions(call).await,
         "DescribeRegions" => network::describe_regions(call),
         "DescribeAvailabilityZones" => network::describe_availability_zones(call),
         "DescribeVpcs" => network::describe_vpcs(call),
