@@ -24,15 +24,11 @@ const NO_OBJECT: &[&str] = &["NoSuchKey", "NotFound", "NoSuchVersion", "404"];
 
 impl Bucket for Cloud {
     async fn text(&self, key: &str) -> Result<Option<String>> {
-        let answer = match self.s3.get_object().bucket(&self.settings.bucket).key(key).send().await {
-            Ok(answer) => answer,
-            Err(error) if NO_OBJECT.contains(&code(&error)) => return Ok(None),
-            Err(error) => return Err(translate("s3:GetObject", key, &error)),
-        };
-        let bytes = answer.body.collect().await.map_err(|error| cut("s3:GetObject", key, &error))?;
-        let text =
-            String::from_utf8(bytes.to_vec()).map_err(|error| unreadable("s3:GetObject", key, error))?;
-        Ok(Some(text))
+        Ok(self.read(key).await?.map(|(text, _)| text))
+    }
+
+    async fn written_text(&self, key: &str) -> Result<Option<(String, Timestamp)>> {
+        self.read(key).await
     }
 
     async fn put_text(&self, key: &str, text: &str) -> Result<()> {
@@ -137,6 +133,20 @@ impl Presigner for Cloud {
 }
 
 impl Cloud {
+    /// A small text object, and when it was written.
+    async fn read(&self, key: &str) -> Result<Option<(String, Timestamp)>> {
+        let answer = match self.s3.get_object().bucket(&self.settings.bucket).key(key).send().await {
+            Ok(answer) => answer,
+            Err(error) if NO_OBJECT.contains(&code(&error)) => return Ok(None),
+            Err(error) => return Err(translate("s3:GetObject", key, &error)),
+        };
+        let written = time("s3:GetObject", key, answer.last_modified())?;
+        let bytes = answer.body.collect().await.map_err(|error| cut("s3:GetObject", key, &error))?;
+        let text =
+            String::from_utf8(bytes.to_vec()).map_err(|error| unreadable("s3:GetObject", key, error))?;
+        Ok(Some((text, written)))
+    }
+
     /// Uploads an object: what the operators' command does with recipes and artifacts.
     pub async fn put(&self, key: &str, body: ByteStream) -> Result<()> {
         let request = self.s3.put_object().bucket(&self.settings.bucket).key(key).body(body);

@@ -10,7 +10,10 @@ use aws_sdk_ec2::{
         ShutdownBehavior, SpotInstanceType, SpotMarketOptions, VolumeType,
     },
 };
-use ovenbird_core::{domain::offer::RootVolume, ports::LaunchOrder};
+use ovenbird_core::{
+    domain::offer::RootVolume,
+    ports::{LaunchOrder, Profile},
+};
 
 use crate::{Cloud, instances::tag_specification};
 
@@ -25,7 +28,11 @@ impl Cloud {
             .http_tokens(HttpTokensState::Required)
             .http_put_response_hop_limit(1)
             .build();
-        let profile = order.instance_profile.as_ref().or(self.settings.builder_profile.as_ref());
+        let profile = match &order.profile {
+            Profile::None => None,
+            Profile::Stack => self.settings.builder_profile.as_ref(),
+            Profile::Named(name) => Some(name),
+        };
         let profile = profile.map(|name| IamInstanceProfileSpecification::builder().name(name).build());
         let groups = match order.security_groups.as_slice() {
             [] => self.settings.builder_security_group.iter().cloned().collect(),
@@ -63,10 +70,13 @@ impl Cloud {
 
 /// What an error names: the offer, and whatever else of it IAM may refuse.
 pub(crate) fn subject(order: &LaunchOrder) -> String {
-    let profile = order.instance_profile.iter().map(|name| format!(", profile {name}"));
+    let profile = match &order.profile {
+        Profile::Named(name) => Some(format!(", profile {name}")),
+        Profile::None | Profile::Stack => None,
+    };
     let groups = order.security_groups.iter().map(|group| format!(", {group}"));
     let key = order.volume.iter().filter_map(|volume| Some(format!(", key {}", volume.kms_key.as_ref()?)));
-    let more: String = profile.chain(groups).chain(key).collect();
+    let more: String = profile.into_iter().chain(groups).chain(key).collect();
     format!("{} from {}{more}", order.offer, order.image)
 }
 

@@ -6,7 +6,6 @@
 pub mod bucket;
 mod caller;
 pub mod cloud;
-pub mod commands;
 pub mod ec2_codes;
 pub mod errors;
 pub mod images;

@@ -68,10 +68,24 @@ pub fn put(url: &PresignedUrl, text: &str, tries: Duration) -> Result<()> {
     }
 }
 
-/// Whether there is something; where that can't be told, there isn't.
-pub fn exists(url: &PresignedUrl) -> bool {
+/// A small text, tried again for so long.
+pub fn get(url: &PresignedUrl, tries: Duration) -> Result<String> {
     let request = curl::Request { url: url.reveal(), by_proxy: true, ..curl::Request::default() };
-    curl::ask(&request, LOOK).is_ok_and(|response| response.status == 200)
+    let start = Instant::now();
+    loop {
+        let problem = match curl::ask(&request, LOOK) {
+            Ok(response) if response.status == 200 => {
+                ensure!(response.left_out == 0, "it is {} bytes too long", response.left_out);
+                return String::from_utf8(response.body).context("it is no text");
+            }
+            Ok(response) => anyhow!("the bucket answers {}", response.status),
+            Err(error) => error,
+        };
+        if start.elapsed() + PAUSE > tries {
+            return Err(problem);
+        }
+        thread::sleep(PAUSE);
+    }
 }
 
 fn run(url: &PresignedUrl, arguments: &[&str]) -> Result<()> {

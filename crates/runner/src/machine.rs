@@ -2,14 +2,18 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
-    os::unix::fs::PermissionsExt as _,
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Component, Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_core::domain::plan::{FOLDER, Plan};
+use ovenbird_core::domain::{
+    mailbox::Urls,
+    plan::{FOLDER, Plan},
+};
 use serde::Serialize;
 
 /// Where programs are, on every base alike.
@@ -103,12 +107,36 @@ impl Machine {
         serde_json::from_str(&text).context("the plan is of another version")
     }
 
+    /// The mailbox's URLs, as they were fetched last.
+    pub fn urls(&self) -> Result<Urls> {
+        let path = self.own("urls.json");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).context("the URLs are of another version")
+    }
+
+    /// The root, where it is not the machine's own.
+    pub fn other_root(&self) -> Option<&Path> {
+        (!self.is_real()).then_some(&self.root)
+    }
+
     /// Writes a report whole or not at all.
-    pub fn write_report(&self, name: &str, report: &impl Serialize) -> Result<PathBuf> {
+    pub fn write_report(&self, name: &str, report: &impl Serialize) -> Result<()> {
+        self.write_own(name, &serde_json::to_vec(report)?)
+    }
+
+    /// Writes a file of the runner's own, for root alone, whole or not at all.
+    pub fn write_own(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let (path, part) = (self.own(name), self.own(&format!("{name}.part")));
-        fs::write(&part, serde_json::to_vec(report)?).with_context(|| format!("write {}", part.display()))?;
+        let _ = fs::remove_file(&part);
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&part)
+            .with_context(|| format!("write {}", part.display()))?;
+        file.write_all(bytes)?;
         fs::rename(&part, &path)?;
-        Ok(path)
+        Ok(())
     }
 }
 

@@ -20,6 +20,7 @@ mod systemd;
 mod test;
 mod test_kind;
 mod unpack;
+mod work;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ use seal::Then;
 const USAGE: &str = "\
 usage: ovenbird-runner provision [--root FOLDER]
        ovenbird-runner test [--root FOLDER]
+       ovenbird-runner work [--root FOLDER]
        ovenbird-runner seal [--keep-running|--dry-run] [--root FOLDER]";
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         eprintln!("ovenbird-runner: {error:#}");
     }
     let done = match arguments {
+        ["work"] => work::run(&machine),
         ["provision"] => provision::run(&machine),
         ["test"] => test::run(&machine),
         ["seal"] => seal::run(&machine, Then::PowerOff).map(|()| true),

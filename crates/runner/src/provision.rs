@@ -1,4 +1,4 @@
-//! `provision`: runs the steps in order, and reports. A machine that was provisioned is not provisioned again.
+//! `provision`: runs the steps in order. A machine that was provisioned is not provisioned again.
 
 use std::{
     fs::{self, File},
@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
+    mailbox::Urls,
     plan::{FOLDER, Plan},
     recipe::Step,
     report::{Exit, FETCH, ProvisionReport, StepReport},
@@ -40,18 +41,18 @@ pub fn run(machine: &Machine) -> Result<bool> {
     files::open_way(machine).context("open the way to the recipe's files")?;
     let plan = machine.plan()?;
     let path = machine.own(REPORT);
-    if !path.exists() && plan.done.as_ref().is_some_and(fetch::exists) {
-        println!("ovenbird: this machine was configured before its image was taken; nothing is left to do");
-        return Ok(true);
-    }
     if !path.exists() {
         let report = provision(machine, &plan);
         machine.write_report(REPORT, &report)?;
         files::open_way(machine)?;
     }
-    fetch::upload(&path, &plan.reports.provision).context("upload the report")?;
     let report: ProvisionReport = serde_json::from_slice(&fs::read(&path)?)?;
     Ok(report.failure().is_none())
+}
+
+/// Leaves the steps' report in the mailbox.
+pub fn report(machine: &Machine, urls: &Urls) -> Result<()> {
+    fetch::upload(&machine.own(REPORT), &urls.provision).context("upload the steps' report")
 }
 
 fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {

@@ -5,6 +5,7 @@ use std::{fs, time::Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
+    mailbox::Urls,
     plan::Plan,
     recipe::{Action, Step, TestKind},
     report::{FETCH, TestOutcome, TestReport},
@@ -13,6 +14,7 @@ use ovenbird_core::domain::{
 use crate::{fetch, files, junit, machine::Machine, provision, secrets::Secrets, systemd, test_kind};
 
 const REPORT: &str = "test-report.json";
+const JUNIT: &str = "junit.xml";
 
 /// Tests; gives whether all passed.
 pub fn run(machine: &Machine) -> Result<bool> {
@@ -51,14 +53,17 @@ pub fn run(machine: &Machine) -> Result<bool> {
         units.iter().for_each(|unit| println!("ovenbird: {unit}"));
     }
     let report = TestReport { started, ended: Timestamp::now(), tests, units };
-    let path = machine.write_report(REPORT, &report)?;
-    let xml = machine.own("junit.xml");
-    fs::write(&xml, junit::xml(plan.bake.as_str(), &report)?)?;
+    machine.write_report(REPORT, &report)?;
+    fs::write(machine.own(JUNIT), junit::xml(plan.bake.as_str(), &report)?)?;
     files::open_way(machine)?;
-    fetch::upload(&xml, &plan.reports.junit).context("upload the JUnit report")?;
-    // Last: its presence says that everything else is there.
-    fetch::upload(&path, &plan.reports.test).context("upload the report")?;
     Ok(report.tests.iter().all(|test| test.passed))
+}
+
+/// Leaves the tests' reports in the mailbox.
+pub fn report(machine: &Machine, urls: &Urls) -> Result<()> {
+    fetch::upload(&machine.own(JUNIT), &urls.junit).context("upload the JUnit report")?;
+    // Last: its presence says that everything else is there.
+    fetch::upload(&machine.own(REPORT), &urls.test).context("upload the tests' report")
 }
 
 /// Reads the steps' secrets again, so that they are hidden where a test finds one that a step left on the machine. Without

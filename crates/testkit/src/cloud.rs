@@ -117,6 +117,11 @@ impl Cloud {
         }
     }
 
+    /// From now on machines do as these would.
+    pub fn replace_hardware(&self, hardware: SimulatedHardware) {
+        self.state.borrow_mut().hardware = hardware;
+    }
+
     /// Looks at the world, or changes it as a hand from outside.
     pub fn with<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
         look(&mut self.state.borrow_mut().world)

@@ -7,5 +7,5 @@ pub mod walk;
 
 pub use self::{
     cloud::{Call, Cloud, Death, Fault},
-    simulated::{Pace, Script, SimulatedHardware, Work},
+    simulated::{Pace, Script, SimulatedHardware, Work, mailbox},
 };

@@ -3,7 +3,13 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use ovenbird_core::domain::id::InstanceId;
+use ovenbird_core::{
+    domain::{
+        id::InstanceId,
+        mailbox::{self, Heartbeat, Orders},
+    },
+    store::keys,
+};
 
 use ovenbird_sim::{MachineEvent, Order, World};
 
@@ -20,6 +26,8 @@ pub struct Script {
     pub uploads: Vec<(String, String)>,
     /// Whether the machine powers itself off afterwards.
     pub powers_off: bool,
+    /// Whether its runner is heard of no more, from the beginning on.
+    pub falls_silent: bool,
 }
 
 impl Default for Script {
@@ -30,6 +38,7 @@ impl Default for Script {
             stdout: String::new(),
             uploads: Vec::new(),
             powers_off: false,
+            falls_silent: false,
         }
     }
 }
@@ -41,7 +50,9 @@ pub struct Work<'a> {
     pub instance: &'a InstanceId,
     /// What it was launched with.
     pub user_data: &'a str,
-    /// The command; none when it is its user data's turn, at its first boot.
+    /// What its mailbox orders; none for a command of Systems Manager.
+    pub order: Option<mailbox::Order>,
+    /// The command of Systems Manager; none for an order.
     pub command: Option<&'a str>,
 }
 
@@ -72,8 +83,24 @@ pub struct SimulatedHardware {
     pace: Pace,
     agenda: BTreeMap<(Timestamp, u64), Event>,
     uploaded: Vec<(String, Vec<u8>)>,
-    user_data: BTreeMap<InstanceId, String>,
+    runners: BTreeMap<InstanceId, Runner>,
+    /// The orders that lie in the bucket, by their keys.
+    orders: BTreeMap<String, Orders>,
     count: u64,
+}
+
+/// The runner of a machine, as far as it is simulated.
+#[derive(Debug, Clone, Default)]
+struct Runner {
+    user_data: String,
+    /// Where its mailbox is: what its objects' names follow in their keys.
+    mailbox: Option<String>,
+    /// Since when it can be heard; none before its machine has booted.
+    up: Option<Timestamp>,
+    /// Since when it can't be heard any more.
+    silent: Option<Timestamp>,
+    /// The last order that it began.
+    generation: u32,
 }
 
 /// What will happen.
@@ -97,7 +124,8 @@ impl SimulatedHardware {
             pace: Pace::default(),
             agenda: BTreeMap::new(),
             uploaded: Vec::new(),
-            user_data: BTreeMap::new(),
+            runners: BTreeMap::new(),
+            orders: BTreeMap::new(),
             count: 0,
         }
     }
@@ -118,7 +146,16 @@ impl SimulatedHardware {
             let due = self.agenda.first_key_value().filter(|((at, _), _)| *at <= now).map(|(key, _)| *key);
             let Some(key) = due else { return };
             match self.agenda.remove(&key) {
-                Some(Event::Machine(event)) => world.apply(key.0, event),
+                Some(Event::Machine(event)) => {
+                    let booted = match &event {
+                        MachineEvent::Booted { instance } => Some(instance.clone()),
+                        _ => None,
+                    };
+                    world.apply(key.0, event);
+                    if let Some(instance) = booted {
+                        self.start_runner(&instance, key.0);
+                    }
+                }
                 Some(Event::Upload { uploads, .. }) => {
                     self.uploaded.extend(uploads.into_iter().map(|(key, text)| (key, text.into_bytes())));
                 }
@@ -137,25 +174,84 @@ impl SimulatedHardware {
         self.agenda.keys().next().map(|(at, _)| *at)
     }
 
+    /// Something was put into the bucket: if that is an order, the machine that it is for begins.
+    pub fn read(&mut self, key: &str, bytes: &[u8], now: Timestamp) {
+        let Some(mailbox) = key.strip_suffix(keys::ORDERS) else { return };
+        let Ok(orders) = serde_json::from_slice::<Orders>(bytes) else { return };
+        self.orders.insert(key.to_owned(), orders);
+        let theirs: Vec<InstanceId> = self
+            .runners
+            .iter()
+            .filter(|(_, runner)| runner.mailbox.as_deref() == Some(mailbox) && runner.up.is_some())
+            .map(|(instance, _)| instance.clone())
+            .collect();
+        for instance in theirs {
+            self.obey(&instance, now);
+        }
+    }
+
+    /// What a runner would have put into the bucket as its heartbeat, and when.
+    pub fn heartbeat(&self, key: &str, now: Timestamp) -> Option<(Vec<u8>, Timestamp)> {
+        let mailbox = key.strip_suffix(keys::PROGRESS)?;
+        let runner = self.runners.values().find(|runner| runner.mailbox.as_deref() == Some(mailbox))?;
+        let written = runner.silent.unwrap_or(now);
+        if runner.up? >= written {
+            return None;
+        }
+        let heartbeat = Heartbeat { generation: runner.generation, work: None, failure: None };
+        Some((serde_json::to_vec(&heartbeat).unwrap_or_default(), written))
+    }
+
+    fn start_runner(&mut self, instance: &InstanceId, now: Timestamp) {
+        if let Some(runner) = self.runners.get_mut(instance).filter(|runner| runner.up.is_none()) {
+            runner.up = Some(now);
+            self.obey(instance, now);
+        }
+    }
+
+    /// Begins what is ordered, if that wasn't begun already.
+    fn obey(&mut self, instance: &InstanceId, now: Timestamp) {
+        let Some(runner) = self.runners.get(instance) else { return };
+        let Some(mailbox) = &runner.mailbox else { return };
+        let Some(orders) = self.orders.get(&format!("{mailbox}{}", keys::ORDERS)).copied() else { return };
+        if runner.silent.is_some() || orders.generation <= runner.generation {
+            return;
+        }
+        let script = self.ask(instance, Some(orders.order), None);
+        if let Some(runner) = self.runners.get_mut(instance) {
+            runner.generation = orders.generation;
+            if script.falls_silent {
+                runner.silent = Some(now);
+            }
+        }
+        let end = now + script.takes;
+        self.upload(end, instance, script.uploads);
+        if script.powers_off {
+            self.plan(
+                end + SignedDuration::from_secs(1),
+                MachineEvent::PoweredOff { instance: instance.clone() },
+            );
+        }
+    }
+
     fn take(&mut self, order: Order, now: Timestamp) {
         let second = SignedDuration::from_secs(1);
         match order {
             Order::Boot { instance, user_data, .. } => {
                 if let Some(user_data) = user_data {
-                    self.user_data.insert(instance.clone(), String::from_utf8_lossy(&user_data).into_owned());
-                    let script = self.ask(&instance, None);
-                    self.upload(now + self.pace.boot + script.takes, &instance, script.uploads);
+                    let user_data = String::from_utf8_lossy(&user_data).into_owned();
+                    let mailbox = mailbox(&user_data);
+                    self.runners.insert(instance.clone(), Runner { user_data, mailbox, ..Runner::default() });
                 }
                 self.plan(now + self.pace.boot, MachineEvent::Booted { instance: instance.clone() });
                 self.plan(now + self.pace.boot + self.pace.agent, MachineEvent::AgentOnline { instance });
             }
             Order::PowerOff { instance } => {
-                // What ran in it ends with it, and puts nothing into the bucket any more.
-                self.agenda.retain(|_, event| !concerns(event, &instance));
+                self.end(&instance, now);
                 self.plan(now + second, MachineEvent::PoweredOff { instance });
             }
             Order::Destroy { instance } => {
-                self.agenda.retain(|_, event| !concerns(event, &instance));
+                self.end(&instance, now);
                 self.plan(now + second, MachineEvent::Destroyed { instance });
             }
             Order::Freeze { snapshot, .. } => {
@@ -168,7 +264,7 @@ impl SimulatedHardware {
             }
             Order::DropSnapshot { .. } => {}
             Order::Run { instance, command, script, timeout_seconds } => {
-                let script = self.ask(&instance, Some(&script));
+                let script = self.ask(&instance, None, Some(&script));
                 let limit = SignedDuration::from_secs(i64::try_from(timeout_seconds).unwrap_or(i64::MAX));
                 let timed_out = script.takes > limit;
                 let end = now + script.takes.min(limit);
@@ -204,9 +300,18 @@ impl SimulatedHardware {
         self.happen(at, Event::Machine(event));
     }
 
-    fn ask(&self, instance: &InstanceId, command: Option<&str>) -> Script {
-        let user_data = self.user_data.get(instance).map(String::as_str).unwrap_or_default();
-        (self.behaviour)(Work { instance, user_data, command })
+    /// What runs in a machine ends with it, and puts nothing into the bucket any more.
+    fn end(&mut self, instance: &InstanceId, now: Timestamp) {
+        self.agenda.retain(|_, event| !concerns(event, instance));
+        if let Some(runner) = self.runners.get_mut(instance) {
+            runner.silent.get_or_insert(now);
+        }
+    }
+
+    fn ask(&self, instance: &InstanceId, order: Option<mailbox::Order>, command: Option<&str>) -> Script {
+        let user_data =
+            self.runners.get(instance).map(|runner| runner.user_data.as_str()).unwrap_or_default();
+        (self.behaviour)(Work { instance, user_data, order, command })
     }
 
     fn upload(&mut self, at: Timestamp, instance: &InstanceId, uploads: Vec<(String, String)>) {
@@ -219,6 +324,13 @@ impl SimulatedHardware {
         self.count += 1;
         self.agenda.insert((at, self.count), event);
     }
+}
+
+/// Where the mailbox is of which the user data has the URL.
+pub fn mailbox(user_data: &str) -> Option<String> {
+    let (_, rest) = user_data.split_once("https://bucket/bakes/")?;
+    let (mailbox, _) = rest.split_once(keys::URLS)?;
+    Some(format!("bakes/{mailbox}"))
 }
 
 fn concerns(event: &Event, id: &InstanceId) -> bool {

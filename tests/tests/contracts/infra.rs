@@ -92,11 +92,42 @@ fn only_prune_may_destroy_and_only_what_carries_our_tag() {
     assert!(DESTRUCTIVE.iter().all(|action| role(functions()["prune"]).contains(action)));
 }
 
+/// It writes the URLs, and what it signs for an instance may be done with them. Plans and orders it can't write.
 #[test]
-fn poll_readiness_only_looks() {
-    for action in role(functions()["poll-readiness"]) {
-        let verb = action.split_once(':').unwrap().1;
-        assert!(["Describe", "Get", "List"].iter().any(|look| verb.starts_with(look)), "{action}");
+fn poll_readiness_only_looks_and_signs() {
+    let function = functions()["poll-readiness"];
+    for statement in statements(function) {
+        let written = actions(statement).contains("s3:PutObject");
+        for action in actions(statement).into_iter().filter(|action| *action != "s3:PutObject") {
+            let verb = action.split_once(':').unwrap().1;
+            assert!(["Describe", "Get", "List"].iter().any(|look| verb.starts_with(look)), "{action}");
+        }
+        if written {
+            let names =
+                ["urls.json", "progress.json", "provision.json", "test.json", "junit.xml", "seal.json"];
+            let on: Vec<String> =
+                each(at(statement, &["Resource"]).unwrap()).iter().map(|on| text(on)).collect();
+            assert_eq!(on.len(), names.len(), "{on:?}");
+            for name in names {
+                let whole = format!("bakes/*/*{name}");
+                assert!(on.iter().any(|on| on.ends_with(&whole)), "{name}: {on:?}");
+            }
+        }
+    }
+}
+
+/// Who starts things orders them, and writes nothing else.
+#[test]
+fn the_orders_are_all_that_run_validation_and_snapshot_write() {
+    for name in ["run-validation", "snapshot"] {
+        let writes: Vec<_> = statements(functions()[name])
+            .into_iter()
+            .filter(|statement| actions(statement).contains("s3:PutObject"))
+            .flat_map(|statement| each(at(statement, &["Resource"]).unwrap()))
+            .map(|on| text(on))
+            .collect();
+        let [orders] = &writes[..] else { panic!("{name}: {writes:?}") };
+        assert!(orders.ends_with("/bakes/*/orders.json"), "{name}: {orders}");
     }
 }
 
@@ -148,7 +179,6 @@ fn launches_and_roles_are_bound_by_conditions() {
         ("LendKeyToVolume", "!Ref BuilderKmsKeys"),
         ("ImageTagged", "aws:RequestTag/ovenbird:stack: !Ref AWS::StackId"),
         ("ImageOfBuilder", "aws:ResourceTag/ovenbird:stack: !Ref AWS::StackId"),
-        ("SendToBuilders", "ssm:resourceTag/ovenbird:stack: !Ref AWS::StackId"),
     ];
     for (sid, condition) in demands {
         assert!(statement(sid).contains(condition), "{sid} doesn't demand {condition}");

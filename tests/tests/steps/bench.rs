@@ -11,7 +11,7 @@ use ovenbird_core::{
         bake::{Bake, Document, Failure, Progress, Stage, To},
         digest,
         id::{AmiId, BakeId, InstanceId, PipelineName},
-        plan,
+        mailbox::Order,
         recipe::Recipe,
         report::{Exit, ProvisionReport, StepReport, TestOutcome, TestReport},
         trigger::Trigger,
@@ -31,7 +31,7 @@ use ovenbird_core::{
 };
 use ovenbird_sim::{BaseImage, Paging, World};
 use ovenbird_testkit::walk::account::sealed;
-use ovenbird_testkit::{Cloud, Script, SimulatedHardware};
+use ovenbird_testkit::{Cloud, Script, SimulatedHardware, mailbox};
 
 pub const RECIPE: &str = r#"
 pipeline = "storefront"
@@ -78,16 +78,14 @@ impl Bench {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut world = World::new("123456789012", "us-east-1");
         let base = world.register_base(now, base);
-        let hardware = SimulatedHardware::new(move |work| match work.command {
-            Some(plan::SEAL_SCRIPT | plan::SEAL_RUNNING_SCRIPT) if reports => {
-                // The user data holds the URL of the bake's plan: beside the plan lie the reports.
-                let (_, rest) = work.user_data.split_once("https://bucket/bakes/").unwrap();
-                let (folder, _) = rest.split_once("plan.json").unwrap();
-                let report = (format!("bakes/{folder}{}", keys::SEAL_REPORT), sealed());
+        let hardware = SimulatedHardware::new(move |work| match work.order {
+            Some(Order::Seal | Order::SealRunning) if reports => {
+                let mailbox = mailbox(work.user_data).unwrap();
+                let report = (format!("{mailbox}{}", keys::SEAL_REPORT), sealed());
                 Script { uploads: vec![report], ..seal.clone() }
             }
-            Some(plan::SEAL_SCRIPT | plan::SEAL_RUNNING_SCRIPT) => seal.clone(),
-            _ => Script::default(),
+            Some(Order::Seal | Order::SealRunning) => seal.clone(),
+            Some(Order::Provision | Order::Test) | None => Script::default(),
         });
         let cloud = Cloud::new(world, hardware, now);
         let name = "/aws/service/debian/release/12/latest/amd64".parse().unwrap();
@@ -97,6 +95,13 @@ impl Bench {
         let bench = Self { cloud, deliveries: 1 };
         bench.push(RECIPE);
         bench
+    }
+
+    /// The same, with machines that are never heard of.
+    pub fn silent(self) -> Self {
+        let hardware = SimulatedHardware::new(|_| Script { falls_silent: true, ..Script::default() });
+        self.cloud.replace_hardware(hardware);
+        self
     }
 
     pub fn push(&self, recipe: &str) {
@@ -128,8 +133,8 @@ impl Bench {
             let again = block_on(step())?;
             let (again, first) = (&again, &first);
             let ids = |one: &Document| {
-                let Progress { builder, command, image, stage, .. } = one.bake.progress.clone();
-                (builder, command, image, stage, one.next.to)
+                let Progress { builder, booted, image, stage, .. } = one.bake.progress.clone();
+                (builder, booted, image, stage, one.next.to)
             };
             assert_eq!(ids(again), ids(first));
         }

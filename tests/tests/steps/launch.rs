@@ -11,7 +11,7 @@ use ovenbird_core::{
         recipe::{Builder, Volume},
         tags::TAG_BAKE,
     },
-    ports::{Builders, Images, Stack},
+    ports::{Builders, Images, Profile, Stack},
     steps::launch_builder::launch::{self, Wanted},
     store::{Ledger, Versioned},
 };
@@ -69,7 +69,7 @@ impl Bench {
         let wanted = Wanted {
             image: self.base.clone(),
             security_groups: builder.security_groups.clone(),
-            instance_profile: builder.instance_profile.clone(),
+            profile: builder.instance_profile.clone().map_or(Profile::Stack, Profile::Named),
             volume: launch::root_volume(builder, &base)?,
             devices: base.devices,
             user_data: "#!/bin/sh".into(),

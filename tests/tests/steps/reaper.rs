@@ -21,8 +21,18 @@ use super::desk::{Desk, TWO};
 
 const ONE: Scenario = Scenario { before: &["v1.jar"], ..PLAIN };
 
+/// An account in which the execution of bake `lost` ended just before it ordered the tests: it has a builder.
+fn lost_with_a_builder() -> Desk {
+    // Before that it writes the plan, the first order, the URLs and the user data.
+    lost_before_one("s3:PutObject", 4)
+}
+
 /// An account in which the execution of bake `lost` ended just before its first call of `action`.
 fn lost_before(action: &str) -> Desk {
+    lost_before_one(action, 0)
+}
+
+fn lost_before_one(action: &str, number: usize) -> Desk {
     let desk = Desk::new(&ONE);
     let run = [("lost".to_owned(), (0, Run::Upload("v2.jar")))];
     let rehearsal = desk.clone();
@@ -30,7 +40,7 @@ fn lost_before(action: &str) -> Desk {
     walk(&rehearsal.cloud, &run, &Diary::default());
     let calls = rehearsal.cloud.calls();
     let mut numbers = (first..calls.len()).filter(|number| calls[*number].actions[0] == action);
-    desk.cloud.inject(numbers.next().unwrap(), Fault::ExecutionEndsBefore);
+    desk.cloud.inject(numbers.nth(number).unwrap(), Fault::ExecutionEndsBefore);
     assert_eq!(walk(&desk.cloud, &run, &Diary::default())["lost"], End::Lost);
     desk
 }
@@ -58,7 +68,7 @@ fn stands(desk: &Desk, execution: Execution) {
 
 #[test]
 fn a_bake_is_dead_as_soon_as_its_execution_is_over_and_lives_as_long_as_that_runs() {
-    let desk = lost_before("ssm:SendCommand");
+    let desk = lost_with_a_builder();
     for over in [Execution::Stopped { cause: String::new() }, Execution::TimedOut, Execution::Failed] {
         stands(&desk, over);
         assert_eq!(desk.dead(), ["lost"]);
@@ -72,7 +82,7 @@ fn a_bake_is_dead_as_soon_as_its_execution_is_over_and_lives_as_long_as_that_run
 #[test]
 fn a_record_that_is_older_than_its_execution_s_success_says_nothing_of_what_may_go() {
     // The table was put back to an earlier time.
-    let desk = lost_before("ssm:SendCommand");
+    let desk = lost_with_a_builder();
     stands(&desk, Execution::Succeeded);
     pass_to(&desk, expires(&desk) + SignedDuration::from_hours(1));
     assert!(desk.dead().is_empty());
@@ -84,7 +94,7 @@ fn a_record_that_is_older_than_its_execution_s_success_says_nothing_of_what_may_
 
 #[test]
 fn a_bake_whose_execution_is_forgotten_is_dead_when_it_has_expired_and_not_a_moment_sooner() {
-    let desk = lost_before("ssm:SendCommand");
+    let desk = lost_with_a_builder();
     desk.cloud.forget_execution(&"lost".parse().unwrap());
     assert!(desk.dead().is_empty());
     pass_to(&desk, expires(&desk) - SignedDuration::from_secs(1));
@@ -98,7 +108,7 @@ fn a_bake_whose_execution_is_forgotten_is_dead_when_it_has_expired_and_not_a_mom
 #[test]
 fn the_reaper_takes_no_running_bake_whatever_its_tags_say() {
     for tag in ["2020-01-01T00:00:00Z", "soon"] {
-        let desk = lost_before("ssm:SendCommand");
+        let desk = lost_with_a_builder();
         stands(&desk, Execution::Running);
         desk.tag(&builder(&desk), TAG_EXPIRES, tag);
         assert!(desk.dead().is_empty(), "{tag}: its record says that it runs");
@@ -110,7 +120,7 @@ fn the_reaper_takes_no_running_bake_whatever_its_tags_say() {
 
 #[test]
 fn a_builder_that_was_to_be_kept_is_reaped_only_when_its_bake_has_expired() {
-    let desk = lost_before("ssm:SendCommand");
+    let desk = lost_with_a_builder();
     desk.edit_bake("lost", |doc| {
         doc["status"] = json!("failed");
         doc["options"]["keep-builder"] = json!(true);
@@ -213,7 +223,7 @@ fn no_run_retires_more_images_than_the_cap() {
 
 #[test]
 fn what_carries_no_bake_and_no_pipeline_is_nobody_s() {
-    let desk = lost_before("ssm:SendCommand");
+    let desk = lost_with_a_builder();
     desk.edit_bake("lost", |doc| doc["status"] = json!("failed"));
     pass_to(&desk, expires(&desk) + SignedDuration::from_secs(1));
     let builder = builder(&desk);

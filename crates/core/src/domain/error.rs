@@ -97,17 +97,37 @@ pub enum Error {
         /// The key of the whole report.
         report: String,
     },
-    /// A command that Ovenbird sent to the builder failed.
-    #[error("command `{purpose}` failed on {instance} ({exit})\n{output}")]
-    CommandFailed {
-        /// What the command was for: `test`, `seal`.
-        purpose: &'static str,
-        /// The builder that the command was sent to.
+    /// The seal failed: something that belongs to this one machine would be in the image.
+    #[error("{instance} could not be sealed: {problem}")]
+    SealFailed {
+        /// The builder.
         instance: InstanceId,
-        /// How it ended: `exit 1`, or SSM's status.
-        exit: String,
-        /// The last lines of its output.
-        output: String,
+        /// What could not be removed, and why.
+        problem: String,
+    },
+    /// The runner failed at what it does itself: it could not start, fetch its plan, or report.
+    #[error("the runner on {instance} failed: {problem}")]
+    RunnerFailed {
+        /// The instance.
+        instance: InstanceId,
+        /// What it says.
+        problem: String,
+    },
+    /// An instance runs, and is not heard of.
+    #[error(
+        "instance {instance} said nothing for {seconds} s in stage {stage}; it {what}. Its console ends:\n{console}"
+    )]
+    BuilderSilent {
+        /// The instance.
+        instance: InstanceId,
+        /// The stage.
+        stage: Stage,
+        /// For how long.
+        seconds: i64,
+        /// What it did when it was last heard of, as `was at …`.
+        what: String,
+        /// The last lines of its console.
+        console: String,
     },
     /// The builder is gone, or stopped when it should be working.
     #[error("builder {instance} is {state} in stage {stage}{reason}\n{console}")]
@@ -259,7 +279,9 @@ impl Error {
         "NoCapacity",
         "StepFailed",
         "TestsFailed",
-        "CommandFailed",
+        "SealFailed",
+        "RunnerFailed",
+        "BuilderSilent",
         "BuilderLost",
         "DeadlinePassed",
         "ImageFailed",
@@ -287,7 +309,9 @@ impl Error {
             Self::NoCapacity { .. } => "NoCapacity",
             Self::StepFailed { .. } => "StepFailed",
             Self::TestsFailed { .. } => "TestsFailed",
-            Self::CommandFailed { .. } => "CommandFailed",
+            Self::SealFailed { .. } => "SealFailed",
+            Self::RunnerFailed { .. } => "RunnerFailed",
+            Self::BuilderSilent { .. } => "BuilderSilent",
             Self::BuilderLost { .. } => "BuilderLost",
             Self::DeadlinePassed { .. } => "DeadlinePassed",
             Self::ImageFailed { .. } => "ImageFailed",
@@ -315,7 +339,9 @@ impl Error {
             | Self::NoBase { .. }
             | Self::StepFailed { .. }
             | Self::TestsFailed { .. }
-            | Self::CommandFailed { .. }
+            | Self::SealFailed { .. }
+            | Self::RunnerFailed { .. }
+            | Self::BuilderSilent { .. }
             | Self::NotPromotable { .. }
             | Self::ParameterTaken { .. }
             | Self::BakeEnded { .. } => Kind::User,
@@ -359,11 +385,22 @@ impl Error {
                 "Fix the step and push the recipe; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
             }
             Self::TestsFailed { .. } => "Fix the application or the test; the channel still points at the image before".into(),
-            Self::CommandFailed { .. } => "Its last lines are above and in `ovenbird show BAKE`; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into(),
+            Self::SealFailed { .. } => {
+                "Find what holds the file, or name it under `[seal]` of the recipe; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
+            }
+            Self::RunnerFailed { .. } => {
+                "Push the runner that belongs to this stack: `make push-runner`; the console has more: `aws ec2 get-console-output`".into()
+            }
+            Self::BuilderSilent { stage: Stage::Builder | Stage::Boot, .. } => {
+                "The base needs cloud-init, `curl` or `wget`, and a way out to S3: a gateway endpoint or a NAT gateway in the subnet's route table".into()
+            }
+            Self::BuilderSilent { .. } => {
+                "Its runner died, or the machine hangs or lost its network; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
+            }
             Self::BuilderLost { loss, .. } => loss.advice().into(),
             Self::DeadlinePassed { stage, .. } => match stage {
                 Stage::Builder | Stage::Boot => {
-                    "The base needs cloud-init, the SSM agent and a way out to S3 and SSM; else raise `builder` under `[deadlines]`".into()
+                    "Make the steps faster, or raise `builder` under `[deadlines]` of the recipe".into()
                 }
                 Stage::Validation => "Raise `validation` under `[deadlines]` of the recipe".into(),
                 Stage::Seal | Stage::Image => "Raise `imaging` under `[deadlines]` of the recipe".into(),

@@ -6,6 +6,7 @@ pub mod digest;
 pub mod error;
 pub mod id;
 pub mod inputs;
+pub mod mailbox;
 pub mod offer;
 pub mod place;
 pub mod plan;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
@@ -15,18 +16,6 @@ pub const USER_DATA_LIMIT: usize = 16 * 1024;
 
 /// Where the runner lives on a machine, until it is sealed.
 pub const FOLDER: &str = "/var/lib/ovenbird";
-
-/// What run-validation sends to the builder.
-pub const TEST_SCRIPT: &str = "/var/lib/ovenbird/ovenbird-runner test";
-
-/// What snapshot sends to the builder, which then powers itself off.
-///
-/// A second delivery, which finds the runner gone with the first, has nothing to do and must not fail.
-pub const SEAL_SCRIPT: &str =
-    "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal";
-
-/// What snapshot sends to a spot builder, which must run on until EC2 takes it down for the image.
-pub const SEAL_RUNNING_SCRIPT: &str = "[ ! -e /var/lib/ovenbird/ovenbird-runner ] || exec /var/lib/ovenbird/ovenbird-runner seal --keep-running";
 
 /// A URL that is a key to one object for some time: it is never shown.
 ///
@@ -72,20 +61,6 @@ pub struct Bundle {
     pub files: Digest,
 }
 
-/// Where the reports go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reports {
-    /// The steps' report.
-    pub provision: PresignedUrl,
-    /// The tests' report.
-    pub test: PresignedUrl,
-    /// The tests' report as JUnit XML.
-    pub junit: PresignedUrl,
-    /// The seal's report; none for a machine that is never sealed.
-    #[serde(default)]
-    pub seal: Option<PresignedUrl>,
-}
-
 /// What the runner does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -102,15 +77,11 @@ pub struct Plan {
     /// What the seal keeps, and what it removes in addition.
     #[serde(default, skip_serializing_if = "Seal::is_usual")]
     pub seal: Seal,
-    /// Where the reports go.
-    pub reports: Reports,
+    /// When the bake's time is over, whatever else died: the runner then powers the machine off.
+    pub ends: Timestamp,
     /// The cloud's endpoint, when it isn't AWS's own: where secrets are read.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// Where the steps' report is read back. One that is there means that the machine was configured before: EC2
-    /// boots a builder that was imaged while it ran, and cloud-init takes the sealed machine for a new one.
-    #[serde(default)]
-    pub done: Option<PresignedUrl>,
 }
 
 impl Plan {
@@ -120,37 +91,24 @@ impl Plan {
         recipe: &Recipe,
         artifact: Option<Download>,
         bundle: Option<Bundle>,
-        reports: Reports,
+        ends: Timestamp,
     ) -> Self {
         let artifact = artifact.zip(recipe.artifact.clone());
         let (steps, tests, seal) = (recipe.steps.clone(), recipe.tests.clone(), recipe.seal.clone());
-        Self { bake, artifact, bundle, steps, tests, seal, reports, endpoint: None, done: None }
+        Self { bake, artifact, bundle, steps, tests, seal, ends, endpoint: None }
     }
 }
 
-/// What the runner is started to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Configure the machine.
-    Provision,
-    /// Test the machine, which is a fresh instance of the image.
-    Test,
-}
+/// The name of the runner's unit, and of its service.
+pub const UNIT: &str = "ovenbird-runner";
 
-impl Verb {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Provision => "provision",
-            Self::Test => "test",
-        }
-    }
-}
-
-/// The script that cloud-init runs: it fetches the runner and the plan, checks the runner and starts it.
+/// The script that cloud-init runs: it fetches the runner and its URLs, checks the runner, starts it and ends.
 ///
-/// A machine without `curl` tries `wget`; one with neither says so on its console and does nothing.
-pub fn user_data(runner: &PresignedUrl, sha256: &Digest, plan: &PresignedUrl, verb: Verb) -> Result<String> {
-    let (runner, plan, verb) = (quote(runner.reveal()), quote(plan.reveal()), verb.as_str());
+/// The runner is a unit of its own, so that cloud-init ends as on any machine: a step may wait for it, restart it, or start
+/// a service that is ordered after it. Where there is no systemd, it is a session of its own. The unit has nothing that
+/// systemd 219 doesn't know. A machine without `curl` tries `wget`; one with neither says so on its console.
+pub fn user_data(runner: &PresignedUrl, sha256: &Digest, urls: &PresignedUrl) -> Result<String> {
+    let (runner, urls) = (quote(runner.reveal()), quote(urls.reveal()));
     let text = format!(
         r#"#!/bin/sh
 set -eu
@@ -165,8 +123,12 @@ fetch() {{
 fetch {runner} ovenbird-runner
 echo '{sha256}  ovenbird-runner' | sha256sum -c - >/dev/null
 chmod 700 ovenbird-runner
-fetch {plan} plan.json
-exec ./ovenbird-runner {verb}
+fetch {urls} urls.json
+if [ -d /run/systemd/system ]; then
+  systemd-run --unit={UNIT} --description='Ovenbird works on this machine' {FOLDER}/ovenbird-runner work
+else
+  setsid {FOLDER}/ovenbird-runner work </dev/null >/dev/console 2>&1 &
+fi
 "#
     );
     if text.len() > USER_DATA_LIMIT {
@@ -192,12 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn data(url: &str) -> Result<String> {
-        user_data(
-            &PresignedUrl::new(url),
-            &crate::domain::digest::sha256(b""),
-            &PresignedUrl::new(url),
-            Verb::Provision,
-        )
+        user_data(&PresignedUrl::new(url), &crate::domain::digest::sha256(b""), &PresignedUrl::new(url))
     }
 
     #[test]

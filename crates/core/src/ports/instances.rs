@@ -47,6 +47,17 @@ impl InstanceState {
     }
 }
 
+/// The instance profile of an instance: what whatever runs on it may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Profile {
+    /// None: it may call nothing. That is the usual one, for all that a builder needs comes by presigned URL.
+    None,
+    /// The stack's own: it reads the secrets below one path, and lets Session Manager in.
+    Stack,
+    /// One that the recipe names.
+    Named(String),
+}
+
 /// What an instance is for; its tag `ovenbird:role`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -94,8 +105,8 @@ pub struct LaunchOrder {
     pub offer: Offer,
     /// Security groups; none means the one of the stack.
     pub security_groups: Vec<String>,
-    /// The instance profile, by name; none means the one of the stack.
-    pub instance_profile: Option<String>,
+    /// The instance profile.
+    pub profile: Profile,
     /// The image's EBS devices: the volume of each goes with the instance, whatever the image says.
     pub devices: Vec<String>,
     /// The root volume, where the image's own won't do.

@@ -8,7 +8,6 @@
     reason = "the ports are used as generics in this workspace; no trait object needs Send bounds"
 )]
 
-mod commands;
 mod images;
 mod instances;
 mod objects;
@@ -19,9 +18,8 @@ mod volume;
 mod workflow;
 
 pub use self::{
-    commands::{CommandExit, CommandState, Commands},
     images::{Image, ImageState, Images},
-    instances::{Builders, Instance, InstanceState, LaunchOrder, Role},
+    instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     objects::{Bucket, Object, Presigner},
     parameters::Parameters,
     retirement::{PrunePorts, Reference, Retirement, Snapshot, Stack},
@@ -31,6 +29,6 @@ pub use self::{
 };
 
 /// All ports at once: what a function is given.
-pub trait Ports: Images + Commands + Bucket + Presigner + PrunePorts {}
+pub trait Ports: Images + Bucket + Presigner + PrunePorts {}
 
-impl<C: Images + Commands + Bucket + Presigner + PrunePorts> Ports for C {}
+impl<C: Images + Bucket + Presigner + PrunePorts> Ports for C {}

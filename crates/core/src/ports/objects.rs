@@ -23,6 +23,8 @@ pub struct Object {
 pub trait Bucket {
     /// A small text object.
     async fn text(&self, key: &str) -> Result<Option<String>>;
+    /// A small text object, and when it was written.
+    async fn written_text(&self, key: &str) -> Result<Option<(String, Timestamp)>>;
     /// Writes a small text object.
     async fn put_text(&self, key: &str, text: &str) -> Result<()>;
     /// An object's facts.

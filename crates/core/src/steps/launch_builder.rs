@@ -19,7 +19,8 @@ use crate::{
         trigger::Trigger,
     },
     ports::{
-        Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Role, Stack, Table, Workflow,
+        Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Profile, Role, Stack, Table,
+        Workflow,
     },
     steps::{inputs::Resolved, launch_builder::launch::Wanted},
     store::{
@@ -100,7 +101,7 @@ pub async fn verify(document: Document, cloud: &impl LaunchPorts, now: Timestamp
         ledger.save(&mut bake).await?;
     }
     if bake.progress.booted.is_none() {
-        let (booted, _) = instance(&mut bake, None, Role::Verifier, cloud).await?;
+        let (booted, _) = instance(&mut bake, None, Role::Verifier, cloud, now).await?;
         bake.progress.booted = Some(booted);
         ledger.save(&mut bake).await?;
     }
@@ -228,7 +229,7 @@ async fn launch_builder(
     }
     ledger.save(&mut bake).await?;
     if bake.progress.builder.is_none() {
-        let (builder, spot) = instance(&mut bake, material, Role::Builder, cloud).await?;
+        let (builder, spot) = instance(&mut bake, material, Role::Builder, cloud, now).await?;
         (bake.progress.builder, bake.progress.spot) = (Some(builder), spot);
         ledger.save(&mut bake).await?;
     }
@@ -242,6 +243,7 @@ async fn instance(
     material: Option<Material>,
     role: Role,
     cloud: &impl LaunchPorts,
+    now: Timestamp,
 ) -> Result<(InstanceId, bool)> {
     let ours = cloud.of_bake(&bake.spec.id).await?.into_iter().find(|instance| {
         !instance.state.is_gone()
@@ -257,13 +259,13 @@ async fn instance(
         Some(material) => material,
         None => self::material(bake, role, cloud).await?,
     };
-    let user_data = user_data::user_data(&bake.spec, &material, role, cloud).await?;
+    let user_data = user_data::user_data(&bake.spec, &material, role, cloud, now).await?;
     let Material { recipe, image, pointer: _ } = material;
     let builder = &recipe.builder;
     let wanted = Wanted {
         image: image.id.clone(),
         security_groups: builder.security_groups.clone(),
-        instance_profile: builder.instance_profile.clone(),
+        profile: profile(&recipe, bake.spec.options.keep_builder),
         volume: match role {
             Role::Builder => launch::root_volume(builder, &image)?,
             // The image has its builder's volume.
@@ -275,6 +277,16 @@ async fn instance(
         tags,
     };
     launch::launch(bake, &wanted, &offers(builder), cloud).await
+}
+
+/// The instance profile that a recipe's instances need. The least is none.
+fn profile(recipe: &Recipe, keep_builder: bool) -> Profile {
+    match &recipe.builder.instance_profile {
+        Some(name) => Profile::Named(name.clone()),
+        // A person may want to get in: Session Manager's agent has to register.
+        None if keep_builder || recipe.secrets().next().is_some() => Profile::Stack,
+        None => Profile::None,
+    }
 }
 
 /// What the bake's instance of this role is made of, read once more.

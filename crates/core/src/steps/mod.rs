@@ -23,9 +23,10 @@ use crate::{
         bake::{Bake, Document, Stage, Status},
         error::{Error, Result},
         id::BakeId,
+        mailbox::Order,
     },
-    ports::{Table, Workflow},
-    store::{Ledger, Versioned},
+    ports::{Bucket, Role, Table, Workflow},
+    store::{Ledger, Mailbox, Versioned},
 };
 
 /// The bake's record, which is at least as new as the document that an earlier try of this step was given, with what
@@ -58,7 +59,11 @@ async fn is_over(bake: &BakeId, workflow: &impl Workflow) -> Result<bool> {
     Ok(workflow.bake_execution(bake).await?.is_some_and(|execution| execution.is_over()))
 }
 
-/// The comment under which a command of this bake is found again: `SendCommand` has no client token.
-fn comment(bake: &Bake, stage: Stage) -> String {
-    format!("ovenbird {} {stage}", bake.spec.id)
+/// Orders something of the builder, unless the bake is further already: an order that comes late must not take the place
+/// of the next one.
+async fn order(bake: &Bake, stage: Stage, order: Order, bucket: &impl Bucket) -> Result<()> {
+    if bake.progress.stage != stage {
+        return Ok(());
+    }
+    Mailbox::new(bucket, &bake.spec, Role::Builder).order(order).await
 }

@@ -1,8 +1,8 @@
 //! poll-readiness: looks once, at whatever the bake waits for, and says whether it is there.
 //!
-//! It starts nothing, removes nothing and writes nothing. A stage's deadline is judged here.
+//! It starts nothing, removes nothing, and writes nothing but fresh URLs for the instance. A stage's deadline is judged here.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Action,
@@ -15,14 +15,14 @@ use crate::{
         bake::{Bake, Document, Seen, Stage, To},
         error::{Error, Result},
         id::InstanceId,
+        mailbox::{BOOT_DEADLINE, SILENCE},
         offer::Loss,
         report::{ProvisionReport, SealReport, TestReport},
     },
     ports::{
-        Bucket, Builders, CommandExit, CommandState, Commands, ImageState, Images, InstanceState, Parameters,
-        Table, Workflow,
+        Bucket, Builders, ImageState, Images, InstanceState, Parameters, Presigner, Role, Table, Workflow,
     },
-    store::{ImageCopy, Ledger, keys},
+    store::{ImageCopy, Ledger, Mailbox, keys},
 };
 
 /// How many of the console's last lines an error shows.
@@ -38,7 +38,7 @@ const UNSEALED: &str = "it stopped before its seal reported its end: it was stop
 /// Looks once.
 pub async fn run(
     document: Document,
-    cloud: &(impl Builders + Images + Commands + Parameters + Bucket + Table + Workflow),
+    cloud: &(impl Builders + Images + Parameters + Bucket + Presigner + Table + Workflow),
     now: Timestamp,
 ) -> Result<Document> {
     check(Action::Look, &document)?;
@@ -63,7 +63,7 @@ async fn twin(mut document: Document, cloud: &(impl Table + Workflow), now: Time
         && let Some(count) = record.passed(&spec.inputs.tests)
     {
         let ImageCopy { image, snapshots } = record.home;
-        document.seen = Seen { tests_passed: Some(count), snapshots, image: Some(image) };
+        document.seen = Seen { tests_passed: Some(count), snapshots, image: Some(image), signed: None };
         return Ok(document.go(To::Promote));
     }
     match ledger.holder(&spec.digest, now).await? {
@@ -75,32 +75,54 @@ async fn twin(mut document: Document, cloud: &(impl Table + Workflow), now: Time
 
 async fn builder(
     document: Document,
-    cloud: &(impl Builders + Commands + Bucket),
+    cloud: &(impl Builders + Bucket + Presigner),
     now: Timestamp,
 ) -> Result<Document> {
-    let bake = &document.bake;
-    let id = bake.builder()?.clone();
-    let report = cloud.text(&file(bake, keys::PROVISION_REPORT)).await?;
-    if let Some(text) = report {
-        let report: ProvisionReport = parse("the provisioning report", &text)?;
-        if let Some(failed) = report.failure() {
-            return Err(Error::StepFailed {
+    let report: Option<ProvisionReport> =
+        Mailbox::new(cloud, &document.bake.spec, Role::Builder).report(keys::PROVISION_REPORT).await?;
+    if let Some(report) = report {
+        return match report.failure() {
+            Some(failed) => Err(Error::StepFailed {
                 step: failed.name.clone(),
                 exit: failed.verdict(),
                 output: failed.output_tail.clone(),
-            });
-        }
-        if cloud.online(&id).await? {
-            return Ok(document.go(To::Go));
-        }
-        alive(bake, &id, cloud).await?;
-        return document.wait(now, "the SSM agent to register", "the steps done, the agent offline");
+            }),
+            None => Ok(document.go(To::Go)),
+        };
     }
-    let state = alive(bake, &id, cloud).await?;
-    let seen = format!("instance {id} {}, no report yet", state.as_str());
-    match document.wait(now, "the steps to end", seen) {
+    let id = document.bake.builder()?.clone();
+    at_work(document, &id, Role::Builder, "the steps to end", cloud, now).await
+}
+
+async fn validation(
+    mut document: Document,
+    cloud: &(impl Builders + Bucket + Presigner),
+    now: Timestamp,
+) -> Result<Document> {
+    if let Some(count) = tested(&document, Role::Builder, cloud).await? {
+        document.seen.tests_passed = Some(count);
+        return Ok(document.go(To::Go));
+    }
+    let id = document.bake.builder()?.clone();
+    at_work(document, &id, Role::Builder, "the tests to end", cloud, now).await
+}
+
+/// Another round of waiting for an instance that is at work; an error once it can't be.
+async fn at_work(
+    mut document: Document,
+    id: &InstanceId,
+    role: Role,
+    awaited: &'static str,
+    cloud: &(impl Builders + Bucket + Presigner),
+    now: Timestamp,
+) -> Result<Document> {
+    let state = alive(&document.bake, id, cloud).await?;
+    let seen = heard(&document, id, state, role, cloud, now).await?;
+    let mailbox = Mailbox::new(cloud, &document.bake.spec, role);
+    document.seen.signed = Some(mailbox.renew(document.seen.signed, now).await?);
+    match document.wait(now, awaited, seen) {
         Err(Error::DeadlinePassed { stage, allowed, awaited, seen }) => {
-            let console = last_lines(&cloud.console(&id).await?, CONSOLE_LINES);
+            let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
             let seen = format!("{seen}; its console ends:\n{console}");
             Err(Error::DeadlinePassed { stage, allowed, awaited, seen })
         }
@@ -108,66 +130,62 @@ async fn builder(
     }
 }
 
-async fn validation(
-    mut document: Document,
-    cloud: &(impl Builders + Commands + Bucket),
+/// What an instance that runs was last heard to do; an error when it was not heard of for too long.
+async fn heard(
+    document: &Document,
+    id: &InstanceId,
+    state: InstanceState,
+    role: Role,
+    cloud: &(impl Builders + Bucket),
     now: Timestamp,
-) -> Result<Document> {
-    let bake = &document.bake;
-    let id = bake.builder()?.clone();
-    let command = bake.progress.command.as_ref().ok_or_else(|| bake.lacks("command"))?;
-    let key = file(bake, keys::TEST_REPORT);
-    match cloud.outcome(&id, command).await? {
-        Some(CommandState::Running) | None => {
-            alive(bake, &id, cloud).await?;
-            document.wait(now, "the tests to end", "the test command still running")
+) -> Result<String> {
+    let heartbeat = Mailbox::new(cloud, &document.bake.spec, role).heartbeat().await?;
+    let (silent, allowed, what) = match &heartbeat {
+        Some((heartbeat, _)) if heartbeat.failure.is_some() => {
+            let problem = heartbeat.failure.clone().unwrap_or_default();
+            return Err(Error::RunnerFailed { instance: id.clone(), problem });
         }
-        Some(CommandState::Succeeded) => match cloud.text(&key).await? {
-            Some(text) => {
-                document.seen.tests_passed = Some(passed(&key, &text)?);
-                Ok(document.go(To::Go))
-            }
-            None => document.wait(now, "the test report", "the test command done, no report yet"),
-        },
-        Some(CommandState::Failed { exit, output }) => {
-            if let Some(text) = cloud.text(&key).await? {
-                passed(&key, &text)?;
-            }
-            Err(Error::CommandFailed { purpose: "test", instance: id, exit: exit.to_string(), output })
+        Some((heartbeat, written)) => {
+            let what = heartbeat.work.as_ref().map_or_else(
+                || "waited for an order".to_owned(),
+                |work| format!("was at `{}`, {} of {}", work.name, work.number, work.of),
+            );
+            (now.duration_since(*written), SILENCE, what)
         }
+        None => {
+            let waited = SignedDuration::from_secs(document.bake.progress.waited(now));
+            (waited, BOOT_DEADLINE, "was not heard of since its launch".to_owned())
+        }
+    };
+    if silent < allowed {
+        return Ok(format!("instance {id} {}, no report yet; it {what}", state.as_str()));
     }
+    let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
+    let (instance, seconds) = (id.clone(), silent.as_secs());
+    Err(Error::BuilderSilent { instance, stage: document.bake.progress.stage, seconds, what, console })
 }
 
 /// A builder is sealed when its seal's report says so, and ready for its image when it has then powered itself off;
 /// a spot builder, which runs on, with the report. A stop alone says nothing: it may have come from outside, in the
 /// middle of the seal, with host keys and the plan still on the disk.
 ///
-/// The order of the looks matters. The command first: one that the power-off cut short says that it failed, while
-/// the instance, looked at a moment before, was still running. The report last: a builder that was seen stopped had
-/// reported by then, if it ever did.
+/// The order of the looks matters. The report last: a builder that was seen stopped had reported by then, if it ever
+/// did.
 async fn seal(
-    document: Document,
-    cloud: &(impl Builders + Commands + Bucket),
+    mut document: Document,
+    cloud: &(impl Builders + Bucket + Presigner),
     now: Timestamp,
 ) -> Result<Document> {
     let bake = &document.bake;
     let (id, spot) = (bake.builder()?.clone(), bake.progress.spot);
-    let outcome = match &bake.progress.command {
-        Some(command) => cloud.outcome(&id, command).await?,
-        None => None,
-    };
     let instance = cloud.instance(&id).await?;
     let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
     let loss = instance.as_ref().map_or(Loss::Unknown, |instance| instance.loss);
     let reason = instance.map(|instance| instance.reason).filter(|reason| !reason.is_empty());
-    let sealed = match cloud.text(&file(bake, keys::SEAL_REPORT)).await? {
-        Some(text) => match parse::<SealReport>("the seal's report", &text)?.problem {
-            Some(output) => {
-                let exit = "as its report says".to_owned();
-                return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
-            }
-            None => true,
-        },
+    let mailbox = Mailbox::new(cloud, &bake.spec, Role::Builder);
+    let sealed = match mailbox.report::<SealReport>(keys::SEAL_REPORT).await?.map(|report| report.problem) {
+        Some(Some(problem)) => return Err(Error::SealFailed { instance: id, problem }),
+        Some(None) => true,
         None => false,
     };
     match (state, sealed) {
@@ -184,22 +202,14 @@ async fn seal(
         }
         (InstanceState::Pending | InstanceState::Running | InstanceState::Stopping, _) => {}
     }
-    let report = if sealed { "sealed" } else { "no report of its seal yet" };
-    let mut seen = format!("instance {id} {}, {report}", state.as_str());
-    match outcome {
-        // EC2 may still call an instance running that is going down: only a status of the seal's own is its failure.
-        Some(CommandState::Failed { exit, output }) if state == InstanceState::Running => {
-            if exit != CommandExit::CUT_SHORT || spot {
-                let exit = exit.to_string();
-                return Err(Error::CommandFailed { purpose: "seal", instance: id, exit, output });
-            }
-            seen.push_str(", its command cut short: ");
-            seen.push_str(&output);
-        }
-        Some(CommandState::Succeeded | CommandState::Failed { .. } | CommandState::Running) | None => {}
+    if sealed {
+        // Its runner is gone, and says nothing any more.
+        let seen = format!("instance {id} {}, sealed", state.as_str());
+        return document.wait(now, "the builder to stop", seen);
     }
-    let awaited = if spot { "the seal's report" } else { "the seal's report and the builder to stop" };
-    document.wait(now, awaited, seen)
+    let seen = heard(&document, &id, state, Role::Builder, cloud, now).await?;
+    document.seen.signed = Some(mailbox.renew(document.seen.signed, now).await?);
+    document.wait(now, "the seal's report", seen)
 }
 
 async fn image(mut document: Document, cloud: &impl Images, now: Timestamp) -> Result<Document> {
@@ -223,17 +233,18 @@ async fn image(mut document: Document, cloud: &impl Images, now: Timestamp) -> R
 }
 
 /// The fresh instance of the image runs the tests by itself and leaves a report.
-async fn boot(mut document: Document, cloud: &(impl Builders + Bucket), now: Timestamp) -> Result<Document> {
-    let bake = &document.bake;
-    let id = bake.progress.booted.clone().ok_or_else(|| bake.lacks("fresh instance"))?;
-    let key = file(bake, keys::BOOT_REPORT);
-    if let Some(text) = cloud.text(&key).await? {
-        document.seen.tests_passed = Some(passed(&key, &text)?);
+async fn boot(
+    mut document: Document,
+    cloud: &(impl Builders + Bucket + Presigner),
+    now: Timestamp,
+) -> Result<Document> {
+    if let Some(count) = tested(&document, Role::Verifier, cloud).await? {
+        document.seen.tests_passed = Some(count);
         return Ok(document.go(To::Go));
     }
-    let state = alive(bake, &id, cloud).await?;
-    let seen = format!("instance {id} {}, no report yet", state.as_str());
-    document.wait(now, "the tests on a fresh instance", seen)
+    let bake = &document.bake;
+    let id = bake.progress.booted.clone().ok_or_else(|| bake.lacks("fresh instance"))?;
+    at_work(document, &id, Role::Verifier, "the tests on a fresh instance", cloud, now).await
 }
 
 /// What follows the channel has the image, or something newer that was promoted over it meanwhile.
@@ -249,11 +260,6 @@ async fn promotion(
         }
     }
     Ok(document.go(To::Go))
-}
-
-/// Where a file of the bake lies in the bucket.
-fn file(bake: &Bake, name: &str) -> String {
-    keys::of_bake(&bake.spec.pipeline, &bake.spec.id, name)
 }
 
 /// The instance's state while it may still do its work; an error once it can't.
@@ -293,9 +299,16 @@ fn lost(
     }
 }
 
-/// How many tests passed, or the failures that the report of this key tells.
-fn passed(key: &str, text: &str) -> Result<usize> {
-    let report: TestReport = parse("the test report", text)?;
+/// How many tests an instance's report says that passed, or the failures that it tells; none before there is one.
+async fn tested(document: &Document, role: Role, bucket: &impl Bucket) -> Result<Option<usize>> {
+    let mailbox = Mailbox::new(bucket, &document.bake.spec, role);
+    match mailbox.report(keys::TEST_REPORT).await? {
+        Some(report) => passed(&mailbox.key(keys::TEST_REPORT), &report).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn passed(key: &str, report: &TestReport) -> Result<usize> {
     let mut failures = report.tests.iter().filter(|test| !test.passed);
     let Some(first) = failures.next() else { return Ok(report.tests.len()) };
     let others: Vec<String> = failures.map(|test| format!("`{}`", test.name)).collect();
@@ -311,10 +324,6 @@ fn passed(key: &str, text: &str) -> Result<usize> {
     }
     let (failed, total) = (1 + others.len(), report.tests.len());
     Err(Error::TestsFailed { failed, total, detail, report: key.to_owned() })
-}
-
-fn parse<D: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<D> {
-    serde_json::from_str(text).map_err(|source| Error::Corrupt { what: what.to_owned(), source })
 }
 
 fn last_lines(text: &str, most: usize) -> String {

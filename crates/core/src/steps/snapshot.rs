@@ -4,40 +4,29 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, comment, resume, table::check};
+use super::{Action, order, resume, table::check};
 use crate::{
     domain::{
         bake::{Bake, Document, Stage, To},
         error::{Error, Result},
-        plan, tags,
+        mailbox::Order,
+        tags,
     },
-    ports::{Commands, Image, Images, Stack, Table},
+    ports::{Bucket, Image, Images, Stack, Table},
     store::{Claim, ImageCopy, ImageSet, ImageStatus, Ledger, lease_end},
 };
 
-/// Sends the seal command to a builder that passed its tests.
-pub async fn seal(document: Document, cloud: &(impl Commands + Table), now: Timestamp) -> Result<Document> {
+/// Orders the seal of a builder that passed its tests. Sealing twice is sealing once.
+pub async fn seal(document: Document, cloud: &(impl Bucket + Table), now: Timestamp) -> Result<Document> {
     check(Action::Seal, &document)?;
     let mut bake = resume(cloud, &document).await?;
-    let ledger = Ledger(cloud);
     if bake.progress.stage == Stage::Validation {
         bake.progress.enter(Stage::Seal, now);
-        bake.progress.command = None;
-        ledger.save(&mut bake).await?;
+        Ledger(cloud).save(&mut bake).await?;
     }
-    if bake.progress.command.is_none() {
-        let comment = comment(&bake, Stage::Seal);
-        let builder = bake.builder()?;
-        let script = if bake.progress.spot { plan::SEAL_RUNNING_SCRIPT } else { plan::SEAL_SCRIPT };
-        // Sealing twice is sealing once, but the second command may never start: the first powers off.
-        let command = match cloud.find(builder, &comment).await? {
-            Some(command) => command,
-            None => cloud.send(builder, &comment, script, bake.spec.settings.deadlines.imaging).await?,
-        };
-        bake.progress.command = Some(command);
-        ledger.save(&mut bake).await?;
-    }
-    Ok(bake.into_inner().go(To::Await))
+    let seal = if bake.progress.spot { Order::SealRunning } else { Order::Seal };
+    order(&bake, Stage::Seal, seal, cloud).await?;
+    Ok(bake.into_inner().go(To::Await).signed(document.seen.signed))
 }
 
 /// Orders the image of a sealed builder.

@@ -1,6 +1,9 @@
 //! Where things lie in the bucket.
 
-use crate::domain::id::{BakeId, Digest, PipelineName};
+use crate::{
+    domain::id::{BakeId, Digest, PipelineName},
+    ports::Role,
+};
 
 /// The pointer to a pipeline's current recipe.
 pub fn recipe_pointer(pipeline: &PipelineName) -> String {
@@ -37,9 +40,17 @@ pub fn runner_pointer(architecture: &str) -> String {
     format!("runner/{architecture}/current.json")
 }
 
-/// A file of one bake: its plan, user data or reports.
+/// A file of one bake.
 pub fn of_bake(pipeline: &PipelineName, bake: &BakeId, file: &str) -> String {
     format!("bakes/{pipeline}/{bake}/{file}")
+}
+
+/// A file of one instance of a bake: its plan, its orders, its reports. The verifier's have names of their own.
+pub fn of_instance(pipeline: &PipelineName, bake: &BakeId, role: Role, file: &str) -> String {
+    match role {
+        Role::Builder => of_bake(pipeline, bake, file),
+        Role::Verifier => of_bake(pipeline, bake, &format!("boot-{file}")),
+    }
 }
 
 /// What a prune run found, with its reason for every image.
@@ -47,11 +58,21 @@ pub fn prune_plan(run: &BakeId) -> String {
     format!("prunes/{run}.json")
 }
 
+/// What cloud-init runs.
+pub const USER_DATA: &str = "user-data";
+/// What the instance is for.
+pub const PLAN: &str = "plan.json";
+/// What the instance is to do now.
+pub const ORDERS: &str = "orders.json";
+/// Fresh presigned URLs.
+pub const URLS: &str = "urls.json";
+/// That the instance lives, and what it does.
+pub const PROGRESS: &str = "progress.json";
 /// The report of the steps.
 pub const PROVISION_REPORT: &str = "provision.json";
-/// The report of the tests on the builder.
+/// The report of the tests.
 pub const TEST_REPORT: &str = "test.json";
+/// The report of the tests as JUnit XML.
+pub const JUNIT: &str = "junit.xml";
 /// The report of the seal: nothing is an image whose seal did not write it.
 pub const SEAL_REPORT: &str = "seal.json";
-/// The report of the tests on a fresh instance of the image.
-pub const BOOT_REPORT: &str = "boot-test.json";

@@ -7,6 +7,7 @@ mod images;
 pub mod keys;
 mod leases;
 mod ledger;
+mod mailbox;
 mod parameters;
 mod pipelines;
 pub mod recipes;
@@ -19,6 +20,7 @@ pub use self::{
     images::{ImageCopy, ImageSet, ImageStatus, Passed},
     leases::{Claim, Lease, lease_end},
     ledger::Ledger,
+    mailbox::Mailbox,
     parameters::ParameterOwner,
     versioned::Versioned,
 };

@@ -19,7 +19,7 @@ use ovenbird_core::{
         offer::{Offer, RootVolume, Shortage},
         tags::{TAG_BAKE, TAG_STACK},
     },
-    ports::{Builders, ImageState, Images, InstanceState, LaunchOrder, Retirement, VolumeState},
+    ports::{Builders, ImageState, Images, InstanceState, LaunchOrder, Profile, Retirement, VolumeState},
 };
 use ovenbird_local::CloudState;
 use ovenbird_sim::{BaseImage, Device, Instance, Lack, World};
@@ -67,7 +67,7 @@ impl Bench {
             image: self.endpoint.base.parse().unwrap(),
             offer: Offer { instance_type: "c7i.large".into(), subnet: None, spot },
             security_groups: Vec::new(),
-            instance_profile: None,
+            profile: Profile::Stack,
             devices: vec!["/dev/xvda".into()],
             volume: None,
             user_data: "#!/bin/sh".into(),
@@ -106,7 +106,7 @@ fn a_token_gives_the_same_instance_and_no_other_request() {
     let bench = Bench::new(|_| {});
     let first = bench.launch(&bench.order(false)).unwrap();
     assert_eq!(bench.launch(&bench.order(false)).unwrap(), first);
-    let other = LaunchOrder { instance_profile: Some("other".into()), ..bench.order(false) };
+    let other = LaunchOrder { profile: Profile::Named("other".into()), ..bench.order(false) };
     assert_eq!(bench.launch(&other).unwrap_err().name(), "TryAgain");
     assert_eq!(bench.live().len(), 1);
     assert_eq!(bench.live()[0].profile.as_deref(), Some("stack-builder"));

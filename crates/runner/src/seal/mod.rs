@@ -25,6 +25,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use self::orders::power_off;
+
 use std::{fs, io::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -77,8 +79,7 @@ pub fn run(machine: &Machine, then: Then) -> Result<()> {
         bail!("the plan is gone: a seal was interrupted before it could report");
     }
     let plan = machine.plan()?;
-    let url =
-        plan.reports.seal.context("the plan has no place for the seal's report: it is no builder's plan")?;
+    let url = machine.urls()?.seal;
     if let Err(error) = seal(machine, &plan.seal, then) {
         // It is said here, too, in case that the command's own answer is lost; more than try we can't.
         let _ = report(&url, Some(format!("{error:#}")), ONE_TRY);

@@ -14,9 +14,11 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use ovenbird_core::domain::{
     id::{BakeId, ParameterName},
-    plan::{Plan, PresignedUrl, Reports},
+    mailbox::Urls,
+    plan::{Plan, PresignedUrl},
     recipe::{Action, Step},
 };
 use serde_json::{Value, json};
@@ -91,10 +93,25 @@ impl World {
         self.root.path().join("var/lib/ovenbird").join(name)
     }
 
-    /// A plan whose reports come to the bucket.
-    pub fn plan(&self, steps: Vec<Step>) -> Plan {
+    /// The URLs of a mailbox in the bucket.
+    pub fn urls(&self) -> Urls {
         let at =
             |name: &str| PresignedUrl::new(format!("{}/bucket/{name}?X-Amz-Signature=presigned", self.url));
+        Urls {
+            signed: Timestamp::UNIX_EPOCH,
+            urls: at("urls.json"),
+            plan: at("plan.json"),
+            orders: at("orders.json"),
+            progress: at("progress.json"),
+            provision: at("provision.json"),
+            test: at("test.json"),
+            junit: at("junit.xml"),
+            seal: at("seal.json"),
+        }
+    }
+
+    /// A plan of these steps.
+    pub fn plan(&self, steps: Vec<Step>) -> Plan {
         Plan {
             bake: BakeId::parse("bake-1").unwrap(),
             artifact: None,
@@ -102,33 +119,61 @@ impl World {
             steps,
             tests: Vec::new(),
             seal: Default::default(),
-            reports: Reports {
-                provision: at("provision.json"),
-                test: at("test.json"),
-                junit: at("junit.xml"),
-                seal: Some(at("seal.json")),
-            },
-            done: None,
+            ends: Timestamp::MAX,
             endpoint: Some(self.url.clone()),
         }
     }
 
-    pub fn run(&self, verb: &str, plan: &Plan) -> Output {
+    /// Puts plan and URLs where the runner has them.
+    pub fn prepare(&self, plan: &Plan) {
         fs::create_dir_all(self.own("")).unwrap();
         fs::write(self.own("plan.json"), serde_json::to_vec(plan).unwrap()).unwrap();
+        fs::write(self.own("urls.json"), serde_json::to_vec(&self.urls()).unwrap()).unwrap();
+    }
+
+    /// Runs a verb to its end, and puts its reports where `work` does.
+    pub fn run(&self, verb: &str, plan: &Plan) -> Output {
+        self.prepare(plan);
+        let output = self.command(verb).output().unwrap();
+        for (file, object) in
+            [("report.json", "provision.json"), ("test-report.json", "test.json"), ("junit.xml", "junit.xml")]
+        {
+            if let Ok(bytes) = fs::read(self.own(file)) {
+                self.put(object, bytes);
+            }
+        }
+        output
+    }
+
+    /// Puts an object into the bucket.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        self.state.lock().unwrap().objects.insert(name.to_owned(), bytes);
+    }
+
+    /// The object, once it is there.
+    pub fn wait_for(&self, name: &str) -> String {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !self.state.lock().unwrap().objects.contains_key(name) {
+            assert!(std::time::Instant::now() < deadline, "no {name} within 30 s");
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.object(name)
+    }
+
+    pub fn command(&self, verb: &str) -> Command {
         // A `curl` that notes what everybody could read of it while it runs.
         let noted = self.root.path().join("noted");
         let note = format!("(echo \"$@\"; tr '\\0' '\\n' < /proc/$$/environ) >> {}", noted.display());
         self.program("noting/curl", &format!("{note}\nPATH=${{PATH#*:}}\nexec curl \"$@\"\n"));
         let programs = self.root.path().join("noting");
         let path = std::env::var("PATH").unwrap();
-        Command::new(env!("CARGO_BIN_EXE_ovenbird-runner"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ovenbird-runner"));
+        command
             .args(verb.split(' '))
             .args(["--root", self.root.path().to_str().unwrap()])
             .env("PATH", format!("{}:{path}", programs.display()))
-            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &self.url)
-            .output()
-            .unwrap()
+            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &self.url);
+        command
     }
 
     /// Puts a shell script in a program's place. By another process: one that another test starts just then would

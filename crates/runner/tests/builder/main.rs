@@ -5,3 +5,4 @@ mod cloud;
 mod seal;
 mod secrets;
 mod verbs;
+mod work;

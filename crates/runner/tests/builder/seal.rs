@@ -260,7 +260,7 @@ fn nothing_that_is_mounted_is_entered() {
         fs::write(root.join(path), text).unwrap();
     }
     fs::create_dir_all(world.own("")).unwrap();
-    fs::write(world.own("plan.json"), serde_json::to_vec(&world.plan(vec![])).unwrap()).unwrap();
+    world.prepare(&world.plan(vec![]));
     let script = "mkdir -p tmp/app tmp/deep/memory var/log/bound
         mount --bind opt/app tmp/app
         mount --bind opt/app var/log/bound
@@ -294,7 +294,7 @@ fn nothing_that_is_mounted_is_entered() {
 fn a_secret_under_a_mount_ends_the_seal_before_anything_is_removed() {
     let world = used();
     fs::create_dir_all(world.own("")).unwrap();
-    fs::write(world.own("plan.json"), serde_json::to_vec(&world.plan(vec![])).unwrap()).unwrap();
+    world.prepare(&world.plan(vec![]));
     let script = "mkdir -p opt/cloud; cp -a var/lib/cloud/. opt/cloud; mount --bind opt/cloud var/lib/cloud
         ! \"$runner\" seal --root \"$root\"";
     let Some(output) = in_mounts(&world, script) else { return };

@@ -145,14 +145,6 @@ fn no_test_is_run_when_secrets_can_t_be_hidden() {
 }
 
 #[test]
-fn no_presigned_url_is_in_an_argument() {
-    let world = World::new();
-    provision(&world, &world.plan(vec![shell("any", "true")]));
-    let noted = std::fs::read_to_string(world.root.path().join("noted")).unwrap();
-    assert!(noted.contains("--upload-file") && !noted.contains("X-Amz-Signature"), "{noted}");
-}
-
-#[test]
 fn a_vault_s_password_is_in_no_report_and_on_no_disk() {
     let world = World::new();
     world.state.lock().unwrap().parameters.insert("/shop/vault".into(), SECRET.into());

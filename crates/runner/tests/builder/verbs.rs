@@ -6,8 +6,8 @@ use super::cloud::{World, shell, step};
 use ovenbird_core::{
     domain::{
         digest::sha256,
-        plan::{Bundle, Download, Plan, PresignedUrl},
-        recipe::{Action, Artifact, Content, Placement, Step, Test, TestKind},
+        plan::{Bundle, Download, PresignedUrl},
+        recipe::{Action, Artifact, Content, Placement, Test, TestKind},
         report::{Exit, ProvisionReport, TestReport},
     },
     store::recipes::{FileFacts, files_digest},
@@ -250,26 +250,4 @@ fn every_test_runs_and_every_case_of_a_suite_is_reported() {
     assert_eq!(seen, expected);
     let xml = world.object("junit.xml");
     assert!(xml.contains("tests=\"5\" failures=\"3\"") && xml.contains("name=\"suite: bad\""), "{xml}");
-}
-
-/// EC2 boots a builder again whose image it took while it ran, and cloud-init takes the sealed machine for a new one.
-#[test]
-fn a_machine_that_was_configured_before_its_image_was_taken_is_left_alone() {
-    let world = World::new();
-    let plan = world.plan(vec![shell("counts", "echo once >> \"$COUNT\"")]);
-    let count = world.root.path().join("count");
-    let step = Step {
-        environment: [("COUNT".to_owned(), count.to_str().unwrap().to_owned())].into(),
-        ..plan.steps[0].clone()
-    };
-    let plan = Plan { done: Some(plan.reports.provision.clone()), steps: vec![step], ..plan };
-    assert!(world.run("provision", &plan).status.success());
-    let report = world.object("provision.json");
-    // Sealed: nothing of it is known on the machine any more.
-    fs::remove_dir_all(world.own("")).unwrap();
-    let output = world.run("provision", &plan);
-    assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing is left to do"), "{output:?}");
-    assert_eq!(fs::read_to_string(count).unwrap(), "once\n");
-    assert_eq!(world.object("provision.json"), report);
 }

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use crate::{Cloud, Fault, Pace, Script, SimulatedHardware, Work};
+use crate::{Cloud, Fault, Pace, Script, SimulatedHardware, Work, mailbox};
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     domain::{
-        digest, plan,
+        digest,
+        mailbox::Order,
         recipe::{Base, Recipe},
         report::{Exit, ProvisionReport, SealReport, StepReport, TestOutcome, TestReport},
     },
@@ -222,36 +223,22 @@ fn own_time(folder: &str) -> i64 {
 
 /// What a machine does, as the runner in it would.
 fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
-    // The user data holds the URL of the bake's plan: beside the plan lie the reports.
-    let folder =
-        work.user_data.split_once("https://bucket/bakes/").and_then(|(_, rest)| rest.split_once("plan.json"));
-    let (folder, fresh) = match folder {
-        Some((folder, _)) => {
-            (format!("bakes/{}", folder.trim_end_matches("boot-")), folder.ends_with("boot-"))
-        }
-        None => return Script::default(),
+    let (Some(order), Some(mailbox)) = (work.order, mailbox(work.user_data)) else {
+        return Script::default();
     };
-    let at = |file: &str| format!("{folder}{file}");
+    let at = |file: &str| format!("{mailbox}{file}");
     let epoch = Timestamp::UNIX_EPOCH;
-    let tests = |passed| TestReport {
-        started: epoch,
-        ended: epoch,
-        tests: vec![TestOutcome { name: "serves".into(), passed, milliseconds: 1, detail: String::new() }],
-        units: Vec::new(),
-    };
     let after = SignedDuration::from_secs;
-    let upload = |key: String, report: String, takes: i64| Script {
-        uploads: vec![(key, report)],
+    let report = |file: &str, report: String, takes: i64| Script {
+        uploads: vec![(at(file), report)],
         takes: after(takes),
         ..Script::default()
     };
-    let passed = machines != Machines::FailATest;
-    match work.command {
-        _ if machines == Machines::AreSilent => Script::default(),
-        None if fresh => {
-            upload(at(keys::BOOT_REPORT), serde_json::to_string(&tests(passed)).unwrap(), times.tests)
-        }
-        None => {
+    let silent = Script { falls_silent: true, ..Script::default() };
+    match (order, machines) {
+        (_, Machines::AreSilent) => silent,
+        (Order::Test, Machines::FallSilent) => silent,
+        (Order::Provision, _) => {
             let step = StepReport {
                 name: "it".into(),
                 exit: Exit::Status(i32::from(machines == Machines::FailAStep)),
@@ -259,26 +246,24 @@ fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
                 milliseconds: 1,
                 output_tail: "it is broken".into(),
             };
-            let report = ProvisionReport { started: epoch, ended: epoch, steps: vec![step] };
-            let uneven = if machines == Machines::AreUneven { own_time(&folder) } else { 0 };
-            let report = serde_json::to_string(&report).unwrap();
-            upload(at(keys::PROVISION_REPORT), report, times.steps + uneven)
+            let steps = ProvisionReport { started: epoch, ended: epoch, steps: vec![step] };
+            let uneven = if machines == Machines::AreUneven { own_time(&mailbox) } else { 0 };
+            let steps = serde_json::to_string(&steps).unwrap();
+            report(keys::PROVISION_REPORT, steps, times.steps + uneven)
         }
-        Some(plan::TEST_SCRIPT) => Script {
-            exit: i32::from(!passed),
-            ..upload(at(keys::TEST_REPORT), serde_json::to_string(&tests(passed)).unwrap(), times.tests)
-        },
-        // SSM says "failed, -1" of a command whose instance goes down.
-        Some(plan::SEAL_SCRIPT | plan::SEAL_RUNNING_SCRIPT) if machines == Machines::StopInTheSeal => {
-            Script { exit: -1, powers_off: true, takes: after(times.seal), ..Script::default() }
+        (Order::Test, _) => {
+            let passed = machines != Machines::FailATest;
+            let test = TestOutcome { name: "serves".into(), passed, milliseconds: 1, detail: String::new() };
+            let tests = TestReport { started: epoch, ended: epoch, tests: vec![test], units: Vec::new() };
+            report(keys::TEST_REPORT, serde_json::to_string(&tests).unwrap(), times.tests)
         }
-        Some(plan::SEAL_SCRIPT | plan::SEAL_RUNNING_SCRIPT) if machines == Machines::CannotReportTheSeal => {
-            Script { exit: 255, takes: after(times.seal), ..Script::default() }
+        (Order::Seal | Order::SealRunning, Machines::StopInTheSeal) => {
+            Script { powers_off: true, takes: after(times.seal), ..Script::default() }
         }
-        Some(plan::SEAL_SCRIPT) => {
-            Script { powers_off: true, ..upload(at(keys::SEAL_REPORT), sealed(), times.seal) }
+        (Order::Seal | Order::SealRunning, Machines::CannotReportTheSeal) => {
+            Script { takes: after(times.seal), ..silent }
         }
-        Some(plan::SEAL_RUNNING_SCRIPT) => upload(at(keys::SEAL_REPORT), sealed(), times.seal),
-        Some(other) => panic!("nobody sends {other}"),
+        (Order::Seal, _) => Script { powers_off: true, ..report(keys::SEAL_REPORT, sealed(), times.seal) },
+        (Order::SealRunning, _) => report(keys::SEAL_REPORT, sealed(), times.seal),
     }
 }

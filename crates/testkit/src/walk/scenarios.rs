@@ -39,8 +39,10 @@ pub enum Machines {
     StopInTheSeal,
     /// They seal themselves, and can't report it.
     CannotReportTheSeal,
-    /// They never report.
+    /// They are never heard of.
     AreSilent,
+    /// They are heard of until they are to test, and then no more.
+    FallSilent,
     /// Each takes its own time, so that who began later may end first.
     AreUneven,
 }
@@ -202,14 +204,22 @@ pub const SCENARIOS: &[Scenario] = &[
         before: &["v1.jar"],
         runs: &[(0, Run::Upload("v2.jar"))],
         only: &["/Seal", "/LookAtSealed"],
-        ends: "CommandFailed",
+        ends: "BuilderSilent",
         ..PLAIN
     },
     Scenario {
-        name: "a builder that is never ready",
+        name: "a builder that is never heard of",
         machines: Machines::AreSilent,
         runs: &[(0, Run::Upload("v1.jar"))],
-        ends: "DeadlinePassed",
+        ends: "BuilderSilent",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a builder that falls silent",
+        machines: Machines::FallSilent,
+        runs: &[(0, Run::Upload("v1.jar"))],
+        only: &["/RunValidation", "/LookAtValidation"],
+        ends: "BuilderSilent",
         ..PLAIN
     },
     Scenario {

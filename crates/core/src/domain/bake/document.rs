@@ -74,6 +74,9 @@ pub struct Seen {
     /// The image that the twin made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<AmiId>,
+    /// When the instance's URLs were signed last. It is not put on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Timestamp>,
 }
 
 impl Seen {
@@ -84,6 +87,13 @@ impl Seen {
 }
 
 impl Document {
+    /// With the time at which the instance's URLs were signed.
+    #[must_use]
+    pub fn signed(mut self, signed: Option<Timestamp>) -> Self {
+        self.seen.signed = signed;
+        self
+    }
+
     /// Sends the state machine on.
     #[must_use]
     pub fn go(mut self, to: To) -> Self {

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{ChildBake, Seen, Stage, Status};
-use crate::domain::id::{AmiId, CommandId, InstanceId, SnapshotId};
+use crate::domain::id::{AmiId, InstanceId, SnapshotId};
 
 /// How far a bake is, and what it made so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +30,6 @@ pub struct Progress {
     /// The fresh instance of the image, when the recipe asks for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booted: Option<InstanceId>,
-    /// The last command sent to the builder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<CommandId>,
     /// How many tests the image passed; none before it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tests_passed: Option<usize>,
@@ -104,7 +101,6 @@ impl Progress {
             builder: None,
             spot: false,
             booted: None,
-            command: None,
             tests_passed: None,
             image: None,
             snapshots: Vec::new(),
@@ -152,7 +148,7 @@ impl Progress {
 
     /// Takes over what poll-readiness saw, which itself writes nothing.
     pub fn adopt(&mut self, seen: &Seen) {
-        let Seen { tests_passed, snapshots, image } = seen;
+        let Seen { tests_passed, snapshots, image, signed: _ } = seen;
         if tests_passed.is_some() {
             self.tests_passed = *tests_passed;
         }

@@ -75,11 +75,14 @@ fn all() -> Vec<Error> {
             detail: "http: status 500".into(),
             report: "bakes/storefront/storefront-1/test.json".into(),
         },
-        Error::CommandFailed {
-            purpose: "seal",
+        Error::SealFailed { instance: instance(), problem: "`/etc/ssh/key` can't be removed".into() },
+        Error::RunnerFailed { instance: instance(), problem: "the plan is of another version".into() },
+        Error::BuilderSilent {
             instance: instance(),
-            exit: "exit 1".into(),
-            output: "disk full".into(),
+            stage: Stage::Builder,
+            seconds: 300,
+            what: "was not heard of since its launch".into(),
+            console: "boot".into(),
         },
         Error::BuilderLost {
             instance: instance(),

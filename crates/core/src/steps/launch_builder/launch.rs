@@ -11,7 +11,7 @@ use crate::{
         offer::{Offer, RootVolume, Shortage},
         recipe::Builder,
     },
-    ports::{Builders, Image, LaunchOrder, Table},
+    ports::{Builders, Image, LaunchOrder, Profile, Table},
     store::{Ledger, Versioned},
 };
 
@@ -22,8 +22,8 @@ pub struct Wanted {
     pub image: AmiId,
     /// Security groups; none means the one of the stack.
     pub security_groups: Vec<String>,
-    /// The instance profile; none means the one of the stack.
-    pub instance_profile: Option<String>,
+    /// The instance profile.
+    pub profile: Profile,
     /// The image's EBS devices.
     pub devices: Vec<String>,
     /// The root volume, where the image's own won't do.
@@ -42,7 +42,7 @@ impl Wanted {
             image: self.image.clone(),
             offer: offer.clone(),
             security_groups: self.security_groups.clone(),
-            instance_profile: self.instance_profile.clone(),
+            profile: self.profile.clone(),
             devices: self.devices.clone(),
             volume: self.volume.clone(),
             user_data: self.user_data.clone(),

@@ -1,17 +1,20 @@
 //! What cloud-init on a builder is given, and the plan that the runner there follows.
 
+use jiff::Timestamp;
+
 use super::Material;
 use crate::{
     domain::{
         bake::BakeSpec,
         digest::canonical,
         error::Result,
+        mailbox::{Order, SIGNED_FOR},
         plan::{self, Plan},
         recipe::Recipe,
     },
     ports::{Bucket, Presigner, Role},
     store::{
-        keys,
+        Mailbox, keys,
         recipes::{self, RecipePointer},
     },
 };
@@ -23,73 +26,51 @@ pub(super) async fn user_data(
     material: &Material,
     role: Role,
     cloud: &(impl Bucket + Presigner),
+    now: Timestamp,
 ) -> Result<String> {
-    let key = |file: &str| keys::of_bake(&bake.pipeline, &bake.id, file);
-    let (user_data_key, plan_key, verb) = match role {
-        Role::Builder => (key("user-data"), key("plan.json"), plan::Verb::Provision),
-        Role::Verifier => (key("boot-user-data"), key("boot-plan.json"), plan::Verb::Test),
-    };
-    if let Some(user_data) = cloud.text(&user_data_key).await? {
+    let mailbox = Mailbox::new(cloud, bake, role);
+    if let Some(user_data) = cloud.text(&mailbox.key(keys::USER_DATA)).await? {
         return Ok(user_data);
     }
-    let seconds = u64::try_from(bake.settings.deadlines.total()).unwrap_or(86_400).min(604_800);
-    let plan = self::plan(bake, material, role, cloud, seconds).await?;
+    let plan = plan(bake, material, cloud).await?;
     let text = serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
-    cloud.put_text(&plan_key, &text).await?;
+    cloud.put_text(&mailbox.key(keys::PLAN), &text).await?;
+    let order = match role {
+        Role::Builder => Order::Provision,
+        Role::Verifier => Order::Test,
+    };
+    mailbox.order(order).await?;
+    mailbox.sign(now).await?;
     // The runner of the bake's inputs, whatever was pushed since.
     let runner = &bake.inputs.runner;
     let runner_key = keys::runner(&bake.inputs.architecture, runner);
-    let runner_url = cloud.get_url(&runner_key, None, seconds).await?;
-    let plan_url = cloud.get_url(&plan_key, None, seconds).await?;
-    let user_data = plan::user_data(&runner_url, runner, &plan_url, verb)?;
-    cloud.put_text(&user_data_key, &user_data).await?;
+    let runner_url = cloud.get_url(&runner_key, None, SIGNED_FOR).await?;
+    let urls = cloud.get_url(&mailbox.key(keys::URLS), None, SIGNED_FOR).await?;
+    let user_data = plan::user_data(&runner_url, runner, &urls)?;
+    cloud.put_text(&mailbox.key(keys::USER_DATA), &user_data).await?;
     Ok(user_data)
 }
 
-async fn plan(
-    bake: &BakeSpec,
-    material: &Material,
-    role: Role,
-    cloud: &(impl Bucket + Presigner),
-    seconds: u64,
-) -> Result<Plan> {
-    let key = |file: &str| keys::of_bake(&bake.pipeline, &bake.id, file);
+async fn plan(bake: &BakeSpec, material: &Material, cloud: &(impl Bucket + Presigner)) -> Result<Plan> {
     let Material { pointer, recipe, image: _ } = material;
     check(bake, recipe, pointer)?;
     let bundle = match (pointer.bundle.clone(), pointer.files.clone()) {
         (Some(sha256), Some(files)) => {
             let key = keys::bundle(&bake.pipeline, &pointer.version);
-            let url = cloud.get_url(&key, None, seconds).await?;
+            let url = cloud.get_url(&key, None, SIGNED_FOR).await?;
             Some(plan::Bundle { archive: plan::Download { url, sha256 }, files })
         }
         (None, _) | (_, None) => None,
     };
     let artifact = match &bake.artifact {
         Some(artifact) => Some(plan::Download {
-            url: cloud.get_url(artifact.key.as_str(), artifact.version.as_deref(), seconds).await?,
+            url: cloud.get_url(artifact.key.as_str(), artifact.version.as_deref(), SIGNED_FOR).await?,
             sha256: artifact.sha256.clone(),
         }),
         None => None,
     };
-    let (test_report, junit) = match role {
-        Role::Builder => (keys::TEST_REPORT, "junit.xml"),
-        Role::Verifier => (keys::BOOT_REPORT, "boot-junit.xml"),
-    };
-    let reports = plan::Reports {
-        provision: cloud.put_url(&key(keys::PROVISION_REPORT), seconds).await?,
-        test: cloud.put_url(&key(test_report), seconds).await?,
-        junit: cloud.put_url(&key(junit), seconds).await?,
-        seal: match role {
-            Role::Builder => Some(cloud.put_url(&key(keys::SEAL_REPORT), seconds).await?),
-            Role::Verifier => None,
-        },
-    };
-    let done = match role {
-        Role::Builder => Some(cloud.get_url(&key(keys::PROVISION_REPORT), None, seconds).await?),
-        Role::Verifier => None,
-    };
     let endpoint = cloud.endpoint();
-    Ok(Plan { done, endpoint, ..Plan::new(bake.id.clone(), recipe, artifact, bundle, reports) })
+    Ok(Plan { endpoint, ..Plan::new(bake.id.clone(), recipe, artifact, bundle, bake.expires) })
 }
 
 /// What the builder is told to do must be what the bake's digest was made of. A later call reads the bucket again, and

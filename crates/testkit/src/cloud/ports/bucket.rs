@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use ovenbird_core::{
     Error, Result,
     domain::{artifact, digest, id::Digest, plan::PresignedUrl},
@@ -28,8 +30,18 @@ impl Bucket for Cloud {
         .await
     }
 
+    async fn written_text(&self, key: &str) -> Result<Option<(String, Timestamp)>> {
+        self.call(READ, |state| {
+            let lying = state.objects.get(key).cloned();
+            let found = lying.or_else(|| state.hardware.heartbeat(key, state.now));
+            Ok(found.map(|(bytes, written)| (String::from_utf8_lossy(&bytes).into_owned(), written)))
+        })
+        .await
+    }
+
     async fn put_text(&self, key: &str, text: &str) -> Result<()> {
         self.call(&["s3:PutObject"], |state| {
+            state.hardware.read(key, text.as_bytes(), state.now);
             state.objects.insert(key.to_owned(), (text.as_bytes().to_vec(), state.now));
             Ok(())
         })

@@ -181,7 +181,11 @@ impl Builders for Cloud {
                 user_data: Some(order.user_data.clone().into_bytes()),
                 client_token: Some(order.token.clone()),
                 tags: BTreeMap::from(kinds),
-                profile: Some(order.instance_profile.clone().unwrap_or_else(|| "builder".into())),
+                profile: match &order.profile {
+                    ports::Profile::None => None,
+                    ports::Profile::Stack => Some("builder".into()),
+                    ports::Profile::Named(name) => Some(name.clone()),
+                },
                 security_groups: order.security_groups.clone(),
                 subnet: offer.subnet.clone(),
                 http_tokens: Some("required".into()),

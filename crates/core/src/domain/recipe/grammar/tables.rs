@@ -67,9 +67,9 @@ static BUILDER: Table = Table::of("the machine that is configured and made an im
         "subnets in order of preference; the next is tried when capacity is short"),
     key("security-groups", List { items: &SECURITY_GROUP, filled: true }, Absent("the stack's"),
         "ids of security groups"),
-    key("instance-profile", Line(&INSTANCE_PROFILE), Absent("the stack's"),
-        "the instance profile's name; its role needs what SSM's agent needs (the statement `Agent` of \
-         `BuilderRole` in `infra/template.yaml`), and to read the recipe's `secrets`"),
+    key("instance-profile", Line(&INSTANCE_PROFILE),
+        Absent("none; the stack's, if the recipe has `secrets` or with `--keep-builder`"),
+        "the instance profile's name; its role must be allowed to read the recipe's `secrets`"),
     // EC2's most tags of a resource are 50; up to ten are ours.
     key("tags", Map { names: &TAG, values: Values::Line(&TAG_VALUE), filled: None, max: Some(40) },
         Absent("none"),

@@ -1,0 +1,262 @@
+//! `work`: stays on the builder, does what its mailbox orders, and says what it does.
+//!
+//! Each order is a program of its own (this one again), so that whatever it meets, somebody is left who can say so.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use jiff::Timestamp;
+use ovenbird_core::domain::{
+    mailbox::{BEAT, FETCH_AFTER, Heartbeat, Order, Orders, Urls, Work},
+    plan::Plan,
+};
+
+use crate::{fetch, machine::Machine, provision, seal, test};
+
+/// How often the mailbox is looked into.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a program at work is looked at: a short step costs its bake no second.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// How often a heartbeat goes that says something new.
+const NEWS: Duration = Duration::from_secs(2);
+
+/// How long a report is tried.
+const TRIES: Duration = Duration::from_secs(120);
+
+/// How much of an output a heartbeat shows.
+const OUTPUT_BYTES: u64 = 2_048;
+const OUTPUT_LINES: usize = 10;
+
+/// The last order that was done, on the disk: the machine may boot again in between.
+const DONE: &str = "done.json";
+
+/// Works until the machine is sealed, or its bake's time is over.
+pub fn run(machine: &Machine) -> Result<bool> {
+    // User data narrows the mask for what it fetches.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let mut mailbox = Mailbox::open(machine)?;
+    let plan = match fetch_plan(machine, &mailbox) {
+        Ok(plan) => plan,
+        Err(error) => {
+            mailbox.say(0, None, Some(format!("{error:#}")));
+            return Err(error);
+        }
+    };
+    let mut done = done(machine);
+    loop {
+        if Timestamp::now() > plan.ends {
+            println!("ovenbird: the bake's time is over: the machine powers off");
+            seal::power_off(machine)?;
+            return Ok(false);
+        }
+        match mailbox.orders() {
+            Some(Orders { order: Order::Seal | Order::SealRunning, .. }) if done == 0 => {
+                // EC2 boots a builder that was imaged while it ran, and cloud-init takes the sealed machine for a new one.
+                println!("ovenbird: this machine was sealed before; nothing is left to do");
+                return Ok(true);
+            }
+            Some(orders) if orders.generation > done => {
+                obey(machine, &mut mailbox, &plan, orders)?;
+                match orders.order {
+                    Order::Seal | Order::SealRunning => return Ok(true),
+                    Order::Provision | Order::Test => {}
+                }
+                done = orders.generation;
+                fs::write(machine.own(DONE), done.to_string()).context(DONE)?;
+            }
+            Some(_) | None => {}
+        }
+        mailbox.beat(done, None);
+        mailbox.refresh(machine);
+        thread::sleep(LOOK);
+    }
+}
+
+fn done(machine: &Machine) -> u32 {
+    fs::read_to_string(machine.own(DONE)).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn fetch_plan(machine: &Machine, mailbox: &Mailbox) -> Result<Plan> {
+    if !machine.own("plan.json").exists() {
+        let text = fetch::get(&mailbox.urls.plan, TRIES).context("fetch the plan")?;
+        machine.write_own("plan.json", text.as_bytes())?;
+    }
+    machine.plan()
+}
+
+/// Does what is ordered, and reports.
+fn obey(machine: &Machine, mailbox: &mut Mailbox, plan: &Plan, orders: Orders) -> Result<()> {
+    let Orders { generation, order } = orders;
+    let verb: &[&str] = match order {
+        Order::Provision => &["provision"],
+        Order::Test => &["test"],
+        Order::Seal => &["seal"],
+        Order::SealRunning => &["seal", "--keep-running"],
+    };
+    let mut child = start(machine, verb)?;
+    let started = Timestamp::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        mailbox.beat(generation, Some(&|| now_doing(machine, plan, order, started)));
+        if !matches!(order, Order::Seal | Order::SealRunning) {
+            mailbox.refresh(machine);
+        }
+        if Timestamp::now() > plan.ends {
+            // Its own time limit did not end it.
+            let _ = child.kill();
+        }
+        thread::sleep(GLANCE);
+    };
+    let reported = match order {
+        Order::Provision => provision::report(machine, &mailbox.urls),
+        Order::Test => test::report(machine, &mailbox.urls),
+        // It reported by itself, before it removed the place of the report.
+        Order::Seal | Order::SealRunning => {
+            if status.success() {
+                return Ok(());
+            }
+            Err(anyhow!("the seal ended with {status} and could not report it"))
+        }
+    };
+    if let Err(error) = reported {
+        let problem = format!("{} ended with {status}: {error:#}", verb[0]);
+        mailbox.say(generation, None, Some(problem.clone()));
+        bail!("{problem}");
+    }
+    Ok(())
+}
+
+fn start(machine: &Machine, verb: &[&str]) -> Result<Child> {
+    let program = std::env::current_exe().context("find this program")?;
+    let mut command = Command::new(program);
+    command.args(verb).stdin(Stdio::null());
+    if let Some(root) = machine.other_root() {
+        command.arg("--root").arg(root);
+    } else if let Ok(console) = File::options().write(true).open("/dev/console") {
+        // What a step does is on the console, too: it is all that EC2 shows of a machine that hangs.
+        command.stdout(console.try_clone()?).stderr(console);
+    }
+    command.spawn().with_context(|| format!("start {}", verb.join(" ")))
+}
+
+/// What the machine does, as far as its logs tell.
+fn now_doing(machine: &Machine, plan: &Plan, order: Order, started: Timestamp) -> Work {
+    let (what, of) = match order {
+        Order::Provision => ("the recipe's files and the artifact", plan.steps.len()),
+        Order::Test => ("tests", plan.tests.len()),
+        Order::Seal | Order::SealRunning => ("seal", 1),
+    };
+    let mut work =
+        Work { order, name: what.to_owned(), number: 0, of, since: started, output: String::new() };
+    if order == Order::Provision
+        && let Some((index, path)) = newest_log(machine)
+        && let Some(step) = plan.steps.get(index)
+    {
+        work.name.clone_from(&step.name);
+        work.number = index + 1;
+        work.output = tail(&path).unwrap_or_default();
+        let began = fs::metadata(&path).and_then(|file| file.created().or_else(|_| file.modified()));
+        work.since = began.ok().and_then(|time| Timestamp::try_from(time).ok()).unwrap_or(started);
+    }
+    work
+}
+
+/// The log of the step at work: `3.log`, or `3.2.log` of its second try.
+fn newest_log(machine: &Machine) -> Option<(usize, PathBuf)> {
+    let logs = fs::read_dir(machine.own("logs")).ok()?;
+    let numbered = logs.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let mut numbers = name.strip_suffix(".log")?.split('.');
+        let index: usize = numbers.next()?.parse().ok()?;
+        let again: u32 = numbers.next().map_or(Some(1), |number| number.parse().ok())?;
+        Some((index, again, entry.path()))
+    });
+    numbered.max().map(|(index, _, path)| (index, path))
+}
+
+/// The last lines of a log, which has no secrets.
+fn tail(path: &PathBuf) -> Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(OUTPUT_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(OUTPUT_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines[lines.len().saturating_sub(OUTPUT_LINES)..].join("\n"))
+}
+
+/// The mailbox, by the URLs that were fetched last.
+struct Mailbox {
+    urls: Urls,
+    fetched: Instant,
+    said: Option<(Heartbeat, Instant)>,
+}
+
+impl Mailbox {
+    fn open(machine: &Machine) -> Result<Self> {
+        Ok(Self { urls: machine.urls()?, fetched: Instant::now(), said: None })
+    }
+
+    /// What is ordered; none when that can't be told now.
+    fn orders(&self) -> Option<Orders> {
+        let text = fetch::get(&self.urls.orders, Duration::ZERO).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Fetches fresh URLs, from time to time.
+    fn refresh(&mut self, machine: &Machine) {
+        if self.fetched.elapsed() < Duration::try_from(FETCH_AFTER).unwrap_or(LOOK) {
+            return;
+        }
+        self.fetched = Instant::now();
+        let fresh = fetch::get(&self.urls.urls, Duration::ZERO).and_then(|text| {
+            let urls: Urls = serde_json::from_str(&text)?;
+            // On the disk, too: the seal reads them there.
+            machine.write_own("urls.json", text.as_bytes())?;
+            Ok(urls)
+        });
+        match fresh {
+            Ok(urls) => self.urls = urls,
+            Err(error) => println!("ovenbird: fresh URLs: {error:#}"),
+        }
+    }
+
+    /// Says that the machine lives: soon when there is something new to say, else from time to time.
+    fn beat(&mut self, generation: u32, work: Option<&dyn Fn() -> Work>) {
+        let elapsed = self.said.as_ref().map(|(_, at)| at.elapsed());
+        if elapsed.is_some_and(|elapsed| elapsed < NEWS) {
+            return;
+        }
+        let work = work.map(|work| work());
+        let heartbeat = Heartbeat { generation, work, failure: None };
+        let old = self.said.as_ref().is_some_and(|(said, _)| *said == heartbeat);
+        let rest = elapsed.is_some_and(|elapsed| elapsed < Duration::try_from(BEAT).unwrap_or(NEWS));
+        if !(old && rest) {
+            self.put(heartbeat, Duration::ZERO);
+        }
+    }
+
+    fn say(&mut self, generation: u32, work: Option<Work>, failure: Option<String>) {
+        self.put(Heartbeat { generation, work, failure }, TRIES);
+    }
+
+    fn put(&mut self, heartbeat: Heartbeat, tries: Duration) {
+        let text = serde_json::to_string(&heartbeat).unwrap_or_default();
+        if let Err(error) = fetch::put(&self.urls.progress, &text, tries) {
+            println!("ovenbird: heartbeat: {error:#}");
+        }
+        self.said = Some((heartbeat, Instant::now()));
+    }
+}
