@@ -9,10 +9,12 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         artifact::{self, ArtifactKey},
-        bake::{Bake, Status},
+        bake::{Bake, Stage, Status},
         id::{BakeId, PipelineName},
+        mailbox::Heartbeat,
     },
-    store::{Ledger, recipes},
+    ports::Role,
+    store::{Ledger, Mailbox, recipes},
 };
 use serde_json::json;
 
@@ -170,18 +172,22 @@ async fn watch(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, js
     } else {
         ProgressBar::new_spinner()
     };
-    if let Ok(style) = ProgressStyle::with_template("  {msg:<12} {elapsed_precise} {spinner}") {
+    // The rest of the line is cut to the terminal's width.
+    if let Ok(style) = ProgressStyle::with_template("  {prefix:<12} {elapsed_precise} {spinner} {wide_msg}") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(100));
     if !json {
         eprintln!("bake {id}");
     }
-    let mut shown = 0;
+    let (mut shown, mut live) = (0, Live::default());
     loop {
         let bake = Ledger(&deployment.cloud).bake(pipeline, id).await?;
         if let Some(bake) = &bake {
-            bar.set_message(bake.progress.stage.as_str());
+            bar.set_prefix(bake.progress.stage.as_str());
+            if !json {
+                live.look(deployment, bake, &bar).await;
+            }
             let ended = bake.progress.timeline.iter().filter(|span| span.end.is_some()).skip(shown);
             for span in ended {
                 shown += 1;
@@ -207,6 +213,52 @@ async fn watch(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId, js
         tokio::time::sleep(LOOK).await;
     }
 }
+
+/// What the builder is doing, while it does it.
+#[derive(Default)]
+struct Live {
+    looked: Option<tokio::time::Instant>,
+    at: Option<(Stage, usize)>,
+}
+
+impl Live {
+    /// Shows the step at work with the last line of its output; where there is no terminal, each step once.
+    async fn look(&mut self, deployment: &Deployment, bake: &Bake, bar: &ProgressBar) {
+        let stage = bake.progress.stage;
+        let role = match stage {
+            Stage::Builder | Stage::Validation | Stage::Seal => Role::Builder,
+            Stage::Boot => Role::Verifier,
+            Stage::Launch | Stage::AwaitTwin | Stage::Image | Stage::Promotion | Stage::CleanUp => {
+                return bar.set_message("");
+            }
+        };
+        if self.looked.is_some_and(|looked| looked.elapsed() < HEARTBEAT) {
+            return;
+        }
+        self.looked = Some(tokio::time::Instant::now());
+        // It only tells more: that it can't be read is no reason to stop following.
+        let heartbeat = Mailbox::new(&deployment.cloud, &bake.spec, role).heartbeat().await;
+        let Ok(Some((Heartbeat { work: Some(work), .. }, _))) = heartbeat else { return };
+        let line = work.output.lines().last().unwrap_or_default();
+        let name = if work.number == 0 {
+            work.name.clone()
+        } else {
+            format!("{} ({} of {})", work.name, work.number, work.of)
+        };
+        if bar.is_hidden() && self.at.replace((stage, work.number)) != Some((stage, work.number)) {
+            eprintln!("  {:<12} {}", stage.as_str(), plain(&name));
+        }
+        bar.set_message(plain(&format!("{name}  {line}")));
+    }
+}
+
+/// A text of a builder's, of which a terminal obeys nothing.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// How often a builder's heartbeat is read.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// What is printed at the end.
 pub fn report(bake: &Bake) -> String {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::{
-    bake::{Artifact, Bake, BaseImage, ChildBake, Failure, Options, Parent, Span, Stage, Status},
+    bake::{Artifact, Bake, BaseImage, ChildBake, Failure, Options, Parent, Settings, Span, Stage, Status},
     id::{
         AmiId, BakeId, ChannelName, Digest, ImageName, InstanceId, ParameterName, PipelineName, SnapshotId,
     },
@@ -66,6 +66,8 @@ pub struct BakeView<'a> {
     pub image: Option<&'a AmiId>,
     /// The name of the image that it made or would have made.
     pub image_name: &'a ImageName,
+    /// What of the recipe it keeps: deadlines, tags, whether the image is booted for its tests.
+    pub settings: &'a Settings,
     /// The image's snapshots.
     pub snapshots: &'a [SnapshotId],
     /// Whether another bake made the image.
@@ -113,6 +115,7 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
             tests_passed: progress.tests_passed,
             image: progress.image.as_ref(),
             image_name: &spec.image_name,
+            settings: &spec.settings,
             snapshots: &progress.snapshots,
             reused: progress.reused,
             children: &progress.children,
