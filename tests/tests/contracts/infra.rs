@@ -105,8 +105,7 @@ fn poll_readiness_only_looks_and_signs() {
         if written {
             let names =
                 ["urls.json", "progress.json", "provision.json", "test.json", "junit.xml", "seal.json"];
-            let on: Vec<String> =
-                each(at(statement, &["Resource"]).unwrap()).iter().map(|on| text(on)).collect();
+            let on: Vec<String> = each(at(statement, &["Resource"]).unwrap()).iter().map(text).collect();
             assert_eq!(on.len(), names.len(), "{on:?}");
             for name in names {
                 let whole = format!("bakes/*/*{name}");
@@ -124,7 +123,7 @@ fn the_orders_are_all_that_run_validation_and_snapshot_write() {
             .into_iter()
             .filter(|statement| actions(statement).contains("s3:PutObject"))
             .flat_map(|statement| each(at(statement, &["Resource"]).unwrap()))
-            .map(|on| text(on))
+            .map(text)
             .collect();
         let [orders] = &writes[..] else { panic!("{name}: {writes:?}") };
         assert!(orders.ends_with("/bakes/*/orders.json"), "{name}: {orders}");
