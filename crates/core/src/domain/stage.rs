@@ -1,4 +1,7 @@
 //! Where a bake is on its way, and how it ends.
+//!
+//! The words of such enums are matches that the compiler checks, and not `strum`'s: a new variant must get its word, and a
+//! word that is stored must not change with a variant's name.
 
 use std::fmt;
 

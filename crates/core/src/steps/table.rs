@@ -1,6 +1,6 @@
 //! The table of all steps: what each does, in which function, to a bake in which stage, and what it may leave.
 //!
-//! The check of a document's stage, the contracts of the state machines and the table in ARCHITECTURE.md come of it.
+//! The check of a document's stage, the contracts of the state machines and the table in `statemachine/README.md` come of it.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::domain::{
 pub enum Function {
     /// Starts instances.
     LaunchBuilder,
-    /// Looks at what a bake waits for, and writes nothing.
+    /// Looks at what a bake waits for, and writes nothing but fresh URLs for its instance.
     PollReadiness,
     /// Starts the tests.
     RunValidation,

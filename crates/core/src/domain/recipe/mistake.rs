@@ -1,4 +1,7 @@
 //! Mistakes of a recipe, each with its place, shown with a caret under it.
+//!
+//! Our own, and not `annotate-snippets` or `miette`: it is one line of the recipe, shown without control characters and cut
+//! around the mistake, in forty lines of code; the layout is tested.
 
 use std::{fmt, ops::Range};
 
