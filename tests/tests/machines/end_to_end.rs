@@ -233,7 +233,13 @@ fn failures(cloud: &Cloud) -> Result<()> {
     for (scenario, body, error, stage, words) in [
         ("a failing step", &step, "StepFailed", "builder", &["1 shell", "exit 7", "it broke here"][..]),
         ("a failing test", &test, "TestsFailed", "validation", &["1 of 2 tests failed", "something else"]),
-        ("a builder that is never heard of", &never, "DeadlinePassed", "builder", &["deadline of 4 s", "hint:"]),
+        (
+            "a builder that is never heard of",
+            &never,
+            "DeadlinePassed",
+            "builder",
+            &["deadline of 4 s", "hint:"],
+        ),
     ] {
         cloud.push_steps("probe", body)?;
         let bake: Bake = serde_json::from_value(cloud.local.ovenbird_json(&["bake", "probe"], true)?)?;
