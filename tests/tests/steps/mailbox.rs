@@ -90,6 +90,7 @@ fn a_builder_that_falls_silent_fails_its_bake_within_minutes() {
     let start = bench.cloud.now();
     let error = bench.poll(document).unwrap_err();
     assert_eq!(error.name(), "BuilderSilent");
+    assert!(error.hint().contains("Its runner died"), "{}", error.hint());
     let waited = bench.cloud.now().duration_since(start).as_secs();
     assert!((60..75).contains(&waited), "{waited} s");
 }

@@ -124,6 +124,8 @@ pub enum Error {
         stage: Stage,
         /// For how long.
         seconds: i64,
+        /// Whether it was ever heard of.
+        heard: bool,
         /// What it did when it was last heard of, as `was at …`.
         what: String,
         /// The last lines of its console.
@@ -391,10 +393,10 @@ impl Error {
             Self::RunnerFailed { .. } => {
                 "Push the runner that belongs to this stack: `make push-runner`; the console has more: `aws ec2 get-console-output`".into()
             }
-            Self::BuilderSilent { stage: Stage::Builder | Stage::Boot, .. } => {
+            Self::BuilderSilent { heard: false, .. } => {
                 "The base needs cloud-init, `curl` or `wget`, and a way out to S3: a gateway endpoint or a NAT gateway in the subnet's route table".into()
             }
-            Self::BuilderSilent { .. } => {
+            Self::BuilderSilent { heard: true, .. } => {
                 "Its runner died, or the machine hangs or lost its network; `ovenbird bake PIPELINE --keep-builder` keeps the machine to look at".into()
             }
             Self::BuilderLost { loss, .. } => loss.advice().into(),

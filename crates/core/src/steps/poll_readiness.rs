@@ -161,8 +161,9 @@ async fn heard(
         return Ok(format!("instance {id} {}, no report yet; it {what}", state.as_str()));
     }
     let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
-    let (instance, seconds) = (id.clone(), silent.as_secs());
-    Err(Error::BuilderSilent { instance, stage: document.bake.progress.stage, seconds, what, console })
+    let (instance, stage, seconds) = (id.clone(), document.bake.progress.stage, silent.as_secs());
+    let heard = heartbeat.is_some();
+    Err(Error::BuilderSilent { instance, stage, seconds, heard, what, console })
 }
 
 /// A builder is sealed when its seal's report says so, and ready for its image when it has then powered itself off;

@@ -81,6 +81,7 @@ fn all() -> Vec<Error> {
             instance: instance(),
             stage: Stage::Builder,
             seconds: 300,
+            heard: false,
             what: "was not heard of since its launch".into(),
             console: "boot".into(),
         },
