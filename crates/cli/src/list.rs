@@ -7,7 +7,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         artifact::ArtifactKey,
-        bake::{Bake, Status},
+        bake::Bake,
         id::{AmiId, BakeId, PipelineName},
         trigger::Trigger,
     },
@@ -28,19 +28,20 @@ pub async fn list(pipeline: Option<&str>, most: usize, target: &Target) -> Resul
         if bakes.is_empty() && !pipelines(&deployment).await?.contains(&pipeline) {
             return Err(Error::NoRecipe { pipeline });
         }
-        warn_of_dead(&deployment, &bakes).await?;
+        warn_of_dead(&deployment, Some(&pipeline)).await?;
         return Ok(bakes);
     }
     let mut bakes = Vec::new();
-    for pipeline in pipelines(&deployment).await? {
-        bakes.extend(ledger.bakes(&pipeline, most).await?);
+    let pipelines = pipelines(&deployment).await?;
+    for pipeline in &pipelines {
+        bakes.extend(ledger.bakes(pipeline, most).await?);
     }
     bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
     bakes.truncate(most);
-    warn_of_dead(&deployment, &bakes).await?;
+    warn_of_dead(&deployment, None).await?;
     let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
     for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.spec.id != **id)) {
-        if recorded(&deployment, id).await?.is_some() {
+        if recorded(&deployment, &pipelines, id).await?.is_some() {
             continue;
         }
         eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
@@ -104,7 +105,7 @@ pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
 /// Finds a bake by its id alone.
 pub async fn find(deployment: &Deployment, bake: &str) -> Result<Bake> {
     let id = BakeId::parse(bake).map_err(|error| Error::bad_id("BAKE", &error))?;
-    if let Some(bake) = recorded(deployment, &id).await? {
+    if let Some(bake) = recorded(deployment, &pipelines(deployment).await?, &id).await? {
         return Ok(bake);
     }
     if let Some(early) = Early::find(deployment, &id).await? {
@@ -113,19 +114,26 @@ pub async fn find(deployment: &Deployment, bake: &str) -> Result<Bake> {
     Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List the bakes: `ovenbird list`"))
 }
 
-/// The record of a bake, whatever its pipeline.
-async fn recorded(deployment: &Deployment, id: &BakeId) -> Result<Option<Bake>> {
-    for pipeline in pipelines(deployment).await? {
-        if let Some(bake) = Ledger(&deployment.cloud).bake(&pipeline, id).await? {
+/// The record of a bake, in whichever of the pipelines.
+async fn recorded(
+    deployment: &Deployment,
+    pipelines: &BTreeSet<PipelineName>,
+    id: &BakeId,
+) -> Result<Option<Bake>> {
+    for pipeline in pipelines {
+        if let Some(bake) = Ledger(&deployment.cloud).bake(pipeline, id).await? {
             return Ok(Some(bake.into_inner()));
         }
     }
     Ok(None)
 }
 
-/// Says of bakes that are on their way by their record alone what to do about them.
-async fn warn_of_dead(deployment: &Deployment, bakes: &[Bake]) -> Result<()> {
-    for bake in bakes.iter().filter(|bake| bake.progress.status == Status::Running) {
+/// Says of a pipeline's bakes, or of all, that are on their way by their record alone what to do about them. However old
+/// they are: what they left costs money, whether the list shows them or not.
+async fn warn_of_dead(deployment: &Deployment, pipeline: Option<&PipelineName>) -> Result<()> {
+    let (running, _) = Ledger(&deployment.cloud).running().await?;
+    for bake in running.iter().filter(|bake| pipeline.is_none_or(|pipeline| bake.spec.pipeline == *pipeline))
+    {
         let id = &bake.spec.id;
         match deployment.cloud.bake_execution(id).await? {
             Some(ports::Execution::Succeeded) => eprintln!(
