@@ -14,7 +14,7 @@ use ovenbird_core::{
     },
     ports::{Bucket as _, Workflow as _},
     steps::prune::{DeadBake, MOST_PER_RUN, Plan, Reaped, Reason, Request, Verdict, is_dead, refuse},
-    store::keys,
+    store::{decode, keys},
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ async fn planned(deployment: &Deployment, request: &Request, confirm: Confirm, j
     finish(deployment, &run).await?;
     let key = keys::prune_plan(&run);
     let text = deployment.cloud.text(&key).await?.unwrap_or_default();
-    let plan: Plan = serde_json::from_str(&text).map_err(|source| Error::Corrupt { what: key, source })?;
+    let plan: Plan = decode(&key, &text)?;
     let pruned = Pruned { run, acted: false, plan, cleaned: Vec::new(), retired: Vec::new() };
     if pruned.plan.is_empty() {
         return Ok(pruned);

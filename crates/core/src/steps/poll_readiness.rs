@@ -45,10 +45,10 @@ pub async fn run(
     match document.bake.progress.stage {
         Stage::AwaitTwin => twin(document, cloud, now).await,
         Stage::Builder => builder(document, cloud, now).await,
-        Stage::Validation => validation(document, cloud, now).await,
+        Stage::Validation => tests(document, Role::Builder, cloud, now).await,
         Stage::Seal => seal(document, cloud, now).await,
         Stage::Image => image(document, cloud, now).await,
-        Stage::Boot => boot(document, cloud, now).await,
+        Stage::Boot => tests(document, Role::Verifier, cloud, now).await,
         Stage::Promotion => promotion(document, cloud, now).await,
         Stage::Launch | Stage::CleanUp => Err(wrong(Action::Look, &document)),
     }
@@ -94,17 +94,28 @@ async fn builder(
     at_work(document, &id, Role::Builder, "the steps to end", cloud, now).await
 }
 
-async fn validation(
+/// The tests on the builder, or on a fresh instance of the image: each leaves a report.
+async fn tests(
     mut document: Document,
+    role: Role,
     cloud: &(impl Builders + Bucket + Presigner),
     now: Timestamp,
 ) -> Result<Document> {
-    if let Some(count) = tested(&document, Role::Builder, cloud).await? {
-        document.seen.tests_passed = Some(count);
+    let bake = &document.bake;
+    let mailbox = Mailbox::new(cloud, &bake.spec, role);
+    if let Some(report) = mailbox.report(keys::TEST_REPORT).await? {
+        document.seen.tests_passed = Some(passed(&mailbox.key(keys::TEST_REPORT), &report)?);
         return Ok(document.go(To::Go));
     }
-    let id = document.bake.builder()?.clone();
-    at_work(document, &id, Role::Builder, "the tests to end", cloud, now).await
+    let (id, awaited) = match role {
+        Role::Builder => (bake.builder()?, "the tests to end"),
+        Role::Verifier => {
+            let booted = bake.progress.booted.as_ref().ok_or_else(|| bake.lacks("fresh instance"))?;
+            (booted, "the tests on a fresh instance")
+        }
+    };
+    let id = id.clone();
+    at_work(document, &id, role, awaited, cloud, now).await
 }
 
 /// Another round of waiting for an instance that is at work; an error once it can't be.
@@ -233,21 +244,6 @@ async fn image(mut document: Document, cloud: &impl Images, now: Timestamp) -> R
     }
 }
 
-/// The fresh instance of the image runs the tests by itself and leaves a report.
-async fn boot(
-    mut document: Document,
-    cloud: &(impl Builders + Bucket + Presigner),
-    now: Timestamp,
-) -> Result<Document> {
-    if let Some(count) = tested(&document, Role::Verifier, cloud).await? {
-        document.seen.tests_passed = Some(count);
-        return Ok(document.go(To::Go));
-    }
-    let bake = &document.bake;
-    let id = bake.progress.booted.clone().ok_or_else(|| bake.lacks("fresh instance"))?;
-    at_work(document, &id, Role::Verifier, "the tests on a fresh instance", cloud, now).await
-}
-
 /// What follows the channel has the image, or something newer that was promoted over it meanwhile.
 async fn promotion(
     document: Document,
@@ -300,15 +296,7 @@ fn lost(
     }
 }
 
-/// How many tests an instance's report says that passed, or the failures that it tells; none before there is one.
-async fn tested(document: &Document, role: Role, bucket: &impl Bucket) -> Result<Option<usize>> {
-    let mailbox = Mailbox::new(bucket, &document.bake.spec, role);
-    match mailbox.report(keys::TEST_REPORT).await? {
-        Some(report) => passed(&mailbox.key(keys::TEST_REPORT), &report).map(Some),
-        None => Ok(None),
-    }
-}
-
+/// How many tests passed, or the failures that the report of this key tells.
 fn passed(key: &str, report: &TestReport) -> Result<usize> {
     let mut failures = report.tests.iter().filter(|test| !test.passed);
     let Some(first) = failures.next() else { return Ok(report.tests.len()) };

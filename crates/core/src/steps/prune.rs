@@ -28,7 +28,7 @@ use crate::{
         id::{BakeId, PipelineName},
     },
     ports::{Bucket, PrunePorts},
-    store::{Ledger, keys},
+    store::{Ledger, decode, keys},
 };
 
 /// No run removes more than this, so that a mistake stays small.
@@ -121,7 +121,7 @@ async fn seen(run: &BakeId, bucket: &impl Bucket, now: Timestamp) -> Result<Plan
     };
     let key = keys::prune_plan(run);
     let text = bucket.text(&key).await?.ok_or_else(|| wrong("is not there"))?;
-    let plan: Plan = serde_json::from_str(&text).map_err(|source| Error::Corrupt { what: key, source })?;
+    let plan: Plan = decode(&key, &text)?;
     if now.duration_since(plan.made) > PLAN_LASTS {
         return Err(wrong("is more than an hour old"));
     }

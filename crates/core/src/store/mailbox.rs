@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use super::keys;
+use super::{keys, text::decode};
 use crate::{
     domain::{
         bake::BakeSpec,
-        error::{Error, Result},
+        error::Result,
         mailbox::{Heartbeat, Order, Orders, RENEW_AFTER, SIGNED_FOR, Urls},
     },
     ports::{Bucket, Presigner, Role},
@@ -43,7 +43,7 @@ impl<B: Bucket> Mailbox<'_, B> {
     pub async fn report<D: DeserializeOwned>(&self, file: &str) -> Result<Option<D>> {
         let key = self.key(file);
         match self.bucket.text(&key).await? {
-            Some(text) => parse(&key, &text).map(Some),
+            Some(text) => decode(&key, &text).map(Some),
             None => Ok(None),
         }
     }
@@ -52,7 +52,7 @@ impl<B: Bucket> Mailbox<'_, B> {
     pub async fn heartbeat(&self) -> Result<Option<(Heartbeat, Timestamp)>> {
         let key = self.key(keys::PROGRESS);
         match self.bucket.written_text(&key).await? {
-            Some((text, written)) => Ok(Some((parse(&key, &text)?, written))),
+            Some((text, written)) => Ok(Some((decode(&key, &text)?, written))),
             None => Ok(None),
         }
     }
@@ -89,8 +89,4 @@ impl<B: Bucket + Presigner> Mailbox<'_, B> {
 
 fn text(document: &impl serde::Serialize) -> String {
     serde_json::to_string(document).unwrap_or_else(|_| unreachable!("it has string keys only"))
-}
-
-fn parse<D: DeserializeOwned>(what: &str, text: &str) -> Result<D> {
-    serde_json::from_str(text).map_err(|source| Error::Corrupt { what: what.to_owned(), source })
 }

@@ -11,6 +11,7 @@ mod mailbox;
 mod parameters;
 mod pipelines;
 pub mod recipes;
+mod text;
 mod versioned;
 
 pub(crate) use self::ledger::among_others;
@@ -22,5 +23,6 @@ pub use self::{
     ledger::Ledger,
     mailbox::Mailbox,
     parameters::ParameterOwner,
+    text::decode,
     versioned::Versioned,
 };

@@ -16,7 +16,7 @@ use crate::{
         recipe::Recipe,
     },
     ports::Bucket,
-    store::keys,
+    store::{keys, text::decode},
 };
 
 /// The pointer to a pipeline's current recipe, as `recipe push` writes it.
@@ -170,8 +170,4 @@ async fn read_pointer(bucket: &impl Bucket, pipeline: &PipelineName, key: &str) 
     let text = bucket.text(key).await?;
     let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
     decode("the recipe's pointer", &text)
-}
-
-fn decode<D: serde::de::DeserializeOwned>(what: &str, text: &str) -> Result<D> {
-    serde_json::from_str(text).map_err(|source| Error::Corrupt { what: what.to_owned(), source })
 }

@@ -72,22 +72,14 @@ impl Xml {
         &mut self,
         name: &str,
         items: impl IntoIterator<Item = T>,
-        mut item: impl FnMut(&mut Self, T),
+        item: impl FnMut(&mut Self, T),
     ) {
-        self.part(name, |xml| {
-            for one in items {
-                xml.part("member", |xml| item(xml, one));
-            }
-        });
+        self.list_of(name, "member", items, item);
     }
 
     /// A list of texts that are called `member`.
     pub fn member_texts(&mut self, name: &str, texts: impl IntoIterator<Item = impl std::fmt::Display>) {
-        self.part(name, |xml| {
-            for one in texts {
-                xml.text("member", one);
-            }
-        });
+        self.part(name, |xml| texts.into_iter().for_each(|one| xml.text("member", one)));
     }
 
     /// An element with a text.
@@ -115,11 +107,21 @@ impl Xml {
         &mut self,
         name: &str,
         items: impl IntoIterator<Item = T>,
+        item: impl FnMut(&mut Self, T),
+    ) {
+        self.list_of(name, "item", items, item);
+    }
+
+    fn list_of<T>(
+        &mut self,
+        name: &str,
+        element: &str,
+        items: impl IntoIterator<Item = T>,
         mut item: impl FnMut(&mut Self, T),
     ) {
         self.part(name, |xml| {
             for one in items {
-                xml.part("item", |xml| item(xml, one));
+                xml.part(element, |xml| item(xml, one));
             }
         });
     }

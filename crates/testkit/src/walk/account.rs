@@ -88,11 +88,7 @@ impl Scenario {
             let is_own = own.iter().any(|bake| work.user_data.contains(bake.as_str()));
             script(work, if is_own { machines } else { Machines::Work }, times)
         })
-        .at(Pace {
-            boot: seconds(times.boot),
-            agent: seconds(times.agent),
-            imaging: seconds(times.imaging),
-        });
+        .at(Pace { boot: seconds(times.boot), imaging: seconds(times.imaging), ..Pace::default() });
         let cloud = Cloud::new(world, hardware, now);
         let parameter = "/aws/service/debian/release/12/latest/amd64".parse().unwrap();
         futures::executor::block_on(cloud.put_image(&parameter, &base)).unwrap();

@@ -11,8 +11,8 @@ use super::{
     scenarios::{Machines, PLAIN, Run, SCENARIOS, Scenario, Times},
 };
 
-/// Times as they are on EC2: an instance is up within half a minute, its agent a minute later, an image takes minutes.
-pub const USUAL: Times = Times { boot: 25, agent: 45, steps: 120, tests: 20, seal: 10, imaging: 300 };
+/// Times as they are on EC2: an instance is up within half a minute, an image takes minutes.
+pub const USUAL: Times = Times { boot: 25, steps: 120, tests: 20, seal: 10, imaging: 300 };
 
 /// A bake as most are.
 pub const USUAL_BAKE: Scenario =
@@ -21,7 +21,7 @@ pub const USUAL_BAKE: Scenario =
 /// The longest bake that a recipe allows.
 pub const LONGEST: Scenario = Scenario {
     name: "the longest bake that a recipe allows",
-    times: Times { boot: 30, agent: 60, steps: 21_000, tests: 14_000, seal: 10_000, imaging: 10_500 },
+    times: Times { boot: 30, steps: 21_000, tests: 14_000, seal: 10_000, imaging: 10_500 },
     recipe: "[validate]\nboot = true\n",
     deadlines: "[deadlines]\nbuilder = \"6h\"\nvalidation = \"4h\"\nimaging = \"3h\"\npromotion = \"30m\"\n",
     ..PLAIN

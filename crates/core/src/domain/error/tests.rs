@@ -1,6 +1,7 @@
 //! How errors read.
 
 use super::*;
+use crate::domain::report;
 
 #[test]
 fn a_rendering_names_the_operation_the_subject_and_the_cause() {
