@@ -11,7 +11,8 @@ use crate::{Cloud, PATIENCE};
 /// The forged query with which any web page could start a machine.
 const FORGED: &str = "?X-Amz-Credential=AK/20260101/us-east-1/ec2/aws4_request";
 
-/// Every request is made with curl, on the host and in a machine.
+/// Every request is made with curl, on the host and in a machine. The machine may still be starting, which empties its
+/// `/tmp`: answers are kept elsewhere.
 pub fn nobody_else_is_answered(cloud: &Cloud) -> Result<()> {
     let base =
         cloud.local.aws(&["ec2", "describe-images", "--filters", "Name=name,Values=debian-12-amd64-*"])?;
@@ -46,7 +47,7 @@ fn count(cloud: &Cloud) -> Result<usize> {
 fn from_a_machine(cloud: &Cloud, id: &str, image: &str) -> Result<usize> {
     let curl = |arguments: &str| -> Result<String> {
         let script =
-            format!("curl -s -o /tmp/answer -w '%{{http_code}}' --max-time 30 {arguments}; cat /tmp/answer");
+            format!("curl -s -o /root/answer -w '%{{http_code}}' --max-time 30 {arguments}; cat /root/answer");
         let said = cloud.local.ovenbird_says(&["local", "shell", id, "--", "sh", "-c", &script])?;
         Ok(said.1)
     };
@@ -71,9 +72,9 @@ fn from_a_machine(cloud: &Cloud, id: &str, image: &str) -> Result<usize> {
                 key() { echo \"$keys\" | sed -n \"s/.*\\\"$1\\\":\\\"\\([^\\\"]*\\)\\\".*/\\1/p\"; }; ";
     let signed = |service: &str, rest: &str| {
         let script = format!(
-            "{role} curl -s -o /tmp/answer -w '%{{http_code}}' --max-time 30 --aws-sigv4 aws:amz:us-east-1:{service} \
+            "{role} curl -s -o /root/answer -w '%{{http_code}}' --max-time 30 --aws-sigv4 aws:amz:us-east-1:{service} \
              --user \"$(key AccessKeyId):$(key SecretAccessKey)\" -H \"X-Amz-Security-Token: $(key Token)\" {rest}; \
-             cat /tmp/answer"
+             cat /root/answer"
         );
         cloud.local.ovenbird_says(&["local", "shell", id, "--", "sh", "-c", &script]).map(|said| said.1)
     };
