@@ -8,6 +8,7 @@ mod caller;
 pub mod cloud;
 pub mod ec2_codes;
 pub mod errors;
+mod groups;
 pub mod images;
 pub mod instances;
 pub mod launch;
@@ -16,6 +17,7 @@ mod retirement;
 pub mod serve;
 pub mod settings;
 pub mod table;
+mod templates;
 pub mod volumes;
 pub mod workflow;
 

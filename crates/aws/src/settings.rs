@@ -19,6 +19,8 @@ pub struct Settings {
     pub subnet: Option<String>,
     /// The bake state machine: promote starts the bakes of children, and others look whether a bake's execution runs.
     pub bake_machine: Option<String>,
+    /// The rollout state machine; only promote is told.
+    pub rollout_machine: Option<String>,
 }
 
 impl Settings {
@@ -33,6 +35,7 @@ impl Settings {
             builder_security_group: optional("OVENBIRD_BUILDER_SECURITY_GROUP"),
             subnet: optional("OVENBIRD_SUBNET"),
             bake_machine: optional("OVENBIRD_BAKE_STATE_MACHINE"),
+            rollout_machine: optional("OVENBIRD_ROLLOUT_STATE_MACHINE"),
         })
     }
 }

@@ -35,39 +35,19 @@ pub enum Execution {
 
 impl Workflow for Cloud {
     async fn start_bake(&self, bake: &BakeId, input: &serde_json::Value) -> Result<()> {
-        let machine = self.bake_machine()?;
-        let request = self
-            .sfn
-            .start_execution()
-            .state_machine_arn(machine)
-            .name(bake.as_str())
-            .input(input.to_string());
-        match request.send().await {
-            Ok(_) => Ok(()),
-            // It ended already: names are taken for 90 days.
-            Err(error) if code(&error) == "ExecutionAlreadyExists" => Ok(()),
-            Err(error) => Err(translate("states:StartExecution", machine_name(machine), &error)),
-        }
+        self.start_once(self.bake_machine()?, bake, input).await
+    }
+
+    async fn start_rollout(&self, name: &BakeId, input: &serde_json::Value) -> Result<()> {
+        self.start_once(self.rollout_machine()?, name, input).await
+    }
+
+    async fn rollout_execution(&self, name: &BakeId) -> Result<Option<ports::Execution>> {
+        self.standing(self.rollout_machine()?, name).await
     }
 
     async fn bake_execution(&self, bake: &BakeId) -> Result<Option<ports::Execution>> {
-        let request = self.sfn.describe_execution().execution_arn(execution(self.bake_machine()?, bake));
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(error) if code(&error) == "ExecutionDoesNotExist" => return Ok(None),
-            Err(error) => return Err(translate("states:DescribeExecution", bake.as_str(), &error)),
-        };
-        Ok(Some(match answer.status() {
-            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => ports::Execution::Running,
-            ExecutionStatus::Succeeded => ports::Execution::Succeeded,
-            ExecutionStatus::Failed => ports::Execution::Failed,
-            ExecutionStatus::TimedOut => ports::Execution::TimedOut,
-            ExecutionStatus::Aborted => {
-                ports::Execution::Stopped { cause: answer.cause().unwrap_or_default().to_owned() }
-            }
-            // Nothing may be destroyed on a word that isn't understood.
-            other => return Err(unreadable("states:DescribeExecution", bake.as_str(), other)),
-        }))
+        self.standing(self.bake_machine()?, bake).await
     }
 }
 
@@ -79,13 +59,47 @@ impl Stack for Cloud {
 
 impl Cloud {
     fn bake_machine(&self) -> Result<&str> {
-        self.settings.bake_machine.as_deref().ok_or_else(|| {
-            Error::bad_input(
-                "environment variable `OVENBIRD_BAKE_STATE_MACHINE`",
-                "is not set",
-                "Deploy with `infra/template.yaml`, which sets it",
-            )
-        })
+        named(self.settings.bake_machine.as_deref(), "OVENBIRD_BAKE_STATE_MACHINE")
+    }
+
+    fn rollout_machine(&self) -> Result<&str> {
+        named(self.settings.rollout_machine.as_deref(), "OVENBIRD_ROLLOUT_STATE_MACHINE")
+    }
+
+    /// Starts an execution; one of this name that is there already, or was, is no error.
+    async fn start_once(&self, machine: &str, name: &BakeId, input: &serde_json::Value) -> Result<()> {
+        let request = self
+            .sfn
+            .start_execution()
+            .state_machine_arn(machine)
+            .name(name.as_str())
+            .input(input.to_string());
+        match request.send().await {
+            Ok(_) => Ok(()),
+            // It ended already: names are taken for 90 days.
+            Err(error) if code(&error) == "ExecutionAlreadyExists" => Ok(()),
+            Err(error) => Err(translate("states:StartExecution", machine_name(machine), &error)),
+        }
+    }
+
+    async fn standing(&self, machine: &str, name: &BakeId) -> Result<Option<ports::Execution>> {
+        let request = self.sfn.describe_execution().execution_arn(execution(machine, name));
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == "ExecutionDoesNotExist" => return Ok(None),
+            Err(error) => return Err(translate("states:DescribeExecution", name.as_str(), &error)),
+        };
+        Ok(Some(match answer.status() {
+            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => ports::Execution::Running,
+            ExecutionStatus::Succeeded => ports::Execution::Succeeded,
+            ExecutionStatus::Failed => ports::Execution::Failed,
+            ExecutionStatus::TimedOut => ports::Execution::TimedOut,
+            ExecutionStatus::Aborted => {
+                ports::Execution::Stopped { cause: answer.cause().unwrap_or_default().to_owned() }
+            }
+            // Nothing may be destroyed on a word that isn't understood.
+            other => return Err(unreadable("states:DescribeExecution", name.as_str(), other)),
+        }))
     }
 
     /// Stops an execution; one that has ended already is no error.
@@ -145,6 +159,17 @@ impl Cloud {
             answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
         Ok(answer.executions().iter().filter_map(|execution| BakeId::parse(execution.name()).ok()).collect())
     }
+}
+
+/// What the environment says under a name.
+fn named<'s>(value: Option<&'s str>, variable: &str) -> Result<&'s str> {
+    value.ok_or_else(|| {
+        Error::bad_input(
+            format!("environment variable `{variable}`"),
+            "is not set",
+            "Deploy with `infra/template.yaml`, which sets it",
+        )
+    })
 }
 
 /// The ARN of an execution of a machine.

@@ -21,7 +21,9 @@ use crate::{
         launch_builder::{self, Start},
         poll_readiness, promote,
         prune::{self, DeadBake, Kept, Request, Verdict},
-        recorded, run_validation, snapshot,
+        recorded,
+        rollout::{self, RolloutDocument},
+        run_validation, snapshot,
     },
     store::{Ledger, Versioned, keys},
 };
@@ -78,7 +80,38 @@ pub async fn promote(cloud: &impl Ports, input: Value, now: Timestamp) -> Result
             answered(Function::Promote, &given, promote::run(document, cloud, now).await)
         }
         Promote::StartChildren { document } => output(&cascade::run(document, cloud).await?),
+        Promote::Begin { document } => rolled(rollout::begin(document, cloud, now).await),
+        Promote::StartStage { document } => rolled(rollout::start_stage(document, cloud, now).await),
+        Promote::LookAtStage { document } => rolled(rollout::look(document, cloud, now).await),
+        Promote::Settle { document } => rolled(rollout::settle(document, cloud, now).await),
+        Promote::Revert { document, error } => {
+            let error = error.map(|error| told_of(&error));
+            rolled(rollout::revert(document, error, cloud, now).await)
+        }
+        Promote::Finish { document } => rolled(rollout::finish(document, cloud, now).await),
+        Promote::PickUp {} => output(&rollout::pick_up(cloud, now).await?),
     }
+}
+
+/// Logs what a step of a rollout decided, and answers with the document.
+fn rolled(outcome: Result<RolloutDocument>) -> Result<Value> {
+    match &outcome {
+        Ok(document) => {
+            let RolloutDocument { pipeline, rollout, stands, .. } = document;
+            tracing::info!(function = "promote", rollout.id = %rollout, %pipeline, "{stands}");
+        }
+        Err(error) => {
+            let (name, kind) = (error.name(), error.kind());
+            tracing::error!(function = "promote", error = name, ?kind, "{error}");
+        }
+    }
+    output(&outcome?)
+}
+
+/// What a state machine caught, in words.
+fn told_of(error: &Value) -> String {
+    let failure = clean_up::caught(&json!({"error": error}), Stage::Promotion);
+    format!("{}: {}", failure.error, failure.cause)
 }
 
 /// prune: cleans one bake up, or plans, or acts on one item of a plan.
@@ -229,8 +262,36 @@ enum Snapshot {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 enum Promote {
-    Promote { document: Document },
-    StartChildren { document: Document },
+    Promote {
+        document: Document,
+    },
+    StartChildren {
+        document: Document,
+    },
+    /// The first state of a rollout's execution.
+    Begin {
+        document: RolloutDocument,
+    },
+    StartStage {
+        document: RolloutDocument,
+    },
+    LookAtStage {
+        document: RolloutDocument,
+    },
+    Settle {
+        document: RolloutDocument,
+    },
+    /// Undoes a rollout; `error` is what the state machine caught, if it did.
+    Revert {
+        document: RolloutDocument,
+        #[serde(default)]
+        error: Option<Value>,
+    },
+    Finish {
+        document: RolloutDocument,
+    },
+    /// Starts an execution for each rollout that has none.
+    PickUp {},
 }
 
 /// What the state machines ask of prune.

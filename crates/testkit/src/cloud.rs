@@ -6,7 +6,13 @@
 mod faults;
 mod ports;
 
-use std::{cell::RefCell, collections::BTreeMap, fmt::Write as _, future::poll_fn, task::Poll};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    future::poll_fn,
+    task::Poll,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
@@ -18,7 +24,7 @@ use ovenbird_core::{
 use self::faults::Outcome;
 pub use self::faults::{Death, Fault};
 use crate::SimulatedHardware;
-use ovenbird_sim::World;
+use ovenbird_sim::{InstanceState, World, load_balancing::Seen};
 
 /// An account with Ovenbird deployed, in memory.
 #[derive(Debug, Clone)]
@@ -51,6 +57,11 @@ struct State {
     standings: BTreeMap<BakeId, Execution>,
     /// What else of the account names images: launch templates, recipes of Image Builder.
     references: Vec<(AmiId, Reference)>,
+    /// How the machines of images answer; well, if nothing is said.
+    fitness: BTreeMap<AmiId, Fitness>,
+    fitness_of_new: Fitness,
+    /// The images that are not new.
+    known: BTreeSet<AmiId>,
     /// Those that nobody has taken to run yet.
     unclaimed: Vec<BakeId>,
     /// Who makes the calls now.
@@ -67,6 +78,54 @@ struct State {
     paused: bool,
 }
 
+/// After so long a wait nothing moves any more.
+const SETTLED: SignedDuration = SignedDuration::from_mins(5);
+/// So often the model of groups and target groups is looked after.
+const TURN: SignedDuration = SignedDuration::from_secs(5);
+
+/// How the machines of an image answer the health checks of target groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fitness {
+    /// Well.
+    Well,
+    /// With this status.
+    Answers(u16),
+    /// Not at all.
+    Silent,
+    /// Well for so many seconds after their launch, then not at all.
+    DiesAfter(i64),
+}
+
+impl State {
+    /// Lets groups and target groups have their turn, and asks the machines that are to be asked.
+    fn tick(&mut self) {
+        if !self.world.needs_ticks() {
+            return;
+        }
+        for due in self.world.due_probes(self.now) {
+            let instance = self.world.instances().find(|one| one.id == due.instance);
+            let Some(instance) = instance else { continue };
+            let running = instance.state == InstanceState::Running;
+            let age = self.now.duration_since(instance.launched).as_secs();
+            let new = self.world.own_images().any(|image| image.id == instance.image)
+                && !self.known.contains(&instance.image);
+            let usual = if new { self.fitness_of_new } else { Fitness::Well };
+            let seen = match self.fitness.get(&instance.image).copied().unwrap_or(usual) {
+                _ if !running => Seen::Failed,
+                Fitness::Well => Seen::Status(200),
+                Fitness::Answers(status) => Seen::Status(status),
+                Fitness::Silent => Seen::Timeout,
+                Fitness::DiesAfter(seconds) if age < seconds => Seen::Status(200),
+                Fitness::DiesAfter(_) => Seen::Failed,
+            };
+            let (now, id) = (self.now, due.instance.to_string());
+            // One that was deregistered since has nothing to be told.
+            let _ = self.world.probed(now, &due.group, &id, due.port, seen);
+        }
+        self.world.tick(self.now);
+    }
+}
+
 impl Cloud {
     /// An empty account at a moment.
     pub fn new(world: World, hardware: SimulatedHardware, now: Timestamp) -> Self {
@@ -80,6 +139,9 @@ impl Cloud {
             executions: BTreeMap::new(),
             standings: BTreeMap::new(),
             references: Vec::new(),
+            fitness: BTreeMap::new(),
+            fitness_of_new: Fitness::Well,
+            known: BTreeSet::new(),
             unclaimed: Vec::new(),
             caller: String::new(),
             calls: Vec::new(),
@@ -105,6 +167,7 @@ impl Cloud {
         let state = &mut *self.state.borrow_mut();
         let end = state.now + time;
         loop {
+            state.tick();
             // What was ordered is begun at the time it was ordered.
             state.hardware.advance(&mut state.world, state.now);
             for (key, bytes) in state.hardware.take_uploads() {
@@ -113,7 +176,13 @@ impl Cloud {
             if state.now == end {
                 return;
             }
-            state.now = state.hardware.next().map_or(end, |next| next.clamp(state.now, end));
+            let next = state.hardware.next().map_or(end, |next| next.clamp(state.now, end));
+            // Groups and target groups go by the clock, not by orders. In a long wait they have settled soon.
+            let left = end.duration_since(state.now);
+            let settled = time - left > SETTLED
+                && !state.world.auto_scaling_groups().any(|one| one.active_refresh().is_some());
+            let turn = state.now + if settled { left.max(TURN) } else { TURN };
+            state.now = if state.world.needs_ticks() { next.min(turn) } else { next };
         }
     }
 
@@ -179,6 +248,18 @@ impl Cloud {
     /// Forgets an execution, as Step Functions does after 90 days.
     pub fn forget_execution(&self, bake: &BakeId) {
         self.state.borrow_mut().standings.remove(bake);
+    }
+
+    /// Says how the machines of an image answer from now on.
+    pub fn answer(&self, image: &AmiId, fitness: Fitness) {
+        self.state.borrow_mut().fitness.insert(image.clone(), fitness);
+    }
+
+    /// Says how the machines of images that are made from now on answer.
+    pub fn answer_of_new(&self, fitness: Fitness) {
+        let state = &mut *self.state.borrow_mut();
+        state.known = state.world.own_images().map(|image| image.id.clone()).collect();
+        state.fitness_of_new = fitness;
     }
 
     /// Lets something outside of Ovenbird name an image.

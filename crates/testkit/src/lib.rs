@@ -6,6 +6,6 @@ mod simulated;
 pub mod walk;
 
 pub use self::{
-    cloud::{Call, Cloud, Death, Fault},
+    cloud::{Call, Cloud, Death, Fault, Fitness},
     simulated::{Pace, Script, SimulatedHardware, Work, mailbox},
 };

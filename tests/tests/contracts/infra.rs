@@ -31,7 +31,11 @@ fn the_template_has_every_function_and_no_other() {
 
 #[test]
 fn substitutions_name_the_functions_they_are_named_for() {
-    for (machine, file) in [("BakeStateMachine", "bake.asl.json"), ("PruneStateMachine", "prune.asl.json")] {
+    for (machine, file) in [
+        ("BakeStateMachine", "bake.asl.json"),
+        ("RolloutStateMachine", "rollout.asl.json"),
+        ("PruneStateMachine", "prune.asl.json"),
+    ] {
         let definition = fs::read_to_string(repository().join("statemachine").join(file)).unwrap();
         let used: BTreeSet<&str> =
             definition.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
@@ -49,7 +53,7 @@ fn a_task_waits_longer_than_its_function_runs() {
     let globals = template(&["Globals", "Function", "Timeout"]).unwrap();
     let resources = resources();
     let mut tasks = 0;
-    for file in ["bake.asl.json", "prune.asl.json"] {
+    for file in ["bake.asl.json", "rollout.asl.json", "prune.asl.json"] {
         let text = fs::read_to_string(repository().join("statemachine").join(file)).unwrap();
         for task in tasks_of(&serde_json::from_str(&text).unwrap()) {
             let arn = task["Resource"].as_str().unwrap();
@@ -176,6 +180,11 @@ fn launches_and_roles_are_bound_by_conditions() {
         ("LendKeyToVolume", "kms:ViaService: !Sub ec2."),
         ("LendKeyToVolume", "kms:GrantIsForAWSResource: true"),
         ("LendKeyToVolume", "!Ref BuilderKmsKeys"),
+        ("LaunchByTemplate", "launch-template/*"),
+        ("RollGroups", "aws:ResourceTag/ovenbird:stack: !Ref AWS::StackId"),
+        ("Versions", "aws:ResourceTag/ovenbird:stack: !Ref AWS::StackId"),
+        ("PassRolesOfGroups", "!Ref RolloutRoles"),
+        ("PassRolesOfGroups", "iam:PassedToService: !Sub ec2.${AWS::URLSuffix}"),
         ("ImageTagged", "aws:RequestTag/ovenbird:stack: !Ref AWS::StackId"),
         ("ImageOfBuilder", "aws:ResourceTag/ovenbird:stack: !Ref AWS::StackId"),
     ];
@@ -186,9 +195,13 @@ fn launches_and_roles_are_bound_by_conditions() {
         for statement in statements(resource) {
             let launches = actions(statement).contains("ec2:RunInstances");
             let made = text_at(statement, &["Resource"]).unwrap();
-            let makes = made == "*" || ["instance/*", "volume/*"].iter().any(|one| made.contains(one));
+            let makes = made.ends_with('*') && !made.contains('/')
+                || ["instance/*", "volume/*"].iter().any(|one| made.contains(one));
             let tagged =
                 at(statement, &["Condition", "StringEquals", "aws:RequestTag/ovenbird:stack"]).is_some();
+            // Auto Scaling asks for it in the name of who starts a refresh.
+            let by_template = at(statement, &["Condition", "ArnLike", "ec2:LaunchTemplate"]).is_some();
+            let tagged = tagged || by_template && function == "promote";
             assert!(
                 !launches || !makes || tagged,
                 "{function}: {} launches what isn't tagged",

@@ -87,7 +87,7 @@ impl Side {
     /// The actions that a method names, itself or by what it calls.
     fn actions(&self, method: &str) -> BTreeSet<String> {
         let action =
-            Regex::new(r#""((?:dynamodb|ec2|iam|imagebuilder|kms|s3|ssm|states):\w+)""#).expect("a pattern");
+            Regex::new(r#""((?:autoscaling|cloudwatch|dynamodb|ec2|elasticloadbalancing|iam|imagebuilder|kms|s3|ssm|states):\w+)""#).expect("a pattern");
         // `self.helper(…)`, `helper(…)` and `CONSTANT`; but no method of something else that has a helper's name.
         let word = Regex::new(r"(self \. |\. )?\b(\w+) \(|\b([A-Z_]{2,})\b").expect("a pattern");
         let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::new());

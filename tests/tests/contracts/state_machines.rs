@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ovenbird_core::{Error, domain::bake::To};
+use ovenbird_core::{Error, domain::bake::To, steps::rollout};
 use serde_json::Value;
 
 const BAKE: &str = include_str!("../../../statemachine/bake.asl.json");
 const PRUNE: &str = include_str!("../../../statemachine/prune.asl.json");
+const ROLLOUT: &str = include_str!("../../../statemachine/rollout.asl.json");
 
 /// What AWS tells every Lambda task to retry, and the two names by which our steps ask for it.
 const RETRIED: [&str; 7] = [
@@ -30,7 +31,7 @@ struct Graph {
 
 fn graphs() -> Vec<Graph> {
     let mut graphs = Vec::new();
-    for (name, text) in [("bake", BAKE), ("prune", PRUNE)] {
+    for (name, text) in [("bake", BAKE), ("rollout", ROLLOUT), ("prune", PRUNE)] {
         collect(name, &serde_json::from_str(text).unwrap(), &mut graphs);
     }
     graphs
@@ -72,7 +73,7 @@ fn only_the_plain_language_is_used() {
             );
         }
     }
-    for text in [BAKE, PRUNE] {
+    for text in [BAKE, ROLLOUT, PRUNE] {
         assert!(
             !text.contains("States.Format") && !text.contains("QueryLanguage") && !text.contains("{%"),
             "no intrinsics"
@@ -124,7 +125,10 @@ fn every_loop_waits_and_looks() {
     for graph in graphs() {
         for breaks in [
             |state: &Value| state["Type"] == "Wait",
-            |state: &Value| state["Resource"] == "${PollReadinessArn}",
+            // A rollout's own steps look before they act.
+            |state: &Value| {
+                ["${PollReadinessArn}", "${PromoteArn}"].contains(&state["Resource"].as_str().unwrap_or(""))
+            },
         ] {
             // What is left of the graph once these states are taken out has an order, or there is another loop.
             let mut left: BTreeMap<&str, &Value> = graph
@@ -164,7 +168,12 @@ fn every_task_has_a_timeout_retries_and_a_catch_that_keeps_the_document() {
             let catch = task["Catch"].as_array().unwrap_or_else(|| panic!("{at} has no catch"));
             assert_eq!(catch.last().unwrap()["ErrorEquals"], serde_json::json!(["States.ALL"]), "{at}");
             for catcher in catch {
-                let path = catcher["ResultPath"].as_str().unwrap_or("$");
+                // `null` keeps the document as it is.
+                let path = if catcher["ResultPath"].is_null() && catcher.get("ResultPath").is_some() {
+                    "$.nothing"
+                } else {
+                    catcher["ResultPath"].as_str().unwrap_or("$")
+                };
                 assert!(path.starts_with("$.") && path.len() > 2, "{at}: a catch that drops the document");
             }
             for error in retry.into_iter().chain(errors(&task["Catch"])) {
@@ -203,12 +212,39 @@ fn every_failure_of_a_bake_leads_to_its_clean_up() {
 
 #[test]
 fn the_choices_know_every_way_a_step_can_send_and_no_other() {
-    let graph = graphs().into_iter().find(|graph| graph.name == "bake").unwrap();
-    let choices = of_type(&graph, "Choice").flat_map(|(_, choice)| choice["Choices"].as_array().unwrap());
-    let words: BTreeSet<&str> = choices.map(|choice| choice["StringEquals"].as_str().unwrap()).collect();
     // Serde lists every word in its refusal of another one.
-    let refusal = serde_json::from_str::<To>("\"nowhere\"").unwrap_err().to_string();
-    let known: BTreeSet<&str> = refusal.split('`').skip(3).step_by(2).collect();
-    assert!(known.contains("await"), "{refusal}");
-    assert_eq!(words, known);
+    let refusals = [
+        ("bake", serde_json::from_str::<To>("\"nowhere\"").unwrap_err().to_string()),
+        ("rollout", serde_json::from_str::<rollout::To>("\"nowhere\"").unwrap_err().to_string()),
+    ];
+    for (name, refusal) in refusals {
+        let graph = graphs().into_iter().find(|graph| graph.name == name).unwrap();
+        let choices = of_type(&graph, "Choice").flat_map(|(_, choice)| choice["Choices"].as_array().unwrap());
+        let words: BTreeSet<&str> = choices.map(|choice| choice["StringEquals"].as_str().unwrap()).collect();
+        let known: BTreeSet<&str> = refusal.split('`').skip(3).step_by(2).collect();
+        assert!(known.len() > 5, "{refusal}");
+        assert_eq!(words, known, "{name}");
+    }
+}
+
+#[test]
+fn every_failure_of_a_rollout_leads_back_or_is_picked_up() {
+    let graph = graphs().into_iter().find(|graph| graph.name == "rollout").unwrap();
+    for (state, task) in of_type(&graph, "Task") {
+        let ways: Vec<_> = task["Catch"].as_array().unwrap().iter().map(|catcher| &catcher["Next"]).collect();
+        let way = match state.as_str() {
+            "Revert" | "RevertAfterError" => "NotReverted",
+            "Finish" => "NotFinished",
+            _ => "RevertAfterError",
+        };
+        assert_eq!(ways, [way], "{state}");
+    }
+    for (state, choice) in of_type(&graph, "Choice") {
+        let way = match state.as_str() {
+            "AfterRevert" => "NotReverted",
+            "AfterFinish" => "NotFinished",
+            _ => "Revert",
+        };
+        assert_eq!(choice["Default"], way, "{state}");
+    }
 }

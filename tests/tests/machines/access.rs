@@ -46,8 +46,9 @@ fn count(cloud: &Cloud) -> Result<usize> {
 
 fn from_a_machine(cloud: &Cloud, id: &str, image: &str) -> Result<usize> {
     let curl = |arguments: &str| -> Result<String> {
-        let script =
-            format!("curl -s -o /root/answer -w '%{{http_code}}' --max-time 30 {arguments}; cat /root/answer");
+        let script = format!(
+            "curl -s -o /root/answer -w '%{{http_code}}' --max-time 30 {arguments}; cat /root/answer"
+        );
         let said = cloud.local.ovenbird_says(&["local", "shell", id, "--", "sh", "-c", &script])?;
         Ok(said.1)
     };

@@ -96,6 +96,14 @@ impl Crowded<'_> {
     }
 }
 
+impl super::passed_on::Inner for Crowded<'_> {
+    fn inner(&self) -> &Cloud {
+        self.0
+    }
+}
+
+super::passed_on::pass_on!(Crowded);
+
 impl Table for Crowded<'_> {
     async fn get(&self, key: &Key) -> Result<Option<Row>> {
         self.let_others_go_first().await;

@@ -94,7 +94,7 @@ fn a_channel_that_moves_while_the_parameter_is_written_is_followed() {
 #[test]
 fn a_parameter_that_can_t_keep_up_with_its_channel_is_tried_again_and_not_called_done() {
     let desk = Desk::new(&TWO);
-    let spec = rollback(&desk).spec;
+    let spec = rollback(&desk).spec.destination();
     let cloud = Restless { desk: &desk, moves: std::cell::Cell::new(0) };
     let error = block_on(followers(&spec)[0].apply(&spec, &cloud)).unwrap_err();
     assert_eq!(error.name(), "TryAgain");
@@ -106,6 +106,14 @@ struct Restless<'d> {
     desk: &'d Desk,
     moves: std::cell::Cell<u8>,
 }
+
+impl super::passed_on::Inner for Restless<'_> {
+    fn inner(&self) -> &ovenbird_testkit::Cloud {
+        &self.desk.cloud
+    }
+}
+
+super::passed_on::pass_on!(Restless);
 
 impl ovenbird_core::ports::Parameters for Restless<'_> {
     async fn parameter(&self, _: &ParameterName) -> Result<Option<String>> {
@@ -161,7 +169,7 @@ fn undone(desk: &Desk, change: impl FnOnce(&mut Bake)) -> Result<()> {
     let mut bake = desk.bake("before-1");
     (bake.progress.status, bake.progress.stage) = (Status::Running, Stage::Promotion);
     change(&mut bake);
-    block_on(promote::undo(&bake, &desk.cloud))
+    block_on(promote::undo(&bake, &desk.cloud, desk.now()))
 }
 
 #[test]
@@ -233,7 +241,7 @@ fn a_parameter_that_goes_while_another_bake_is_promoted_comes_back_with_that_bak
         let name = "/images/storefront/production".parse().unwrap();
         block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap();
     };
-    let work = async |cloud: &ovenbird_testkit::Cloud| promote::undo(&bake, cloud).await;
+    let work = async |cloud: &ovenbird_testkit::Cloud| promote::undo(&bake, cloud, cloud.now()).await;
     desk.interrupt(work, "ssm:DeleteParameter", 0, newer).unwrap();
     assert_eq!(
         (desk.current(), desk.parameter()),

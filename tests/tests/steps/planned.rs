@@ -68,10 +68,10 @@ fn a_parameter_is_not_released_under_a_channel_that_points_at_an_image() {
     let ledger = Ledger(&desk.cloud);
     let name = "/images/storefront/production".parse().unwrap();
     // Another bake promoted between the look of a first promotion's undo and its release.
-    block_on(ledger.release_parameter(&desk.bake("before-0").spec)).unwrap();
+    block_on(ledger.release_parameter(&desk.bake("before-0").spec.destination())).unwrap();
     assert!(block_on(ledger.parameter_owner(&name)).unwrap().is_some());
     desk.edit_channel(|doc| doc["current"] = Value::Null);
-    block_on(ledger.release_parameter(&desk.bake("before-0").spec)).unwrap();
+    block_on(ledger.release_parameter(&desk.bake("before-0").spec.destination())).unwrap();
     assert!(block_on(ledger.parameter_owner(&name)).unwrap().is_none());
 }
 

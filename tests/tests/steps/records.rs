@@ -132,7 +132,7 @@ fn a_parameter_of_another_pipeline_or_channel_is_not_released() {
         let key = Key { pk: "PARAMETERS".into(), sk: format!("PARAMETER#{PARAMETER}") };
         desk.edit(&key, &key, |doc| doc[field] = json!(other));
         let ledger = Ledger(&desk.cloud);
-        block_on(ledger.release_parameter(&desk.bake("before-1").spec)).unwrap();
+        block_on(ledger.release_parameter(&desk.bake("before-1").spec.destination())).unwrap();
         assert!(block_on(ledger.parameter_owner(&PARAMETER.parse().unwrap())).unwrap().is_some(), "{field}");
     }
 }

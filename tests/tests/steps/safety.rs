@@ -317,7 +317,7 @@ fn a_parameter_is_the_pipeline_s_that_wrote_it_first() {
     assert!(block_on(ledger.channels(&evil.spec.pipeline)).unwrap().is_empty());
     // Nothing of a failed promotion is undone with what is another's.
     evil.progress.stage = ovenbird_core::domain::bake::Stage::Promotion;
-    block_on(promote::undo(&evil, &bench.cloud)).unwrap();
+    block_on(promote::undo(&evil, &bench.cloud, bench.cloud.now())).unwrap();
     assert_eq!(block_on(bench.cloud.parameter(&name)).unwrap().as_deref(), Some(images[0].as_str()));
 }
 
@@ -330,7 +330,7 @@ fn a_first_promotion_that_is_taken_back_gives_its_parameter_back() {
     let mut bake = block_on(ledger.bake(&pipeline(), &"bake-1".parse().unwrap())).unwrap().unwrap();
     bake.progress.stage = ovenbird_core::domain::bake::Stage::Promotion;
     for _ in 0..2 {
-        block_on(promote::undo(&bake, &bench.cloud)).unwrap();
+        block_on(promote::undo(&bake, &bench.cloud, bench.cloud.now())).unwrap();
         assert_eq!(block_on(ledger.parameter_owner(&name)).unwrap(), None);
         assert_eq!(block_on(bench.cloud.parameter(&name)).unwrap(), None);
     }

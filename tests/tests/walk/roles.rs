@@ -14,6 +14,12 @@ pub type Needs = BTreeMap<String, BTreeSet<&'static str>>;
 const UNSEEN: &[(&str, &str)] = &[
     ("launch-builder", "iam:CreateServiceLinkedRole"),
     ("promote", "ssm:GetParameters"),
+    // Auto Scaling asks for these in the name of who starts a refresh.
+    ("promote", "ec2:CreateTags"),
+    ("promote", "ec2:RunInstances"),
+    ("promote", "iam:PassRole"),
+    // A refresh that can't be rolled back is one that somebody changed meanwhile.
+    ("promote", "autoscaling:CancelInstanceRefresh"),
     // A volume that outlives its instance is somebody's work against the launch's own mapping.
     ("prune", "ec2:DeleteVolume"),
 ];

@@ -6,11 +6,13 @@ use ovenbird_core::{
     domain::{
         bake::{Bake, Status},
         id::AmiId,
+        rollout::Rollout,
         tags,
     },
+    steps::rollout::execution,
     store::{Channel, Child, ImageSet, ImageStatus, Lease},
 };
-use ovenbird_sim::{ImageState, InstanceState, Tags, Volume};
+use ovenbird_sim::{ImageState, InstanceState, Tags, Volume, auto_scaling::Configuration};
 use ovenbird_testkit::Cloud;
 use serde::de::DeserializeOwned;
 
@@ -126,7 +128,14 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         .filter(|bake| !excused.contains(bake.spec.id.as_str()))
         .filter_map(|bake| Some((bake.spec.settings.parameter.clone()?, bake)))
         .collect();
-    let unsettled = bakes.iter().any(|bake| excused.contains(bake.spec.id.as_str()));
+    let rollouts: Vec<Rollout> = decode(cloud, "ROLLOUT#");
+    // One whose execution is lost goes on with the next prune run.
+    let lost = |rollout: &Rollout| excused.contains(execution(rollout).as_str());
+    let unsettled =
+        bakes.iter().any(|bake| excused.contains(bake.spec.id.as_str())) || rollouts.iter().any(lost);
+    if !rollouts.iter().any(lost) && !overruled {
+        found.extend(uneven(cloud, &rollouts, &channels));
+    }
     for (name, bake) in followed.into_iter().filter(|_| !unsettled && !overruled) {
         let channel = channels.iter().find(|channel| {
             channel.pipeline == bake.spec.pipeline && channel.name == bake.spec.settings.channel
@@ -137,6 +146,58 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
             found.push(format!("parameter {name} is {:?}, its channel {current:?}", parameters.get(&name)));
         }
     }
+    found
+}
+
+/// What of a street isn't as its channel says: a rollout without an end, machines of two images, or a default that is
+/// another one.
+fn uneven(cloud: &Cloud, rollouts: &[Rollout], channels: &[Channel]) -> Vec<String> {
+    let mut found = Vec::new();
+    for rollout in rollouts.iter().filter(|rollout| rollout.progress.outcome.is_none()) {
+        found.push(format!("rollout {} is in phase {}", rollout.spec.id, rollout.progress.phase.as_str()));
+    }
+    for channel in channels {
+        for rolling in channel.rolling.iter().chain(&channel.waiting) {
+            found.push(format!("channel {} still waits for rollout {}", channel.name, rolling.rollout));
+        }
+    }
+    let current = channels.iter().filter_map(|channel| channel.current.as_ref());
+    let Some(current) =
+        current.filter(|current| current.rollout.is_some()).map(|current| current.image.to_string()).next()
+    else {
+        return found;
+    };
+    cloud.with(|world| {
+        for group in world.auto_scaling_groups() {
+            if let Some(refresh) = group.active_refresh() {
+                found.push(format!("refresh {} is {}", refresh.id, refresh.status.as_str()));
+            }
+            for member in group.members.iter().filter(|member| member.image.as_str() != current) {
+                found.push(format!(
+                    "{} runs from {}, the channel has {current}",
+                    member.instance, member.image
+                ));
+            }
+            for template in world.launch_templates() {
+                let launched = match &group.configuration {
+                    Configuration::Template(spec) => {
+                        spec.version.as_ref().and_then(|version| version.parse().ok())
+                    }
+                    Configuration::Mixed(_) => None,
+                };
+                for (what, version) in [("default", Some(template.default_version)), ("launched", launched)] {
+                    let image = version
+                        .and_then(|version| template.version(version))
+                        .and_then(|one| one.data.image.clone());
+                    if image.as_ref() != Some(&current) {
+                        found.push(format!(
+                            "the {what} version {version:?} has {image:?}, the channel {current}"
+                        ));
+                    }
+                }
+            }
+        }
+    });
     found
 }
 
@@ -234,7 +295,8 @@ fn childless(cloud: &Cloud, bakes: &[Bake], channels: &[Channel], ends: &Ends) -
 /// What of a bake's record isn't so.
 fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -> Option<String> {
     let targets = || channels.iter().flat_map(|channel| channel.current.iter().chain(&channel.previous));
-    let promoted = || targets().any(|target| target.bake == bake.spec.id);
+    // A rollout promotes after its bake has ended.
+    let promoted = || targets().any(|target| target.bake == bake.spec.id && target.rollout.is_none());
     // Twins promote one image, and only those that are newer write it into the channel.
     let stands = || targets().any(|target| Some(&target.image) == bake.progress.image.as_ref());
     if excused {

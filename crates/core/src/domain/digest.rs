@@ -50,8 +50,8 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 }
 
 /// A client token for one purpose of one bake: at most 64 ASCII characters, the same however often it is asked.
-pub fn token(bake: &crate::domain::id::BakeId, purpose: &str) -> String {
-    sha256(format!("{bake}/{purpose}").as_bytes()).to_string()
+pub fn token(of: impl std::fmt::Display, purpose: &str) -> String {
+    sha256(format!("{of}/{purpose}").as_bytes()).to_string()
 }
 
 #[cfg(test)]

@@ -138,6 +138,24 @@ id!(
     |text| (1..=1011).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b))
 );
+id!(
+    /// The name of an Auto Scaling group.
+    GroupName, "the name of an Auto Scaling group", "1 to 255 printable characters, without `:`",
+    |text| (1..=255).contains(&text.chars().count()) && !text.contains(|c: char| c.is_control() || c == ':')
+);
+id!(
+    /// The name of a launch template.
+    TemplateName, "the name of a launch template", "3 to 128 letters, digits and `()./_-`",
+    |text| (3..=128).contains(&text.len())
+        && !text.starts_with("lt-")
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"()./_-".contains(&b))
+);
+id!(
+    /// A rollout's id. Its executions at Step Functions are named after it, with `-` and a number: that leaves it 76
+    /// of their 80 characters.
+    RolloutId, "a rollout's id", "letters, digits, `-` and `_`, at most 76",
+    |text| (1..=76).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+);
 
 impl Digest {
     /// The digest of these 32 bytes.

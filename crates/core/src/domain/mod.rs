@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod bake;
+pub mod destination;
 pub mod digest;
 pub mod error;
 pub mod id;
@@ -12,6 +13,7 @@ pub mod place;
 pub mod plan;
 pub mod recipe;
 pub mod report;
+pub mod rollout;
 pub mod stage;
 pub mod tags;
 pub mod trigger;

@@ -8,6 +8,7 @@
     reason = "the ports are used as generics in this workspace; no trait object needs Send bounds"
 )]
 
+mod groups;
 mod images;
 mod instances;
 mod objects;
@@ -18,6 +19,7 @@ mod volume;
 mod workflow;
 
 pub use self::{
+    groups::{GoesBack, Groups, RefreshOrder, Templates, percent_left},
     images::{Image, ImageState, Images},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     objects::{Bucket, Object, Presigner},
@@ -29,6 +31,6 @@ pub use self::{
 };
 
 /// All ports at once: what a function is given.
-pub trait Ports: Images + Bucket + Presigner + PrunePorts {}
+pub trait Ports: Images + Bucket + Presigner + PrunePorts + Groups + Templates {}
 
-impl<C: Images + Bucket + Presigner + PrunePorts> Ports for C {}
+impl<C: Images + Bucket + Presigner + PrunePorts + Groups + Templates> Ports for C {}

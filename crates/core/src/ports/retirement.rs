@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    groups::Templates,
     images::Image,
     instances::{Builders, Instance},
     parameters::Parameters,
@@ -78,6 +79,6 @@ pub trait Retirement {
 }
 
 /// What prune works with.
-pub trait PrunePorts: Builders + Retirement + Parameters + Table + Workflow + Stack {}
+pub trait PrunePorts: Builders + Retirement + Parameters + Templates + Table + Workflow + Stack {}
 
-impl<C: Builders + Retirement + Parameters + Table + Workflow + Stack> PrunePorts for C {}
+impl<C: Builders + Retirement + Parameters + Templates + Table + Workflow + Stack> PrunePorts for C {}

@@ -1,4 +1,4 @@
-//! Executions of the bake state machine.
+//! Executions of the bake and rollout state machines.
 
 use serde_json::Value;
 
@@ -32,10 +32,15 @@ impl Execution {
     }
 }
 
-/// Executions of the bake state machine.
+/// Executions of the bake and rollout state machines.
 pub trait Workflow {
     /// Starts a bake under this name; one of this name that is there already, or was, is no error.
     async fn start_bake(&self, bake: &BakeId, input: &Value) -> Result<()>;
+    /// Starts an execution of the rollout state machine under this name; one of this name that is there already, or was,
+    /// is no error.
+    async fn start_rollout(&self, name: &BakeId, input: &Value) -> Result<()>;
+    /// How an execution of the rollout state machine stands; none when Step Functions knows none of this name.
+    async fn rollout_execution(&self, name: &BakeId) -> Result<Option<Execution>>;
     /// How the bake's execution stands; none when Step Functions knows none of this name (it forgets after 90 days).
     async fn bake_execution(&self, bake: &BakeId) -> Result<Option<Execution>>;
 }

@@ -11,6 +11,7 @@ use crate::{
         digest::token,
         error::Result,
         id::{BakeId, PipelineName},
+        rollout::RolloutSpec,
         trigger::Trigger,
     },
     ports::{Bucket, Table, Workflow},
@@ -41,23 +42,46 @@ pub async fn run(document: Document, cloud: &(impl Workflow + Bucket + Table)) -
         bake: spec.id.clone(),
         generation: target.generation,
     };
-    let mut children = Vec::new();
-    for child in ledger.children(&parent.pipeline, &parent.channel).await? {
-        let started = if child.artifact && cloud.newest(&artifact::prefix(&child.pipeline)).await?.is_none() {
-            tracing::info!("{} stands on {parent}, and has no artifact to bake yet", child.pipeline);
-            None
-        } else {
-            let id = name(&child.pipeline, &parent);
-            cloud.start_bake(&id, &Trigger::cascade_input(&child.pipeline, &parent)).await?;
-            Some(id)
-        };
-        children.push(ChildBake { pipeline: child.pipeline, bake: started });
-    }
+    let children = start_children(&parent, cloud).await?;
     if !children.is_empty() {
         bake.progress.children = children;
         ledger.save(&mut bake).await?;
     }
     Ok(Document { bake: bake.into_inner(), ..document })
+}
+
+/// Starts the bakes of the pipelines that stand on the channel that a rollout moved.
+pub async fn after_rollout(spec: &RolloutSpec, cloud: &(impl Workflow + Bucket + Table)) -> Result<()> {
+    let ledger = Ledger(cloud);
+    let Some(channel) = ledger.channel(&spec.to.pipeline, &spec.to.channel).await? else { return Ok(()) };
+    // Something newer may have been promoted over it, whose rollout starts the children.
+    let Some(target) = channel.current.filter(|target| target.rollout.as_ref() == Some(&spec.id)) else {
+        return Ok(());
+    };
+    let parent = Parent {
+        pipeline: spec.to.pipeline.clone(),
+        channel: spec.to.channel.clone(),
+        bake: spec.bake.clone(),
+        generation: target.generation,
+    };
+    start_children(&parent, cloud).await.map(drop)
+}
+
+/// Starts each child's bake under a name that is the promotion's.
+async fn start_children(parent: &Parent, cloud: &(impl Workflow + Bucket + Table)) -> Result<Vec<ChildBake>> {
+    let mut children = Vec::new();
+    for child in Ledger(cloud).children(&parent.pipeline, &parent.channel).await? {
+        let started = if child.artifact && cloud.newest(&artifact::prefix(&child.pipeline)).await?.is_none() {
+            tracing::info!("{} stands on {parent}, and has no artifact to bake yet", child.pipeline);
+            None
+        } else {
+            let id = name(&child.pipeline, parent);
+            cloud.start_bake(&id, &Trigger::cascade_input(&child.pipeline, parent)).await?;
+            Some(id)
+        };
+        children.push(ChildBake { pipeline: child.pipeline, bake: started });
+    }
+    Ok(children)
 }
 
 /// The name of a child's bake: one for each promotion of its parent.

@@ -84,7 +84,7 @@ pub async fn after_failure(
         None => removal.instances(id, record.as_deref()).await?,
     }
     if let Some(bake) = &record {
-        promote::undo(bake, cloud).await?;
+        promote::undo(bake, cloud, now).await?;
     }
     let gone = removal.images(id, record.as_deref()).await?;
     removal.snapshots(id, record.as_deref(), &gone).await?;

@@ -74,8 +74,9 @@ pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Re
     }
     // Before anything costs money: promote would refuse it at the end.
     if bake.spec.options.promote {
-        for follower in followers(&bake.spec) {
-            follower.preflight(&bake.spec, cloud).await?;
+        let to = bake.spec.destination();
+        for follower in followers(&to) {
+            follower.preflight(&to, cloud).await?;
         }
     }
     if !bake.spec.options.force && is_superseded(&bake.spec, cloud).await? {
@@ -138,6 +139,9 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
         settings: Settings {
             channel: recipe.promote.channel.clone(),
             parameter: recipe.promote.parameter.clone(),
+            launch_templates: recipe.promote.launch_templates.clone(),
+            groups: recipe.promote.groups.clone(),
+            rollout: (!recipe.promote.groups.is_empty()).then(|| recipe.rollout.clone()),
             verify_boot: recipe.validate.boot,
             deadlines,
             tags: recipe.builder.tags.clone(),

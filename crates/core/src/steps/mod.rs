@@ -12,6 +12,7 @@ pub mod launch_builder;
 pub mod poll_readiness;
 pub mod promote;
 pub mod prune;
+pub mod rollout;
 pub mod run_validation;
 pub mod snapshot;
 mod table;

@@ -250,10 +250,12 @@ async fn promotion(
     cloud: &(impl Parameters + Table),
     now: Timestamp,
 ) -> Result<Document> {
-    for follower in followers(&document.bake.spec) {
-        match follower.observe(&document.bake.spec, cloud).await? {
+    let to = document.bake.spec.destination();
+    for follower in followers(&to) {
+        let Some(awaited) = follower.awaited() else { continue };
+        match follower.observe(&to, cloud).await? {
             Observed::Settled => {}
-            Observed::Behind(seen) => return document.wait(now, follower.awaited(), seen),
+            Observed::Behind(seen) => return document.wait(now, awaited, seen),
         }
     }
     Ok(document.go(To::Go))

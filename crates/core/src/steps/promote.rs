@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, followers::followers, resume, table::check};
+use super::{Action, followers::followers, resume, rollout, table::check};
 use crate::{
     domain::{
-        bake::{Bake, BakeSpec, Document, Stage, Status, To},
+        bake::{Bake, Document, Stage, Status, To},
+        destination::Destination,
         error::{Error, Result},
     },
-    ports::{ImageState, Images, Parameters, Table},
-    store::{ImageCopy, ImageSet, ImageStatus, Ledger, Passed, Promotion, among_others},
+    ports::{ImageState, Images, Parameters, Table, Templates, Workflow},
+    store::{
+        Asker, ImageCopy, ImageSet, ImageStatus, Ledger, Passed, Promotion, Rolled, Versioned, among_others,
+    },
 };
 
 /// Promotes the bake's image, unless something newer was promoted already.
 pub async fn run(
     document: Document,
-    cloud: &(impl Images + Parameters + Table),
+    cloud: &(impl Images + Parameters + Templates + Table + Workflow),
     now: Timestamp,
 ) -> Result<Document> {
     check(Action::Promote, &document)?;
@@ -36,14 +39,57 @@ pub async fn run(
     if !bake.spec.options.promote {
         return Ok(bake.into_inner().end(Status::Validated, To::Done));
     }
+    let to = bake.spec.destination();
+    if to.runs_machines() {
+        return roll_out(bake, cloud, now).await;
+    }
     match among_others(async || ledger.promote(&bake, now).await).await? {
         Promotion::Superseded => Ok(bake.into_inner().end(Status::Superseded, To::Done)),
+        Promotion::Closed(why) => closed(bake, why, cloud).await,
         Promotion::Moved | Promotion::Unchanged | Promotion::Overtaken => {
-            follow(&bake.spec, cloud).await?;
-            let to = if followers(&bake.spec).is_empty() { To::Done } else { To::Await };
-            Ok(bake.into_inner().end(Status::Promoted, to))
+            follow(&to, cloud).await?;
+            let awaits = followers(&to).iter().any(|follower| follower.awaited().is_some());
+            Ok(bake.into_inner().end(Status::Promoted, if awaits { To::Await } else { To::Done }))
         }
     }
+}
+
+/// Hands the image over to a rollout, which brings it to the channel once machines were seen to serve from it.
+async fn roll_out(
+    mut bake: Versioned<Bake>,
+    cloud: &(impl Table + Workflow),
+    now: Timestamp,
+) -> Result<Document> {
+    let ledger = Ledger(cloud);
+    let spec = rollout::of_bake(&bake.spec, bake.image()?.clone());
+    let asker = Asker::Bake { force: bake.spec.options.force };
+    let tests = bake.spec.inputs.tests.clone();
+    match among_others(async || ledger.roll(&spec, Some(&tests), asker.clone(), now).await).await? {
+        Rolled::Begins(id) => {
+            bake.progress.rollout = Some(id.clone());
+            ledger.save(&mut bake).await?;
+            if let Some(record) = ledger.rollout(&bake.spec.pipeline, &id).await? {
+                rollout::start(&record, cloud).await?;
+            }
+            Ok(bake.into_inner().end(Status::Validated, To::Done))
+        }
+        // The one that is under way starts it when it has ended.
+        Rolled::Waits(id) => {
+            bake.progress.rollout = Some(id);
+            ledger.save(&mut bake).await?;
+            Ok(bake.into_inner().end(Status::Validated, To::Done))
+        }
+        Rolled::Unchanged => Ok(bake.into_inner().end(Status::Promoted, To::Done)),
+        Rolled::Superseded => Ok(bake.into_inner().end(Status::Superseded, To::Done)),
+        Rolled::Closed(why) => closed(bake, why, cloud).await,
+    }
+}
+
+/// All is well with the image, and automation may not promote it.
+async fn closed(mut bake: Versioned<Bake>, why: String, table: &impl Table) -> Result<Document> {
+    bake.progress.not_promoted = Some(why);
+    Ledger(table).save(&mut bake).await?;
+    Ok(bake.into_inner().end(Status::Validated, To::Done))
 }
 
 /// Refuses to move a channel to an image that nothing can be started from.
@@ -86,24 +132,29 @@ fn passed(bake: &Bake) -> Result<Passed> {
     Ok(Passed { tests: bake.spec.inputs.tests.clone(), count, bake: bake.spec.id.clone() })
 }
 
-/// Brings everything that follows the bake's channel to what that points at, whoever moved it last.
-pub(super) async fn follow(spec: &BakeSpec, cloud: &(impl Parameters + Table)) -> Result<()> {
-    for follower in followers(spec) {
-        follower.apply(spec, cloud).await?;
+/// Brings everything that follows a channel to what that points at, whoever moved it last.
+pub(super) async fn follow(to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<()> {
+    for follower in followers(to) {
+        follower.apply(to, cloud).await?;
     }
     Ok(())
 }
 
 /// Takes the promotion of a failed bake back: the channel, then what follows it, the last first.
 ///
-/// A second try finds the channel as it was, and lets the followers follow it all the same.
-pub async fn undo(bake: &Bake, cloud: &(impl Parameters + Table)) -> Result<()> {
+/// A second try finds the channel as it was, and lets the followers follow it all the same. A rollout that has begun
+/// is not taken back: it judges the image by itself.
+pub async fn undo(bake: &Bake, cloud: &(impl Parameters + Templates + Table), now: Timestamp) -> Result<()> {
     if bake.progress.stage != Stage::Promotion || !bake.spec.options.promote {
         return Ok(());
     }
-    Ledger(cloud).take_back(&bake.spec).await?;
-    for follower in followers(&bake.spec).iter().rev() {
-        follower.revert(bake, cloud).await?;
+    let (ledger, to) = (Ledger(cloud), bake.spec.destination());
+    if to.runs_machines() {
+        return ledger.withdraw(&to.pipeline, &rollout::rollout_id(&to, &bake.spec.id), now).await;
+    }
+    ledger.take_back(&bake.spec).await?;
+    for follower in followers(&to).iter().rev() {
+        follower.revert(&to, bake.progress.image.as_ref(), cloud).await?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         bake::{Bake, BakeSpec, Order},
         error::{Error, Result},
-        id::{AmiId, BakeId, ChannelName, Digest, PipelineName},
+        id::{AmiId, BakeId, ChannelName, Digest, PipelineName, RolloutId},
     },
     ports::{Expect, Index, Key, Table, Write},
 };
@@ -39,6 +39,49 @@ pub struct Target {
     pub promoted: Timestamp,
     /// The channel's generation with which it came.
     pub generation: u64,
+    /// The rollout that brought it; none where nothing that follows the channel runs machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
+    /// Who promoted it, if that was a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why, in that person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// A rollout of a channel that is under way, or waits for its turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rolling {
+    /// Which.
+    pub rollout: RolloutId,
+    /// Its image.
+    pub image: AmiId,
+    /// The image's place in the line of versions.
+    pub order: Order,
+}
+
+/// A person's word that nothing is promoted to a channel by automation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Whose word.
+    pub by: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// An image that was found bad on its way to a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// The image.
+    pub image: AmiId,
+    /// Why.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A named pointer of a pipeline to its current image.
@@ -54,9 +97,59 @@ pub struct Channel {
     pub previous: Vec<Target>,
     /// How often it moved.
     pub generation: u64,
+    /// The rollout that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolling: Option<Rolling>,
+    /// The rollout that comes next. Of several that wait, the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Rolling>,
+    /// Whether automation promotes nothing to it, and who wants that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// Images that automation never promotes to it again, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<Rejected>,
 }
 
 impl Channel {
+    /// A channel to which nothing was promoted yet.
+    pub fn new(pipeline: PipelineName, name: ChannelName) -> Self {
+        Self {
+            pipeline,
+            name,
+            current: None,
+            previous: Vec::new(),
+            generation: 0,
+            rolling: None,
+            waiting: None,
+            hold: None,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// Every image that it names in any way. None of them may be removed.
+    pub fn images(&self) -> impl Iterator<Item = &AmiId> {
+        let targets = self.current.iter().chain(&self.previous).map(|target| &target.image);
+        targets.chain(self.rolling.iter().chain(&self.waiting).map(|one| &one.image))
+    }
+
+    /// Why automation may not promote this image to it; none when it may.
+    pub fn closed_to(&self, image: &AmiId) -> Option<String> {
+        if let Some(hold) = &self.hold {
+            let why = hold.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            return Some(format!("{} holds channel {}/{}{why}", hold.by, self.pipeline, self.name));
+        }
+        let rejected = self.rejected.iter().find(|one| one.image == *image)?;
+        Some(format!("{image} was rejected for channel {}/{}: {}", self.pipeline, self.name, rejected.why))
+    }
+
+    /// Whether something newer than this is its current image, on its way there, or next.
+    pub(super) fn is_ahead_of(&self, order: &Order) -> bool {
+        let orders = self.current.iter().map(|target| &target.order);
+        let coming = self.rolling.iter().chain(&self.waiting).map(|one| &one.order);
+        orders.chain(coming).any(|other| order.compare(other) == Ordering::Less)
+    }
+
     /// Whether it points or pointed at what this bake promoted.
     pub fn has(&self, bake: &BakeId) -> bool {
         self.current.iter().chain(&self.previous).any(|target| target.bake == *bake)
@@ -101,6 +194,8 @@ pub enum Promotion {
     Overtaken,
     /// It points at something newer, and never pointed at this.
     Superseded,
+    /// Automation may not promote this to it, and why.
+    Closed(String),
 }
 
 impl<T: Table> Ledger<'_, T> {
@@ -128,13 +223,8 @@ impl<T: Table> Ledger<'_, T> {
         let key = channel_key(&bake.spec.pipeline, &bake.spec.settings.channel);
         let row = self.0.get(&key).await?;
         let channel = read::<Channel>(row.clone())?.map(|(_, channel)| channel);
-        let mut channel = channel.unwrap_or_else(|| Channel {
-            pipeline: bake.spec.pipeline.clone(),
-            name: bake.spec.settings.channel.clone(),
-            current: None,
-            previous: Vec::new(),
-            generation: 0,
-        });
+        let mut channel = channel
+            .unwrap_or_else(|| Channel::new(bake.spec.pipeline.clone(), bake.spec.settings.channel.clone()));
         let order = bake.spec.order();
         if let Some(current) = &channel.current {
             let age = order.compare(&current.order);
@@ -148,6 +238,9 @@ impl<T: Table> Ledger<'_, T> {
                 return Ok(Promotion::Superseded);
             }
         }
+        if let Some(why) = channel.closed_to(image) {
+            return Ok(Promotion::Closed(why));
+        }
         channel.point(Target {
             image: image.clone(),
             digest: bake.spec.digest.clone(),
@@ -155,6 +248,9 @@ impl<T: Table> Ledger<'_, T> {
             order,
             promoted: now,
             generation: 0,
+            rollout: None,
+            by: None,
+            why: None,
         });
         let (doc, index) = (encode(&channel), Index::default());
         let mut writes = vec![
@@ -162,7 +258,7 @@ impl<T: Table> Ledger<'_, T> {
             // Written and not only checked: a prune that has found nothing to name the image must see it.
             used(image_row, &record),
         ];
-        writes.extend(self.owned_parameter(&bake.spec).await?);
+        writes.extend(self.owned_parameter(&bake.spec.destination()).await?);
         self.0.commit(writes).await?;
         Ok(Promotion::Moved)
     }

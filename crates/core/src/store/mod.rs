@@ -11,18 +11,20 @@ mod mailbox;
 mod parameters;
 mod pipelines;
 pub mod recipes;
+mod rollouts;
 mod text;
 mod versioned;
 
 pub(crate) use self::ledger::among_others;
 pub use self::{
-    channels::{Channel, Promotion, Target},
+    channels::{Channel, Hold, Promotion, Rejected, Rolling, Target},
     dependencies::{Ancestor, Child, DEEPEST},
     images::{ImageCopy, ImageSet, ImageStatus, Passed},
     leases::{Claim, Lease, lease_end},
     ledger::Ledger,
     mailbox::Mailbox,
     parameters::ParameterOwner,
+    rollouts::{Asker, Rolled},
     text::decode,
     versioned::Versioned,
 };

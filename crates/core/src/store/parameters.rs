@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
-        bake::BakeSpec,
+        destination::Destination,
         error::{Error, Result},
         id::{ChannelName, ParameterName, PipelineName},
     },
@@ -53,36 +53,36 @@ impl<T: Table> Ledger<'_, T> {
         }
     }
 
-    /// Claims the bake's parameter for its channel, if it isn't yet.
-    pub async fn claim_parameter(&self, bake: &BakeSpec) -> Result<()> {
-        match self.owned_parameter(bake).await? {
+    /// Claims a channel's parameter for it, if it isn't yet.
+    pub async fn claim_parameter(&self, to: &Destination) -> Result<()> {
+        match self.owned_parameter(to).await? {
             Some(write @ Write::Put { .. }) => self.0.commit(vec![write]).await,
             Some(Write::Check { .. } | Write::Delete { .. }) | None => Ok(()),
         }
     }
 
-    /// Gives the bake's parameter back, if its channel points at nothing: its first promotion was taken back.
-    pub async fn release_parameter(&self, bake: &BakeSpec) -> Result<()> {
-        let Some(name) = &bake.settings.parameter else { return Ok(()) };
+    /// Gives a channel's parameter back, if the channel points at nothing: its first promotion was taken back.
+    pub async fn release_parameter(&self, to: &Destination) -> Result<()> {
+        let Some(name) = &to.parameter else { return Ok(()) };
         let key = parameter_key(name);
         let Some((row, owner)) = read::<ParameterOwner>(self.0.get(&key).await?)? else { return Ok(()) };
-        let channel_key = channel_key(&bake.pipeline, &bake.settings.channel);
+        let channel_key = channel_key(&to.pipeline, &to.channel);
         let channel_row = self.0.get(&channel_key).await?;
         let pointed = read::<Channel>(channel_row.clone())?.is_some_and(|(_, one)| one.current.is_some());
-        if pointed || owner.pipeline != bake.pipeline || owner.channel != bake.settings.channel {
+        if pointed || owner.pipeline != to.pipeline || owner.channel != to.channel {
             return Ok(());
         }
         let unmoved = Write::Check { key: channel_key, expect: expect(channel_row.as_ref()) };
         self.0.commit(vec![Write::Delete { key, expect: Expect::Version(row.version) }, unmoved]).await
     }
 
-    /// The write under which the bake's parameter is its channel's: the claim, or the check that it still is.
-    pub(super) async fn owned_parameter(&self, bake: &BakeSpec) -> Result<Option<Write>> {
-        let Some(parameter) = bake.settings.parameter.clone() else { return Ok(None) };
+    /// The write under which a channel's parameter is its own: the claim, or the check that it still is.
+    pub(super) async fn owned_parameter(&self, to: &Destination) -> Result<Option<Write>> {
+        let Some(parameter) = to.parameter.clone() else { return Ok(None) };
         let key = parameter_key(&parameter);
         let row = self.0.get(&key).await?;
         let before = read::<ParameterOwner>(row.clone())?.map(|(_, owner)| owner);
-        let (pipeline, channel) = (bake.pipeline.clone(), bake.settings.channel.clone());
+        let (pipeline, channel) = (to.pipeline.clone(), to.channel.clone());
         let owner = ParameterOwner { parameter, pipeline, channel };
         let expect = expect(row.as_ref());
         match before {

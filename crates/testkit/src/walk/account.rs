@@ -25,10 +25,14 @@ use super::{
     machine::{Diary, End, Execution},
     operator,
     scenarios::{DEADLINES, Machines, Run, Scenario, Times},
+    street,
 };
 
 pub(super) static BAKE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../../statemachine/bake.asl.json")).unwrap());
+pub(super) static ROLLOUT: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../../statemachine/rollout.asl.json")).unwrap()
+});
 pub(super) static PRUNE: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../../statemachine/prune.asl.json")).unwrap());
 
@@ -50,6 +54,9 @@ parameter = "/images/storefront/production"
 newest = 1
 days = 0
 "#;
+
+/// Where the recipe's `[promote]` ends.
+const PARAMETER: &str = "parameter = \"/images/storefront/production\"\n";
 
 /// What a layered recipe stands on.
 const RUNTIME: &str = r#"
@@ -95,6 +102,10 @@ impl Scenario {
         let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
         let mut recipe = format!("{RECIPE}{}{}{}", self.builder, self.recipe, self.deadlines);
+        if self.group > 0 {
+            recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{}", street::FOLLOWS));
+            street::build(&cloud, self.group, &base);
+        }
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
         if self.layered {
             push(&cloud, &format!("{RUNTIME}{DEADLINES}"));
@@ -115,6 +126,8 @@ impl Scenario {
             ends.extend(ended);
             cloud.pass(SignedDuration::from_secs(60));
         }
+        // Images that are there already are fit: what is made from now on is not.
+        cloud.answer_of_new(self.fitness);
         if let Some((artifact, state)) = self.lost {
             ends.extend(lose(&cloud, artifact, state));
         }
@@ -171,8 +184,9 @@ pub fn walk_with(
     meanwhile: &dyn Fn(),
 ) -> BTreeMap<String, End> {
     let clock = &Clock::default();
-    let start = |name, input| -> Started<'_> {
-        Box::pin(Execution { name, input, diary, cloud, clock, meanwhile }.run(&BAKE))
+    let start = |name, input: Value| -> Started<'_> {
+        let machine = if input.get("rollout").is_some() { &ROLLOUT } else { &BAKE };
+        Box::pin(Execution { name, input, diary, cloud, clock, meanwhile }.run(machine))
     };
     let futures = runs.iter().map(|(name, (after, run))| {
         let future: Started<'_> = Box::pin(async move {

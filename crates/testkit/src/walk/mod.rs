@@ -7,3 +7,4 @@ pub mod machine;
 pub mod meetings;
 mod operator;
 pub mod scenarios;
+pub mod street;

@@ -2,6 +2,8 @@
 
 use ovenbird_sim::Lack;
 
+use crate::Fitness;
+
 const BUILDER: &str = r#"
 [builder]
 instance-types = ["c7i.large"]
@@ -84,6 +86,10 @@ pub struct Scenario {
     pub deadlines: &'static str,
     /// Whether it stands on a runtime, another pipeline's channel, and not on Debian itself.
     pub layered: bool,
+    /// How many machines of a group follow the channel; 0 means that none do.
+    pub group: u32,
+    /// How the machines of images made of its own runs answer.
+    pub fitness: Fitness,
     /// Artifacts that were uploaded before all others, and not baked.
     pub lying: &'static [&'static str],
     /// Artifacts that were baked and promoted before.
@@ -137,6 +143,8 @@ pub const PLAIN: Scenario = Scenario {
     recipe: "",
     deadlines: DEADLINES,
     layered: false,
+    group: 0,
+    fitness: Fitness::Well,
     lying: &[],
     before: &[],
     lost: None,
@@ -271,6 +279,43 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "a missing artifact",
         runs: &[(0, Run::Manual(r#"{"artifact": "artifacts/storefront/missing.jar"}"#))],
         ends: "NoArtifact",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a version rolled out to three machines",
+        group: 3,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ends: "validated",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a version rolled out to one machine",
+        group: 1,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ends: "validated",
+        only: &["production-"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a version that answers 500, rolled back",
+        group: 2,
+        fitness: Fitness::Answers(500),
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ends: "validated",
+        only: &["production-"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a version that dies after a while, rolled back",
+        group: 2,
+        fitness: Fitness::DiesAfter(70),
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ends: "validated",
+        only: &["production-"],
         ..PLAIN
     },
     Scenario {

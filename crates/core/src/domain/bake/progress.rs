@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{ChildBake, Seen, Stage, Status};
-use crate::domain::id::{AmiId, InstanceId, SnapshotId};
+use crate::domain::id::{AmiId, InstanceId, RolloutId, SnapshotId};
 
 /// How far a bake is, and what it made so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,13 @@ pub struct Progress {
     /// The pipelines that stand on what it promoted, with the bakes that were started for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<ChildBake>,
+    /// The rollout that brings its image to the channel; none where no machines follow that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
+    /// Why its image was not promoted although all is well with it: a person holds the channel, or the image was
+    /// rejected for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_promoted: Option<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -106,6 +113,8 @@ impl Progress {
             snapshots: Vec::new(),
             reused: false,
             children: Vec::new(),
+            rollout: None,
+            not_promoted: None,
             failure: None,
             forgotten: None,
         }

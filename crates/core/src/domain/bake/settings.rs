@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Stage;
-use crate::domain::id::{ChannelName, ParameterName};
+use crate::domain::{
+    destination::Policy,
+    id::{ChannelName, GroupName, ParameterName, TemplateName},
+};
 
 /// What of the recipe the later stages need, so that they need not read it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,15 @@ pub struct Settings {
     /// The parameter that follows the channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<ParameterName>,
+    /// Launch templates that follow the channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub launch_templates: Vec<TemplateName>,
+    /// Auto Scaling groups that follow the channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupName>,
+    /// How the groups are brought to the image; none when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Policy>,
     /// Whether a fresh instance of the image is tested too.
     pub verify_boot: bool,
     /// Deadlines in seconds.

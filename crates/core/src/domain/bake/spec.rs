@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Artifact, BaseImage, Options, Order, Parent, Settings};
 use crate::domain::{
+    destination::Destination,
     id::{BakeId, Digest, ImageName, PipelineName, StackId},
     inputs::Inputs,
     tags,
@@ -64,6 +65,18 @@ impl BakeSpec {
                 sequencer: String::new(),
                 started: self.started,
             },
+        }
+    }
+
+    /// The channel that it promotes to, with what follows that.
+    pub fn destination(&self) -> Destination {
+        Destination {
+            pipeline: self.pipeline.clone(),
+            channel: self.settings.channel.clone(),
+            parameter: self.settings.parameter.clone(),
+            launch_templates: self.settings.launch_templates.clone(),
+            groups: self.settings.groups.clone(),
+            policy: self.settings.rollout.clone().unwrap_or_default(),
         }
     }
 

@@ -27,7 +27,10 @@ pub use self::{
     step::{Action, Ansible, Chef, Content, Puppet, Step, Unit},
     test_kind::{Http, SETTLE, Test, TestKind},
 };
-use crate::domain::id::{AmiId, ChannelName, ParameterName, PipelineName};
+use crate::domain::{
+    destination::{Destination, Policy},
+    id::{AmiId, ChannelName, GroupName, ParameterName, PipelineName, TemplateName},
+};
 
 /// `recipe.toml`, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,10 @@ pub struct Recipe {
     pub validate: Validate,
     /// What follows a validated image.
     pub promote: Promote,
+    /// The pipeline's other channels, which a person promotes images to, and what follows them.
+    pub channels: Vec<Promote>,
+    /// How Auto Scaling groups are brought to an image.
+    pub rollout: Policy,
     /// How long images are kept.
     pub retain: Retain,
     /// How long each wait may take.
@@ -57,6 +64,20 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// A channel of the pipeline with what follows it; none when the recipe names no such channel.
+    pub fn destination(&self, channel: &ChannelName) -> Option<Destination> {
+        let promote =
+            std::iter::once(&self.promote).chain(&self.channels).find(|one| one.channel == *channel)?;
+        Some(Destination {
+            pipeline: self.pipeline.clone(),
+            channel: promote.channel.clone(),
+            parameter: promote.parameter.clone(),
+            launch_templates: promote.launch_templates.clone(),
+            groups: promote.groups.clone(),
+            policy: self.rollout.clone(),
+        })
+    }
+
     /// Parses a recipe beside its files; `look` tells what there is at a path relative to the recipe.
     pub fn parse(name: &str, text: &str, look: &dyn Fn(&Path) -> Beside) -> Result<Self, RecipeErrors> {
         parse::recipe(name, text, Some(look))
@@ -243,6 +264,10 @@ pub struct Promote {
     pub channel: ChannelName,
     /// The SSM parameter that follows the channel; none when nothing reads one.
     pub parameter: Option<ParameterName>,
+    /// The launch templates that follow the channel.
+    pub launch_templates: Vec<TemplateName>,
+    /// The Auto Scaling groups that follow the channel.
+    pub groups: Vec<GroupName>,
 }
 
 /// How long images are kept.

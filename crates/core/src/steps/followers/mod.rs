@@ -4,14 +4,15 @@
 //! promotions at once, or a promotion and its undoing, end with every follower at what the channel then points at.
 
 mod parameter;
+mod template;
 
 use crate::{
     domain::{
-        bake::{Bake, BakeSpec},
+        destination::Destination,
         error::Result,
-        id::ParameterName,
+        id::{AmiId, ParameterName, TemplateName},
     },
-    ports::{Parameters, Table},
+    ports::{Parameters, Table, Templates},
 };
 
 /// Something that follows a channel.
@@ -19,6 +20,8 @@ use crate::{
 pub enum Follower {
     /// An SSM parameter that holds the image's id.
     Parameter(ParameterName),
+    /// A launch template whose default version has the image.
+    Template(TemplateName),
 }
 
 /// Whether a follower has what its channel points at.
@@ -30,44 +33,58 @@ pub enum Observed {
     Behind(String),
 }
 
-/// What follows the channel that a bake promotes to, in the order in which it is brought there.
-pub fn followers(spec: &BakeSpec) -> Vec<Follower> {
-    spec.settings.parameter.iter().cloned().map(Follower::Parameter).collect()
+/// What follows a channel and runs no machine itself, in the order in which it is brought there. Auto Scaling groups follow
+/// by a rollout, before any of these.
+pub fn followers(to: &Destination) -> Vec<Follower> {
+    let templates = to.launch_templates.iter().cloned().map(Follower::Template);
+    templates.chain(to.parameter.iter().cloned().map(Follower::Parameter)).collect()
 }
 
 impl Follower {
     /// Refuses what [`Follower::apply`] would refuse, before anything is launched or moved.
-    pub async fn preflight(&self, spec: &BakeSpec, table: &impl Table) -> Result<()> {
+    pub async fn preflight(&self, to: &Destination, table: &impl Table) -> Result<()> {
         match self {
-            Self::Parameter(name) => parameter::preflight(name, spec, table).await,
+            Self::Parameter(name) => parameter::preflight(name, to, table).await,
+            // Whether it is there is seen when it is changed: launch-builder may not look at templates.
+            Self::Template(_) => Ok(()),
         }
     }
 
     /// Brings it to what the channel points at now, whoever moved that last.
-    pub async fn apply(&self, spec: &BakeSpec, cloud: &(impl Parameters + Table)) -> Result<()> {
+    pub async fn apply(&self, to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<()> {
         match self {
-            Self::Parameter(name) => parameter::apply(name, spec, cloud).await,
+            Self::Parameter(name) => parameter::apply(name, to, cloud).await,
+            Self::Template(name) => template::apply(name, to, cloud).await,
         }
     }
 
     /// Looks whether it has what the channel points at.
-    pub async fn observe(&self, spec: &BakeSpec, cloud: &(impl Parameters + Table)) -> Result<Observed> {
+    pub async fn observe(&self, to: &Destination, cloud: &(impl Parameters + Table)) -> Result<Observed> {
         match self {
-            Self::Parameter(name) => parameter::observe(name, spec, cloud).await,
+            Self::Parameter(name) => parameter::observe(name, to, cloud).await,
+            // EC2 answers when it has happened.
+            Self::Template(_) => Ok(Observed::Settled),
         }
     }
 
-    /// What a promotion waits for, in words.
-    pub fn awaited(&self) -> &'static str {
+    /// What a promotion waits for, in words; none when its [`Follower::apply`] waits for all there is.
+    pub fn awaited(&self) -> Option<&'static str> {
         match self {
-            Self::Parameter(_) => "the parameter to take the image",
+            Self::Parameter(_) => Some("the parameter to take the image"),
+            Self::Template(_) => None,
         }
     }
 
-    /// Brings it to where it was, once the bake's promotion is out of the channel.
-    pub async fn revert(&self, bake: &Bake, cloud: &(impl Parameters + Table)) -> Result<()> {
+    /// Brings it to where it was, once this image is out of the channel again.
+    pub async fn revert(
+        &self,
+        to: &Destination,
+        image: Option<&AmiId>,
+        cloud: &(impl Parameters + Templates + Table),
+    ) -> Result<()> {
         match self {
-            Self::Parameter(name) => parameter::revert(name, bake, cloud).await,
+            Self::Parameter(name) => parameter::revert(name, to, image, cloud).await,
+            Self::Template(name) => template::apply(name, to, cloud).await,
         }
     }
 }

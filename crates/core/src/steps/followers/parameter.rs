@@ -3,7 +3,7 @@
 use super::Observed;
 use crate::{
     domain::{
-        bake::{Bake, BakeSpec},
+        destination::Destination,
         error::{Error, Result},
         id::{AmiId, ParameterName},
     },
@@ -15,8 +15,8 @@ use crate::{
 const MOST_MOVES: usize = 3;
 
 /// Refuses a parameter that follows another pipeline's channel.
-pub(super) async fn preflight(name: &ParameterName, spec: &BakeSpec, table: &impl Table) -> Result<()> {
-    Ledger(table).check_parameter(name, &spec.pipeline).await
+pub(super) async fn preflight(name: &ParameterName, to: &Destination, table: &impl Table) -> Result<()> {
+    Ledger(table).check_parameter(name, &to.pipeline).await
 }
 
 /// Lets the parameter follow the channel, whoever moved that last.
@@ -25,14 +25,14 @@ pub(super) async fn preflight(name: &ParameterName, spec: &BakeSpec, table: &imp
 /// channel is read again. So the last write of all is one that was seen to agree with the channel.
 pub(super) async fn apply(
     name: &ParameterName,
-    spec: &BakeSpec,
+    to: &Destination,
     cloud: &(impl Parameters + Table),
 ) -> Result<()> {
     let ledger = Ledger(cloud);
     // A promotion that moves nothing claims nothing, and a parameter may have come into the recipe since.
-    ledger.claim_parameter(spec).await?;
+    ledger.claim_parameter(to).await?;
     for _ in 0..MOST_MOVES {
-        let Some(channel) = ledger.channel(&spec.pipeline, &spec.settings.channel).await? else {
+        let Some(channel) = ledger.channel(&to.pipeline, &to.channel).await? else {
             return Ok(());
         };
         let Some(current) = &channel.current else { return Ok(()) };
@@ -41,21 +41,21 @@ pub(super) async fn apply(
             return Ok(());
         }
         cloud.put_image(name, &current.image).await?;
-        let after = ledger.channel(&spec.pipeline, &spec.settings.channel).await?;
+        let after = ledger.channel(&to.pipeline, &to.channel).await?;
         if after.is_some_and(|after| after.generation == channel.generation) {
             return Ok(());
         }
     }
-    Err(Error::changed(format!("channel {}/{}", spec.pipeline, spec.settings.channel)))
+    Err(Error::changed(format!("channel {}/{}", to.pipeline, to.channel)))
 }
 
 /// AWS answers a write of an image parameter before it has validated it: only reading it back tells.
 pub(super) async fn observe(
     name: &ParameterName,
-    spec: &BakeSpec,
+    to: &Destination,
     cloud: &(impl Parameters + Table),
 ) -> Result<Observed> {
-    let channel = Ledger(cloud).channel(&spec.pipeline, &spec.settings.channel).await?;
+    let channel = Ledger(cloud).channel(&to.pipeline, &to.channel).await?;
     // Something newer may have been promoted over it meanwhile; then that is what the parameter follows.
     let current = channel.and_then(|channel| channel.current).map(|target| target.image);
     let value = cloud.parameter(name).await?;
@@ -68,29 +68,30 @@ pub(super) async fn observe(
 /// Lets the parameter follow the channel back. After the first promotion of all it goes, if what it holds is ours.
 pub(super) async fn revert(
     name: &ParameterName,
-    bake: &Bake,
+    to: &Destination,
+    image: Option<&AmiId>,
     cloud: &(impl Parameters + Table),
 ) -> Result<()> {
-    let (ledger, spec) = (Ledger(cloud), &bake.spec);
-    match ledger.check_parameter(name, &spec.pipeline).await {
-        // This bake never wrote it.
+    let ledger = Ledger(cloud);
+    match ledger.check_parameter(name, &to.pipeline).await {
+        // It was never written for this channel.
         Err(Error::ParameterTaken { .. }) => return Ok(()),
         other => other?,
     }
     let points = async || {
-        let channel = ledger.channel(&spec.pipeline, &spec.settings.channel).await?;
+        let channel = ledger.channel(&to.pipeline, &to.channel).await?;
         Ok::<_, Error>(channel.is_some_and(|channel| channel.current.is_some()))
     };
     if points().await? {
-        return apply(name, spec, cloud).await;
+        return apply(name, to, cloud).await;
     }
-    let Some(image) = &bake.progress.image else { return Ok(()) };
+    let Some(image) = image else { return Ok(()) };
     if cloud.parameter(name).await?.as_deref() == Some(image.as_str()) {
         cloud.remove(name).await?;
         // Another bake may have promoted meanwhile, and it was its image that went.
         if points().await? {
-            return apply(name, spec, cloud).await;
+            return apply(name, to, cloud).await;
         }
     }
-    ledger.release_parameter(spec).await
+    ledger.release_parameter(to).await
 }

@@ -57,7 +57,7 @@ pub async fn reap(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -> R
         let channel = ledger.channel(&bake.spec.pipeline, &bake.spec.settings.channel).await?;
         if channel.is_some_and(|channel| channel.has(&bake.spec.id)) {
             // Machines have been starting from it since: what was left undone of the promotion is done.
-            promote::follow(&bake.spec, cloud).await?;
+            promote::follow(&bake.spec.destination(), cloud).await?;
             ends = Status::Promoted;
         } else {
             failure = Some(lost(&bake, execution));

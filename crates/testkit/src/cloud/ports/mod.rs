@@ -2,6 +2,7 @@
 
 mod bucket;
 mod ec2;
+mod groups;
 mod ssm;
 mod table;
 
@@ -34,6 +35,21 @@ impl Workflow for Cloud {
             Ok(())
         })
         .await
+    }
+
+    async fn start_rollout(&self, name: &BakeId, input: &serde_json::Value) -> Result<()> {
+        self.call(&["states:StartExecution"], |state| {
+            if !state.executions.contains_key(name) {
+                state.executions.insert(name.clone(), input.clone());
+                state.unclaimed.push(name.clone());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn rollout_execution(&self, name: &BakeId) -> Result<Option<Execution>> {
+        self.call(&["states:DescribeExecution"], |state| Ok(state.standings.get(name).cloned())).await
     }
 
     async fn bake_execution(&self, bake: &BakeId) -> Result<Option<Execution>> {

@@ -2,7 +2,10 @@
 
 use std::path::{Component, Path};
 
-use crate::domain::id::{AmiId, ChannelName, IdError, ParameterName, PipelineName};
+use crate::domain::{
+    destination::Share,
+    id::{AmiId, ChannelName, GroupName, IdError, ParameterName, PipelineName, TemplateName},
+};
 
 /// What a text of some kind must look like.
 pub(in crate::domain::recipe) struct Rule {
@@ -67,6 +70,16 @@ pub(super) static PIPELINE: Rule = id(|text| PipelineName::parse(text).err(), "^
 pub(super) static CHANNEL: Rule = id(|text| ChannelName::parse(text).err(), "^[a-z][a-z0-9-]{0,39}$");
 pub(super) static AMI: Rule = id(|text| AmiId::parse(text).err(), "^ami-[0-9a-fA-F]{8,17}$");
 pub(super) static PARAMETER: Rule = id(|text| ParameterName::parse(text).err(), "^[A-Za-z0-9_./-]{1,1011}$");
+pub(super) static TEMPLATE: Rule = id(|text| TemplateName::parse(text).err(), "^[A-Za-z0-9()./_-]{3,128}$");
+pub(super) static GROUP: Rule = id(|text| GroupName::parse(text).err(), "^[^:]{1,255}$");
+pub(super) static SHARE: Rule =
+    word("a part of a group", "Write `1 instance`, `3 instances` or `25%`", |text| {
+        Share::parse(text).is_some()
+    })
+    .pattern("^([0-9]+ instances?|[0-9]+%)$");
+pub(super) static ALARM: Rule = word("the name of an alarm", "Use 1 to 255 printable characters", |text| {
+    (1..=255).contains(&text.chars().count()) && !text.contains(char::is_control)
+});
 
 pub(super) static METHOD: Rule =
     choice("a method of HTTP", &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);

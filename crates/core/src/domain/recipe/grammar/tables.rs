@@ -5,9 +5,9 @@ use super::{
     Need::{Absent, Choice, Default, Empty, Needed},
     Table, Values, key,
     rules::{
-        AMI, ANY, ARCHITECTURE, BASE_CHANNEL, CHANNEL, FILE_PATH, IMAGE_OWNER, INSTANCE_PROFILE,
-        INSTANCE_TYPE, KMS_KEY, MODE, OWNER, PARAMETER, PATH, PIPELINE, SECURITY_GROUP, SUBNET, TAG,
-        TAG_VALUE, VOLUME_TYPE,
+        ALARM, AMI, ANY, ARCHITECTURE, BASE_CHANNEL, CHANNEL, FILE_PATH, GROUP, IMAGE_OWNER,
+        INSTANCE_PROFILE, INSTANCE_TYPE, KMS_KEY, MODE, OWNER, PARAMETER, PATH, PIPELINE, SECURITY_GROUP,
+        SHARE, SUBNET, TAG, TAG_VALUE, TEMPLATE, VOLUME_TYPE,
     },
     seal::SEAL,
     steps::STEP,
@@ -30,6 +30,8 @@ pub(in crate::domain::recipe) static RECIPE: Table =
     key("validate", Of(&VALIDATE), Empty, "how the image is validated"),
     key("promote", Of(&PROMOTE), Needed(r#"`[promote]` with `channel = "production"`"#),
         "what follows a validated image"),
+    key("channel", Tables(&TO), Absent("none"), "other channels of the pipeline, and what follows them"),
+    key("rollout", Of(&ROLLOUT), Empty, "how Auto Scaling groups are brought to a new image"),
     key("retain", Of(&RETAIN), Empty, "how long images are kept"),
     key("deadlines", Of(&DEADLINES), Empty, "how long each part of a bake may take"),
 ]);
@@ -112,6 +114,35 @@ static PROMOTE: Table = Table::of("what follows a validated image", &[
         "the channel that then points at the image"),
     key("parameter", Line(&PARAMETER), Absent("none"),
         "the SSM parameter that then holds the image's id, for `resolve:ssm:…`"),
+    key("launch-templates", List { items: &TEMPLATE, filled: true }, Absent("none"),
+        "names of launch templates: their default version then has the image, and differs in nothing else"),
+    key("groups", List { items: &GROUP, filled: true }, Absent("none"),
+        "names of Auto Scaling groups, which are brought to the image as `[rollout]` says, one after the other. \
+         The channel moves when all of them serve from it"),
+]);
+
+#[rustfmt::skip]
+static TO: Table = Table::of("another channel, which a person promotes images to", &[
+    key("name", Line(&CHANNEL), Needed(r#"`name = "production"`"#), "the channel"),
+    key("parameter", Line(&PARAMETER), Absent("none"), "as in `[promote]`"),
+    key("launch-templates", List { items: &TEMPLATE, filled: true }, Absent("none"), "as in `[promote]`"),
+    key("groups", List { items: &GROUP, filled: true }, Absent("none"), "as in `[promote]`"),
+]);
+
+#[rustfmt::skip]
+static ROLLOUT: Table = Table::of("how Auto Scaling groups are brought to a new image", &[
+    key("stages", List { items: &SHARE, filled: true }, Default(r#"["1 instance", "100%"]"#),
+        r#"how much of a group has the image after each stage: `"1 instance"`, `"25%"`; the last is `"100%"`"#),
+    key("watch", Time, Default(r#""2m""#), "how long the new instances of a stage must serve before the next stage"),
+    key("soak", Time, Default(r#""10m""#), "how long all instances must serve before the channel moves"),
+    key("healthy-within", Time, Default(r#""5m""#),
+        "how long a new instance may take until its target groups find it healthy"),
+    key("alarms", List { items: &ALARM, filled: true }, Absent("none"),
+        "names of CloudWatch alarms, at most 10: one that is raised brings the groups back"),
+    key("max-unhealthy", Number { min: 0, max: 100 }, Default("0"), "so many new instances may be sick at once"),
+    key("pause-before", Number { min: 1, max: 20 }, Absent("no pause"),
+        "before this stage, counted from 1, the rollout waits for `ovenbird rollout CHANNEL resume`"),
+    key("deadline", Time, Default(r#""4h""#), "how long one stage may take"),
 ]);
 
 #[rustfmt::skip]

@@ -36,6 +36,9 @@ fn root(reader: &mut Reader<'_>, mut root: Fields) -> Option<Recipe> {
     let tests = root.tables("test").unwrap_or_default().into_iter().enumerate();
     let tests: Vec<Option<Test>> =
         tests.map(|(index, table)| test_kinds::test(reader, table, index, validation)).collect();
+    let promote = root.table("promote").and_then(|table| policy::promote(reader, table));
+    let channels = policy::channels(reader, root.tables("channel").unwrap_or_default(), promote.as_ref());
+    let rollout = root.table("rollout").and_then(|table| policy::rollout(reader, table));
     Some(Recipe {
         pipeline: root.id("pipeline")?,
         base: base?,
@@ -45,7 +48,9 @@ fn root(reader: &mut Reader<'_>, mut root: Fields) -> Option<Recipe> {
         tests: tests.into_iter().collect::<Option<_>>()?,
         seal: root.table("seal").map(seal::seal)?,
         validate: root.table("validate").and_then(policy::validate)?,
-        promote: root.table("promote").and_then(policy::promote)?,
+        promote: promote?,
+        channels: channels?,
+        rollout: rollout?,
         retain: root.table("retain").and_then(policy::retain)?,
         deadlines: deadlines?,
     })

@@ -1,19 +1,99 @@
-//! `[validate]`, `[promote]`, `[retain]` and `[deadlines]`: what is done with an image, and how long it may take.
+//! `[validate]`, `[promote]`, `[[channel]]`, `[rollout]`, `[retain]` and `[deadlines]`: what is done with an image, and how long it may take.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
-use crate::domain::recipe::{
-    Promote, Retain, Validate, Waits,
-    reader::{Fields, Reader},
+use crate::domain::{
+    destination::{Policy, Share},
+    id::{GroupName, TemplateName},
+    recipe::{
+        Promote, Retain, Validate, Waits,
+        reader::{Fields, Reader},
+    },
 };
 
 pub(super) fn validate(mut validate: Fields) -> Option<Validate> {
     Some(Validate { boot: validate.flag("boot")? })
 }
 
-pub(super) fn promote(mut promote: Fields) -> Option<Promote> {
-    let parameter = promote.id("parameter");
-    Some(Promote { channel: promote.id("channel")?, parameter })
+pub(super) fn promote(reader: &mut Reader<'_>, promote: Fields) -> Option<Promote> {
+    follows(reader, promote, "channel")
+}
+
+/// The recipe's other channels. Each may be there once, and each thing may follow one channel only.
+pub(super) fn channels(
+    reader: &mut Reader<'_>,
+    tables: Vec<Fields>,
+    promote: Option<&Promote>,
+) -> Option<Vec<Promote>> {
+    let mut known: Vec<Promote> = promote.cloned().into_iter().collect();
+    let own = known.len();
+    for table in tables {
+        let span = table.span.clone();
+        let channel = follows(reader, table, "name")?;
+        for other in &known {
+            let twice = if other.channel == channel.channel {
+                Some(format!("channel `{}`", channel.channel))
+            } else if other.parameter.is_some() && other.parameter == channel.parameter {
+                channel.parameter.as_ref().map(|name| format!("parameter `{name}`"))
+            } else if let Some(name) = channel.groups.iter().find(|name| other.groups.contains(name)) {
+                Some(format!("group `{name}`"))
+            } else {
+                let both = channel.launch_templates.iter().find(|name| other.launch_templates.contains(name));
+                both.map(|name| format!("launch template `{name}`"))
+            };
+            if let Some(what) = twice {
+                reader.wrong(&span, format!("{what} is there twice"), "Let it follow one channel");
+            }
+        }
+        known.push(channel);
+    }
+    Some(known.split_off(own))
+}
+
+fn follows(reader: &mut Reader<'_>, mut table: Fields, name: &str) -> Option<Promote> {
+    let parameter = table.id("parameter");
+    let groups: Vec<GroupName> = ids(table.texts("groups"));
+    let launch_templates: Vec<TemplateName> = ids(table.texts("launch-templates"));
+    let twice = |count: usize, distinct: BTreeSet<String>| distinct.len() < count;
+    if twice(groups.len(), groups.iter().map(ToString::to_string).collect())
+        || twice(launch_templates.len(), launch_templates.iter().map(ToString::to_string).collect())
+    {
+        reader.wrong(&table.span, "a group or launch template is there twice", "Name it once");
+    }
+    Some(Promote { channel: table.id(name)?, parameter, launch_templates, groups })
+}
+
+/// The grammar has judged each.
+fn ids<T: FromStr>(texts: Option<Vec<String>>) -> Vec<T> {
+    texts.unwrap_or_default().iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+pub(super) fn rollout(reader: &mut Reader<'_>, mut rollout: Fields) -> Option<Policy> {
+    let stages: Vec<Share> =
+        rollout.texts("stages").unwrap_or_default().iter().filter_map(|text| Share::parse(text)).collect();
+    if stages.last().is_none_or(|last| !last.is_all()) {
+        reader.wrong(
+            &rollout.place("stages"),
+            "the last stage is not `100%`",
+            "End `stages` with `\"100%\"`",
+        );
+    }
+    let alarms = rollout.texts("alarms").unwrap_or_default();
+    if alarms.len() > 10 {
+        let problem = format!("{} alarms: an instance refresh takes 10", alarms.len());
+        reader.wrong(&rollout.place("alarms"), problem, "Use a composite alarm");
+    }
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Some(Policy {
+        stages,
+        watch: rollout.time("watch").map(seconds)?,
+        soak: rollout.time("soak").map(seconds)?,
+        healthy_within: rollout.time("healthy-within").map(seconds)?,
+        alarms,
+        max_unhealthy: rollout.number("max-unhealthy")?,
+        pause_before: rollout.number("pause-before"),
+        deadline: rollout.time("deadline").map(seconds)?,
+    })
 }
 
 pub(super) fn retain(mut retain: Fields) -> Option<Retain> {

@@ -1,0 +1,275 @@
+//! Auto Scaling groups, target groups and alarms, through their services.
+
+use aws_sdk_autoscaling::types::{
+    AlarmSpecification, AutoScalingGroup, DesiredConfiguration, Instance, InstanceRefresh,
+    InstanceRefreshStatus, LaunchTemplateSpecification, RefreshPreferences, RefreshStrategy,
+    ScaleInProtectedInstances, StandbyInstances,
+};
+use aws_sdk_cloudwatch::types::{AlarmType, StateValue};
+use aws_sdk_elasticloadbalancingv2::types::{
+    AnomalyResultEnum, DescribeTargetHealthInputIncludeEnum, TargetHealthDescription, TargetHealthStateEnum,
+};
+use ovenbird_core::{
+    Result,
+    domain::{
+        id::{GroupName, InstanceId, TemplateName},
+        rollout::{
+            AlarmState, Capacity, Group, Launches, Member, Refresh, RefreshState, Target, TargetState,
+            Template,
+        },
+        tags::TAG_STACK,
+    },
+    ports::{GoesBack, Groups, RefreshOrder},
+};
+
+use crate::{
+    Cloud,
+    errors::{code, translate, unreadable},
+};
+
+impl Groups for Cloud {
+    async fn group(&self, name: &GroupName) -> Result<Option<Group>> {
+        let operation = "autoscaling:DescribeAutoScalingGroups";
+        let request = self.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(name.as_str());
+        let answer = request.send().await.map_err(|error| translate(operation, name.as_str(), &error))?;
+        let Some(group) = answer.auto_scaling_groups().first() else { return Ok(None) };
+        let members = group.instances().iter().map(member).collect::<Result<_>>()?;
+        let target_groups = group.traffic_sources().iter().filter_map(|one| one.identifier());
+        let ours = group
+            .tags()
+            .iter()
+            .any(|tag| tag.key() == Some(TAG_STACK) && tag.value() == Some(self.settings.stack.as_str()));
+        Ok(Some(Group {
+            name: name.clone(),
+            launches: launches(group)?,
+            capacity: Capacity {
+                min: count(group.min_size()),
+                desired: count(group.desired_capacity()),
+                max: count(group.max_size()),
+            },
+            members,
+            target_groups: target_groups
+                .filter(|arn| arn.contains(":targetgroup/"))
+                .map(str::to_owned)
+                .collect(),
+            suspended: group
+                .suspended_processes()
+                .iter()
+                .filter_map(|one| one.process_name())
+                .map(str::to_owned)
+                .collect(),
+            warm_pool: group.warm_pool_configuration().is_some(),
+            ours,
+        }))
+    }
+
+    async fn newest_refresh(&self, group: &GroupName) -> Result<Option<Refresh>> {
+        let operation = "autoscaling:DescribeInstanceRefreshes";
+        let request = self
+            .autoscaling
+            .describe_instance_refreshes()
+            .auto_scaling_group_name(group.as_str())
+            .max_records(1);
+        let answer = request.send().await.map_err(|error| translate(operation, group.as_str(), &error))?;
+        answer.instance_refreshes().first().map(|one| refresh(one, group)).transpose()
+    }
+
+    async fn start_refresh(&self, order: &RefreshOrder) -> Result<String> {
+        let operation = "autoscaling:StartInstanceRefresh";
+        let template = LaunchTemplateSpecification::builder()
+            .launch_template_id(&order.to.id)
+            .version(order.to.version.to_string())
+            .build();
+        let mut preferences = RefreshPreferences::builder()
+            // New before old: without the second number EC2 ends an instance first.
+            .min_healthy_percentage(100)
+            .max_healthy_percentage(200)
+            .skip_matching(true)
+            .auto_rollback(order.auto_rollback)
+            .scale_in_protected_instances(ScaleInProtectedInstances::Refresh)
+            .standby_instances(StandbyInstances::Ignore);
+        if let Some(percent) = order.percent {
+            preferences =
+                preferences.checkpoint_percentages(i32::try_from(percent).unwrap_or(100)).checkpoint_delay(0);
+        }
+        if !order.alarms.is_empty() {
+            let alarms = AlarmSpecification::builder().set_alarms(Some(order.alarms.clone())).build();
+            preferences = preferences.alarm_specification(alarms);
+        }
+        let request = self
+            .autoscaling
+            .start_instance_refresh()
+            .auto_scaling_group_name(order.group.as_str())
+            .strategy(RefreshStrategy::Rolling)
+            .desired_configuration(DesiredConfiguration::builder().launch_template(template).build())
+            .preferences(preferences.build());
+        let answer =
+            request.send().await.map_err(|error| translate(operation, order.group.as_str(), &error))?;
+        let id = answer.instance_refresh_id().map(str::to_owned);
+        id.ok_or_else(|| unreadable(operation, order.group.as_str(), "no id of the refresh"))
+    }
+
+    async fn roll_back_refresh(&self, group: &GroupName) -> Result<GoesBack> {
+        let request = self.autoscaling.rollback_instance_refresh().auto_scaling_group_name(group.as_str());
+        match request.send().await {
+            Ok(_) => Ok(GoesBack::Yes),
+            Err(error) if code(&error) == "ActiveInstanceRefreshNotFound" => Ok(GoesBack::None),
+            Err(error) if code(&error) == "IrreversibleInstanceRefresh" => Ok(GoesBack::Never),
+            Err(error) => Err(translate("autoscaling:RollbackInstanceRefresh", group.as_str(), &error)),
+        }
+    }
+
+    async fn cancel_refresh(&self, group: &GroupName) -> Result<()> {
+        let request = self.autoscaling.cancel_instance_refresh().auto_scaling_group_name(group.as_str());
+        match request.wait_for_transitioning_instances(true).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == "ActiveInstanceRefreshNotFound" => Ok(()),
+            Err(error) => Err(translate("autoscaling:CancelInstanceRefresh", group.as_str(), &error)),
+        }
+    }
+
+    async fn targets(&self, target_group: &str) -> Result<Vec<Target>> {
+        let operation = "elasticloadbalancing:DescribeTargetHealth";
+        // Without the account's number, which an ARN has and no message should.
+        let subject = target_group.rsplit(':').next().unwrap_or_default();
+        let request = self.balancing.describe_target_health().target_group_arn(target_group);
+        let request = request.include(DescribeTargetHealthInputIncludeEnum::Anomaly);
+        let answer = request.send().await.map_err(|error| translate(operation, subject, &error))?;
+        answer
+            .target_health_descriptions()
+            .iter()
+            // Targets that are no instances of ours: addresses, functions.
+            .filter_map(|one| Some((InstanceId::parse(one.target()?.id()?).ok()?, one)))
+            .map(|(instance, one)| {
+                target(instance, one).ok_or_else(|| unreadable(operation, subject, "a target without health"))
+            })
+            .collect()
+    }
+
+    async fn alarms(&self, names: &[String]) -> Result<Vec<(String, AlarmState)>> {
+        let request = self
+            .cloudwatch
+            .describe_alarms()
+            .set_alarm_names(Some(names.to_vec()))
+            .alarm_types(AlarmType::MetricAlarm)
+            .alarm_types(AlarmType::CompositeAlarm);
+        let answer = request.send().await;
+        let answer =
+            answer.map_err(|error| translate("cloudwatch:DescribeAlarms", "the rollout's alarms", &error))?;
+        let metric = answer.metric_alarms().iter().map(|one| (one.alarm_name(), one.state_value()));
+        let composite = answer.composite_alarms().iter().map(|one| (one.alarm_name(), one.state_value()));
+        let found: Vec<_> = metric.chain(composite).collect();
+        let state = |name: &String| {
+            let known = found.iter().find(|(one, _)| *one == Some(name.as_str()))?;
+            Some(match known.1 {
+                Some(StateValue::Ok) => AlarmState::Ok,
+                Some(StateValue::Alarm) => AlarmState::Alarm,
+                // A word that isn't understood is no "all is well".
+                _ => AlarmState::InsufficientData,
+            })
+        };
+        Ok(names.iter().map(|name| (name.clone(), state(name).unwrap_or(AlarmState::Missing))).collect())
+    }
+}
+
+fn count(number: Option<i32>) -> u32 {
+    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+}
+
+/// The id and number of a version; none when it is no number.
+fn version(spec: &LaunchTemplateSpecification) -> Option<(String, u64)> {
+    Some((spec.launch_template_id()?.to_owned(), spec.version()?.parse().ok()?))
+}
+
+fn launches(group: &AutoScalingGroup) -> Result<Launches> {
+    let name = group.auto_scaling_group_name().unwrap_or_default();
+    let Some(spec) = group.launch_template() else {
+        let what = match group.launch_configuration_name() {
+            Some(configuration) => format!("launch configuration {configuration}"),
+            None => "a policy of mixed instances".to_owned(),
+        };
+        let fix = "Let the group launch a version of a launch template by its number".to_owned();
+        return Ok(Launches::Unpinned { what, fix });
+    };
+    let template = spec.launch_template_name().unwrap_or_default();
+    match version(spec) {
+        Some((id, version)) => {
+            let name = TemplateName::parse(template)
+                .map_err(|error| unreadable("autoscaling:DescribeAutoScalingGroups", name, error))?;
+            Ok(Launches::Template(Template { id, name, version }))
+        }
+        None => Ok(Launches::Unpinned {
+            what: format!("version {} of launch template {template}", spec.version().unwrap_or("$Default")),
+            fix: format!(
+                "aws autoscaling update-auto-scaling-group --auto-scaling-group-name {name} \
+                 --launch-template LaunchTemplateName={template},Version=NUMBER"
+            ),
+        }),
+    }
+}
+
+fn member(instance: &Instance) -> Result<Member> {
+    let id = instance.instance_id().unwrap_or_default();
+    let instance_id = InstanceId::parse(id)
+        .map_err(|error| unreadable("autoscaling:DescribeAutoScalingGroups", id, error))?;
+    Ok(Member {
+        instance: instance_id,
+        version: instance.launch_template().and_then(version),
+        lifecycle: instance.lifecycle_state().map(|state| state.as_str().to_owned()).unwrap_or_default(),
+        healthy: instance.health_status().is_some_and(|status| status.eq_ignore_ascii_case("healthy")),
+    })
+}
+
+fn refresh(one: &InstanceRefresh, group: &GroupName) -> Result<Refresh> {
+    let operation = "autoscaling:DescribeInstanceRefreshes";
+    let status =
+        one.status().ok_or_else(|| unreadable(operation, group.as_str(), "a refresh without a status"))?;
+    let state = match status {
+        InstanceRefreshStatus::Pending
+        | InstanceRefreshStatus::InProgress
+        | InstanceRefreshStatus::Baking => RefreshState::Running,
+        InstanceRefreshStatus::RollbackInProgress => RefreshState::RollingBack,
+        InstanceRefreshStatus::Cancelling => RefreshState::Cancelling,
+        InstanceRefreshStatus::Successful => RefreshState::Successful,
+        InstanceRefreshStatus::RollbackSuccessful => RefreshState::RolledBack,
+        InstanceRefreshStatus::Failed
+        | InstanceRefreshStatus::Cancelled
+        | InstanceRefreshStatus::RollbackFailed => RefreshState::Failed,
+        other => return Err(unreadable(operation, group.as_str(), other.as_str())),
+    };
+    let id = one
+        .instance_refresh_id()
+        .ok_or_else(|| unreadable(operation, group.as_str(), "a refresh without an id"))?;
+    Ok(Refresh {
+        id: id.to_owned(),
+        state,
+        status: status.as_str().to_owned(),
+        reason: one.status_reason().unwrap_or_default().to_owned(),
+        percent: count(one.percentage_complete()),
+        desired: one
+            .desired_configuration()
+            .and_then(DesiredConfiguration::launch_template)
+            .and_then(version),
+    })
+}
+
+fn target(instance: InstanceId, one: &TargetHealthDescription) -> Option<Target> {
+    let health = one.target_health()?;
+    let state = match health.state()? {
+        TargetHealthStateEnum::Initial => TargetState::Initial,
+        TargetHealthStateEnum::Healthy => TargetState::Healthy,
+        TargetHealthStateEnum::Unhealthy | TargetHealthStateEnum::UnhealthyDraining => TargetState::Unhealthy,
+        TargetHealthStateEnum::Draining => TargetState::Draining,
+        // `unused`, `unavailable`, and what isn't known yet: nobody says that it is well.
+        _ => TargetState::Unused,
+    };
+    let reason = match (health.reason(), health.description()) {
+        (Some(reason), Some(text)) => format!("{}: {text}", reason.as_str()),
+        (Some(reason), None) => reason.as_str().to_owned(),
+        (None, text) => text.unwrap_or_default().to_owned(),
+    };
+    let anomalous = one
+        .anomaly_detection()
+        .is_some_and(|anomaly| anomaly.result() == Some(&AnomalyResultEnum::Anomalous));
+    Some(Target { instance, state, reason, anomalous })
+}

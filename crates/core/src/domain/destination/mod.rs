@@ -1,0 +1,80 @@
+//! A channel, what follows it, and how machines are brought to its image.
+
+mod share;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::share::Share;
+use crate::domain::id::{ChannelName, GroupName, ParameterName, PipelineName, TemplateName};
+
+/// A channel of a pipeline with everything that follows it, as the recipe says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The channel.
+    pub channel: ChannelName,
+    /// The SSM parameter that holds the image's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<ParameterName>,
+    /// Launch templates whose default version has the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub launch_templates: Vec<TemplateName>,
+    /// Auto Scaling groups whose machines run from the image, one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupName>,
+    /// How the groups are brought to it.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+impl Destination {
+    /// Whether anything that follows it runs machines: then a promotion is a rollout.
+    pub fn runs_machines(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// The channel with its pipeline: `storefront/production`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.pipeline, self.channel)
+    }
+}
+
+/// How the machines of a group are brought to an image. Times are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// How much of a group has the image after each stage; the last is all.
+    pub stages: Vec<Share>,
+    /// How long the new instances of a stage must be well before the next.
+    pub watch: i64,
+    /// How long all must be well before the channel moves.
+    pub soak: i64,
+    /// How long a new instance may take until its target groups find it healthy.
+    pub healthy_within: i64,
+    /// CloudWatch alarms that end the rollout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
+    /// So many new instances may be sick at once.
+    pub max_unhealthy: u32,
+    /// Before this stage, counted from 1, the rollout pauses until a person resumes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_before: Option<u32>,
+    /// How long the rollout of one group may take, pauses aside.
+    pub deadline: i64,
+}
+
+impl Default for Policy {
+    /// What a recipe has that says nothing: one instance first, then all.
+    fn default() -> Self {
+        Self {
+            stages: vec![Share::Instances(1), Share::ALL],
+            watch: 120,
+            soak: 600,
+            healthy_within: 300,
+            alarms: Vec::new(),
+            max_unhealthy: 0,
+            pause_before: None,
+            deadline: 4 * 3600,
+        }
+    }
+}

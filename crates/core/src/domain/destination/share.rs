@@ -1,0 +1,83 @@
+//! How much of a group a stage replaces.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How much of a group has the new image at the end of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// So many instances, at least one.
+    Instances(u32),
+    /// So many per cent of them, 1 to 100.
+    Percent(u32),
+}
+
+impl Share {
+    /// All of it.
+    pub const ALL: Self = Self::Percent(100);
+
+    /// Reads `1 instance`, `3 instances` or `25%`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(percent) = text.strip_suffix('%') {
+            return percent
+                .trim()
+                .parse()
+                .ok()
+                .filter(|percent| (1..=100).contains(percent))
+                .map(Self::Percent);
+        }
+        let (count, word) = text.split_once(' ')?;
+        let count: u32 = count.parse().ok().filter(|count| (1..=10_000).contains(count))?;
+        ["instance", "instances"].contains(&word.trim()).then_some(Self::Instances(count))
+    }
+
+    /// How many instances of a group of this size that is. A share is never none, and never more than there are.
+    pub fn of(self, size: u32) -> u32 {
+        let count = match self {
+            Self::Instances(count) => count,
+            Self::Percent(percent) => (size * percent).div_ceil(100),
+        };
+        count.clamp(1, size.max(1))
+    }
+
+    /// Whether that is the whole group, whatever its size.
+    pub fn is_all(self) -> bool {
+        self == Self::ALL
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instances(1) => f.write_str("1 instance"),
+            Self::Instances(count) => write!(f, "{count} instances"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_read_and_written_the_same() {
+        for text in ["1 instance", "3 instances", "25%", "100%"] {
+            assert_eq!(Share::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "0%", "101%", "0 instances", "2", "two instances", "1 machine"] {
+            assert_eq!(Share::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_at_least_one_instance_and_at_most_all() {
+        assert_eq!(Share::Percent(25).of(3), 1);
+        assert_eq!(Share::Percent(34).of(3), 2);
+        assert_eq!(Share::Instances(5).of(3), 3);
+        assert_eq!(Share::Percent(1).of(0), 1);
+        assert_eq!(Share::ALL.of(7), 7);
+    }
+}

@@ -1,0 +1,171 @@
+//! The verdict over a stage: what of the image can be seen in the machines that run from it.
+//!
+//! EC2's own refresh looks for an hour before it gives up. Here one instance that a target group finds sick is enough.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AlarmState, GroupState, RefreshState, Seen, TargetState};
+use crate::domain::destination::{Policy, Share};
+
+/// The verdict over a stage, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All that the stage was to bring is there and serves. It passes when that has held for long enough.
+    Well,
+    /// One can't tell yet. What is awaited.
+    Wait(String),
+    /// The image is no good, or nobody can tell any more. Why.
+    Bad(String),
+}
+
+/// How many instances of which kind there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// That run from the new version.
+    pub new: u32,
+    /// Of these, that serve.
+    pub serving: u32,
+    /// That run from something else.
+    pub old: u32,
+}
+
+impl Counts {
+    /// Counts the instances of a group, those on their way out aside.
+    pub fn of(seen: &Seen, state: &GroupState) -> Self {
+        let mut counts = Self::default();
+        for member in seen.group.members.iter().filter(|member| !member.is_ending()) {
+            if state.after.as_ref().is_some_and(|after| member.is_of(after)) {
+                counts.new += 1;
+                counts.serving += u32::from(seen.serves(member));
+            } else if !member.lifecycle.contains("Standby") {
+                // What is on standby is somebody's to look at. A rollout leaves it alone.
+                counts.old += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// Judges a stage that is to bring this share of a group to the new version, by what is seen of it.
+pub fn judge(seen: &Seen, state: &GroupState, share: Share, policy: &Policy) -> Verdict {
+    if let Some(bad) = changed(seen, state).or_else(|| refresh_failed(seen, state)) {
+        return Verdict::Bad(bad);
+    }
+    let mut unsure = None;
+    for (name, alarm) in &seen.alarms {
+        match alarm {
+            AlarmState::Ok => {}
+            AlarmState::Alarm => return Verdict::Bad(format!("alarm `{name}` is raised")),
+            AlarmState::InsufficientData => unsure = Some(format!("alarm `{name}` to have data")),
+            AlarmState::Missing => unsure = Some(format!("alarm `{name}`, which is not there")),
+        }
+    }
+    let sick = sick(seen, state, policy);
+    if sick.len() > policy.max_unhealthy as usize {
+        return Verdict::Bad(told(&sick));
+    }
+    let counts = Counts::of(seen, state);
+    let Some(refresh) = &seen.refresh else {
+        return Verdict::Wait("the instance refresh to begin".into());
+    };
+    let ours = state.refresh.as_ref().is_some_and(|intent| intent.id.as_ref() == Some(&refresh.id));
+    if ours && refresh.state.is_active() {
+        let reason = if refresh.reason.is_empty() { String::new() } else { format!(": {}", refresh.reason) };
+        return Verdict::Wait(format!(
+            "{} of the group's {} instances to serve from the new image; {} of {} new ones do (refresh at {} %{reason})",
+            share.of(seen.group.capacity.desired),
+            seen.group.capacity.desired,
+            counts.serving,
+            counts.new,
+            refresh.percent,
+        ));
+    }
+    let enough =
+        if share.is_all() { counts.old == 0 } else { counts.new > 0 || seen.group.capacity.desired == 0 };
+    if !enough {
+        return Verdict::Wait(format!("{} old instances to be replaced", counts.old));
+    }
+    if counts.serving < counts.new {
+        return Verdict::Wait(format!(
+            "{} of {} new instances to serve",
+            counts.new - counts.serving,
+            counts.new
+        ));
+    }
+    unsure.map_or(Verdict::Well, Verdict::Wait)
+}
+
+/// Whether somebody else changed what the group launches.
+fn changed(seen: &Seen, state: &GroupState) -> Option<String> {
+    let launched = seen.group.template();
+    let known = launched.is_some_and(|one| *one == state.before || state.after.as_ref() == Some(one));
+    (!known).then(|| match launched {
+        Some(template) => format!(
+            "somebody let group `{}` launch version {} of `{}` meanwhile",
+            state.name, template.version, template.name
+        ),
+        None => format!("somebody changed what group `{}` launches meanwhile", state.name),
+    })
+}
+
+fn refresh_failed(seen: &Seen, state: &GroupState) -> Option<String> {
+    let refresh = seen.refresh.as_ref()?;
+    let intent = state.refresh.as_ref()?;
+    if intent.id.as_ref() != Some(&refresh.id) {
+        let other = refresh.state.is_active() && intent.id.is_some();
+        return other.then(|| format!("somebody started another refresh of group `{}`", state.name));
+    }
+    match refresh.state {
+        RefreshState::Running | RefreshState::Successful => None,
+        RefreshState::RollingBack
+        | RefreshState::Cancelling
+        | RefreshState::RolledBack
+        | RefreshState::Failed => {
+            let reason = if refresh.reason.is_empty() { "no reason given" } else { &refresh.reason };
+            Some(format!("the refresh of group `{}` is {}: {reason}", state.name, refresh.status))
+        }
+    }
+}
+
+/// What is wrong with new instances: each that is sick, late or gone, with the reason.
+fn sick(seen: &Seen, state: &GroupState, policy: &Policy) -> Vec<String> {
+    let Some(after) = &state.after else { return Vec::new() };
+    let mut sick = Vec::new();
+    for member in seen.group.members.iter().filter(|one| one.is_of(after) && !one.is_ending()) {
+        let id = &member.instance;
+        if !member.healthy {
+            sick.push(format!("{id}: Auto Scaling finds it unhealthy"));
+            continue;
+        }
+        let mut targets = seen.targets_of(id);
+        if let Some(target) = targets.find(|one| one.state == TargetState::Unhealthy || one.anomalous) {
+            let reason = if target.anomalous { "it answers worse than the others" } else { &target.reason };
+            sick.push(format!("{id}: its target group finds it unhealthy: {reason}"));
+            continue;
+        }
+        let known = state.instances.get(id).map(|sighting| seen.at.duration_since(sighting.first).as_secs());
+        if known.is_some_and(|seconds| seconds > policy.healthy_within) && !seen.serves(member) {
+            sick.push(format!(
+                "{id}: it does not serve after {} s; it is {}",
+                policy.healthy_within, member.lifecycle
+            ));
+        }
+    }
+    for id in state.gone(seen) {
+        let served = state.instances.get(id).is_some_and(|sighting| sighting.served);
+        sick.push(format!(
+            "{id}: {}",
+            if served { "it served, and is gone" } else { "it is gone before it served" }
+        ));
+    }
+    sick
+}
+
+/// The first few of what is wrong, and how many more there are.
+fn told(sick: &[String]) -> String {
+    let shown = sick.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+    match sick.len().saturating_sub(3) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}

@@ -1,0 +1,57 @@
+//! A rollout: how the machines that follow a channel are brought to its new image, and back if it is no good.
+
+mod judge;
+mod preflight;
+mod progress;
+mod seen;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    judge::{Counts, Verdict, judge},
+    preflight::{Refusal, refusals, wrong_architecture},
+    progress::{Entry, GroupState, Intent, Outcome, Phase, Progress, Sighting, Wish},
+    seen::{
+        AlarmState, Capacity, Group, Launches, Member, Refresh, RefreshState, Seen, Target, TargetState,
+        Template,
+    },
+};
+use super::{
+    bake::Order,
+    destination::Destination,
+    id::{AmiId, BakeId, Digest, RolloutId},
+};
+
+/// One image on its way to the machines of one channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// What is rolled out, and how. It never changes.
+    pub spec: RolloutSpec,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// What is rolled out where, as it was decided when the rollout was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutSpec {
+    /// Its id.
+    pub id: RolloutId,
+    /// The channel, and what follows it.
+    pub to: Destination,
+    /// The image.
+    pub image: AmiId,
+    /// The image's digest.
+    pub digest: Digest,
+    /// The bake that made the image, or that found it made already.
+    pub bake: BakeId,
+    /// The image's place in the line of versions.
+    pub order: Order,
+    /// Who asked for it: a bake, or a person as AWS knows them.
+    pub by: String,
+    /// Why, in that person's words; none for a bake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether the image was this channel's before. Then the stages are left out: it was good lately.
+    #[serde(default)]
+    pub proven: bool,
+}

@@ -1,0 +1,127 @@
+//! What is checked before anything changes: a rollout that could not go back, or would go dark, is not begun.
+
+use std::fmt;
+
+use super::{AlarmState, Launches, Seen};
+use crate::domain::{destination::Policy, id::AmiId};
+
+/// Why a rollout is not begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong with what.
+    pub problem: String,
+    /// The command or the change that fixes it.
+    pub fix: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n  fix: {}", self.problem, self.fix)
+    }
+}
+
+/// Without these a refresh can't replace, or nobody notices that the new instances are sick.
+const NEEDED: [&str; 6] =
+    ["Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy", "AddToLoadBalancer", "InstanceRefresh"];
+
+/// Everything for which a group can't be brought to an image now, and back.
+pub fn refusals(seen: &Seen, policy: &Policy) -> Vec<Refusal> {
+    let (group, name) = (&seen.group, &seen.group.name);
+    let mut found = Vec::new();
+    let mut refuse = |problem: String, fix: String| found.push(Refusal { problem, fix });
+    if !group.ours {
+        refuse(
+            format!("group `{name}` does not carry this stack's tag, so that Ovenbird may not change it"),
+            format!(
+                "aws autoscaling create-or-update-tags --tags \
+                 ResourceId={name},ResourceType=auto-scaling-group,Key=ovenbird:stack,Value=STACK_ID,PropagateAtLaunch=false"
+            ),
+        );
+    }
+    if let Launches::Unpinned { what, fix } = &group.launches {
+        refuse(format!("group `{name}` launches {what}: EC2 can't bring it back to that"), fix.clone());
+    } else if seen.launches_image.is_none() {
+        refuse(
+            format!(
+                "the version that group `{name}` launches names no image by its id: EC2 can't bring it back to that"
+            ),
+            "Make a version of the launch template with `ImageId=ami-…`, and let the group launch it".into(),
+        );
+    }
+    let suspended: Vec<&str> =
+        NEEDED.into_iter().filter(|process| group.suspended.iter().any(|one| one == process)).collect();
+    if !suspended.is_empty() {
+        let names = suspended.join(" ");
+        refuse(
+            format!("processes of group `{name}` are suspended: {names}"),
+            format!(
+                "aws autoscaling resume-processes --auto-scaling-group-name {name} --scaling-processes {names}"
+            ),
+        );
+    }
+    if let Some(refresh) = seen.refresh.as_ref().filter(|refresh| refresh.state.is_active()) {
+        refuse(
+            format!("an instance refresh of group `{name}` is under way: {}", refresh.status),
+            format!(
+                "Wait for it, or: aws autoscaling rollback-instance-refresh --auto-scaling-group-name {name}"
+            ),
+        );
+    }
+    if group.warm_pool {
+        refuse(
+            format!("group `{name}` has a warm pool, whose instances no target group judges"),
+            format!("aws autoscaling delete-warm-pool --auto-scaling-group-name {name}"),
+        );
+    }
+    let count = group.members.iter().filter(|member| !member.is_ending()).count();
+    if count < group.capacity.desired as usize {
+        refuse(
+            format!(
+                "group `{name}` has {count} of {} instances: it can't launch even now",
+                group.capacity.desired
+            ),
+            format!("aws autoscaling describe-scaling-activities --auto-scaling-group-name {name}"),
+        );
+    }
+    for member in group.members.iter().filter(|member| member.in_service() && !seen.serves(member)) {
+        let reason =
+            seen.targets_of(&member.instance).map(|one| one.reason.as_str()).find(|one| !one.is_empty());
+        refuse(
+            format!(
+                "{} of group `{name}` does not serve even now{}: nobody could tell whether the new image is to blame",
+                member.instance,
+                reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+            ),
+            "Wait until the group is healthy, or make it so".into(),
+        );
+    }
+    for (alarm, state) in &seen.alarms {
+        let (problem, fix) = match state {
+            AlarmState::Ok => continue,
+            AlarmState::Alarm => ("is raised", "Wait until it is quiet"),
+            AlarmState::InsufficientData => (
+                "has too little data: a refresh with it is refused",
+                "Wait until it has data, or let it treat missing data as good",
+            ),
+            AlarmState::Missing => ("is not there", "Correct `alarms` in the recipe's `[rollout]`"),
+        };
+        refuse(format!("alarm `{alarm}` {problem}"), fix.into());
+    }
+    // EC2 takes ten alarms, and it is asked to watch them too.
+    if policy.alarms.len() > 10 {
+        refuse(
+            format!("{} alarms are more than the 10 that a refresh takes", policy.alarms.len()),
+            "Use a composite alarm".into(),
+        );
+    }
+    found
+}
+
+/// The refusal of an image that the group's machines can't start from.
+pub fn wrong_architecture(image: &AmiId, new: &str, before: &AmiId, old: &str) -> Option<Refusal> {
+    (new != old).then(|| Refusal {
+        problem: format!("{image} is for {new}, and the group runs {before}, which is for {old}"),
+        fix: "Promote an image of the group's architecture, or let the group launch another instance type"
+            .into(),
+    })
+}

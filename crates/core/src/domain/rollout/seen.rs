@@ -1,0 +1,232 @@
+//! What AWS says of a group, its machines and their targets, in our words.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::{AmiId, GroupName, InstanceId, TemplateName};
+
+/// A version of a launch template, by number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Template {
+    /// The template's id: `lt-…`.
+    pub id: String,
+    /// Its name.
+    pub name: TemplateName,
+    /// The version.
+    pub version: u64,
+}
+
+/// What a group launches its instances by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Launches {
+    /// A version of a launch template, named by its number.
+    Template(Template),
+    /// Something that a rollout can't bring back: `$Latest`, `$Default`, a launch configuration, a policy of mixed instances.
+    Unpinned {
+        /// What it is, as in `the version $Latest of launch template web`.
+        what: String,
+        /// The command that makes it a numbered version, as far as one can tell.
+        fix: String,
+    },
+}
+
+/// How many instances a group may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// At least.
+    pub min: u32,
+    /// Wanted.
+    pub desired: u32,
+    /// At most.
+    pub max: u32,
+}
+
+/// An Auto Scaling group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: GroupName,
+    /// What it launches by.
+    pub launches: Launches,
+    /// How many.
+    pub capacity: Capacity,
+    /// Its instances.
+    pub members: Vec<Member>,
+    /// The ARNs of its target groups.
+    pub target_groups: Vec<String>,
+    /// The processes that somebody suspended.
+    pub suspended: Vec<String>,
+    /// Whether it has a warm pool.
+    pub warm_pool: bool,
+    /// Whether it is of this stack: it carries the tag `ovenbird:stack` with the stack's id.
+    pub ours: bool,
+}
+
+impl Group {
+    /// The version that it launches, if that is a number.
+    pub fn template(&self) -> Option<&Template> {
+        match &self.launches {
+            Launches::Template(template) => Some(template),
+            Launches::Unpinned { .. } => None,
+        }
+    }
+}
+
+/// An instance of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Which.
+    pub instance: InstanceId,
+    /// The version that it was launched by; none when Auto Scaling doesn't say.
+    pub version: Option<(String, u64)>,
+    /// Auto Scaling's word for where it is: `InService`, `Pending:Wait`.
+    pub lifecycle: String,
+    /// Whether Auto Scaling finds it healthy.
+    pub healthy: bool,
+}
+
+impl Member {
+    /// Whether it was launched by this version.
+    pub fn is_of(&self, template: &Template) -> bool {
+        self.version.as_ref().is_some_and(|(id, version)| *id == template.id && *version == template.version)
+    }
+
+    /// Whether it takes part in what the group does.
+    pub fn in_service(&self) -> bool {
+        self.lifecycle == "InService"
+    }
+
+    /// Whether it is on its way out.
+    pub fn is_ending(&self) -> bool {
+        self.lifecycle.starts_with("Terminat") || self.lifecycle.starts_with("Detach")
+    }
+}
+
+/// Where a refresh is, as far as a rollout has to tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefreshState {
+    /// Replacing.
+    Running,
+    /// Going back.
+    RollingBack,
+    /// Being cancelled.
+    Cancelling,
+    /// It did what it was to do.
+    Successful,
+    /// It went back, and all is as before it.
+    RolledBack,
+    /// It gave up: failed, cancelled, or could not go back.
+    Failed,
+}
+
+impl RefreshState {
+    /// Whether it is under way.
+    pub fn is_active(self) -> bool {
+        match self {
+            Self::Running | Self::RollingBack | Self::Cancelling => true,
+            Self::Successful | Self::RolledBack | Self::Failed => false,
+        }
+    }
+}
+
+/// An instance refresh of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refresh {
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    pub state: RefreshState,
+    /// Auto Scaling's own word.
+    pub status: String,
+    /// What Auto Scaling says about it; empty when it says nothing.
+    pub reason: String,
+    /// How far it is, in per cent.
+    pub percent: u32,
+    /// The id and number of the version that it launches; none when it was not told.
+    pub desired: Option<(String, u64)>,
+}
+
+impl Refresh {
+    /// Whether it brings the group to this version.
+    pub fn brings(&self, template: &Template) -> bool {
+        self.desired.as_ref().is_some_and(|(id, version)| *id == template.id && *version == template.version)
+    }
+}
+
+/// What a target group says of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetState {
+    /// Not judged yet.
+    Initial,
+    /// Well.
+    Healthy,
+    /// Sick.
+    Unhealthy,
+    /// On its way out.
+    Draining,
+    /// Nothing sends to it, or nobody can tell.
+    Unused,
+}
+
+/// An instance as one target group sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Which.
+    pub instance: InstanceId,
+    /// How it is.
+    pub state: TargetState,
+    /// Elastic Load Balancing's reason, as a code with its words; empty for a healthy one.
+    pub reason: String,
+    /// Whether anomaly detection finds that it answers worse than the others.
+    pub anomalous: bool,
+}
+
+/// The state of an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlarmState {
+    /// Quiet.
+    Ok,
+    /// Raised.
+    Alarm,
+    /// It has too little data to tell.
+    InsufficientData,
+    /// There is none of this name.
+    Missing,
+}
+
+/// Everything that a verdict rests on, of one group at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// When.
+    pub at: Timestamp,
+    /// The group.
+    pub group: Group,
+    /// Its newest refresh.
+    pub refresh: Option<Refresh>,
+    /// What its target groups say.
+    pub targets: Vec<Target>,
+    /// The alarms of the rollout, by name.
+    pub alarms: Vec<(String, AlarmState)>,
+    /// The image of the version that the group launches.
+    pub launches_image: Option<AmiId>,
+}
+
+impl Seen {
+    /// What the target groups say of an instance.
+    pub fn targets_of<'a>(&'a self, instance: &'a InstanceId) -> impl Iterator<Item = &'a Target> {
+        self.targets.iter().filter(move |target| target.instance == *instance)
+    }
+
+    /// Whether an instance serves: Auto Scaling and every target group find it well.
+    pub fn serves(&self, member: &Member) -> bool {
+        let mut targets = self.targets_of(&member.instance).peekable();
+        let judged = self.group.target_groups.is_empty() || targets.peek().is_some();
+        member.in_service()
+            && member.healthy
+            && judged
+            && targets.all(|target| target.state == TargetState::Healthy && !target.anomalous)
+    }
+}

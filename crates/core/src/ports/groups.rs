@@ -1,0 +1,80 @@
+//! Auto Scaling groups, their launch templates, and what watches over their machines.
+
+use crate::domain::{
+    destination::Share,
+    error::Result,
+    id::{AmiId, GroupName, TemplateName},
+    rollout::{AlarmState, Group, Refresh, Target, Template},
+};
+
+/// What a new refresh is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshOrder {
+    /// The group.
+    pub group: GroupName,
+    /// The version that its instances shall run from.
+    pub to: Template,
+    /// It ends when so many per cent of those that it has to replace are replaced; none means all.
+    pub percent: Option<u32>,
+    /// Alarms at which EC2 goes back by itself.
+    pub alarms: Vec<String>,
+    /// Whether EC2 goes back by itself when it can't go on.
+    pub auto_rollback: bool,
+}
+
+/// What became of a request to go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoesBack {
+    /// The refresh goes back.
+    Yes,
+    /// There is no refresh under way.
+    None,
+    /// It can't go back; it may be cancelled.
+    Never,
+}
+
+/// Auto Scaling groups.
+pub trait Groups {
+    /// A group; none when there is none of this name.
+    async fn group(&self, name: &GroupName) -> Result<Option<Group>>;
+    /// The newest refresh of a group; none when it never had one, or none for six weeks.
+    async fn newest_refresh(&self, group: &GroupName) -> Result<Option<Refresh>>;
+    /// Starts a refresh: new instances before old ones, matching ones skipped. It takes no token, so look before it is
+    /// asked again. Gives its id.
+    async fn start_refresh(&self, order: &RefreshOrder) -> Result<String>;
+    /// Lets the refresh under way go back.
+    async fn roll_back_refresh(&self, group: &GroupName) -> Result<GoesBack>;
+    /// Cancels the refresh under way, if there is one; what it replaced stays so.
+    async fn cancel_refresh(&self, group: &GroupName) -> Result<()>;
+    /// What a target group says of its targets.
+    async fn targets(&self, target_group: &str) -> Result<Vec<Target>>;
+    /// The states of alarms, in the order asked for.
+    async fn alarms(&self, names: &[String]) -> Result<Vec<(String, AlarmState)>>;
+}
+
+/// Launch templates.
+pub trait Templates {
+    /// The default version of a template, with its image; none when there is no such template.
+    async fn default_version(&self, name: &TemplateName) -> Result<Option<(Template, Option<AmiId>)>>;
+    /// The image of a version; none when it names none by its id, or isn't there.
+    async fn version_image(&self, template: &Template) -> Result<Option<AmiId>>;
+    /// Makes a version that differs from this one in nothing but the image. The same token gives the same version.
+    async fn with_image(&self, template: &Template, image: &AmiId, token: &str) -> Result<Template>;
+    /// Makes a version the default one.
+    async fn make_default(&self, template: &Template) -> Result<()>;
+}
+
+/// The share of a group that is left to replace, in per cent, as a refresh is told; none means all of it.
+///
+/// A refresh that skips matching instances counts those that it has to replace. What it is told must not be rounded
+/// up: one instance more than asked for would be one user more who meets a bad image.
+pub fn percent_left(share: Share, size: u32, new: u32) -> Option<u32> {
+    if share.is_all() || size == 0 {
+        return None;
+    }
+    let (wanted, left) = (share.of(size).saturating_sub(new), size.saturating_sub(new));
+    if left == 0 || wanted >= left {
+        return None;
+    }
+    Some((wanted * 100 / left).clamp(1, 99))
+}

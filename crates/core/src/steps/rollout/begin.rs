@@ -1,0 +1,104 @@
+//! The first step of a rollout's execution: checks that it can go forth and back, and changes nothing.
+
+use jiff::Timestamp;
+
+use super::{RolloutDocument, RolloutPorts, To, resume, see, way};
+use crate::{
+    domain::{
+        error::Result,
+        id::AmiId,
+        rollout::{GroupState, Outcome, Phase, Refusal, Rollout, refusals, wrong_architecture},
+    },
+    ports::{Image, ImageState},
+    steps::followers::followers,
+    store::{Ledger, Versioned},
+};
+
+/// Begins a rollout, or goes on with one whose execution died or paused.
+pub async fn begin(
+    document: RolloutDocument,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    let mut rollout = resume(&document, cloud).await?;
+    match rollout.progress.phase {
+        Phase::Preflight => {}
+        // It was resumed, which makes a new run: the pause is over.
+        Phase::Paused => {
+            rollout.progress.enter(Phase::Stage, now);
+            rollout.progress.note(now, "resumed");
+            Ledger(cloud).save_rollout(&mut rollout).await?;
+            return Ok(document.go(&rollout, To::Stage));
+        }
+        Phase::Stage | Phase::Watch | Phase::Settling | Phase::Reverting | Phase::Ended => {
+            let to = way(&rollout);
+            return Ok(document.go(&rollout, to));
+        }
+    }
+    let refused = preflight(&mut rollout, cloud, now).await?;
+    if !refused.is_empty() {
+        let reasons: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        rollout.progress.reason = Some(reasons.join("\n"));
+        rollout.progress.end(Outcome::Refused, now);
+        Ledger(cloud).save_rollout(&mut rollout).await?;
+        return Ok(document.go(&rollout, To::Finish));
+    }
+    let to = if rollout.spec.to.runs_machines() {
+        rollout.progress.enter(Phase::Stage, now);
+        if rollout.spec.proven {
+            let last = rollout.spec.to.policy.stages.len().saturating_sub(1);
+            rollout.progress.position = last;
+            rollout.progress.note(now, "the image was this channel's before: no stages");
+        }
+        To::Stage
+    } else {
+        rollout.progress.enter(Phase::Settling, now);
+        To::Settle
+    };
+    Ledger(cloud).save_rollout(&mut rollout).await?;
+    Ok(document.go(&rollout, to))
+}
+
+/// Everything for which the rollout can't be begun. What the groups launch now is put on record with it.
+async fn preflight(
+    rollout: &mut Versioned<Rollout>,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<Vec<Refusal>> {
+    let spec = rollout.spec.clone();
+    let mut refused = Vec::new();
+    for follower in followers(&spec.to) {
+        follower.preflight(&spec.to, cloud).await?;
+    }
+    let image = cloud.image(&spec.image).await?;
+    refused.extend(unusable(&spec.image, image.as_ref()));
+    let mut groups = Vec::new();
+    for name in &spec.to.groups {
+        let seen = see(name, &spec.to.policy.alarms, cloud, now).await?;
+        refused.extend(refusals(&seen, &spec.to.policy));
+        if let (Some(image), Some(before)) = (&image, &seen.launches_image)
+            && let Some(old) = cloud.image(before).await?
+        {
+            refused.extend(wrong_architecture(&image.id, &image.architecture, before, &old.architecture));
+        }
+        if let Some(template) = seen.group.template() {
+            groups.push(GroupState::new(&seen, template));
+        }
+    }
+    if refused.is_empty() {
+        rollout.progress.groups = groups;
+    }
+    Ok(refused)
+}
+
+/// Why nothing can be started from an image.
+fn unusable(id: &AmiId, image: Option<&Image>) -> Option<Refusal> {
+    let problem = match image.map(|image| image.state) {
+        Some(ImageState::Available) => return None,
+        Some(ImageState::Pending) => "is still pending",
+        Some(ImageState::Failed) => "failed",
+        Some(ImageState::Disabled) => "is disabled",
+        None => "does not exist any more",
+    };
+    Some(Refusal { problem: format!("image {id} {problem}"), fix: "Promote another image".into() })
+}

@@ -1,0 +1,96 @@
+//! Looks at a stage, and decides: wait, go on, or go back.
+
+use jiff::Timestamp;
+
+use super::{LATER, LOOK, RolloutDocument, RolloutPorts, To, at_work, resume, revert::turn_back, see, wait};
+use crate::{
+    domain::{
+        error::Result,
+        rollout::{Phase, Rollout, Verdict, Wish, judge},
+    },
+    store::{Ledger, Versioned},
+};
+
+/// Looks at the stage that the rollout is at.
+pub async fn look(
+    document: RolloutDocument,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    let mut rollout = resume(&document, cloud).await?;
+    let (Phase::Watch, Some(place)) = (rollout.progress.phase, at_work(&rollout)) else {
+        let to = super::way(&rollout);
+        return Ok(document.go(&rollout, to));
+    };
+    if rollout.progress.wish == Some(Wish::Abort) {
+        return turn_back(document, rollout, "a person aborted it", cloud, now).await;
+    }
+    let policy = rollout.spec.to.policy.clone();
+    let share = rollout.progress.share(&policy);
+    let seen = see(&rollout.progress.groups[place].name, &policy.alarms, cloud, now).await?;
+    let state = &mut rollout.progress.groups[place];
+    state.remember(&seen);
+    let verdict = judge(&seen, state, share, &policy);
+    let skips = rollout.progress.wish == Some(Wish::Skip);
+    let last = rollout.progress.is_last(&rollout.spec.to);
+    let must_last = match (skips, last) {
+        (true, _) => 0,
+        (false, true) => policy.watch.max(policy.soak),
+        (false, false) => policy.watch,
+    };
+    match verdict {
+        Verdict::Bad(why) => return turn_back(document, rollout, &why, cloud, now).await,
+        Verdict::Wait(awaits) => {
+            if rollout.progress.waited(now) > policy.deadline {
+                let why = format!("after {} s it still waits for {awaits}", policy.deadline);
+                return turn_back(document, rollout, &why, cloud, now).await;
+            }
+            (rollout.progress.well_since, rollout.progress.awaits) = (None, awaits);
+        }
+        Verdict::Well => {
+            let since = *rollout.progress.well_since.get_or_insert(now);
+            let held = now.duration_since(since).as_secs();
+            if held >= must_last {
+                return next(document, rollout, cloud, now).await;
+            }
+            let word = if last { "soak" } else { "watch" };
+            rollout.progress.awaits = format!("{word}: well for {held} of {must_last} s");
+        }
+    }
+    let long = rollout.progress.well_since.is_some() && must_last > 600;
+    wait(document, rollout, (To::Look, if long { LATER } else { LOOK }), cloud).await
+}
+
+/// The stage passed: to the next one, or to the end.
+async fn next(
+    document: RolloutDocument,
+    mut rollout: Versioned<Rollout>,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    let policy = rollout.spec.to.policy.clone();
+    let (place, stage) = rollout.progress.place(&policy);
+    let passed = format!("stage {} of group {} passed", stage + 1, rollout.spec.to.groups[place]);
+    rollout.progress.note(now, passed);
+    let to = if rollout.progress.is_last(&rollout.spec.to) {
+        rollout.progress.enter(Phase::Settling, now);
+        To::Settle
+    } else {
+        rollout.progress.position += 1;
+        let (_, stage) = rollout.progress.place(&policy);
+        let last = policy.stages.len().saturating_sub(1);
+        if (rollout.progress.wish == Some(Wish::Skip) || rollout.spec.proven) && stage < last {
+            rollout.progress.position += last - stage;
+        }
+        rollout.progress.enter(Phase::Stage, now);
+        let (_, stage) = rollout.progress.place(&policy);
+        let asked = policy.pause_before.is_some_and(|before| before as usize == stage + 1)
+            && rollout.progress.wish.is_none();
+        if asked {
+            rollout.progress.wish = Some(Wish::Pause);
+        }
+        To::Stage
+    };
+    Ledger(cloud).save_rollout(&mut rollout).await?;
+    Ok(document.go(&rollout, to))
+}

@@ -1,0 +1,135 @@
+//! Brings the groups back to what they were, the last first. It does not give up: half a group on a bad image is worse
+//! than a long wait.
+
+use jiff::Timestamp;
+
+use super::{LATER, RolloutDocument, RolloutPorts, To, resume, see, wait};
+use crate::{
+    domain::{
+        error::Result,
+        rollout::{GroupState, Intent, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
+    },
+    ports::{GoesBack, RefreshOrder},
+    steps::followers::followers,
+    store::{Ledger, Versioned},
+};
+
+/// Turns a rollout back: from here on nothing is done but to undo it.
+pub(super) async fn turn_back(
+    document: RolloutDocument,
+    mut rollout: Versioned<Rollout>,
+    why: &str,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    turn(&mut rollout, why, now);
+    Ledger(cloud).save_rollout(&mut rollout).await?;
+    Ok(document.go(&rollout, To::Revert))
+}
+
+fn turn(rollout: &mut Rollout, why: &str, now: Timestamp) {
+    rollout.progress.aborted = rollout.progress.wish.take().is_some_and(|wish| wish == Wish::Abort);
+    rollout.progress.reason.get_or_insert_with(|| why.to_owned());
+    rollout.progress.note(now, format!("goes back: {why}"));
+    rollout.progress.enter(Phase::Reverting, now);
+}
+
+/// Undoes what is left to undo of a rollout; waits while AWS does.
+///
+/// It is also what the state machine calls when a step failed for good: then `error` is what that said.
+pub async fn revert(
+    document: RolloutDocument,
+    error: Option<String>,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    let mut rollout = resume(&document, cloud).await?;
+    let ledger = Ledger(cloud);
+    match rollout.progress.phase {
+        Phase::Ended => return Ok(document.go(&rollout, To::Finish)),
+        Phase::Reverting => {}
+        Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused | Phase::Settling => {
+            let why = error.unwrap_or_else(|| "its execution was told to go back".to_owned());
+            turn(&mut rollout, &why, now);
+            ledger.save_rollout(&mut rollout).await?;
+        }
+    }
+    ledger.unsettle(&rollout.spec).await?;
+    for follower in followers(&rollout.spec.to).iter().rev() {
+        // Where the channel points at nothing, it stays as it is: only prune may remove a parameter.
+        follower.apply(&rollout.spec.to, cloud).await?;
+    }
+    for place in (0..rollout.progress.groups.len()).rev() {
+        let Some(awaits) = bring_back(&mut rollout, place, cloud, now).await? else { continue };
+        rollout.progress.awaits = awaits;
+        return wait(document, rollout, (To::Reverted, LATER), cloud).await;
+    }
+    let outcome = match (rollout.progress.groups.is_empty(), rollout.progress.aborted) {
+        (_, true) => Outcome::Aborted,
+        // It never came to change anything.
+        (true, false) => Outcome::Refused,
+        (false, false) => Outcome::Reverted,
+    };
+    rollout.progress.end(outcome, now);
+    ledger.save_rollout(&mut rollout).await?;
+    Ok(document.go(&rollout, To::Finish))
+}
+
+/// Brings a group a step further back; gives what is awaited, and none when it is as it was.
+async fn bring_back(
+    rollout: &mut Versioned<Rollout>,
+    place: usize,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<Option<String>> {
+    let state = rollout.progress.groups[place].clone();
+    let Some(after) = state.after.clone().filter(|after| *after != state.before) else { return Ok(None) };
+    let seen = see(&state.name, &[], cloud, now).await?;
+    if let Some(refresh) = seen.refresh.as_ref().filter(|refresh| refresh.state.is_active()) {
+        let back = target(&seen, &state, &after);
+        if refresh.brings(&after) && refresh.state == RefreshState::Running {
+            return match cloud.roll_back_refresh(&state.name).await? {
+                GoesBack::Yes | GoesBack::None => Ok(Some(format!("group `{}` to go back", state.name))),
+                GoesBack::Never => {
+                    cloud.cancel_refresh(&state.name).await?;
+                    Ok(Some(format!("the refresh of group `{}` to be cancelled", state.name)))
+                }
+            };
+        }
+        return Ok(Some(format!(
+            "group `{}` to go back to version {} ({}, {} %)",
+            state.name, back.version, refresh.status, refresh.percent
+        )));
+    }
+    let back = target(&seen, &state, &after);
+    let launches_new = seen.group.template() == Some(&after);
+    let new = seen.group.members.iter().filter(|one| one.is_of(&after) && !one.is_ending()).count();
+    if new == 0 && !launches_new {
+        return Ok(None);
+    }
+    // Not ours alone to start twice: what is under way was looked at above, and a second one would find nothing to replace.
+    let intent = Intent { before: seen.refresh.as_ref().map(|one| one.id.clone()), id: None };
+    rollout.progress.groups[place].refresh = Some(intent);
+    Ledger(cloud).save_rollout(rollout).await?;
+    let id = cloud
+        .start_refresh(&RefreshOrder {
+            group: state.name.clone(),
+            to: back.clone(),
+            percent: None,
+            alarms: Vec::new(),
+            auto_rollback: false,
+        })
+        .await?;
+    rollout
+        .progress
+        .note(now, format!("group {}: back to version {}, refresh {id}", state.name, back.version));
+    if let Some(intent) = &mut rollout.progress.groups[place].refresh {
+        intent.id = Some(id);
+    }
+    Ok(Some(format!("{new} instances of group `{}` to be replaced by version {}", state.name, back.version)))
+}
+
+/// The version that a group goes back to: what it launched before, or what a person let it launch meanwhile.
+fn target(seen: &Seen, state: &GroupState, after: &Template) -> Template {
+    seen.group.template().filter(|launched| *launched != after).unwrap_or(&state.before).clone()
+}

@@ -1,0 +1,122 @@
+//! Starts a stage: a refresh that brings a part of a group to the new version.
+
+use jiff::Timestamp;
+
+use super::{LOOK, RolloutDocument, RolloutPorts, To, at_work, group, resume, see};
+use crate::{
+    domain::{
+        digest::token,
+        error::Result,
+        rollout::{Counts, Intent, Phase, Rollout, Wish},
+    },
+    ports::{RefreshOrder, percent_left},
+    store::{Ledger, Versioned},
+};
+
+/// Starts the stage that the rollout is at; pauses instead where a person is asked for.
+pub async fn start_stage(
+    document: RolloutDocument,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    let mut rollout = resume(&document, cloud).await?;
+    if rollout.progress.phase != Phase::Stage {
+        let to = super::way(&rollout);
+        return Ok(document.go(&rollout, to));
+    }
+    let ledger = Ledger(cloud);
+    match rollout.progress.wish {
+        Some(Wish::Abort) => {
+            return super::revert::turn_back(document, rollout, "a person aborted it", cloud, now).await;
+        }
+        Some(Wish::Pause) => {
+            rollout.progress.wish = None;
+            rollout.progress.enter(Phase::Paused, now);
+            rollout.progress.note(now, "paused");
+            ledger.save_rollout(&mut rollout).await?;
+            return Ok(document.go(&rollout, To::Pause));
+        }
+        Some(Wish::Skip) | None => {}
+    }
+    let Some(place) = at_work(&rollout) else {
+        rollout.progress.enter(Phase::Settling, now);
+        ledger.save_rollout(&mut rollout).await?;
+        return Ok(document.go(&rollout, To::Settle));
+    };
+    make_version(&mut rollout, place, cloud, now).await?;
+    start_refresh(&mut rollout, place, cloud, now).await?;
+    Ok(document.wait(&rollout, To::Look, LOOK))
+}
+
+/// Makes the launch template's version with the new image, if the group has none yet.
+async fn make_version(
+    rollout: &mut Versioned<Rollout>,
+    place: usize,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<()> {
+    let state = group(rollout, place)?;
+    if state.after.is_some() {
+        return Ok(());
+    }
+    let (before, name) = (state.before.clone(), state.name.clone());
+    let image = rollout.spec.image.clone();
+    let after = if cloud.version_image(&before).await?.as_ref() == Some(&image) {
+        // The group launches the image already.
+        before.clone()
+    } else {
+        let purpose = format!("{name}/{}/{}", before.id, before.version);
+        cloud.with_image(&before, &image, &token(&rollout.spec.id, &purpose)).await?
+    };
+    let what = format!(
+        "group {name}: version {} of {} has {image}, {} had its image before",
+        after.version, after.name, before.version
+    );
+    rollout.progress.note(now, what);
+    rollout.progress.groups[place].after = Some(after);
+    Ledger(cloud).save_rollout(rollout).await
+}
+
+/// Starts the refresh of the stage, if an earlier try didn't, and if there is anything to replace.
+async fn start_refresh(
+    rollout: &mut Versioned<Rollout>,
+    place: usize,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<()> {
+    let ledger = Ledger(cloud);
+    let policy = rollout.spec.to.policy.clone();
+    let share = rollout.progress.share(&policy);
+    let state = group(rollout, place)?;
+    let seen = see(&state.name, &[], cloud, now).await?;
+    let counts = Counts::of(&seen, state);
+    let Some(after) = state.after.clone() else { return Ok(()) };
+    let newest = seen.refresh.as_ref();
+    let begun = state.refresh.as_ref().filter(|intent| intent.id.is_none()).and_then(|intent| {
+        // Of an earlier try whose answer was lost: it came after what was there, and brings our version.
+        newest.filter(|one| Some(&one.id) != intent.before.as_ref() && one.brings(&after))
+    });
+    let id = if let Some(begun) = begun {
+        begun.id.clone()
+    } else {
+        let intent = Intent { before: newest.map(|one| one.id.clone()), id: None };
+        rollout.progress.groups[place].refresh = Some(intent);
+        ledger.save_rollout(rollout).await?;
+        let size = seen.group.capacity.desired;
+        cloud
+            .start_refresh(&RefreshOrder {
+                group: seen.group.name.clone(),
+                to: after,
+                percent: percent_left(share, size, counts.new),
+                alarms: policy.alarms.clone(),
+                auto_rollback: true,
+            })
+            .await?
+    };
+    rollout.progress.enter(Phase::Watch, now);
+    rollout.progress.note(now, format!("group {}: {share} to the new image, refresh {id}", seen.group.name));
+    if let Some(intent) = &mut rollout.progress.groups[place].refresh {
+        intent.id = Some(id);
+    }
+    ledger.save_rollout(rollout).await
+}

@@ -1,0 +1,280 @@
+//! Auto Scaling groups, launch templates, target groups and alarms, by the model.
+
+use ovenbird_core::{
+    Result,
+    domain::{
+        id::{AmiId, GroupName, TemplateName},
+        rollout::{self, AlarmState, Capacity, Launches, RefreshState, Template},
+        tags::TAG_STACK,
+    },
+    ports::{GoesBack, Groups, RefreshOrder, Templates},
+};
+use ovenbird_sim::{
+    ApiError, Paging, World,
+    alarms::DescribeAlarms,
+    auto_scaling::{
+        self, Configuration,
+        refresh::{RefreshPreferences, RefreshStatus, StartInstanceRefresh, WhenFound},
+    },
+    launch_templates::{
+        CreateLaunchTemplateVersion, DescribeLaunchTemplates, LaunchTemplateData, TemplateSpec,
+    },
+    load_balancing::TargetState,
+};
+
+use super::{super::Cloud, translate};
+
+/// A group of the model in core's words.
+fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout::Group {
+    let version = |spec: &TemplateSpec| Some((spec.id.clone()?, spec.version.as_ref()?.parse().ok()?));
+    let launches = match &group.configuration {
+        Configuration::Template(spec) => match version(spec) {
+            Some((id, version)) => template(world, &id, version).map_or_else(
+                || Launches::Unpinned { what: "a template that is gone".into(), fix: String::new() },
+                Launches::Template,
+            ),
+            None => Launches::Unpinned { what: "no version by its number".into(), fix: String::new() },
+        },
+        Configuration::Mixed(_) => {
+            Launches::Unpinned { what: "a policy of mixed instances".into(), fix: String::new() }
+        }
+    };
+    rollout::Group {
+        name: GroupName::parse(&group.name).expect("the walk names its groups"),
+        launches,
+        capacity: Capacity { min: group.min_size, desired: group.desired, max: group.max_size },
+        members: group
+            .members
+            .iter()
+            .map(|member| rollout::Member {
+                instance: member.instance.clone(),
+                version: version(&member.template),
+                lifecycle: member.lifecycle.as_str().to_owned(),
+                healthy: member.unhealthy.is_none(),
+            })
+            .collect(),
+        target_groups: group.target_groups.clone(),
+        suspended: group.suspended.keys().map(|process| process.as_str().to_owned()).collect(),
+        warm_pool: false,
+        ours: group.tags.get(TAG_STACK).is_some_and(|of| of == stack),
+    }
+}
+
+fn template(world: &World, id: &str, version: u64) -> Option<Template> {
+    let found = world.launch_templates().find(|one| one.id == id || one.name == id)?;
+    Some(Template { id: found.id.clone(), name: TemplateName::parse(&found.name).ok()?, version })
+}
+
+fn state_of(status: RefreshStatus) -> RefreshState {
+    match status {
+        RefreshStatus::Pending | RefreshStatus::InProgress | RefreshStatus::Baking => RefreshState::Running,
+        RefreshStatus::RollbackInProgress => RefreshState::RollingBack,
+        RefreshStatus::Cancelling => RefreshState::Cancelling,
+        RefreshStatus::Successful => RefreshState::Successful,
+        RefreshStatus::RollbackSuccessful => RefreshState::RolledBack,
+        RefreshStatus::Failed | RefreshStatus::Cancelled | RefreshStatus::RollbackFailed => {
+            RefreshState::Failed
+        }
+    }
+}
+
+impl Groups for Cloud {
+    async fn group(&self, name: &GroupName) -> Result<Option<rollout::Group>> {
+        let stack = self.stack.to_string();
+        self.call(&["autoscaling:DescribeAutoScalingGroups"], |state| {
+            let group = state.world.auto_scaling_groups().find(|group| group.name == name.as_str());
+            Ok(group.map(|group| group_of(&state.world, group, &stack)))
+        })
+        .await
+    }
+
+    async fn newest_refresh(&self, group: &GroupName) -> Result<Option<rollout::Refresh>> {
+        self.call(&["autoscaling:DescribeInstanceRefreshes"], |state| {
+            let found = state.world.describe_instance_refreshes(group.as_str(), &[], &Paging::default());
+            let found = found.map_err(|error| {
+                translate("autoscaling:DescribeInstanceRefreshes", group.as_str(), &error)
+            })?;
+            Ok(found.items.into_iter().next().map(|one| rollout::Refresh {
+                id: one.id.clone(),
+                state: state_of(one.status),
+                status: one.status.as_str().to_owned(),
+                reason: one.reason.clone().unwrap_or_default(),
+                percent: one.percentage,
+                desired: match &one.desired {
+                    Some(Configuration::Template(spec)) => {
+                        spec.id.clone().zip(spec.version.as_ref().and_then(|version| version.parse().ok()))
+                    }
+                    Some(Configuration::Mixed(_)) | None => None,
+                },
+            }))
+        })
+        .await
+    }
+
+    async fn start_refresh(&self, order: &RefreshOrder) -> Result<String> {
+        self.call(&["autoscaling:StartInstanceRefresh"], |state| {
+            let preferences = RefreshPreferences {
+                min_healthy: Some(100),
+                max_healthy: Some(200),
+                skip_matching: true,
+                auto_rollback: order.auto_rollback,
+                protected: Some(WhenFound::Replace),
+                standby: Some(WhenFound::Ignore),
+                checkpoints: order.percent.into_iter().collect(),
+                checkpoint_delay: order.percent.map(|_| 0),
+                alarms: order.alarms.clone(),
+                ..RefreshPreferences::default()
+            };
+            let desired = Configuration::Template(TemplateSpec::of(&order.to.id, order.to.version));
+            let request =
+                StartInstanceRefresh { group: order.group.to_string(), desired: Some(desired), preferences };
+            let now = state.now;
+            let started = state.world.start_instance_refresh(now, &request);
+            started
+                .map_err(|error| translate("autoscaling:StartInstanceRefresh", order.group.as_str(), &error))
+        })
+        .await
+    }
+
+    async fn roll_back_refresh(&self, group: &GroupName) -> Result<GoesBack> {
+        self.call(&["autoscaling:RollbackInstanceRefresh"], |state| {
+            let now = state.now;
+            match state.world.rollback_instance_refresh(now, group.as_str()) {
+                Ok(_) => Ok(GoesBack::Yes),
+                Err(ApiError { code: "ActiveInstanceRefreshNotFound", .. }) => Ok(GoesBack::None),
+                Err(ApiError { code: "IrreversibleInstanceRefresh", .. }) => Ok(GoesBack::Never),
+                Err(error) => Err(translate("autoscaling:RollbackInstanceRefresh", group.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn cancel_refresh(&self, group: &GroupName) -> Result<()> {
+        self.call(&["autoscaling:CancelInstanceRefresh"], |state| {
+            match state.world.cancel_instance_refresh(group.as_str(), true) {
+                Ok(_) | Err(ApiError { code: "ActiveInstanceRefreshNotFound", .. }) => Ok(()),
+                Err(error) => Err(translate("autoscaling:CancelInstanceRefresh", group.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn targets(&self, target_group: &str) -> Result<Vec<rollout::Target>> {
+        self.call(&["elasticloadbalancing:DescribeTargetHealth"], |state| {
+            let found = state.world.describe_target_health(target_group, &[]);
+            let found = found.map_err(|error| {
+                translate("elasticloadbalancing:DescribeTargetHealth", target_group, &error)
+            })?;
+            Ok(found
+                .into_iter()
+                .map(|target| rollout::Target {
+                    instance: target.instance.parse().expect("the model registers instances"),
+                    state: match target.health.state {
+                        TargetState::Initial => rollout::TargetState::Initial,
+                        TargetState::Healthy => rollout::TargetState::Healthy,
+                        TargetState::Unhealthy => rollout::TargetState::Unhealthy,
+                        TargetState::Draining => rollout::TargetState::Draining,
+                        TargetState::Unused => rollout::TargetState::Unused,
+                    },
+                    reason: target.health.reason.unwrap_or_default().to_owned(),
+                    anomalous: target.anomaly.anomalous,
+                })
+                .collect())
+        })
+        .await
+    }
+
+    async fn alarms(&self, names: &[String]) -> Result<Vec<(String, AlarmState)>> {
+        self.call(&["cloudwatch:DescribeAlarms"], |state| {
+            let mut found = Vec::new();
+            for composite in [false, true] {
+                let request = DescribeAlarms {
+                    names: names.to_vec(),
+                    composite: Some(composite),
+                    ..DescribeAlarms::default()
+                };
+                let page = state.world.describe_alarms(&request);
+                found.extend(
+                    page.map_err(|error| translate("cloudwatch:DescribeAlarms", "the alarms", &error))?.items,
+                );
+            }
+            Ok(names
+                .iter()
+                .map(|name| {
+                    let alarm = found.iter().find(|alarm| alarm.name == *name).map(|alarm| alarm.state);
+                    let state = match alarm {
+                        Some(ovenbird_sim::alarms::AlarmState::Ok) => AlarmState::Ok,
+                        Some(ovenbird_sim::alarms::AlarmState::Alarm) => AlarmState::Alarm,
+                        Some(ovenbird_sim::alarms::AlarmState::InsufficientData) => {
+                            AlarmState::InsufficientData
+                        }
+                        None => AlarmState::Missing,
+                    };
+                    (name.clone(), state)
+                })
+                .collect())
+        })
+        .await
+    }
+}
+
+/// The image of a version, if it names one by its id.
+fn image_of(world: &World, id: &str, version: u64) -> Option<AmiId> {
+    let template = world.launch_templates().find(|one| one.id == id)?;
+    AmiId::parse(template.version(version)?.data.image.as_deref()?).ok()
+}
+
+impl Templates for Cloud {
+    async fn default_version(&self, name: &TemplateName) -> Result<Option<(Template, Option<AmiId>)>> {
+        self.call(&["ec2:DescribeLaunchTemplateVersions"], |state| {
+            let request = DescribeLaunchTemplates {
+                names: vec![name.to_string()],
+                ..DescribeLaunchTemplates::default()
+            };
+            let Ok(page) = state.world.describe_launch_templates(&request) else { return Ok(None) };
+            let Some(found) = page.items.into_iter().next() else { return Ok(None) };
+            let image = image_of(&state.world, &found.id, found.default_version);
+            let version = found.default_version;
+            Ok(Some((Template { id: found.id, name: name.clone(), version }, image)))
+        })
+        .await
+    }
+
+    async fn version_image(&self, template: &Template) -> Result<Option<AmiId>> {
+        self.call(&["ec2:DescribeLaunchTemplateVersions"], |state| {
+            Ok(image_of(&state.world, &template.id, template.version))
+        })
+        .await
+    }
+
+    async fn with_image(&self, template: &Template, image: &AmiId, token: &str) -> Result<Template> {
+        self.call(&["ec2:CreateLaunchTemplateVersion"], |state| {
+            let request = CreateLaunchTemplateVersion {
+                template: TemplateSpec { id: Some(template.id.clone()), name: None, version: None },
+                source_version: Some(template.version.to_string()),
+                description: Some(format!("Ovenbird: {image}")),
+                data: LaunchTemplateData { image: Some(image.to_string()), ..LaunchTemplateData::default() },
+                client_token: Some(token.to_owned()),
+                dry_run: false,
+            };
+            let now = state.now;
+            let made = state.world.create_launch_template_version(now, &request);
+            let made = made.map_err(|error| {
+                translate("ec2:CreateLaunchTemplateVersion", template.name.as_str(), &error)
+            })?;
+            Ok(Template { version: made.number, ..template.clone() })
+        })
+        .await
+    }
+
+    async fn make_default(&self, template: &Template) -> Result<()> {
+        self.call(&["ec2:ModifyLaunchTemplate"], |state| {
+            let spec = TemplateSpec { id: Some(template.id.clone()), name: None, version: None };
+            let changed = state.world.modify_launch_template(&spec, &template.version.to_string(), false);
+            changed
+                .map(drop)
+                .map_err(|error| translate("ec2:ModifyLaunchTemplate", template.name.as_str(), &error))
+        })
+        .await
+    }
+}

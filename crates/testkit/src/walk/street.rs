@@ -1,0 +1,81 @@
+//! A group of machines behind a load balancer, as a rollout finds it.
+
+use jiff::SignedDuration;
+use ovenbird_core::domain::{id::AmiId, tags::TAG_STACK};
+use ovenbird_sim::{
+    NewVolume, Tags,
+    auto_scaling::{Configuration, CreateGroup, GroupTag, HealthCheckType},
+    launch_templates::{CreateLaunchTemplate, LaunchTemplateData, TemplateSpec},
+    load_balancing::{
+        Action, CreateListener, CreateLoadBalancer, CreateTargetGroup, Forward, HealthCheckChange,
+    },
+};
+
+use crate::Cloud;
+
+/// The group's name, and its launch template's.
+pub const GROUP: &str = "storefront";
+
+/// The part of a recipe that lets the group follow a channel, with short times.
+pub const FOLLOWS: &str = r#"
+launch-templates = ["storefront"]
+groups = ["storefront"]
+[rollout]
+stages = ["1 instance", "100%"]
+watch = "20s"
+soak = "90s"
+healthy-within = "60s"
+"#;
+
+/// A volume that goes with its machine.
+fn going() -> NewVolume {
+    NewVolume { delete_on_termination: Some(true), ..NewVolume::default() }
+}
+
+/// Makes the group with so many machines of an image, and lets time go by until all of them serve.
+pub fn build(cloud: &Cloud, size: u32, image: &AmiId) {
+    let stack = "ovenbird/one";
+    cloud.with(|world| {
+        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let subnets: Vec<String> =
+            world.describe_subnets(&[], &[]).expect("subnets").into_iter().map(|subnet| subnet.id).collect();
+        let vpc = world.describe_vpcs(&[], &[]).expect("networks")[0].id.clone();
+        let balancer = CreateLoadBalancer {
+            name: GROUP.into(),
+            subnets: subnets.clone(),
+            ..CreateLoadBalancer::default()
+        };
+        let balancer = world.create_load_balancer(now, &balancer).expect("a load balancer");
+        let target_group =
+            CreateTargetGroup { name: GROUP.into(), port: 8080, vpc, ..CreateTargetGroup::default() };
+        let target_group = world.create_target_group(&target_group).expect("a target group").arn;
+        let quick = HealthCheckChange { interval: Some(5), timeout: Some(2), ..HealthCheckChange::default() };
+        world.modify_target_group(&target_group, &quick).expect("quick checks");
+        let delay = [("deregistration_delay.timeout_seconds".to_owned(), "10".to_owned())].into();
+        world.modify_target_group_attributes(&target_group, &delay).expect("a short delay");
+        let listener = CreateListener {
+            balancer: balancer.arn,
+            port: 80,
+            default_action: Action::Forward(Forward::to(&target_group)),
+            tags: Tags::new(),
+        };
+        world.create_listener(&listener).expect("a listener");
+        let data = LaunchTemplateData {
+            image: Some(image.to_string()),
+            instance_type: Some("m7i.large".into()),
+            // The walk's base is of the worst kind: its volumes would outlive the machines.
+            mappings: ["/dev/xvda", "/dev/sdf"].map(|name| (name.to_owned(), going())).into(),
+            ..LaunchTemplateData::default()
+        };
+        let template = CreateLaunchTemplate { name: GROUP.into(), data, ..CreateLaunchTemplate::default() };
+        let template = world.create_launch_template(now, &template).expect("a template").id;
+        let configuration = Configuration::Template(TemplateSpec::of(&template, 1));
+        let mut group = CreateGroup::new(GROUP, configuration, (1, size, 6), &subnets);
+        group.target_groups = vec![target_group];
+        group.health_check_type = Some(HealthCheckType::Elb);
+        group.health_check_grace = Some(10);
+        group.tags = vec![GroupTag { key: TAG_STACK.into(), value: stack.into(), propagate: false }];
+        world.create_auto_scaling_group(now, &group).expect("a group");
+    });
+    cloud.pass(SignedDuration::from_secs(60));
+}
