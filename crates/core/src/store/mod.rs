@@ -10,6 +10,7 @@ mod ledger;
 mod mailbox;
 mod parameters;
 mod pipelines;
+mod pushes;
 pub mod recipes;
 mod text;
 mod versioned;
@@ -23,6 +24,7 @@ pub use self::{
     ledger::Ledger,
     mailbox::Mailbox,
     parameters::ParameterOwner,
+    pushes::Push,
     text::decode,
     versioned::Versioned,
 };
