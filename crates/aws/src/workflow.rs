@@ -143,6 +143,15 @@ impl Cloud {
         }))
     }
 
+    /// What an execution was started with; none when there is none of this name any more.
+    pub async fn input(&self, machine: &str, name: &BakeId) -> Result<Option<String>> {
+        match self.sfn.describe_execution().execution_arn(execution(machine, name)).send().await {
+            Ok(answer) => Ok(answer.input().map(str::to_owned)),
+            Err(error) if code(&error) == "ExecutionDoesNotExist" => Ok(None),
+            Err(error) => Err(translate("states:DescribeExecution", name.as_str(), &error)),
+        }
+    }
+
     /// The newest executions that failed, newest first, and when each started.
     pub async fn failed_executions(&self, machine: &str) -> Result<Vec<(BakeId, Timestamp)>> {
         let request = self.sfn.list_executions().state_machine_arn(machine).max_results(50);

@@ -119,10 +119,30 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Started
         }
     };
     if args.detach {
+        recorded(&deployment, &pipeline, &id).await?;
         return Ok(Started::Detached(id));
     }
     let followed = follow::follow(&deployment, &pipeline, &id, &args.follow, json).await?;
     Ok(Started::Followed(Box::new(deployment), id, followed))
+}
+
+/// Waits until a bake that was started has a record: from then on every command knows it.
+async fn recorded(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while Ledger(&deployment.cloud).bake(pipeline, id).await?.is_none() {
+        if let Some(early) = Early::find(deployment, id).await? {
+            return Err(early.error());
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(Error::bad_input(
+                format!("bake `{id}`"),
+                format!("was started and has no record after {} s", PATIENCE.as_secs()),
+                format!("See whether it comes: `ovenbird follow {id}`"),
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// The key that somebody names: whole, or the plain name as `ovenbird list` shows it.
@@ -221,7 +241,9 @@ async fn start(
 ) -> Result<BakeId> {
     let name = format!("{pipeline}-{}", uuid::Uuid::new_v4().simple());
     let id = BakeId::parse(&name).map_err(|error| Error::bad_id("the execution's name", &error))?;
+    let by = deployment.cloud.caller().await?;
     let mut input = json!({
+        "by": by,
         "pipeline": pipeline,
         "force": args.force,
         "promote": !args.no_promote,

@@ -27,7 +27,7 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use ovenbird_core::{
     Result,
-    domain::{bake::Status, error::Kind, id::BakeId, plain::plain},
+    domain::{bake::Status, error::Kind, id::BakeId, plain::plain, plan::FOLDER},
     views::bake::BakeView,
 };
 use serde::Serialize;
@@ -101,13 +101,16 @@ enum Command {
         #[arg(long, conflicts_with = "json")]
         dot: bool,
     },
-    /// Show which inputs changed since the last bake
+    /// Show what a bake would use now that differs from what is live, and what it would do
     Explain {
         /// The pipeline's name
         pipeline: String,
-        /// Compare this bake with the one before it (default: compare the last bake with what a bake would use now)
+        /// Compare this bake with the one before it (default: what a bake would use now with what is live)
         #[arg(long)]
         bake: Option<String>,
+        /// Compare with this bake
+        #[arg(long, value_name = "BAKE")]
+        against: Option<String>,
     },
     /// Follow a bake to its end
     Follow {
@@ -198,7 +201,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Bake(args) => match bake::run(&args, &target, json).await? {
             bake::Started::Followed(deployment, id, followed) => {
-                return ended(json, &deployment, &id, &args.follow, followed).await;
+                return ended((json, target.local), &deployment, &id, &args.follow, followed).await;
             }
             bake::Started::Detached(id) => print(json, &serde_json::json!({ "bake": id }), id.as_str()),
         },
@@ -242,13 +245,13 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let text = if dot { lineage.dot() } else { lineage.text(Timestamp::now()) };
             print(json, &lineage.json(), text.trim_end());
         }
-        Command::Explain { pipeline, bake } => {
-            let explanation = explain::run(&pipeline, bake.as_deref(), &target).await?;
+        Command::Explain { pipeline, bake, against } => {
+            let explanation = explain::run(&pipeline, bake.as_deref(), against.as_deref(), &target).await?;
             print(json, &explanation, &explain::text(&explanation));
         }
         Command::Follow { bake, follow } => {
             let (deployment, id, followed) = follow::run(bake.as_deref(), &follow, &target, json).await?;
-            return ended(json, &deployment, &id, &follow, followed).await;
+            return ended((json, target.local), &deployment, &id, &follow, followed).await;
         }
         Command::Cancel { bake } => {
             let bake = prune::cancel(&bake, &target).await?;
@@ -267,7 +270,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
 /// Shows how following ended. Failed and cancelled are failures, and so is a promotion that was asked for and did not
 /// happen.
 async fn ended(
-    json: bool,
+    (json, local): (bool, bool),
     deployment: &target::Deployment,
     id: &BakeId,
     args: &follow::FollowArgs,
@@ -297,6 +300,14 @@ async fn ended(
         reports::write_junit(path, &bake, &reports)?;
     }
     print(json, &BakeView::from(&*bake), &bake::report(&bake, &reports));
+    if let (true, Status::Failed, Some(builder)) =
+        (local && !json, bake.progress.status, &bake.progress.builder)
+        && bake.spec.options.keep_builder
+    {
+        eprintln!(
+            "on the local cloud: `ovenbird local shell {builder}`; its steps' logs are in {FOLDER}/logs/"
+        );
+    }
     Ok(match bake.progress.status {
         Status::Failed | Status::Cancelled => ExitCode::from(FAILED),
         Status::Superseded => ExitCode::from(SUPERSEDED),

@@ -12,8 +12,17 @@ use ovenbird_core::{
     views::lineage::Link,
 };
 
-/// The width of a timeline's bars, in characters.
+/// The width of a timeline's bars where there is room, in characters.
 const WIDTH: f64 = 44.0;
+
+/// The width of what stands before the bars, and a space behind them.
+const BEFORE: u16 = 26;
+
+/// The width of a timeline's bars, on the terminal that standard output is.
+fn width() -> f64 {
+    let columns = console::Term::stdout().size_checked().map(|(_, columns)| columns);
+    columns.map_or(WIDTH, |columns| f64::from(columns.saturating_sub(BEFORE)).clamp(4.0, WIDTH))
+}
 
 /// An error with its causes and what to do about it.
 pub fn error(error: &Error) -> String {
@@ -29,11 +38,12 @@ pub fn seconds(start: Timestamp, end: Timestamp) -> f64 {
 pub fn timeline(bake: &Bake, now: Timestamp) -> String {
     let end = bake.progress.timeline.last().map_or(now, |span| span.end.unwrap_or(now));
     let total = seconds(bake.spec.started, end).max(0.001);
+    let width = width();
     let mut text = String::new();
     for span in &bake.progress.timeline {
         let (from, to) =
             (seconds(bake.spec.started, span.start), seconds(bake.spec.started, span.end.unwrap_or(now)));
-        let column = |at: f64| (at.max(0.0) / total * WIDTH).round();
+        let column = |at: f64| (at.max(0.0) / total * width).round();
         let (lead, bar) = (column(from), (column(to) - column(from)).max(1.0));
         text.push_str(&format!(
             "  {:<10} {:>7.1} s  {}{}\n",
@@ -57,7 +67,7 @@ fn bar_mark() -> &'static str {
 }
 
 /// One bake, whole.
-pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
+pub fn bake(bake: &Bake, by: Option<&str>, lineage: &[Link], now: Timestamp) -> String {
     let mut text = format!(
         "bake      {}\npipeline  {}\nstatus    {}\n",
         bake.spec.id,
@@ -70,7 +80,8 @@ pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
     if let Some(ended) = ended.filter(|_| bake.progress.status != Status::Running) {
         text.push_str(&format!(", ended {}", moment(ended)));
     }
-    text.push_str(&format!("\ntrigger   {}{}\n", bake.spec.trigger, asked(bake)));
+    let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
+    text.push_str(&format!("\ntrigger   {}{by}{}\n", bake.spec.trigger, asked(bake)));
     if let Some(artifact) = &bake.spec.artifact {
         let version =
             artifact.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();

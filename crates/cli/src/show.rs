@@ -36,6 +36,8 @@ pub struct Shown {
     bake: Bake,
     links: Vec<Link>,
     reports: Reports,
+    /// Who asked for the bake; none for one that nobody asked for, or that was long ago.
+    by: Option<String>,
     /// For an image: how it stands.
     image: Option<ImageFacts>,
     /// For an instance: how it stands.
@@ -95,7 +97,15 @@ pub async fn show(what: &str, target: &Target) -> Result<Shown> {
     };
     let links = lineage::lineage(&Ledger(&deployment.cloud), &bake).await?;
     let reports = Reports::read(&deployment, &bake).await?;
-    Ok(Shown { bake, links, reports, image, instance })
+    let by = by(&deployment, &bake).await?;
+    Ok(Shown { bake, links, reports, by, image, instance })
+}
+
+/// Who started a bake by hand: the execution's input says so for as long as Step Functions keeps it.
+async fn by(deployment: &Deployment, bake: &Bake) -> Result<Option<String>> {
+    let input = deployment.cloud.input(&deployment.bake_machine, &bake.spec.id).await?;
+    let input: Option<Value> = input.and_then(|input| serde_json::from_str(&input).ok());
+    Ok(input.and_then(|input| Some(input.get("by")?.as_str()?.to_owned())))
 }
 
 async fn facts(deployment: &Deployment, bake: &Bake, image: &AmiId) -> Result<ImageFacts> {
@@ -121,7 +131,8 @@ async fn maker(deployment: &Deployment, image: &AmiId) -> Result<Bake> {
 impl Shown {
     /// As `--json` prints it: a bake, or what was asked for with its bake in it.
     pub fn json(&self) -> Value {
-        let bake = json!(BakeView::from(&self.bake));
+        let mut bake = json!(BakeView::from(&self.bake));
+        bake["by"] = json!(self.by);
         match (&self.image, &self.instance) {
             (None, None) => bake,
             (image, instance) => json!({ "instance": instance, "image": image, "bake": bake }),
@@ -145,7 +156,7 @@ impl Shown {
             let ids = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
             let _ = writeln!(text, "runs      {ids}\n");
         }
-        text.push_str(&render::bake(&self.bake, &self.links, now));
+        text.push_str(&render::bake(&self.bake, self.by.as_deref(), &self.links, now));
         let steps = self.reports.steps_text();
         if !steps.is_empty() {
             let _ = write!(text, "\nsteps\n{steps}");

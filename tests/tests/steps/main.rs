@@ -23,6 +23,7 @@ mod records;
 mod retire;
 mod safety;
 mod seal;
+mod status;
 mod volumes;
 
 use self::bench::{Bench, RECIPE, pipeline};

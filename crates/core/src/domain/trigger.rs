@@ -56,6 +56,10 @@ struct Manual {
     promote: bool,
     #[serde(default, rename = "keep-builder")]
     keep_builder: bool,
+    /// Who asked, for whoever looks at the execution: nothing is decided by it.
+    #[serde(default)]
+    #[expect(dead_code, reason = "operators read it from the execution's input")]
+    by: Option<String>,
 }
 
 /// What a promotion starts its children with.
