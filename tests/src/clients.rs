@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use ovenbird_core::domain::bake::Bake;
 use serde_json::Value;
 
 use crate::{aws::aws, sign::Key};
@@ -62,6 +63,15 @@ impl Local {
         }
         serde_json::from_str(&text)
             .with_context(|| format!("`ovenbird {}` printed: {text}", arguments.join(" ")))
+    }
+
+    /// The bakes of a pipeline that have a record, the newest first, as `ovenbird list` has them.
+    pub fn bakes(&self, pipeline: &str, limit: u16) -> Result<Vec<Bake>> {
+        let rows = self.ovenbird_json(&["list", pipeline, "--limit", &limit.to_string()], false)?;
+        let rows = rows.as_array().cloned().unwrap_or_default();
+        // What failed before it had a record has no inputs.
+        let recorded = rows.into_iter().filter(|row| row.get("digest").is_some());
+        recorded.map(|row| serde_json::from_value(row).context("a bake")).collect()
     }
 
     /// What `ovenbird --local …` says on both of its outputs, and its exit status.

@@ -72,7 +72,7 @@ impl Bucket for Cloud {
                 let key = one.key().unwrap_or_default();
                 let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);
                 // No artifact, however new it is.
-                if artifact::is_marker(key, bytes) {
+                if artifact::is_passed_over(key, bytes) {
                     continue;
                 }
                 let written = time("s3:ListBucket", key, one.last_modified())?;
@@ -145,6 +145,17 @@ impl Cloud {
         let text =
             String::from_utf8(bytes.to_vec()).map_err(|error| unreadable("s3:GetObject", key, error))?;
         Ok(Some((text, written)))
+    }
+
+    /// The bytes of an object that fits into memory; none when there is none.
+    pub async fn bytes(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let answer = match self.s3.get_object().bucket(&self.settings.bucket).key(key).send().await {
+            Ok(answer) => answer,
+            Err(error) if NO_OBJECT.contains(&code(&error)) => return Ok(None),
+            Err(error) => return Err(translate("s3:GetObject", key, &error)),
+        };
+        let bytes = answer.body.collect().await.map_err(|error| cut("s3:GetObject", key, &error))?;
+        Ok(Some(bytes.to_vec()))
     }
 
     /// Uploads an object: what the operators' command does with recipes and artifacts.

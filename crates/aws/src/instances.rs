@@ -1,6 +1,6 @@
 //! Builders and verifiers, through EC2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{
     self, Filter, InstanceLifecycleType, InstanceStateName, ResourceType, Tag, TagSpecification,
@@ -86,6 +86,19 @@ impl Builders for Cloud {
 }
 
 impl Cloud {
+    /// The instances of this account that are starting or running, by the image they were started from. Those that a bake
+    /// started, of whichever stack, are not among them.
+    pub async fn fleet(&self) -> Result<BTreeMap<AmiId, BTreeSet<InstanceId>>> {
+        let states = Filter::builder().name("instance-state-name").values("pending").values("running");
+        let mut fleet = BTreeMap::<_, BTreeSet<_>>::new();
+        for instance in self.instances(vec![states.build()], "all instances").await? {
+            if !instance.tags.contains_key(TAG_BAKE) {
+                fleet.entry(instance.image).or_default().insert(instance.id);
+            }
+        }
+        Ok(fleet)
+    }
+
     pub(crate) async fn instances(&self, filters: Vec<Filter>, subject: &str) -> Result<Vec<Instance>> {
         let mut pages = self.ec2.describe_instances().set_filters(Some(filters)).into_paginator().send();
         let mut found = Vec::new();

@@ -1,6 +1,7 @@
 //! Executions of the state machines, through Step Functions.
 
 use aws_sdk_sfn::types::ExecutionStatus;
+use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -30,6 +31,10 @@ pub enum Execution {
         error: String,
         /// What happened.
         cause: String,
+        /// When it started.
+        started: Timestamp,
+        /// When it ended.
+        ended: Option<Timestamp>,
     },
 }
 
@@ -146,18 +151,33 @@ impl Cloud {
                 input: answer.input().unwrap_or_default().to_owned(),
                 error: answer.error().unwrap_or(other.as_str()).to_owned(),
                 cause: answer.cause().unwrap_or_default().to_owned(),
+                started: time(Some(answer.start_date())).unwrap_or(Timestamp::UNIX_EPOCH),
+                ended: time(answer.stop_date()),
             },
         }))
     }
 
-    /// The names of the newest executions that failed, newest first.
-    pub async fn failed_executions(&self, machine: &str) -> Result<Vec<BakeId>> {
+    /// What an execution was started with; none when there is none of this name any more.
+    pub async fn input(&self, machine: &str, name: &BakeId) -> Result<Option<String>> {
+        match self.sfn.describe_execution().execution_arn(execution(machine, name)).send().await {
+            Ok(answer) => Ok(answer.input().map(str::to_owned)),
+            Err(error) if code(&error) == "ExecutionDoesNotExist" => Ok(None),
+            Err(error) => Err(translate("states:DescribeExecution", name.as_str(), &error)),
+        }
+    }
+
+    /// The newest executions that failed, newest first, and when each started.
+    pub async fn failed_executions(&self, machine: &str) -> Result<Vec<(BakeId, Timestamp)>> {
         let request = self.sfn.list_executions().state_machine_arn(machine).max_results(50);
         let request = request.status_filter(ExecutionStatus::Failed);
         let answer = request.send().await;
         let answer =
             answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
-        Ok(answer.executions().iter().filter_map(|execution| BakeId::parse(execution.name()).ok()).collect())
+        let failed = answer.executions().iter().filter_map(|execution| {
+            let started = time(Some(execution.start_date()))?;
+            Some((BakeId::parse(execution.name()).ok()?, started))
+        });
+        Ok(failed.collect())
     }
 }
 
@@ -180,4 +200,9 @@ fn execution(machine: &str, name: &BakeId) -> String {
 /// The machine's name without the account's id, which no log should show.
 fn machine_name(arn: &str) -> &str {
     arn.rsplit(':').next().unwrap_or(arn)
+}
+
+/// A moment of an answer; Step Functions tells it to the millisecond.
+fn time(moment: Option<&aws_sdk_sfn::primitives::DateTime>) -> Option<Timestamp> {
+    Timestamp::from_millisecond(moment?.to_millis().ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! `ovenbird explain`: which inputs changed between two bakes of a pipeline.
+//! `ovenbird explain`: which inputs differ between what is live and what a bake would use now, or between two bakes.
 
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -8,14 +8,15 @@ use ovenbird_core::{
         id::{AmiId, BakeId, Digest, PipelineName},
         trigger::Trigger,
     },
+    ports::{Bucket, Table},
     steps::inputs,
-    store::{ImageStatus, Ledger},
+    store::{ImageStatus, Ledger, Versioned, recipes},
     views::explain::{Line, Side, explain},
 };
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{render, target::Target};
+use crate::{find, render, target::Target};
 
 /// Two makings of a pipeline's image, compared.
 #[derive(Debug, Serialize)]
@@ -24,6 +25,8 @@ pub struct Explanation {
     pipeline: PipelineName,
     /// The older of the two bakes.
     before: BakeId,
+    /// Whether the channel of the recipe points at what the older one promoted.
+    live: bool,
     /// The bake after it; none for one that would be started now.
     now: Option<BakeId>,
     /// The digest of the inputs now.
@@ -41,38 +44,59 @@ pub struct Explanation {
 /// How far back a bake can lie that is compared.
 const MOST: usize = 500;
 
-/// Compares a bake with the one before it, or what a bake started now would be made from with the newest.
-pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<Explanation> {
+/// Compares a bake with the one before it, or what a bake started now would be made from with what is live; or either
+/// with another bake.
+pub async fn run(
+    pipeline: &str,
+    bake: Option<&str>,
+    against: Option<&str>,
+    target: &Target,
+) -> Result<Explanation> {
     let pipeline = PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-    let cloud = target.deployment().await?.cloud;
-    let ledger = Ledger(&cloud);
+    let deployment = target.deployment().await?;
+    let cloud = &deployment.cloud;
+    let ledger = Ledger(cloud);
     let mut bakes = ledger.bakes(&pipeline, MOST).await?;
     let none = |problem: &str| {
         let fix = format!("Bake first: `ovenbird bake {pipeline}`");
         Error::bad_input(format!("pipeline `{pipeline}`"), problem, fix)
     };
     let known: Option<Bake> = match bake {
-        Some(id) => {
-            let at = bakes.iter().position(|bake| bake.spec.id.as_str() == id);
-            let at = at.ok_or_else(|| none(&format!("has no bake `{id}`")))?;
-            Some(bakes.drain(..=at).next_back().unwrap_or_else(|| unreachable!("it was found there")))
+        Some(text) => {
+            let found = find::find(&deployment, text).await?;
+            let at = bakes.iter().position(|bake| bake.spec.id == found.spec.id);
+            let at = at.ok_or_else(|| none(&format!("has no bake `{text}`")))?;
+            bakes.drain(..=at);
+            Some(found)
         }
         None => None,
     };
-    let before = bakes.first().ok_or_else(|| none("has no bake to compare with"))?;
+    let live = live(cloud, &pipeline).await?;
+    let before = match (against, &known) {
+        (Some(text), _) => Some(find::find(&deployment, text).await?),
+        // What was live when it was made is not on record for long: the bake before it is what it differs from.
+        (None, Some(_)) => bakes.first().cloned(),
+        // Nothing was promoted yet: the last try is the next best.
+        (None, None) => live.clone().or_else(|| bakes.first().cloned()),
+    };
+    let before = before.ok_or_else(|| none("has no bake to compare with"))?;
+    if before.spec.pipeline != pipeline {
+        return Err(none(&format!("has no bake `{}`", before.spec.id)));
+    }
     let resolved;
     let now = match &known {
         Some(bake) => Side::from(bake),
         None => {
             let trigger = Trigger::manual(&json!({"pipeline": pipeline}))?;
-            resolved = inputs::resolve(&trigger, &cloud, Timestamp::now()).await?;
+            resolved = inputs::resolve(&trigger, cloud, Timestamp::now()).await?;
             Side::from(&resolved)
         }
     };
     let digest = now.inputs.digest(&pipeline);
     let record = ledger.image(&digest).await?.filter(|record| record.status == ImageStatus::Validated);
     Ok(Explanation {
-        inputs: explain(&cloud, &pipeline, Side::from(before), now).await?,
+        inputs: explain(cloud, &pipeline, Side::from(&before), now).await?,
+        live: live.is_some_and(|live| live.spec.id == before.spec.id),
         before: before.spec.id.clone(),
         now: known.as_ref().map(|bake| bake.spec.id.clone()),
         same_image: before.spec.digest == digest,
@@ -83,20 +107,40 @@ pub async fn run(pipeline: &str, bake: Option<&str>, target: &Target) -> Result<
     })
 }
 
-/// The comparison as a table: changed inputs are marked, with what of them changed below.
+/// The bake that the channel of the current recipe points at; none when nothing was promoted there, or the bake is no
+/// longer on record.
+async fn live(cloud: &(impl Bucket + Table), pipeline: &PipelineName) -> Result<Option<Bake>> {
+    let (_, recipe) = recipes::recipe(cloud, pipeline).await?;
+    let channel = Ledger(cloud).channel(pipeline, &recipe.promote.channel).await?;
+    match channel.and_then(|channel| channel.current) {
+        Some(target) => Ok(Ledger(cloud).bake(pipeline, &target.bake).await?.map(Versioned::into_inner)),
+        None => Ok(None),
+    }
+}
+
+/// The inputs that changed as a table, with what of them changed below each.
 pub fn text(explanation: &Explanation) -> String {
-    let Explanation { before, now, same_image, image, inputs, forced, .. } = explanation;
+    let Explanation { before, now, live, same_image, image, inputs, forced, .. } = explanation;
     let now = now.as_ref().map_or("a bake started now", |bake| bake.as_str());
-    let head = ["  INPUT", "BEFORE", "NOW"].map(str::to_owned);
-    let table = render::columns(std::iter::once(head).chain(inputs.iter().map(|line| {
-        let mark = if line.changed { '*' } else { ' ' };
-        [format!("{mark} {}", line.input), line.before.clone(), line.now.clone()]
-    })));
-    let mut rows = table.lines();
-    let mut text = format!("before: {before}\nnow:    {now}\n\n{}\n", rows.next().unwrap_or_default());
-    for (row, line) in rows.zip(inputs) {
-        text.push_str(&format!("{row}\n"));
-        text.extend(line.details.iter().map(|detail| format!("    {detail}\n")));
+    let live = if *live { " (live)" } else { "" };
+    let mut text = format!("before: {before}{live}\nnow:    {now}\n\n");
+    let rows: Vec<&Line> = inputs.iter().filter(|line| line.changed).collect();
+    if !rows.is_empty() {
+        let head = ["INPUT", "BEFORE", "NOW"].map(str::to_owned);
+        let table =
+            render::columns(std::iter::once(head).chain(
+                rows.iter().map(|line| [line.input.to_owned(), line.before.clone(), line.now.clone()]),
+            ));
+        let mut shown = table.lines();
+        text.push_str(&format!("{}\n", shown.next().unwrap_or_default()));
+        for (row, line) in shown.zip(&rows) {
+            text.push_str(&format!("{row}\n"));
+            text.extend(line.details.iter().map(|detail| format!("    {detail}\n")));
+        }
+    }
+    let same: Vec<&str> = inputs.iter().filter(|line| !line.changed).map(|line| line.input).collect();
+    if !same.is_empty() && !rows.is_empty() {
+        text.push_str(&format!("the same: {}\n", same.join(", ")));
     }
     let tests = inputs.iter().any(|line| line.input == "tests" && line.changed);
     let changed = inputs.iter().any(|line| line.changed);
@@ -128,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changed_is_marked_with_its_details_below() {
+    fn only_what_changed_is_shown_with_its_details_below() {
         let line = |input, before: &str, details: &[&str]| Line {
             input,
             before: before.to_owned(),
@@ -139,6 +183,7 @@ mod tests {
         let explanation = Explanation {
             pipeline: PipelineName::parse("shop").unwrap(),
             before: BakeId::parse("one").unwrap(),
+            live: true,
             now: None,
             digest: digest::sha256(b""),
             same_image: false,
@@ -151,12 +196,12 @@ mod tests {
             ],
         };
         let text = text(&explanation);
-        let table = "\n  INPUT          BEFORE        NOW
-  base           ami-1         now
-* configuration  0123456789ab  now
+        let table = "before: one (live)\nnow:    a bake started now\n
+INPUT          BEFORE        NOW
+configuration  0123456789ab  now
     step 1 is new
     step 2 is new
-  tests          -             now
+the same: base, tests
 \ninputs changed";
         assert!(text.contains(table), "{text}");
     }

@@ -1,137 +1,224 @@
-//! `ovenbird list`, `ovenbird show` and `ovenbird lineage`: what was baked, and on what.
+//! `ovenbird list`: the newest bakes, those among them that never had a record.
 
-use std::collections::BTreeSet;
-
-use ovenbird_aws::workflow::Execution;
+use clap::{Args, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
     domain::{
-        artifact::ArtifactKey,
-        bake::Bake,
-        id::{AmiId, BakeId, PipelineName},
-        trigger::Trigger,
+        bake::{Bake, Stage, Status},
+        id::{BakeId, PipelineName},
+        plain::plain_line,
     },
     ports::{self, Workflow as _},
     store::Ledger,
-    views::lineage::{self, Link},
+    views::bake::BakeView,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    find::{self, Early},
+    render,
+    target::{Deployment, Target},
 };
 
-use crate::target::{Deployment, Target};
+/// List the newest bakes, the newest first
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The pipeline's name (default: all pipelines)
+    pipeline: Option<String>,
+    /// How many to list
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    limit: u16,
+    /// Only bakes that stand so
+    #[arg(long, value_enum)]
+    status: Option<Wanted>,
+    /// Only bakes that started within this time, such as `2h` or `7d`
+    #[arg(long, value_name = "TIME", value_parser = render::duration)]
+    since: Option<SignedDuration>,
+}
+
+/// How a bake stands, as `--status` takes it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Wanted {
+    Running,
+    Promoted,
+    Validated,
+    Superseded,
+    Failed,
+    Cancelled,
+}
+
+impl Wanted {
+    fn status(self) -> Status {
+        match self {
+            Self::Running => Status::Running,
+            Self::Promoted => Status::Promoted,
+            Self::Validated => Status::Validated,
+            Self::Superseded => Status::Superseded,
+            Self::Failed => Status::Failed,
+            Self::Cancelled => Status::Cancelled,
+        }
+    }
+}
+
+/// How many bakes are looked through for those of one status, for each that is wanted.
+const LOOKED_THROUGH: usize = 10;
+
+/// One row.
+#[derive(Debug)]
+pub enum Row {
+    /// A bake on record.
+    Bake(Box<Bake>),
+    /// One that failed before it had a record.
+    Early(Early),
+}
+
+impl Row {
+    fn started(&self) -> Timestamp {
+        match self {
+            Self::Bake(bake) => bake.spec.started,
+            Self::Early(early) => early.started,
+        }
+    }
+
+    /// As `--json` prints it: what failed early has no inputs, and so no digest.
+    fn json(&self) -> Value {
+        match self {
+            Self::Bake(bake) => json!(BakeView::from(&**bake)),
+            Self::Early(early) => json!({
+                "bake": early.bake,
+                "pipeline": early.pipeline,
+                "status": Status::Failed,
+                "stage": Stage::Launch,
+                "trigger": early.trigger,
+                "started": early.started,
+                "ended": early.ended,
+                "failure": { "error": early.error, "cause": early.cause, "stage": Stage::Launch },
+            }),
+        }
+    }
+}
+
+/// The rows as `--json` prints them.
+pub fn json(rows: &[Row]) -> Vec<Value> {
+    rows.iter().map(Row::json).collect()
+}
 
 /// The newest bakes of one pipeline or of all, the newest first.
-pub async fn list(pipeline: Option<&str>, most: usize, target: &Target) -> Result<Vec<Bake>> {
+pub async fn run(args: &ListArgs, target: &Target) -> Result<Vec<Row>> {
     let deployment = target.deployment().await?;
     let ledger = Ledger(&deployment.cloud);
-    if let Some(name) = pipeline {
-        let pipeline = PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-        let bakes = ledger.bakes(&pipeline, most).await?;
-        if bakes.is_empty() && !pipelines(&deployment).await?.contains(&pipeline) {
-            return Err(Error::NoRecipe { pipeline });
-        }
-        warn_of_dead(&deployment, Some(&pipeline)).await?;
-        return Ok(bakes);
+    let parsed = args.pipeline.as_deref().map(PipelineName::parse).transpose();
+    let pipeline = parsed.map_err(|error| Error::bad_id("PIPELINE", &error))?;
+    let most = usize::from(args.limit);
+    let wanted = args.status.map(Wanted::status);
+    let looked_through = if wanted.is_some() { most * LOOKED_THROUGH } else { most };
+    let of = match &pipeline {
+        Some(pipeline) => [pipeline.clone()].into(),
+        None => find::pipelines(&deployment).await?,
+    };
+    let bakes = find::each(&of, async |pipeline| ledger.bakes(pipeline, looked_through).await).await?;
+    let mut rows: Vec<Row> = bakes.into_iter().flatten().map(|bake| Row::Bake(Box::new(bake))).collect();
+    // Those that have no record and are older than all that is shown are not asked about.
+    rows.sort_by_key(|row| std::cmp::Reverse(row.started()));
+    rows.truncate(looked_through);
+    let oldest = if rows.len() < looked_through { None } else { rows.last().map(Row::started) };
+    rows.extend(early(&deployment, pipeline.as_ref(), oldest, &rows).await?.into_iter().map(Row::Early));
+    if rows.is_empty()
+        && let Some(pipeline) = &pipeline
+        && !find::pipelines(&deployment).await?.contains(pipeline)
+    {
+        return Err(Error::NoRecipe { pipeline: pipeline.clone() });
     }
-    let mut bakes = Vec::new();
-    let pipelines = pipelines(&deployment).await?;
-    for pipeline in &pipelines {
-        bakes.extend(ledger.bakes(pipeline, most).await?);
-    }
-    bakes.sort_by_key(|bake| std::cmp::Reverse(bake.spec.started));
-    bakes.truncate(most);
-    warn_of_dead(&deployment, None).await?;
+    let since = args.since.map(|time| Timestamp::now() - time);
+    rows.retain(|row| {
+        let status = match row {
+            Row::Bake(bake) => bake.progress.status,
+            Row::Early(_) => Status::Failed,
+        };
+        wanted.is_none_or(|wanted| status == wanted) && since.is_none_or(|since| row.started() >= since)
+    });
+    rows.sort_by_key(|row| std::cmp::Reverse(row.started()));
+    rows.truncate(most);
+    warn_of_dead(&deployment, pipeline.as_ref()).await?;
+    Ok(rows)
+}
+
+/// The bakes that failed before they had a record, of those that aren't older.
+async fn early(
+    deployment: &Deployment,
+    pipeline: Option<&PipelineName>,
+    oldest: Option<Timestamp>,
+    rows: &[Row],
+) -> Result<Vec<Early>> {
     let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
-    for id in failed.iter().filter(|id| bakes.iter().all(|bake| bake.spec.id != **id)) {
-        if recorded(&deployment, &pipelines, id).await?.is_some() {
+    let known = |id: &BakeId| rows.iter().any(|row| matches!(row, Row::Bake(bake) if bake.spec.id == *id));
+    let mut found = Vec::new();
+    for (id, started) in failed {
+        if known(&id) || oldest.is_some_and(|oldest| started < oldest) {
             continue;
         }
-        eprintln!("bake {id} failed before it had a record: `ovenbird show {id}` says why");
-    }
-    Ok(bakes)
-}
-
-/// A bake that failed before it had a record: Step Functions alone knows of it.
-#[derive(Debug)]
-pub struct Early {
-    bake: BakeId,
-    /// The artifact whose upload started it.
-    pub artifact: Option<ArtifactKey>,
-    error: String,
-    cause: String,
-}
-
-impl Early {
-    /// The failed execution of this name, if there is one.
-    pub async fn find(deployment: &Deployment, bake: &BakeId) -> Result<Option<Self>> {
-        let execution = deployment.cloud.execution(&deployment.bake_machine, bake).await?;
-        let Some(Execution::Failed { input, error, cause }) = execution else { return Ok(None) };
-        let trigger =
-            serde_json::from_str(&input).ok().and_then(|input| Trigger::parse(&input).ok().flatten());
-        let artifact = match trigger {
-            Some(Trigger::Upload { key, .. }) => Some(key),
-            Some(Trigger::Manual { .. } | Trigger::Cascade { .. }) | None => None,
+        let Some(early) = Early::find(deployment, &id).await? else { continue };
+        // It may have a record all the same, below what is listed: its input says of which pipeline.
+        let recorded = match &early.pipeline {
+            Some(pipeline) => Ledger(&deployment.cloud).bake(pipeline, &id).await?.is_some(),
+            None => false,
         };
-        Ok(Some(Self { bake: bake.clone(), artifact, error, cause }))
-    }
-
-    /// Why it failed; the cause brings its own hint.
-    pub fn error(&self) -> Error {
-        let (cause, fix) = self.cause.split_once("\nhint: ").unwrap_or((&self.cause, "Start the bake again"));
-        Error::bad_input(format!("bake `{}`: {}", self.bake, self.error), cause, fix)
-    }
-}
-
-/// One bake, with the lineage of its image.
-pub async fn show(bake: &str, target: &Target) -> Result<(Bake, Vec<Link>)> {
-    let deployment = target.deployment().await?;
-    let bake = find(&deployment, bake).await?;
-    let links = lineage::lineage(&Ledger(&deployment.cloud), &bake).await?;
-    Ok((bake, links))
-}
-
-/// The lineage of an image, or of what a bake made.
-pub async fn lineage(of: &str, target: &Target) -> Result<Vec<Link>> {
-    let deployment = target.deployment().await?;
-    let bake = match AmiId::parse(of) {
-        Ok(image) => Ledger(&deployment.cloud).maker(&image).await?.ok_or_else(|| {
-            let fix = "List the bakes with their images: `ovenbird list`";
-            Error::bad_input(format!("image `{image}`"), "was made by no bake on record", fix)
-        })?,
-        Err(error) if of.starts_with("ami-") => return Err(Error::bad_id("OF", &error)),
-        Err(_) => find(&deployment, of).await?,
-    };
-    lineage::lineage(&Ledger(&deployment.cloud), &bake).await
-}
-
-/// Finds a bake by its id alone.
-pub async fn find(deployment: &Deployment, bake: &str) -> Result<Bake> {
-    let id = BakeId::parse(bake).map_err(|error| Error::bad_id("BAKE", &error))?;
-    if let Some(bake) = recorded(deployment, &pipelines(deployment).await?, &id).await? {
-        return Ok(bake);
-    }
-    if let Some(early) = Early::find(deployment, &id).await? {
-        return Err(early.error());
-    }
-    Err(Error::bad_input(format!("bake `{id}`"), "is not on record", "List the bakes: `ovenbird list`"))
-}
-
-/// The record of a bake, in whichever of the pipelines.
-async fn recorded(
-    deployment: &Deployment,
-    pipelines: &BTreeSet<PipelineName>,
-    id: &BakeId,
-) -> Result<Option<Bake>> {
-    for pipeline in pipelines {
-        if let Some(bake) = Ledger(&deployment.cloud).bake(pipeline, id).await? {
-            return Ok(Some(bake.into_inner()));
+        if !recorded && pipeline.is_none_or(|pipeline| early.pipeline.as_ref() == Some(pipeline)) {
+            found.push(early);
         }
     }
-    Ok(None)
+    Ok(found)
+}
+
+/// The rows as a table.
+pub fn text(rows: &[Row], now: Timestamp) -> String {
+    let head = ["STARTED", "AGE", "BAKE", "STATUS", "TOOK", "IMAGE", "PIPELINE", "WHAT"].map(str::to_owned);
+    render::columns(std::iter::once(head).chain(rows.iter().map(|row| match row {
+        Row::Bake(bake) => {
+            let Bake { spec, progress } = &**bake;
+            // What a failed bake made is gone, and what it reused isn't its own.
+            let stays = match progress.status {
+                Status::Failed | Status::Cancelled => None,
+                Status::Running | Status::Promoted | Status::Validated | Status::Superseded => {
+                    progress.image.as_ref()
+                }
+            };
+            let ended = progress.timeline.last().and_then(|span| span.end);
+            let ended = ended.filter(|_| progress.status != Status::Running);
+            let what = progress.failure.as_ref().map(|failure| failure.error.clone());
+            let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
+            [
+                render::minute(spec.started),
+                render::age(spec.started, now),
+                spec.id.to_string(),
+                progress.status.as_str().to_owned(),
+                render::age(spec.started, ended.unwrap_or(now)),
+                stays.map_or("-", |image| image.as_str()).to_owned(),
+                spec.pipeline.to_string(),
+                what.or(artifact).unwrap_or_default(),
+            ]
+        }
+        Row::Early(early) => [
+            render::minute(early.started),
+            render::age(early.started, now),
+            early.bake.to_string(),
+            Status::Failed.as_str().to_owned(),
+            render::age(early.started, early.ended.unwrap_or(early.started)),
+            "-".to_owned(),
+            early.pipeline.as_ref().map_or("-", |pipeline| pipeline.as_str()).to_owned(),
+            format!("{} (failed before it had a record)", early.error),
+        ],
+    })))
 }
 
 /// Says of a pipeline's bakes, or of all, that are on their way by their record alone what to do about them. However old
 /// they are: what they left costs money, whether the list shows them or not.
 async fn warn_of_dead(deployment: &Deployment, pipeline: Option<&PipelineName>) -> Result<()> {
-    let (running, _) = Ledger(&deployment.cloud).running().await?;
+    let (running, unreadable) = Ledger(&deployment.cloud).running().await?;
+    for error in unreadable {
+        eprintln!("{}", plain_line(&error.chain()));
+    }
     for bake in running.iter().filter(|bake| pipeline.is_none_or(|pipeline| bake.spec.pipeline == *pipeline))
     {
         let id = &bake.spec.id;
@@ -147,9 +234,4 @@ async fn warn_of_dead(deployment: &Deployment, pipeline: Option<&PipelineName>) 
         }
     }
     Ok(())
-}
-
-/// Every pipeline that ever had a recipe.
-async fn pipelines(deployment: &Deployment) -> Result<BTreeSet<PipelineName>> {
-    Ledger(&deployment.cloud).pipelines(&deployment.cloud).await
 }

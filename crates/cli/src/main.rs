@@ -3,13 +3,18 @@
 mod bake;
 mod confirm;
 mod explain;
+mod find;
+mod follow;
 mod list;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
 mod prune;
 mod recipe;
 mod render;
+mod reports;
 mod runner;
+mod show;
+mod status;
 mod target;
 
 use std::{
@@ -19,17 +24,15 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use jiff::Timestamp;
 use ovenbird_core::{
     Result,
-    domain::{
-        bake::{Bake, Status},
-        error::Kind,
-    },
+    domain::{bake::Status, error::Kind, id::BakeId, plain::plain, plan::FOLDER},
     views::bake::BakeView,
 };
 use serde::Serialize;
 
-use crate::{confirm::Confirm, target::Target};
+use crate::{confirm::Confirm, follow::Followed, reports::Reports, target::Target};
 
 /// Bake golden machine images on AWS, or on this machine
 #[derive(Debug, Parser)]
@@ -55,37 +58,67 @@ enum Command {
     #[command(subcommand)]
     Runner(runner::RunnerCommand),
     Bake(bake::BakeArgs),
-    /// List the newest bakes, the newest first
-    List {
+    List(list::ListArgs),
+    /// Show what every channel points at, what runs on it, and what is wrong with it
+    Status {
         /// The pipeline's name (default: all pipelines)
         pipeline: Option<String>,
-        /// How many to list
-        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
-        limit: u16,
     },
-    /// Show one bake: inputs, image, timeline, and why it failed
+    /// Show one bake, an image or an instance: inputs, steps, tests, timeline, and why it failed
     Show {
-        /// The bake's id, as `ovenbird list` prints it
+        /// A bake's id or its beginning, PIPELINE@latest, PIPELINE@2, an image's id, or an instance's
+        #[arg(value_name = "BAKE_OR_IMAGE_OR_INSTANCE")]
+        what: String,
+        /// Follow the bake to its end first
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Print what the steps of a bake printed; of a running bake, as it comes
+    Logs {
+        /// The bake's id or its beginning, or PIPELINE@latest
         bake: String,
+        /// Only this step, by its number or its name
+        #[arg(long)]
+        step: Option<String>,
+    },
+    /// Show every test of a bake, and each that failed in full
+    Tests {
+        /// The bake's id or its beginning, or PIPELINE@latest
+        bake: String,
+        /// Also write the bake and its tests to this file, as JUnit XML
+        #[arg(long, value_name = "FILE")]
+        junit: Option<std::path::PathBuf>,
     },
     /// Show the chain of images that an image was built on
     Lineage {
         /// The id of an image, or of the bake that made it
         #[arg(value_name = "IMAGE_OR_BAKE")]
         of: String,
+        /// Also show what was built on it
+        #[arg(long)]
+        down: bool,
+        /// Print a graph for Graphviz: `ovenbird lineage IMAGE --down --dot | dot -Tsvg`
+        #[arg(long, conflicts_with = "json")]
+        dot: bool,
     },
-    /// Show which inputs changed since the last bake
+    /// Show what a bake would use now that differs from what is live, and what it would do
     Explain {
         /// The pipeline's name
         pipeline: String,
-        /// Compare this bake with the one before it (default: compare the last bake with what a bake would use now)
+        /// Compare this bake with the one before it (default: what a bake would use now with what is live)
         #[arg(long)]
         bake: Option<String>,
+        /// Compare with this bake
+        #[arg(long, value_name = "BAKE")]
+        against: Option<String>,
     },
     /// Follow a bake to its end
     Follow {
-        /// The bake's id, as `ovenbird list` prints it
-        bake: String,
+        /// The bake's id or its beginning, or its pipeline (default: the one bake that is running)
+        #[arg(value_name = "BAKE_OR_PIPELINE")]
+        bake: Option<String>,
+        #[command(flatten)]
+        follow: follow::FollowArgs,
     },
     /// Stop a bake and remove what it made, without asking
     Cancel {
@@ -99,7 +132,7 @@ enum Command {
     },
     /// Clean up after a dead bake: show what it left, then ask
     Clean {
-        /// The bake's id, as `ovenbird list` prints it
+        /// The bake's id or its beginning, as `ovenbird list` prints it
         bake: String,
         #[command(flatten)]
         confirm: Confirm,
@@ -117,6 +150,12 @@ enum Command {
 
 /// The exit status when what was asked for failed: 1, as for every failure that isn't a wrong use (2).
 const FAILED: u8 = 1;
+
+/// The exit status when a bake that was to be promoted was not: something newer was promoted first.
+const SUPERSEDED: u8 = 3;
+
+/// The exit status when it isn't known how the bake ends: it was lost sight of, or the time to follow it was over.
+const UNKNOWN: u8 = 4;
 
 fn main() -> ExitCode {
     // Before anything else: a machine's first process is this program again, and has no use for a runtime.
@@ -160,34 +199,59 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let pointer = runner::run(&command, &target).await?;
             print(json, &pointer, &format!("runner {}", &pointer.sha256.as_str()[..12]));
         }
-        Command::Bake(args) => {
-            let bake = bake::run(&args, &target, json).await?;
-            return Ok(ended(json, &bake));
+        Command::Bake(args) => match bake::run(&args, &target, json).await? {
+            bake::Started::Followed(deployment, id, followed) => {
+                return ended((json, target.local), &deployment, &id, &args.follow, followed).await;
+            }
+            bake::Started::Detached(id) => print(json, &serde_json::json!({ "bake": id }), id.as_str()),
+        },
+        Command::List(args) => {
+            let rows = list::run(&args, &target).await?;
+            print(json, &list::json(&rows), list::text(&rows, Timestamp::now()).trim_end());
         }
-        Command::List { pipeline, limit } => {
-            let bakes = list::list(pipeline.as_deref(), limit.into(), &target).await?;
-            let views: Vec<BakeView<'_>> = bakes.iter().map(BakeView::from).collect();
-            print(json, &views, render::table(&bakes).trim_end());
+        Command::Status { pipeline } => {
+            let now = Timestamp::now();
+            let all = status::run(pipeline.as_deref(), &target, now).await?;
+            let text = match (&pipeline, all.as_slice()) {
+                (Some(_), [one]) => status::text(one, now),
+                (_, all) => status::table(all, now),
+            };
+            print(json, &all, &text);
         }
-        Command::Show { bake } => {
-            let (bake, lineage) = list::show(&bake, &target).await?;
-            print(
-                json,
-                &BakeView::from(&bake),
-                render::bake(&bake, &lineage, jiff::Timestamp::now()).trim_end(),
-            );
+        Command::Show { what, follow } => {
+            if follow {
+                // What is shown after it says how it ended.
+                follow::run(Some(&what), &follow::FollowArgs::default(), &target, json).await?;
+            }
+            let shown = show::show(&what, &target).await?;
+            print(json, &shown.json(), shown.text(Timestamp::now()).trim_end());
         }
-        Command::Lineage { of } => {
-            let links = list::lineage(&of, &target).await?;
-            print(json, &links, render::lineage(&links).trim_end());
+        Command::Logs { bake, step } => {
+            let deployment = target.deployment().await?;
+            let bake = find::find(&deployment, &bake).await?;
+            reports::logs(&deployment, &bake, step.as_deref(), json).await?;
         }
-        Command::Explain { pipeline, bake } => {
-            let explanation = explain::run(&pipeline, bake.as_deref(), &target).await?;
+        Command::Tests { bake, junit } => {
+            let deployment = target.deployment().await?;
+            let bake = find::find(&deployment, &bake).await?;
+            let reports = reports::tests(&deployment, &bake).await?;
+            if let Some(path) = &junit {
+                reports::write_junit(path, &bake, &reports)?;
+            }
+            print(json, &reports, reports.tests_text().trim_end());
+        }
+        Command::Lineage { of, down, dot } => {
+            let lineage = show::lineage(&of, down, &target).await?;
+            let text = if dot { lineage.dot() } else { lineage.text(Timestamp::now()) };
+            print(json, &lineage.json(), text.trim_end());
+        }
+        Command::Explain { pipeline, bake, against } => {
+            let explanation = explain::run(&pipeline, bake.as_deref(), against.as_deref(), &target).await?;
             print(json, &explanation, &explain::text(&explanation));
         }
-        Command::Follow { bake } => {
-            let bake = bake::follow_by_id(&bake, &target, json).await?;
-            return Ok(ended(json, &bake));
+        Command::Follow { bake, follow } => {
+            let (deployment, id, followed) = follow::run(bake.as_deref(), &follow, &target, json).await?;
+            return ended((json, target.local), &deployment, &id, &follow, followed).await;
         }
         Command::Cancel { bake } => {
             let bake = prune::cancel(&bake, &target).await?;
@@ -203,13 +267,52 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows a bake that ended; failed and cancelled are failures.
-fn ended(json: bool, bake: &Bake) -> ExitCode {
-    print(json, &BakeView::from(bake), &bake::report(bake));
-    match bake.progress.status {
-        Status::Failed | Status::Cancelled => ExitCode::from(FAILED),
-        Status::Running | Status::Promoted | Status::Validated | Status::Superseded => ExitCode::SUCCESS,
+/// Shows how following ended. Failed and cancelled are failures, and so is a promotion that was asked for and did not
+/// happen.
+async fn ended(
+    (json, local): (bool, bool),
+    deployment: &target::Deployment,
+    id: &BakeId,
+    args: &follow::FollowArgs,
+    followed: Followed,
+) -> Result<ExitCode> {
+    let bake = match followed {
+        Followed::Ended(bake) => bake,
+        Followed::Lost(error) => {
+            eprintln!("{}", render::error(&error));
+            eprintln!("\nIt isn't known how the bake ends; {}", follow::goes_on(id));
+            return Ok(ExitCode::from(UNKNOWN));
+        }
+        Followed::TimedOut => {
+            eprintln!("the time to follow it is over; {}", follow::goes_on(id));
+            return Ok(ExitCode::from(UNKNOWN));
+        }
+    };
+    // They only tell more: the bake has ended, and how is known.
+    let reports = match Reports::read(deployment, &bake).await {
+        Ok(reports) => reports,
+        Err(error) => {
+            eprintln!("{}", render::error(&error));
+            Reports::default()
+        }
+    };
+    if let Some(path) = &args.junit {
+        reports::write_junit(path, &bake, &reports)?;
     }
+    print(json, &BakeView::from(&*bake), &bake::report(&bake, &reports));
+    if let (true, Status::Failed, Some(builder)) =
+        (local && !json, bake.progress.status, &bake.progress.builder)
+        && bake.spec.options.keep_builder
+    {
+        eprintln!(
+            "on the local cloud: `ovenbird local shell {builder}`; its steps' logs are in {FOLDER}/logs/"
+        );
+    }
+    Ok(match bake.progress.status {
+        Status::Failed | Status::Cancelled => ExitCode::from(FAILED),
+        Status::Superseded => ExitCode::from(SUPERSEDED),
+        Status::Running | Status::Promoted | Status::Validated => ExitCode::SUCCESS,
+    })
 }
 
 /// Shows a plan or what became of it; what an operator must look at is a failure.
@@ -218,10 +321,14 @@ fn pruned(json: bool, pruned: &prune::Pruned) -> ExitCode {
     if pruned.has_problems() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS }
 }
 
-/// Data goes to standard output, as JSON or as text; everything else goes to standard error.
+/// Data goes to standard output, as JSON or as text; everything else goes to standard error. Much of the text was written
+/// by others, so nothing of it reaches a terminal that the terminal would obey.
 fn print(json: bool, data: &impl Serialize, text: &str) {
-    let json = json.then(|| serde_json::to_string_pretty(data).unwrap_or_default());
-    if let Err(error) = writeln!(std::io::stdout(), "{}", json.as_deref().unwrap_or(text)) {
+    let text = match json {
+        true => serde_json::to_string_pretty(data).unwrap_or_default(),
+        false => plain(text),
+    };
+    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
         // Who reads may have enough of it, as `head` does: that is no failure. A full disk is one.
         if error.kind() != std::io::ErrorKind::BrokenPipe {
             eprintln!("error: can't write to standard output: {error}");

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     confirm::Confirm,
-    list, print,
+    find, print,
     target::{Deployment, Target},
 };
 
@@ -68,7 +68,7 @@ pub async fn run(target: &Target, confirm: Confirm, json: bool) -> Result<Pruned
 /// Removes what a dead bake left.
 pub async fn clean(bake: &str, target: &Target, confirm: Confirm, json: bool) -> Result<Pruned> {
     let deployment = target.deployment().await?;
-    let bake = list::find(&deployment, bake).await?;
+    let bake = find::find(&deployment, bake).await?;
     if bake.progress.status == Status::Running {
         let execution = deployment.cloud.bake_execution(&bake.spec.id).await?;
         if !is_dead(&bake, execution.as_ref(), Timestamp::now()) {
@@ -82,7 +82,7 @@ pub async fn clean(bake: &str, target: &Target, confirm: Confirm, json: bool) ->
 /// Stops a bake and removes what it made.
 pub async fn cancel(bake: &str, target: &Target) -> Result<Bake> {
     let deployment = target.deployment().await?;
-    let bake = list::find(&deployment, bake).await?;
+    let bake = find::find(&deployment, bake).await?;
     let ended = |bake: &Bake| {
         Error::bad_input(
             format!("bake `{}`", bake.spec.id),
@@ -98,7 +98,7 @@ pub async fn cancel(bake: &str, target: &Target) -> Result<Bake> {
     let dead = DeadBake::new(bake.spec.pipeline.clone(), bake.spec.id.clone());
     let cleaned = start(&deployment, &Request::Bake { dead, dry_run: false }).await?;
     finish(&deployment, &cleaned).await?;
-    list::find(&deployment, bake.spec.id.as_str()).await
+    find::find(&deployment, bake.spec.id.as_str()).await
 }
 
 async fn planned(deployment: &Deployment, request: &Request, confirm: Confirm, json: bool) -> Result<Pruned> {

@@ -1,19 +1,32 @@
 //! What people see: timelines, tables and errors.
 
 use comfy_table::{Table, presets::NOTHING};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use ovenbird_core::{
     Error,
-    domain::bake::{Bake, Stage, Status},
+    domain::{
+        artifact::{self, ArtifactKey},
+        bake::{Bake, Stage, Status},
+        plain::{plain, plain_line},
+    },
     views::lineage::Link,
 };
 
-/// The width of a timeline's bars, in characters.
+/// The width of a timeline's bars where there is room, in characters.
 const WIDTH: f64 = 44.0;
+
+/// The width of what stands before the bars, and a space behind them.
+const BEFORE: u16 = 26;
+
+/// The width of a timeline's bars, on the terminal that standard output is.
+fn width() -> f64 {
+    let columns = console::Term::stdout().size_checked().map(|(_, columns)| columns);
+    columns.map_or(WIDTH, |columns| f64::from(columns.saturating_sub(BEFORE)).clamp(4.0, WIDTH))
+}
 
 /// An error with its causes and what to do about it.
 pub fn error(error: &Error) -> String {
-    format!("error: {}\n\nhint: {}", error.chain(), error.hint())
+    plain(&format!("error: {}\n\nhint: {}", error.chain(), error.hint()))
 }
 
 /// Seconds between two moments.
@@ -25,41 +38,73 @@ pub fn seconds(start: Timestamp, end: Timestamp) -> f64 {
 pub fn timeline(bake: &Bake, now: Timestamp) -> String {
     let end = bake.progress.timeline.last().map_or(now, |span| span.end.unwrap_or(now));
     let total = seconds(bake.spec.started, end).max(0.001);
+    let width = width();
     let mut text = String::new();
     for span in &bake.progress.timeline {
         let (from, to) =
             (seconds(bake.spec.started, span.start), seconds(bake.spec.started, span.end.unwrap_or(now)));
-        let column = |at: f64| (at.max(0.0) / total * WIDTH).round();
+        let column = |at: f64| (at.max(0.0) / total * width).round();
         let (lead, bar) = (column(from), (column(to) - column(from)).max(1.0));
         text.push_str(&format!(
             "  {:<10} {:>7.1} s  {}{}\n",
             span.stage.as_str(),
             to - from,
             " ".repeat(lead as usize),
-            "█".repeat(bar as usize)
+            bar_mark().repeat(bar as usize)
         ));
     }
     text.push_str(&format!("  {:<10} {total:>7.1} s\n", "total"));
     text
 }
 
+/// What bars are made of: a full block where the locale is UTF-8, and else `#`.
+fn bar_mark() -> &'static str {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()));
+    let locale = locale.unwrap_or_default().to_lowercase();
+    if locale.contains("utf-8") || locale.contains("utf8") { "█" } else { "#" }
+}
+
 /// One bake, whole.
-pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
+pub fn bake(bake: &Bake, by: Option<&str>, lineage: &[Link], now: Timestamp) -> String {
     let mut text = format!(
         "bake      {}\npipeline  {}\nstatus    {}\n",
         bake.spec.id,
         bake.spec.pipeline,
         bake.progress.status.as_str()
     );
-    if let Some(artifact) = &bake.spec.artifact {
-        text.push_str(&format!("artifact  {} ({} bytes)\n", artifact.key, artifact.bytes));
+    let started = bake.spec.started;
+    text.push_str(&format!("started   {} ({} ago)", moment(started), age(started, now)));
+    let ended = bake.progress.timeline.last().and_then(|span| span.end);
+    if let Some(ended) = ended.filter(|_| bake.progress.status != Status::Running) {
+        text.push_str(&format!(", ended {}", moment(ended)));
     }
+    let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
+    text.push_str(&format!("\ntrigger   {}{by}{}\n", bake.spec.trigger, asked(bake)));
+    if let Some(artifact) = &bake.spec.artifact {
+        let version =
+            artifact.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
+        let sha = &artifact.sha256.as_str()[..12];
+        text.push_str(&format!(
+            "artifact  {} ({} bytes, SHA-256 {sha}{version})\n",
+            artifact.key, artifact.bytes
+        ));
+    }
+    text.push_str(&format!("recipe    version {}\n", &bake.spec.recipe.as_str()[..12]));
     let base = &bake.spec.base;
     text.push_str(&format!("base      {} ({}), {}\n", base.image, base.name, base.written));
     if let Some(parent) = &bake.spec.cascade {
         text.push_str(&format!("started   by the promotion of {parent}\n"));
     }
     text.push_str(&format!("digest    {}\n", bake.spec.digest));
+    let parameter = bake.spec.settings.parameter.as_ref().map(|name| format!(", parameter {name}"));
+    text.push_str(&format!("channel   {}{}\n", bake.spec.settings.channel, parameter.unwrap_or_default()));
+    for (role, instance) in [("builder", &bake.progress.builder), ("booted", &bake.progress.booted)] {
+        if let Some(instance) = instance {
+            text.push_str(&format!("{role:<9} {instance}\n"));
+        }
+    }
     if let Some(image) = &bake.progress.image {
         // A reused image has the name that the bake before gave it.
         let link = lineage.iter().find(|link| link.image == *image);
@@ -88,23 +133,85 @@ pub fn bake(bake: &Bake, lineage: &[Link], now: Timestamp) -> String {
     text
 }
 
+/// What a person asked for when they started it.
+fn asked(bake: &Bake) -> String {
+    let options = &bake.spec.options;
+    let asked = [
+        (options.force, "--force"),
+        (!options.promote, "--no-promote"),
+        (options.keep_builder, "--keep-builder"),
+    ];
+    asked.iter().filter(|(is, _)| *is).map(|(_, option)| format!(", {option}")).collect()
+}
+
 /// Rows as lines below each other, each column as wide as its widest cell.
 ///
 /// Without borders and colour, and nothing is cut or wrapped: what people read, `grep` and `awk` read as well.
 pub fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     // A cell with a line break would make two lines of its row.
-    let one_line = |cell: String| cell.replace(char::is_control, " ");
-    table.load_style(NOTHING).add_rows(rows.into_iter().map(|row| row.map(one_line)));
+    table.load_style(NOTHING).add_rows(rows.into_iter().map(|row| row.map(|cell| plain_line(&cell))));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table.trim_fmt()
 }
 
-/// A moment in UTC, to the second.
-fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+/// A moment in the time zone of this machine (or of `TZ`), to the second, with the zone's name.
+pub fn moment(at: Timestamp) -> String {
+    at.to_zoned_datetime(zone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// The same, to the minute.
+pub fn minute(at: Timestamp) -> String {
+    at.to_zoned_datetime(zone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
+}
+
+/// The time zone of this machine; UTC where that can't be told.
+fn zone() -> TimeZone {
+    let zone = TimeZone::system();
+    if zone.is_unknown() { TimeZone::UTC } else { zone }
+}
+
+/// The time between two moments, in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`.
+pub fn age(from: Timestamp, to: Timestamp) -> String {
+    let seconds = to.duration_since(from).as_secs().max(0);
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        ..7_200 => format!("{} min", seconds / 60),
+        ..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A time as people write it: `90s`, `30m`, `2h`, `7d`, or several of them: `1h 30m`.
+pub fn duration(text: &str) -> Result<SignedDuration, String> {
+    let wrong = || "write it as `90s`, `30m`, `2h` or `7d`".to_owned();
+    let mut whole = SignedDuration::ZERO;
+    let mut parts = 0;
+    for part in text.split_whitespace() {
+        let unit = part.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: i64 = part[..unit].parse().map_err(|_| wrong())?;
+        let seconds = match &part[unit..] {
+            "s" => 1,
+            "m" | "min" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return Err(wrong()),
+        };
+        // What is longer than a century is a slip of the keyboard.
+        let time =
+            number.checked_mul(seconds).filter(|time| *time <= 100 * 366 * 86_400).ok_or_else(wrong)?;
+        whole += SignedDuration::from_secs(time);
+        parts += 1;
+    }
+    if parts == 0 || parts > 4 || whole.is_zero() { Err(wrong()) } else { Ok(whole) }
+}
+
+/// An artifact's key without what its pipeline's all begin with.
+pub fn artifact_name(key: &ArtifactKey) -> String {
+    let prefix = artifact::prefix(key.pipeline());
+    key.as_str().strip_prefix(&prefix).unwrap_or(key.as_str()).to_owned()
 }
 
 /// A lineage, an image a line, each standing on the one below it.
@@ -114,16 +221,6 @@ pub fn lineage(links: &[Link]) -> String {
         let pipeline = link.pipeline.as_ref().map(ToString::to_string).unwrap_or_default();
         [link.image.to_string(), made, pipeline, link.name.clone(), link.by.clone()]
     }))
-}
-
-/// Bakes as a table.
-pub fn table(bakes: &[Bake]) -> String {
-    let head = ["STARTED", "BAKE", "STATUS", "IMAGE", "PIPELINE"].map(str::to_owned);
-    columns(std::iter::once(head).chain(bakes.iter().map(|bake| {
-        let image = bake.progress.image.as_ref().map_or("-", |image| image.as_str()).to_owned();
-        let status = bake.progress.status.as_str().to_owned();
-        [moment(bake.spec.started), bake.spec.id.to_string(), status, image, bake.spec.pipeline.to_string()]
-    })))
 }
 
 /// The last line of a bake that ended.
@@ -164,6 +261,32 @@ mod tests {
             made: None,
             pipeline: pipeline.map(|pipeline| PipelineName::parse(pipeline).unwrap()),
             bake: None,
+        }
+    }
+
+    #[test]
+    fn an_age_is_told_in_its_largest_unit() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        for (seconds, text) in
+            [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "119 min"), (7_200, "2 h"), (172_800, "2 d")]
+        {
+            assert_eq!(age(at(0), at(seconds)), text);
+        }
+        // Two clocks may differ.
+        assert_eq!(age(at(5), at(0)), "0 s");
+    }
+
+    #[test]
+    fn a_time_is_understood_as_people_write_it_and_nothing_else() {
+        for (text, seconds) in
+            [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("7d", 604_800), ("1h 30min", 5_400)]
+        {
+            assert_eq!(duration(text), Ok(SignedDuration::from_secs(seconds)), "{text}");
+        }
+        for text in
+            ["", "5", "0s", "-1s", "1w", "s", "1.5h", "99999999999999999999s", "9223372036854775807d", "ü"]
+        {
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 

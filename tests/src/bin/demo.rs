@@ -108,9 +108,7 @@ fn deploy(local: &Local, war: &Path, version: &str) -> Result<Bake> {
     say(&format!("{version} is uploaded"));
     let bucket = local.operator()?["bucket"].clone();
     let key = format!("artifacts/{PIPELINE}/storefront-{version}.war");
-    let bakes = || -> Result<Vec<Bake>> {
-        Ok(serde_json::from_value(local.ovenbird_json(&["list", PIPELINE], false)?)?)
-    };
+    let bakes = || local.bakes(PIPELINE, 20);
     // A demo before this one uploaded the same key.
     let known: Vec<BakeId> = bakes()?.into_iter().map(|bake| bake.spec.id).collect();
     let start = Instant::now();

@@ -62,8 +62,7 @@ impl Cloud {
     /// Waits for the newest bake of a pipeline to end, if it isn't one of those known.
     fn next_ended(&self, pipeline: &str, known: usize) -> Result<Bake> {
         within("the bake", PATIENCE, || {
-            let bakes: Vec<Bake> =
-                serde_json::from_value(self.local.ovenbird_json(&["list", pipeline], false)?)?;
+            let bakes = self.local.bakes(pipeline, 20)?;
             ensure!(bakes.len() > known, "no bake yet");
             let bake = bakes.into_iter().next().context("no bake")?;
             ensure!(bake.progress.status != Status::Running, "in stage {}", bake.progress.stage);
@@ -299,8 +298,10 @@ fn bad_input(cloud: &Cloud) -> Result<()> {
     // They failed before they had a record, and are found all the same.
     for (arguments, status, words) in [
         (&["show", "bad-0"][..], 1, "no recipe for pipeline `nobody`"),
-        (&["list"], 0, "bake bad-0 failed before it had a record"),
-        (&["list", "nobody"], 1, "no recipe for pipeline `nobody`"),
+        (&["show", "bad-"], 1, "is not on record"),
+        (&["list"], 0, "NoRecipe (failed before it had a record)"),
+        (&["list", "nobody", "--status", "failed"], 0, "bad-0"),
+        (&["list", "nothing"], 1, "no recipe for pipeline `nothing`"),
         (&["show", "bad-none"], 1, "is not on record"),
         (&["bake", "probe", "--artifact", "none.jar"], 1, "artifact `none.jar`: No such file"),
     ] {

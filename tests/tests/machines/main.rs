@@ -5,6 +5,7 @@
 mod access;
 mod end_to_end;
 mod many_at_once;
+mod operator;
 mod provisioners;
 mod stopped;
 

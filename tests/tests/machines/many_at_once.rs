@@ -59,9 +59,7 @@ impl Cloud {
     /// A pipeline's bakes, once there are so many and all have ended.
     fn ended(&self, pipeline: &str, count: usize) -> Result<Vec<Bake>> {
         within("the bakes", PATIENCE, || {
-            let bakes: Vec<Bake> = serde_json::from_value(
-                self.local.ovenbird_json(&["list", pipeline, "--limit", "200"], false)?,
-            )?;
+            let bakes = self.local.bakes(pipeline, 200)?;
             let ended = bakes.iter().filter(|bake| bake.progress.status != Status::Running).count();
             let triggers: Vec<&str> = bakes.iter().map(|bake| bake.spec.trigger.as_str()).collect();
             ensure!(bakes.len() == count && ended == count, "{ended} of {count} ended: {triggers:?}");

@@ -240,8 +240,7 @@ fn a_byte_of_a_module(cloud: &Cloud) -> Result<()> {
     promoted(&second)?;
     ensure!(second.progress.image != first.progress.image, "the runtime was not baked anew");
     let application = within("the application", PATIENCE, || {
-        let bakes: Vec<Bake> =
-            serde_json::from_value(cloud.local.ovenbird_json(&["list", "application"], false)?)?;
+        let bakes = cloud.local.bakes("application", 20)?;
         let newest = bakes.into_iter().find(|bake| bake.spec.trigger == "cascade").context("no bake yet")?;
         ensure!(newest.progress.status != Status::Running, "in stage {}", newest.progress.stage);
         Ok(newest)

@@ -13,8 +13,7 @@ pub fn stopped(cloud: &Cloud) -> Result<()> {
     cloud.push_steps("probe", &GOOD.replace("echo hello >", "sleep 60; echo hello >"))?;
     let running = |known: &[Bake]| {
         within("a builder at work", PATIENCE, || {
-            let bakes: Vec<Bake> =
-                serde_json::from_value(cloud.local.ovenbird_json(&["list", "probe"], false)?)?;
+            let bakes = cloud.local.bakes("probe", 20)?;
             let new = bakes.into_iter().find(|bake| known.iter().all(|one| one.spec.id != bake.spec.id));
             let bake = new.context("no bake yet")?;
             ensure!(bake.progress.builder.is_some(), "no builder yet");
@@ -30,9 +29,7 @@ pub fn stopped(cloud: &Cloud) -> Result<()> {
             Ok(shown)
         })
     };
-    let list = |cloud: &Cloud| -> Result<Vec<Bake>> {
-        Ok(serde_json::from_value(cloud.local.ovenbird_json(&["list", "probe"], false)?)?)
-    };
+    let list = |cloud: &Cloud| -> Result<Vec<Bake>> { cloud.local.bakes("probe", 20) };
 
     let known = list(cloud)?;
     cloud.upload("artifacts/probe/cancelled", "c")?;

@@ -25,6 +25,7 @@ mod retire;
 mod rollouts;
 mod safety;
 mod seal;
+mod status;
 mod volumes;
 
 use self::bench::{Bench, RECIPE, pipeline};

@@ -304,6 +304,7 @@ fn a_parameter_is_the_pipeline_s_that_wrote_it_first() {
         trigger: Trigger::Manual {
             pipeline: evil.spec.pipeline.clone(),
             artifact: None,
+            recipe: None,
             options: ovenbird_core::domain::bake::Options::default(),
         },
     };

@@ -1,20 +1,22 @@
-//! `ovenbird recipe`: begins a recipe, checks it with the files beside it, and pushes both.
+//! `ovenbird recipe`: begins a recipe, checks it with the files beside it, pushes both, and shows what was pushed.
 
 mod bundle;
+pub mod history;
 mod new;
 mod notes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::{
-        id::Digest,
+        id::{Digest, PipelineName},
         recipe::{Base, Recipe},
     },
     ports::Bucket as _,
-    store::{Ancestor, Child, Ledger, keys},
+    store::{Ancestor, Child, Ledger, Push, keys, recipes::RecipePointer},
 };
 use serde::Serialize;
 
@@ -40,6 +42,38 @@ pub enum RecipeCommand {
         /// The recipe, or the folder that has it
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
+        /// What this version is for, in a line
+        #[arg(long, short)]
+        message: Option<String>,
+    },
+    /// List the current recipe of every pipeline
+    List,
+    /// List the versions of a pipeline's recipe: when each was pushed, by whom, and from which commit
+    History {
+        /// The pipeline's name
+        pipeline: String,
+    },
+    /// Show what differs between two versions of a recipe
+    Diff {
+        /// The pipeline's name
+        pipeline: String,
+        /// One or two versions, or their beginnings (default: the one before the current one)
+        #[arg(num_args = 0..=2)]
+        versions: Vec<String>,
+        /// Compare with the recipe at this path
+        #[arg(long, value_name = "PATH")]
+        with: Option<PathBuf>,
+    },
+    /// Write a version of a recipe and its files into a folder
+    Pull {
+        /// The pipeline's name
+        pipeline: String,
+        /// The version, or its beginning (default: the current one)
+        #[arg(long, value_name = "VERSION")]
+        recipe: Option<String>,
+        /// The folder (default: one with the pipeline's name)
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
     },
     /// Print the JSON Schema of recipes, for editors
     Schema,
@@ -66,17 +100,47 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
             print(json, &written, &written.text());
         }
         RecipeCommand::Check { path } => report("no mistake in", &Bundle::read(path)?, json),
-        RecipeCommand::Push { path } => {
+        RecipeCommand::Push { path, message } => {
             let bundle = Bundle::read(path)?;
-            push(&bundle, target).await?;
-            report("pushed", &bundle, json);
+            let moved = push(&bundle, path, message.clone(), target).await?;
+            report(if moved { "pushed" } else { "is current already:" }, &bundle, json);
+        }
+        RecipeCommand::List => {
+            let versions = history::list(&target.deployment().await?).await?;
+            print(json, &versions, &history::text(&versions, Timestamp::now()));
+        }
+        RecipeCommand::History { pipeline } => {
+            let versions = history::history(&target.deployment().await?, &parsed(pipeline)?).await?;
+            print(json, &versions, &history::text(&versions, Timestamp::now()));
+        }
+        RecipeCommand::Diff { pipeline, versions, with } => {
+            let deployment = target.deployment().await?;
+            let diff = history::diff(&deployment, &parsed(pipeline)?, versions, with.as_deref()).await?;
+            print(json, &diff, diff.text().trim_end());
+        }
+        RecipeCommand::Pull { pipeline, recipe, to } => {
+            let folder = to.clone().unwrap_or_else(|| PathBuf::from(pipeline));
+            let deployment = target.deployment().await?;
+            let pulled = history::pull(&deployment, &parsed(pipeline)?, recipe.as_deref(), &folder).await?;
+            print(json, &pulled, &pulled.text());
         }
         RecipeCommand::Schema => print(true, &Recipe::schema(), ""),
     }
     Ok(())
 }
 
-async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
+fn parsed(pipeline: &str) -> Result<PipelineName> {
+    PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))
+}
+
+/// The recipe beside whoever calls, if it is this pipeline's and has no mistake.
+pub fn here(pipeline: &PipelineName) -> Option<RecipePointer> {
+    let bundle = Bundle::read(Path::new("recipe.toml")).ok()?;
+    (bundle.recipe.pipeline == *pipeline).then(|| bundle.pointer())
+}
+
+/// Pushes; whether the pipeline's current recipe is another one since.
+async fn push(bundle: &Bundle, path: &Path, message: Option<String>, target: &Target) -> Result<bool> {
     let pointer = bundle.pointer();
     let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
     let Deployment { cloud, secrets, .. } = target.deployment().await?;
@@ -109,8 +173,25 @@ async fn push(bundle: &Bundle, target: &Target) -> Result<()> {
     let text =
         serde_json::to_string(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
     cloud.put_text(&keys::recipe_version_pointer(pipeline, version), &text).await?;
+    let current = keys::recipe_pointer(pipeline);
+    let moved = cloud.text(&current).await?.is_none_or(|before| before != text);
     // Last: until here the pipeline's current recipe is the one before, whole.
-    cloud.put_text(&keys::recipe_pointer(pipeline), &text).await
+    cloud.put_text(&current, &text).await?;
+    if moved {
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        ledger
+            .note_push(&Push {
+                pipeline: pipeline.clone(),
+                version: version.clone(),
+                at: Timestamp::now(),
+                by: cloud.caller().await?,
+                message,
+                git: history::commit(folder),
+            })
+            .await?;
+    }
+    Ok(moved)
 }
 
 /// Refuses secrets that the stack's builders may not read: the bake would fail at the step that asks for them.
@@ -140,7 +221,8 @@ fn report(done: &str, bundle: &Bundle, json: bool) {
         notes: bundle.notes.clone(),
     };
     let version = &pushed.version.as_str()[..12];
-    let mut text = format!("{done} pipeline {}, version {version}, {} files", pushed.pipeline, pushed.files);
+    let files = if pushed.files == 1 { "1 file".to_owned() } else { format!("{} files", pushed.files) };
+    let mut text = format!("{done} pipeline {}, version {version}, {files}", pushed.pipeline);
     for note in &pushed.notes {
         text.push_str(&format!("\nnote: {note}"));
     }

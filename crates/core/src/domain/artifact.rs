@@ -25,6 +25,28 @@ pub fn is_marker(key: &str, bytes: u64) -> bool {
     bytes == 0 && key.starts_with(PREFIX) && (key.ends_with('/') || key.ends_with("_$folder$"))
 }
 
+/// The folder of a pipeline's artifacts whose upload starts no bake: somebody starts it, with options.
+pub const BY_HAND: &str = "by-hand";
+
+/// Likewise, for an artifact that is not to be promoted: nothing takes it for the newest one either.
+pub const UNPROMOTED: &str = "unpromoted";
+
+/// Whether the upload of an object starts no bake.
+pub fn is_quiet(key: &str, bytes: u64) -> bool {
+    is_marker(key, bytes) || is_in(key, BY_HAND) || is_in(key, UNPROMOTED)
+}
+
+/// Whether whoever looks for the newest artifact goes past an object.
+pub fn is_passed_over(key: &str, bytes: u64) -> bool {
+    is_marker(key, bytes) || is_in(key, UNPROMOTED)
+}
+
+/// Whether a key is in this folder of its pipeline's.
+fn is_in(key: &str, folder: &str) -> bool {
+    let within = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/'));
+    within.and_then(|(_, name)| name.split_once('/')).is_some_and(|(first, _)| first == folder)
+}
+
 /// A key `artifacts/<pipeline>/<name>` that can't climb, hide or break a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -107,6 +129,21 @@ mod tests {
         for key in ["artifacts/shop/app.jar", "artifacts/shop/_SUCCESS", "recipes/shop/", ""] {
             assert!(!is_marker(key, 0), "{key}");
         }
+    }
+
+    #[test]
+    fn what_a_person_bakes_by_hand_starts_nothing_and_what_is_not_promoted_is_never_the_newest() {
+        for (key, quiet, passed_over) in [
+            ("artifacts/shop/app.jar", false, false),
+            ("artifacts/shop/by-hand", false, false),
+            ("artifacts/by-hand/app.jar", false, false),
+            ("artifacts/shop/x/by-hand/app.jar", false, false),
+            ("artifacts/shop/by-hand/app.jar", true, false),
+            ("artifacts/shop/unpromoted/app.jar", true, true),
+        ] {
+            assert_eq!((is_quiet(key, 1), is_passed_over(key, 1)), (quiet, passed_over), "{key}");
+        }
+        assert!(is_quiet("artifacts/shop/", 0) && is_passed_over("artifacts/shop/", 0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod inputs;
 pub mod mailbox;
 pub mod offer;
 pub mod place;
+pub mod plain;
 pub mod plan;
 pub mod recipe;
 pub mod report;

@@ -8,7 +8,7 @@ use crate::domain::{
     artifact::{self, ArtifactKey},
     bake::{Options, Parent},
     error::{Error, Result},
-    id::PipelineName,
+    id::{Digest, PipelineName},
 };
 
 /// A start, understood.
@@ -29,6 +29,8 @@ pub enum Trigger {
         pipeline: PipelineName,
         /// With which artifact; none means the newest.
         artifact: Option<ArtifactKey>,
+        /// With which version of the recipe; none means the current one.
+        recipe: Option<Digest>,
         /// With which options.
         options: Options,
     },
@@ -47,12 +49,17 @@ pub enum Trigger {
 struct Manual {
     pipeline: Option<String>,
     artifact: Option<String>,
+    recipe: Option<Digest>,
     #[serde(default)]
     force: bool,
     #[serde(default = "yes")]
     promote: bool,
     #[serde(default, rename = "keep-builder")]
     keep_builder: bool,
+    /// Who asked, for whoever looks at the execution: nothing is decided by it.
+    #[serde(default)]
+    #[expect(dead_code, reason = "operators read it from the execution's input")]
+    by: Option<String>,
 }
 
 /// What a promotion starts its children with.
@@ -84,7 +91,7 @@ struct CreatedObject {
 
 impl Trigger {
     /// Parses an execution's input: an S3 event by EventBridge, a promotion's, or what a hand gave. None for the event
-    /// of a folder's marker, which the rule can't tell from an artifact: there is nothing to bake.
+    /// that asks for no bake, which the rule can't tell: of a folder's marker, or of an artifact that somebody bakes by hand.
     pub fn parse(input: &Value) -> Result<Option<Self>> {
         if input.get("cascade").is_some() {
             let Cascade { pipeline, cascade } = Cascade::deserialize(input).map_err(|error| {
@@ -104,7 +111,7 @@ impl Trigger {
             )
         })?;
         let object = event.detail.object;
-        if artifact::is_marker(&object.key, object.size.unwrap_or(0)) {
+        if artifact::is_quiet(&object.key, object.size.unwrap_or(0)) {
             return Ok(None);
         }
         Ok(Some(Self::Upload {
@@ -128,6 +135,14 @@ impl Trigger {
             Self::Upload { .. } => "upload",
             Self::Manual { .. } => "manual",
             Self::Cascade { .. } => "cascade",
+        }
+    }
+
+    /// The version of the recipe that was asked for; none means the current one.
+    pub fn recipe(&self) -> Option<&Digest> {
+        match self {
+            Self::Manual { recipe, .. } => recipe.as_ref(),
+            Self::Upload { .. } | Self::Cascade { .. } => None,
         }
     }
 
@@ -169,9 +184,10 @@ impl Trigger {
             (None, Some(key)) => key.pipeline().clone(),
             (None, None) => return Err(refuse("names neither a pipeline nor an artifact".into())),
         };
-        let options =
-            Options { force: manual.force, promote: manual.promote, keep_builder: manual.keep_builder };
-        Ok(Self::Manual { pipeline, artifact, options })
+        // What another version of the recipe makes is to be looked at: the next bake would put the current one's back.
+        let promote = manual.promote && manual.recipe.is_none();
+        let options = Options { force: manual.force, promote, keep_builder: manual.keep_builder };
+        Ok(Self::Manual { pipeline, artifact, recipe: manual.recipe, options })
     }
 }
 
@@ -218,6 +234,24 @@ mod tests {
         // An empty artifact is refused later, by name; what has bytes in it is no marker.
         assert!(parsed(json!({"key": "artifacts/shop/app.jar", "size": 0})).unwrap().is_some());
         assert!(parsed(json!({"key": "artifacts/shop/", "size": 5})).is_err());
+    }
+
+    #[test]
+    fn an_upload_that_somebody_bakes_by_hand_asks_for_nothing() {
+        for folder in ["by-hand", "unpromoted"] {
+            let object = json!({"key": format!("artifacts/shop/{folder}/app.jar"), "size": 5});
+            assert_eq!(Trigger::parse(&created(&object)).unwrap(), None, "{folder}");
+        }
+    }
+
+    #[test]
+    fn what_another_version_of_the_recipe_makes_is_never_promoted() {
+        let version = crate::domain::digest::sha256(b"");
+        let asked = json!({"pipeline": "shop", "recipe": version, "promote": true});
+        let trigger = Trigger::manual(&asked).unwrap();
+        assert_eq!(trigger.recipe(), Some(&version));
+        assert!(!trigger.options().promote);
+        assert!(Trigger::manual(&json!({"pipeline": "shop", "recipe": "v1"})).is_err());
     }
 
     #[test]

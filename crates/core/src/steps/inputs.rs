@@ -42,7 +42,10 @@ pub async fn resolve(
     cloud: &(impl Images + Parameters + Bucket + Table),
     now: Timestamp,
 ) -> Result<Resolved> {
-    let (pointer, recipe) = recipes::recipe(cloud, trigger.pipeline()).await?;
+    let (pointer, recipe) = match trigger.recipe() {
+        Some(version) => recipes::recipe_version(cloud, trigger.pipeline(), version).await?,
+        None => recipes::recipe(cloud, trigger.pipeline()).await?,
+    };
     let artifact = match recipe.artifact {
         Some(_) => Some(self::artifact(trigger, cloud).await?),
         None => None,
@@ -104,7 +107,7 @@ async fn artifact(trigger: &Trigger, bucket: &impl Bucket) -> Result<Artifact> {
 }
 
 /// The base image, resolved to one that can be started now, and the promotion that it came by.
-async fn base_image(
+pub async fn base_image(
     base: &Base,
     cloud: &(impl Images + Parameters + Table),
     now: Timestamp,

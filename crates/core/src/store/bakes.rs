@@ -35,6 +35,11 @@ impl<T: Table> Ledger<'_, T> {
         Ok(bakes)
     }
 
+    /// The bakes of a pipeline whose ids begin so; the id itself is the longest beginning.
+    pub async fn bakes_like(&self, pipeline: &PipelineName, beginning: &BakeId) -> Result<Vec<Bake>> {
+        self.all(&format!("PIPELINE#{pipeline}"), &format!("BAKE#{beginning}")).await
+    }
+
     /// The bakes on their way, oldest first; and an error for each record of one that can't be read.
     ///
     /// One bad record must not hide the others from prune, which would then clean up after nobody.

@@ -10,6 +10,7 @@ mod ledger;
 mod mailbox;
 mod parameters;
 mod pipelines;
+mod pushes;
 pub mod recipes;
 mod rollouts;
 mod text;
@@ -25,6 +26,7 @@ pub use self::{
     mailbox::Mailbox,
     parameters::ParameterOwner,
     rollouts::{Asker, Rolled},
+    pushes::Push,
     text::decode,
     versioned::Versioned,
 };

@@ -113,6 +113,28 @@ pub async fn recipe_version(
     Ok((pointer, recipe))
 }
 
+/// The text of one version, as it was pushed, whether or not this Ovenbird still understands it.
+pub async fn recipe_text(
+    bucket: &impl Bucket,
+    pipeline: &PipelineName,
+    version: &Digest,
+) -> Result<(RecipePointer, String)> {
+    let pointer = pointer(bucket, pipeline, version).await?;
+    let text = bucket.text(&keys::recipe(pipeline, version)).await?;
+    let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
+    let files = pointer.files.as_ref();
+    match *version == self::version(&text, files) || *version == first_version(&text, files) {
+        true => Ok((pointer, text)),
+        false => Err(changed(pipeline, version, "its text or the digest of its files")),
+    }
+}
+
+/// The versions of a pipeline's recipe that lie in the bucket, in no order of time.
+pub async fn versions(bucket: &impl Bucket, pipeline: &PipelineName) -> Result<Vec<Digest>> {
+    let names = bucket.folders(&format!("recipes/{pipeline}/")).await?;
+    Ok(names.iter().filter_map(|name| Digest::parse(name).ok()).collect())
+}
+
 /// The pointer as it was when this version was pushed: its files are believed only with the text, or beside what a
 /// bake recorded.
 async fn pointer(bucket: &impl Bucket, pipeline: &PipelineName, version: &Digest) -> Result<RecipePointer> {

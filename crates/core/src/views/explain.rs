@@ -168,7 +168,8 @@ fn tests(before: &Value, now: &Value) -> Vec<String> {
     found
 }
 
-fn files(before: &Files, now: &Files) -> Vec<String> {
+/// What differs between the files of two versions, a line for each file.
+pub fn files(before: &Files, now: &Files) -> Vec<String> {
     let paths: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let told = paths.into_iter().filter_map(|path| match (before.get(path), now.get(path)) {
         (None, _) => Some(format!("`{path}` is new")),

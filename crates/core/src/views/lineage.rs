@@ -1,11 +1,14 @@
-//! The lineage of an image: what it was made on, and that on what, back to an image that isn't ours.
+//! The lineage of an image: what it was made on, and that on what, back to an image that isn't ours. And the other way:
+//! what was made on it.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
     domain::{
-        bake::{Bake, Stage},
+        bake::{Bake, Stage, Status},
         error::Result,
         id::{AmiId, BakeId, PipelineName},
     },
@@ -69,4 +72,58 @@ fn link(bake: &Bake) -> Option<Link> {
         pipeline: Some(bake.spec.pipeline.clone()),
         bake: Some(bake.spec.id.clone()),
     })
+}
+
+/// An image that stands on another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Descendant {
+    /// The image's id.
+    pub image: AmiId,
+    /// Its name.
+    pub name: String,
+    /// What it was made on: the image that was asked about, or another of its descendants.
+    pub base: AmiId,
+    /// How many images it is away from the one that was asked about.
+    pub depth: usize,
+    /// The pipeline it belongs to.
+    pub pipeline: PipelineName,
+    /// The bake that made it.
+    pub bake: BakeId,
+    /// When its bake started.
+    pub started: Timestamp,
+}
+
+/// What was made on an image by these bakes, and what was made on that; each image once, below what it stands on.
+pub fn descendants(image: &AmiId, bakes: &[Bake]) -> Vec<Descendant> {
+    let (mut found, mut seen) = (Vec::new(), BTreeSet::from([image.clone()]));
+    below(image, 1, bakes, &mut seen, &mut found);
+    found
+}
+
+fn below(
+    base: &AmiId,
+    depth: usize,
+    bakes: &[Bake],
+    seen: &mut BTreeSet<AmiId>,
+    found: &mut Vec<Descendant>,
+) {
+    let made_on = bakes.iter().filter(|bake| bake.spec.base.image == *base && !bake.progress.reused);
+    for bake in made_on {
+        let Some(image) = bake.progress.image.clone() else { continue };
+        // A failed bake's image is gone; one that is on its way will be there.
+        let stays = bake.progress.status == Status::Running || bake.progress.status.ended_well();
+        if !stays || depth > DEEPEST || !seen.insert(image.clone()) {
+            continue;
+        }
+        found.push(Descendant {
+            image: image.clone(),
+            name: bake.spec.image_name.to_string(),
+            base: base.clone(),
+            depth,
+            pipeline: bake.spec.pipeline.clone(),
+            bake: bake.spec.id.clone(),
+            started: bake.spec.started,
+        });
+        below(&image, depth + 1, bakes, seen, found);
+    }
 }

@@ -3,3 +3,4 @@
 pub mod bake;
 pub mod explain;
 pub mod lineage;
+pub mod status;

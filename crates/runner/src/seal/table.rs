@@ -5,6 +5,8 @@ use std::{
     fmt::Write as _,
 };
 
+use ovenbird_core::domain::plain::{plain, plain_line};
+
 use super::{
     hands::{Hands, Weight},
     list::Rule,
@@ -60,7 +62,7 @@ pub fn dry_run(machine: &Machine) -> anyhow::Result<String> {
     if !stays.is_empty() {
         text.push_str("\nThese stay:\n");
         for (path, why) in stays {
-            let _ = writeln!(text, "  {}  ({})", visible(&path), visible(&why));
+            let _ = writeln!(text, "  {}  ({})", plain_line(&path), plain(&why));
         }
     }
     let fails = plan.left.iter().filter(|left| left.fails_at_once() || left.fails(machine));
@@ -68,7 +70,7 @@ pub fn dry_run(machine: &Machine) -> anyhow::Result<String> {
         fails.map(|left| format!("{} would stay: {}", left.path.display(), left.why)).collect();
     problems.extend(packages::problem(machine));
     for problem in problems {
-        let _ = writeln!(text, "\nThe seal would fail: {}", visible(&problem));
+        let _ = writeln!(text, "\nThe seal would fail: {}", plain(&problem));
     }
     Ok(text)
 }
@@ -115,7 +117,7 @@ fn lines(rows: &[Row]) -> String {
     let cells = rows.iter().map(|row| {
         [
             row.act.to_owned(),
-            visible(&row.path),
+            plain_line(&row.path),
             row.weight.files.to_string(),
             size(row.weight.bytes),
             row.rule.what.to_owned(),
@@ -143,11 +145,6 @@ fn size(bytes: u64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{bytes} B") } else { format!("{size:.1} {}", UNITS[unit]) }
-}
-
-/// A name may hold anything, and a terminal obeys some of it.
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::{fmt, ops::Range};
 
+use crate::domain::plain::visible;
+
 /// How much of a line is shown; around the mistake when the line is longer.
 const SHOWN: usize = 120;
 
@@ -43,10 +45,6 @@ impl fmt::Display for RecipeError {
         writeln!(f, " {margin} | {indent}{carets}")?;
         write!(f, " {margin} = {hint}")
     }
-}
-
-fn visible(c: char) -> char {
-    if c.is_control() && c != '\t' { '\u{fffd}' } else { c }
 }
 
 /// Every mistake of a recipe, in the order of its lines.

@@ -64,7 +64,7 @@ impl Bucket for Cloud {
     async fn newest(&self, prefix: &str) -> Result<Option<ports::Object>> {
         self.call(&["s3:ListBucket"], |state| {
             let under = state.objects.iter().filter(|(key, (bytes, _))| {
-                key.starts_with(prefix) && !artifact::is_marker(key, bytes.len() as u64)
+                key.starts_with(prefix) && !artifact::is_passed_over(key, bytes.len() as u64)
             });
             Ok(under.max_by_key(|(_, (_, written))| *written).map(|(key, (bytes, written))| ports::Object {
                 key: key.clone(),

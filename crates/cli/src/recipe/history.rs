@@ -1,0 +1,412 @@
+//! `ovenbird recipe list`, `history`, `diff` and `pull`: which versions of a recipe there were, who pushed them, and what
+//! they say.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read as _},
+    path::{Component, Path, PathBuf},
+    process::Command,
+};
+
+use flate2::read::GzDecoder;
+use jiff::Timestamp;
+use ovenbird_core::{
+    Error, Result,
+    domain::{
+        digest,
+        id::{Digest, PipelineName},
+    },
+    ports::Bucket as _,
+    store::{
+        Ledger, Push, keys,
+        recipes::{self, Files, RecipePointer},
+    },
+    views::explain,
+};
+use serde::Serialize;
+use similar::TextDiff;
+
+use super::bundle::Bundle;
+use crate::{find, render, target::Deployment};
+
+/// How much of a version is shown.
+const SHORT: usize = 12;
+
+/// No bundle that was pushed is larger when it is unpacked: a bucket that somebody else writes to fills no disk.
+const LARGEST: u64 = 1 << 30;
+
+/// One version of a recipe. Of one that an older Ovenbird pushed, it isn't known by whom.
+#[derive(Debug, Serialize)]
+pub struct Version {
+    /// The pipeline.
+    pipeline: PipelineName,
+    /// The version.
+    version: Digest,
+    /// Whether bakes use it now.
+    current: bool,
+    /// When it was pushed.
+    at: Option<Timestamp>,
+    /// By whom.
+    by: Option<String>,
+    /// What they said of it.
+    message: Option<String>,
+    /// The commit that it was pushed from.
+    git: Option<String>,
+}
+
+impl Version {
+    fn pushed(push: Push, current: bool) -> Self {
+        let Push { pipeline, version, at, by, message, git } = push;
+        Self { pipeline, version, current, at: Some(at), by: Some(by), message, git }
+    }
+}
+
+/// The current recipe of every pipeline that has one.
+pub async fn list(deployment: &Deployment) -> Result<Vec<Version>> {
+    let pipelines = find::pipelines(deployment).await?;
+    let found = find::each(&pipelines, async |pipeline| {
+        let Some((pointer, written)) = current(deployment, pipeline).await? else { return Ok(None) };
+        let pushes = Ledger(&deployment.cloud).pushes(pipeline).await?;
+        let push = pushes.into_iter().find(|push| push.version == pointer.version);
+        Ok(Some(push.map_or_else(
+            || unnoted(pipeline, pointer.version, true, Some(written)),
+            |push| Version::pushed(push, true),
+        )))
+    });
+    Ok(found.await?.into_iter().flatten().collect())
+}
+
+/// The versions of a pipeline's recipe, the newest push first.
+pub async fn history(deployment: &Deployment, pipeline: &PipelineName) -> Result<Vec<Version>> {
+    let current = current(deployment, pipeline).await?.map(|(pointer, _)| pointer.version);
+    let pushes = Ledger(&deployment.cloud).pushes(pipeline).await?;
+    let mut versions = Vec::new();
+    let mut unseen = recipes::versions(&deployment.cloud, pipeline).await?;
+    for push in pushes {
+        unseen.retain(|version| *version != push.version);
+        // Only the last push of a version made it the current one.
+        let is_current = current.as_ref() == Some(&push.version)
+            && versions.iter().all(|one: &Version| one.version != push.version);
+        versions.push(Version::pushed(push, is_current));
+    }
+    for version in unseen {
+        let is_current = current.as_ref() == Some(&version);
+        let key = keys::recipe_version_pointer(pipeline, &version);
+        let written = deployment.cloud.written_text(&key).await?.map(|(_, written)| written);
+        versions.push(unnoted(pipeline, version, is_current, written));
+    }
+    versions.sort_by_key(|version| std::cmp::Reverse(version.at));
+    if versions.is_empty() {
+        return Err(Error::NoRecipe { pipeline: pipeline.clone() });
+    }
+    Ok(versions)
+}
+
+fn unnoted(pipeline: &PipelineName, version: Digest, current: bool, at: Option<Timestamp>) -> Version {
+    Version { pipeline: pipeline.clone(), version, current, at, by: None, message: None, git: None }
+}
+
+/// The pointer to the current recipe, and when it was written.
+async fn current(
+    deployment: &Deployment,
+    pipeline: &PipelineName,
+) -> Result<Option<(RecipePointer, Timestamp)>> {
+    let key = keys::recipe_pointer(pipeline);
+    let Some((text, written)) = deployment.cloud.written_text(&key).await? else { return Ok(None) };
+    Ok(Some((ovenbird_core::store::decode("the recipe's pointer", &text)?, written)))
+}
+
+/// Versions as a table.
+pub fn text(versions: &[Version], now: Timestamp) -> String {
+    let head = ["PUSHED", "AGE", "PIPELINE", "VERSION", "BY", "COMMIT", "MESSAGE"].map(str::to_owned);
+    render::columns(std::iter::once(head).chain(versions.iter().map(|one| {
+        let current = if one.current { " (current)" } else { "" };
+        let commit = one.git.as_deref().unwrap_or("-");
+        [
+            one.at.map_or("-".to_owned(), render::minute),
+            one.at.map_or("-".to_owned(), |at| render::age(at, now)),
+            one.pipeline.to_string(),
+            format!("{}{current}", &one.version.as_str()[..SHORT]),
+            one.by.clone().unwrap_or_else(|| "-".to_owned()),
+            commit.chars().take(SHORT).chain(commit.chars().skip(SHORT).filter(|c| *c == '+')).collect(),
+            one.message.clone().unwrap_or_default(),
+        ]
+    })))
+}
+
+/// The version that begins so, of those of a pipeline.
+pub async fn version(deployment: &Deployment, pipeline: &PipelineName, text: &str) -> Result<Digest> {
+    let mut like = recipes::versions(&deployment.cloud, pipeline).await?;
+    like.retain(|version| version.as_str().starts_with(text));
+    match like.len() {
+        1 if !text.is_empty() => Ok(like.swap_remove(0)),
+        count => {
+            let problem = if count == 0 { "is none of" } else { "may be several of" };
+            Err(Error::bad_input(
+                format!("version `{text}`"),
+                format!("{problem} the recipes of pipeline `{pipeline}`"),
+                format!("Write as much of it as tells it apart: `ovenbird recipe history {pipeline}`"),
+            ))
+        }
+    }
+}
+
+/// One side of a comparison.
+struct Side {
+    name: String,
+    text: String,
+    files: Files,
+}
+
+async fn side(deployment: &Deployment, pipeline: &PipelineName, version: &Digest) -> Result<Side> {
+    let (pointer, text) = recipes::recipe_text(&deployment.cloud, pipeline, version).await?;
+    let files = recipes::files(&deployment.cloud, pipeline, &pointer).await?;
+    Ok(Side { name: format!("version {}", &version.as_str()[..SHORT]), text, files })
+}
+
+/// What differs between two versions, as a patch shows it, and between the files beside them.
+#[derive(Debug, Serialize)]
+pub struct Difference {
+    /// What is compared: the older side's name.
+    before: String,
+    /// The newer side's name.
+    now: String,
+    /// The recipe's text as a unified diff; empty when it is the same.
+    pub recipe: String,
+    /// The files that differ, a line each.
+    pub files: Vec<String>,
+}
+
+impl Difference {
+    /// For people and for `patch`.
+    pub fn text(&self) -> String {
+        if self.recipe.is_empty() && self.files.is_empty() {
+            return format!("{} and {} are the same", self.before, self.now);
+        }
+        let files: Vec<_> = self.files.iter().map(|line| format!("file {line}")).collect();
+        format!("{}{}", self.recipe, files.join("\n"))
+    }
+}
+
+/// Compares two versions; by default the one before the current one with it, or the current one with what is at a path.
+pub async fn diff(
+    deployment: &Deployment,
+    pipeline: &PipelineName,
+    versions: &[String],
+    with: Option<&Path>,
+) -> Result<Difference> {
+    let missing = || Error::NoRecipe { pipeline: pipeline.clone() };
+    let now = match (with, versions.get(1)) {
+        (Some(_), _) => None,
+        (None, Some(text)) => Some(version(deployment, pipeline, text).await?),
+        (None, None) => Some(current(deployment, pipeline).await?.ok_or_else(missing)?.0.version),
+    };
+    let before = match (versions.first(), &now) {
+        (Some(text), _) => version(deployment, pipeline, text).await?,
+        (None, None) => current(deployment, pipeline).await?.ok_or_else(missing)?.0.version,
+        (None, Some(now)) => {
+            let older = history(deployment, pipeline).await?;
+            let older = older.into_iter().find(|one| one.version != *now).map(|one| one.version);
+            older.ok_or_else(|| {
+                let fix = "Compare it with what is here: `--with recipe.toml`";
+                Error::bad_input(format!("pipeline `{pipeline}`"), "has one version of its recipe alone", fix)
+            })?
+        }
+    };
+    let before = side(deployment, pipeline, &before).await?;
+    let now = match (now, with) {
+        (Some(version), _) => side(deployment, pipeline, &version).await?,
+        (None, path) => {
+            let path = path.unwrap_or(Path::new("recipe.toml"));
+            let Bundle { text, files, .. } = Bundle::read(path)?;
+            Side { name: path.display().to_string(), text, files }
+        }
+    };
+    Ok(compare(&before, &now))
+}
+
+fn compare(before: &Side, now: &Side) -> Difference {
+    let diff = TextDiff::from_lines(&before.text, &now.text);
+    let recipe = diff.unified_diff().header(&before.name, &now.name).to_string();
+    Difference {
+        before: before.name.clone(),
+        now: now.name.clone(),
+        recipe,
+        files: explain::files(&before.files, &now.files),
+    }
+}
+
+/// What was written.
+#[derive(Debug, Serialize)]
+pub struct Pulled {
+    /// The version.
+    version: Digest,
+    /// Where it is now.
+    folder: PathBuf,
+    /// How many files are beside it.
+    files: usize,
+}
+
+impl Pulled {
+    /// For people.
+    pub fn text(&self) -> String {
+        let (count, version) = (self.files, &self.version.as_str()[..SHORT]);
+        let files = if count == 1 { "1 file" } else { &format!("{count} files") };
+        format!("wrote version {version} to {}: recipe.toml and {files}", self.folder.display())
+    }
+}
+
+/// Writes a version into a folder that has no recipe yet; without one that is named, the current version.
+pub async fn pull(
+    deployment: &Deployment,
+    pipeline: &PipelineName,
+    wanted: Option<&str>,
+    folder: &Path,
+) -> Result<Pulled> {
+    let wanted = match wanted {
+        Some(text) => version(deployment, pipeline, text).await?,
+        None => {
+            let missing = || Error::NoRecipe { pipeline: pipeline.clone() };
+            current(deployment, pipeline).await?.ok_or_else(missing)?.0.version
+        }
+    };
+    let (pointer, text) = recipes::recipe_text(&deployment.cloud, pipeline, &wanted).await?;
+    let files = recipes::files(&deployment.cloud, pipeline, &pointer).await?;
+    let mut contents = BTreeMap::new();
+    if let Some(sha256) = &pointer.bundle {
+        let archive = deployment.cloud.bytes(&keys::bundle(pipeline, &wanted)).await?.unwrap_or_default();
+        if digest::sha256(&archive) != *sha256 {
+            return Err(recipes::changed(pipeline, &wanted, "the archive of its files"));
+        }
+        let broken = |_| recipes::changed(pipeline, &wanted, "the archive of its files");
+        contents = unpacked(&archive).map_err(broken)?;
+        // What the version's hash says of the files is believed, and nothing that the archive says beside it.
+        let whole = files.len() == contents.len()
+            && files.iter().all(|(path, facts)| {
+                contents.get(path).is_some_and(|bytes| digest::sha256(bytes) == facts.sha256)
+            });
+        if !whole {
+            return Err(recipes::changed(pipeline, &wanted, "the archive of its files"));
+        }
+    }
+    write(folder, &text, &contents, &files)?;
+    Ok(Pulled { version: wanted, folder: folder.to_owned(), files: files.len() })
+}
+
+/// The plain files of an archive, by their path.
+fn unpacked(archive: &[u8]) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    let mut archive = tar::Archive::new(GzDecoder::new(archive).take(LARGEST));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let path = entry.path()?.into_owned();
+        let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        let name = path.to_str().filter(|_| plain);
+        let name = name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a path that climbs"))?;
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        files.insert(name.to_owned(), bytes);
+    }
+    Ok(files)
+}
+
+/// Writes a recipe and its files; nothing that is there is written over.
+fn write(folder: &Path, text: &str, contents: &BTreeMap<String, Vec<u8>>, files: &Files) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let there = std::iter::once("recipe.toml").chain(contents.keys().map(String::as_str));
+    for name in there {
+        if folder.join(name).symlink_metadata().is_ok() {
+            return Err(Error::bad_input(
+                format!("file `{}`", folder.join(name).display()),
+                "is there already, and nothing is written over",
+                "Name an empty folder: `--to FOLDER`",
+            ));
+        }
+    }
+    let put = |name: &str, bytes: &[u8], mode: u32| -> io::Result<()> {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+        io::Write::write_all(&mut file, bytes)
+    };
+    let written = put("recipe.toml", text.as_bytes(), 0o644).and_then(|()| {
+        contents.iter().try_for_each(|(name, bytes)| {
+            let mode = files.get(name).map_or(0o644, |facts| facts.mode & 0o777);
+            put(name, bytes, mode)
+        })
+    });
+    written.map_err(|error| {
+        let fix = "Name a folder that you may write to: `--to FOLDER`";
+        Error::bad_input(format!("folder `{}`", folder.display()), error.to_string(), fix)
+    })
+}
+
+/// The commit that a folder is at, with `+` behind it when files in it differ; none outside a checkout.
+pub fn commit(folder: &Path) -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let head = git(&["rev-parse", "--verify", "HEAD"])?;
+    let changed = git(&["status", "--porcelain", "--", "."])?;
+    Some(format!("{head}{}", if changed.is_empty() { "" } else { "+" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (BTreeMap<String, Vec<u8>>, Files) {
+        let contents = BTreeMap::from([("a/run.sh".to_owned(), b"#!/bin/sh\n".to_vec())]);
+        let facts = recipes::FileFacts { sha256: digest::sha256(b"#!/bin/sh\n"), mode: 0o755 };
+        (contents, Files::from([("a/run.sh".to_owned(), facts)]))
+    }
+
+    #[test]
+    fn what_is_pulled_is_what_was_pushed_and_overwrites_nothing() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (contents, files) = sample();
+        write(folder.path(), "pipeline = \"a\"\n", &contents, &files).unwrap();
+        let script = folder.path().join("a/run.sh");
+        assert_eq!(fs::read(&script).unwrap(), b"#!/bin/sh\n");
+        assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o755);
+        fs::remove_file(folder.path().join("recipe.toml")).unwrap();
+        // The file beside it is left, and would be written over.
+        let error = write(folder.path(), "other", &contents, &files).unwrap_err();
+        assert!(error.to_string().contains("run.sh") && error.to_string().contains("already"), "{error}");
+        assert!(!folder.path().join("recipe.toml").exists(), "half of it was written");
+    }
+
+    #[test]
+    fn an_archive_that_climbs_is_refused() {
+        let mut archive =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_mode(0o644);
+        // `tar` itself refuses to write such a path.
+        header.as_old_mut().name[..7].copy_from_slice(b"../evil");
+        header.set_cksum();
+        archive.append(&header, &b"x"[..]).unwrap();
+        let bytes = archive.into_inner().unwrap().finish().unwrap();
+        assert!(unpacked(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_difference_is_a_patch_and_the_files_that_changed() {
+        let (_, files) = sample();
+        let side = |name: &str, text: &str, files| Side { name: name.into(), text: text.into(), files };
+        let before = side("version 1", "a = 1\nb = 2\n", Files::new());
+        let same = compare(&before, &side("version 1b", "a = 1\nb = 2\n", Files::new()));
+        assert_eq!(same.text(), "version 1 and version 1b are the same");
+        let text = compare(&before, &side("version 2", "a = 1\nb = 3\n", files)).text();
+        for line in ["--- version 1", "+++ version 2", "-b = 2", "+b = 3", "file `a/run.sh` is new"] {
+            assert!(text.lines().any(|one| one == line), "no {line:?} in {text}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `ovenbird status`: what is live, and what is wrong with it.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use ovenbird_core::{
+    Error, Result,
+    domain::id::{AmiId, InstanceId, PipelineName},
+    views::status::{self, BakeSummary, ChannelStatus, PipelineStatus},
+};
+
+use crate::{find, render, target::Target};
+
+/// How all pipelines stand, or one.
+pub async fn run(pipeline: Option<&str>, target: &Target, now: Timestamp) -> Result<Vec<PipelineStatus>> {
+    let deployment = target.deployment().await?;
+    let known = find::pipelines(&deployment).await?;
+    let wanted = match pipeline {
+        Some(name) => {
+            let pipeline = PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?;
+            if !known.contains(&pipeline) {
+                return Err(Error::NoRecipe { pipeline });
+            }
+            [pipeline].into()
+        }
+        None => known,
+    };
+    let records = find::each(&wanted, async |pipeline| status::records(&deployment.cloud, pipeline).await);
+    let (records, fleet) = futures::try_join!(records, deployment.cloud.fleet())?;
+    status::status(&deployment.cloud, &records, &fleet, now).await
+}
+
+/// How many of a channel's instances run on its image and on others.
+fn running(channel: &ChannelStatus) -> String {
+    let others: usize = channel.on_others.values().map(std::collections::BTreeSet::len).sum();
+    match others {
+        0 => channel.on_current.len().to_string(),
+        others => format!("{} (+{others} on others)", channel.on_current.len()),
+    }
+}
+
+/// What somebody must look at of a channel, a line each.
+fn worries(channel: &ChannelStatus) -> Vec<String> {
+    let mut found = Vec::new();
+    for one in channel.parameters.iter().filter(|one| one.drifted) {
+        let value = one.value.as_deref().unwrap_or("nothing: it isn't there");
+        found.push(format!("parameter {} says {value}, and not the channel's image", one.parameter));
+    }
+    if let Some(current) = &channel.current {
+        if let Some(problem) = &current.base_problem {
+            found.push(format!("its base can't be told: {problem}"));
+        }
+        if let (Some(true), Some(base), Some(now)) = (current.behind, &current.base, &current.base_now) {
+            found.push(format!("its base moved on: {} was {}, is {now}", base.written, base.image));
+        }
+    }
+    if !channel.in_recipe {
+        found.push("the recipe promotes to another channel: nothing moves this one any more".to_owned());
+    }
+    found
+}
+
+/// One line for each channel, and below all what somebody must look at.
+pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
+    if all.is_empty() {
+        return "no pipeline has a recipe yet: `ovenbird recipe push`".to_owned();
+    }
+    let head = ["CHANNEL", "IMAGE", "SINCE", "BASE", "RUNNING", "LAST BAKE", "ARTIFACT"].map(str::to_owned);
+    let mut rows = vec![head];
+    let mut notes = String::new();
+    for one in all {
+        let last = one.running.first().or(one.last_bake.as_ref());
+        let last = last.map_or("-".to_owned(), |bake| {
+            format!("{} {} ago", bake.status.as_str(), render::age(bake.ended.unwrap_or(bake.started), now))
+        });
+        let mut note = |channel: &str, text: &str| {
+            let _ = writeln!(notes, "{}{channel}: {text}", one.pipeline);
+        };
+        if let Some(problem) = &one.recipe_problem {
+            note("", problem);
+        }
+        if one.channels.is_empty() {
+            let none = "-".to_owned();
+            rows.push([
+                one.pipeline.to_string(),
+                none.clone(),
+                none.clone(),
+                none.clone(),
+                none,
+                last.clone(),
+                String::new(),
+            ]);
+        }
+        for channel in &one.channels {
+            let current = channel.current.as_ref();
+            let base = match current.and_then(|current| current.behind) {
+                Some(true) => "behind",
+                Some(false) => "newest",
+                None => "-",
+            };
+            let artifact = current.and_then(|current| current.artifact.as_ref());
+            rows.push([
+                format!("{}/{}", one.pipeline, channel.channel),
+                current.map_or("-", |current| current.image.as_str()).to_owned(),
+                current.map_or("-".to_owned(), |current| render::age(current.promoted, now)),
+                base.to_owned(),
+                running(channel),
+                last.clone(),
+                artifact.map(|artifact| render::artifact_name(&artifact.key)).unwrap_or_default(),
+            ]);
+            for worry in worries(channel) {
+                note(&format!("/{}", channel.channel), &worry);
+            }
+        }
+        // A failure that a later bake made good is history.
+        if let (Some(failure), Some(last)) = (&one.last_failure, &one.last_bake)
+            && failure.bake == last.bake
+        {
+            note("", &format!("the last bake {}", ended(failure, now)));
+        }
+    }
+    let mut text = render::columns(rows);
+    if !notes.is_empty() {
+        let _ = write!(text, "\n\n{}", notes.trim_end());
+    }
+    text
+}
+
+fn ended(bake: &BakeSummary, now: Timestamp) -> String {
+    let error =
+        bake.error.as_ref().map(|error| format!(" ({error} in stage {})", bake.stage)).unwrap_or_default();
+    let at = bake.ended.unwrap_or(bake.started);
+    format!("{}{error} {} ago: {}", bake.status.as_str(), render::age(at, now), bake.bake)
+}
+
+/// One pipeline, whole.
+pub fn text(one: &PipelineStatus, now: Timestamp) -> String {
+    let mut text = format!("pipeline  {}\n", one.pipeline);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<9} {value}");
+    };
+    let version = one.recipe.as_ref().map_or("none", |version| &version.as_str()[..12]);
+    line(
+        "recipe",
+        &one.recipe_problem.as_ref().map_or(version.to_owned(), |problem| format!("{version}: {problem}")),
+    );
+    for bake in &one.running {
+        line(
+            "running",
+            &format!("{}, in stage {}, since {}", bake.bake, bake.stage, render::age(bake.started, now)),
+        );
+    }
+    line("last bake", &one.last_bake.as_ref().map_or("none".to_owned(), |bake| ended(bake, now)));
+    line(
+        "failed",
+        &one.last_failure.as_ref().map_or("none of the newest bakes".to_owned(), |bake| ended(bake, now)),
+    );
+    for channel in &one.channels {
+        let _ = writeln!(text, "\nchannel   {}", channel.channel);
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "  {name:<9} {value}");
+        };
+        match &channel.current {
+            None => line("image", "none: nothing is promoted"),
+            Some(current) => {
+                let since = format!(
+                    "{} ({} ago)",
+                    render::moment(current.promoted),
+                    render::age(current.promoted, now)
+                );
+                line("image", current.image.as_str());
+                line(
+                    "since",
+                    &format!("{since}, generation {}, by bake {}", current.generation, current.bake),
+                );
+                if let Some(artifact) = &current.artifact {
+                    let version = artifact.version.as_ref().map(|version| format!(", version {version}"));
+                    let sha = &artifact.sha256.as_str()[..12];
+                    line(
+                        "artifact",
+                        &format!(
+                            "{} ({} bytes, SHA-256 {sha}{})",
+                            artifact.key,
+                            artifact.bytes,
+                            version.unwrap_or_default()
+                        ),
+                    );
+                }
+                if let Some(base) = &current.base {
+                    let newest = if current.behind == Some(false) { ", the newest" } else { "" };
+                    line("base", &format!("{} ({}), {}{newest}", base.image, base.name, base.written));
+                }
+            }
+        }
+        for parameter in channel.parameters.iter().filter(|parameter| !parameter.drifted) {
+            line("parameter", parameter.parameter.as_str());
+        }
+        let ids = |ids: &std::collections::BTreeSet<InstanceId>| {
+            let ids: Vec<_> = ids.iter().map(InstanceId::as_str).collect();
+            format!("{}: {}", ids.len(), ids.join(" "))
+        };
+        line(
+            "running",
+            &if channel.on_current.is_empty() { "0".to_owned() } else { ids(&channel.on_current) },
+        );
+        for (image, instances) in &channel.on_others {
+            line("", &format!("{} on {}", ids(instances), AmiId::as_str(image)));
+        }
+        for worry in worries(channel) {
+            line("look at", &worry);
+        }
+    }
+    text.trim_end().to_owned()
+}

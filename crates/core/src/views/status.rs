@@ -1,0 +1,282 @@
+//! How each pipeline stands: what its channels point at, what runs on that, and what went wrong last.
+//!
+//! It is made in two parts, because a stack may have hundreds of pipelines. [`records`] reads one pipeline, and may run for
+//! many at once. [`status`] then asks the world about all of them together: every base and every parameter once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        bake::{Artifact, Bake, BaseImage, Stage, Status},
+        error::{Error, Result},
+        id::{AmiId, BakeId, ChannelName, Digest, InstanceId, ParameterName, PipelineName},
+        recipe::{Base, Recipe},
+    },
+    ports::{Bucket, Images, Parameters, Table},
+    steps::inputs,
+    store::{Channel, Ledger, ParameterOwner, Versioned, recipes},
+};
+
+/// Among how many of a pipeline's newest bakes the last failure and older images are looked for, beside those that its
+/// channels remember.
+pub const RECENT: usize = 20;
+
+/// The instances of the account that are starting or running and aren't a bake's, by the image they were started from.
+pub type Fleet = BTreeMap<AmiId, BTreeSet<InstanceId>>;
+
+/// How a pipeline stands. Its fields are always there: what there is none of is `null` or empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PipelineStatus {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The version of its current recipe; none when it has none any more.
+    pub recipe: Option<Digest>,
+    /// Why its recipe can't be baked; none when it can.
+    pub recipe_problem: Option<String>,
+    /// Its channels, also those that its recipe no longer names.
+    pub channels: Vec<ChannelStatus>,
+    /// The bakes that are on their way, the newest first.
+    pub running: Vec<BakeSummary>,
+    /// The newest bake that has ended.
+    pub last_bake: Option<BakeSummary>,
+    /// The newest bake that failed, among the [`RECENT`] newest.
+    pub last_failure: Option<BakeSummary>,
+}
+
+/// How a channel stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChannelStatus {
+    /// Its name.
+    pub channel: ChannelName,
+    /// Whether the pipeline's recipe promotes to it.
+    pub in_recipe: bool,
+    /// What it points at; none when nothing was ever promoted, or the first promotion was taken back.
+    pub current: Option<Current>,
+    /// The parameters that follow it.
+    pub parameters: Vec<ParameterStatus>,
+    /// The instances that run on its image.
+    pub on_current: BTreeSet<InstanceId>,
+    /// The instances that run on another image of its pipeline, as far as the channel and the newest bakes name it.
+    pub on_others: BTreeMap<AmiId, BTreeSet<InstanceId>>,
+}
+
+/// What a channel points at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Current {
+    /// The image.
+    pub image: AmiId,
+    /// The bake that promoted it.
+    pub bake: BakeId,
+    /// Since when.
+    pub promoted: Timestamp,
+    /// How often the channel had moved then.
+    pub generation: u64,
+    /// What is in it; none for a pipeline without artifacts, or when the bake is no longer on record.
+    pub artifact: Option<Artifact>,
+    /// What it was made on; none when the bake is no longer on record.
+    pub base: Option<BaseImage>,
+    /// What a bake would be made on now; none when that can't be told.
+    pub base_now: Option<AmiId>,
+    /// Whether a bake would be made on another base now; none when that can't be told.
+    pub behind: Option<bool>,
+    /// Why the base can't be told; none when it can.
+    pub base_problem: Option<String>,
+}
+
+/// A parameter that follows a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ParameterStatus {
+    /// Its name.
+    pub parameter: ParameterName,
+    /// What it says; none when it isn't there.
+    pub value: Option<String>,
+    /// Whether it says another image than the channel does.
+    pub drifted: bool,
+}
+
+/// One bake, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BakeSummary {
+    /// Its id.
+    pub bake: BakeId,
+    /// How it stands.
+    pub status: Status,
+    /// The stage it is in, or was in at its end.
+    pub stage: Stage,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it ended; none while it is on its way.
+    pub ended: Option<Timestamp>,
+    /// The name of the error that it failed with.
+    pub error: Option<String>,
+}
+
+impl From<&Bake> for BakeSummary {
+    fn from(bake: &Bake) -> Self {
+        let running = bake.progress.status == Status::Running;
+        Self {
+            bake: bake.spec.id.clone(),
+            status: bake.progress.status,
+            stage: bake.progress.stage,
+            started: bake.spec.started,
+            ended: bake.progress.timeline.last().and_then(|span| span.end).filter(|_| !running),
+            error: bake.progress.failure.as_ref().map(|failure| failure.error.clone()),
+        }
+    }
+}
+
+/// What is on record of a pipeline.
+#[derive(Debug)]
+pub struct Records {
+    pipeline: PipelineName,
+    recipe: Option<(Digest, Recipe)>,
+    recipe_problem: Option<String>,
+    channels: Vec<Channel>,
+    bakes: Vec<Bake>,
+    /// The bakes that the channels' images were promoted by.
+    promoted: BTreeMap<BakeId, Bake>,
+}
+
+/// Reads what is on record of a pipeline.
+pub async fn records(cloud: &(impl Bucket + Table), pipeline: &PipelineName) -> Result<Records> {
+    let ledger = Ledger(cloud);
+    let (recipe, recipe_problem) = match recipes::recipe(cloud, pipeline).await {
+        Ok((pointer, recipe)) => (Some((pointer.version, recipe)), None),
+        Err(error @ (Error::NoRecipe { .. } | Error::BadRecipe { .. })) => (None, Some(error.chain())),
+        Err(error) => return Err(error),
+    };
+    let channels = ledger.channels(pipeline).await?;
+    let bakes = ledger.bakes(pipeline, RECENT).await?;
+    let mut promoted = BTreeMap::new();
+    for target in channels.iter().filter_map(|channel| channel.current.as_ref()) {
+        let recent = bakes.iter().find(|bake| bake.spec.id == target.bake);
+        let bake = match recent {
+            Some(bake) => Some(bake.clone()),
+            None => ledger.bake(pipeline, &target.bake).await?.map(Versioned::into_inner),
+        };
+        promoted.extend(bake.map(|bake| (target.bake.clone(), bake)));
+    }
+    Ok(Records { pipeline: pipeline.clone(), recipe, recipe_problem, channels, bakes, promoted })
+}
+
+/// How pipelines stand, of which this is on record.
+pub async fn status(
+    cloud: &(impl Images + Parameters + Table),
+    all: &[Records],
+    fleet: &Fleet,
+    now: Timestamp,
+) -> Result<Vec<PipelineStatus>> {
+    let bases = bases(cloud, all, now).await?;
+    let owners = Ledger(cloud).parameters().await?;
+    let ours = |owner: &&ParameterOwner| all.iter().any(|records| records.pipeline == owner.pipeline);
+    let names: Vec<_> = owners.iter().filter(ours).map(|owner| owner.parameter.clone()).collect();
+    let values = if names.is_empty() { BTreeMap::new() } else { cloud.values(&names).await? };
+    Ok(all.iter().map(|records| one(records, &bases, &owners, &values, fleet)).collect())
+}
+
+/// What each base is now, or why that can't be told, by the base as recipes write it.
+type Bases = BTreeMap<String, Result<AmiId, String>>;
+
+async fn bases(cloud: &(impl Images + Parameters + Table), all: &[Records], now: Timestamp) -> Result<Bases> {
+    let mut bases = Bases::new();
+    for (_, recipe) in all.iter().filter_map(|records| records.recipe.as_ref()) {
+        let written = recipe.base.to_string();
+        if bases.contains_key(&written) {
+            continue;
+        }
+        let found = match &recipe.base {
+            // It is what it is: whether it exists is for the bake to say.
+            Base::Image(image) => Ok(image.clone()),
+            base @ (Base::Parameter(_) | Base::Newest { .. } | Base::Channel { .. }) => {
+                match inputs::base_image(base, cloud, now).await {
+                    Ok((image, _)) => Ok(image.id),
+                    // Who may not look at it sees all else.
+                    Err(error @ (Error::NoBase { .. } | Error::Denied { .. })) => Err(error.chain()),
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        bases.insert(written, found);
+    }
+    Ok(bases)
+}
+
+fn one(
+    records: &Records,
+    bases: &Bases,
+    owners: &[ParameterOwner],
+    values: &BTreeMap<ParameterName, String>,
+    fleet: &Fleet,
+) -> PipelineStatus {
+    let Records { pipeline, recipe, recipe_problem, channels, bakes, promoted } = records;
+    let recipe_now = recipe.as_ref().map(|(_, recipe)| recipe);
+    let base = recipe_now.and_then(|recipe| bases.get(&recipe.base.to_string()));
+    let named = recipe_now.map(|recipe| &recipe.promote.channel);
+    let images: BTreeSet<&AmiId> = bakes
+        .iter()
+        .filter_map(|bake| bake.progress.image.as_ref())
+        .chain(channels.iter().flat_map(|one| one.current.iter().chain(&one.previous)).map(|one| &one.image))
+        .collect();
+    let mut stand: Vec<_> = channels
+        .iter()
+        .map(|channel| {
+            let current = channel.current.as_ref().map(|target| {
+                let bake = promoted.get(&target.bake);
+                let base_now = base.and_then(|base| base.as_ref().ok());
+                Current {
+                    image: target.image.clone(),
+                    bake: target.bake.clone(),
+                    promoted: target.promoted,
+                    generation: target.generation,
+                    artifact: bake.and_then(|bake| bake.spec.artifact.clone()),
+                    base: bake.map(|bake| bake.spec.base.clone()),
+                    behind: bake.zip(base_now).map(|(bake, now)| bake.spec.base.image != *now),
+                    base_now: base_now.cloned(),
+                    base_problem: base.and_then(|base| base.as_ref().err()).cloned(),
+                }
+            });
+            let image = current.as_ref().map(|current| &current.image);
+            let follows =
+                |owner: &&ParameterOwner| owner.pipeline == *pipeline && owner.channel == channel.name;
+            let parameters = owners.iter().filter(follows).map(|owner| {
+                let value = values.get(&owner.parameter).cloned();
+                let drifted = value.as_deref() != image.map(AmiId::as_str);
+                ParameterStatus { parameter: owner.parameter.clone(), value, drifted }
+            });
+            let on_others = images.iter().filter(|one| Some(**one) != image);
+            let on_others = on_others.filter_map(|one| Some(((*one).clone(), fleet.get(*one)?.clone())));
+            ChannelStatus {
+                channel: channel.name.clone(),
+                in_recipe: named == Some(&channel.name),
+                parameters: parameters.collect(),
+                on_current: image.and_then(|image| fleet.get(image)).cloned().unwrap_or_default(),
+                on_others: on_others.collect(),
+                current,
+            }
+        })
+        .collect();
+    if let Some(name) = named.filter(|name| channels.iter().all(|channel| channel.name != **name)) {
+        stand.push(ChannelStatus {
+            channel: name.clone(),
+            in_recipe: true,
+            current: None,
+            parameters: Vec::new(),
+            on_current: BTreeSet::new(),
+            on_others: BTreeMap::new(),
+        });
+    }
+    stand.sort_by(|a, b| b.in_recipe.cmp(&a.in_recipe).then_with(|| a.channel.cmp(&b.channel)));
+    let ended = |bake: &&Bake| bake.progress.status != Status::Running;
+    PipelineStatus {
+        pipeline: pipeline.clone(),
+        recipe: recipe.as_ref().map(|(version, _)| version.clone()),
+        recipe_problem: recipe_problem.clone(),
+        channels: stand,
+        running: bakes.iter().filter(|bake| !ended(bake)).map(BakeSummary::from).collect(),
+        last_bake: bakes.iter().find(ended).map(BakeSummary::from),
+        last_failure: bakes.iter().find(|bake| bake.progress.status == Status::Failed).map(BakeSummary::from),
+    }
+}

@@ -1,0 +1,207 @@
+//! An operator's day: what is live, what a bake does, what it printed and found, and who pushed what.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use ovenbird_tests::clients::within;
+use serde_json::Value;
+
+use crate::{Cloud, PATIENCE};
+
+/// What a terminal would obey: a title, a colour, and a text that turns.
+const ORDERS: &str = r"\\033]0;gone\\007\\033[31mred\\033[0m \\342\\200\\256turned";
+
+fn recipe(step: &str) -> String {
+    format!(
+        r#"
+pipeline = "desk"
+base.parameter = "/aws/service/debian/release/12/latest/amd64"
+promote = {{ channel = "production", parameter = "/images/desk/production" }}
+artifact.to = "/opt/desk"
+test = [
+    {{ name = "is there", command = "test -s /opt/desk" }},
+    {{ name = "says so", command = "grep -q good /opt/desk", within = "1s" }},
+]
+[[step]]
+name = "tells"
+shell = "printf '{ORDERS}\\n'; {step}"
+"#
+    )
+}
+
+fn says(cloud: &Cloud, arguments: &[&str], status: i32) -> Result<String> {
+    let (code, said) = cloud.local.ovenbird_says(arguments)?;
+    ensure!(code == Some(status), "`ovenbird {}` ended with {code:?}: {said}", arguments.join(" "));
+    let obeyed = said.contains(|c: char| c == '\u{1b}' || c == '\u{202e}' || c == '\u{7}');
+    ensure!(!obeyed, "`ovenbird {}` said {said:?}", arguments.join(" "));
+    Ok(said)
+}
+
+fn has(said: &str, words: &[&str]) -> Result<()> {
+    let missing: Vec<_> = words.iter().filter(|word| !said.contains(**word)).collect();
+    ensure!(missing.is_empty(), "no {missing:?} in {said}");
+    Ok(())
+}
+
+#[test]
+fn every_question_of_an_operator_has_an_answer() -> Result<()> {
+    let Some(cloud) = Cloud::up("operator", 4687)? else { return Ok(()) };
+    let folder = cloud.home.join("desk");
+    fs::create_dir_all(&folder)?;
+    let path = |name: &str| folder.join(name).display().to_string();
+    let push = |step: &str, message: &str| -> Result<String> {
+        fs::write(path("recipe.toml"), recipe(step))?;
+        says(&cloud, &["recipe", "push", &path("recipe.toml"), "--message", message], 0)
+    };
+    let bake = |content: &str, options: &[&str], status: i32| -> Result<String> {
+        fs::write(path("app"), content)?;
+        says(&cloud, &[&["bake", "desk", "--artifact", &path("app")], options].concat(), status)
+    };
+    // A first version, that is shown while it is made.
+    push("for i in 1 2 3 4; do echo line $i; sleep 1; done", "the first")?;
+    has(&says(&cloud, &["status"], 0)?, &["desk/production"])?;
+    let said = bake("good 1", &["--junit", &path("first.xml")], 0)?;
+    has(&said, &["tells (1 of 1)", "line 2", "promoted ami-"])?;
+    let xml = fs::read_to_string(path("first.xml"))?;
+    has(&xml, &["classname=\"desk\" name=\"bake\"", "classname=\"desk.tests\" name=\"says so\""])?;
+    has(&says(&cloud, &["logs", "desk"], 0)?, &["1 tells", "red \u{fffd}turned", "line 4"])?;
+    let first = shown(&cloud, "desk@latest")?;
+    let image = first["image"].as_str().context("an image")?.to_owned();
+
+    // One whose tests fail is not promoted, and each failure is there in full.
+    let said = bake("bad", &["--junit", &path("second.xml")], 1)?;
+    has(&said, &["FAIL says so", "failed in stage validation"])?;
+    has(&fs::read_to_string(path("second.xml"))?, &["<failure message=", "failures=\"1\""])?;
+    has(&says(&cloud, &["tests", "desk"], 0)?, &["ok ", "is there", "FAIL", "says so"])?;
+    let said = says(&cloud, &["list", "--status", "failed"], 0)?;
+    has(&said, &["TestsFailed"])?;
+    ensure!(!said.contains("promoted"), "{said}");
+
+    // An artifact that is baked by hand starts no second bake, and one that isn't to be promoted is nobody's newest.
+    let count = cloud.local.bakes("desk", 20)?.len();
+    has(&bake("good 2", &["--no-promote"], 0)?, &["validated ami-"])?;
+    ensure!(cloud.local.bakes("desk", 20)?.len() == count + 1, "its upload started another bake");
+    let newest = shown(&cloud, "desk")?;
+    ensure!(newest["artifact"]["key"] == "artifacts/desk/unpromoted/app", "{newest}");
+    ensure!(newest["by"].as_str().is_some_and(|by| !by.is_empty()), "{newest}");
+    has(&says(&cloud, &["explain", "desk"], 0)?, &["artifacts/desk/app"])?;
+
+    // What is live, and what is wrong with it.
+    let said = says(&cloud, &["status", "desk"], 0)?;
+    has(&said, &[&image, "artifacts/desk/app", "TestsFailed", "the newest"])?;
+    cloud.local.aws(&[
+        "ssm",
+        "put-parameter",
+        "--overwrite",
+        "--type",
+        "String",
+        "--name",
+        "/images/desk/production",
+        "--value",
+        newest["image"].as_str().context("an image")?,
+    ])?;
+    has(
+        &says(&cloud, &["status"], 0)?,
+        &["parameter /images/desk/production says", "and not the channel's image"],
+    )?;
+    has(&says(&cloud, &["show", &image], 0)?, &["exists", "current   in production", "trigger   upload"])?;
+    let base = first["base"]["image"].as_str().context("a base")?;
+    has(
+        &says(&cloud, &["lineage", base, "--down", "--dot"], 0)?,
+        &["digraph", &format!("\"{image}\" -> \"{base}\"")],
+    )?;
+
+    // Who pushed what; and a bake of a version that isn't current.
+    push("exit 4", "it breaks")?;
+    let history = cloud.local.ovenbird_json(&["recipe", "history", "desk"], false)?;
+    ensure!(history[0]["message"] == "it breaks" && history[0]["current"] == true, "{history}");
+    let old = history[1]["version"].as_str().context("a version")?[..9].to_owned();
+    has(&says(&cloud, &["recipe", "diff", "desk"], 0)?, &["exit 4", "+shell", "-shell"])?;
+    has(
+        &says(&cloud, &["recipe", "pull", "desk", "--recipe", &old, "--to", &path("old")], 0)?,
+        &["wrote version"],
+    )?;
+    has(&fs::read_to_string(folder.join("old/recipe.toml"))?, &["line $i"])?;
+    has(
+        &says(&cloud, &["bake", "desk", "--recipe", &old, "--key", "unpromoted/app"], 0)?,
+        &["validated", "not promoted"],
+    )?;
+
+    following(&cloud, &push, &path)
+}
+
+/// A bake that is started and left, taken up again, and given up.
+fn following(
+    cloud: &Cloud,
+    push: &dyn Fn(&str, &str) -> Result<String>,
+    path: &dyn Fn(&str) -> String,
+) -> Result<()> {
+    push(
+        "for i in $(seq 20); do echo here is a long line that no narrow terminal can hold, number $i of 20; sleep 1; done",
+        "slow",
+    )?;
+    let started = cloud.local.ovenbird_json(&["bake", "desk", "--detach"], false)?;
+    let id = started["bake"].as_str().context("an id")?.to_owned();
+    let part = &id[..id.len() - 8];
+    has(&says(cloud, &["follow", part, "--timeout", "2s"], 4)?, &["is over", "goes on"])?;
+    ensure!(shown(cloud, &id)?["status"] == "running", "following ended it");
+    within("output", PATIENCE, || {
+        let said = says(cloud, &["show", &id], 0)?;
+        ensure!(said.contains("running"), "{said}");
+        Ok(())
+    })?;
+    // At a terminal: no line is wider than it.
+    for columns in [60, 80, 200] {
+        let log = path(&format!("terminal-{columns}"));
+        let command = format!("stty cols {columns} rows 24; exec {} follow desk --timeout 3s", program()?);
+        let status = Command::new("script")
+            .args(["--quiet", "--return", "--command", &command, &log])
+            .envs([("OVENBIRD_LOCAL", "1"), ("OVENBIRD_PORT", &cloud.local.port.to_string())])
+            .env("OVENBIRD_HOME", &cloud.home)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()?;
+        ensure!(matches!(status.code(), Some(0 | 4)), "{status}");
+        let seen = fs::read_to_string(&log)?;
+        let drawn: Vec<String> = drawn(&seen);
+        ensure!(drawn.iter().any(|line| line.contains("builder")), "{drawn:#?}");
+        // A line that fills the terminal ends without a line break. Each row begins with our margin, unless one before
+        // it was wider than the terminal and ran on into it.
+        for line in &drawn {
+            let line: Vec<char> = line.trim_end().chars().collect();
+            let ran_on = line.chunks(columns).any(|row| row.iter().take(2).any(|c| *c != ' '));
+            ensure!(!ran_on, "wider than {columns}: {:?}", line.iter().collect::<String>());
+        }
+    }
+    says(cloud, &["cancel", &id], 0)?;
+    has(&says(cloud, &["follow", &id], 1)?, &["cancelled"])
+}
+
+/// The lines that a terminal was given to draw, without `script`'s own and without what is longer on purpose: what stays
+/// may wrap, what is drawn again and again may not.
+fn drawn(seen: &str) -> Vec<String> {
+    let orders = regex::Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]").unwrap_or_else(|error| panic!("{error}"));
+    let plain = orders.replace_all(seen, "\n");
+    let lines = plain.split(['\n', '\r']).map(str::to_owned);
+    let told = |line: &String| {
+        line.starts_with("Script ")
+            || line.starts_with("bake ")
+            || line.contains("goes on")
+            || line.contains("ovenbird ")
+    };
+    lines.filter(|line| !told(line)).collect()
+}
+
+fn shown(cloud: &Cloud, bake: &str) -> Result<Value> {
+    cloud.local.ovenbird_json(&["show", bake], false)
+}
+
+fn program() -> Result<String> {
+    let here = std::env::current_exe()?;
+    let beside = here.ancestors().skip(1).take(2).map(|folder| folder.join("ovenbird"));
+    let found = beside.into_iter().find(|path| path.is_file());
+    Ok(found.map_or_else(|| "ovenbird".to_owned(), |path| path.display().to_string()))
+}
