@@ -9,6 +9,7 @@ use crate::settings::Settings;
 /// Every port's adapter: core's traits are implemented for it, a file for each.
 #[derive(Debug, Clone)]
 pub struct Cloud {
+    pub(crate) autoscaling: aws_sdk_autoscaling::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
     pub(crate) ssm: aws_sdk_ssm::Client,
     pub(crate) s3: aws_sdk_s3::Client,
@@ -65,6 +66,7 @@ impl Cloud {
         let path_style = config.endpoint_url().is_some();
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(path_style).build();
         Self {
+            autoscaling: aws_sdk_autoscaling::Client::new(&config),
             ec2: aws_sdk_ec2::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
             s3: aws_sdk_s3::Client::from_conf(s3),

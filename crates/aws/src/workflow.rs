@@ -1,6 +1,7 @@
 //! Executions of the state machines, through Step Functions.
 
 use aws_sdk_sfn::types::ExecutionStatus;
+use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -134,6 +135,18 @@ impl Cloud {
                 cause: answer.cause().unwrap_or_default().to_owned(),
             },
         }))
+    }
+
+    /// The names of the newest executions and when each began, newest first.
+    pub async fn newest_executions(&self, machine: &str, most: i32) -> Result<Vec<(BakeId, Timestamp)>> {
+        let request = self.sfn.list_executions().state_machine_arn(machine).max_results(most);
+        let answer = request.send().await;
+        let answer =
+            answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
+        let found = answer.executions().iter().filter_map(|one| {
+            Some((BakeId::parse(one.name()).ok()?, Timestamp::from_second(one.start_date().secs()).ok()?))
+        });
+        Ok(found.collect())
     }
 
     /// The names of the newest executions that failed, newest first.

@@ -24,6 +24,7 @@ use ovenbird_core::{
     domain::{
         bake::{Bake, Status},
         error::Kind,
+        retirement::Act,
     },
     views::bake::BakeView,
 };
@@ -93,7 +94,13 @@ enum Command {
         bake: String,
     },
     /// Retire old images and clean up after dead bakes: show the plan, then ask
+    #[command(args_conflicts_with_subcommands = true)]
     Prune {
+        /// This pipeline alone
+        #[arg(long)]
+        pipeline: Option<String>,
+        #[command(subcommand)]
+        what: Option<prune::What>,
         #[command(flatten)]
         confirm: Confirm,
     },
@@ -193,8 +200,9 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let bake = prune::cancel(&bake, &target).await?;
             print(json, &BakeView::from(&bake), &render::verdict(&bake));
         }
-        Command::Prune { confirm } => {
-            return Ok(pruned(json, &prune::run(&target, confirm, json).await?));
+        Command::Prune { what: Some(what), .. } => return pruning(&what, &target, json).await,
+        Command::Prune { pipeline, confirm, what: None } => {
+            return Ok(pruned(json, &prune::run(pipeline.as_deref(), &target, confirm, json).await?));
         }
         Command::Clean { bake, confirm } => {
             return Ok(pruned(json, &prune::clean(&bake, &target, confirm, json).await?));
@@ -210,6 +218,27 @@ fn ended(json: bool, bake: &Bake) -> ExitCode {
         Status::Failed | Status::Cancelled => ExitCode::from(FAILED),
         Status::Running | Status::Promoted | Status::Validated | Status::Superseded => ExitCode::SUCCESS,
     }
+}
+
+/// What is asked about single images and past runs.
+async fn pruning(what: &prune::What, target: &Target, json: bool) -> Result<ExitCode> {
+    match what {
+        prune::What::Undo { image } => {
+            let verdict = prune::undo(image, target).await?;
+            print(json, &verdict, &prune::undone(&verdict));
+            let restored = verdict.act == Act::Restore;
+            return Ok(if restored { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+        }
+        prune::What::Explain { image } => {
+            let verdict = prune::explain(image, target).await?;
+            print(json, &verdict, &prune::explained(&verdict));
+        }
+        prune::What::History { limit } => {
+            let runs = prune::history(*limit, target).await?;
+            print(json, &runs, &prune::past(&runs));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows a plan or what became of it; what an operator must look at is a failure.

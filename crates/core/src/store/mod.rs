@@ -11,6 +11,7 @@ mod mailbox;
 mod parameters;
 mod pipelines;
 pub mod recipes;
+mod retirements;
 mod text;
 mod versioned;
 
@@ -23,6 +24,7 @@ pub use self::{
     ledger::Ledger,
     mailbox::Mailbox,
     parameters::ParameterOwner,
+    retirements::Retirement,
     text::decode,
     versioned::Versioned,
 };

@@ -49,6 +49,7 @@ parameter = "/images/storefront/production"
 [retain]
 newest = 1
 days = 0
+soak = 0
 "#;
 
 /// What a layered recipe stands on.

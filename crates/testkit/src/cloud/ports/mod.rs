@@ -2,6 +2,8 @@
 
 mod bucket;
 mod ec2;
+mod references;
+mod retirement;
 mod ssm;
 mod table;
 

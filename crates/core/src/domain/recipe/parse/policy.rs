@@ -17,7 +17,13 @@ pub(super) fn promote(mut promote: Fields) -> Option<Promote> {
 }
 
 pub(super) fn retain(mut retain: Fields) -> Option<Retain> {
-    Some(Retain { newest: retain.number("newest")?, days: retain.number("days")? })
+    Some(Retain {
+        newest: retain.number("newest")?,
+        days: retain.number("days")?,
+        history: retain.number("history")?,
+        soak: retain.number("soak")?,
+        retire_shared: retain.flag("retire-shared")?,
+    })
 }
 
 pub(super) fn deadlines(reader: &mut Reader<'_>, mut deadlines: Fields) -> Option<Waits> {
