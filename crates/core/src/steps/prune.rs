@@ -5,6 +5,8 @@
 mod judge;
 mod leftovers;
 mod plan;
+#[cfg(test)]
+mod properties;
 mod reap;
 mod request;
 mod result;

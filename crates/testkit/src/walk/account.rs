@@ -49,7 +49,6 @@ parameter = "/images/storefront/production"
 [retain]
 newest = 1
 days = 0
-soak = 0
 "#;
 
 /// What a layered recipe stands on.
@@ -95,7 +94,7 @@ impl Scenario {
         futures::executor::block_on(cloud.put_image(&parameter, &base)).unwrap();
         let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
-        let mut recipe = format!("{RECIPE}{}{}{}", self.builder, self.recipe, self.deadlines);
+        let mut recipe = format!("{RECIPE}{}{}{}{}", self.soak, self.builder, self.recipe, self.deadlines);
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
         if self.layered {
             push(&cloud, &format!("{RUNTIME}{DEADLINES}"));
@@ -185,6 +184,8 @@ pub fn walk_with(
                 Run::PutParameter(artifact) => return operator::put_parameter(cloud, artifact).await,
                 Run::PointBack => return operator::point_back(cloud).await,
                 Run::Launch(artifact) => return operator::launch(cloud, artifact).await,
+                Run::Share(artifact) => return operator::share(cloud, artifact),
+                Run::Name(artifact) => return operator::name(cloud, artifact),
             };
             Execution { name: name.clone(), input, diary, cloud, clock, meanwhile }.run(machine).await
         });
