@@ -126,6 +126,9 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
     let deprecated = image.deprecation_time().filter(|time| !time.is_empty());
     let deprecated = deprecated
         .map(|time| time.parse().map_err(|error| bad(format!("deprecation time `{time}`: {error}"))));
+    let launched = image.last_launched_time().filter(|time| !time.is_empty());
+    let launched =
+        launched.map(|time| time.parse().map_err(|error| bad(format!("last launch `{time}`: {error}"))));
     Ok(Some(Image {
         id: AmiId::parse(image.image_id().unwrap_or_default()).map_err(|error| bad(error.to_string()))?,
         name: image.name().unwrap_or_default().to_owned(),
@@ -137,6 +140,11 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
         gib,
         devices,
         deprecated: deprecated.transpose()?,
+        // "enabled", "enabled-with-cooldown", "disabled", or "disabled-in-cooldown", which still protects.
+        protected: image
+            .deregistration_protection()
+            .is_some_and(|word| !word.is_empty() && word != "disabled"),
+        launched: launched.transpose()?,
         snapshots,
         tags: tags(image.tags()),
     }))

@@ -13,6 +13,7 @@ pub mod images;
 pub mod instances;
 pub mod launch;
 pub mod parameters;
+mod references;
 mod retirement;
 pub mod serve;
 pub mod settings;

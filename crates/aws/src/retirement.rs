@@ -1,18 +1,17 @@
 //! What only prune does, through EC2: what refers to an image, and removals.
 
-use std::collections::BTreeSet;
-
 use aws_sdk_ec2::types::{
-    self, Filter, ImageReferenceOptionName, ImageReferenceResourceType, ResourceTypeOption,
-    ResourceTypeRequest, SnapshotState,
+    Filter, ImageAttributeName, ImageReferenceOptionName, ImageReferenceResourceType, LaunchPermission,
+    LaunchPermissionModifications, PermissionGroup, ResourceTypeOption, ResourceTypeRequest, SnapshotState,
 };
+use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::{
         error::Retry,
         id::{AmiId, BakeId, SnapshotId, VolumeId},
     },
-    ports::{Image, Instance, Reference, Retirement, Snapshot, Volume},
+    ports::{Image, Instance, Permission, Retirement, Snapshot, Volume, Witness},
 };
 
 use crate::{
@@ -68,26 +67,11 @@ impl Retirement for Cloud {
         Ok(found)
     }
 
-    async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
-        let mut pages = self.ec2.describe_instances().filters(alive()).into_paginator().send();
-        let mut images = BTreeSet::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| translate("ec2:DescribeInstances", "all instances", &error))?;
-            for instance in page.reservations().iter().flat_map(types::Reservation::instances) {
-                let id = instance.image_id().unwrap_or_default();
-                images.insert(
-                    AmiId::parse(id).map_err(|error| unreadable("ec2:DescribeInstances", id, error))?,
-                );
-            }
-        }
-        Ok(images)
-    }
-
     async fn instances_of(&self, image: &AmiId) -> Result<Vec<Instance>> {
         self.instances(vec![filter("image-id", image.as_str()), alive()], image.as_str()).await
     }
 
-    async fn references(&self, image: &AmiId) -> Result<Vec<Reference>> {
+    async fn witnesses(&self, image: &AmiId) -> Result<Vec<Witness>> {
         let of = |kind: ImageReferenceResourceType, option: Option<ResourceTypeOption>| {
             ResourceTypeRequest::builder()
                 .resource_type(kind)
@@ -113,7 +97,7 @@ impl Retirement for Cloud {
         while let Some(page) = pages.next().await {
             let page =
                 page.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
-            found.extend(page.image_references().iter().map(|one| Reference {
+            found.extend(page.image_references().iter().map(|one| Witness {
                 kind: one.resource_type().map_or_else(String::new, |kind| kind.as_str().to_owned()),
                 id: id_of(one.arn().unwrap_or_default()),
             }));
@@ -129,6 +113,60 @@ impl Retirement for Cloud {
             found.extend(self.described("self", vec![named.build()], "images of our snapshots").await?);
         }
         Ok(found)
+    }
+
+    async fn permissions(&self, image: &AmiId) -> Result<Vec<Permission>> {
+        let request = self.ec2.describe_image_attribute().image_id(image.as_str());
+        let answer = match request.attribute(ImageAttributeName::LaunchPermission).send().await {
+            Ok(answer) => answer,
+            Err(error) if NO_IMAGE.contains(&code(&error)) => return Ok(Vec::new()),
+            Err(error) => return Err(translate("ec2:DescribeImageAttribute", image.as_str(), &error)),
+        };
+        answer
+            .launch_permissions()
+            .iter()
+            .map(|one| {
+                permission(one).ok_or_else(|| {
+                    unreadable("ec2:DescribeImageAttribute", image.as_str(), "a permission that names nobody")
+                })
+            })
+            .collect()
+    }
+
+    async fn deprecate(&self, image: &AmiId, now: Timestamp) -> Result<()> {
+        // EC2 rounds to the minute and takes no time that has passed.
+        let at = aws_sdk_ec2::primitives::DateTime::from_secs(now.as_second() + 120);
+        let request = self.ec2.enable_image_deprecation().image_id(image.as_str()).deprecate_at(at);
+        let done = request.send().await.map(drop);
+        done.map_err(|error| translate("ec2:EnableImageDeprecation", image.as_str(), &error))
+    }
+
+    async fn undeprecate(&self, image: &AmiId) -> Result<()> {
+        let done = self.ec2.disable_image_deprecation().image_id(image.as_str()).send().await.map(drop);
+        done.map_err(|error| translate("ec2:DisableImageDeprecation", image.as_str(), &error))
+    }
+
+    async fn disable(&self, image: &AmiId) -> Result<()> {
+        let done = self.ec2.disable_image().image_id(image.as_str()).send().await.map(drop);
+        done.map_err(|error| translate("ec2:DisableImage", image.as_str(), &error))
+    }
+
+    async fn enable(&self, image: &AmiId) -> Result<()> {
+        match self.ec2.enable_image().image_id(image.as_str()).send().await {
+            Ok(_) => Ok(()),
+            // It isn't disabled.
+            Err(error) if code(&error) == "IncorrectState" => Ok(()),
+            Err(error) => Err(translate("ec2:EnableImage", image.as_str(), &error)),
+        }
+    }
+
+    async fn permit(&self, image: &AmiId, permissions: &[Permission]) -> Result<()> {
+        let add = LaunchPermissionModifications::builder()
+            .set_add(Some(permissions.iter().map(launch_permission).collect()))
+            .build();
+        let request = self.ec2.modify_image_attribute().image_id(image.as_str()).launch_permission(add);
+        let done = request.send().await.map(drop);
+        done.map_err(|error| translate("ec2:ModifyImageAttribute", image.as_str(), &error))
     }
 
     async fn deregister(&self, image: &AmiId) -> Result<()> {
@@ -164,7 +202,28 @@ impl Retirement for Cloud {
     }
 }
 
-fn alive() -> Filter {
+fn permission(one: &LaunchPermission) -> Option<Permission> {
+    match (one.group(), one.user_id(), one.organization_arn(), one.organizational_unit_arn()) {
+        (Some(_), ..) => Some(Permission::Everybody),
+        (None, Some(id), ..) => Some(Permission::Account(id.to_owned())),
+        (None, None, Some(arn), _) => Some(Permission::Organization(arn.to_owned())),
+        (None, None, None, Some(arn)) => Some(Permission::Unit(arn.to_owned())),
+        (None, None, None, None) => None,
+    }
+}
+
+fn launch_permission(one: &Permission) -> LaunchPermission {
+    let builder = LaunchPermission::builder();
+    match one {
+        Permission::Everybody => builder.group(PermissionGroup::All),
+        Permission::Account(id) => builder.user_id(id),
+        Permission::Organization(arn) => builder.organization_arn(arn),
+        Permission::Unit(arn) => builder.organizational_unit_arn(arn),
+    }
+    .build()
+}
+
+pub(crate) fn alive() -> Filter {
     let named = Filter::builder().name("instance-state-name");
     ALIVE.iter().fold(named, |filter, state| filter.values(*state)).build()
 }

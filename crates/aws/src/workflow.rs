@@ -157,6 +157,18 @@ impl Cloud {
         }))
     }
 
+    /// The names of the newest executions and when each began, newest first.
+    pub async fn newest_executions(&self, machine: &str, most: i32) -> Result<Vec<(BakeId, Timestamp)>> {
+        let request = self.sfn.list_executions().state_machine_arn(machine).max_results(most);
+        let answer = request.send().await;
+        let answer =
+            answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
+        let found = answer.executions().iter().filter_map(|one| {
+            Some((BakeId::parse(one.name()).ok()?, Timestamp::from_second(one.start_date().secs()).ok()?))
+        });
+        Ok(found.collect())
+    }
+
     /// What an execution was started with; none when there is none of this name any more.
     pub async fn input(&self, machine: &str, name: &BakeId) -> Result<Option<String>> {
         match self.sfn.describe_execution().execution_arn(execution(machine, name)).send().await {

@@ -1,6 +1,7 @@
 //! `ovenbird`: the operators' command.
 
 mod bake;
+mod channels;
 mod confirm;
 mod explain;
 mod find;
@@ -12,6 +13,7 @@ mod prune;
 mod recipe;
 mod render;
 mod reports;
+mod rollout;
 mod runner;
 mod show;
 mod status;
@@ -27,8 +29,8 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use ovenbird_core::{
     Result,
-    domain::{bake::Status, error::Kind, id::BakeId, plain::plain, plan::FOLDER},
-    views::bake::BakeView,
+    domain::{bake::Status, error::Kind, id::BakeId, plain::plain, plan::FOLDER, retirement::Act},
+    views::{bake::BakeView, rollout::RolloutView},
 };
 use serde::Serialize;
 
@@ -64,6 +66,22 @@ enum Command {
         /// The pipeline's name (default: all pipelines)
         pipeline: Option<String>,
     },
+    /// List the channels: what each points at, since when, and by whom
+    Channels {
+        /// The pipeline's name (default: all pipelines)
+        pipeline: Option<String>,
+    },
+    /// Show what the channels of a pipeline pointed at, who promoted it, and why
+    History {
+        /// The pipeline's name
+        pipeline: String,
+    },
+    Promote(channels::PromoteArgs),
+    Rollback(channels::RollbackArgs),
+    Hold(channels::HoldArgs),
+    /// End the hold of a channel
+    Release(channels::Which),
+    Rollout(rollout::RolloutArgs),
     /// Show one bake, an image or an instance: inputs, steps, tests, timeline, and why it failed
     Show {
         /// A bake's id or its beginning, PIPELINE@latest, PIPELINE@2, an image's id, or an instance's
@@ -126,7 +144,13 @@ enum Command {
         bake: String,
     },
     /// Retire old images and clean up after dead bakes: show the plan, then ask
+    #[command(args_conflicts_with_subcommands = true)]
     Prune {
+        /// This pipeline alone
+        #[arg(long)]
+        pipeline: Option<String>,
+        #[command(subcommand)]
+        what: Option<prune::What>,
         #[command(flatten)]
         confirm: Confirm,
     },
@@ -218,6 +242,29 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             };
             print(json, &all, &text);
         }
+        Command::Channels { pipeline } => {
+            let found = channels::channels(pipeline.as_deref(), &target).await?;
+            print(json, &found, channels::table(&found, Timestamp::now()).trim_end());
+        }
+        Command::History { pipeline } => {
+            let found = channels::channels(Some(&pipeline), &target).await?;
+            print(json, &found, channels::history(&found).trim_end());
+        }
+        Command::Promote(args) => return Ok(asked(json, channels::promote(&args, &target, json).await?)),
+        Command::Rollback(args) => return Ok(asked(json, channels::roll_back(&args, &target, json).await?)),
+        Command::Hold(args) => {
+            let channel = channels::hold(&args, &target).await?;
+            print(json, &channel, channels::table(&[channel.clone()], Timestamp::now()).trim_end());
+        }
+        Command::Release(which) => {
+            let channel = channels::release(&which, &target).await?;
+            print(json, &channel, channels::table(&[channel.clone()], Timestamp::now()).trim_end());
+        }
+        Command::Rollout(args) => {
+            let rollout = rollout::run(&args, &target).await?;
+            print(json, &RolloutView::from(&rollout), rollout::text(&rollout, Timestamp::now()).trim_end());
+            return Ok(if rollout::is_well(&rollout) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+        }
         Command::Show { what, follow } => {
             if follow {
                 // What is shown after it says how it ended.
@@ -257,14 +304,26 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let bake = prune::cancel(&bake, &target).await?;
             print(json, &BakeView::from(&bake), &render::verdict(&bake));
         }
-        Command::Prune { confirm } => {
-            return Ok(pruned(json, &prune::run(&target, confirm, json).await?));
+        Command::Prune { what: Some(what), .. } => return pruning(&what, &target, json).await,
+        Command::Prune { pipeline, confirm, what: None } => {
+            return Ok(pruned(json, &prune::run(pipeline.as_deref(), &target, confirm, json).await?));
         }
         Command::Clean { bake, confirm } => {
             return Ok(pruned(json, &prune::clean(&bake, &target, confirm, json).await?));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what came of a promotion by hand; a no at the terminal is a failure.
+fn asked(json: bool, asked: Option<channels::Asked>) -> ExitCode {
+    match asked {
+        Some(asked) => {
+            print(json, &asked, &asked.text());
+            ExitCode::SUCCESS
+        }
+        None => ExitCode::from(FAILED),
+    }
 }
 
 /// Shows how following ended. Failed and cancelled are failures, and so is a promotion that was asked for and did not
@@ -313,6 +372,27 @@ async fn ended(
         Status::Superseded => ExitCode::from(SUPERSEDED),
         Status::Running | Status::Promoted | Status::Validated => ExitCode::SUCCESS,
     })
+}
+
+/// What is asked about single images and past runs.
+async fn pruning(what: &prune::What, target: &Target, json: bool) -> Result<ExitCode> {
+    match what {
+        prune::What::Undo { image } => {
+            let verdict = prune::undo(image, target).await?;
+            print(json, &verdict, &prune::undone(&verdict));
+            let restored = verdict.act == Act::Restore;
+            return Ok(if restored { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+        }
+        prune::What::Explain { image } => {
+            let verdict = prune::explain(image, target).await?;
+            print(json, &verdict, &prune::explained(&verdict));
+        }
+        prune::What::History { limit } => {
+            let runs = prune::history(*limit, target).await?;
+            print(json, &runs, &prune::past(&runs));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows a plan or what became of it; what an operator must look at is a failure.

@@ -4,23 +4,28 @@
 
 use std::time::Duration;
 
+use clap::Subcommand;
 use jiff::Timestamp;
 use ovenbird_aws::workflow::Execution;
 use ovenbird_core::{
     Error, Result,
     domain::{
         bake::{Bake, Status},
-        id::BakeId,
+        id::{AmiId, BakeId, PipelineName},
+        retirement::{Act, Retiring},
     },
     ports::{Bucket as _, Workflow as _},
-    steps::prune::{DeadBake, MOST_PER_RUN, Plan, Reaped, Reason, Request, Verdict, is_dead, refuse},
+    steps::prune::{
+        DeadBake, Kept, MOST_AWAY, MOST_PER_RUN, Outcome, Plan, Reaped, Reason, Request, Verdict, is_dead,
+        refuse,
+    },
     store::{decode, keys},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     confirm::Confirm,
-    find, print,
+    find, print, render,
     target::{Deployment, Target},
 };
 
@@ -59,10 +64,91 @@ struct Output {
     retired: Vec<Verdict>,
 }
 
+/// What else `ovenbird prune` can do.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// Take an image back that is deprecated or disabled: it is as before, and is left alone for 30 days
+    Undo {
+        /// The image's id: `ami-…`
+        image: String,
+    },
+    /// Say what becomes of an image, and every reason for it
+    Explain {
+        /// The image's id: `ami-…`
+        image: String,
+    },
+    /// List the newest runs and what each did
+    History {
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=100))]
+        limit: u8,
+    },
+}
+
 /// Plans a prune run, shows the plan and acts on it if that is wanted.
-pub async fn run(target: &Target, confirm: Confirm, json: bool) -> Result<Pruned> {
+pub async fn run(pipeline: Option<&str>, target: &Target, confirm: Confirm, json: bool) -> Result<Pruned> {
+    let pipeline = pipeline.map(PipelineName::parse).transpose();
+    let pipeline = pipeline.map_err(|error| Error::bad_id("--pipeline", &error))?;
     let deployment = target.deployment().await?;
-    planned(&deployment, &Request::Everything { dry_run: true }, confirm, json).await
+    planned(&deployment, &Request::Everything { pipeline, dry_run: true }, confirm, json).await
+}
+
+/// Takes an image back.
+pub async fn undo(image: &str, target: &Target) -> Result<Verdict> {
+    let image = parsed(image)?;
+    let deployment = target.deployment().await?;
+    let run = start(&deployment, &Request::Undo { image: image.clone() }).await?;
+    let done = finish(&deployment, &run).await?.retired.into_iter().next();
+    done.ok_or_else(|| {
+        let fix = format!("Look at it: `ovenbird prune explain {image}`");
+        Error::bad_input(format!("image `{image}`"), "was not taken back", fix)
+    })
+}
+
+/// What becomes of an image, by a plan of this moment.
+pub async fn explain(image: &str, target: &Target) -> Result<Verdict> {
+    let image = parsed(image)?;
+    let deployment = target.deployment().await?;
+    let run = start(&deployment, &Request::Everything { pipeline: None, dry_run: true }).await?;
+    finish(&deployment, &run).await?;
+    let plan = plan_of(&deployment, &run).await?;
+    let found = plan.verdicts().find(|verdict| verdict.image == image).cloned();
+    found.ok_or_else(|| {
+        Error::bad_input(
+            format!("image `{image}`"),
+            "is none of this stack's, or goes with its dead bake",
+            "`ovenbird prune` lists all that are",
+        )
+    })
+}
+
+/// One run of the past.
+#[derive(Debug, Serialize)]
+pub struct Past {
+    /// Its name.
+    run: BakeId,
+    /// When it began.
+    started: Timestamp,
+    /// What it did; none of one that only planned, still goes on, or failed before its end.
+    outcome: Option<Outcome>,
+}
+
+/// The newest runs.
+pub async fn history(limit: u8, target: &Target) -> Result<Vec<Past>> {
+    let deployment = target.deployment().await?;
+    let runs = deployment.cloud.newest_executions(&deployment.prune_machine, limit.into()).await?;
+    let mut past = Vec::new();
+    for (run, started) in runs {
+        let key = keys::prune_result(&run);
+        let text = deployment.cloud.text(&key).await?;
+        let outcome = text.map(|text| decode(&key, &text)).transpose()?;
+        past.push(Past { run, started, outcome });
+    }
+    Ok(past)
+}
+
+fn parsed(image: &str) -> Result<AmiId> {
+    AmiId::parse(image).map_err(|error| Error::bad_id("the image", &error))
 }
 
 /// Removes what a dead bake left.
@@ -104,9 +190,7 @@ pub async fn cancel(bake: &str, target: &Target) -> Result<Bake> {
 async fn planned(deployment: &Deployment, request: &Request, confirm: Confirm, json: bool) -> Result<Pruned> {
     let run = start(deployment, request).await?;
     finish(deployment, &run).await?;
-    let key = keys::prune_plan(&run);
-    let text = deployment.cloud.text(&key).await?.unwrap_or_default();
-    let plan: Plan = decode(&key, &text)?;
+    let plan = plan_of(deployment, &run).await?;
     let pruned = Pruned { run, acted: false, plan, cleaned: Vec::new(), retired: Vec::new() };
     if pruned.plan.is_empty() {
         return Ok(pruned);
@@ -125,16 +209,45 @@ async fn planned(deployment: &Deployment, request: &Request, confirm: Confirm, j
     Ok(Pruned { acted: true, cleaned, retired, ..pruned })
 }
 
+/// The plan that a run made.
+async fn plan_of(deployment: &Deployment, run: &BakeId) -> Result<Plan> {
+    let key = keys::prune_plan(run);
+    let text = deployment.cloud.text(&key).await?.unwrap_or_default();
+    decode(&key, &text)
+}
+
 fn question(plan: &Plan) -> String {
     let count = |number: usize, one: &str, more: &str| match number {
         1 => format!("1 {one}"),
         _ => format!("{number} {more}"),
     };
-    format!(
-        "Deregister {} with their snapshots, and remove what {} left? This can't be undone.",
-        count(plan.retire.len(), "image", "images"),
-        count(plan.dead_bakes.len(), "dead bake", "dead bakes")
-    )
+    let of = |act: Act| plan.retire.iter().filter(|one| one.act == act).count();
+    let mut parts = Vec::new();
+    for (act, word) in [
+        (Act::Restore, "restore"),
+        (Act::Deprecate, "deprecate"),
+        (Act::Disable, "disable"),
+        (Act::Deregister, "deregister"),
+    ] {
+        if of(act) > 0 {
+            parts.push(format!("{word} {}", count(of(act), "image", "images")));
+        }
+    }
+    if !plan.dead_bakes.is_empty() {
+        parts.push(format!("remove what {} left", count(plan.dead_bakes.len(), "dead bake", "dead bakes")));
+    }
+    let last = of(Act::Deregister) > 0 || !plan.dead_bakes.is_empty();
+    let back = match (last, of(Act::Disable) + of(Act::Deprecate) > 0) {
+        (true, _) => "What is deregistered or removed can't be had back.",
+        (false, true) => "`ovenbird prune undo IMAGE` takes an image back.",
+        (false, false) => "Nothing is taken away.",
+    };
+    let question = parts.join(", ");
+    let mut letters = question.chars();
+    let question = letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str());
+    format!("{question}? {back}")
 }
 
 async fn start(deployment: &Deployment, request: &Request) -> Result<BakeId> {
@@ -167,46 +280,140 @@ async fn finish(deployment: &Deployment, run: &BakeId) -> Result<Output> {
     }
 }
 
-/// The plan or what became of it, a line for each image and each bake.
+/// The plan or what became of it, as a table: a line for each image with its strongest reason, and one for each bake.
 pub fn text_of(pruned: &Pruned) -> String {
     let plan = &pruned.plan;
-    let mut lines = Vec::new();
-    let verdict = |what: &str, one: &Verdict| {
-        let by = if one.by.is_empty() { String::new() } else { format!(" ({})", one.by) };
-        format!("{what:<12} {} {} ({}): {}{by}", one.image, one.name, one.pipeline, one.reason)
-    };
+    let mut rows = Vec::new();
     if pruned.acted {
-        for one in &pruned.retired {
-            let gone = one.reason == Reason::Retired;
-            lines.push(verdict(if gone { "retired" } else { "kept" }, one));
-        }
+        rows.extend(pruned.retired.iter().map(|one| row(&done(one.act), one)));
         for one in &pruned.cleaned {
-            let status = one.status.map_or("no record", Status::as_str);
-            lines.push(format!(
-                "{:<12} bake {} ({}): {status}",
-                "cleaned up", one.bake.bake, one.bake.pipeline
-            ));
-            lines.extend(one.kept.iter().map(|kept| format!("{:<12} {kept}", "kept")));
+            let status = one.status.map_or("no record", Status::as_str).to_owned();
+            rows.push(bake_row("cleaned up", &one.bake, status));
+            rows.extend(one.kept.iter().map(kept_row));
         }
-        return lines.join("\n");
+    } else {
+        let mut due: Vec<&Verdict> = plan.retire.iter().collect();
+        due.sort_by_key(|one| std::cmp::Reverse(one.act));
+        rows.extend(due.into_iter().map(|one| row(&one.act.to_string(), one)));
+        for dead in &plan.dead_bakes {
+            let leaves =
+                if dead.leaves.is_empty() { "nothing but its lease".into() } else { dead.leaves.join(", ") };
+            rows.push(bake_row("clean up", dead, leaves));
+        }
+        rows.extend(plan.keep.iter().map(|one| row(&one.act.to_string(), one)));
+        rows.extend(plan.stays.iter().map(kept_row));
     }
-    lines.extend(plan.retire.iter().map(|one| verdict("would retire", one)));
-    for dead in &plan.dead_bakes {
-        let leaves =
-            if dead.leaves.is_empty() { "nothing but its lease".into() } else { dead.leaves.join(", ") };
-        lines.push(format!("{:<12} bake {} ({}): {leaves}", "would clean", dead.bake, dead.pipeline));
+    let mut text = String::new();
+    if !rows.is_empty() {
+        let head = ["ACT", "WHAT", "NAME", "PIPELINE", "WHY"].map(str::to_owned);
+        text = render::columns(std::iter::once(head).chain(rows));
     }
-    lines.extend(plan.keep.iter().map(|one| verdict("keeps", one)));
-    lines.extend(plan.stays.iter().map(|kept| format!("{:<12} {kept}", "keeps")));
-    lines.extend(plan.problems.iter().map(|problem| format!("{:<12} {problem}", "look at")));
-    if plan.later > 0 {
-        lines.push(format!("{:<12} {} more: a run takes {MOST_PER_RUN}", "later", plan.later));
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    if !pruned.acted {
+        lines.extend(plan.problems.iter().map(|problem| format!("look at: {problem}")));
+        if plan.later > 0 {
+            lines.push(format!(
+                "later: {} more; a run takes {MOST_AWAY} images or a tenth of all, and {MOST_PER_RUN} dead bakes",
+                plan.later
+            ));
+        }
+        lines.extend(plan.halted.iter().map(|why| format!("halted: {why}")));
     }
-    lines.extend(plan.halted.iter().map(|why| format!("{:<12} {why}", "halted")));
     if lines.is_empty() {
         lines.push("no images".to_owned());
     }
     lines.join("\n")
+}
+
+fn done(act: Act) -> String {
+    match act {
+        Act::Keep | Act::Wait => "kept",
+        Act::Deprecate => "deprecated",
+        Act::Disable => "disabled",
+        Act::Deregister => "deregistered",
+        Act::Restore => "restored",
+    }
+    .to_owned()
+}
+
+fn row(act: &str, one: &Verdict) -> [String; 5] {
+    let mut why = because(one.reason, &one.by);
+    if let Some(until) = one.until {
+        why.push_str(&format!(", until {until:.0}"));
+    }
+    match one.also.len() {
+        0 => {}
+        1 => why.push_str("; and 1 more reason"),
+        more => why.push_str(&format!("; and {more} more reasons")),
+    }
+    [act.to_owned(), one.image.to_string(), one.name.clone(), one.pipeline.to_string(), why]
+}
+
+fn bake_row(act: &str, dead: &DeadBake, why: String) -> [String; 5] {
+    [act.to_owned(), format!("bake {}", dead.bake), String::new(), dead.pipeline.to_string(), why]
+}
+
+fn kept_row(kept: &Kept) -> [String; 5] {
+    ["keep".to_owned(), kept.id.clone(), String::new(), String::new(), because(kept.reason, &kept.by)]
+}
+
+fn because(reason: Reason, by: &str) -> String {
+    if by.is_empty() { reason.to_string() } else { format!("{reason} ({by})") }
+}
+
+/// One image with every reason.
+pub fn explained(one: &Verdict) -> String {
+    let mut lines = vec![
+        format!("image     {} ({})", one.image, one.name),
+        format!("pipeline  {}", one.pipeline),
+        format!("act       {}", one.act),
+        format!("because   {}", because(one.reason, &one.by)),
+    ];
+    lines.extend(one.also.iter().map(|also| format!("and       {}", because(also.reason, &also.by))));
+    if let Some(until) = one.until {
+        lines.push(format!("until     {until:.0}"));
+    }
+    if let Some(was) = one.was {
+        let stage = match was.stage {
+            Retiring::Deprecated => "deprecated",
+            Retiring::Disabled => "disabled",
+            Retiring::Undone => "taken back",
+        };
+        lines.push(format!("{stage:<9} since {:.0}", was.since));
+    }
+    if !one.snapshots.is_empty() {
+        let snapshots: Vec<&str> = one.snapshots.iter().map(|id| id.as_str()).collect();
+        lines.push(format!("with it   {}", snapshots.join(", ")));
+    }
+    lines.join("\n")
+}
+
+/// What became of an image that was to be taken back.
+pub fn undone(one: &Verdict) -> String {
+    match one.act {
+        Act::Restore => format!("restored {}: it is as before, and left alone for 30 days", one.image),
+        Act::Keep | Act::Wait | Act::Deprecate | Act::Disable | Act::Deregister => {
+            format!("not restored: {}: {}", one.image, because(one.reason, &one.by))
+        }
+    }
+}
+
+/// The runs of the past, a line for each.
+pub fn past(runs: &[Past]) -> String {
+    let head = ["STARTED", "RUN", "IMAGES", "DEAD BAKES", "LOOK AT"].map(str::to_owned);
+    let rows = runs.iter().map(|one| {
+        let of = |count: fn(&Outcome) -> usize| {
+            one.outcome.as_ref().map_or_else(|| "-".to_owned(), |outcome| count(outcome).to_string())
+        };
+        [
+            format!("{:.0}", one.started),
+            one.run.to_string(),
+            of(|outcome| outcome.retired.len()),
+            of(|outcome| outcome.cleaned.len()),
+            of(|outcome| outcome.failures.len()),
+        ]
+    });
+    render::columns(std::iter::once(head).chain(rows)).trim_end().to_owned()
 }
 
 /// What is said at the end.
@@ -215,7 +422,7 @@ pub fn report(pruned: &Pruned) -> String {
         return text_of(pruned);
     }
     if pruned.plan.is_empty() {
-        return format!("{}\nnothing to destroy", text_of(pruned));
+        return format!("{}\nnothing to do", text_of(pruned));
     }
-    "nothing was destroyed; `--yes` makes the plan anew and acts on it without asking".to_owned()
+    "nothing was done; `--yes` makes the plan anew and acts on it without asking".to_owned()
 }

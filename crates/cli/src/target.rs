@@ -34,6 +34,9 @@ struct Operator {
     bucket: String,
     table: String,
     bake: String,
+    /// A stack of before has none.
+    #[serde(default)]
+    rollout: Option<String>,
     prune: String,
     /// The stack's id; a stack of before doesn't say.
     #[serde(default)]
@@ -67,6 +70,7 @@ impl Target {
             builder_security_group: None,
             subnet: None,
             bake_machine: None,
+            rollout_machine: None,
         };
         let local = self.local.then(|| self.local_cloud()).transpose()?;
         let cloud = Cloud::with(settings.clone(), self.profile.as_deref(), local.as_ref()).await;
@@ -85,6 +89,7 @@ impl Target {
         settings.bucket = operator.bucket;
         settings.table = operator.table;
         settings.bake_machine = Some(operator.bake.clone());
+        settings.rollout_machine.clone_from(&operator.rollout);
         if let Some(stack) = operator.stack {
             settings.stack = stack;
         }

@@ -20,7 +20,7 @@ use crate::{
         Function, cascade, clean_up,
         launch_builder::{self, Start},
         poll_readiness, promote,
-        prune::{self, DeadBake, Kept, Request, Verdict},
+        prune::{self, DeadBake, Kept, Outcome, Request, Verdict},
         recorded,
         rollout::{self, RolloutDocument},
         run_validation, snapshot,
@@ -141,8 +141,9 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
         }
         Prune::Plan { run, request } => {
             let (plan, acts) = prune::planned(&Request::parse(&request)?, cloud, now).await?;
-            for verdict in plan.keep.iter().chain(&plan.retire) {
-                tracing::info!(image.id = %verdict.image, "{} {}: {}", verdict.pipeline, verdict.name, verdict.reason);
+            for verdict in plan.verdicts() {
+                let Verdict { image, pipeline, name, act, reason, .. } = verdict;
+                tracing::info!(image.id = %image, "{pipeline} {name}: {act}: {reason}");
             }
             // Whole in the bucket, and in the document only what is to be done: an account may have more images than
             // Step Functions' 256 KB can name.
@@ -167,18 +168,25 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
         }
         Prune::Retire { item } => {
             let verdict = prune::retire(&item, cloud, now).await?;
-            let Verdict { image, name, reason, .. } = &verdict;
-            tracing::info!(function = "prune", image.id = %image, "{name}: {reason}");
+            let Verdict { image, name, act, reason, .. } = &verdict;
+            tracing::info!(function = "prune", image.id = %image, "{name}: {act}: {reason}");
             output(&verdict)
         }
         Prune::Report { run, cleaned, retired, problems } => {
             let failed = |item: &&Value| item.get("error").is_some();
             let items = cleaned.iter().chain(&retired).filter(failed).map(told);
             let failures: Vec<String> = items.chain(problems).collect();
+            let outcome = Outcome {
+                ended: now,
+                cleaned: cleaned.clone(),
+                retired: retired.clone(),
+                failures: failures.clone(),
+            };
+            cloud.put_text(&keys::prune_result(&run), &output(&outcome)?.to_string()).await?;
             if failures.is_empty() {
                 return Ok(json!({"run": run, "cleaned": cleaned.len(), "retired": retired.len()}));
             }
-            Err(Error::PruneIncomplete { run, failures: failures.join("\n") })
+            Err(Error::PruneIncomplete { run: run.to_string(), failures: failures.join("\n") })
         }
     }
 }
@@ -309,7 +317,7 @@ enum Prune {
     /// One image of a prune run.
     Retire { item: Verdict },
     /// The last state of a prune run.
-    Report { run: String, cleaned: Vec<Value>, retired: Vec<Value>, problems: Vec<String> },
+    Report { run: BakeId, cleaned: Vec<Value>, retired: Vec<Value>, problems: Vec<String> },
 }
 
 /// The record of a bake that failed; none when it failed before it had one.

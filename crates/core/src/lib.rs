@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`functions`] | the six functions: input parsed, step called, answer written |
 //! | [`views`] | what operators read |
+//! | [`ops`] | what operators do |
 //! | [`steps`] | what the functions do |
 //! | [`store`] | the table and the bucket with their meaning: every write is conditional |
 //! | [`ports`] | what is asked of the outside world |
@@ -17,6 +18,7 @@
 
 pub mod domain;
 pub mod functions;
+pub mod ops;
 pub mod ports;
 pub mod steps;
 pub mod store;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiError, Device, Disk, Filter, InstanceState, Layer, Order, Page, Paging, ROOT_DEVICE, Result, Snapshot,
-    SnapshotState, Tags, World,
+    SnapshotState, Standing, Tags, World,
     filters::{Fields, Filtered, Filters, any, one},
     refuse_dry_run, tags,
 };
@@ -23,6 +23,8 @@ pub enum ImageState {
     Available,
     /// Its snapshot failed.
     Failed,
+    /// Its owner disabled it: nothing starts from it until it is enabled again.
+    Disabled,
 }
 
 impl ImageState {
@@ -32,6 +34,7 @@ impl ImageState {
             Self::Pending => "pending",
             Self::Available => "available",
             Self::Failed => "failed",
+            Self::Disabled => "disabled",
         }
     }
 }
@@ -74,6 +77,9 @@ pub struct Image {
     pub layers: Vec<Layer>,
     /// Its tags: at most 50.
     pub tags: Tags,
+    /// What came after it was made.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 fn yes() -> bool {
@@ -158,6 +164,8 @@ pub struct DescribeImages {
     pub owners: Vec<String>,
     /// That pass these.
     pub filters: Vec<Filter>,
+    /// Disabled ones, too.
+    pub include_disabled: bool,
     /// On which page.
     pub paging: Paging,
 }
@@ -188,6 +196,7 @@ impl World {
             source_instance: None,
             layers: vec![Layer::Base],
             tags: Tags::new(),
+            standing: Standing::default(),
         };
         self.images.insert(id.clone(), image);
         id
@@ -256,6 +265,7 @@ impl World {
             source_instance: Some(instance.id.clone()),
             layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
+            standing: Standing::default(),
         };
         self.images.insert(id.clone(), image);
         // From here on the instance's own disk lies on the snapshot.
@@ -336,13 +346,18 @@ impl World {
         let named =
             |image: &Image| request.ids.is_empty() || request.ids.iter().any(|id| id == image.id.as_str());
         let found = self.images.values();
-        let found = found.filter(|image| named(image) && owned(image) && filters.pass(image));
+        let shown = |image: &Image| request.include_disabled || image.state != ImageState::Disabled;
+        let found = found.filter(|image| named(image) && owned(image) && shown(image) && filters.pass(image));
         request.paging.cut(found.cloned().collect(), 1, |image| image.id.to_string())
     }
 
     /// Takes an image out of use. Instances of it go on; its snapshots stay unless they shall go with it.
     pub fn deregister_image(&mut self, id: &str, delete_snapshots: bool, dry_run: bool) -> Result<()> {
         let image = self.own_image_mut(id)?.clone();
+        if image.standing.protected {
+            let message = format!("The image {} is protected against deregistration.", image.id);
+            return Err(ApiError::new("OperationNotPermitted", message));
+        }
         refuse_dry_run(dry_run)?;
         self.images.remove(&image.id);
         for snapshot in image.snapshots().filter(|_| delete_snapshots) {

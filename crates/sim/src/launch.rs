@@ -185,7 +185,7 @@ impl World {
         let image = self.images.get(&id).ok_or_else(|| ApiError::no_image(&request.image))?;
         match image.state {
             ImageState::Available => {}
-            ImageState::Pending | ImageState::Failed => {
+            ImageState::Pending | ImageState::Failed | ImageState::Disabled => {
                 let message = format!("The AMI ID '{id}' is currently {}", image.state.as_str());
                 return Err(ApiError::new("InvalidAMIID.Unavailable", message));
             }

@@ -12,6 +12,7 @@ mod capacity;
 mod commands;
 mod error;
 mod filters;
+mod image_stages;
 mod images;
 mod instances;
 mod launch;
@@ -40,6 +41,7 @@ pub use self::{
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
     error::ApiError,
     filters::Filter,
+    image_stages::{LaunchPermission, Standing},
     images::{BaseImage, CreateImage, DescribeImages, Image, ImageState},
     instances::{Instance, InstanceState, StateChange},
     launch::RunInstances,

@@ -66,6 +66,7 @@ impl World {
             source_instance: None,
             layers: snapshot.layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
+            standing: crate::Standing::default(),
         };
         self.images.insert(id.clone(), image);
         Ok(id)

@@ -17,8 +17,11 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
-    domain::id::{AmiId, BakeId, ParameterName, StackId},
-    ports::{Execution, Index, Key, Reference, Row},
+    domain::{
+        id::{AmiId, BakeId, ParameterName, StackId},
+        reference::{Kind, Reference},
+    },
+    ports::{Execution, Index, Key, Row, Source, Witness},
 };
 
 use self::faults::Outcome;
@@ -55,13 +58,17 @@ struct State {
     executions: BTreeMap<BakeId, serde_json::Value>,
     /// How executions stand, as far as whoever runs them said.
     standings: BTreeMap<BakeId, Execution>,
-    /// What else of the account names images: launch templates, recipes of Image Builder.
-    references: Vec<(AmiId, Reference)>,
     /// How the machines of images answer; well, if nothing is said.
     fitness: BTreeMap<AmiId, Fitness>,
     fitness_of_new: Fitness,
     /// The images that are not new.
     known: BTreeSet<AmiId>,
+    /// What EC2 alone says of images: recipes of Image Builder, and what else its own look finds.
+    witnesses: Vec<(AmiId, Witness)>,
+    /// What names images and isn't in the model: launch configurations, fleets.
+    references: Vec<(Source, AmiId, Reference)>,
+    /// How many things a look says that it saw, where that isn't so.
+    seen: BTreeMap<Source, usize>,
     /// Those that nobody has taken to run yet.
     unclaimed: Vec<BakeId>,
     /// Who makes the calls now.
@@ -138,10 +145,12 @@ impl Cloud {
             parameters: BTreeMap::new(),
             executions: BTreeMap::new(),
             standings: BTreeMap::new(),
+            witnesses: Vec::new(),
             references: Vec::new(),
             fitness: BTreeMap::new(),
             fitness_of_new: Fitness::Well,
             known: BTreeSet::new(),
+            seen: BTreeMap::new(),
             unclaimed: Vec::new(),
             caller: String::new(),
             calls: Vec::new(),
@@ -262,10 +271,20 @@ impl Cloud {
         state.fitness_of_new = fitness;
     }
 
-    /// Lets something outside of Ovenbird name an image.
+    /// Lets EC2's own look say that something names an image.
     pub fn refer(&self, image: &AmiId, kind: &str, id: &str) {
-        let reference = Reference { kind: kind.to_owned(), id: id.to_owned() };
-        self.state.borrow_mut().references.push((image.clone(), reference));
+        let witness = Witness { kind: kind.to_owned(), id: id.to_owned() };
+        self.state.borrow_mut().witnesses.push((image.clone(), witness));
+    }
+
+    /// Lets something that isn't in the model name an image.
+    pub fn name(&self, source: Source, image: &AmiId, kind: Kind, id: &str) {
+        self.state.borrow_mut().references.push((source, image.clone(), Reference::new(kind, id)));
+    }
+
+    /// Lets a look say that it saw so many things, as one that was cut short would.
+    pub fn pretend_to_see(&self, source: Source, seen: usize) {
+        self.state.borrow_mut().seen.insert(source, seen);
     }
 
     /// Writes a parameter, as a person does.

@@ -11,11 +11,13 @@ use ovenbird_tests::{
 use serde_json::Value;
 
 /// The only actions by which something that was made can be lost. All of them are prune's.
-const DESTRUCTIVE: [&str; 6] = [
+const DESTRUCTIVE: [&str; 8] = [
     "dynamodb:DeleteItem",
     "ec2:DeleteSnapshot",
     "ec2:DeleteVolume",
     "ec2:DeregisterImage",
+    "ec2:DisableImage",
+    "ec2:ModifyImageAttribute",
     "ec2:TerminateInstances",
     "ssm:DeleteParameter",
 ];

@@ -6,6 +6,7 @@ use std::{
     fs,
 };
 
+use ovenbird_core::ports::Source;
 use quote::ToTokens;
 use regex::Regex;
 use syn::{ImplItem, Item};
@@ -111,6 +112,25 @@ impl Side {
 
 fn text(tokens: &impl ToTokens) -> String {
     tokens.to_token_stream().to_string()
+}
+
+/// Roles and docs are checked against the calls, and people read the list beside the port.
+#[test]
+fn each_source_of_references_names_the_actions_that_are_called_for_it() {
+    let memory = Side::read("crates/testkit/src/cloud/ports");
+    for source in Source::ALL {
+        let method = match source {
+            Source::Instances => "named_by_instances",
+            Source::LaunchTemplates => "named_by_launch_templates",
+            Source::AutoScalingGroups => "named_by_groups",
+            Source::LaunchConfigurations => "named_by_launch_configurations",
+            Source::Fleets => "named_by_fleets",
+            Source::SpotFleets => "named_by_spot_fleets",
+            Source::Parameters => "named_by_parameters",
+        };
+        let named: BTreeSet<String> = source.actions().iter().map(ToString::to_string).collect();
+        assert_eq!(memory.actions(&format!("References::{method}")), named, "{source}");
+    }
 }
 
 #[test]

@@ -53,6 +53,7 @@ parameter = "/images/storefront/production"
 [retain]
 newest = 1
 days = 0
+soak = 0
 "#;
 
 /// A pipeline on an account in memory.

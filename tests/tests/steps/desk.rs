@@ -23,7 +23,10 @@ use ovenbird_core::{
 };
 use ovenbird_sim::RunInstances;
 use ovenbird_testkit::Cloud;
-use ovenbird_testkit::walk::scenarios::{PLAIN, Scenario};
+use ovenbird_testkit::walk::{
+    account,
+    scenarios::{PLAIN, Scenario},
+};
 use serde_json::{Value, json};
 
 /// Promoted by `before-0`, then `before-1`: the first image is the old one, the second one the channel's.
@@ -167,6 +170,11 @@ impl Desk {
         let pointer = block_on(self.cloud.text(&keys::recipe_pointer(&pipeline()))).unwrap().unwrap();
         let pointer: RecipePointer = serde_json::from_str(&pointer).unwrap();
         block_on(self.cloud.text(&keys::recipe(&pipeline(), &pointer.version))).unwrap().unwrap()
+    }
+
+    /// Pushes a recipe.
+    pub fn push(&self, text: &str) {
+        account::push(&self.cloud, text);
     }
 
     /// What a prune run finds: the answer to the state machine, and the whole plan in the bucket.

@@ -9,10 +9,11 @@ use ovenbird_core::{
         bake::{Bake, Status},
         id::{InstanceId, SnapshotId, VolumeId},
         offer::Loss,
+        reference::Kind,
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
     ports::{Image, Images as _, Instance, InstanceState, Retirement as _, Snapshot, Volume, VolumeState},
-    steps::guard::{Guard, Kept, Purpose, Reason},
+    steps::guard::{Guard, Kept, Purpose, Reason, Terms},
     store::{Ledger, Promotion, Versioned},
 };
 use ovenbird_sim::Tags;
@@ -20,6 +21,9 @@ use ovenbird_testkit::Cloud;
 use serde_json::json;
 
 use super::desk::{Desk, TWO};
+
+/// What most recipes say.
+const TERMS: Terms = Terms { history: 1, shared: false };
 
 /// An account whose first image is old, and nothing uses it.
 struct Doomed {
@@ -48,7 +52,7 @@ impl Doomed {
     fn deregister(&self, tags: Tags) -> Option<Kept> {
         let image = Image { tags, ..self.image.clone() };
         let guard = Guard::new(&self.desk.cloud);
-        block_on(guard.deregister(&image, Some(&self.bake), Purpose::Retirement)).unwrap()
+        block_on(guard.deregister(&image, Some(&self.bake), Purpose::Retirement(TERMS))).unwrap()
     }
 
     fn snapshot(&self, tags: Tags) -> Option<Kept> {
@@ -153,7 +157,7 @@ fn what_has_the_bake_s_tags_and_is_not_on_its_record_stays() {
     let copy =
         Image { id: "ami-0000000000000000a".parse().unwrap(), name: "a copy".into(), ..doomed.image.clone() };
     let guard = Guard::new(&doomed.desk.cloud);
-    let kept = block_on(guard.deregister(&copy, Some(&doomed.bake), Purpose::Retirement)).unwrap();
+    let kept = block_on(guard.deregister(&copy, Some(&doomed.bake), Purpose::Retirement(TERMS))).unwrap();
     assert_eq!(reason(kept), Reason::Unrecorded);
     // A copy of a snapshot.
     let copy = Snapshot {
@@ -198,8 +202,9 @@ const WHEN: [&str; 2] = ["ec2:DescribeImageReferences", "dynamodb:DeleteItem"];
 /// What the guard answers when the image is put to use before this call of its own.
 fn met(doomed: &Doomed, when: &str, meanwhile: impl FnOnce()) -> Result<Option<Kept>> {
     let (bake, image) = (doomed.bake.clone(), doomed.image.clone());
-    let remove =
-        async |cloud: &Cloud| Guard::new(cloud).deregister(&image, Some(&bake), Purpose::Retirement).await;
+    let remove = async |cloud: &Cloud| {
+        Guard::new(cloud).deregister(&image, Some(&bake), Purpose::Retirement(TERMS)).await
+    };
     doomed.desk.interrupt(remove, when, 0, meanwhile)
 }
 
@@ -216,7 +221,10 @@ fn an_image_that_is_promoted_after_the_last_question_stays() {
         assert!(doomed.desk.exists(&doomed.image.id), "{when}");
         assert_eq!(doomed.desk.current().as_ref(), Some(&doomed.image.id));
         // Asked again, it knows why.
-        assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Channel);
+        assert_eq!(
+            doomed.deregister(doomed.image.tags.clone()).unwrap().reason,
+            Reason::Named(Kind::Channel)
+        );
     }
 }
 
@@ -228,7 +236,7 @@ fn an_image_that_a_bake_takes_after_the_last_question_stays() {
         let error = met(&doomed, when, take).unwrap_err();
         assert!(matches!(error, Error::TryAgain { .. }), "{when}: {error}");
         assert!(doomed.desk.exists(&doomed.image.id), "{when}");
-        assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Baking);
+        assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Named(Kind::Baking));
     }
 }
 
@@ -251,7 +259,7 @@ fn while_the_record_of_a_running_bake_can_t_be_read_no_image_goes() {
     rows.push((row, index));
     doomed.desk.cloud.restore_table(&rows);
     let guard = Guard::new(&doomed.desk.cloud);
-    let asked = guard.deregister(&doomed.image, Some(&doomed.bake), Purpose::Retirement);
+    let asked = guard.deregister(&doomed.image, Some(&doomed.bake), Purpose::Retirement(TERMS));
     let error = block_on(asked).unwrap_err();
     assert!(error.to_string().contains("BAKE#broken"), "it may start from any image: {error}");
     assert!(doomed.desk.exists(&doomed.image.id));
@@ -283,13 +291,13 @@ fn a_clean_up_takes_an_image_from_the_bake_s_own_instance_and_from_no_other() {
     for (stack, record) in [("ovenbird/two", true), (stack.as_str(), false)] {
         let mut doomed = Doomed::new();
         own(&mut doomed, stack, record);
-        assert_eq!(cleaned(&doomed).unwrap().reason, Reason::Instance, "{stack} {record}");
+        assert_eq!(cleaned(&doomed).unwrap().reason, Reason::Named(Kind::Instance), "{stack} {record}");
     }
     // Retention asks for no such exception.
     let mut doomed = Doomed::new();
     let stack = doomed.image.tags[TAG_STACK].clone();
     own(&mut doomed, &stack, true);
-    assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Instance);
+    assert_eq!(doomed.deregister(doomed.image.tags.clone()).unwrap().reason, Reason::Named(Kind::Instance));
 }
 
 #[test]
@@ -310,7 +318,7 @@ fn a_clean_up_leaves_an_image_that_another_bake_on_its_way_has_taken() {
         doc["status"] = json!("running");
         doc["image"] = json!(doomed.image.id);
     });
-    assert_eq!(cleaned(&doomed).unwrap().reason, Reason::Baking);
+    assert_eq!(cleaned(&doomed).unwrap().reason, Reason::Named(Kind::Baking));
 }
 
 #[test]
@@ -325,7 +333,8 @@ fn an_image_that_a_bake_took_was_not_made_by_it() {
 
 #[test]
 fn what_stays_is_told_with_what_uses_it() {
-    let kept = Kept { id: "ami-1".into(), reason: Reason::Channel, by: "storefront/production".into() };
+    let kept =
+        Kept { id: "ami-1".into(), reason: Reason::Named(Kind::Channel), by: "storefront/production".into() };
     let told = kept.to_string();
     assert!(told.starts_with("ami-1: ") && told.contains("storefront/production"), "{told}");
 }

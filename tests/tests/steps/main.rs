@@ -21,7 +21,9 @@ mod promotion;
 mod pushed;
 mod reaper;
 mod records;
+mod references;
 mod retire;
+mod retiring;
 mod rollouts;
 mod safety;
 mod seal;
@@ -35,6 +37,7 @@ use ovenbird_core::{
     Error,
     domain::{
         bake::{Stage, Status, To},
+        reference::Kind,
         tags::TAG_BAKE,
         trigger::Trigger,
     },
@@ -270,7 +273,7 @@ fn an_image_in_use_is_never_retired_even_if_the_plan_said_so() {
     };
     bench.cloud.with(|world| world.run_instances(now, &request)).unwrap();
     let verdict = block_on(prune::retire(&doomed, &bench.cloud, bench.cloud.now())).unwrap();
-    assert_eq!(verdict.reason, prune::Reason::Instance);
+    assert_eq!(verdict.reason, prune::Reason::Named(Kind::Instance));
     assert!(block_on(bench.cloud.image(&doomed.image)).unwrap().is_some());
 }
 

@@ -99,6 +99,7 @@ fn what_became_of_an_image_is_told_whatever_the_plan_said() {
     assert_eq!(desk.act("retire", &nobody_s).unwrap()["reason"], "unrecorded");
     let mut kept = desk.verdict(&old);
     kept["by"] = json!("another");
+    kept["act"] = json!("deregister");
     assert_eq!(desk.act("retire", &kept).unwrap()["by"], "storefront/production");
     verdict["reason"] = json!("young");
     verdict["by"] = json!("another");

@@ -7,7 +7,7 @@ use ovenbird_core::{
         tags::{TAG_BAKE, TAG_EXPIRES, TAG_PIPELINE, TAG_ROLE},
     },
     ports::Execution,
-    steps::prune::MOST_PER_RUN,
+    steps::prune::{MOST_AWAY, MOST_PER_RUN},
 };
 use ovenbird_testkit::Fault;
 use ovenbird_testkit::walk::{
@@ -208,15 +208,21 @@ fn no_run_acts_on_more_than_the_cap() {
 }
 
 #[test]
-fn no_run_retires_more_images_than_the_cap() {
+fn no_run_takes_away_more_images_than_ten_or_a_tenth_and_the_oldest_go_first() {
     // Beside the channel's own image, the newest stays.
-    for (count, most) in [(MOST_PER_RUN, MOST_PER_RUN - 1), (MOST_PER_RUN + 3, MOST_PER_RUN)] {
+    for (count, most) in [(3, 1), (18, 1), (19, 2), (98, 9), (103, MOST_AWAY)] {
         let desk = Desk::new(&ONE);
         desk.add_images(count);
         let (answer, plan) = desk.plan();
-        assert_eq!(answer["retire"].as_array().unwrap().len(), most, "of {count}");
+        let retired: Vec<_> =
+            answer["retire"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+        let oldest: Vec<_> = (0..most).map(|number| format!("more-{number}")).collect();
+        assert_eq!(retired, oldest, "of {count}");
         assert_eq!(plan["retire"].as_array().unwrap().len(), most);
-        assert_eq!((answer["kept"].as_u64(), plan["keep"].as_array().unwrap().len()), (Some(2), 2));
+        // All others are told of.
+        assert_eq!(answer["kept"].as_u64(), Some((count + 1 - most) as u64));
+        let later = plan["keep"].as_array().unwrap().iter().filter(|one| one["reason"] == "later").count();
+        assert_eq!((later, plan["later"].as_u64()), (count - 1 - most, Some(later as u64)));
         assert!(answer["dead_bakes"].as_array().unwrap().is_empty());
     }
 }

@@ -7,6 +7,7 @@ use ovenbird_core::{
     domain::{
         bake::{Status, To},
         id::AmiId,
+        reference::Kind,
         tags::{TAG_KEEP, TAG_STACK},
         trigger::Trigger,
     },
@@ -102,7 +103,7 @@ fn an_operator_who_rolled_back_by_put_parameter_keeps_production_s_image() {
     let plan = bench.prune();
     assert!(bench.image(&images[0]).is_some());
     let verdict = plan.keep.iter().find(|verdict| verdict.image == images[0]).unwrap();
-    assert_eq!((verdict.reason, verdict.by.as_str()), (Reason::Parameter, name.as_str()));
+    assert_eq!((verdict.reason, verdict.by.as_str()), (Reason::Named(Kind::Parameter), name.as_str()));
     assert!(bench.image(&images[1]).is_none(), "nothing names that one");
 }
 

@@ -54,6 +54,7 @@ async fn cloud(endpoint: &str) -> Cloud {
         builder_security_group: None,
         subnet: None,
         bake_machine: None,
+        rollout_machine: None,
     };
     let local =
         LocalCloud { endpoint: endpoint.to_owned(), access_key: "key".into(), secret: "secret".into() };

@@ -45,6 +45,10 @@ pub struct Image {
     pub devices: Vec<String>,
     /// From when on its owner advises against it.
     pub deprecated: Option<Timestamp>,
+    /// Whether its owner protects it against deregistration.
+    pub protected: bool,
+    /// When it was last started, as far as EC2 tells: a day late.
+    pub launched: Option<Timestamp>,
     /// The snapshots that its devices are made from. They outlive it unless they are deleted.
     pub snapshots: Vec<SnapshotId>,
     /// Its tags; none for an image of another account.

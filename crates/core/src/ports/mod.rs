@@ -13,6 +13,7 @@ mod images;
 mod instances;
 mod objects;
 mod parameters;
+mod references;
 mod retirement;
 mod table;
 mod volume;
@@ -24,7 +25,8 @@ pub use self::{
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     objects::{Bucket, Object, Presigner},
     parameters::Parameters,
-    retirement::{PrunePorts, Reference, Retirement, Snapshot, Stack},
+    references::{Look, References, Source, Versions},
+    retirement::{Permission, PrunePorts, Retirement, Snapshot, Stack, Witness},
     table::{Expect, Index, Key, Row, Table, Write},
     volume::{Volume, VolumeState},
     workflow::{Execution, Workflow},

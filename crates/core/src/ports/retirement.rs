@@ -1,10 +1,8 @@
 //! What only prune may do, and all that it looks at first.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,6 +10,7 @@ use super::{
     images::Image,
     instances::{Builders, Instance},
     parameters::Parameters,
+    references::References,
     table::Table,
     volume::Volume,
     workflow::Workflow,
@@ -40,16 +39,41 @@ pub struct Snapshot {
 
 /// Something that names an image, as EC2's own `DescribeImageReferences` says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Reference {
+pub struct Witness {
     /// EC2's word for what kind of thing it is: `ec2:LaunchTemplate`.
     pub kind: String,
     /// Its id or name, without the account's number.
     pub id: String,
 }
 
-impl fmt::Display for Reference {
+impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.id)
+    }
+}
+
+/// Somebody outside of this account who may start an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Permission {
+    /// Everybody.
+    Everybody,
+    /// An account, by its number.
+    Account(String),
+    /// An organization, by its ARN.
+    Organization(String),
+    /// An organizational unit, by its ARN.
+    Unit(String),
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everybody => f.write_str("everybody"),
+            Self::Account(id) => write!(f, "account {id}"),
+            Self::Organization(arn) => write!(f, "organization {arn}"),
+            Self::Unit(arn) => write!(f, "organizational unit {arn}"),
+        }
     }
 }
 
@@ -61,15 +85,26 @@ pub trait Retirement {
     async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<Snapshot>>;
     /// The volumes of this stack, all of them or one bake's.
     async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<Volume>>;
-    /// Every image that an instance of this account was started from and that isn't gone, ours or not.
-    async fn in_use(&self) -> Result<BTreeSet<AmiId>>;
     /// The instances of this account that were started from an image and aren't gone, ours or not.
     async fn instances_of(&self, image: &AmiId) -> Result<Vec<Instance>>;
     /// What of this account EC2 itself knows to name an image: instances in any state, launch templates in every
     /// version, parameters, Image Builder's recipes.
-    async fn references(&self, image: &AmiId) -> Result<Vec<Reference>>;
+    async fn witnesses(&self, image: &AmiId) -> Result<Vec<Witness>>;
     /// The images of this account that one of the snapshots belongs to, with their snapshots.
     async fn images_with(&self, snapshots: &[SnapshotId]) -> Result<Vec<Image>>;
+    /// Who outside of this account may start an image. None of an image that is gone.
+    async fn permissions(&self, image: &AmiId) -> Result<Vec<Permission>>;
+    /// Marks an image as deprecated from about this moment on. Who knows its id starts it as before.
+    async fn deprecate(&self, image: &AmiId, now: Timestamp) -> Result<()>;
+    /// Takes that mark away; an image without it is no error.
+    async fn undeprecate(&self, image: &AmiId) -> Result<()>;
+    /// Disables an image: nothing can be started from it, and it is shared with nobody any more. One that is disabled
+    /// already is no error.
+    async fn disable(&self, image: &AmiId) -> Result<()>;
+    /// Enables a disabled image; one that isn't disabled is no error.
+    async fn enable(&self, image: &AmiId) -> Result<()>;
+    /// Lets others start an image, beside those who may already.
+    async fn permit(&self, image: &AmiId, permissions: &[Permission]) -> Result<()>;
     /// Deregisters; one that is gone already is no error.
     async fn deregister(&self, image: &AmiId) -> Result<()>;
     /// Deletes; one that is gone already is no error, one still in use by an image is [`crate::Error::TryAgain`].
@@ -79,6 +114,12 @@ pub trait Retirement {
 }
 
 /// What prune works with.
-pub trait PrunePorts: Builders + Retirement + Parameters + Templates + Table + Workflow + Stack {}
+pub trait PrunePorts:
+    Builders + Retirement + References + Parameters + Templates + Table + Workflow + Stack
+{
+}
 
-impl<C: Builders + Retirement + Parameters + Templates + Table + Workflow + Stack> PrunePorts for C {}
+impl<C: Builders + Retirement + References + Parameters + Templates + Table + Workflow + Stack> PrunePorts
+    for C
+{
+}

@@ -3,120 +3,41 @@
 //! Each act asks first, right before it, whether something may still use the thing; a plan may be minutes old. Doubt
 //! keeps: what can't be read is an error, and nothing is destroyed after it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+mod reason;
+mod stages;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    reason::{Kept, Reason},
+    stages::Due,
+};
 use crate::{
     domain::{
         bake::Bake,
         error::Result,
         id::{AmiId, Digest, InstanceId, ParameterName},
+        reference::{Kind, Reference},
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
-    ports::{Image, Instance, PrunePorts, Role, Row, Snapshot, Volume},
-    store::{Channel, ImageStatus, Ledger},
+    ports::{Image, Instance, PrunePorts, Role, Row, Snapshot, Versions, Volume},
+    steps::inventory::{self, Inventory},
+    store::{ImageStatus, Ledger},
 };
-
-/// Why something stays, or that it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// A channel points at it.
-    Channel,
-    /// A channel pointed at it before its current image: it is what the channel goes back to.
-    Previous,
-    /// An instance runs (or could be started again) from it.
-    Instance,
-    /// A parameter that follows a channel names it.
-    Parameter,
-    /// EC2 says that something names it: a launch template, another parameter, an Image Builder recipe.
-    Referenced,
-    /// It carries the tag `ovenbird:keep`.
-    KeepTag,
-    /// Its bake is still on its way, or another bake reuses it.
-    Baking,
-    /// A bake on its way starts from it.
-    Base,
-    /// It passed its tests: whether it stays is for retention to say, not for the clean-up after a bake.
-    Validated,
-    /// It is among the newest that the recipe retains.
-    Newest,
-    /// It is younger than the recipe retains.
-    Young,
-    /// Its pipeline has no recipe that says what to retain.
-    NoRecipe,
-    /// Its pipeline's recipe, or a record of it, can't be read.
-    Unreadable,
-    /// It carries this stack's tags, and no record of this stack says that it was made.
-    Unrecorded,
-    /// It is another stack's.
-    OtherStack,
-    /// Another image needs it.
-    Shared,
-    /// It is attached to an instance.
-    Attached,
-    /// The run destroys nothing at all.
-    Halted,
-    /// The record of a bake on its way can't be read, and that bake may start from any image.
-    UnreadableBake,
-    /// Nothing that was looked at uses it, and the recipe does not retain it.
-    Retired,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Channel => "a channel points at it",
-            Self::Previous => "it is a channel's previous image, which it goes back to",
-            Self::Instance => "an instance uses it",
-            Self::Parameter => "a parameter names it",
-            Self::Referenced => "EC2 says that something names it",
-            Self::KeepTag => "it has the tag `ovenbird:keep`",
-            Self::Baking => "a bake on its way makes or reuses it",
-            Self::Base => "a bake on its way starts from it",
-            Self::Validated => "it passed its tests",
-            Self::Newest => "it is among the newest retained",
-            Self::Young => "it is younger than retained",
-            Self::NoRecipe => "its pipeline has no recipe",
-            Self::Unreadable => "its pipeline's recipe or records can't be read",
-            Self::Unrecorded => "it has this stack's tags, and no record",
-            Self::OtherStack => "it is another stack's",
-            Self::Halted => "this run destroys nothing",
-            Self::UnreadableBake => {
-                "the record of a running bake can't be read, and that bake may start from this image"
-            }
-            Self::Shared => "another image needs it",
-            Self::Attached => "it is attached to an instance, or on its way out",
-            Self::Retired => "no channel, instance, parameter or launch template names it, and its recipe doesn't retain it",
-        })
-    }
-}
-
-/// What stays although its removal was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    /// Its id.
-    pub id: String,
-    /// Why.
-    pub reason: Reason,
-    /// What exactly uses it: an instance, a parameter, an image; empty where the reason says all.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub by: String,
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.id, self.reason)?;
-        if self.by.is_empty() { Ok(()) } else { write!(f, " ({})", self.by) }
-    }
-}
 
 /// What became of something that was to go.
 pub type Fate = Result<Option<Kept>>;
+
+/// What an image's recipe says of its retirement, beside how many stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// So many different images of a channel's history stay.
+    pub history: usize,
+    /// Whether an image goes although it is shared outside of this account.
+    pub shared: bool,
+}
 
 /// For what an image is to go.
 #[derive(Debug, Clone, Copy)]
@@ -124,11 +45,11 @@ pub enum Purpose {
     /// The clean-up after its own bake: the bake's own instances of it don't count, and what passed its tests stays.
     CleanUp,
     /// It is old.
-    Retirement,
+    Retirement(Terms),
 }
 
 /// Whether an image may go.
-enum Answer {
+pub(super) enum Answer {
     Stays(Kept),
     /// It may, and this is its record as it was before anything was asked.
     MayGo(Option<(Digest, Row)>),
@@ -138,12 +59,19 @@ enum Answer {
 #[derive(Debug)]
 pub struct Guard<'a, C> {
     cloud: &'a C,
+    /// What names images, as a plan has just read it; none right before an act.
+    seen: Option<&'a Inventory>,
 }
 
 impl<'a, C: PrunePorts> Guard<'a, C> {
     /// The guard of this account's stack.
     pub fn new(cloud: &'a C) -> Self {
-        Self { cloud }
+        Self { cloud, seen: None }
+    }
+
+    /// The same for a plan, which has just read what names images. It destroys nothing.
+    pub(super) fn planning(cloud: &'a C, seen: &'a Inventory) -> Self {
+        Self { cloud, seen: Some(seen) }
     }
 
     /// Terminates a bake's builder or verifier, unless it is not the bake's own.
@@ -176,7 +104,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         self.cloud.deregister(&image.id).await.map(|()| None)
     }
 
-    async fn ask(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Result<Answer> {
+    pub(super) async fn ask(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Result<Answer> {
         let stays = |reason| Ok(Answer::Stays(kept(image.id.as_str(), reason, "")));
         if let Some(kept) = self.foreign(image.id.as_str(), &image.tags, bake) {
             return Ok(Answer::Stays(kept));
@@ -191,6 +119,19 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
             && record.as_ref().is_some_and(|(_, record)| record.status == ImageStatus::Validated)
         {
             return stays(Reason::Validated);
+        }
+        if image.protected {
+            return stays(Reason::Protected);
+        }
+        if let Purpose::CleanUp = purpose
+            && let Some((_, retirement)) = Ledger(self.cloud).retirement(&image.id).await?
+        {
+            // It passed its tests once: it has no record since it is disabled.
+            return Ok(Answer::Stays(kept(
+                image.id.as_str(),
+                Reason::Disabled,
+                retirement.pipeline.as_str(),
+            )));
         }
         Ok(match self.user_of_image(&image.id, bake, purpose).await? {
             Some(kept) => Answer::Stays(kept),
@@ -262,20 +203,26 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         }
         for other in &running {
             if other.spec.base.image == *image {
-                return stays(Reason::Base, other.spec.id.as_str());
+                return stays(Reason::Named(Kind::Base), other.spec.id.as_str());
             }
             let own = other.spec.id == bake.spec.id;
             if other.progress.image.as_ref() == Some(image) && !(own && matches!(purpose, Purpose::CleanUp)) {
-                return stays(Reason::Baking, other.spec.id.as_str());
+                return stays(Reason::Named(Kind::Baking), other.spec.id.as_str());
             }
         }
+        let history = match purpose {
+            Purpose::Retirement(terms) => terms.history,
+            // It is retention's business.
+            Purpose::CleanUp => usize::MAX,
+        };
         for channel in ledger.channels(&bake.spec.pipeline).await? {
-            if let Some(reason) = named_by(&channel, image, purpose) {
-                return stays(reason, &format!("{}/{}", channel.pipeline, channel.name));
+            let named = inventory::of_channel(&channel, history);
+            if let Some((_, Reference { kind, id })) = named.iter().find(|(of, _)| of == image) {
+                return stays(Reason::Named(*kind), id);
             }
         }
         if let Some(name) = self.parameter_with(image, bake).await? {
-            return stays(Reason::Parameter, name.as_str());
+            return stays(Reason::Named(Kind::Parameter), name.as_str());
         }
         let mut own = BTreeSet::new();
         for instance in self.cloud.instances_of(image).await? {
@@ -286,12 +233,28 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
                 own.insert(instance.id.to_string());
                 continue;
             }
-            return stays(Reason::Instance, instance.id.as_str());
+            return stays(Reason::Named(Kind::Instance), instance.id.as_str());
+        }
+        let taken;
+        let inventory = match self.seen {
+            Some(seen) => seen,
+            None => {
+                taken = Inventory::take(self.cloud, Versions::NewestAndDefault).await?.whole()?;
+                &taken
+            }
+        };
+        if let Some(Reference { kind, id }) = inventory.of(image).find(|one| !own.contains(&one.id)) {
+            return stays(Reason::Named(*kind), id);
+        }
+        if let Purpose::Retirement(Terms { shared: false, .. }) = purpose
+            && let Some(with) = self.cloud.permissions(image).await?.first()
+        {
+            return stays(Reason::Named(Kind::Account), &with.to_string());
         }
         // Last, so that as little time as possible passes between this and the act: EC2's own word on it.
-        let references = self.cloud.references(image).await?;
-        match references.into_iter().find(|reference| !own.contains(&reference.id)) {
-            Some(reference) => stays(Reason::Referenced, &reference.to_string()),
+        let witnesses = self.cloud.witnesses(image).await?;
+        match witnesses.into_iter().find(|witness| !own.contains(&witness.id)) {
+            Some(witness) => stays(Reason::Referenced, &witness.to_string()),
             None => Ok(None),
         }
     }
@@ -309,19 +272,6 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         let values = self.cloud.values(&names).await?;
         Ok(values.into_iter().find(|(_, value)| value == image.as_str()).map(|(name, _)| name))
     }
-}
-
-/// Whether a channel needs an image: what it points at and what it goes back to; for the clean-up after a bake, all of
-/// its history, because that is retention's business.
-fn named_by(channel: &Channel, image: &AmiId, purpose: Purpose) -> Option<Reason> {
-    if channel.current.as_ref().is_some_and(|target| target.image == *image) {
-        return Some(Reason::Channel);
-    }
-    let goes_back = match purpose {
-        Purpose::Retirement => channel.goes_back_to() == Some(image),
-        Purpose::CleanUp => channel.previous.iter().any(|target| target.image == *image),
-    };
-    goes_back.then_some(Reason::Previous)
 }
 
 /// Whether the record says that the bake made this image. A copy that somebody made has the same tags.
@@ -357,6 +307,6 @@ pub fn made_snapshot(bake: &Bake, snapshot: &Snapshot) -> bool {
     bake.progress.snapshots.contains(&snapshot.id) || by_builder
 }
 
-fn kept(id: impl Into<String>, reason: Reason, by: &str) -> Kept {
+pub(super) fn kept(id: impl Into<String>, reason: Reason, by: &str) -> Kept {
     Kept { id: id.into(), reason, by: by.to_owned() }
 }

@@ -177,6 +177,8 @@ mod tests {
             gib: None,
             devices: Vec::new(),
             deprecated: deprecated.map(|time| time.parse().unwrap()),
+            protected: false,
+            launched: None,
             snapshots: Vec::new(),
             tags: std::collections::BTreeMap::new(),
         }

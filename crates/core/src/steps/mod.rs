@@ -8,6 +8,7 @@ pub mod clean_up;
 pub mod followers;
 pub mod guard;
 pub mod inputs;
+pub mod inventory;
 pub mod launch_builder;
 pub mod poll_readiness;
 pub mod promote;

@@ -5,8 +5,11 @@
 mod judge;
 mod leftovers;
 mod plan;
+#[cfg(test)]
+mod properties;
 mod reap;
 mod request;
+mod result;
 
 use std::collections::BTreeSet;
 
@@ -15,17 +18,19 @@ use serde::{Deserialize, Serialize};
 
 use self::judge::tag;
 pub use self::{
-    judge::{Inventory, Retention, Verdict, judge},
+    judge::{Basis, Because, Retention, Verdict, judge},
     plan::{plan, plan_of},
     reap::{Reaped, is_dead, reap, refuse},
     request::Request,
+    result::Outcome,
 };
-use super::guard::{Guard, Purpose};
-pub use super::guard::{Kept, Reason};
+use super::guard::{Due, Guard};
+pub use super::guard::{Kept, Reason, Terms};
 use crate::{
     domain::{
         error::{Error, Result},
         id::{BakeId, PipelineName},
+        retirement::Act,
     },
     ports::{Bucket, PrunePorts},
     store::{Ledger, decode, keys},
@@ -34,12 +39,15 @@ use crate::{
 /// No run removes more than this, so that a mistake stays small.
 pub const MOST_PER_RUN: usize = 50;
 
+/// No run disables or deregisters more images than this, nor more than a tenth of all.
+pub const MOST_AWAY: usize = 10;
+
 /// More images without a record than this in one run, and nothing at all is destroyed: the table is then not the one
 /// that these images were recorded in.
 pub const MOST_UNRECORDED: usize = 3;
 
 /// A plan that somebody saw longer ago than this is not acted on.
-const PLAN_LASTS: SignedDuration = SignedDuration::from_hours(1);
+pub const PLAN_LASTS: SignedDuration = SignedDuration::from_hours(1);
 
 /// A bake whose execution is dead, and that may have left something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +75,7 @@ pub struct Plan {
     pub made: Timestamp,
     /// Bakes to clean up after.
     pub dead_bakes: Vec<DeadBake>,
-    /// Images to retire.
+    /// Images that go a stage further, or back.
     pub retire: Vec<Verdict>,
     /// Images that stay.
     pub keep: Vec<Verdict>,
@@ -90,6 +98,18 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.dead_bakes.is_empty() && self.retire.is_empty()
     }
+
+    /// Leaves out what is another pipeline's. What else was found wrong stays told.
+    fn only(&mut self, pipeline: &PipelineName) {
+        self.dead_bakes.retain(|one| one.pipeline == *pipeline);
+        self.retire.retain(|one| one.pipeline == *pipeline);
+        self.keep.retain(|one| one.pipeline == *pipeline);
+    }
+
+    /// Every verdict: what goes first.
+    pub fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        self.retire.iter().chain(&self.keep)
+    }
 }
 
 /// The plan for a request, and whether it is to be acted on.
@@ -99,13 +119,20 @@ pub async fn planned(
     now: Timestamp,
 ) -> Result<(Plan, bool)> {
     match request {
-        Request::Everything { dry_run } => Ok((plan(cloud, cloud, now).await?, !dry_run)),
+        Request::Everything { pipeline, dry_run } => {
+            let mut plan = plan(cloud, cloud, now).await?;
+            if let Some(pipeline) = pipeline {
+                plan.only(pipeline);
+            }
+            Ok((plan, !dry_run))
+        }
         Request::Bake { dead, dry_run } => Ok((plan_of(dead, cloud, now).await?, !dry_run)),
         Request::Act { plan } => {
             // Who asked for it has seen its problems, too.
             let plan = seen(plan, cloud, now).await?;
             Ok((Plan { problems: Vec::new(), halted: None, ..plan }, true))
         }
+        Request::Undo { image } => Ok((plan::undo(image, cloud, now).await?, true)),
         Request::Nothing => Ok((plan::nothing(now), true)),
     }
 }
@@ -128,28 +155,48 @@ async fn seen(run: &BakeId, bucket: &impl Bucket, now: Timestamp) -> Result<Plan
     Ok(plan)
 }
 
-/// Retires one image with its snapshots, if still nothing uses it.
+/// Does with one image what its verdict says, if still nothing uses it.
 pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) -> Result<Verdict> {
-    let Some(id) = &verdict.bake else {
-        return Ok(Verdict { reason: Reason::Unrecorded, ..verdict.clone() });
-    };
+    let kept = |reason| Ok(verdict.clone().kept(reason, ""));
+    if now.duration_since(verdict.judged) > PLAN_LASTS {
+        return kept(Reason::Stale);
+    }
+    let (Some(id), Some(terms)) = (&verdict.bake, verdict.terms) else { return kept(Reason::Unrecorded) };
     let guard = Guard::new(cloud);
     let mut bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
     let images = cloud.images(Some(id)).await?;
-    // Without it, the try before this one may have ended between the image and its snapshots.
-    let mut gone = BTreeSet::new();
-    if let Some(image) = images.into_iter().find(|image| image.id == verdict.image) {
-        if let Some(kept) = guard.deregister(&image, bake.as_deref(), Purpose::Retirement).await? {
-            return Ok(Verdict { reason: kept.reason, by: kept.by, ..verdict.clone() });
+    let image = images.into_iter().find(|image| image.id == verdict.image);
+    let fate = match &image {
+        Some(image) => {
+            let due = Due { image, bake: bake.as_deref(), was: verdict.was, terms };
+            match verdict.act {
+                Act::Keep | Act::Wait => return Ok(verdict.clone()),
+                Act::Deprecate => guard.deprecate(due, now).await?,
+                Act::Disable => guard.disable(due, now).await?,
+                Act::Deregister => guard.deregister_due(due).await?,
+                Act::Restore => guard.restore(image, verdict.reason == Reason::Undone, now).await?,
+            }
         }
-        gone.insert(image.id);
+        // Without it, the try before this one may have ended between the image and its snapshots.
+        None if verdict.act == Act::Deregister => None,
+        None => return kept(Reason::Changed),
+    };
+    if let Some(Kept { reason, by, .. }) = fate {
+        return Ok(verdict.clone().kept(reason, by));
     }
-    for snapshot in cloud.snapshots(Some(id)).await? {
-        guard.delete_snapshot(&snapshot, bake.as_deref(), &gone).await?;
+    if verdict.act == Act::Restore {
+        return Ok(verdict.clone());
     }
-    if let Some(bake) = &mut bake {
-        bake.progress.retire(now);
-        Ledger(cloud).save(bake).await?;
+    if verdict.act == Act::Deregister {
+        let gone: BTreeSet<_> = image.into_iter().map(|image| image.id).collect();
+        for snapshot in cloud.snapshots(Some(id)).await? {
+            guard.delete_snapshot(&snapshot, bake.as_deref(), &gone).await?;
+        }
+        Ledger(cloud).forget_retirement(&verdict.image).await?;
+        if let Some(bake) = &mut bake {
+            bake.progress.retire(now);
+            Ledger(cloud).save(bake).await?;
+        }
     }
     Ok(Verdict { reason: Reason::Retired, by: String::new(), ..verdict.clone() })
 }

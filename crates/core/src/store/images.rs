@@ -174,6 +174,11 @@ impl<T: Table> Ledger<'_, T> {
 
     /// Removes an image's record, if nobody wrote it since it was read; its digest then leads nowhere.
     pub(crate) async fn forget_row(&self, digest: &Digest, row: &Row) -> Result<()> {
+        self.0.commit(self.forgetting(digest, row).await?).await
+    }
+
+    /// The writes of that.
+    pub(crate) async fn forgetting(&self, digest: &Digest, row: &Row) -> Result<Vec<Write>> {
         let gone = |row: &Row| Write::Delete { key: row.key.clone(), expect: Expect::Version(row.version) };
         let mut writes = vec![gone(row)];
         let key = digest_key(digest);
@@ -183,7 +188,7 @@ impl<T: Table> Ledger<'_, T> {
         {
             writes.push(gone(&made_row));
         }
-        self.0.commit(writes).await
+        Ok(writes)
     }
 
     /// Removes the record of an image that EC2 no longer has.
@@ -214,6 +219,21 @@ fn put(key: Key, doc: serde_json::Value, row: Option<Row>) -> Vec<Write> {
         Some(row) if row.doc == doc => Vec::new(),
         row => vec![Write::Put { key, doc, expect: expect(row.as_ref()), index: Index::default() }],
     }
+}
+
+/// The writes that bring an image's record back. Its digest leads to it again, unless it leads to another by now.
+pub(super) async fn put_back<T: Table>(ledger: &Ledger<'_, T>, set: &ImageSet) -> Result<Vec<Write>> {
+    let key = image_key(&set.home.image);
+    let mut writes = match ledger.0.get(&key).await? {
+        Some(_) => Vec::new(),
+        None => put(key, encode(set), None),
+    };
+    if let Some(digest) = &set.digest
+        && ledger.0.get(&digest_key(digest)).await?.is_none()
+    {
+        writes.extend(put(digest_key(digest), encode(&Made { image: set.home.image.clone() }), None));
+    }
+    Ok(writes)
 }
 
 /// The write that counts one use more of an image, if nobody wrote its record since it was read.

@@ -58,6 +58,19 @@ pub fn prune_plan(run: &BakeId) -> String {
     format!("prunes/{run}.json")
 }
 
+/// Where the plans and results of prune runs are.
+pub const PRUNES: &str = "prunes/";
+
+/// What a prune run did.
+pub fn prune_result(run: &BakeId) -> String {
+    format!("prunes/{run}.result.json")
+}
+
+/// How many things prune's inventory saw lately.
+pub fn prune_seen() -> String {
+    "prunes/seen.json".to_owned()
+}
+
 /// What cloud-init runs.
 pub const USER_DATA: &str = "user-data";
 /// What the instance is for.

@@ -12,6 +12,7 @@ mod parameters;
 mod pipelines;
 mod pushes;
 pub mod recipes;
+mod retirements;
 mod rollouts;
 mod text;
 mod versioned;
@@ -25,8 +26,9 @@ pub use self::{
     ledger::Ledger,
     mailbox::Mailbox,
     parameters::ParameterOwner,
-    rollouts::{Asker, Rolled},
     pushes::Push,
+    retirements::Retirement,
+    rollouts::{Asker, Rolled},
     text::decode,
     versioned::Versioned,
 };

@@ -3,4 +3,5 @@
 pub mod bake;
 pub mod explain;
 pub mod lineage;
+pub mod rollout;
 pub mod status;

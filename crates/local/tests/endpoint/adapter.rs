@@ -25,16 +25,16 @@ use ovenbird_local::CloudState;
 use ovenbird_sim::{BaseImage, Device, Instance, Lack, World};
 
 /// The adapter on an endpoint, with the requests counted.
-struct Bench {
-    cloud: Cloud,
-    state: Arc<CloudState>,
+pub struct Bench {
+    pub cloud: Cloud,
+    pub state: Arc<CloudState>,
     requests: Arc<AtomicUsize>,
-    runtime: tokio::runtime::Runtime,
+    pub runtime: tokio::runtime::Runtime,
     endpoint: TestEndpoint,
 }
 
 impl Bench {
-    fn new(prepare: impl FnOnce(&mut World)) -> Self {
+    pub fn new(prepare: impl FnOnce(&mut World)) -> Self {
         let requests = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&requests);
         let count = move |request: Request, next: middleware::Next| {
@@ -48,6 +48,7 @@ impl Bench {
             bucket: "bucket".into(),
             stack: "ovenbird/one".parse().unwrap(),
             bake_machine: None,
+            rollout_machine: None,
             builder_profile: Some("stack-builder".into()),
             builder_security_group: None,
             subnet: None,
@@ -62,7 +63,7 @@ impl Bench {
         Self { cloud, state, requests, runtime, endpoint }
     }
 
-    fn order(&self, spot: bool) -> LaunchOrder {
+    pub fn order(&self, spot: bool) -> LaunchOrder {
         LaunchOrder {
             image: self.endpoint.base.parse().unwrap(),
             offer: Offer { instance_type: "c7i.large".into(), subnet: None, spot },
@@ -79,11 +80,11 @@ impl Bench {
         }
     }
 
-    fn launch(&self, order: &LaunchOrder) -> Result<InstanceId> {
+    pub fn launch(&self, order: &LaunchOrder) -> Result<InstanceId> {
         self.runtime.block_on(self.cloud.launch(order))
     }
 
-    fn look(&self, id: &InstanceId) -> ovenbird_core::ports::Instance {
+    pub fn look(&self, id: &InstanceId) -> ovenbird_core::ports::Instance {
         self.runtime.block_on(Builders::instance(&self.cloud, id)).unwrap().unwrap()
     }
 
@@ -92,7 +93,7 @@ impl Bench {
     }
 
     /// Looks until it is so.
-    fn until(&self, what: &str, mut look: impl FnMut() -> bool) {
+    pub fn until(&self, what: &str, mut look: impl FnMut() -> bool) {
         let start = Instant::now();
         while !look() {
             assert!(start.elapsed() < Duration::from_secs(30), "{what} never came");

@@ -10,6 +10,7 @@ mod health_checks;
 mod killed;
 mod programs;
 mod refused;
+mod retirement;
 mod sam;
 mod supervisor;
 mod time;

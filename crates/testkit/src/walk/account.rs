@@ -101,7 +101,7 @@ impl Scenario {
         futures::executor::block_on(cloud.put_image(&parameter, &base)).unwrap();
         let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
-        let mut recipe = format!("{RECIPE}{}{}{}", self.builder, self.recipe, self.deadlines);
+        let mut recipe = format!("{RECIPE}{}{}{}{}", self.soak, self.builder, self.recipe, self.deadlines);
         if self.group > 0 {
             recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{}", street::FOLLOWS));
             street::build(&cloud, self.group, &base);
@@ -198,6 +198,8 @@ pub fn walk_with(
                 Run::PutParameter(artifact) => return operator::put_parameter(cloud, artifact).await,
                 Run::PointBack => return operator::point_back(cloud).await,
                 Run::Launch(artifact) => return operator::launch(cloud, artifact).await,
+                Run::Share(artifact) => return operator::share(cloud, artifact),
+                Run::Name(artifact) => return operator::name(cloud, artifact),
             };
             Execution { name: name.clone(), input, diary, cloud, clock, meanwhile }.run(machine).await
         });

@@ -1,6 +1,6 @@
 //! Two that meet: the other runs whole, from its beginning to its end, between any two calls of the one.
 
-use super::scenarios::{MORE_TESTS, PLAIN, Run, Scenario};
+use super::scenarios::{MORE_TESTS, PLAIN, Run, STAGED, Scenario};
 
 /// Two runs that can meet.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +80,24 @@ pub const MEETINGS: &[Meeting] = &[
             [PRUNED, DONE],
         )
     },
+    staged(Meeting {
+        seen_by: Some("ec2:DescribeImageReferences"),
+        ..meeting(
+            "prune at the first stage, and something that names the old image meanwhile",
+            &[(0, Run::Prune), (0, Run::Name("v1.jar"))],
+            [PRUNED, DONE],
+        )
+    }),
+    staged(meeting(
+        "prune at the first stage, and prune again meanwhile",
+        &[(0, Run::Prune), (0, Run::Prune)],
+        [PRUNED, PRUNED],
+    )),
+    staged(meeting(
+        "prune at the first stage, and a rollback by upload meanwhile",
+        &[(0, Run::Prune), (0, V1)],
+        [PRUNED, BAKED],
+    )),
     meeting("prune, and prune again meanwhile", &[(0, Run::Prune), (0, Run::Prune)], [PRUNED, PRUNED]),
     meeting("prune, and a forced bake meanwhile", &[(0, Run::Prune), (0, FORCED)], [PRUNED, BAKED]),
     meeting("a forced bake, and prune meanwhile", &[(0, FORCED), (0, Run::Prune)], [BAKED, PRUNED]),
@@ -163,6 +181,11 @@ pub const MEETINGS: &[Meeting] = &[
         [PRUNED, BAKED],
     )),
 ];
+
+/// Images go by stages.
+const fn staged(meeting: Meeting) -> Meeting {
+    Meeting { scenario: Scenario { soak: STAGED, ..meeting.scenario }, ..meeting }
+}
 
 /// A bake of the fourth version died before the first call of this state, a day ago.
 const fn lost(state: &'static str, meeting: Meeting) -> Meeting {

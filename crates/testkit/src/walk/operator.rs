@@ -8,7 +8,7 @@ use ovenbird_core::{
     ports::{Expect, Images, Index, Key, Parameters, Row, Table, Write},
     store::Channel,
 };
-use ovenbird_sim::RunInstances;
+use ovenbird_sim::{LaunchPermission, RunInstances};
 use serde_json::{Value, json};
 
 use super::machine::End;
@@ -34,6 +34,29 @@ pub(super) async fn launch(cloud: &Cloud, artifact: &str) -> End {
         let request =
             RunInstances { image: image.to_string(), min_count: 1, max_count: 1, ..RunInstances::default() };
         cloud.with(|world| world.run_instances(now, &request)).unwrap();
+    }
+    done()
+}
+
+/// `aws ec2 modify-image-attribute`: another account may start the image.
+pub(super) fn share(cloud: &Cloud, artifact: &str) -> End {
+    cloud.enter("operator");
+    if let Some(image) = baked(cloud, artifact) {
+        let with = [LaunchPermission::User("210987654321".into())];
+        // Refused where the image is gone or disabled.
+        let _ = cloud.with(|world| world.modify_launch_permissions(image.as_str(), &with, &[], false));
+    }
+    done()
+}
+
+/// `aws ssm put-parameter` of a type that AWS doesn't check: the image may be disabled by then.
+pub(super) fn name(cloud: &Cloud, artifact: &str) -> End {
+    cloud.enter("operator");
+    if let Some(image) =
+        baked(cloud, artifact).filter(|image| cloud.with(|world| world.image(image).is_some()))
+    {
+        let parameter = "/somebody/s".parse().unwrap();
+        cloud.put_parameter(&parameter, image.as_str());
     }
     done()
 }
@@ -68,11 +91,15 @@ pub(super) async fn point_back(cloud: &Cloud) -> End {
 
 /// The image that was baked of an artifact, if it is still there.
 async fn usable(cloud: &Cloud, artifact: &str) -> Option<AmiId> {
+    Images::image(cloud, &baked(cloud, artifact)?).await.unwrap().map(|found| found.id)
+}
+
+/// The image that was baked of an artifact, there or not.
+fn baked(cloud: &Cloud, artifact: &str) -> Option<AmiId> {
     let key = format!("artifacts/storefront/{artifact}");
     let rows = cloud.rows().into_iter().filter(|row| row.key.sk.starts_with("BAKE#"));
     let mut baked = rows.filter(|row| row.doc["artifact"]["key"] == key && row.doc["image"].is_string());
-    let image: AmiId = serde_json::from_value(baked.next()?.doc["image"].clone()).unwrap();
-    Images::image(cloud, &image).await.unwrap().map(|found| found.id)
+    serde_json::from_value(baked.next()?.doc["image"].clone()).unwrap()
 }
 
 fn read(row: &Row) -> Channel {

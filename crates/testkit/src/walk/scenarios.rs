@@ -19,6 +19,17 @@ instance-profile = "own"
 tags = { team = "shop" }
 "#;
 
+/// An image that nothing needs is deregistered at once.
+const AT_ONCE: &str = "soak = 0\n";
+
+/// It goes by stages, a week each, also if it is shared with others.
+pub(super) const STAGED: &str = "soak = 7\nretire-shared = true\n";
+
+/// The seconds of so many days.
+pub(super) const fn days(days: u64) -> u64 {
+    days * 24 * 3600
+}
+
 /// Short ones, so that what never comes is given up soon.
 pub(super) const DEADLINES: &str = r#"
 [deadlines]
@@ -82,6 +93,8 @@ pub struct Scenario {
     pub builder: &'static str,
     /// More of the recipe.
     pub recipe: &'static str,
+    /// How long images soak on their way out, of the recipe's `[retain]`.
+    pub soak: &'static str,
     /// The recipe's deadlines.
     pub deadlines: &'static str,
     /// Whether it stands on a runtime, another pipeline's channel, and not on Debian itself.
@@ -121,6 +134,10 @@ pub enum Run {
     PointBack,
     /// An instance is started from the image of this artifact.
     Launch(&'static str),
+    /// The image of this artifact is shared with another account.
+    Share(&'static str),
+    /// Something else comes to name the image of this artifact: a plain parameter of somebody's.
+    Name(&'static str),
 }
 
 impl Run {
@@ -128,7 +145,12 @@ impl Run {
     pub fn overrules(self) -> bool {
         match self {
             Self::PutParameter(_) | Self::PointBack => true,
-            Self::Upload(_) | Self::Manual(_) | Self::Prune | Self::Launch(_) => false,
+            Self::Upload(_)
+            | Self::Manual(_)
+            | Self::Prune
+            | Self::Launch(_)
+            | Self::Share(_)
+            | Self::Name(_) => false,
         }
     }
 }
@@ -141,6 +163,7 @@ pub const PLAIN: Scenario = Scenario {
     lack: None,
     builder: BUILDER,
     recipe: "",
+    soak: AT_ONCE,
     deadlines: DEADLINES,
     layered: false,
     group: 0,
@@ -322,6 +345,28 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "the scheduled prune retires an image",
         before: &["v1.jar", "v2.jar", "v3.jar"],
         runs: &[(0, Run::Prune)],
+        ends: "succeeded",
+        ..PLAIN
+    },
+    Scenario {
+        name: "prune retires an image by stages, a week each",
+        soak: STAGED,
+        before: &["v1.jar", "v2.jar", "v3.jar"],
+        runs: &[(0, Run::Prune), (days(8), Run::Prune), (days(16), Run::Prune)],
+        ends: "succeeded",
+        ..PLAIN
+    },
+    Scenario {
+        name: "prune restores an image that is named again",
+        soak: STAGED,
+        before: &["v1.jar", "v2.jar", "v3.jar"],
+        runs: &[
+            (0, Run::Share("v1.jar")),
+            (days(1), Run::Prune),
+            (days(9), Run::Prune),
+            (days(10), Run::Name("v1.jar")),
+            (days(11), Run::Prune),
+        ],
         ends: "succeeded",
         ..PLAIN
     },

@@ -277,6 +277,12 @@ pub struct Retain {
     pub newest: u32,
     /// Those younger than so many days stay too.
     pub days: u32,
+    /// So many different images of each channel's history stay too.
+    pub history: u32,
+    /// For so many days each stage of a retirement lasts; none, and there are no stages.
+    pub soak: u32,
+    /// Whether those that are shared outside of the account are retired, too.
+    pub retire_shared: bool,
 }
 
 /// How long each wait may take.

@@ -137,6 +137,8 @@ mod tests {
             gib: Some(8),
             devices: root_device.map(str::to_owned).into_iter().collect(),
             deprecated: None,
+            protected: false,
+            launched: None,
             snapshots: Vec::new(),
             tags: BTreeMap::new(),
         }

@@ -1,4 +1,4 @@
-//! Which image stays and which goes, and why: a pure judgement on the inventory.
+//! What becomes of each image, and all reasons for it: a pure judgement on what was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
-        id::{AmiId, BakeId, PipelineName},
+        id::{AmiId, BakeId, PipelineName, SnapshotId},
+        reference::Kind,
+        retirement::{Act, Retiring, Since, next},
         tags,
     },
     ports::{Image, ImageState},
-    steps::guard::Reason,
+    steps::{
+        guard::{Reason, Terms},
+        inventory::Named,
+    },
 };
+
+/// One reason for a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Because {
+    /// The reason.
+    pub reason: Reason,
+    /// What exactly uses the image; empty where the reason says all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+}
 
 /// The verdict on one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +41,38 @@ pub struct Verdict {
     /// The bake that made it: its snapshots are found by it, when the image itself is gone already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bake: Option<BakeId>,
-    /// Why it stays or goes.
+    /// What is to be done with it, or was done.
+    pub act: Act,
+    /// The strongest reason for that.
     pub reason: Reason,
     /// What exactly uses it; empty where the reason says all.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
+    /// The other reasons that hold, too: with the strongest one gone, they decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Because>,
+    /// When its soak is over, if it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// How far its retirement was when it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Since>,
+    /// The snapshots that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotId>,
+    /// What its recipe says of its retirement; none without a recipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Terms>,
+    /// When it was judged.
+    pub judged: Timestamp,
+}
+
+impl Verdict {
+    /// The same image, kept for a reason that came up later.
+    #[must_use]
+    pub fn kept(self, reason: Reason, by: impl Into<String>) -> Self {
+        Self { act: Act::Keep, reason, by: by.into(), until: None, ..self }
+    }
 }
 
 /// How many images, and for how long, a pipeline retains.
@@ -40,26 +82,24 @@ pub struct Retention {
     pub newest: usize,
     /// Younger ones stay too.
     pub age: SignedDuration,
+    /// How long each stage of a retirement lasts; zero means no stages.
+    pub soak: SignedDuration,
+    /// What else it says.
+    pub terms: Terms,
 }
 
 /// Everything a verdict rests on.
 #[derive(Debug, Default)]
-pub struct Inventory {
+pub struct Basis {
     /// This stack's images.
     pub images: Vec<Image>,
-    /// What channels point at, and what they go back to. What they pointed at before is kept by retention alone.
-    pub channels: BTreeMap<AmiId, (Reason, String)>,
-    /// What parameters that follow a channel name.
-    pub parameters: BTreeMap<AmiId, String>,
-    /// What instances use.
-    pub instances: BTreeSet<AmiId>,
+    /// What names which image: channels, bakes on their way, recipes, and everything of the account.
+    pub named: Named,
+    /// How far the retirement of images is.
+    pub retiring: BTreeMap<AmiId, Since>,
     /// Bakes on their way.
     pub running: BTreeSet<BakeId>,
-    /// What they start from.
-    pub bases: BTreeSet<AmiId>,
-    /// What they reuse.
-    pub reused: BTreeSet<AmiId>,
-    /// Those of which no record says that they were made.
+    /// Images of which no record says that they were made.
     pub unrecorded: BTreeSet<AmiId>,
     /// Pipelines whose recipe or channels can't be read.
     pub unreadable: BTreeSet<PipelineName>,
@@ -67,10 +107,13 @@ pub struct Inventory {
     pub retention: BTreeMap<PipelineName, Retention>,
 }
 
-/// Judges every image. Pure: the same inventory gives the same plan.
-pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdict>) {
+/// EC2 tells a day late that an image was started.
+const LAUNCHES_ARE_LATE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Judges every image. Pure: the same basis gives the same verdicts, in the order of pipelines and from the newest image.
+pub fn judge(basis: &Basis, now: Timestamp) -> Vec<Verdict> {
     let mut by_pipeline: BTreeMap<PipelineName, Vec<&Image>> = BTreeMap::new();
-    for image in &inventory.images {
+    for image in &basis.images {
         if let Some(pipeline) = tag(&image.tags, tags::TAG_PIPELINE) {
             by_pipeline.entry(pipeline).or_default().push(image);
         }
@@ -82,71 +125,164 @@ pub fn judge(inventory: &Inventory, now: Timestamp) -> (Vec<Verdict>, Vec<Verdic
         // image that fails its tests a minute later, would push out a good one.
         let mut usable = 0;
         for image in images {
-            let counts = counts(image, inventory);
+            let counts = counts(image, basis);
             usable += usize::from(counts);
             let rank = counts.then_some(usable);
-            let (reason, by) = reason(image, &pipeline, inventory, rank, now);
-            verdicts.push(Verdict {
-                image: image.id.clone(),
-                name: image.name.clone(),
-                pipeline: pipeline.clone(),
-                bake: tag(&image.tags, tags::TAG_BAKE),
-                reason,
-                by,
-            });
+            verdicts.push(verdict(image, &pipeline, basis, rank, now));
         }
     }
-    verdicts.into_iter().partition(|verdict| verdict.reason == Reason::Retired)
+    verdicts
 }
 
 /// Whether an image is one of those that "the newest" are counted of.
-fn counts(image: &Image, inventory: &Inventory) -> bool {
+fn counts(image: &Image, basis: &Basis) -> bool {
     let bake = tag::<BakeId>(&image.tags, tags::TAG_BAKE);
     image.state == ImageState::Available
-        && !inventory.unrecorded.contains(&image.id)
-        && !bake.is_some_and(|bake| inventory.running.contains(&bake))
+        && !basis.unrecorded.contains(&image.id)
+        && !bake.is_some_and(|bake| basis.running.contains(&bake))
 }
 
-fn reason(
+fn verdict(
     image: &Image,
     pipeline: &PipelineName,
-    inventory: &Inventory,
+    basis: &Basis,
     rank: Option<usize>,
     now: Timestamp,
-) -> (Reason, String) {
-    if image.tags.contains_key(tags::TAG_KEEP) {
-        return (Reason::KeepTag, String::new());
+) -> Verdict {
+    let was = basis.retiring.get(&image.id).copied();
+    let retention = basis.retention.get(pipeline);
+    let mut reasons = reasons(image, pipeline, basis, rank, now);
+    let (act, until) = decision(&reasons, image, was, retention, now);
+    if reasons.is_empty() {
+        reasons.push(Because { reason: told(act, was), by: String::new() });
     }
-    if inventory.unrecorded.contains(&image.id) {
-        return (Reason::Unrecorded, String::new());
+    let first = reasons.remove(0);
+    Verdict {
+        image: image.id.clone(),
+        name: image.name.clone(),
+        pipeline: pipeline.clone(),
+        bake: tag(&image.tags, tags::TAG_BAKE),
+        act,
+        reason: first.reason,
+        by: first.by,
+        also: reasons,
+        until,
+        was,
+        snapshots: if act == Act::Deregister { image.snapshots.clone() } else { Vec::new() },
+        terms: retention.map(|retention| retention.terms),
+        judged: now,
     }
-    if inventory.unreadable.contains(pipeline) {
-        return (Reason::Unreadable, String::new());
-    }
-    let Some(retention) = inventory.retention.get(pipeline) else { return (Reason::NoRecipe, String::new()) };
-    if let Some((reason, channel)) = inventory.channels.get(&image.id) {
-        return (*reason, channel.clone());
-    }
-    if let Some(name) = inventory.parameters.get(&image.id) {
-        return (Reason::Parameter, name.clone());
-    }
-    let bake = tag::<BakeId>(&image.tags, tags::TAG_BAKE);
-    let reason = if inventory.instances.contains(&image.id) {
-        Reason::Instance
-    } else if inventory.reused.contains(&image.id)
-        || bake.is_some_and(|bake| inventory.running.contains(&bake))
-    {
-        Reason::Baking
-    } else if inventory.bases.contains(&image.id) {
-        Reason::Base
-    } else if rank.is_some_and(|rank| rank <= retention.newest) {
-        Reason::Newest
-    } else if now.duration_since(image.created) < retention.age {
-        Reason::Young
-    } else {
-        Reason::Retired
+}
+
+/// Every reason for which an image stays, the strongest first.
+fn reasons(
+    image: &Image,
+    pipeline: &PipelineName,
+    basis: &Basis,
+    rank: Option<usize>,
+    now: Timestamp,
+) -> Vec<Because> {
+    let mut reasons = Vec::new();
+    let mut hold = |holds: bool, reason: Reason| {
+        if holds {
+            reasons.push(Because { reason, by: String::new() });
+        }
     };
-    (reason, String::new())
+    hold(image.tags.contains_key(tags::TAG_KEEP), Reason::KeepTag);
+    hold(basis.unrecorded.contains(&image.id), Reason::Unrecorded);
+    hold(basis.unreadable.contains(pipeline), Reason::Unreadable);
+    let retention = basis.retention.get(pipeline);
+    hold(retention.is_none(), Reason::NoRecipe);
+    hold(image.protected, Reason::Protected);
+    let named = basis.named.get(&image.id).into_iter().flatten();
+    reasons.extend(named.map(|one| Because { reason: Reason::Named(one.kind), by: one.id.clone() }));
+    let bake = tag::<BakeId>(&image.tags, tags::TAG_BAKE);
+    if let Some(bake) = bake.filter(|bake| basis.running.contains(bake)) {
+        reasons.push(Because { reason: Reason::Named(Kind::Baking), by: bake.to_string() });
+    }
+    let Some(retention) = retention else { return reasons };
+    let mut hold = |holds: bool, reason: Reason| {
+        if holds {
+            reasons.push(Because { reason, by: String::new() });
+        }
+    };
+    hold(rank.is_some_and(|rank| rank <= retention.newest), Reason::Newest);
+    hold(now.duration_since(image.created) < retention.age, Reason::Young);
+    // Without a soak nobody waits for what is told late.
+    let late = if retention.soak.is_zero() { SignedDuration::ZERO } else { LAUNCHES_ARE_LATE };
+    let lately = |launched| now.duration_since(launched) < retention.soak.saturating_add(late);
+    hold(image.launched.is_some_and(lately), Reason::Launched);
+    reasons
+}
+
+/// What is to be done for these reasons, and when, if a soak isn't over.
+fn decision(
+    reasons: &[Because],
+    image: &Image,
+    was: Option<Since>,
+    retention: Option<&Retention>,
+    now: Timestamp,
+) -> (Act, Option<Timestamp>) {
+    let (Some(retention), true) = (retention, reasons.is_empty()) else {
+        let stage = was.map(|was| was.stage);
+        let on_its_way = matches!(stage, Some(Retiring::Deprecated | Retiring::Disabled));
+        let act =
+            if on_its_way && reasons.iter().any(|one| needs(one.reason)) { Act::Restore } else { Act::Keep };
+        return (act, None);
+    };
+    // Somebody took the mark away by hand, or a function died before it was made: it begins anew from where it was.
+    let untrue = match was.map(|was| was.stage) {
+        Some(Retiring::Deprecated) => image.deprecated.is_none(),
+        Some(Retiring::Disabled) => image.state != ImageState::Disabled,
+        Some(Retiring::Undone) | None => false,
+    };
+    if untrue && !retention.soak.is_zero() {
+        return (Act::Restore, None);
+    }
+    next(was, retention.soak, now)
+}
+
+/// Whether a reason says that somebody needs the image as it was, and not only that it can't be judged.
+fn needs(reason: Reason) -> bool {
+    match reason {
+        Reason::Named(_)
+        | Reason::KeepTag
+        | Reason::Newest
+        | Reason::Young
+        | Reason::Launched
+        | Reason::Referenced
+        | Reason::Validated => true,
+        Reason::NoRecipe
+        | Reason::Unreadable
+        | Reason::Unrecorded
+        | Reason::OtherStack
+        | Reason::Shared
+        | Reason::Attached
+        | Reason::Halted
+        | Reason::UnreadableBake
+        | Reason::Incomplete
+        | Reason::Protected
+        | Reason::Deprecated
+        | Reason::Disabled
+        | Reason::Undone
+        | Reason::Changed
+        | Reason::Stale
+        | Reason::Later
+        | Reason::Retired => false,
+    }
+}
+
+/// Why an image that nothing needs is where it is.
+fn told(act: Act, was: Option<Since>) -> Reason {
+    match act {
+        Act::Deprecate | Act::Disable | Act::Deregister | Act::Keep => Reason::Retired,
+        Act::Restore => Reason::Changed,
+        Act::Wait => match was.map(|was| was.stage) {
+            Some(Retiring::Undone) => Reason::Undone,
+            Some(Retiring::Disabled) => Reason::Disabled,
+            Some(Retiring::Deprecated) | None => Reason::Deprecated,
+        },
+    }
 }
 
 /// A tag's value, understood.

@@ -10,6 +10,7 @@ use crate::{
         bake::{Bake, Status},
         error::{Error, Result},
         id::{AmiId, BakeId, PipelineName},
+        retirement::Since,
         tags::{TAG_BAKE, TAG_KEEP, TAG_PIPELINE},
     },
     ports::{Execution, Image, Instance, PrunePorts, Snapshot, Volume},
@@ -94,7 +95,15 @@ impl Leftovers {
     }
 
     /// Says of everything that was found whether it is what a dead bake left.
-    pub async fn sort(&mut self, found: &Found, cloud: &impl PrunePorts, now: Timestamp) -> Result<()> {
+    ///
+    /// Images that are `retiring` were proven once, and are retention's business: a disabled one has no record.
+    pub async fn sort(
+        &mut self,
+        found: &Found,
+        retiring: &BTreeMap<AmiId, Since>,
+        cloud: &impl PrunePorts,
+        now: Timestamp,
+    ) -> Result<()> {
         let ledger = Ledger(cloud);
         let mut bakes: BTreeMap<BakeId, Option<Bake>> = BTreeMap::new();
         let tagged = found
@@ -130,6 +139,7 @@ impl Leftovers {
                 Some(bake) if made_image(bake, image) => {
                     if !self.running.contains_key(&bake.spec.id)
                         && !bake.progress.status.ended_well()
+                        && !retiring.contains_key(&image.id)
                         && !validated(bake, &image.id, &ledger).await?
                     {
                         self.dead_bake(bake).leaves.push(image.id.to_string());

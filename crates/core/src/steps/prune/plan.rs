@@ -5,19 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    DeadBake, Inventory, MOST_PER_RUN, MOST_UNRECORDED, Plan, Retention, Verdict, judge,
+    Basis, DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Retention, Verdict, judge,
     leftovers::{Found, Leftovers},
     tag,
 };
 use crate::{
     domain::{
         error::{Error, Result},
-        id::{ParameterName, PipelineName},
+        id::{AmiId, ParameterName, PipelineName},
+        recipe::{Base, Recipe, Retain},
+        reference::{Kind, Reference, images_in},
+        retirement::{Act, Since},
         tags::TAG_PIPELINE,
     },
-    ports::{Bucket, Image, PrunePorts},
-    steps::guard::{Guard, Purpose, Reason},
-    store::{Channel, Ledger, recipes},
+    ports::{Bucket, Image, PrunePorts, Versions},
+    steps::{
+        guard::{Guard, Kept, Purpose, Reason, Terms},
+        inventory::{self, Inventory, Named, Seen},
+    },
+    store::{Channel, Ledger, decode, keys, recipes},
 };
 
 /// A plan that does nothing.
@@ -51,77 +57,207 @@ pub async fn plan_of(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -
     Ok(Plan { dead_bakes: vec![DeadBake { leaves, ..dead.clone() }], ..nothing(now) })
 }
 
+/// The plan to take one image back.
+pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp) -> Result<Plan> {
+    let wrong = |problem: String, fix: String| Error::bad_input(format!("image `{image}`"), problem, fix);
+    let Some((_, retirement)) = Ledger(cloud).retirement(image).await? else {
+        return Err(wrong("is not on its way out".into(), "`ovenbird prune` says which images are".into()));
+    };
+    let images = cloud.images(Some(&retirement.bake)).await?;
+    let Some(found) = images.into_iter().find(|found| found.id == *image) else {
+        let fix = format!(
+            "If the Recycle Bin keeps images: `aws ec2 restore-image-from-recycle-bin --image-id {image}`; else bake \
+             it again: `ovenbird bake {} --force`",
+            retirement.pipeline
+        );
+        return Err(wrong("is deregistered already".into(), fix));
+    };
+    let verdict = Verdict {
+        image: found.id,
+        name: found.name,
+        pipeline: retirement.pipeline.clone(),
+        bake: Some(retirement.bake.clone()),
+        act: Act::Restore,
+        reason: Reason::Undone,
+        by: String::new(),
+        also: Vec::new(),
+        until: None,
+        was: Some(retirement.since()),
+        snapshots: Vec::new(),
+        // It asks for no terms: nothing is taken away.
+        terms: Some(Terms { history: usize::MAX, shared: false }),
+        judged: now,
+    };
+    Ok(Plan { retire: vec![verdict], ..nothing(now) })
+}
+
 /// Reads the inventory and judges every image.
 ///
 /// Dead bakes come first, and rest on no recipe: a recipe that can't be read must not leave their builders running.
 pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp) -> Result<Plan> {
     let found = Found::look(cloud, None).await?;
     let mut left = Leftovers::of_running(cloud, now).await?;
-    left.sort(&found, cloud, now).await?;
+    let retiring = Ledger(cloud).retirements().await?;
+    let retiring: BTreeMap<AmiId, Since> =
+        retiring.into_iter().map(|one| (one.image.clone(), one.since())).collect();
+    left.sort(&found, &retiring, cloud, now).await?;
     let mut plan = nothing(now);
-    let Inventoried { inventory, problems } = inventory(&found.images, &left, cloud, bucket).await?;
-    let (retire, keep) = judge(&inventory, now);
-    plan.keep = keep;
+    let inventory = Inventory::take(cloud, Versions::Every).await?;
+    let Based { mut basis, problems } = basis(&found.images, &left, &inventory.named, cloud, bucket).await?;
+    basis.retiring = retiring;
+    let verdicts = judge(&basis, now);
     plan.problems = left.problems;
     plan.problems.extend(problems);
+    plan.problems.extend(inventory.failed.iter().map(|(source, error)| {
+        format!("{source} can't be looked at, so no image goes: {}; fix: {}", error.chain(), error.hint())
+    }));
     plan.stays = left.stays;
-    if left.unrecorded.len() > MOST_UNRECORDED {
-        let stays = |verdict| Verdict { reason: Reason::Halted, ..verdict };
-        plan.keep.extend(retire.into_iter().map(stays));
-        plan.halted = Some(format!(
-            "{} images have this stack's tags and no record, more than {MOST_UNRECORDED}: the table is not the one in \
-             which they were recorded. Nothing is destroyed",
-            left.unrecorded.len()
-        ));
+    plan.halted = unrecorded(left.unrecorded.len()).or(implausible(&inventory, bucket, now).await?);
+    if plan.halted.is_some() {
+        plan.keep.extend(verdicts.into_iter().map(|one| held(one, Reason::Halted)));
         return Ok(plan);
     }
     plan.later = left.dead.len().saturating_sub(MOST_PER_RUN);
     plan.dead_bakes = left.dead.into_values().take(MOST_PER_RUN).collect();
-    if left.unreadable > 0 {
-        let stays = |verdict| Verdict { reason: Reason::UnreadableBake, ..verdict };
-        plan.keep.extend(retire.into_iter().map(stays));
+    let all_stay = if left.unreadable > 0 {
+        Some(Reason::UnreadableBake)
+    } else if !inventory.failed.is_empty() {
+        Some(Reason::Incomplete)
+    } else {
+        None
+    };
+    if let Some(reason) = all_stay {
+        plan.keep.extend(verdicts.into_iter().map(|one| held(one, reason)));
         return Ok(plan);
     }
-    // The guard is asked already here, so that people see what will really happen. It is asked again before the act.
-    for verdict in retire {
-        if plan.retire.len() == MOST_PER_RUN {
+    let guard = Guard::planning(cloud, &inventory);
+    let mut room = Room::new(found.images.len());
+    let images: BTreeMap<&AmiId, &Image> = found.images.iter().map(|image| (&image.id, image)).collect();
+    let (due, stay): (Vec<_>, Vec<_>) = verdicts.into_iter().partition(|one| one.act.does_something());
+    plan.keep.extend(stay);
+    // The oldest first: those that a run has no room for are then the youngest.
+    for verdict in due.into_iter().rev() {
+        let Some(image) = images.get(&verdict.image) else { continue };
+        if !room.has(verdict.act) {
             plan.later += 1;
+            plan.keep.push(verdict.kept(Reason::Later, ""));
             continue;
         }
-        let image = found.images.iter().find(|image| image.id == verdict.image);
-        let (Some(image), Some(id)) = (image, &verdict.bake) else { continue };
-        let bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
-        match Guard::new(cloud).keeps(image, bake.as_deref(), Purpose::Retirement).await? {
-            Some(kept) => plan.keep.push(Verdict { reason: kept.reason, by: kept.by, ..verdict }),
-            None => plan.retire.push(verdict),
+        // The guard is asked already here, so that people see what will really happen. It is asked again before the act.
+        match refusal(&guard, image, &verdict, cloud).await? {
+            Some(kept) => plan.keep.push(verdict.kept(kept.reason, kept.by)),
+            None => {
+                room.take(verdict.act);
+                plan.retire.push(verdict);
+            }
         }
     }
     Ok(plan)
 }
 
+/// Why an image would stay that is to go; none for one that is to be restored.
+async fn refusal<C: PrunePorts>(
+    guard: &Guard<'_, C>,
+    image: &Image,
+    verdict: &Verdict,
+    cloud: &C,
+) -> Result<Option<Kept>> {
+    let (Some(id), Some(terms)) = (&verdict.bake, verdict.terms) else { return Ok(None) };
+    if verdict.act == Act::Restore {
+        return Ok(None);
+    }
+    let bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
+    guard.keeps(image, bake.as_deref(), Purpose::Retirement(terms)).await
+}
+
+/// What would go or be restored, kept because of a run's own trouble. What stays anyway keeps its own reasons.
+fn held(verdict: Verdict, reason: Reason) -> Verdict {
+    if verdict.act.does_something() { verdict.kept(reason, "") } else { verdict }
+}
+
+/// Why nothing is destroyed when so many images have no record.
+fn unrecorded(images: usize) -> Option<String> {
+    (images > MOST_UNRECORDED).then(|| {
+        format!(
+            "{images} images have this stack's tags and no record, more than {MOST_UNRECORDED}: the table is not the \
+             one in which they were recorded. Nothing is destroyed"
+        )
+    })
+}
+
+/// Why nothing is destroyed after an inventory that can't be true.
+async fn implausible(inventory: &Inventory, bucket: &impl Bucket, now: Timestamp) -> Result<Option<String>> {
+    let key = keys::prune_seen();
+    let mut seen: Seen = match bucket.text(&key).await? {
+        Some(text) => decode(&key, &text)?,
+        None => Seen::default(),
+    };
+    let before = seen.clone();
+    let wrong = seen.compare(&inventory.seen, now);
+    if seen != before {
+        let text = serde_json::to_string(&seen);
+        let text = text.unwrap_or_else(|_| unreachable!("it has string keys only"));
+        bucket.put_text(&key, &text).await?;
+    }
+    Ok(wrong)
+}
+
+/// How many more images a run may take.
+struct Room {
+    /// Those that nothing can be started from any more after it.
+    away: usize,
+    /// All others.
+    others: usize,
+}
+
+impl Room {
+    fn new(images: usize) -> Self {
+        // Ten, or a tenth of all, whichever is less: but with few images still one.
+        Self { away: (images / 10).clamp(1, MOST_AWAY), others: MOST_PER_RUN }
+    }
+
+    fn of(&mut self, act: Act) -> &mut usize {
+        if act.takes_away() { &mut self.away } else { &mut self.others }
+    }
+
+    fn has(&mut self, act: Act) -> bool {
+        *self.of(act) > 0
+    }
+
+    fn take(&mut self, act: Act) {
+        *self.of(act) -= 1;
+    }
+}
+
 /// What images are judged by, and what could not be read of it.
-struct Inventoried {
-    inventory: Inventory,
+struct Based {
+    basis: Basis,
     problems: Vec<String>,
 }
 
-async fn inventory<C: PrunePorts>(
+async fn basis<C: PrunePorts>(
     images: &[Image],
     left: &Leftovers,
+    named: &Named,
     cloud: &C,
     bucket: &impl Bucket,
-) -> Result<Inventoried> {
+) -> Result<Based> {
     let ledger = Ledger(cloud);
-    let mut inventory = Inventory {
+    let mut basis = Basis {
         images: images.iter().filter(|image| !left.doomed.contains(&image.id)).cloned().collect(),
-        instances: cloud.in_use().await?,
+        named: named.clone(),
         unrecorded: left.unrecorded.clone(),
-        ..Inventory::default()
+        ..Basis::default()
+    };
+    let note = |named: &mut Named, image: &AmiId, reference: Reference| {
+        named.entry(image.clone()).or_default().insert(reference);
     };
     for (id, bake) in &left.running {
-        inventory.running.insert(id.clone());
-        inventory.bases.insert(bake.spec.base.image.clone());
-        inventory.reused.extend(bake.progress.image.clone());
+        basis.running.insert(id.clone());
+        note(&mut basis.named, &bake.spec.base.image, Reference::new(Kind::Base, id.as_str()));
+        if let Some(image) = &bake.progress.image {
+            note(&mut basis.named, image, Reference::new(Kind::Baking, id.as_str()));
+        }
     }
     let mut pipelines: BTreeSet<PipelineName> =
         images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
@@ -132,13 +268,18 @@ async fn inventory<C: PrunePorts>(
     for pipeline in pipelines {
         match of_pipeline(&pipeline, &ledger, bucket).await {
             Ok((channels, recipe)) => {
-                for channel in &channels {
-                    note(channel, &mut inventory.channels);
+                let history = recipe.as_ref().map_or(usize::MAX, |recipe| recipe.retain.history as usize);
+                for (image, reference) in
+                    channels.iter().flat_map(|channel| inventory::of_channel(channel, history))
+                {
+                    note(&mut basis.named, &image, reference);
                 }
-                if let Some((retention, parameter)) = recipe {
-                    inventory.retention.insert(pipeline, retention);
-                    parameters.extend(parameter);
+                let Some(recipe) = recipe else { continue };
+                if let Base::Image(image) = &recipe.base {
+                    note(&mut basis.named, image, Reference::new(Kind::Recipe, pipeline.as_str()));
                 }
+                basis.retention.insert(pipeline, retention(&recipe.retain));
+                parameters.extend(recipe.promote.parameter);
             }
             // It passes by itself: the run is tried again.
             Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
@@ -148,45 +289,39 @@ async fn inventory<C: PrunePorts>(
                     error.chain(),
                     error.hint()
                 ));
-                inventory.unreadable.insert(pipeline);
+                basis.unreadable.insert(pipeline);
             }
         }
     }
     let names: Vec<ParameterName> = parameters.into_iter().collect();
     for (name, value) in cloud.values(&names).await? {
-        // What is no image id names no image.
-        if let Ok(image) = value.parse() {
-            inventory.parameters.insert(image, name.to_string());
+        for image in images_in(&value) {
+            note(&mut basis.named, &image, Reference::new(Kind::Parameter, name.as_str()));
         }
     }
-    Ok(Inventoried { inventory, problems })
+    Ok(Based { basis, problems })
 }
 
-/// A pipeline's channels, and what its recipe says of retention and of the parameter.
+fn retention(retain: &Retain) -> Retention {
+    let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
+    Retention {
+        newest: retain.newest as usize,
+        age: days(retain.days),
+        soak: days(retain.soak),
+        terms: Terms { history: retain.history as usize, shared: retain.retire_shared },
+    }
+}
+
+/// A pipeline's channels, and its recipe.
 async fn of_pipeline<T: crate::ports::Table>(
     pipeline: &PipelineName,
     ledger: &Ledger<'_, T>,
     bucket: &impl Bucket,
-) -> Result<(Vec<Channel>, Option<(Retention, Option<ParameterName>)>)> {
+) -> Result<(Vec<Channel>, Option<Recipe>)> {
     let channels = ledger.channels(pipeline).await?;
-    let recipe = match recipes::recipe(bucket, pipeline).await {
-        Ok((_, recipe)) => recipe,
-        Err(Error::NoRecipe { .. }) => return Ok((channels, None)),
-        Err(error) => return Err(error),
-    };
-    let retention = Retention {
-        newest: recipe.retain.newest as usize,
-        age: SignedDuration::from_hours(24 * i64::from(recipe.retain.days)),
-    };
-    Ok((channels, Some((retention, recipe.promote.parameter))))
-}
-
-fn note(channel: &Channel, named: &mut BTreeMap<crate::domain::id::AmiId, (Reason, String)>) {
-    let by = format!("{}/{}", channel.pipeline, channel.name);
-    if let Some(image) = channel.goes_back_to() {
-        named.entry(image.clone()).or_insert((Reason::Previous, by.clone()));
-    }
-    if let Some(current) = &channel.current {
-        named.insert(current.image.clone(), (Reason::Channel, by));
+    match recipes::recipe(bucket, pipeline).await {
+        Ok((_, recipe)) => Ok((channels, Some(recipe))),
+        Err(Error::NoRecipe { .. }) => Ok((channels, None)),
+        Err(error) => Err(error),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         error::{Error, Result},
-        id::{BakeId, PipelineName},
+        id::{AmiId, BakeId, PipelineName},
         trigger::Trigger,
     },
     steps::prune::DeadBake,
@@ -17,6 +17,8 @@ use crate::{
 pub enum Request {
     /// Everything, as the schedule asks; or only to say what it would do.
     Everything {
+        /// Of one pipeline alone.
+        pipeline: Option<PipelineName>,
         /// Whether nothing is to be done.
         dry_run: bool,
     },
@@ -32,6 +34,11 @@ pub enum Request {
         /// That run.
         plan: BakeId,
     },
+    /// To take an image back that is on its way out.
+    Undo {
+        /// The image.
+        image: AmiId,
+    },
     /// An execution ended before it had a record: there is nothing to clean up.
     Nothing,
 }
@@ -43,9 +50,13 @@ struct Input {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pipeline: Option<PipelineName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     clean: Option<Clean>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     act: Option<BakeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    undo: Option<AmiId>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,27 +97,31 @@ impl Request {
                 None => Self::Nothing,
             });
         }
-        let Input { dry_run, clean, act } =
+        let Input { dry_run, pipeline, clean, act, undo } =
             Input::deserialize(input).map_err(|error| wrong(error.to_string()))?;
-        match (clean, act) {
-            (None, None) => Ok(Self::Everything { dry_run }),
-            (Some(Clean { pipeline, bake }), None) => {
+        match (pipeline, clean, act, undo) {
+            (pipeline, None, None, None) => Ok(Self::Everything { pipeline, dry_run }),
+            (None, Some(Clean { pipeline, bake }), None, None) => {
                 Ok(Self::Bake { dead: DeadBake::new(pipeline, bake), dry_run })
             }
-            (None, Some(plan)) if !dry_run => Ok(Self::Act { plan }),
-            (_, Some(_)) => Err(wrong("`act` stands alone".into())),
+            (None, None, Some(plan), None) if !dry_run => Ok(Self::Act { plan }),
+            (None, None, None, Some(image)) if !dry_run => Ok(Self::Undo { image }),
+            (..) => Err(wrong("`clean`, `act` and `undo` stand alone".into())),
         }
     }
 
     /// The input that starts such a run.
     pub fn input(&self) -> Value {
         let input = match self {
-            Self::Everything { dry_run } => Input { dry_run: *dry_run, ..Input::default() },
+            Self::Everything { pipeline, dry_run } => {
+                Input { dry_run: *dry_run, pipeline: pipeline.clone(), ..Input::default() }
+            }
             Self::Bake { dead, dry_run } => {
                 let clean = Clean { pipeline: dead.pipeline.clone(), bake: dead.bake.clone() };
-                Input { dry_run: *dry_run, clean: Some(clean), act: None }
+                Input { dry_run: *dry_run, clean: Some(clean), ..Input::default() }
             }
             Self::Act { plan } => Input { act: Some(plan.clone()), ..Input::default() },
+            Self::Undo { image } => Input { undo: Some(image.clone()), ..Input::default() },
             Self::Nothing => Input::default(),
         };
         serde_json::to_value(input).unwrap_or_else(|_| unreachable!("it has string keys only"))
@@ -125,14 +140,18 @@ mod tests {
     #[test]
     fn what_a_run_is_started_with_is_understood_again() {
         for request in [
-            Request::Everything { dry_run: false },
-            Request::Everything { dry_run: true },
+            Request::Everything { pipeline: None, dry_run: false },
+            Request::Everything { pipeline: Some("shop".parse().unwrap()), dry_run: true },
             Request::Bake { dead: dead(), dry_run: true },
             Request::Act { plan: "prune-1".parse().unwrap() },
+            Request::Undo { image: "ami-0123456789abcdef0".parse().unwrap() },
         ] {
             assert_eq!(Request::parse(&request.input()).unwrap(), request);
         }
-        assert_eq!(Request::parse(&json!({})).unwrap(), Request::Everything { dry_run: false });
+        assert_eq!(
+            Request::parse(&json!({})).unwrap(),
+            Request::Everything { pipeline: None, dry_run: false }
+        );
     }
 
     #[test]
@@ -148,9 +167,13 @@ mod tests {
 
     #[test]
     fn what_nobody_asks_for_is_refused_and_nothing_is_pruned() {
-        for input in
-            [json!({"dryrun": true}), json!({"act": "p", "dry-run": true}), json!("all"), json!(null)]
-        {
+        for input in [
+            json!({"dryrun": true}),
+            json!({"act": "p", "dry-run": true}),
+            json!({"act": "p", "undo": "ami-0123456789abcdef0"}),
+            json!("all"),
+            json!(null),
+        ] {
             assert!(Request::parse(&input).is_err(), "{input}");
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         error::Result,
         id::AmiId,
-        rollout::{GroupState, Outcome, Phase, Refusal, Rollout, refusals, wrong_architecture},
+        rollout::{GroupState, Outcome, Phase, Refusal, Rollout, Wish, refusals, wrong_architecture},
     },
     ports::{Image, ImageState},
     steps::followers::followers,
@@ -49,6 +49,9 @@ pub async fn begin(
             let last = rollout.spec.to.policy.stages.len().saturating_sub(1);
             rollout.progress.position = last;
             rollout.progress.note(now, "the image was this channel's before: no stages");
+        }
+        if rollout.spec.to.policy.pause_before == Some(1) && !rollout.spec.proven {
+            rollout.progress.wish = Some(Wish::Pause);
         }
         To::Stage
     } else {

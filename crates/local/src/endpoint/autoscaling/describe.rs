@@ -29,6 +29,14 @@ pub(super) fn groups(query: &Query<'_>) -> Result<String, ApiError> {
     })
 }
 
+/// None can be made here, so there are none; AWS answers alike for a name that it doesn't know.
+pub(super) fn launch_configurations(query: &Query<'_>) -> Result<String, ApiError> {
+    let _ = texts(&query.params, "LaunchConfigurationNames");
+    let _ = query.paging("MaxRecords", "NextToken")?;
+    query.finish()?;
+    query.answer(|xml| xml.members("LaunchConfigurations", [(); 0], |_, ()| {}))
+}
+
 fn group(xml: &mut Xml, group: &Group, with_instances: bool) {
     xml.text("AutoScalingGroupName", &group.name);
     xml.text("AutoScalingGroupARN", &group.arn);

@@ -35,6 +35,7 @@ fn dispatch(query: &Query<'_>, action: &str) -> Result<String, ApiError> {
         "CreateOrUpdateTags" => groups::create_or_update_tags(query),
         "DeleteTags" => groups::delete_tags(query),
         "DescribeAutoScalingGroups" => describe::groups(query),
+        "DescribeLaunchConfigurations" => describe::launch_configurations(query),
         "DescribeAutoScalingInstances" => describe::instances(query),
         "DescribeLoadBalancerTargetGroups" => describe::target_groups(query),
         "DescribeScalingActivities" => describe::activities(query),

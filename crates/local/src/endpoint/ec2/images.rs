@@ -74,11 +74,12 @@ pub(super) fn describe_images(call: &Call<'_>) -> Result<String, ApiError> {
         ids: params.texts("ImageId"),
         owners: params.texts("Owner"),
         filters: filters(params)?,
+        include_disabled: params.flag("IncludeDisabled")?,
         paging: paging(params)?,
     };
-    // Here, who may see an image may start it, and none is deprecated or disabled.
+    // Here, who may see an image may start it, and all are the caller's own: of those the deprecated ones are shown, too.
     let _ = params.texts("ExecutableBy");
-    let _ = (params.flag("IncludeDeprecated")?, params.flag("IncludeDisabled")?);
+    let _ = params.flag("IncludeDeprecated")?;
     call.finish_look()?;
     let page = call.look(|world| world.describe_images(&request))?;
     call.answer("DescribeImages", |xml| {
@@ -123,6 +124,8 @@ fn image(xml: &mut Xml, image: &Image) {
     xml.text("platformDetails", "Linux/UNIX");
     xml.text("usageOperation", "RunInstances");
     xml.optional("sourceInstanceId", image.source_instance.as_ref());
+    xml.optional("deprecationTime", image.standing.deprecated.map(time).as_ref());
+    xml.text("deregistrationProtection", if image.standing.protected { "enabled" } else { "disabled" });
 }
 
 pub(super) fn deregister_image(call: &Call<'_>) -> Result<String, ApiError> {

@@ -1,5 +1,7 @@
 //! EC2's query protocol: a form comes, XML goes.
 
+mod fleets;
+mod image_stages;
 mod images;
 mod instances;
 mod launch;
@@ -77,6 +79,16 @@ async fn dispatch(call: &Call<'_>, action: &str) -> Result<String, ApiError> {
         "DescribeImages" => images::describe_images(call),
         "DescribeImageReferences" => references::describe_image_references(call).await,
         "DeregisterImage" => images::deregister_image(call),
+        "EnableImageDeprecation" => image_stages::enable_image_deprecation(call),
+        "DisableImageDeprecation" => image_stages::disable_image_deprecation(call),
+        "DisableImage" => image_stages::disable_image(call),
+        "EnableImage" => image_stages::enable_image(call),
+        "EnableImageDeregistrationProtection" => image_stages::protect_image(call, true),
+        "DisableImageDeregistrationProtection" => image_stages::protect_image(call, false),
+        "DescribeImageAttribute" => image_stages::describe_image_attribute(call),
+        "ModifyImageAttribute" => image_stages::modify_image_attribute(call),
+        "DescribeFleets" => fleets::describe_fleets(call),
+        "DescribeSpotFleetRequests" => fleets::describe_spot_fleet_requests(call),
         "DescribeSnapshots" => snapshots::describe_snapshots(call),
         "DeleteSnapshot" => snapshots::delete_snapshot(call),
         "CreateTags" => tags::create_tags(call),

@@ -1,9 +1,14 @@
 //! `DescribeImageReferences`: what of the account names an image, as far as EC2's own operation looks.
 //!
-//! It has the blind spots of EC2's own (no Auto Scaling groups, no fleets). Launch templates and Image Builder's recipes
-//! aren't there locally, so none names an image.
+//! It has the blind spots of EC2's own: no Auto Scaling groups, no fleets, and of each launch template the newest ten
+//! versions unless more are asked for. Image Builder's recipes aren't there locally.
 
-use ovenbird_sim::{ApiError, Filter, Paging};
+use std::collections::BTreeSet;
+
+use ovenbird_sim::{
+    ApiError, Filter, Paging,
+    launch_templates::{DescribeLaunchTemplateVersions, TemplateSpec},
+};
 
 use super::{Call, shared::paging};
 use crate::{deploy::REGION, endpoint::ssm};
@@ -31,14 +36,14 @@ pub(super) async fn describe_image_references(call: &Call<'_>) -> Result<String,
     let params = &call.params;
     let images = params.texts("ImageId");
     let all = params.flag("IncludeAllResourceTypes")?;
-    let (mut kinds, mut states) = (Vec::new(), Vec::new());
+    let (mut kinds, mut states, mut versions) = (Vec::new(), Vec::new(), DEPTH);
     for kind in params.list("ResourceType") {
         kinds.push(kind.required("ResourceType")?.to_owned());
         for option in kind.list("ResourceTypeOption") {
             let (name, values) = (option.required("OptionName")?, option.texts("OptionValue"));
             match name {
                 "state-name" => states = values,
-                "version-depth" => depth(&values)?,
+                "version-depth" => versions = depth(&values)?,
                 other => {
                     return Err(ApiError::value(other, "OptionName", "Not an option of a resource type."));
                 }
@@ -63,6 +68,9 @@ pub(super) async fn describe_image_references(call: &Call<'_>) -> Result<String,
     if asked("ec2:Instance") {
         found.extend(instances(call, &images, states)?);
     }
+    if asked("ec2:LaunchTemplate") {
+        found.extend(templates(call, &images, versions)?);
+    }
     if asked("ssm:Parameter") {
         found.extend(parameters(call, &images).await?);
     }
@@ -75,12 +83,40 @@ pub(super) async fn describe_image_references(call: &Call<'_>) -> Result<String,
     })
 }
 
+/// So many versions of a launch template are looked at, the newest ones.
+const DEPTH: usize = 10;
+
 /// How many versions of a launch template are looked at.
-fn depth(values: &[String]) -> Result<(), ApiError> {
+fn depth(values: &[String]) -> Result<usize, ApiError> {
     match values {
-        [one] if one.parse::<u32>().is_ok_and(|depth| (1..=10_000).contains(&depth)) => Ok(()),
+        [one] if one.parse::<usize>().is_ok_and(|depth| (1..=10_000).contains(&depth)) => {
+            Ok(one.parse().unwrap_or(DEPTH))
+        }
         _ => Err(ApiError::value(&values.join(","), "OptionValue", "A depth is between 1 and 10000.")),
     }
+}
+
+/// Templates that name an image by its id, each once.
+fn templates(call: &Call<'_>, images: &[String], depth: usize) -> Result<Vec<Reference>, ApiError> {
+    let ids: Vec<String> = call.look(|world| world.launch_templates().map(|one| one.id.clone()).collect());
+    let account = call.look(|world| world.account().to_owned());
+    let mut found = Vec::new();
+    for id in ids {
+        let request = DescribeLaunchTemplateVersions {
+            template: TemplateSpec { id: Some(id.clone()), ..TemplateSpec::default() },
+            ..DescribeLaunchTemplateVersions::default()
+        };
+        let mut page = call.look(|world| world.describe_launch_template_versions(&request))?;
+        page.items.sort_by_key(|version| std::cmp::Reverse(version.number));
+        let newest = page.items.iter().take(depth).filter_map(|version| version.data.image.as_ref());
+        let named: BTreeSet<&String> = newest.filter(|image| images.contains(image)).collect();
+        found.extend(named.into_iter().map(|image| Reference {
+            image: image.clone(),
+            kind: "ec2:LaunchTemplate",
+            arn: format!("arn:aws:ec2:{REGION}:{account}:launch-template/{id}"),
+        }));
+    }
+    Ok(found)
 }
 
 fn instances(call: &Call<'_>, images: &[String], states: Vec<String>) -> Result<Vec<Reference>, ApiError> {

@@ -1,16 +1,16 @@
-//! Builders, images and their retirement, by the world's EC2.
+//! Builders and images, by the world's EC2.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ovenbird_core::{
     Error, Result,
     domain::{
         error::Retry,
-        id::{AmiId, BakeId, ImageName, InstanceId, SnapshotId, StackId, VolumeId},
+        id::{AmiId, BakeId, ImageName, InstanceId, StackId},
         offer::{Loss, RootVolume, Shortage},
         tags,
     },
-    ports::{self, Builders, Images, Retirement},
+    ports::{self, Builders, Images},
 };
 
 use super::{
@@ -46,14 +46,14 @@ fn loss(code: &str) -> Loss {
 }
 
 /// What is this stack's, of one bake or of all.
-fn ours(stack: &StackId, bake: Option<&BakeId>) -> Vec<Filter> {
+pub(super) fn ours(stack: &StackId, bake: Option<&BakeId>) -> Vec<Filter> {
     let tagged =
         |key: &str, value: &str| Filter { name: format!("tag:{key}"), values: vec![value.to_owned()] };
     let of_bake = bake.map(|bake| tagged(tags::TAG_BAKE, bake.as_str()));
     std::iter::once(tagged(tags::TAG_STACK, stack.as_str())).chain(of_bake).collect()
 }
 
-fn instance(instance: &ovenbird_sim::Instance) -> ports::Instance {
+pub(super) fn instance(instance: &ovenbird_sim::Instance) -> ports::Instance {
     let state = match instance.state {
         InstanceState::Pending => ports::InstanceState::Pending,
         InstanceState::Running => ports::InstanceState::Running,
@@ -73,6 +73,7 @@ fn image(image: &ovenbird_sim::Image) -> ports::Image {
         ImageState::Pending => ports::ImageState::Pending,
         ImageState::Available => ports::ImageState::Available,
         ImageState::Failed => ports::ImageState::Failed,
+        ImageState::Disabled => ports::ImageState::Disabled,
     };
     ports::Image {
         id: image.id.clone(),
@@ -84,13 +85,15 @@ fn image(image: &ovenbird_sim::Image) -> ports::Image {
         root_device: Some(ROOT_DEVICE.to_owned()),
         gib: Some(image.disk.size),
         devices: image.mappings().map(|device| device.name).collect(),
-        deprecated: None,
+        deprecated: image.standing.deprecated,
+        protected: image.standing.protected,
+        launched: None,
         snapshots: image.snapshots().cloned().collect(),
         tags: image.tags.clone(),
     }
 }
 
-fn volume(volume: &ovenbird_sim::Volume) -> ports::Volume {
+pub(super) fn volume(volume: &ovenbird_sim::Volume) -> ports::Volume {
     let attached = volume.instance.clone();
     let state = if attached.is_some() { ports::VolumeState::InUse } else { ports::VolumeState::Available };
     ports::Volume { id: volume.id.clone(), state, attached, tags: volume.tags.clone() }
@@ -117,13 +120,13 @@ fn new_volume(volume: &RootVolume) -> NewVolume {
 }
 
 impl State {
-    fn instances(&mut self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
+    pub(super) fn instances(&mut self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
         let page = self.world.describe_instances(self.now, &[], filters, &Paging::default());
         let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
         Ok(page.items.iter().map(instance).collect())
     }
 
-    fn images(&self, request: &DescribeImages) -> Result<Vec<ports::Image>> {
+    pub(super) fn images(&self, request: &DescribeImages) -> Result<Vec<ports::Image>> {
         match self.world.describe_images(request) {
             Ok(page) => Ok(page.items.iter().map(image).collect()),
             Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(Vec::new()),
@@ -131,21 +134,6 @@ impl State {
         }
     }
 }
-
-/// What EC2 asks IAM for when it looks for references in the caller's name:
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-ami-references.html>
-const REFERENCES: &[&str] = &[
-    "ec2:DescribeImageReferences",
-    "ec2:DescribeInstances",
-    "ec2:DescribeLaunchTemplates",
-    "ec2:DescribeLaunchTemplateVersions",
-    "imagebuilder:GetContainerRecipe",
-    "imagebuilder:GetImageRecipe",
-    "imagebuilder:ListContainerRecipes",
-    "imagebuilder:ListImageRecipes",
-    "ssm:DescribeParameters",
-    "ssm:GetParameters",
-];
 
 /// What EC2 needs of KMS to make an encrypted volume of a snapshot.
 const KEY_OF_A_VOLUME: [&str; 6] = [
@@ -261,6 +249,7 @@ impl Images for Cloud {
         let request = DescribeImages {
             owners: vec!["self".into()],
             filters: vec![filter],
+            include_disabled: true,
             ..DescribeImages::default()
         };
         Ok(self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await?.into_iter().next())
@@ -300,117 +289,6 @@ impl Images for Cloud {
                 }
                 Err(error) => Err(translate("ec2:CreateImage", builder.as_str(), &error)),
             }
-        })
-        .await
-    }
-}
-
-impl Retirement for Cloud {
-    async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Image>> {
-        let filters = ours(&self.stack, bake);
-        let request = DescribeImages { owners: vec!["self".into()], filters, ..DescribeImages::default() };
-        self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
-    }
-
-    async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Snapshot>> {
-        let filters = ours(&self.stack, bake);
-        self.call(&["ec2:DescribeSnapshots"], |state| {
-            let page = state.world.describe_snapshots(&[], &[], &filters, &Paging::default());
-            let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
-            let snapshots = page.items.into_iter();
-            Ok(snapshots
-                .map(|one| ports::Snapshot { id: one.id, description: one.description, tags: one.tags })
-                .collect())
-        })
-        .await
-    }
-
-    async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Volume>> {
-        let filters = ours(&self.stack, bake);
-        self.call(&["ec2:DescribeVolumes"], |state| {
-            let page = state.world.describe_volumes(&[], &filters, &Paging::default());
-            let page = page.map_err(|error| translate("ec2:DescribeVolumes", "", &error))?;
-            Ok(page.items.iter().map(volume).collect())
-        })
-        .await
-    }
-
-    async fn in_use(&self) -> Result<BTreeSet<AmiId>> {
-        self.call(&["ec2:DescribeInstances"], |state| {
-            let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
-            let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
-            let alive = page.items.into_iter().filter(|one| !instance(one).state.is_gone());
-            Ok(alive.map(|one| one.image).collect())
-        })
-        .await
-    }
-
-    async fn instances_of(&self, image: &AmiId) -> Result<Vec<ports::Instance>> {
-        let filter = Filter { name: "image-id".into(), values: vec![image.to_string()] };
-        let all =
-            self.call(&["ec2:DescribeInstances"], |state| state.instances(std::slice::from_ref(&filter)));
-        Ok(all.await?.into_iter().filter(|one| !one.state.is_gone()).collect())
-    }
-
-    async fn references(&self, image: &AmiId) -> Result<Vec<ports::Reference>> {
-        self.call(REFERENCES, |state| {
-            let reference = |kind: &str, id: &str| ports::Reference { kind: kind.into(), id: id.into() };
-            let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
-            let page =
-                page.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
-            let instances = page.items.into_iter().filter(|one| one.image == *image);
-            let instances = instances.filter(|one| !instance(one).state.is_gone());
-            let parameters = state.parameters.iter().filter(|(_, value)| *value == image.as_str());
-            let others = state.references.iter().filter(|(of, _)| of == image);
-            Ok(instances
-                .map(|one| reference("Instance", one.id.as_str()))
-                .chain(parameters.map(|(name, _)| reference("Parameter", name.as_str())))
-                .chain(others.map(|(_, one)| one.clone()))
-                .collect())
-        })
-        .await
-    }
-
-    async fn images_with(&self, snapshots: &[SnapshotId]) -> Result<Vec<ports::Image>> {
-        let values = snapshots.iter().map(ToString::to_string).collect();
-        let filters = vec![Filter { name: "block-device-mapping.snapshot-id".into(), values }];
-        let request = DescribeImages { owners: vec!["self".into()], filters, ..DescribeImages::default() };
-        self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
-    }
-
-    async fn deregister(&self, image: &AmiId) -> Result<()> {
-        self.call(&["ec2:DeregisterImage"], |state| {
-            match state.world.deregister_image(image.as_str(), false, false) {
-                Ok(()) => Ok(()),
-                Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(()),
-                Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
-            }
-        })
-        .await
-    }
-
-    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()> {
-        self.call(&["ec2:DeleteSnapshot"], |state| {
-            match state.world.delete_snapshot(snapshot.as_str(), false) {
-                Ok(()) => Ok(()),
-                Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
-                Err(error) if error.code == "InvalidSnapshot.InUse" => {
-                    Err(Error::TryAgain { what: snapshot.to_string(), why: Retry::InUse })
-                }
-                Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
-            }
-        })
-        .await
-    }
-
-    async fn delete_volume(&self, volume: &VolumeId) -> Result<()> {
-        self.call(&["ec2:DeleteVolume"], |state| match state.world.delete_volume(volume.as_str(), false) {
-            Ok(()) => Ok(()),
-            Err(error) if error.code == "InvalidVolume.NotFound" => Ok(()),
-            Err(error) if error.code == "VolumeInUse" => {
-                Err(Error::TryAgain { what: volume.to_string(), why: Retry::InUse })
-            }
-            Err(error) => Err(translate("ec2:DeleteVolume", volume.as_str(), &error)),
         })
         .await
     }

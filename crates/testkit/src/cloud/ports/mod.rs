@@ -3,6 +3,8 @@
 mod bucket;
 mod ec2;
 mod groups;
+mod references;
+mod retirement;
 mod ssm;
 mod table;
 

@@ -149,6 +149,14 @@ static ROLLOUT: Table = Table::of("how Auto Scaling groups are brought to a new 
 static RETAIN: Table = Table::of("how long images are kept", &[
     key("newest", Number { min: 1, max: 1_000 }, Default("5"), "so many of the newest images stay"),
     key("days", Number { min: 0, max: 3_650 }, Default("30"), "those younger than so many days stay too"),
+    key("history", Number { min: 1, max: 20 }, Default("1"),
+        "so many of the images that a channel pointed at before its current one stay too"),
+    // AWS reports the use of an image in other places up to "the past few days" late.
+    key("soak", Number { min: 0, max: 365 }, Default("7"),
+        "an image that nothing needs is deprecated, so many days later disabled, and again so many days later \
+         deregistered; until then `ovenbird prune undo` takes it back. With 0 it is deregistered at once"),
+    key("retire-shared", Flag, Default("false"),
+        "retires images that are shared outside of the account, too, although nobody sees who starts them there"),
 ]);
 
 #[rustfmt::skip]

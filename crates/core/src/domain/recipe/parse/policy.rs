@@ -97,7 +97,13 @@ pub(super) fn rollout(reader: &mut Reader<'_>, mut rollout: Fields) -> Option<Po
 }
 
 pub(super) fn retain(mut retain: Fields) -> Option<Retain> {
-    Some(Retain { newest: retain.number("newest")?, days: retain.number("days")? })
+    Some(Retain {
+        newest: retain.number("newest")?,
+        days: retain.number("days")?,
+        history: retain.number("history")?,
+        soak: retain.number("soak")?,
+        retire_shared: retain.flag("retire-shared")?,
+    })
 }
 
 pub(super) fn deadlines(reader: &mut Reader<'_>, mut deadlines: Fields) -> Option<Waits> {

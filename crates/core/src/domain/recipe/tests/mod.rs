@@ -57,7 +57,8 @@ fn a_whole_recipe_is_understood() {
     let recipe = parse(WHOLE);
     assert_eq!(recipe.steps.len(), 2);
     assert_eq!(recipe.tests[0].within, Duration::from_secs(60));
-    assert_eq!(recipe.retain, Retain { newest: 5, days: 30 });
+    let retain = Retain { newest: 5, days: 30, history: 1, soak: 7, retire_shared: false };
+    assert_eq!(recipe.retain, retain);
     let place = Placement::To("/opt/storefront/app.jar".into());
     assert_eq!(recipe.artifact, Some(Artifact { place, mode: None, owner: None }));
     // What had no `mode` and `owner` has the digest that it had before there were any.

@@ -1,0 +1,35 @@
+//! EC2 Fleets: an override may name an image, also by a parameter. Their launch templates are looked at as such.
+
+use aws_sdk_ec2::types::FleetStateCode;
+use ovenbird_core::{Result, domain::reference::Kind, ports::Look};
+
+use super::Named;
+use crate::{Cloud, errors::translate};
+
+pub(super) async fn every_fleet(cloud: &Cloud) -> Result<Look> {
+    let mut pages = cloud.ec2.describe_fleets().into_paginator().send();
+    let mut named = Named::default();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| translate("ec2:DescribeFleets", "all EC2 Fleets", &error))?;
+        for fleet in page.fleets() {
+            // What was deleted launches nothing any more; its instances are looked at as such.
+            let gone = matches!(
+                fleet.fleet_state(),
+                Some(
+                    FleetStateCode::Deleted
+                        | FleetStateCode::DeletedRunning
+                        | FleetStateCode::DeletedTerminatingInstances
+                )
+            );
+            if gone {
+                continue;
+            }
+            named.look.seen += 1;
+            let id = fleet.fleet_id().unwrap_or_default();
+            for one in fleet.launch_template_configs().iter().flat_map(|config| config.overrides()) {
+                named.note(Kind::Fleet, id, one.image_id());
+            }
+        }
+    }
+    named.resolved(cloud).await
+}

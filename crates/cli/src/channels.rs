@@ -1,0 +1,300 @@
+//! `ovenbird channels`, `history`, `promote`, `rollback`, `hold` and `release`: what channels point at, and what a person
+//! changes about it.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use jiff::Timestamp;
+use ovenbird_core::{
+    Error, Result,
+    domain::{
+        id::{AmiId, BakeId, ChannelName, PipelineName, RolloutId},
+        plain::plain,
+    },
+    ops::promotion::{self, Person, Promotion},
+    store::{Channel, Hold, Ledger, Rolled},
+};
+use serde::Serialize;
+
+use crate::{
+    confirm, find, render,
+    target::{Deployment, Target},
+};
+
+/// Which channel.
+#[derive(Debug, Clone, Args)]
+pub struct Which {
+    /// The pipeline's name
+    pub pipeline: String,
+    /// The channel's name (default: the pipeline's only one)
+    #[arg(long)]
+    pub channel: Option<String>,
+}
+
+impl Which {
+    /// The pipeline and the channel that are meant.
+    pub async fn resolve(&self, deployment: &Deployment) -> Result<(PipelineName, ChannelName)> {
+        let pipeline =
+            PipelineName::parse(&self.pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
+        if let Some(name) = &self.channel {
+            let name = ChannelName::parse(name).map_err(|error| Error::bad_id("--channel", &error))?;
+            return Ok((pipeline, name));
+        }
+        let channels = Ledger(&deployment.cloud).channels(&pipeline).await?;
+        let names: Vec<String> = channels.iter().map(|channel| channel.name.to_string()).collect();
+        match channels.as_slice() {
+            [one] => Ok((pipeline, one.name.clone())),
+            [] => Err(Error::bad_input(
+                format!("pipeline `{pipeline}`"),
+                "has no channel: nothing was promoted yet",
+                "See `ovenbird status`",
+            )),
+            _ => Err(Error::bad_input(
+                format!("pipeline `{pipeline}`"),
+                format!("has several channels: {}", names.join(", ")),
+                "Choose one: `--channel NAME`",
+            )),
+        }
+    }
+}
+
+/// Promote an image that was baked and tested before to a channel; it ends a hold
+#[derive(Debug, Args)]
+pub struct PromoteArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The image, or a channel of this pipeline whose image is meant
+    #[arg(long, value_name = "IMAGE_OR_CHANNEL")]
+    image: String,
+    #[command(flatten)]
+    reason: Reason,
+    /// Also an image that was rejected for this channel
+    #[arg(long)]
+    force: bool,
+}
+
+/// Bring a channel back to its image before, and hold it
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The image to go back to (default: the one before)
+    #[arg(long)]
+    image: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
+}
+
+/// Hold a channel: automation promotes nothing to it
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    reason: Reason,
+}
+
+/// What a person has to say about it.
+#[derive(Debug, Clone, Args)]
+pub struct Reason {
+    /// Why, for the channel's history
+    #[arg(long)]
+    why: Option<String>,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What came of a promotion by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The channel.
+    pub channel: ChannelName,
+    /// `begins`, `waits`, `unchanged`, `superseded` or `closed`.
+    pub result: &'static str,
+    /// The rollout that brings it.
+    pub rollout: Option<RolloutId>,
+}
+
+impl Asked {
+    fn new((pipeline, channel): (PipelineName, ChannelName), rolled: Rolled) -> Self {
+        let (result, rollout) = match rolled {
+            Rolled::Begins(id) => ("begins", Some(id)),
+            Rolled::Waits(id) => ("waits", Some(id)),
+            Rolled::Unchanged => ("unchanged", None),
+            Rolled::Superseded => ("superseded", None),
+            Rolled::Closed(_) => ("closed", None),
+        };
+        Self { pipeline, channel, result, rollout }
+    }
+
+    /// What came of it, for people.
+    pub fn text(&self) -> String {
+        let channel = format!("{}/{}", self.pipeline, self.channel);
+        match (&self.rollout, self.result) {
+            (Some(id), "waits") => format!("rollout {id} of {channel} waits for the one that is under way"),
+            (Some(id), _) => format!(
+                "rollout {id} of {channel} begins; see it: `ovenbird rollout {} --channel {} --watch`",
+                self.pipeline, self.channel
+            ),
+            (None, "unchanged") => format!("{channel} has the image already"),
+            (None, other) => format!("nothing was done: {other}"),
+        }
+    }
+}
+
+async fn person(reason: &Reason, deployment: &Deployment) -> Result<Person> {
+    let request = format!("by-hand-{}", uuid::Uuid::new_v4().simple());
+    let request = BakeId::parse(&request).map_err(|error| Error::bad_id("a request", &error))?;
+    Ok(Person { by: deployment.cloud.caller().await?, why: reason.why.clone(), request })
+}
+
+/// What would change, before it does.
+fn agreed(reason: &Reason, json: bool, channel: Option<&Channel>, name: &str, image: &AmiId) -> bool {
+    let before = channel.and_then(|channel| channel.current.as_ref());
+    let before = before.map_or("nothing".to_owned(), |target| target.image.to_string());
+    let question = format!("{name}: {before} → {image}. Go on?");
+    reason.yes || json || confirm::asked(&question)
+}
+
+/// Promotes an image; none when the person at the terminal said no.
+pub async fn promote(args: &PromoteArgs, target: &Target, json: bool) -> Result<Option<Asked>> {
+    let deployment = target.deployment().await?;
+    let (pipeline, channel) = args.which.resolve(&deployment).await?;
+    let ledger = Ledger(&deployment.cloud);
+    let image = match AmiId::parse(&args.image) {
+        Ok(image) => image,
+        Err(_) => {
+            let from = ChannelName::parse(&args.image).map_err(|error| Error::bad_id("--image", &error))?;
+            let source = ledger.channel(&pipeline, &from).await?.and_then(|channel| channel.current);
+            let source = source.ok_or_else(|| {
+                Error::bad_input(
+                    format!("channel `{pipeline}/{from}`"),
+                    "points at no image",
+                    "Give an image's id: `--image ami-…`",
+                )
+            })?;
+            source.image
+        }
+    };
+    let known = ledger.channel(&pipeline, &channel).await?;
+    if !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{channel}"), &image) {
+        return Ok(None);
+    }
+    let what = Promotion { pipeline: pipeline.clone(), channel: channel.clone(), image, force: args.force };
+    let person = person(&args.reason, &deployment).await?;
+    let rolled = promotion::promote(&what, &person, &deployment.cloud, Timestamp::now()).await?;
+    Ok(Some(Asked::new((pipeline, channel), rolled)))
+}
+
+/// Brings a channel back; none when the person at the terminal said no.
+pub async fn roll_back(args: &RollbackArgs, target: &Target, json: bool) -> Result<Option<Asked>> {
+    let deployment = target.deployment().await?;
+    let (pipeline, name) = args.which.resolve(&deployment).await?;
+    let image = args.image.as_deref().map(AmiId::parse).transpose();
+    let image = image.map_err(|error| Error::bad_id("--image", &error))?;
+    let known = Ledger(&deployment.cloud).channel(&pipeline, &name).await?;
+    let to = image.clone().or_else(|| known.as_ref().and_then(|channel| channel.goes_back_to().cloned()));
+    if let Some(to) = to
+        && !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{name}"), &to)
+    {
+        return Ok(None);
+    }
+    let person = person(&args.reason, &deployment).await?;
+    let cloud = &deployment.cloud;
+    let rolled =
+        promotion::roll_back(&pipeline, &name, image.as_ref(), &person, cloud, Timestamp::now()).await?;
+    Ok(Some(Asked::new((pipeline, name), rolled)))
+}
+
+/// Holds a channel.
+pub async fn hold(args: &HoldArgs, target: &Target) -> Result<Channel> {
+    let deployment = target.deployment().await?;
+    let by = deployment.cloud.caller().await?;
+    let hold = Hold { by, why: args.reason.why.clone(), since: Timestamp::now() };
+    set_hold(&args.which, Some(hold), &deployment).await
+}
+
+/// Ends the hold of a channel.
+pub async fn release(which: &Which, target: &Target) -> Result<Channel> {
+    let deployment = target.deployment().await?;
+    set_hold(which, None, &deployment).await
+}
+
+async fn set_hold(which: &Which, hold: Option<Hold>, deployment: &Deployment) -> Result<Channel> {
+    let (pipeline, name) = which.resolve(deployment).await?;
+    promotion::hold(&pipeline, &name, hold, &deployment.cloud).await?;
+    let channel = Ledger(&deployment.cloud).channel(&pipeline, &name).await?;
+    Ok(channel.unwrap_or_else(|| Channel::new(pipeline, name)))
+}
+
+/// The channels of one pipeline, or of all.
+pub async fn channels(pipeline: Option<&str>, target: &Target) -> Result<Vec<Channel>> {
+    let deployment = target.deployment().await?;
+    let wanted = match pipeline {
+        Some(name) => [PipelineName::parse(name).map_err(|error| Error::bad_id("PIPELINE", &error))?].into(),
+        None => find::pipelines(&deployment).await?,
+    };
+    let all =
+        find::each(&wanted, async |pipeline| Ledger(&deployment.cloud).channels(pipeline).await).await?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// How a channel stands, in a few words.
+fn stands(channel: &Channel) -> String {
+    match (&channel.rolling, &channel.hold) {
+        (Some(rolling), _) => format!("is brought to {}", rolling.image),
+        (None, Some(hold)) => {
+            let why = hold.why.as_ref().map(|why| format!(": {}", plain(why))).unwrap_or_default();
+            format!("held by {}{why}", plain(&hold.by))
+        }
+        (None, None) => "open".to_owned(),
+    }
+}
+
+/// The channels, a line each.
+pub fn table(channels: &[Channel], now: Timestamp) -> String {
+    if channels.is_empty() {
+        return "no channel yet: nothing was promoted".to_owned();
+    }
+    let head = ["CHANNEL", "IMAGE", "SINCE", "BY", "STANDS"].map(str::to_owned);
+    let rows = channels.iter().map(|channel| {
+        let current = channel.current.as_ref();
+        [
+            format!("{}/{}", channel.pipeline, channel.name),
+            current.map_or("-".to_owned(), |target| target.image.to_string()),
+            current.map_or("-".to_owned(), |target| format!("{} ago", render::age(target.promoted, now))),
+            current.map_or("-".to_owned(), |target| match &target.by {
+                Some(by) => plain(by),
+                None => format!("bake {}", target.bake),
+            }),
+            stands(channel),
+        ]
+    });
+    render::columns(std::iter::once(head).chain(rows))
+}
+
+/// What the channels of a pipeline pointed at, the newest first.
+pub fn history(channels: &[Channel]) -> String {
+    let mut text = String::new();
+    for channel in channels {
+        let _ = writeln!(text, "{}/{}: {}", channel.pipeline, channel.name, stands(channel));
+        let rows = channel.current.iter().chain(&channel.previous).map(|target| {
+            [
+                format!("  {}", target.generation),
+                render::minute(target.promoted),
+                target.image.to_string(),
+                target.by.as_ref().map_or_else(|| format!("bake {}", target.bake), |by| plain(by)),
+                target.why.as_ref().map(|why| plain(why)).unwrap_or_default(),
+            ]
+        });
+        text += &render::columns(rows);
+        for rejected in &channel.rejected {
+            let at = render::minute(rejected.at);
+            let _ = writeln!(text, "  rejected  {at}  {}  {}", rejected.image, plain(&rejected.why));
+        }
+    }
+    text
+}

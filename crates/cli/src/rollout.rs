@@ -1,0 +1,161 @@
+//! `ovenbird rollout`: how an image comes to the machines of a channel, and what a person wants of that.
+
+use std::{fmt::Write as _, time::Duration};
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use ovenbird_core::{
+    Error, Result,
+    domain::{
+        plain::plain,
+        rollout::{Counts, Outcome, Rollout, Wish},
+    },
+    ops::rollout as ops,
+    steps::rollout::see,
+    store::Ledger,
+};
+
+use crate::{
+    channels::Which,
+    render,
+    target::{Deployment, Target},
+};
+
+/// Between two looks of `--watch`.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Show the rollout of a channel, watch it, or steer it
+#[derive(Debug, Args)]
+pub struct RolloutArgs {
+    #[command(flatten)]
+    pub which: Which,
+    /// What it is to do (default: nothing, show it)
+    pub action: Option<Action>,
+    /// Watch it to its end
+    #[arg(long, conflicts_with = "json")]
+    pub watch: bool,
+}
+
+/// What a rollout is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Action {
+    /// Pause before the next stage; nothing runs meanwhile, however long that is
+    Pause,
+    /// Go on after a pause, or where its execution died
+    Resume,
+    /// The same: a stage waits for a person's word
+    Approve,
+    /// Leave out the other stages and the rest of the watch
+    Skip,
+    /// Bring everything back
+    Abort,
+    /// The same: the person's word is no
+    Reject,
+}
+
+/// The newest rollout of the channel, after the action if there is one.
+pub async fn run(args: &RolloutArgs, target: &Target) -> Result<Rollout> {
+    let deployment = target.deployment().await?;
+    let (pipeline, channel) = args.which.resolve(&deployment).await?;
+    let (cloud, now) = (&deployment.cloud, Timestamp::now());
+    let changed = match args.action {
+        Some(Action::Pause) => Some(ops::wish(&pipeline, &channel, Wish::Pause, cloud, now).await?),
+        Some(Action::Skip) => Some(ops::wish(&pipeline, &channel, Wish::Skip, cloud, now).await?),
+        Some(Action::Abort | Action::Reject) => {
+            Some(ops::wish(&pipeline, &channel, Wish::Abort, cloud, now).await?)
+        }
+        Some(Action::Resume | Action::Approve) => Some(ops::resume(&pipeline, &channel, cloud, now).await?),
+        None => None,
+    };
+    let rollout = match changed {
+        Some(rollout) => rollout,
+        None => newest(&deployment, args).await?,
+    };
+    if args.watch { watch(&deployment, rollout).await } else { Ok(rollout) }
+}
+
+async fn newest(deployment: &Deployment, args: &RolloutArgs) -> Result<Rollout> {
+    let (pipeline, channel) = args.which.resolve(deployment).await?;
+    let all = Ledger(&deployment.cloud).rollouts(&pipeline).await?;
+    let mut own = all.into_iter().filter(|rollout| rollout.spec.to.channel == channel);
+    own.next().ok_or_else(|| {
+        Error::bad_input(
+            format!("channel `{pipeline}/{channel}`"),
+            "never had a rollout",
+            "No Auto Scaling group follows it: add `groups` to the recipe's `[promote]`",
+        )
+    })
+}
+
+/// Prints what happens until the rollout has ended; gives it as it ended.
+async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout> {
+    let (mut told, mut last) = (0, String::new());
+    loop {
+        for entry in rollout.progress.timeline.iter().skip(told) {
+            println!("{}  {}", render::moment(entry.at), plain(&entry.what));
+        }
+        told = rollout.progress.timeline.len();
+        if rollout.progress.outcome.is_some() {
+            return Ok(rollout);
+        }
+        let line = format!("{}{}", counts(deployment, &rollout).await, plain(&rollout.progress.awaits));
+        if line != last {
+            println!("  {line}");
+            last = line;
+        }
+        tokio::time::sleep(LOOK).await;
+        let (pipeline, id) = (&rollout.spec.to.pipeline, &rollout.spec.id);
+        if let Some(found) = Ledger(&deployment.cloud).rollout(pipeline, id).await? {
+            rollout = found.into_inner();
+        }
+    }
+}
+
+/// How many machines run from which version now, in a few words; nothing where that can't be told.
+async fn counts(deployment: &Deployment, rollout: &Rollout) -> String {
+    let mut text = String::new();
+    for state in &rollout.progress.groups {
+        if let Ok(seen) = see(&state.name, &[], &deployment.cloud, Timestamp::now()).await {
+            let Counts { new, serving, old } = Counts::of(&seen, state);
+            let _ = write!(text, "{}: {old} old, {new} new, of these {serving} serve; ", state.name);
+        }
+    }
+    text
+}
+
+/// A rollout for people.
+pub fn text(rollout: &Rollout, now: Timestamp) -> String {
+    let (spec, progress) = (&rollout.spec, &rollout.progress);
+    let mut text = format!(
+        "rollout  {}\nchannel  {}\nimage    {}\nby       {}\n",
+        spec.id,
+        spec.to.name(),
+        spec.image,
+        plain(&spec.by)
+    );
+    if let Some(why) = &spec.why {
+        let _ = writeln!(text, "why      {}", plain(why));
+    }
+    let stands = match progress.outcome {
+        Some(outcome) => outcome.as_str().to_owned(),
+        None if progress.awaits.is_empty() => progress.phase.as_str().to_owned(),
+        None => format!("{}: waits for {}", progress.phase.as_str(), plain(&progress.awaits)),
+    };
+    let _ = writeln!(text, "stands   {stands}, began {} ago", render::age(progress.began, now));
+    if let Some(reason) = &progress.reason {
+        let _ =
+            writeln!(text, "reason   {}", reason.lines().map(plain).collect::<Vec<_>>().join("\n         "));
+    }
+    for entry in &progress.timeline {
+        let _ = writeln!(text, "  {}  {}", render::moment(entry.at), plain(&entry.what));
+    }
+    text
+}
+
+/// Whether what was wanted happened.
+pub fn is_well(rollout: &Rollout) -> bool {
+    match rollout.progress.outcome {
+        Some(Outcome::Settled | Outcome::Aborted) | None => true,
+        Some(Outcome::Reverted | Outcome::Refused) => false,
+    }
+}

@@ -1,0 +1,4 @@
+//! What operators do. The command, the page and the tests call the same functions.
+
+pub mod promotion;
+pub mod rollout;

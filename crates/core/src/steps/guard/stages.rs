@@ -1,0 +1,150 @@
+//! The stages before an image is deregistered, and the way back from them.
+
+use jiff::Timestamp;
+
+use super::{Answer, Fate, Guard, Purpose, Reason, Terms, kept};
+use crate::{
+    domain::{
+        bake::Bake,
+        error::Result,
+        retirement::{Retiring, Since},
+    },
+    ports::{Image, PrunePorts, Row},
+    store::{Ledger, Retirement},
+};
+
+/// An image that is due for a stage, and how its plan found it.
+#[derive(Debug, Clone, Copy)]
+pub struct Due<'a> {
+    /// The image.
+    pub image: &'a Image,
+    /// The bake that made it.
+    pub bake: Option<&'a Bake>,
+    /// How far it was when the plan was made.
+    pub was: Option<Since>,
+    /// What its recipe says of its retirement.
+    pub terms: Terms,
+}
+
+/// How far an image is, read at an act.
+enum Standing {
+    /// As the plan found it, or this very act began before; with its item of the table.
+    AsPlanned(Option<(Row, Retirement)>),
+    /// Somebody was quicker.
+    Changed,
+}
+
+impl<C: PrunePorts> Guard<'_, C> {
+    /// Marks an image as deprecated, unless something may use it.
+    pub async fn deprecate(&self, due: Due<'_>, now: Timestamp) -> Fate {
+        let read = match self.standing(&due, Some(Retiring::Deprecated)).await? {
+            Standing::Changed => return Ok(Some(kept(due.image.id.as_str(), Reason::Changed, ""))),
+            Standing::AsPlanned(read) => read,
+        };
+        match self.ask(due.image, due.bake, Purpose::Retirement(due.terms)).await? {
+            Answer::Stays(kept) => return Ok(Some(kept)),
+            Answer::MayGo(_) => {}
+        }
+        let Some(bake) = due.bake else {
+            return Ok(Some(kept(due.image.id.as_str(), Reason::Unrecorded, "")));
+        };
+        if !is_in(read.as_ref(), Retiring::Deprecated) {
+            let retirement = begun(due.image, bake, now);
+            Ledger(self.cloud).retire(&retirement, read.as_ref().map(|(row, _)| row), Vec::new()).await?;
+        }
+        self.cloud.deprecate(&due.image.id, now).await.map(|()| None)
+    }
+
+    /// Disables an image, unless something may use it. What EC2 forgets of it then is recorded first, and its own record
+    /// goes in the same moment: from then on no bake reuses it.
+    pub async fn disable(&self, due: Due<'_>, now: Timestamp) -> Fate {
+        let read = match self.standing(&due, Some(Retiring::Disabled)).await? {
+            Standing::Changed => return Ok(Some(kept(due.image.id.as_str(), Reason::Changed, ""))),
+            Standing::AsPlanned(read) => read,
+        };
+        let (digest, record) = match self.ask(due.image, due.bake, Purpose::Retirement(due.terms)).await? {
+            Answer::Stays(kept) => return Ok(Some(kept)),
+            Answer::MayGo(record) => record.unzip(),
+        };
+        let (Some(bake), Some((row, retirement))) = (due.bake, read) else {
+            return Ok(Some(kept(due.image.id.as_str(), Reason::Unrecorded, "")));
+        };
+        if retirement.stage != Retiring::Disabled {
+            let ledger = Ledger(self.cloud);
+            let permissions = self.cloud.permissions(&due.image.id).await?;
+            let set = ledger.image_row(&bake.spec.digest, &due.image.id).await?.map(|(_, set)| set);
+            let more = match (&digest, &record) {
+                (Some(digest), Some(record)) => ledger.forgetting(digest, record).await?,
+                (None, _) | (_, None) => Vec::new(),
+            };
+            let next = Retirement { stage: Retiring::Disabled, since: now, permissions, set, ..retirement };
+            ledger.retire(&next, Some(&row), more).await?;
+        }
+        self.cloud.disable(&due.image.id).await.map(|()| None)
+    }
+
+    /// Makes an image as it was before its retirement began. When a person asked for it, that is remembered.
+    pub async fn restore(&self, image: &Image, by_a_person: bool, now: Timestamp) -> Fate {
+        let ledger = Ledger(self.cloud);
+        let Some((row, retirement)) = ledger.retirement(&image.id).await? else { return Ok(None) };
+        match retirement.stage {
+            Retiring::Undone => return Ok(None),
+            Retiring::Deprecated => {}
+            Retiring::Disabled => {
+                self.cloud.enable(&image.id).await?;
+                if !retirement.permissions.is_empty() {
+                    self.cloud.permit(&image.id, &retirement.permissions).await?;
+                }
+            }
+        }
+        self.cloud.undeprecate(&image.id).await?;
+        if !by_a_person {
+            return ledger.unretire(&row, retirement.set.as_ref()).await.map(|()| None);
+        }
+        let more = match &retirement.set {
+            Some(set) => ledger.putting_back(set).await?,
+            None => Vec::new(),
+        };
+        let undone = Retirement {
+            stage: Retiring::Undone,
+            since: now,
+            permissions: Vec::new(),
+            set: None,
+            ..retirement
+        };
+        ledger.retire(&undone, Some(&row), more).await.map(|()| None)
+    }
+
+    /// Deregisters an image that went through its stages, unless something may use it, or somebody took it back.
+    pub async fn deregister_due(&self, due: Due<'_>) -> Fate {
+        match self.standing(&due, None).await? {
+            Standing::Changed => return Ok(Some(kept(due.image.id.as_str(), Reason::Changed, ""))),
+            Standing::AsPlanned(_) => {}
+        }
+        self.deregister(due.image, due.bake, Purpose::Retirement(due.terms)).await
+    }
+
+    /// Whether an image still is as its plan found it, or where this act leads.
+    async fn standing(&self, due: &Due<'_>, leads_to: Option<Retiring>) -> Result<Standing> {
+        let read = Ledger(self.cloud).retirement(&due.image.id).await?;
+        let is = read.as_ref().map(|(_, retirement)| retirement.since());
+        let same = is == due.was || is.is_some_and(|is| Some(is.stage) == leads_to);
+        Ok(if same { Standing::AsPlanned(read) } else { Standing::Changed })
+    }
+}
+
+fn is_in(read: Option<&(Row, Retirement)>, stage: Retiring) -> bool {
+    read.is_some_and(|(_, retirement)| retirement.stage == stage)
+}
+
+fn begun(image: &Image, bake: &Bake, now: Timestamp) -> Retirement {
+    Retirement {
+        image: image.id.clone(),
+        pipeline: bake.spec.pipeline.clone(),
+        bake: bake.spec.id.clone(),
+        stage: Retiring::Deprecated,
+        since: now,
+        permissions: Vec::new(),
+        set: None,
+    }
+}

@@ -1,0 +1,188 @@
+//! The inventory: everything of the account that names an image, complete or nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        error::{Error, Result},
+        id::AmiId,
+        reference::{Kind, Reference, images_in},
+    },
+    ports::{Look, References, Source, Versions},
+    store::Channel,
+};
+
+/// Which image is named by what.
+pub type Named = BTreeMap<AmiId, BTreeSet<Reference>>;
+
+/// A look at everything.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// Which image is named by what, whoever's it is.
+    pub named: Named,
+    /// How many things of each kind were seen.
+    pub seen: BTreeMap<Source, usize>,
+    /// What could not be looked at. Then no image may go, because any may be named there.
+    pub failed: Vec<(Source, Error)>,
+}
+
+impl Inventory {
+    /// Looks at every source. What passes by itself is an error: the caller tries again.
+    pub async fn take(cloud: &impl References, versions: Versions) -> Result<Self> {
+        let mut inventory = Self::default();
+        for source in Source::ALL {
+            match look(source, cloud, versions).await {
+                Ok(look) => inventory.add(source, look),
+                Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
+                Err(error) => inventory.failed.push((source, error)),
+            }
+        }
+        Ok(inventory)
+    }
+
+    fn add(&mut self, source: Source, look: Look) {
+        self.seen.insert(source, look.seen);
+        for (image, reference) in look.named {
+            self.named.entry(image).or_default().insert(reference);
+        }
+    }
+
+    /// What names an image.
+    pub fn of(&self, image: &AmiId) -> impl Iterator<Item = &Reference> {
+        self.named.get(image).into_iter().flatten()
+    }
+
+    /// The same, or the first error: for who can't go on with less than all.
+    pub fn whole(mut self) -> Result<Self> {
+        if self.failed.is_empty() {
+            return Ok(self);
+        }
+        Err(self.failed.swap_remove(0).1)
+    }
+}
+
+async fn look(source: Source, cloud: &impl References, versions: Versions) -> Result<Look> {
+    match source {
+        Source::Instances => cloud.named_by_instances().await,
+        Source::LaunchTemplates => cloud.named_by_launch_templates(versions).await,
+        Source::AutoScalingGroups => cloud.named_by_groups().await,
+        Source::LaunchConfigurations => cloud.named_by_launch_configurations().await,
+        Source::Fleets => cloud.named_by_fleets().await,
+        Source::SpotFleets => cloud.named_by_spot_fleets().await,
+        Source::Parameters => cloud.named_by_parameters().await,
+    }
+}
+
+/// What a channel names: everything that its record says but its history, and so many different images of that.
+///
+/// It reads the record's text and not its fields, so that a field that channels get later is not forgotten here.
+pub fn of_channel(channel: &Channel, history: usize) -> Vec<(AmiId, Reference)> {
+    let by = format!("{}/{}", channel.pipeline, channel.name);
+    let mut doc =
+        serde_json::to_value(channel).unwrap_or_else(|_| unreachable!("our documents have string keys only"));
+    let previous = doc.as_object_mut().and_then(|fields| {
+        // What was rejected is nobody's to use: retention says whether it stays.
+        fields.remove("rejected");
+        fields.remove("previous")
+    });
+    let previous = previous.unwrap_or_default();
+    let now: BTreeSet<AmiId> = images_in(&doc.to_string()).collect();
+    let mut before: Vec<AmiId> = Vec::new();
+    for image in images_in(&previous.to_string()) {
+        if !now.contains(&image) && !before.contains(&image) && before.len() < history {
+            before.push(image);
+        }
+    }
+    let named = |kind: Kind, by: &str| {
+        let reference = Reference::new(kind, by);
+        move |image: AmiId| (image, reference.clone())
+    };
+    let before = before.into_iter().map(named(Kind::Previous, &by));
+    now.into_iter().map(named(Kind::Channel, &by)).chain(before).collect()
+}
+
+/// What earlier runs saw, so that a list that is suddenly short is noticed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen(BTreeMap<Source, Most>);
+
+/// The most that was seen of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Most {
+    count: usize,
+    at: Timestamp,
+}
+
+/// With fewer things than this, half of them may well go in a day.
+const FEW: usize = 8;
+
+/// For so long a number is remembered. A short list that stays short for so long is true.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+impl Seen {
+    /// Notes what was seen now, and says of what there is less than half of what was seen in the last seven days.
+    pub fn compare(&mut self, now_seen: &BTreeMap<Source, usize>, now: Timestamp) -> Option<String> {
+        let mut wrong = Vec::new();
+        for (source, count) in now_seen {
+            let most = self.0.get(source).filter(|most| now.duration_since(most.at) < REMEMBERED);
+            match most {
+                Some(most) if most.count > *count => {
+                    if most.count >= FEW && *count * 2 < most.count {
+                        wrong.push(format!(
+                            "{count} {source} where there were {} on {:.0}",
+                            most.count, most.at
+                        ));
+                    }
+                }
+                Some(_) | None => drop(self.0.insert(*source, Most { count: *count, at: now })),
+            }
+        }
+        (!wrong.is_empty()).then(|| {
+            format!(
+                "the inventory is implausibly small: {}. If that is right, it is believed seven days after that date",
+                wrong.join(", ")
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-06-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn seen(count: usize) -> BTreeMap<Source, usize> {
+        BTreeMap::from([(Source::Instances, count)])
+    }
+
+    #[test]
+    fn less_than_half_of_what_was_there_is_implausible_for_seven_days() {
+        let mut record = Seen::default();
+        assert_eq!(record.compare(&seen(100), now()), None);
+        assert_eq!(record.compare(&seen(50), now()), None);
+        for hours in [0, 1, 7 * 24 - 1] {
+            let at = now() + SignedDuration::from_hours(hours);
+            let wrong = record.compare(&seen(49), at).unwrap();
+            assert!(wrong.contains("49 instances where there were 100"), "{wrong}");
+        }
+        let later = now() + SignedDuration::from_hours(7 * 24);
+        assert_eq!(record.compare(&seen(49), later), None);
+        // From then on, that is what is compared with.
+        assert_eq!(record.compare(&seen(25), later), None);
+        assert!(record.compare(&seen(24), later).is_some());
+    }
+
+    #[test]
+    fn a_small_account_may_shrink_as_it_likes() {
+        let mut record = Seen::default();
+        assert_eq!(record.compare(&seen(FEW - 1), now()), None);
+        assert_eq!(record.compare(&seen(0), now()), None);
+        assert_eq!(record.compare(&seen(FEW), now()), None);
+        assert!(record.compare(&seen(FEW / 2 - 1), now()).is_some());
+    }
+}

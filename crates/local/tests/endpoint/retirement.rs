@@ -1,0 +1,189 @@
+//! The adapter's look at what names images, and the stages of a retirement, on the endpoint.
+
+use ovenbird_core::{
+    domain::{id::AmiId, reference::Kind},
+    ports::{ImageState, Images, Look, Permission, References, Retirement, Versions},
+};
+use ovenbird_sim::{
+    RunInstances, World,
+    auto_scaling::{
+        Configuration, CreateGroup, Distribution, MixedInstancesPolicy, Override,
+        refresh::StartInstanceRefresh,
+    },
+    launch_templates::{CreateLaunchTemplate, CreateLaunchTemplateVersion, LaunchTemplateData, TemplateSpec},
+};
+
+use crate::adapter::Bench;
+
+/// An image of this number: what nobody has, and things may name all the same.
+fn image(number: usize) -> AmiId {
+    format!("ami-{number:017x}").parse().unwrap()
+}
+
+fn data(image: &AmiId) -> LaunchTemplateData {
+    LaunchTemplateData {
+        image: Some(image.to_string()),
+        instance_type: Some("t3.micro".into()),
+        ..LaunchTemplateData::default()
+    }
+}
+
+/// A template of which each version names another image.
+fn template(world: &mut World, name: &str, images: &[AmiId]) -> TemplateSpec {
+    let now = jiff::Timestamp::now();
+    let first =
+        CreateLaunchTemplate { name: name.into(), data: data(&images[0]), ..CreateLaunchTemplate::default() };
+    let made = world.create_launch_template(now, &first).unwrap();
+    let spec = TemplateSpec { id: Some(made.id.clone()), ..TemplateSpec::default() };
+    for image in &images[1..] {
+        let next = CreateLaunchTemplateVersion {
+            template: spec.clone(),
+            data: data(image),
+            ..CreateLaunchTemplateVersion::default()
+        };
+        world.create_launch_template_version(now, &next).unwrap();
+    }
+    spec
+}
+
+fn named(look: &Look) -> Vec<(String, Kind, String)> {
+    let mut named: Vec<_> =
+        look.named.iter().map(|(image, by)| (image.to_string(), by.kind, by.id.clone())).collect();
+    named.sort();
+    named
+}
+
+/// EC2 gives at most 200 versions in a page, and its own look for references ten in all.
+#[test]
+fn every_version_of_every_template_is_read_and_the_newest_and_default_ones_in_few_calls() {
+    let images: Vec<AmiId> = (0..230).map(image).collect();
+    let bench = Bench::new(|world| {
+        template(world, "web", &images);
+        template(world, "one", &images[..1]);
+    });
+    let look = |versions| bench.runtime.block_on(bench.cloud.named_by_launch_templates(versions)).unwrap();
+    let every = look(Versions::Every);
+    assert_eq!(every.seen, 2);
+    for (number, image) in images.iter().enumerate() {
+        let id = format!("web version {}", number + 1);
+        assert!(named(&every).contains(&(image.to_string(), Kind::LaunchTemplate, id)), "{number}");
+    }
+    let few = look(Versions::NewestAndDefault);
+    let ids: Vec<String> = named(&few).into_iter().map(|(_, _, id)| id).collect();
+    assert_eq!(ids, ["one version 1", "web version 1", "web version 230"]);
+}
+
+#[test]
+fn what_a_group_and_its_refresh_name_is_found_and_so_are_instances() {
+    let next = image(2);
+    let mut base = None;
+    let bench = Bench::new(|world| {
+        let now = jiff::Timestamp::now();
+        let id = world.describe_images(&ovenbird_sim::DescribeImages::default()).unwrap().items.remove(0).id;
+        let spec = template(world, "web", std::slice::from_ref(&id));
+        let policy = |image: &AmiId| {
+            Configuration::Mixed(MixedInstancesPolicy {
+                template: TemplateSpec { version: Some("1".into()), ..spec.clone() },
+                overrides: vec![Override {
+                    instance_type: Some("t3.micro".into()),
+                    image: Some(image.to_string()),
+                    ..Override::default()
+                }],
+                distribution: Distribution::default(),
+            })
+        };
+        let subnet = world.describe_subnets(&[], &[]).unwrap().remove(0).id;
+        let group = CreateGroup::new("web", policy(&id), (1, 1, 2), &[subnet]);
+        world.create_auto_scaling_group(now, &group).unwrap();
+        let refresh = StartInstanceRefresh {
+            group: "web".into(),
+            desired: Some(policy(&next)),
+            ..StartInstanceRefresh::default()
+        };
+        world.start_instance_refresh(now, &refresh).unwrap();
+        let launch =
+            RunInstances { image: id.to_string(), min_count: 1, max_count: 1, ..RunInstances::default() };
+        world.run_instances(now, &launch).unwrap();
+        base = Some(id);
+    });
+    let groups = bench.runtime.block_on(bench.cloud.named_by_groups()).unwrap();
+    let names = named(&groups);
+    assert_eq!(groups.seen, 1);
+    // What the refresh brings in is in no group yet: it ends when its instances run, and this image has none.
+    let base = base.unwrap();
+    let by = |image: &AmiId, id: &str| (image.to_string(), Kind::AutoScalingGroup, id.to_owned());
+    assert!(names.contains(&by(&base, "web")), "{names:?}");
+    assert!(names.contains(&by(&next, "web, by an instance refresh")), "{names:?}");
+    let instances = bench.runtime.block_on(bench.cloud.named_by_instances()).unwrap();
+    assert!(instances.seen >= 1 && instances.named.iter().all(|(image, _)| *image == base), "{instances:?}");
+    for look in [
+        bench.runtime.block_on(bench.cloud.named_by_launch_configurations()),
+        bench.runtime.block_on(bench.cloud.named_by_fleets()),
+        bench.runtime.block_on(bench.cloud.named_by_spot_fleets()),
+    ] {
+        assert_eq!(look.unwrap(), Look::default());
+    }
+}
+
+#[test]
+fn an_image_goes_through_its_stages_and_back_and_each_step_twice_is_once() {
+    let bench = Bench::new(|_| {});
+    let id = bench.image();
+    let (cloud, runtime) = (&bench.cloud, &bench.runtime);
+    let now = jiff::Timestamp::now();
+    let look = || {
+        let of = [bench.snapshot()];
+        runtime.block_on(cloud.images_with(&of)).unwrap().remove(0)
+    };
+    assert_eq!((look().state, look().deprecated, look().protected), (ImageState::Available, None, false));
+    let everybody = [
+        Permission::Everybody,
+        Permission::Account("210987654321".into()),
+        Permission::Organization("arn:aws:organizations::1:organization/o-1".into()),
+        Permission::Unit("arn:aws:organizations::1:ou/o-1/ou-1".into()),
+    ];
+    runtime.block_on(cloud.permit(&id, &everybody)).unwrap();
+    assert_eq!(runtime.block_on(cloud.permissions(&id)).unwrap(), everybody);
+    for _ in 0..2 {
+        runtime.block_on(cloud.deprecate(&id, now)).unwrap();
+        assert!(look().deprecated.unwrap() >= now);
+    }
+    for _ in 0..2 {
+        runtime.block_on(cloud.disable(&id)).unwrap();
+        assert_eq!(look().state, ImageState::Disabled);
+    }
+    assert_eq!(runtime.block_on(cloud.permissions(&id)).unwrap(), []);
+    assert!(runtime.block_on(Images::image(cloud, &id)).unwrap().is_none(), "EC2 hides it from most");
+    for _ in 0..2 {
+        runtime.block_on(cloud.enable(&id)).unwrap();
+        runtime.block_on(cloud.undeprecate(&id)).unwrap();
+        assert_eq!((look().state, look().deprecated), (ImageState::Available, None));
+    }
+    bench.state.call(|world, _| world.protect_image(id.as_str(), true, false)).unwrap();
+    assert!(look().protected);
+    let error = runtime.block_on(cloud.deregister(&id)).unwrap_err();
+    assert!(error.to_string().contains("OperationNotPermitted"), "{error}");
+}
+
+impl Bench {
+    /// An image of the account, made of a snapshot that an instance of the base left.
+    fn image(&self) -> AmiId {
+        let order = self.order(false);
+        let instance = self.launch(&order).unwrap();
+        self.until("the builder", || {
+            self.look(&instance).state == ovenbird_core::ports::InstanceState::Running
+        });
+        let name = "first".parse().unwrap();
+        let first = self.runtime.block_on(self.cloud.create(&instance, &name, false, &order.tags)).unwrap();
+        self.until("the image", || {
+            let found = self.runtime.block_on(Images::image(&self.cloud, &first)).unwrap().unwrap();
+            found.state == ImageState::Available
+        });
+        first
+    }
+
+    /// The snapshot of the only image.
+    fn snapshot(&self) -> ovenbird_core::domain::id::SnapshotId {
+        self.state.read(|world| world.snapshots().next().unwrap().id.clone())
+    }
+}

@@ -1,0 +1,218 @@
+//! What only prune does, by the world's EC2.
+
+use jiff::{SignedDuration, Timestamp};
+use ovenbird_core::{
+    Error, Result,
+    domain::{
+        error::Retry,
+        id::{AmiId, BakeId, SnapshotId, VolumeId},
+    },
+    ports::{self, Permission, Retirement},
+};
+use ovenbird_sim::{DescribeImages, Filter, LaunchPermission, Paging};
+
+use super::{
+    super::Cloud,
+    ec2::{instance, ours, volume},
+    translate,
+};
+
+/// What EC2 asks IAM for when it looks for references in the caller's name:
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-ami-references.html>
+const REFERENCES: &[&str] = &[
+    "ec2:DescribeImageReferences",
+    "ec2:DescribeInstances",
+    "ec2:DescribeLaunchTemplates",
+    "ec2:DescribeLaunchTemplateVersions",
+    "imagebuilder:GetContainerRecipe",
+    "imagebuilder:GetImageRecipe",
+    "imagebuilder:ListContainerRecipes",
+    "imagebuilder:ListImageRecipes",
+    "ssm:DescribeParameters",
+    "ssm:GetParameters",
+];
+
+impl Retirement for Cloud {
+    async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Image>> {
+        let filters = ours(&self.stack, bake);
+        let request = DescribeImages {
+            owners: vec!["self".into()],
+            filters,
+            include_disabled: true,
+            ..DescribeImages::default()
+        };
+        self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
+    }
+
+    async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Snapshot>> {
+        let filters = ours(&self.stack, bake);
+        self.call(&["ec2:DescribeSnapshots"], |state| {
+            let page = state.world.describe_snapshots(&[], &[], &filters, &Paging::default());
+            let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
+            let snapshots = page.items.into_iter();
+            Ok(snapshots
+                .map(|one| ports::Snapshot { id: one.id, description: one.description, tags: one.tags })
+                .collect())
+        })
+        .await
+    }
+
+    async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Volume>> {
+        let filters = ours(&self.stack, bake);
+        self.call(&["ec2:DescribeVolumes"], |state| {
+            let page = state.world.describe_volumes(&[], &filters, &Paging::default());
+            let page = page.map_err(|error| translate("ec2:DescribeVolumes", "", &error))?;
+            Ok(page.items.iter().map(volume).collect())
+        })
+        .await
+    }
+
+    async fn instances_of(&self, image: &AmiId) -> Result<Vec<ports::Instance>> {
+        let filter = Filter { name: "image-id".into(), values: vec![image.to_string()] };
+        let all =
+            self.call(&["ec2:DescribeInstances"], |state| state.instances(std::slice::from_ref(&filter)));
+        Ok(all.await?.into_iter().filter(|one| !one.state.is_gone()).collect())
+    }
+
+    async fn witnesses(&self, image: &AmiId) -> Result<Vec<ports::Witness>> {
+        self.call(REFERENCES, |state| {
+            let reference = |kind: &str, id: &str| ports::Witness { kind: kind.into(), id: id.into() };
+            let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
+            let page =
+                page.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
+            let instances = page.items.into_iter().filter(|one| one.image == *image);
+            let instances = instances.filter(|one| !instance(one).state.is_gone());
+            let parameters = state.parameters.iter().filter(|(_, value)| *value == image.as_str());
+            let others = state.witnesses.iter().filter(|(of, _)| of == image);
+            Ok(instances
+                .map(|one| reference("Instance", one.id.as_str()))
+                .chain(parameters.map(|(name, _)| reference("Parameter", name.as_str())))
+                .chain(others.map(|(_, one)| one.clone()))
+                .collect())
+        })
+        .await
+    }
+
+    async fn images_with(&self, snapshots: &[SnapshotId]) -> Result<Vec<ports::Image>> {
+        let values = snapshots.iter().map(ToString::to_string).collect();
+        let filters = vec![Filter { name: "block-device-mapping.snapshot-id".into(), values }];
+        let request = DescribeImages {
+            owners: vec!["self".into()],
+            filters,
+            include_disabled: true,
+            ..DescribeImages::default()
+        };
+        self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
+    }
+
+    async fn deregister(&self, image: &AmiId) -> Result<()> {
+        self.call(&["ec2:DeregisterImage"], |state| {
+            match state.world.deregister_image(image.as_str(), false, false) {
+                Ok(()) => Ok(()),
+                Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(()),
+                Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()> {
+        self.call(&["ec2:DeleteSnapshot"], |state| {
+            match state.world.delete_snapshot(snapshot.as_str(), false) {
+                Ok(()) => Ok(()),
+                Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
+                Err(error) if error.code == "InvalidSnapshot.InUse" => {
+                    Err(Error::TryAgain { what: snapshot.to_string(), why: Retry::InUse })
+                }
+                Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn delete_volume(&self, volume: &VolumeId) -> Result<()> {
+        self.call(&["ec2:DeleteVolume"], |state| match state.world.delete_volume(volume.as_str(), false) {
+            Ok(()) => Ok(()),
+            Err(error) if error.code == "InvalidVolume.NotFound" => Ok(()),
+            Err(error) if error.code == "VolumeInUse" => {
+                Err(Error::TryAgain { what: volume.to_string(), why: Retry::InUse })
+            }
+            Err(error) => Err(translate("ec2:DeleteVolume", volume.as_str(), &error)),
+        })
+        .await
+    }
+
+    async fn permissions(&self, id: &AmiId) -> Result<Vec<Permission>> {
+        self.call(&["ec2:DescribeImageAttribute"], |state| {
+            match state.world.launch_permissions(id.as_str()) {
+                Ok(found) => Ok(found.into_iter().map(permission).collect()),
+                Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(Vec::new()),
+                Err(error) => Err(translate("ec2:DescribeImageAttribute", id.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn deprecate(&self, id: &AmiId, now: Timestamp) -> Result<()> {
+        self.call(&["ec2:EnableImageDeprecation"], |state| {
+            let at = now + SignedDuration::from_mins(2);
+            // The account's clock may be ahead of the step's: a slow call comes late.
+            let at = at.max(state.now);
+            let done = state.world.enable_image_deprecation(state.now, id.as_str(), at, false);
+            done.map_err(|error| translate("ec2:EnableImageDeprecation", id.as_str(), &error))
+        })
+        .await
+    }
+
+    async fn undeprecate(&self, id: &AmiId) -> Result<()> {
+        self.call(&["ec2:DisableImageDeprecation"], |state| {
+            let done = state.world.disable_image_deprecation(id.as_str(), false);
+            done.map_err(|error| translate("ec2:DisableImageDeprecation", id.as_str(), &error))
+        })
+        .await
+    }
+
+    async fn disable(&self, id: &AmiId) -> Result<()> {
+        self.call(&["ec2:DisableImage"], |state| {
+            let done = state.world.disable_image(id.as_str(), false);
+            done.map_err(|error| translate("ec2:DisableImage", id.as_str(), &error))
+        })
+        .await
+    }
+
+    async fn enable(&self, id: &AmiId) -> Result<()> {
+        self.call(&["ec2:EnableImage"], |state| match state.world.enable_image(id.as_str(), false) {
+            Ok(()) => Ok(()),
+            Err(error) if error.code == "IncorrectState" => Ok(()),
+            Err(error) => Err(translate("ec2:EnableImage", id.as_str(), &error)),
+        })
+        .await
+    }
+
+    async fn permit(&self, id: &AmiId, permissions: &[Permission]) -> Result<()> {
+        self.call(&["ec2:ModifyImageAttribute"], |state| {
+            let add: Vec<_> = permissions.iter().map(launch_permission).collect();
+            let done = state.world.modify_launch_permissions(id.as_str(), &add, &[], false);
+            done.map_err(|error| translate("ec2:ModifyImageAttribute", id.as_str(), &error))
+        })
+        .await
+    }
+}
+
+fn permission(given: LaunchPermission) -> Permission {
+    match given {
+        LaunchPermission::All => Permission::Everybody,
+        LaunchPermission::User(id) => Permission::Account(id),
+        LaunchPermission::Organization(arn) => Permission::Organization(arn),
+        LaunchPermission::OrganizationalUnit(arn) => Permission::Unit(arn),
+    }
+}
+
+fn launch_permission(given: &Permission) -> LaunchPermission {
+    match given {
+        Permission::Everybody => LaunchPermission::All,
+        Permission::Account(id) => LaunchPermission::User(id.clone()),
+        Permission::Organization(arn) => LaunchPermission::Organization(arn.clone()),
+        Permission::Unit(arn) => LaunchPermission::OrganizationalUnit(arn.clone()),
+    }
+}
