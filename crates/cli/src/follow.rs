@@ -15,7 +15,7 @@ use ovenbird_core::{
         plain::plain_line,
     },
     ports::Role,
-    store::{Ledger, Mailbox},
+    store::{Ledger, Mailbox, Versioned},
 };
 use tokio::time::Instant;
 
@@ -198,7 +198,7 @@ async fn look(
     show: &mut Show,
 ) -> Result<Look> {
     let ledger = Ledger(&deployment.cloud);
-    let read = async || Ok::<_, Error>(ledger.bake(pipeline, id).await?.map(|bake| bake.into_inner()));
+    let read = async || Ok::<_, Error>(ledger.bake(pipeline, id).await?.map(Versioned::into_inner));
     let bake = read().await?;
     if let Some(bake) = &bake {
         show.bake(deployment, bake).await;

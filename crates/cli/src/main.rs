@@ -75,7 +75,7 @@ enum Command {
         #[arg(long)]
         follow: bool,
     },
-    /// Print what the steps of a bake printed; of a running bake, as it comes
+    /// Print the end of what each step of a bake printed; of a running bake, what it prints as it comes
     Logs {
         /// The bake's id or its beginning, or PIPELINE@latest
         bake: String,

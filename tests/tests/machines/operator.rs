@@ -35,7 +35,7 @@ shell = "printf '{ORDERS}\\n'; {step}"
 fn says(cloud: &Cloud, arguments: &[&str], status: i32) -> Result<String> {
     let (code, said) = cloud.local.ovenbird_says(arguments)?;
     ensure!(code == Some(status), "`ovenbird {}` ended with {code:?}: {said}", arguments.join(" "));
-    let obeyed = said.contains(|c: char| c == '\u{1b}' || c == '\u{202e}' || c == '\u{7}');
+    let obeyed = said.contains(['\u{1b}', '\u{202e}', '\u{7}']);
     ensure!(!obeyed, "`ovenbird {}` said {said:?}", arguments.join(" "));
     Ok(said)
 }
