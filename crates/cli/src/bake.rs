@@ -29,8 +29,8 @@ use crate::{
 /// Start a bake and follow it to its end
 #[derive(Debug, Args)]
 pub struct BakeArgs {
-    /// The pipeline's name
-    pipeline: String,
+    /// The pipeline's name (default: that of ./recipe.toml)
+    pipeline: Option<String>,
     /// Upload this file as the artifact, and bake it
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     artifact: Option<PathBuf>,
@@ -83,8 +83,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts, and follows unless that isn't wanted.
 pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Started> {
+    let pipeline = recipe::pipeline(args.pipeline.as_deref())?;
     let deployment = target.deployment().await?;
-    let pipeline = PipelineName::parse(&args.pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
     let (pointer, current) = recipes::recipe(&deployment.cloud, &pipeline).await?;
     let version = match &args.recipe {
         Some(text) => Some(recipe::history::version(&deployment, &pipeline, text).await?),

@@ -16,7 +16,7 @@ use ovenbird_core::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{find, render, target::Target};
+use crate::{find, recipe, render, target::Target};
 
 /// Two makings of a pipeline's image, compared.
 #[derive(Debug, Serialize)]
@@ -47,12 +47,12 @@ const MOST: usize = 500;
 /// Compares a bake with the one before it, or what a bake started now would be made from with what is live; or either
 /// with another bake.
 pub async fn run(
-    pipeline: &str,
+    pipeline: Option<&str>,
     bake: Option<&str>,
     against: Option<&str>,
     target: &Target,
 ) -> Result<Explanation> {
-    let pipeline = PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
+    let pipeline = recipe::pipeline(pipeline)?;
     let deployment = target.deployment().await?;
     let cloud = &deployment.cloud;
     let ledger = Ledger(cloud);

@@ -15,7 +15,7 @@ use ovenbird_core::{
         plain::plain_line,
     },
     ports::Role,
-    store::{Ledger, Mailbox},
+    store::{Ledger, Mailbox, Versioned},
 };
 use tokio::time::Instant;
 
@@ -198,7 +198,7 @@ async fn look(
     show: &mut Show,
 ) -> Result<Look> {
     let ledger = Ledger(&deployment.cloud);
-    let read = async || Ok::<_, Error>(ledger.bake(pipeline, id).await?.map(|bake| bake.into_inner()));
+    let read = async || Ok::<_, Error>(ledger.bake(pipeline, id).await?.map(Versioned::into_inner));
     let bake = read().await?;
     if let Some(bake) = &bake {
         show.bake(deployment, bake).await;
@@ -206,13 +206,24 @@ async fn look(
     if let Some(bake) = bake.filter(|bake| bake.progress.status != Status::Running) {
         return Ok(Look::Ended(Box::new(bake)));
     }
-    // The record is written before the execution ends, so it is read once more before it is believed to be missing.
-    if let Some(early) = Early::find(deployment, id).await?
-        && read().await?.is_none_or(|bake| bake.progress.status == Status::Running)
-    {
-        return Ok(Look::Early(early.error()));
+    let Some(early) = Early::find(deployment, id).await? else { return Ok(Look::OnItsWay) };
+    // The record is written before the execution ends, so it is read once more before it is believed.
+    match read().await? {
+        None => Ok(Look::Early(early.error())),
+        Some(bake) if bake.progress.status == Status::Running => Ok(Look::Early(dead(&early))),
+        // The next look shows how it ended.
+        Some(_) => Ok(Look::OnItsWay),
     }
-    Ok(Look::OnItsWay)
+}
+
+/// Of a bake whose execution ended and left its record as it was.
+fn dead(early: &Early) -> Error {
+    let (cause, _) = early.cause.split_once("\nhint: ").unwrap_or((&early.cause, ""));
+    Error::bad_input(
+        format!("bake `{}`: {}", early.bake, early.error),
+        format!("its execution ended without its clean-up: {cause}"),
+        format!("Remove what it left: `ovenbird clean {}`; then start the bake again", early.bake),
+    )
 }
 
 /// What is shown of a bake, and what was shown already.

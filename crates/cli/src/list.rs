@@ -70,7 +70,7 @@ pub enum Row {
     /// A bake on record.
     Bake(Box<Bake>),
     /// One that failed before it had a record.
-    Early(Early),
+    Early(Box<Early>),
 }
 
 impl Row {
@@ -123,7 +123,12 @@ pub async fn run(args: &ListArgs, target: &Target) -> Result<Vec<Row>> {
     rows.sort_by_key(|row| std::cmp::Reverse(row.started()));
     rows.truncate(looked_through);
     let oldest = if rows.len() < looked_through { None } else { rows.last().map(Row::started) };
-    rows.extend(early(&deployment, pipeline.as_ref(), oldest, &rows).await?.into_iter().map(Row::Early));
+    rows.extend(
+        early(&deployment, pipeline.as_ref(), oldest, &rows)
+            .await?
+            .into_iter()
+            .map(|early| Row::Early(Box::new(early))),
+    );
     if rows.is_empty()
         && let Some(pipeline) = &pipeline
         && !find::pipelines(&deployment).await?.contains(pipeline)

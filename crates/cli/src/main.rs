@@ -25,7 +25,9 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind, parser::ValueSource,
+};
 use jiff::Timestamp;
 use ovenbird_core::{
     Result,
@@ -43,7 +45,7 @@ struct Cli {
     #[command(flatten)]
     target: Target,
     /// Print the result as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = target::HEADING)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -91,7 +93,7 @@ enum Command {
         #[arg(long)]
         follow: bool,
     },
-    /// Print what the steps of a bake printed; of a running bake, as it comes
+    /// Print the end of what each step of a bake printed; of a running bake, what it prints as it comes
     Logs {
         /// The bake's id or its beginning, or PIPELINE@latest
         bake: String,
@@ -116,13 +118,13 @@ enum Command {
         #[arg(long)]
         down: bool,
         /// Print a graph for Graphviz: `ovenbird lineage IMAGE --down --dot | dot -Tsvg`
-        #[arg(long, conflicts_with = "json")]
+        #[arg(long)]
         dot: bool,
     },
     /// Show what a bake would use now that differs from what is live, and what it would do
     Explain {
-        /// The pipeline's name
-        pipeline: String,
+        /// The pipeline's name (default: that of ./recipe.toml)
+        pipeline: Option<String>,
         /// Compare this bake with the one before it (default: what a bake would use now with what is live)
         #[arg(long)]
         bake: Option<String>,
@@ -161,6 +163,13 @@ enum Command {
         #[command(flatten)]
         confirm: Confirm,
     },
+    /// Print a script by which a shell completes this command
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
     /// Make a port of a local machine reachable on this host, and print the address
     #[cfg(all(feature = "local", target_os = "linux"))]
     Open {
@@ -187,7 +196,15 @@ fn main() -> ExitCode {
     if let Some(code) = local::hidden() {
         return code;
     }
-    let cli = Cli::parse();
+    #[cfg(unix)]
+    if let Some(error) = without_empty_endpoints() {
+        eprintln!("error: can't start again without the empty variables of the environment: {error}");
+        return ExitCode::from(FAILED);
+    }
+    let cli = match parsed() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -211,9 +228,53 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is typed. `--profile` means AWS, whatever the environment says of the local cloud.
+fn parsed() -> std::result::Result<Cli, clap::Error> {
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if cli.target.profile.is_some() && cli.target.local {
+        if matches.value_source("local") == Some(ValueSource::CommandLine) {
+            let text = "`--profile` is of AWS, and `--local` is the local cloud: pass one of them";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+        }
+        cli.target.local = false;
+    }
+    Ok(cli)
+}
+
+/// Starts the command again if the environment has an empty `AWS_ENDPOINT_URL…`: AWS's own tools take that for none, and
+/// the SDK panics. Gives the error if that fails, and nothing if there is no such variable.
+#[cfg(unix)]
+fn without_empty_endpoints() -> Option<std::io::Error> {
+    use std::os::unix::process::CommandExt as _;
+    let is_empty = |(name, value): &(std::ffi::OsString, std::ffi::OsString)| {
+        value.is_empty() && name.to_string_lossy().starts_with("AWS_ENDPOINT_URL")
+    };
+    let empty: Vec<_> = std::env::vars_os().filter(is_empty).map(|(name, _)| name).collect();
+    if empty.is_empty() {
+        return None;
+    }
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return Some(error),
+    };
+    let mut command = std::process::Command::new(program);
+    command.args(std::env::args_os().skip(1));
+    for name in empty {
+        command.env_remove(name);
+    }
+    Some(command.exec())
+}
+
 async fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { target, json, command } = cli;
     match command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ovenbird", &mut script);
+            print(false, &(), String::from_utf8_lossy(&script).trim_end());
+        }
+        Command::Man => print(false, &(), &man()),
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Local(command) => return local::run(&command, &target, json).await,
         #[cfg(all(feature = "local", target_os = "linux"))]
@@ -293,7 +354,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             print(json, &lineage.json(), text.trim_end());
         }
         Command::Explain { pipeline, bake, against } => {
-            let explanation = explain::run(&pipeline, bake.as_deref(), against.as_deref(), &target).await?;
+            let explanation =
+                explain::run(pipeline.as_deref(), bake.as_deref(), against.as_deref(), &target).await?;
             print(json, &explanation, &explain::text(&explanation));
         }
         Command::Follow { bake, follow } => {
@@ -324,6 +386,24 @@ fn asked(json: bool, asked: Option<channels::Asked>) -> ExitCode {
         }
         None => ExitCode::from(FAILED),
     }
+}
+
+/// The manual page, with every command on it.
+fn man() -> String {
+    let mut page = Vec::new();
+    let whole = clap_mangen::Man::new(Cli::command());
+    let rendered = whole.render(&mut page).and_then(|()| {
+        let inner = Cli::command();
+        inner.get_subcommands().filter(|inner| !inner.is_hide_set()).try_for_each(|inner| {
+            let title = format!(".SH \"ovenbird {}\"\n", inner.get_name());
+            page.extend_from_slice(title.as_bytes());
+            let man = clap_mangen::Man::new(inner.clone());
+            man.render_description_section(&mut page)?;
+            man.render_options_section(&mut page)
+        })
+    });
+    rendered.unwrap_or_else(|_| unreachable!("it is written to memory"));
+    String::from_utf8_lossy(&page).trim_end().to_owned()
 }
 
 /// Shows how following ended. Failed and cancelled are failures, and so is a promotion that was asked for and did not
@@ -419,9 +499,9 @@ fn print(json: bool, data: &impl Serialize, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory as _};
+    use clap::Command;
 
-    use super::Cli;
+    use super::*;
 
     /// Every text of the help, with the command that it belongs to.
     fn texts(command: &Command, found: &mut Vec<(String, String)>) {

@@ -231,7 +231,8 @@ impl Lineage {
         let mut text = if self.links.is_empty() { String::new() } else { render::lineage(&self.links) };
         if let Some(descendants) = &self.descendants {
             let heading = if descendants.is_empty() { "nothing stands on it" } else { "what stands on it:" };
-            let _ = write!(text, "{}{heading}\n", if text.is_empty() { "" } else { "\n\n" });
+            let gap = if text.is_empty() { "" } else { "\n\n" };
+            let _ = writeln!(text, "{gap}{heading}");
             text.push_str(&render::columns(descendants.iter().map(|one| {
                 let indented = format!("{}{}", "  ".repeat(one.depth), one.image);
                 let age = format!("{} ago", render::age(one.started, now));

@@ -65,7 +65,7 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
     if all.is_empty() {
         return "no pipeline has a recipe yet: `ovenbird recipe push`".to_owned();
     }
-    let head = ["CHANNEL", "IMAGE", "SINCE", "BASE", "RUNNING", "LAST BAKE", "ARTIFACT"].map(str::to_owned);
+    let head = ["CHANNEL", "IMAGE", "SINCE", "BASE", "INSTANCES", "LAST BAKE", "ARTIFACT"].map(str::to_owned);
     let mut rows = vec![head];
     let mut notes = String::new();
     for one in all {

@@ -11,20 +11,23 @@ use ovenbird_core::{
 use ovenbird_local::{Credentials, Home, LocalError, Options};
 use serde::Deserialize;
 
+/// Where the help has the options that every command has, so that its own are seen first.
+pub const HEADING: &str = "Options of every command";
+
 /// The options that every command talking to a cloud has.
 #[derive(Debug, Clone, Args)]
 pub struct Target {
     /// Talk to the local cloud (`ovenbird local up`) and not to AWS
-    #[arg(long, global = true, env = "OVENBIRD_LOCAL", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0)]
+    #[arg(long, global = true, help_heading = HEADING, env = "OVENBIRD_LOCAL", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0)]
     pub local: bool,
     /// The port of the local cloud
-    #[arg(long, global = true, default_value_t = 4566, env = "OVENBIRD_PORT")]
+    #[arg(long, global = true, help_heading = HEADING, default_value_t = 4566, env = "OVENBIRD_PORT")]
     pub port: u16,
     /// The profile of your AWS configuration
-    #[arg(long, global = true, conflicts_with = "local")]
+    #[arg(long, global = true, help_heading = HEADING)]
     pub profile: Option<String>,
     /// The name of the CloudFormation stack
-    #[arg(long, global = true, default_value = "ovenbird", env = "OVENBIRD_STACK")]
+    #[arg(long, global = true, help_heading = HEADING, default_value = "ovenbird", env = "OVENBIRD_STACK")]
     pub stack: String,
 }
 

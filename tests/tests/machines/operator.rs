@@ -35,7 +35,7 @@ shell = "printf '{ORDERS}\\n'; {step}"
 fn says(cloud: &Cloud, arguments: &[&str], status: i32) -> Result<String> {
     let (code, said) = cloud.local.ovenbird_says(arguments)?;
     ensure!(code == Some(status), "`ovenbird {}` ended with {code:?}: {said}", arguments.join(" "));
-    let obeyed = said.contains(|c: char| c == '\u{1b}' || c == '\u{202e}' || c == '\u{7}');
+    let obeyed = said.contains(['\u{1b}', '\u{202e}', '\u{7}']);
     ensure!(!obeyed, "`ovenbird {}` said {said:?}", arguments.join(" "));
     Ok(said)
 }
@@ -140,7 +140,7 @@ fn following(
     path: &dyn Fn(&str) -> String,
 ) -> Result<()> {
     push(
-        "for i in $(seq 20); do echo here is a long line that no narrow terminal can hold, number $i of 20; sleep 1; done",
+        "for i in $(seq 60); do echo here is a long line that no narrow terminal can hold, number $i of 60; sleep 1; done",
         "slow",
     )?;
     let started = cloud.local.ovenbird_json(&["bake", "desk", "--detach"], false)?;
@@ -176,8 +176,32 @@ fn following(
             ensure!(!ran_on, "wider than {columns}: {:?}", line.iter().collect::<String>());
         }
     }
-    says(cloud, &["cancel", &id], 0)?;
-    has(&says(cloud, &["follow", &id], 1)?, &["cancelled"])
+    // The cloud goes, and comes back without the bake: the follower is still there, and says what to do.
+    let log = path("lost");
+    let mut follower = Command::new(program()?)
+        .args(["follow", &id])
+        .envs([("OVENBIRD_LOCAL", "1"), ("OVENBIRD_PORT", &cloud.local.port.to_string())])
+        .env("OVENBIRD_HOME", &cloud.home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log)?)
+        .spawn()?;
+    let told = |words: &str| {
+        within(words, PATIENCE, || {
+            let said = fs::read_to_string(&log)?;
+            ensure!(said.contains(words), "{said}");
+            Ok(())
+        })
+    };
+    told("builder")?;
+    cloud.local.ovenbird(&["local", "down"])?;
+    told("lost sight of it, still trying")?;
+    cloud.local.ovenbird(&["local", "up"])?;
+    told("its execution ended without its clean-up")?;
+    let status = follower.wait()?;
+    ensure!(status.code() == Some(1), "{status}: {}", fs::read_to_string(&log)?);
+    says(cloud, &["clean", &id, "--yes"], 0)?;
+    has(&says(cloud, &["follow", &id], 1)?, &["failed in stage builder"])
 }
 
 /// The lines that a terminal was given to draw, without `script`'s own and without what is longer on purpose: what stays

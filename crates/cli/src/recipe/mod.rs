@@ -96,7 +96,7 @@ struct Pushed {
 pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result<()> {
     match command {
         RecipeCommand::New(args) => {
-            let written = args.run()?;
+            let written = args.run(target.local)?;
             print(json, &written, &written.text());
         }
         RecipeCommand::Check { path } => report("no mistake in", &Bundle::read(path)?, json),
@@ -131,6 +131,21 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
 
 fn parsed(pipeline: &str) -> Result<PipelineName> {
     PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))
+}
+
+/// The pipeline that is named; without a name, that of the recipe beside whoever calls.
+pub fn pipeline(name: Option<&str>) -> Result<PipelineName> {
+    match name {
+        Some(name) => parsed(name),
+        None if Path::new("recipe.toml").exists() => {
+            Ok(Bundle::read(Path::new("recipe.toml"))?.recipe.pipeline)
+        }
+        None => Err(Error::bad_input(
+            "the pipeline",
+            "is not named, and there is no recipe.toml here",
+            "Name it, or go to the folder of its recipe",
+        )),
+    }
 }
 
 /// The recipe beside whoever calls, if it is this pipeline's and has no mistake.

@@ -50,7 +50,8 @@ impl Written {
 
 impl NewArgs {
     /// Writes the recipe and its schema; what is there already is left as it is.
-    pub fn run(&self) -> Result<Written> {
+    /// For the local cloud, it stands on the one base that there is.
+    pub fn run(&self, local: bool) -> Result<Written> {
         let folder = &self.folder;
         let pipeline = match &self.pipeline {
             Some(name) => PipelineName::parse(name).map_err(|error| Error::bad_id("--pipeline", &error))?,
@@ -60,7 +61,8 @@ impl NewArgs {
         let schema = format!("{:#}\n", Recipe::schema());
         fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
         // The recipe first: where there is one, nothing at all is written.
-        create(&written.recipe, &Recipe::starter(&written.pipeline))?;
+        let starter = Recipe::starter(&written.pipeline);
+        create(&written.recipe, &if local { on_debian(&starter, std::env::consts::ARCH) } else { starter })?;
         if fs::read_to_string(&written.schema).ok().as_ref() != Some(&schema) {
             create(&written.schema, &schema).inspect_err(|_| {
                 // A recipe of which only half was written is none; this run made it, and nobody else's is lost.
@@ -69,6 +71,22 @@ impl NewArgs {
         }
         Ok(written)
     }
+}
+
+/// The starter with Debian's newest image as its base, for a machine of this architecture.
+fn on_debian(starter: &str, architecture: &str) -> String {
+    let debian = if architecture == "aarch64" { "arm64" } else { "amd64" };
+    let line = |line: &str| match line {
+        amazon if amazon.starts_with("parameter = \"/aws/service/ami-amazon-linux") => format!("#{amazon}\n"),
+        other => {
+            match other.strip_prefix('#').filter(|key| key.starts_with("parameter = \"/aws/service/debian/"))
+            {
+                Some(key) => format!("{}\n", key.replace("/amd64\"", &format!("/{debian}\""))),
+                None => format!("{other}\n"),
+            }
+        }
+    };
+    starter.lines().map(line).collect()
 }
 
 /// A path as a shell takes it.
@@ -121,7 +139,7 @@ mod tests {
     fn a_new_recipe_passes_the_check() {
         let folder = tempfile::tempdir().unwrap();
         let shop = folder.path().join("Store Front");
-        let written = args(&shop, None).run().unwrap();
+        let written = args(&shop, None).run(false).unwrap();
         let bundle = Bundle::read(&shop).unwrap();
         assert_eq!((bundle.recipe.pipeline.as_str(), bundle.files.len()), ("store-front", 0));
         // The line by which editors find the schema names the file that was written.
@@ -130,18 +148,32 @@ mod tests {
     }
 
     #[test]
+    fn a_new_recipe_for_the_local_cloud_stands_on_the_base_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        args(folder.path(), Some("shop")).run(true).unwrap();
+        let base = Bundle::read(folder.path()).unwrap().recipe.base.to_string();
+        assert!(base.contains("/aws/service/debian/release/12/latest/"), "{base}");
+        let arm = on_debian(&Recipe::starter(&PipelineName::parse("shop").unwrap()), "aarch64");
+        assert!(arm.contains("\nparameter = \"/aws/service/debian/release/12/latest/arm64\"\n"), "{arm}");
+    }
+
+    #[test]
     fn nothing_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
-        args(folder.path(), Some("shop")).run().unwrap();
+        args(folder.path(), Some("shop")).run(false).unwrap();
         let recipe = folder.path().join(RECIPE);
         fs::write(&recipe, "mine").unwrap();
         assert!(
-            args(folder.path(), Some("shop")).run().unwrap_err().hint().contains("nothing is overwritten")
+            args(folder.path(), Some("shop"))
+                .run(false)
+                .unwrap_err()
+                .hint()
+                .contains("nothing is overwritten")
         );
         assert_eq!(fs::read_to_string(&recipe).unwrap(), "mine");
         fs::remove_file(&recipe).unwrap();
         fs::write(folder.path().join(SCHEMA), "mine").unwrap();
-        args(folder.path(), Some("shop")).run().unwrap_err();
+        args(folder.path(), Some("shop")).run(false).unwrap_err();
         assert!(!recipe.exists());
         assert_eq!(fs::read_to_string(folder.path().join(SCHEMA)).unwrap(), "mine");
     }
