@@ -10,6 +10,7 @@ pub mod mailbox;
 pub mod offer;
 pub mod place;
 pub mod plan;
+pub mod price;
 pub mod recipe;
 pub mod reference;
 pub mod report;
