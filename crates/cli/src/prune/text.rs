@@ -3,6 +3,7 @@
 use ovenbird_core::{
     domain::{
         bake::Status,
+        id::SnapshotId,
         price::{AtMost, PRICED, SNAPSHOT_GB_MONTH},
         retirement::{Act, Retiring},
     },
@@ -168,7 +169,7 @@ pub fn explained(one: &Verdict) -> String {
         lines.push(format!("{stage:<9} since {:.0}", was.since));
     }
     if !one.snapshots.is_empty() {
-        let snapshots: Vec<&str> = one.snapshots.iter().map(|id| id.as_str()).collect();
+        let snapshots: Vec<&str> = one.snapshots.iter().map(SnapshotId::as_str).collect();
         lines.push(format!("with it   {}", snapshots.join(", ")));
     }
     lines.join("\n")
