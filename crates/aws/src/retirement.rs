@@ -48,7 +48,8 @@ impl Retirement for Cloud {
                 let id = SnapshotId::parse(one.snapshot_id().unwrap_or_default())
                     .map_err(|error| unreadable("ec2:DescribeSnapshots", "our snapshots", error))?;
                 let description = one.description().unwrap_or_default().to_owned();
-                found.push(Snapshot { id, description, tags: tags(one.tags()) });
+                let bytes = one.full_snapshot_size_in_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+                found.push(Snapshot { id, description, bytes, tags: tags(one.tags()) });
             }
         }
         Ok(found)

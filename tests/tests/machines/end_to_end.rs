@@ -36,7 +36,7 @@ impl Cloud {
         let recipe = format!(
             "pipeline = \"{pipeline}\"\n[base]\nnewest = {{ owner = \"136693071363\", name = \"debian-12-amd64-*\" }}\n\
              [artifact]\nto = \"/opt/app\"\n[promote]\nchannel = \"live\"\nparameter = \"/images/{pipeline}/live\"\n\
-             [retain]\nnewest = 1\ndays = 0\n{body}"
+             [retain]\nnewest = 1\ndays = 0\nsoak = 0\n{body}"
         );
         fs::write(folder.join("recipe.toml"), recipe)?;
         self.local.ovenbird(&["recipe", "push", folder.to_str().context("path")?])

@@ -163,6 +163,7 @@ fn what_has_the_bake_s_tags_and_is_not_on_its_record_stays() {
     let copy = Snapshot {
         id: SnapshotId::parse("snap-0000000000000000a").unwrap(),
         description: "[Copied snap-0123456789abcdef0 from us-west-2]".into(),
+        bytes: None,
         tags: doomed.image.tags.clone(),
     };
     let kept = block_on(guard.delete_snapshot(&copy, Some(&doomed.bake), &BTreeSet::new())).unwrap();

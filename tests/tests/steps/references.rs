@@ -288,10 +288,13 @@ fn a_list_that_is_suddenly_short_keeps_everything_for_seven_days() {
     }
 }
 
+/// Something that comes to name an image.
+type Happens = fn(&Desk, &AmiId);
+
 /// A plan may be minutes old: each kind of thing may come to name the image meanwhile.
 #[test]
 fn what_comes_to_name_an_image_after_the_plan_keeps_it() {
-    let after: [(&str, fn(&Desk, &AmiId)); 5] = [
+    let after: [(&str, Happens); 5] = [
         ("launch-template", |desk, image| drop(template(&desk.cloud, "new", &[image.as_str()]))),
         ("launch-configuration", |desk, image| {
             desk.cloud.name(Source::LaunchConfigurations, image, Kind::LaunchConfiguration, "new");

@@ -294,6 +294,26 @@ fn a_disabled_image_is_not_the_newest_and_starts_nothing() {
 }
 
 #[test]
+fn the_plan_says_how_much_room_goes_now_and_with_all_that_soaks() {
+    let (desk, _) = old();
+    let room = |desk: &Desk| {
+        let (_, plan) = desk.plan();
+        let gib = |of: &str| plan[of]["bytes"].as_u64().unwrap() >> 30;
+        (gib("frees"), gib("will_free"))
+    };
+    // A root of 8 GiB, and a second disk of 4.
+    assert_eq!(room(&desk), (0, 12));
+    for act in ["deprecate", "disable"] {
+        assert_eq!(prune(&desk), [act]);
+        assert_eq!(room(&desk), (0, 12));
+        desk.cloud.pass(WEEK);
+    }
+    assert_eq!(room(&desk), (12, 12));
+    prune(&desk);
+    assert_eq!(room(&desk), (0, 0));
+}
+
+#[test]
 fn a_plan_lasts_an_hour() {
     assert_eq!(PLAN_LASTS, SignedDuration::from_hours(1));
 }

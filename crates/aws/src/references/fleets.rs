@@ -1,6 +1,6 @@
 //! EC2 Fleets: an override may name an image, also by a parameter. Their launch templates are looked at as such.
 
-use aws_sdk_ec2::types::FleetStateCode;
+use aws_sdk_ec2::types::{FleetLaunchTemplateConfig, FleetStateCode};
 use ovenbird_core::{Result, domain::reference::Kind, ports::Look};
 
 use super::Named;
@@ -26,7 +26,7 @@ pub(super) async fn every_fleet(cloud: &Cloud) -> Result<Look> {
             }
             named.look.seen += 1;
             let id = fleet.fleet_id().unwrap_or_default();
-            for one in fleet.launch_template_configs().iter().flat_map(|config| config.overrides()) {
+            for one in fleet.launch_template_configs().iter().flat_map(FleetLaunchTemplateConfig::overrides) {
                 named.note(Kind::Fleet, id, one.image_id());
             }
         }

@@ -1,7 +1,7 @@
 //! Auto Scaling groups: an override of a mixed instances policy may name an image that no launch template names. While
 //! an instance refresh runs, what it launches stands in the refresh alone, and what it goes back to in the group alone.
 
-use aws_sdk_autoscaling::types::{InstanceRefreshStatus, MixedInstancesPolicy};
+use aws_sdk_autoscaling::types::{InstanceRefreshStatus, LaunchTemplate, MixedInstancesPolicy};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ovenbird_core::{Result, domain::reference::Kind, ports::Look};
 
@@ -71,7 +71,7 @@ async fn refreshing(cloud: &Cloud, group: &str) -> Result<Vec<(String, MixedInst
 }
 
 fn note(named: &mut Named, id: &str, policy: Option<&MixedInstancesPolicy>) {
-    let overrides = policy.and_then(|policy| policy.launch_template()).map(|template| template.overrides());
+    let overrides = policy.and_then(|policy| policy.launch_template()).map(LaunchTemplate::overrides);
     for one in overrides.unwrap_or_default() {
         named.note(Kind::AutoScalingGroup, id, one.image_id());
     }

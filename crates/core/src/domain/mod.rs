@@ -12,6 +12,7 @@ pub mod offer;
 pub mod place;
 pub mod plain;
 pub mod plan;
+pub mod price;
 pub mod recipe;
 pub mod reference;
 pub mod report;

@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub id: SnapshotId,
     /// What EC2 or a person wrote to it. `CreateImage` writes which instance it was made of.
     pub description: String,
+    /// How large all its blocks are together, in bytes; none where EC2 doesn't say. It shares some with others.
+    pub bytes: Option<u64>,
     /// Its tags. They say which stack and which bake made it.
     pub tags: BTreeMap<String, String>,
 }

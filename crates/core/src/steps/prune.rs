@@ -30,6 +30,7 @@ use crate::{
     domain::{
         error::{Error, Result},
         id::{BakeId, PipelineName},
+        price::AtMost,
         retirement::Act,
     },
     ports::{Bucket, PrunePorts},
@@ -88,6 +89,12 @@ pub struct Plan {
     /// How many more images and bakes there are than a run takes; the next one takes them.
     #[serde(default)]
     pub later: usize,
+    /// How much room the snapshots take that go in this run.
+    #[serde(default)]
+    pub frees: AtMost,
+    /// The same of all images that are on their way out, or that go in this run.
+    #[serde(default)]
+    pub will_free: AtMost,
     /// Why nothing at all is destroyed; none in a usual run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<String>,

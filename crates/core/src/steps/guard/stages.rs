@@ -29,7 +29,7 @@ pub struct Due<'a> {
 /// How far an image is, read at an act.
 enum Standing {
     /// As the plan found it, or this very act began before; with its item of the table.
-    AsPlanned(Option<(Row, Retirement)>),
+    AsPlanned(Option<Box<(Row, Retirement)>>),
     /// Somebody was quicker.
     Changed,
 }
@@ -48,9 +48,9 @@ impl<C: PrunePorts> Guard<'_, C> {
         let Some(bake) = due.bake else {
             return Ok(Some(kept(due.image.id.as_str(), Reason::Unrecorded, "")));
         };
-        if !is_in(read.as_ref(), Retiring::Deprecated) {
+        if !is_in(read.as_deref(), Retiring::Deprecated) {
             let retirement = begun(due.image, bake, now);
-            Ledger(self.cloud).retire(&retirement, read.as_ref().map(|(row, _)| row), Vec::new()).await?;
+            Ledger(self.cloud).retire(&retirement, read.as_deref().map(|(row, _)| row), Vec::new()).await?;
         }
         self.cloud.deprecate(&due.image.id, now).await.map(|()| None)
     }
@@ -66,9 +66,10 @@ impl<C: PrunePorts> Guard<'_, C> {
             Answer::Stays(kept) => return Ok(Some(kept)),
             Answer::MayGo(record) => record.unzip(),
         };
-        let (Some(bake), Some((row, retirement))) = (due.bake, read) else {
+        let (Some(bake), Some(read)) = (due.bake, read) else {
             return Ok(Some(kept(due.image.id.as_str(), Reason::Unrecorded, "")));
         };
+        let (row, retirement) = *read;
         if retirement.stage != Retiring::Disabled {
             let ledger = Ledger(self.cloud);
             let permissions = self.cloud.permissions(&due.image.id).await?;
@@ -129,7 +130,7 @@ impl<C: PrunePorts> Guard<'_, C> {
         let read = Ledger(self.cloud).retirement(&due.image.id).await?;
         let is = read.as_ref().map(|(_, retirement)| retirement.since());
         let same = is == due.was || is.is_some_and(|is| Some(is.stage) == leads_to);
-        Ok(if same { Standing::AsPlanned(read) } else { Standing::Changed })
+        Ok(if same { Standing::AsPlanned(read.map(Box::new)) } else { Standing::Changed })
     }
 }
 

@@ -12,7 +12,8 @@ use super::{
 use crate::{
     domain::{
         error::{Error, Result},
-        id::{AmiId, ParameterName, PipelineName},
+        id::{AmiId, ParameterName, PipelineName, SnapshotId},
+        price::AtMost,
         recipe::{Base, Recipe, Retain},
         reference::{Kind, Reference, images_in},
         retirement::{Act, Since},
@@ -36,6 +37,8 @@ pub(super) fn nothing(made: Timestamp) -> Plan {
         stays: Vec::new(),
         problems: Vec::new(),
         later: 0,
+        frees: AtMost::default(),
+        will_free: AtMost::default(),
         halted: None,
     }
 }
@@ -85,7 +88,7 @@ pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp)
         was: Some(retirement.since()),
         snapshots: Vec::new(),
         // It asks for no terms: nothing is taken away.
-        terms: Some(Terms { history: usize::MAX, shared: false }),
+        terms: Some(Terms { history: 0, shared: false }),
         judged: now,
     };
     Ok(Plan { retire: vec![verdict], ..nothing(now) })
@@ -152,7 +155,32 @@ pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp
             }
         }
     }
+    count_room(&mut plan, &found);
     Ok(plan)
+}
+
+/// Counts how much room goes: with this run, and with all images that are on their way.
+fn count_room(plan: &mut Plan, found: &Found) {
+    let sizes: BTreeMap<&SnapshotId, Option<u64>> =
+        found.snapshots.iter().map(|snapshot| (&snapshot.id, snapshot.bytes)).collect();
+    let images: BTreeMap<&AmiId, &Image> = found.images.iter().map(|image| (&image.id, image)).collect();
+    let mut count = |verdict: &Verdict, now: bool| {
+        let Some(image) = images.get(&verdict.image) else { return };
+        for snapshot in &image.snapshots {
+            let bytes = sizes.get(snapshot).copied().flatten();
+            plan.will_free.add(bytes);
+            if now {
+                plan.frees.add(bytes);
+            }
+        }
+    };
+    for verdict in plan.retire.iter().filter(|verdict| verdict.act != Act::Restore) {
+        count(verdict, verdict.act == Act::Deregister);
+    }
+    let soaks = |verdict: &&Verdict| matches!(verdict.reason, Reason::Deprecated | Reason::Disabled);
+    for verdict in plan.keep.iter().filter(soaks) {
+        count(verdict, false);
+    }
 }
 
 /// Why an image would stay that is to go; none for one that is to be restored.

@@ -51,7 +51,12 @@ impl Retirement for Cloud {
             let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
             let snapshots = page.items.into_iter();
             Ok(snapshots
-                .map(|one| ports::Snapshot { id: one.id, description: one.description, tags: one.tags })
+                .map(|one| ports::Snapshot {
+                    id: one.id,
+                    description: one.description,
+                    bytes: Some(u64::from(one.size) << 30),
+                    tags: one.tags,
+                })
                 .collect())
         })
         .await
