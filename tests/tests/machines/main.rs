@@ -6,6 +6,7 @@ mod access;
 mod end_to_end;
 mod many_at_once;
 mod provisioners;
+mod rollout;
 mod stopped;
 
 use std::{ops::Deref, time::Duration};
