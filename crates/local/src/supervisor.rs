@@ -23,7 +23,7 @@ use crate::{
     balancer::{Balancer, Sockets},
     base_image,
     deploy::deploy,
-    endpoint::{Control, Endpoint, router},
+    endpoint::{Control, Endpoint, keep_learning, router},
     error::{LocalError, Result},
     hardware::{Hardware, RealHardware, Simulated},
     machine::serve_inside,
@@ -202,6 +202,7 @@ async fn start_world(
         Arc::new(Endpoint { gate, state, ministack: Some(ministack.link.clone()), parameters, control });
     endpoint.state.hardware().connect(Arc::downgrade(&endpoint));
     endpoint.state.keep_time();
+    keep_learning(&endpoint);
     Ok(endpoint)
 }
 
