@@ -1,4 +1,4 @@
-//! What HAProxy is configured with: the part of the routes that needs a new process when it changes.
+//! What `HAProxy` is configured with: the part of the routes that needs a new process when it changes.
 //!
 //! Targets and weights are not in it: they change in a running process.
 

@@ -1,4 +1,4 @@
-//! The load balancers that carry requests: one HAProxy for all of them, kept at what the model's routes say.
+//! The load balancers that carry requests: one `HAProxy` for all of them, kept at what the model's routes say.
 //!
 //! Targets and weights are changed in the running process. When listeners or rules change, a new process is started
 //! beside the old one with the same sockets. The old one takes no more connections, goes on with those that it has, is
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use ovenbird_sim::load_balancing::Route;
+use ovenbird_sim::{World, load_balancing::Route};
 
 pub(crate) use self::sockets::Sockets;
 use self::{
@@ -68,7 +68,7 @@ impl Balancer {
         let Some(mut changes) = state.upgrade().map(|state| state.changes()) else { return };
         let mut applied: Option<Vec<Route>> = None;
         loop {
-            let Some(routes) = state.upgrade().map(|state| state.read(|world| world.routes())) else {
+            let Some(routes) = state.upgrade().map(|state| state.read(World::routes)) else {
                 return;
             };
             if applied.as_ref() != Some(&routes) {

@@ -1,4 +1,4 @@
-//! One process of HAProxy, and the talk with it.
+//! One process of `HAProxy`, and the talk with it.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-//! The targets as HAProxy's servers, and how one process is brought from what it has to what it shall have.
+//! The targets as `HAProxy`'s servers, and how one process is brought from what it has to what it shall have.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{Ipv4Addr, SocketAddrV4, TcpListener},
-    os::fd::{AsRawFd as _, RawFd},
+    os::fd::{AsRawFd, RawFd},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -80,7 +80,7 @@ impl Sockets {
     pub(super) fn of(&self, address: SocketAddrV4) -> Vec<RawFd> {
         self.lock()
             .get(&address)
-            .map(|open| open.iter().map(|one| one.as_raw_fd()).collect())
+            .map(|open| open.iter().map(AsRawFd::as_raw_fd).collect())
             .unwrap_or_default()
     }
 

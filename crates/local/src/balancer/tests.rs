@@ -1,7 +1,7 @@
-//! A real HAProxy over targets on loopback. It needs root, as the local cloud does.
+//! A real `HAProxy` over targets on loopback. It needs root, as the local cloud does.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::Path,
     sync::{
         Arc,
@@ -28,8 +28,6 @@ struct Lab {
     balancer: Balancer,
     address: SocketAddrV4,
 }
-
-use std::net::SocketAddrV4;
 
 impl Lab {
     fn new() -> Option<Self> {
@@ -202,7 +200,7 @@ async fn a_client_keeps_its_connection_while_targets_come_and_go() {
     let gone = lab.forward(&[pool("web", 1, &[("2", two)], &[])]);
     lab.bring(std::slice::from_ref(&gone)).await;
     let answer = slow.await.expect("the slow request");
-    assert!(matches!(answer.status, 502 | 503 | 504), "{answer:?}");
+    assert!(matches!(answer.status, 502..=504), "{answer:?}");
     until("it is forgotten", async || lab.balancer.bring(std::slice::from_ref(&gone)).await.expect("routes"))
         .await;
     assert_eq!(lab.sessions("tg-web", "i-00000000000000001").await, -1);
@@ -382,7 +380,7 @@ async fn nothing_runs_without_a_listener_and_a_new_process_takes_over_from_one_t
 }
 
 impl Lab {
-    /// How many requests a server is answering, by HAProxy's own count; -1 if it doesn't know it.
+    /// How many requests a server is answering, by `HAProxy`'s own count; -1 if it doesn't know it.
     async fn sessions(&self, group: &str, instance: &str) -> i64 {
         let current = self.balancer.current.as_ref().expect("a process");
         let table = current.tell("show stat").await.expect("a table");

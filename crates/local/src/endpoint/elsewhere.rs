@@ -18,7 +18,7 @@ use super::{Endpoint, ssm::parameters};
 /// How often groups and refreshes see what changed elsewhere.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// CloudWatch's limit of names in one question.
+/// `CloudWatch`'s limit of names in one question.
 const MOST_NAMES: usize = 100;
 
 /// From now on the model knows of parameters and alarms that something of it looks at, until the endpoint ends.
@@ -75,7 +75,7 @@ fn tell(endpoint: &Endpoint, change: impl FnOnce(&mut ovenbird_sim::World)) {
     debug_assert!(told.is_ok());
 }
 
-/// What CloudWatch says of alarms.
+/// What `CloudWatch` says of alarms.
 async fn describe(endpoint: &Endpoint, names: &[String]) -> Option<Value> {
     let asked = Request::post("/")
         .header("x-amz-target", "GraniteServiceVersion20100801.DescribeAlarms")
@@ -88,7 +88,7 @@ async fn describe(endpoint: &Endpoint, names: &[String]) -> Option<Value> {
     serde_json::from_slice(&answer.into_body().collect().await.ok()?.to_bytes()).ok()
 }
 
-/// An alarm in what CloudWatch said: whether it is composite, its state, and why.
+/// An alarm in what `CloudWatch` said: whether it is composite, its state, and why.
 fn one(said: &Value, name: &str) -> Option<(bool, AlarmState, String)> {
     [("MetricAlarms", false), ("CompositeAlarms", true)].into_iter().find_map(|(list, composite)| {
         let alarm = said[list].as_array()?.iter().find(|alarm| alarm["AlarmName"] == name)?;
