@@ -13,19 +13,25 @@ use crate::{Cloud, PATIENCE};
 
 const PORT: u16 = 14_670;
 
+/// Requests a second.
+const RATE: u32 = 240;
+
 #[test]
-fn no_request_is_lost_while_groups_are_refreshed_and_rolled_back() -> Result<()> {
+fn no_request_is_lost_while_groups_are_refreshed_rolled_back_and_replaced() -> Result<()> {
     let Some(cloud) = Cloud::up("rollout", PORT)? else { return Ok(()) };
     let aws = Aws::of(&cloud)?;
-    let (many, single) = (Group::make(&aws, "many", 3)?, Group::make(&aws, "single", 1)?);
     let begun = Instant::now();
-    for group in [&many, &single] {
-        group.healthy(3.min(group.size))?;
+    let (many, single) = (Group::make(&aws, "many", 3, "v1")?, Group::make(&aws, "single", 1, "v1")?);
+    let green = Group::make(&aws, "green", 1, "green")?;
+    let (many_door, door) =
+        (Door::make(&aws, "many", &[(&many, 1)])?, Door::make(&aws, "single", &[(&single, 1), (&green, 0)])?);
+    for group in [&many, &single, &green] {
+        group.healthy(group.size)?;
     }
-    eprintln!("4 machines healthy after {:.1} s", begun.elapsed().as_secs_f64());
+    eprintln!("5 machines healthy after {:.1} s", begun.elapsed().as_secs_f64());
 
-    for group in [&many, &single] {
-        let load = Load::start(&group.url, 240)?;
+    for (group, door) in [(&many, &many_door), (&single, &door)] {
+        let load = Load::start(&door.address, RATE)?;
         let begun = Instant::now();
         group.refresh(2)?;
         group.ended("Successful")?;
@@ -33,27 +39,45 @@ fn no_request_is_lost_while_groups_are_refreshed_and_rolled_back() -> Result<()>
         group.healthy(group.size)?;
         group.serves("v2")?;
         let counts = load.stop()?;
-        eprintln!("{}: v1 to v2 in {seconds:.1} s: {counts}", group.name);
+        eprintln!("{} of {}: v1 to v2 in {seconds:.1} s: {counts}", group.name, group.size);
         check(&counts, &["v1", "v2"])?;
-        let after = Load::start(&group.url, 240)?.stop_after(Duration::from_secs(2))?;
-        check(&after, &["v2"])?;
+        door.only("v2")?;
     }
+    bad_version(&aws, &single, &door)?;
+    blue_green(&aws, (&single, &green), &door)
+}
 
-    // A version that answers 500 never gets a request, and goes when it is called back.
-    let load = Load::start(&single.url, 240)?;
+/// A version that answers 500 never gets a request, and goes when it is called back.
+fn bad_version(aws: &Aws<'_>, single: &Group<'_>, door: &Door<'_>) -> Result<()> {
+    let load = Load::start(&door.address, RATE)?;
     single.refresh(3)?;
     within("the bad version is seen", PATIENCE, || {
-        let reasons: Vec<Value> =
-            single.health()?.iter().map(|one| one["TargetHealth"]["Reason"].clone()).collect();
-        ensure!(reasons.contains(&json!("Target.ResponseCodeMismatch")), "{reasons:?}");
+        let health = single.health()?;
+        let reasons: Vec<&Value> = health.iter().map(|one| &one["TargetHealth"]["Reason"]).collect();
+        ensure!(reasons.contains(&&json!("Target.ResponseCodeMismatch")), "{reasons:?}");
         Ok(())
     })?;
     aws.scaling(&["rollback-instance-refresh", "--auto-scaling-group-name", &single.name])?;
     single.ended("RollbackSuccessful")?;
     single.serves("v2")?;
     let counts = load.stop()?;
-    eprintln!("{}: v3 rolled back: {counts}", single.name);
+    eprintln!("v3, which answers 500, rolled back: {counts}");
     check(&counts, &["v2"])
+}
+
+/// Requests go over by weight, back again, and over for good; then the old group goes.
+fn blue_green(aws: &Aws<'_>, (blue, green): (&Group<'_>, &Group<'_>), door: &Door<'_>) -> Result<()> {
+    let load = Load::start(&door.address, RATE)?;
+    for weights in [(90, 10), (50, 50), (0, 100), (100, 0), (0, 100)] {
+        door.weigh(&[(blue, weights.0), (green, weights.1)])?;
+    }
+    let set = ["set-desired-capacity", "--auto-scaling-group-name", &blue.name, "--desired-capacity", "0"];
+    aws.scaling(&set)?;
+    blue.healthy(0)?;
+    let counts = load.stop()?;
+    eprintln!("blue to green, back, and over: {counts}");
+    check(&counts, &["green", "v2"])?;
+    door.only("green")
 }
 
 /// Nothing was lost, at the rate that was asked for; only these versions answered, and each of them did.
@@ -100,21 +124,57 @@ fn text(answer: &Value, pointer: &str) -> Result<String> {
     found.map(str::to_owned).with_context(|| format!("no {pointer} in {answer}"))
 }
 
-/// A group of machines behind a load balancer of its own.
+/// A load balancer with one listener.
+struct Door<'a> {
+    aws: &'a Aws<'a>,
+    listener: String,
+    address: String,
+}
+
+impl<'a> Door<'a> {
+    fn make(aws: &'a Aws<'a>, name: &str, groups: &[(&Group<'_>, u32)]) -> Result<Self> {
+        let subnets: Vec<&str> = aws.subnets.iter().map(String::as_str).collect();
+        let create = ["create-load-balancer", "--name", name, "--subnets"];
+        let balancer = aws.elb(&[&create[..], &subnets].concat())?;
+        let arn = text(&balancer, "/LoadBalancers/0/LoadBalancerArn")?;
+        let create = ["create-listener", "--protocol", "HTTP", "--port", "80", "--load-balancer-arn", &arn];
+        let made = aws.elb(&[&create[..], &["--default-actions", &action(groups)]].concat())?;
+        let address = format!("{}:80", text(&balancer, "/LoadBalancers/0/DNSName")?);
+        Ok(Self { aws, listener: text(&made, "/Listeners/0/ListenerArn")?, address })
+    }
+
+    fn weigh(&self, groups: &[(&Group<'_>, u32)]) -> Result<()> {
+        let modify = ["modify-listener", "--listener-arn", &self.listener, "--default-actions"];
+        self.aws.elb(&[&modify[..], &[&action(groups)]].concat()).map(drop)
+    }
+
+    /// From now on nobody else answers.
+    fn only(&self, version: &str) -> Result<()> {
+        check(&Load::start(&self.address, RATE)?.stop_after(Duration::from_secs(2))?, &[version])
+    }
+}
+
+fn action(groups: &[(&Group<'_>, u32)]) -> String {
+    let group =
+        |(group, weight): &(&Group<'_>, u32)| json!({"TargetGroupArn": group.targets, "Weight": weight});
+    let groups: Vec<Value> = groups.iter().map(group).collect();
+    json!([{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}]).to_string()
+}
+
+/// A group of machines that are a target group's.
 struct Group<'a> {
     aws: &'a Aws<'a>,
     name: String,
     size: usize,
     template: String,
     targets: String,
-    url: String,
 }
 
 impl<'a> Group<'a> {
-    /// Makes it, with a template that has versions 1, 2 and 3.
-    fn make(aws: &'a Aws<'a>, name: &str, size: usize) -> Result<Self> {
+    /// Makes it at version 1 of its template, which has versions 2 and 3, too.
+    fn make(aws: &'a Aws<'a>, name: &str, size: usize, first: &str) -> Result<Self> {
         let name = name.to_owned();
-        let first = json!({"ImageId": aws.image, "InstanceType": "t3.micro", "UserData": user_data("v1")});
+        let first = json!({"ImageId": aws.image, "InstanceType": "t3.micro", "UserData": user_data(first)});
         let create =
             ["ec2", "create-launch-template", "--launch-template-name", &name, "--launch-template-data"];
         let made = aws.cloud.local.aws(&[&create[..], &[&first.to_string()]].concat())?;
@@ -132,13 +192,6 @@ impl<'a> Group<'a> {
         let targets = text(&aws.elb(&[&create[..], &checks].concat())?, "/TargetGroups/0/TargetGroupArn")?;
         let delay = "Key=deregistration_delay.timeout_seconds,Value=3";
         aws.elb(&["modify-target-group-attributes", "--target-group-arn", &targets, "--attributes", delay])?;
-        let subnets: Vec<&str> = aws.subnets.iter().map(String::as_str).collect();
-        let create = ["create-load-balancer", "--name", &name, "--subnets"];
-        let balancer = aws.elb(&[&create[..], &subnets].concat())?;
-        let arn = text(&balancer, "/LoadBalancers/0/LoadBalancerArn")?;
-        let action = format!("Type=forward,TargetGroupArn={targets}");
-        let create = ["create-listener", "--protocol", "HTTP", "--port", "80", "--load-balancer-arn", &arn];
-        aws.elb(&[&create[..], &["--default-actions", &action]].concat())?;
         let (most, size_text, zones) = ((size * 2).to_string(), size.to_string(), aws.subnets.join(","));
         let pinned = format!("LaunchTemplateId={template},Version=1");
         let create =
@@ -154,8 +207,7 @@ impl<'a> Group<'a> {
             "0",
         ];
         aws.scaling(&[&create[..], &sizes, &checks, &places].concat())?;
-        let url = format!("{}:80", text(&balancer, "/LoadBalancers/0/DNSName")?);
-        Ok(Self { aws, name, size, template, targets, url })
+        Ok(Self { aws, name, size, template, targets })
     }
 
     fn health(&self) -> Result<Vec<Value>> {
