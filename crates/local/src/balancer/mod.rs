@@ -114,8 +114,10 @@ impl Balancer {
         });
         let fits = self.current.as_ref().is_some_and(|process| *process.layout() == layout);
         if layout.listeners.is_empty() {
-            self.retired.clear();
-            self.current = None;
+            // Before the sockets are closed: a port that is closed answers nobody.
+            for process in self.current.take().into_iter().chain(self.retired.drain(..)) {
+                process.end().await?;
+            }
         } else if !fits {
             self.started += 1;
             let start = Start {

@@ -121,6 +121,11 @@ impl Process {
         self.child.wait().await
     }
 
+    /// Ends it, with every connection, and waits for its end: until then its ports are open.
+    pub(super) async fn end(mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
     /// Its number, while it runs.
     pub(super) fn pid(&self) -> Option<u32> {
         self.child.id()
