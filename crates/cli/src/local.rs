@@ -214,12 +214,13 @@ fn text(status: &Status) -> String {
     let mut text = format!("{} in {}, process {}\n", status.endpoint, status.home.display(), status.pid);
     let memory = &status.memory;
     text.push_str(&format!(
-        "memory: {:.0} MiB (supervisor {:.0}, MiniStack {:.0}, functions {:.0}, network {:.0}); {} images",
+        "memory: {:.0} MiB (supervisor {:.0}, MiniStack {:.0}, functions {:.0}, network {:.0}, balancer {:.0}); {} images",
         memory.total(),
         memory.supervisor,
         memory.ministack,
         memory.functions,
         memory.network,
+        memory.balancer,
         status.images
     ));
     let instances = render::columns(status.instances.iter().map(|one| {

@@ -66,6 +66,11 @@ impl Home {
         self.0.join("run/tmp")
     }
 
+    /// What the load balancers' processes need for a moment.
+    pub fn balancer(&self) -> PathBuf {
+        self.0.join("run/lb")
+    }
+
     /// The supervisor's log.
     pub fn log(&self) -> PathBuf {
         self.0.join("log/supervisor.log")

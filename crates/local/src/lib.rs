@@ -6,6 +6,7 @@
 //! [`up`], [`down`], [`status`], [`reset`], [`open`] and [`shell`] are what an operator does with it.
 
 mod auth;
+mod balancer;
 pub mod base_image;
 mod deploy;
 mod endpoint;

@@ -77,12 +77,14 @@ pub struct Memory {
     pub functions: f64,
     /// That of the machines' network.
     pub network: f64,
+    /// That of what carries the requests of load balancers; it runs only while there are any.
+    pub balancer: f64,
 }
 
 impl Memory {
     /// All of it.
     pub fn total(&self) -> f64 {
-        self.supervisor + self.ministack + self.functions + self.network
+        self.supervisor + self.ministack + self.functions + self.network + self.balancer
     }
 }
 

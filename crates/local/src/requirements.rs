@@ -9,6 +9,7 @@ use crate::{
 
 /// The programs that are run, with the Debian package that has each.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("haproxy", "haproxy"),
     ("ip", "iproute2"),
     ("mmdebstrap", "mmdebstrap"),
     ("nft", "nftables"),

@@ -4,16 +4,17 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use ovenbird_core::domain::id::SnapshotId;
 use ovenbird_sim::{ApiError, MachineEvent, Order, World};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
+    balancer::{Balancer, Sockets},
     deploy::REGION,
     error::{LocalError, Result},
     hardware::Hardware,
@@ -31,6 +32,10 @@ pub struct CloudState {
     hardware: Box<dyn Hardware>,
     /// Deleted snapshots whose layers something still lies on.
     dropped: Mutex<BTreeSet<SnapshotId>>,
+    /// Told of each change.
+    changed: watch::Sender<()>,
+    /// Where load balancers listen, once something carries their requests.
+    sockets: OnceLock<Arc<Sockets>>,
     /// Where the world is kept; none for a world that ends with the process.
     saved: Option<PathBuf>,
 }
@@ -43,7 +48,14 @@ impl CloudState {
         mut events: mpsc::UnboundedReceiver<MachineEvent>,
         saved: Option<PathBuf>,
     ) -> Arc<Self> {
-        let state = Arc::new(Self { world: Mutex::new(world), hardware, dropped: Mutex::default(), saved });
+        let state = Arc::new(Self {
+            world: Mutex::new(world),
+            hardware,
+            dropped: Mutex::default(),
+            changed: watch::Sender::default(),
+            sockets: OnceLock::new(),
+            saved,
+        });
         let listener = Arc::downgrade(&state);
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
@@ -71,6 +83,23 @@ impl CloudState {
                 health_checks.begin_due(&state);
             }
         });
+    }
+
+    /// From now on something carries the requests of load balancers, which have addresses here. Called once.
+    pub(crate) fn balance(self: &Arc<Self>, sockets: Arc<Sockets>, balancer: Balancer) {
+        let _ = self.sockets.set(sockets);
+        self.follow_up(&mut self.lock());
+        tokio::spawn(balancer.follow(Arc::downgrade(self)));
+    }
+
+    /// Where load balancers listen; none if nothing carries their requests.
+    pub(crate) fn sockets(&self) -> Option<&Sockets> {
+        self.sockets.get().map(|sockets| &**sockets)
+    }
+
+    /// Told of each change of the world.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Reads something of the world.
@@ -143,6 +172,10 @@ impl CloudState {
         for snapshot in dropped.extract_if(.., |snapshot| !world.is_layer_in_use(snapshot)) {
             self.hardware.carry_out(Order::DropSnapshot { snapshot });
         }
+        if let Some(sockets) = self.sockets.get() {
+            sockets.name(world);
+        }
+        self.changed.send_replace(());
         if let Some(path) = &self.saved
             && let Err(error) = save(world, path)
         {

@@ -20,9 +20,10 @@ use tokio::{
 
 use crate::{
     auth::{Clock, Gate, Keys},
+    balancer::{Balancer, Sockets},
     base_image,
     deploy::deploy,
-    endpoint::{Control, Endpoint, router},
+    endpoint::{Control, Endpoint, keep_learning, router},
     error::{LocalError, Result},
     hardware::{Hardware, RealHardware, Simulated},
     machine::serve_inside,
@@ -162,6 +163,8 @@ async fn start_world(
 ) -> Result<Arc<Endpoint>> {
     let mut world = state::load(&options.home.world())?;
     let (sender, events) = mpsc::unbounded_channel();
+    let inside =
+        network.as_ref().map(Network::pid).transpose().map_err(LocalError::io("find the network"))?;
     *stage = Stage::Base;
     let (hardware, name): (Box<dyn Hardware>, String) = match network {
         None => (Box::new(Simulated::new(sender)), "simulated".into()),
@@ -187,12 +190,19 @@ async fn start_world(
     let state = CloudState::start(world, hardware, events, Some(options.home.world()));
     // No machine outlives a supervisor: those that the world remembers are gone.
     state.apply(MachineEvent::HostLost);
+    if inside.is_some() {
+        let sockets = Arc::new(Sockets::new(options.port, inside));
+        let pids = Arc::clone(&control.balancer_pids);
+        let balancer = Balancer::new(options.home.balancer(), inside, Arc::clone(&sockets), pids);
+        state.balance(sockets, balancer.map_err(LocalError::io("make room for load balancers"))?);
+    }
     let parameters = BTreeMap::from([(BASE_PARAMETER.to_owned(), image)]);
     let gate = Gate { keys, port: options.port, clock: Clock::system() };
     let endpoint =
         Arc::new(Endpoint { gate, state, ministack: Some(ministack.link.clone()), parameters, control });
     endpoint.state.hardware().connect(Arc::downgrade(&endpoint));
     endpoint.state.keep_time();
+    keep_learning(&endpoint);
     Ok(endpoint)
 }
 

@@ -1,5 +1,7 @@
 //! `CloudWatch` alarms as data: who tests or operates the model says in which state one is. No metric is computed.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +118,28 @@ impl World {
         alarm.state = state;
         reason.clone_into(&mut alarm.reason);
         Ok(())
+    }
+
+    /// What another `CloudWatch` says of an alarm; none if it knows no such alarm.
+    pub fn learn_alarm(
+        &mut self,
+        now: Timestamp,
+        name: &str,
+        said: Option<(bool, AlarmState, &str)>,
+    ) -> Result<()> {
+        let known = self.alarms.get(name).map(|alarm| alarm.composite);
+        if known.is_some() && known != said.map(|(composite, ..)| composite) {
+            self.alarms.remove(name);
+        }
+        let Some((composite, state, reason)) = said else { return Ok(()) };
+        self.put_alarm(now, name, composite)?;
+        self.set_alarm_state(now, name, state, reason)
+    }
+
+    /// The alarms that refreshes under way look at.
+    pub fn watched_alarms(&self) -> BTreeSet<String> {
+        let refreshes = self.auto_scaling_groups().filter_map(|group| group.active_refresh());
+        refreshes.flat_map(|refresh| refresh.preferences.alarms.iter().cloned()).collect()
     }
 
     /// Alarms by name, prefix and state.

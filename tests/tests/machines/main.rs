@@ -7,6 +7,7 @@ mod end_to_end;
 mod many_at_once;
 mod operator;
 mod provisioners;
+mod rollout;
 mod stopped;
 
 use std::{ops::Deref, time::Duration};

@@ -1,6 +1,9 @@
 //! The local cloud's own affairs, under `/_ovenbird/`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     extract::{FromRequest as _, Request},
@@ -16,6 +19,7 @@ use tokio::sync::Notify;
 
 use super::Endpoint;
 use crate::{
+    balancer::Pids,
     memory,
     operator::{Forward, InstanceStatus, Memory, Status},
     options::Options,
@@ -30,6 +34,8 @@ pub struct Control {
     pub ministack_version: String,
     /// The process of `MiniStack`.
     pub ministack_pid: Option<u32>,
+    /// The processes that carry the requests of load balancers.
+    pub(crate) balancer_pids: Pids,
     /// The id of the base image; none while it is being made.
     pub base_image: Option<String>,
     /// Whether everything started. `ovenbird local up` returns when it is set.
@@ -45,6 +51,7 @@ impl Control {
             options,
             ministack_version: String::new(),
             ministack_pid: None,
+            balancer_pids: Pids::default(),
             base_image: None,
             ready: AtomicBool::new(false),
             shutdown: Notify::new(),
@@ -129,6 +136,7 @@ fn status(endpoint: &Endpoint) -> Status {
             ministack: memory::mib(control.ministack_pid.as_slice()),
             functions: memory::mib(&control.ministack_pid.map(memory::below).unwrap_or_default()),
             network: memory::mib(&endpoint.state.hardware().network()),
+            balancer: memory::mib(&control.balancer_pids.lock().unwrap_or_else(PoisonError::into_inner)),
         },
     }
 }

@@ -4,6 +4,7 @@ mod autoscaling;
 mod control;
 mod ec2;
 mod elb;
+mod elsewhere;
 mod machine_access;
 mod proxy;
 mod query;
@@ -23,6 +24,7 @@ use axum::{
 };
 use http::Method;
 
+pub(crate) use self::elsewhere::keep_learning;
 use self::route::Route;
 pub use self::{control::Control, machine_access::machine_router};
 use crate::{
@@ -68,7 +70,7 @@ async fn answer(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
     match Route::of(&service, request.uri(), request.headers()) {
         Route::PassOn => endpoint.pass_on(request).await,
         Route::Ec2 => endpoint.ec2(request).await,
-        Route::AutoScaling => endpoint.query(request, autoscaling::answer).await,
+        Route::AutoScaling => endpoint.auto_scaling(request).await,
         Route::Elb => endpoint.query(request, elb::answer).await,
         Route::Ssm(operation) => ssm::answer(&endpoint, &operation, request).await,
         Route::Control(path) if holder == Holder::Operator => {
@@ -118,6 +120,17 @@ impl Endpoint {
     async fn query(&self, request: Request, answer: fn(&Self, &[u8]) -> Response) -> Response {
         match Bytes::from_request(request, &()).await {
             Ok(form) => answer(self, &form),
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    /// A group launches by what parameters are now, and a refresh starts or not by what alarms are now.
+    async fn auto_scaling(&self, request: Request) -> Response {
+        match Bytes::from_request(request, &()).await {
+            Ok(form) => {
+                elsewhere::learn(self, &autoscaling::named_alarms(&form)).await;
+                autoscaling::answer(self, &form)
+            }
             Err(refusal) => refusal.into_response(),
         }
     }

@@ -1,5 +1,7 @@
 //! What the other services with the query protocol have in common: a form comes, XML goes, and lists have members.
 
+use std::net::SocketAddrV4;
+
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, header};
 use jiff::Timestamp;
@@ -73,6 +75,24 @@ impl Query<'_> {
         operation: impl FnOnce(&mut World, Timestamp) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         self.endpoint.state.call(operation)
+    }
+
+    /// Opens a port of a load balancer, where something carries its requests. The port may be another program's.
+    pub fn open_port(&self, balancer: &str, port: u16) -> Result<(), ApiError> {
+        let Some(sockets) = self.endpoint.state.sockets() else { return Ok(()) };
+        let name = self.look(|world| {
+            let mut all = world.load_balancers();
+            all.find(|one| one.arn == balancer).map(|one| one.dns_name.clone())
+        });
+        // Whether there is such a load balancer is the model's to say.
+        let Some(address) = name.and_then(|name| name.parse().ok()) else { return Ok(()) };
+        sockets.open(SocketAddrV4::new(address, port)).map_err(|error| {
+            let message = format!(
+                "The local cloud listens at {address} of this machine, and port {port} can't be had there: {error}. \
+                 Take another port, or stop the program that listens at this port of all addresses"
+            );
+            ApiError::new("InvalidConfigurationRequest", message)
+        })
     }
 
     /// An answer with a result.

@@ -30,9 +30,14 @@ pub(super) fn inside<T: Send + 'static>(
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
 }
 
+/// Listens on an address in the network namespace of a process.
+pub(crate) fn listen_std(pid: u32, address: SocketAddr) -> io::Result<StdListener> {
+    inside(pid, move || StdListener::bind(address))
+}
+
 /// Listens on an address of the machine.
 pub(super) fn listen(pid: u32, address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = inside(pid, move || StdListener::bind(address))?;
+    let listener = listen_std(pid, address)?;
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }

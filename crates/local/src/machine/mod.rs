@@ -15,7 +15,11 @@ mod lifecycle;
 mod output;
 mod spawn;
 
-pub(crate) use self::{address::mac, forward::serve_inside, spawn::spawn};
+pub(crate) use self::{
+    address::mac,
+    forward::{listen_std, serve_inside},
+    spawn::spawn,
+};
 pub use self::{
     address::{Addresses, GATEWAY},
     disk::{Disks, Layer},

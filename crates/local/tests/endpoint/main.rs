@@ -5,6 +5,7 @@
 mod adapter;
 mod client;
 mod cloud;
+mod elsewhere;
 mod fixture;
 mod health_checks;
 mod killed;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use ovenbird_core::domain::id::InstanceId;
 
-use super::{Activity, ActivityStatus, Group, MaintenancePolicy, Member, Process, invalid};
+use super::{Activity, ActivityStatus, Group, Lifecycle, MaintenancePolicy, Member, Process, invalid};
 use crate::{Result, World};
 
 const ALL_PROTECTED: &str =
@@ -168,13 +168,19 @@ impl World {
         let name = self.group_of(instance)?.name.clone();
         let mut group = self.group_mut(&name)?.clone();
         let member = group.member(instance).cloned().ok_or_else(|| super::not_a_member(instance))?;
+        let cause = "instance was taken out of service in response to a user request.";
+        if member.lifecycle == Lifecycle::TerminatingRetained {
+            self.end_retained(now, &mut group, &member.instance, cause);
+            let activity = group.activities.last().cloned();
+            self.scaling.groups.insert(name, group);
+            return activity.ok_or_else(|| invalid(format!("The instance {instance} can't be terminated.")));
+        }
         if member.lifecycle.is_ending() {
             return Err(invalid(format!("The instance {instance} is being terminated already.")));
         }
         if decrement && member.lifecycle.counts() {
             group.shrink(member.weight)?;
         }
-        let cause = "instance was taken out of service in response to a user request.";
         self.end_member(now, &mut group, &member.instance, cause);
         let activity = group.activities.last().cloned();
         self.scaling.groups.insert(name, group);

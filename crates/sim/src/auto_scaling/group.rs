@@ -46,6 +46,8 @@ pub struct CreateGroup {
     pub maintenance: Option<MaintenancePolicy>,
     /// Who may not delete it.
     pub deletion_protection: DeletionProtection,
+    /// Whether an instance whose termination hook was abandoned is retained (`TerminateHookAbandon`).
+    pub retains_abandoned: bool,
     /// Its lifecycle hooks.
     pub hooks: Vec<Hook>,
     /// Its tags.
@@ -72,6 +74,7 @@ impl CreateGroup {
             protects_new_instances: false,
             maintenance: None,
             deletion_protection: DeletionProtection::None,
+            retains_abandoned: false,
             hooks: Vec::new(),
             tags: Vec::new(),
         }
@@ -107,6 +110,8 @@ pub struct UpdateGroup {
     pub maintenance: Option<Option<MaintenancePolicy>>,
     /// Who may not delete it.
     pub deletion_protection: Option<DeletionProtection>,
+    /// Whether an instance whose termination hook was abandoned is retained (`TerminateHookAbandon`).
+    pub retains_abandoned: Option<bool>,
 }
 
 /// The parameters of `DescribeAutoScalingGroups`.
@@ -152,6 +157,7 @@ impl World {
             protects_new_instances: request.protects_new_instances,
             maintenance: request.maintenance,
             deletion_protection: request.deletion_protection,
+            retains_abandoned: request.retains_abandoned,
             suspended: BTreeMap::new(),
             tags: Tags::new(),
             propagated: BTreeSet::new(),
@@ -221,6 +227,7 @@ impl World {
         group.protects_new_instances = change.protects_new_instances.unwrap_or(group.protects_new_instances);
         group.maintenance = change.maintenance.unwrap_or(group.maintenance);
         group.deletion_protection = change.deletion_protection.unwrap_or(group.deletion_protection);
+        group.retains_abandoned = change.retains_abandoned.unwrap_or(group.retains_abandoned);
         group.launch_after = None;
         self.check_group(&group)?;
         self.scaling.groups.insert(group.name.clone(), group);

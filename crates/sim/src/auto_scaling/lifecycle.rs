@@ -87,7 +87,15 @@ impl World {
                 }
             }
             Lifecycle::TerminatingWait => {
-                if group.deleting || waited(now, group, &mut member).is_some() {
+                let ended = waited(now, group, &mut member);
+                let abandoned = matches!(ended, Some((ActionResult::Abandon, _)));
+                if abandoned && group.retains_abandoned && !group.deleting {
+                    member.lifecycle = Lifecycle::TerminatingRetained;
+                    member.waits.clear();
+                    let message = "The instance is retained: a termination lifecycle action was abandoned.";
+                    let status = ActivityStatus::Cancelled;
+                    group.note(now, member.activity.take().as_deref(), status, Some(message.into()));
+                } else if group.deleting || ended.is_some() {
                     member.lifecycle = Lifecycle::TerminatingProceed;
                     group.note(now, member.activity.as_deref(), ActivityStatus::InProgress, None);
                     self.terminate(id);
@@ -98,6 +106,17 @@ impl World {
                     group.note(now, member.activity.as_deref(), ActivityStatus::Successful, None);
                     group.members.remove(index);
                     return false;
+                }
+            }
+            Lifecycle::TerminatingRetained => {
+                // Whoever else ended it, it is gone.
+                if matches!(self.ec2_state(id), None | Some(InstanceState::Terminated)) {
+                    group.members.remove(index);
+                    return false;
+                }
+                if group.deleting {
+                    member.lifecycle = Lifecycle::TerminatingProceed;
+                    self.terminate(id);
                 }
             }
             Lifecycle::InService | Lifecycle::Standby => {}
@@ -148,22 +167,42 @@ impl World {
         self.deregister_in(now, &group.target_groups.clone(), &member.instance);
         let draining = self.drains(group, &member.instance);
         let status = if draining { ActivityStatus::WaitingForDraining } else { ActivityStatus::InProgress };
-        let activity = Activity {
+        let activity = self.termination(now, group, &member.instance, status, cause);
+        member.activity = Some(group.begin(activity));
+        member.lifecycle = Lifecycle::Terminating;
+        member.in_service = None;
+        member.waits.clear();
+    }
+
+    /// Ends an instance that was retained. Its hooks have had their time.
+    pub(super) fn end_retained(&mut self, now: Timestamp, group: &mut Group, id: &InstanceId, cause: &str) {
+        let Some(index) = group.members.iter().position(|member| is(member, id)) else { return };
+        let activity = self.termination(now, group, id, ActivityStatus::InProgress, cause);
+        group.members[index].activity = Some(group.begin(activity));
+        group.members[index].lifecycle = Lifecycle::TerminatingProceed;
+        self.terminate(id);
+    }
+
+    fn termination(
+        &mut self,
+        now: Timestamp,
+        group: &Group,
+        id: &InstanceId,
+        status: ActivityStatus,
+        cause: &str,
+    ) -> Activity {
+        Activity {
             id: self.scaling_id("activity"),
             group: group.name.clone(),
-            instance: Some(member.instance.clone()),
-            description: format!("Terminating EC2 instance: {}", member.instance),
+            instance: Some(id.clone()),
+            description: format!("Terminating EC2 instance: {id}"),
             cause: format!("At {now:.0} {cause}"),
             started: now,
             ended: None,
             status,
             message: None,
             progress: 50,
-        };
-        member.activity = Some(group.begin(activity));
-        member.lifecycle = Lifecycle::Terminating;
-        member.in_service = None;
-        member.waits.clear();
+        }
     }
 
     /// Begins to end an instance of a group, by its id.

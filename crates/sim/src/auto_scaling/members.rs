@@ -34,6 +34,10 @@ pub enum Lifecycle {
     /// Ending; EC2 terminates it.
     #[serde(rename = "Terminating:Proceed")]
     TerminatingProceed,
+    /// Kept for somebody to look at: its end was abandoned, and the group retains such instances. It runs until it is
+    /// terminated by `TerminateInstanceInAutoScalingGroup`.
+    #[serde(rename = "Terminating:Retained")]
+    TerminatingRetained,
 }
 
 impl Lifecycle {
@@ -49,6 +53,7 @@ impl Lifecycle {
             Self::Terminating => "Terminating",
             Self::TerminatingWait => "Terminating:Wait",
             Self::TerminatingProceed => "Terminating:Proceed",
+            Self::TerminatingRetained => "Terminating:Retained",
         }
     }
 
@@ -57,14 +62,16 @@ impl Lifecycle {
         match self {
             Self::Pending | Self::PendingWait | Self::PendingProceed => true,
             Self::InService | Self::EnteringStandby | Self::Standby => false,
-            Self::Terminating | Self::TerminatingWait | Self::TerminatingProceed => false,
+            Self::Terminating | Self::TerminatingWait => false,
+            Self::TerminatingProceed | Self::TerminatingRetained => false,
         }
     }
 
-    /// Whether it is on its way out.
+    /// Whether it is on its way out, or retained there.
     pub fn is_ending(self) -> bool {
         match self {
-            Self::Terminating | Self::TerminatingWait | Self::TerminatingProceed => true,
+            Self::Terminating | Self::TerminatingWait => true,
+            Self::TerminatingProceed | Self::TerminatingRetained => true,
             Self::Pending | Self::PendingWait | Self::PendingProceed => false,
             Self::InService | Self::EnteringStandby | Self::Standby => false,
         }
@@ -75,7 +82,8 @@ impl Lifecycle {
         match self {
             Self::EnteringStandby | Self::Standby => true,
             Self::Pending | Self::PendingWait | Self::PendingProceed | Self::InService => false,
-            Self::Terminating | Self::TerminatingWait | Self::TerminatingProceed => false,
+            Self::Terminating | Self::TerminatingWait => false,
+            Self::TerminatingProceed | Self::TerminatingRetained => false,
         }
     }
 

@@ -120,6 +120,9 @@ pub struct Group {
     pub maintenance: Option<MaintenancePolicy>,
     /// Who may not delete it.
     pub deletion_protection: DeletionProtection,
+    /// Whether an instance whose termination hook was abandoned is retained (`TerminateHookAbandon`).
+    #[serde(default)]
+    pub retains_abandoned: bool,
     /// What it doesn't do at present, and why.
     pub suspended: BTreeMap<Process, String>,
     /// Its tags.

@@ -1,5 +1,7 @@
 //! Launches by a template.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{LaunchTemplateData, LaunchTemplateVersion, TemplateSpec};
@@ -32,6 +34,17 @@ impl World {
             Some(value) => drop(self.image_parameters.insert(name.to_owned(), value.to_owned())),
             None => drop(self.image_parameters.remove(name)),
         }
+    }
+
+    /// What a parameter is known to have as its value.
+    pub fn image_parameter(&self, name: &str) -> Option<&str> {
+        self.image_parameters.get(name).map(String::as_str)
+    }
+
+    /// The parameters that versions of templates name as their image, as they name them.
+    pub fn parameters_in_templates(&self) -> BTreeSet<String> {
+        let versions = self.templates.by_id.values().flat_map(|template| template.versions.values());
+        versions.filter_map(|version| version.data.image_parameter().map(str::to_owned)).collect()
     }
 
     /// The id of an image that is given by its id or as `resolve:ssm:`.

@@ -38,6 +38,17 @@ impl TargetGroup {
         self.seconds(SLOW_START)
     }
 
+    /// How a target is chosen for a request.
+    pub fn algorithm(&self) -> &str {
+        self.attributes.get(ALGORITHM).map(String::as_str).unwrap_or("round_robin")
+    }
+
+    /// For how long a client stays with its target, in seconds; none means not at all.
+    pub fn stickiness(&self) -> Option<i64> {
+        let sticky = self.attributes.get(STICKY).is_some_and(|value| value == "true");
+        sticky.then(|| self.seconds(STICKY_SECONDS))
+    }
+
     fn seconds(&self, name: &str) -> i64 {
         self.attributes.get(name).and_then(|value| value.parse().ok()).unwrap_or_default()
     }

@@ -149,6 +149,17 @@ impl World {
         paging.cut(found.cloned().collect(), 1, |one| one.arn.clone())
     }
 
+    /// Every load balancer.
+    pub fn load_balancers(&self) -> impl Iterator<Item = &LoadBalancer> {
+        self.balancing.balancers.values()
+    }
+
+    /// Gives a load balancer the name that clients look up: whoever carries its requests chooses it.
+    pub fn set_dns_name(&mut self, arn: &str, name: &str) -> Result<()> {
+        name.clone_into(&mut self.balancer_mut(arn)?.dns_name);
+        Ok(())
+    }
+
     /// Deletes a load balancer with its listeners; its target groups stay. One that isn't there is deleted, too.
     pub fn delete_load_balancer(&mut self, arn: &str) -> Result<()> {
         if super::kind(arn) != Some("loadbalancer") {

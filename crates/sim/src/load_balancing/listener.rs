@@ -10,6 +10,10 @@ use crate::{ApiError, Page, Paging, Result, Tags, World};
 /// How many target groups one action may forward to.
 const MOST_GROUPS: usize = 5;
 
+/// The types that a fixed response may have.
+const CONTENT_TYPES: [&str; 5] =
+    ["text/plain", "text/css", "text/html", "application/javascript", "application/json"];
+
 /// A listener of a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
@@ -211,7 +215,12 @@ impl World {
     pub(super) fn check_action(&self, balancer: &str, action: &Action) -> Result<()> {
         let forward = match action {
             Action::Forward(forward) => forward,
-            Action::FixedResponse { status, body, .. } => {
+            Action::FixedResponse { status, body, content_type } => {
+                if let Some(unknown) =
+                    content_type.as_ref().filter(|one| !CONTENT_TYPES.contains(&one.as_str()))
+                {
+                    return Err(validation(format!("'{unknown}' is not a content type of a fixed response")));
+                }
                 let known = matches!(status / 100, 2 | 4 | 5);
                 if !known || body.as_ref().is_some_and(|body| body.len() > 1024) {
                     return Err(validation(

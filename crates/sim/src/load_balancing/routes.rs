@@ -13,6 +13,8 @@ pub struct Route {
     pub balancer: String,
     /// The listener.
     pub listener: String,
+    /// The name that clients look up, which is an address where the load balancer was given one.
+    pub dns_name: String,
     /// The listener's port.
     pub port: u16,
     /// The rule's place; none for the default.
@@ -58,6 +60,10 @@ pub struct Pool {
     pub draining: Vec<RouteTarget>,
     /// How long a new target's share grows, in seconds; 0 means not at all.
     pub slow_start: i64,
+    /// How a target is chosen: `round_robin`, `least_outstanding_requests` or `weighted_random`.
+    pub algorithm: String,
+    /// For how long a client stays with its target, in seconds; none means not at all.
+    pub stickiness: Option<i64>,
 }
 
 /// A target that requests reach.
@@ -78,9 +84,8 @@ impl World {
     pub fn routes(&self) -> Vec<Route> {
         let mut routes = Vec::new();
         for listener in self.balancing.listeners.values() {
-            if !self.balancer(&listener.balancer).is_ok_and(|balancer| balancer.active) {
-                continue;
-            }
+            let balancer = self.balancer(&listener.balancer).ok().filter(|balancer| balancer.active);
+            let Some(balancer) = balancer else { continue };
             for rule in &listener.rules {
                 let action = match &rule.action {
                     Action::FixedResponse { status, content_type, body } => RouteAction::Fixed {
@@ -100,6 +105,7 @@ impl World {
                 routes.push(Route {
                     balancer: listener.balancer.clone(),
                     listener: listener.arn.clone(),
+                    dns_name: balancer.dns_name.clone(),
                     port: listener.port,
                     priority: rule.priority,
                     conditions: rule.conditions.clone(),
@@ -124,7 +130,15 @@ impl World {
             healthy
         };
         let draining = in_state(&[TargetState::Draining]);
-        Some(Pool { group: arn.to_owned(), weight, targets, draining, slow_start: group.slow_start() })
+        Some(Pool {
+            group: arn.to_owned(),
+            weight,
+            targets,
+            draining,
+            slow_start: group.slow_start(),
+            algorithm: group.algorithm().to_owned(),
+            stickiness: group.stickiness(),
+        })
     }
 
     fn route_target(&self, target: &Target) -> RouteTarget {

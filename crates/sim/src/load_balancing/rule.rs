@@ -175,6 +175,17 @@ fn check_conditions(conditions: &[Condition]) -> Result<()> {
     if conditions.iter().any(|condition| condition.values().is_empty()) || values > 5 {
         return Err(validation("A condition has values, and a rule at most 5 of them"));
     }
+    for condition in conditions {
+        if let Condition::HttpHeader { name, .. } = condition {
+            let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+            if name.is_empty() || name.len() > 40 || !name.bytes().all(token) {
+                return Err(validation(format!("'{name}' is not a header name of at most 40 characters")));
+            }
+        }
+        if let Some(long) = condition.values().iter().find(|value| value.len() > 128) {
+            return Err(validation(format!("The value '{long}' has more than 128 characters")));
+        }
+    }
     Ok(())
 }
 

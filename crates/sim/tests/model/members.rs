@@ -185,3 +185,35 @@ fn what_is_suspended_is_not_done() {
     assert!(!cloud.ids().contains(&id));
     assert_eq!(code(Process::parse("Everything")), "ValidationError");
 }
+
+#[test]
+fn an_instance_whose_end_is_abandoned_is_retained_where_the_group_says_so() {
+    for (retains, result, stays) in [
+        (true, ActionResult::Abandon, true),
+        (true, ActionResult::Continue, false),
+        (false, ActionResult::Abandon, false),
+    ] {
+        let mut cloud = Cloud::new();
+        let hook = Hook::new("down", Transition::Terminating);
+        cloud.group((1, 1, 2), |r| (r.hooks, r.retains_abandoned) = (vec![hook.clone()], retains));
+        cloud.run_well(5);
+        let first = cloud.ids().remove(0);
+        cloud.world.set_instance_health(cloud.now, &first, false, false).unwrap();
+        cloud.run_well(5);
+        assert_eq!(cloud.states()[0], "Terminating:Wait");
+        cloud.world.complete_lifecycle_action("web", "down", None, Some(&first), result).unwrap();
+        cloud.run_well(5);
+        if !stays {
+            assert_eq!((cloud.states(), cloud.state(&first)), (vec!["InService"], InstanceState::Terminated));
+            continue;
+        }
+        // Its place is taken by another, and it runs on.
+        assert_eq!(cloud.states(), ["Terminating:Retained", "InService"]);
+        assert_eq!((cloud.state(&first), cloud.web().capacity()), (InstanceState::Running, 1));
+        cloud.run_well(8000);
+        assert_eq!(cloud.states(), ["Terminating:Retained", "InService"]);
+        cloud.world.terminate_instance_in_auto_scaling_group(cloud.now, &first, false).unwrap();
+        cloud.run_well(5);
+        assert_eq!((cloud.states(), cloud.state(&first)), (vec!["InService"], InstanceState::Terminated));
+    }
+}

@@ -82,6 +82,11 @@ fn group(xml: &mut Xml, group: &Group, with_instances: bool) {
             xml.text("MaxHealthyPercentage", policy.max_healthy);
         });
     }
+    if group.retains_abandoned {
+        xml.part("InstanceLifecyclePolicy", |xml| {
+            xml.part("RetentionTriggers", |xml| xml.text("TerminateHookAbandon", "retain"));
+        });
+    }
     xml.text(
         "DeletionProtection",
         match group.deletion_protection {

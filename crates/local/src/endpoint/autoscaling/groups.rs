@@ -37,6 +37,7 @@ pub(super) fn create(query: &Query<'_>) -> Result<String, ApiError> {
         protects_new_instances: common.protects_new_instances.unwrap_or(false),
         maintenance: common.maintenance.flatten(),
         deletion_protection: common.deletion_protection.unwrap_or_default(),
+        retains_abandoned: common.retains_abandoned.unwrap_or(false),
         hooks: parts(params, "LifecycleHookSpecificationList")
             .iter()
             .map(hooks::read)
@@ -164,6 +165,13 @@ fn common(params: &Params<'_>) -> Result<UpdateGroup, ApiError> {
         Some("prevent-all-deletion") => Some(DeletionProtection::PreventAllDeletion),
         Some(other) => return Err(invalid(&format!("Invalid DeletionProtection: {other}"))),
     };
+    let triggers = params.part("InstanceLifecyclePolicy").part("RetentionTriggers");
+    let retains_abandoned = match triggers.text("TerminateHookAbandon") {
+        None => None,
+        Some("retain") => Some(true),
+        Some("terminate") => Some(false),
+        Some(other) => return Err(invalid(&format!("Invalid TerminateHookAbandon: {other}"))),
+    };
     let maintenance = params.part("InstanceMaintenancePolicy");
     let bounds: (Option<i64>, Option<i64>) =
         (maintenance.parsed("MinHealthyPercentage")?, maintenance.parsed("MaxHealthyPercentage")?);
@@ -200,6 +208,7 @@ fn common(params: &Params<'_>) -> Result<UpdateGroup, ApiError> {
         protects_new_instances: params.parsed("NewInstancesProtectedFromScaleIn")?,
         maintenance,
         deletion_protection,
+        retains_abandoned,
     })
 }
 

@@ -12,7 +12,8 @@ use ovenbird_sim::ApiError;
 
 use super::{
     Endpoint,
-    query::{self, Query, unknown},
+    query::{self, Query, texts, unknown},
+    query_form::Form,
 };
 
 const NAMESPACE: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
@@ -20,6 +21,12 @@ const NAMESPACE: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
 /// Answers a request.
 pub(super) fn answer(endpoint: &Endpoint, body: &[u8]) -> Response {
     query::answer(endpoint, body, ("autoscaling", NAMESPACE), dispatch)
+}
+
+/// The alarms that a request names, whether it is right otherwise or not. Only what changes something needs to know.
+pub(super) fn named_alarms(body: &[u8]) -> Vec<String> {
+    let form = Form::parse(body);
+    texts(&form.root().part("Preferences").part("AlarmSpecification"), "Alarms")
 }
 
 fn dispatch(query: &Query<'_>, action: &str) -> Result<String, ApiError> {

@@ -22,7 +22,11 @@ pub(super) fn create(query: &Query<'_>) -> Result<String, ApiError> {
         tags: tags(&query.params, "Tags")?,
     };
     query.finish()?;
-    let made = query.world(|world, now| world.create_load_balancer(now, &request))?;
+    let mut made = query.world(|world, now| world.create_load_balancer(now, &request))?;
+    // It may have been given an address since.
+    if let Some(known) = query.look(|world| world.load_balancers().find(|one| one.arn == made.arn).cloned()) {
+        made = known;
+    }
     let subnets = subnets(query);
     query.answer(|xml| xml.members("LoadBalancers", [&made], |xml, one| balancer(xml, one, &subnets)))
 }

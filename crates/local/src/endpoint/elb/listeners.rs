@@ -1,7 +1,7 @@
 //! Listeners and their rules.
 
 use ovenbird_sim::{
-    ApiError,
+    ApiError, Paging,
     load_balancing::{
         Action, Condition, CreateListener, CreateRule, Forward, Listener, ModifyListener, Rule, Weighted,
     },
@@ -24,6 +24,7 @@ pub(super) fn create(query: &Query<'_>) -> Result<String, ApiError> {
         tags: tags(&query.params, "Tags")?,
     };
     query.finish()?;
+    query.open_port(&request.balancer, request.port)?;
     let made = query.world(|world, _| world.create_listener(&request))?;
     query.answer(|xml| xml.members("Listeners", [&made], listener))
 }
@@ -36,6 +37,14 @@ pub(super) fn modify(query: &Query<'_>) -> Result<String, ApiError> {
         default_action: action(&query.params, "DefaultActions")?,
     };
     query.finish()?;
+    if let Some(port) = change.port {
+        let paging = Paging::default();
+        let listener =
+            query.look(|world| world.describe_listeners(None, std::slice::from_ref(&arn), &paging))?;
+        for listener in &listener.items {
+            query.open_port(&listener.balancer, port)?;
+        }
+    }
     let made = query.world(|world, _| world.modify_listener(&arn, &change))?;
     query.answer(|xml| xml.members("Listeners", [&made], listener))
 }

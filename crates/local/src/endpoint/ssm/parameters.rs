@@ -62,8 +62,13 @@ async fn get_parameters(endpoint: &Endpoint, asked: &Value, parts: Parts) -> Res
 
 /// The value of a parameter, or none.
 pub(in crate::endpoint) async fn value(endpoint: &Endpoint, name: &str) -> Option<String> {
+    look_up(endpoint, name).await.flatten()
+}
+
+/// The value of a parameter, if there is one; nothing at all when nobody can tell.
+pub(in crate::endpoint) async fn look_up(endpoint: &Endpoint, name: &str) -> Option<Option<String>> {
     if let Some(value) = endpoint.parameters.get(name) {
-        return Some(value.clone());
+        return Some(Some(value.clone()));
     }
     let asked = Request::post("/")
         .header("x-amz-target", "AmazonSSM.GetParameter")
@@ -71,7 +76,16 @@ pub(in crate::endpoint) async fn value(endpoint: &Endpoint, name: &str) -> Optio
     let asked = asked.body(Body::from(json!({"Name": name}).to_string())).ok()?;
     let body = endpoint.pass_on(asked).await.into_body().collect().await.ok()?;
     let answer: Value = serde_json::from_slice(&body.to_bytes()).ok()?;
-    answer["Parameter"]["Value"].as_str().map(str::to_owned)
+    match answer["Parameter"]["Value"].as_str() {
+        Some(value) => Some(Some(value.to_owned())),
+        None => {
+            let code = answer["__type"].as_str().unwrap_or_default();
+            ["ParameterNotFound", "ParameterVersionNotFound"]
+                .iter()
+                .any(|absent| code.ends_with(absent))
+                .then_some(None)
+        }
+    }
 }
 
 /// Every parameter of the account with its value; none when they can't be read.

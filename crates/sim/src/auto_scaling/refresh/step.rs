@@ -7,7 +7,7 @@ use super::{InstanceRefresh, RefreshStatus, WhenFound};
 use crate::{
     World,
     alarms::AlarmState,
-    auto_scaling::{Group, Member, Process},
+    auto_scaling::{Group, Lifecycle, Member, Process},
 };
 
 /// So long a refresh tries what doesn't succeed.
@@ -48,7 +48,11 @@ impl World {
                 0
             }
             RefreshStatus::Cancelling => {
-                let moving = |member: &Member| member.lifecycle.is_pending() || member.lifecycle.is_ending();
+                let moving = |member: &Member| {
+                    let ending =
+                        member.lifecycle.is_ending() && member.lifecycle != Lifecycle::TerminatingRetained;
+                    member.lifecycle.is_pending() || ending
+                };
                 if !(refresh.waits_for_transitions && group.members.iter().any(moving)) {
                     group.end_refresh(now, RefreshStatus::Cancelled, "Cancelled due to user request.");
                     return 0;
