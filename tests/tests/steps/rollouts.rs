@@ -1,11 +1,14 @@
 //! Rollouts: stages, verdicts, the way back, and what a channel says meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
-    domain::rollout::{Outcome, Rollout},
+    domain::{
+        bake::Status,
+        rollout::{Outcome, Phase, Rollout},
+    },
     store::{Channel, Ledger},
 };
 use ovenbird_sim::{auto_scaling::Configuration, launch_templates::TemplateSpec};
@@ -14,7 +17,7 @@ use ovenbird_testkit::{
     walk::{
         account::walk,
         machine::{Diary, End},
-        scenarios::{PLAIN, Run, Scenario},
+        scenarios::{PLAIN, Run, Scenario, Steer},
         street::GROUP,
     },
 };
@@ -133,4 +136,121 @@ fn a_bad_image_is_gone_and_all_is_as_before() {
             assert!(channel.closed_to(&rollout.spec.image).unwrap().contains(&reason));
         }
     }
+}
+
+/// A street on which a person says something at some second.
+fn steered(second: u64, steer: Steer) -> Walked {
+    steered_with(&[(second, steer)])
+}
+
+fn steered_with(words: &[(u64, Steer)]) -> Walked {
+    let mut runs: Vec<(u64, Run)> =
+        words.iter().map(|(second, steer)| (*second, Run::Steer(*steer))).collect();
+    runs.insert(0, (0, Run::Upload("v2.jar")));
+    walked(&Scenario { runs: runs.leak(), ..STREET })
+}
+
+#[test]
+fn a_person_brings_a_rollout_back_at_any_moment() {
+    // From the preflight over both stages to the soak.
+    for second in [25, 35, 45, 55, 65, 75, 85, 100, 120, 140] {
+        let Walked { cloud, before, after, ends } = steered(second, Steer::Abort);
+        let rollout = &rollouts(&cloud)[0];
+        if matches!(ends["run-1"], End::Failed { .. }) {
+            // There was nothing to abort yet, or not any more.
+            assert_eq!(rollout.progress.outcome, Some(Outcome::Settled), "{second}");
+            continue;
+        }
+        assert_eq!(rollout.progress.outcome, Some(Outcome::Aborted), "{second} {:#?}", rollout.progress);
+        assert_eq!(after, before, "{second}");
+        assert_eq!(channel(&cloud).rejected, Vec::new(), "a person's word is no verdict over the image");
+    }
+}
+
+#[test]
+fn a_paused_rollout_waits_without_an_execution_until_it_is_resumed() {
+    let Walked { cloud, .. } = steered_with(&[(40, Steer::Pause)]);
+    let rollout = rollouts(&cloud).remove(0);
+    assert_eq!(rollout.progress.phase, Phase::Paused);
+    let images: BTreeSet<String> = view(&cloud).machines.into_iter().collect();
+    assert_eq!(images.len(), 2, "one machine has the new image, the others the old one");
+    // A week later a person lets it go on.
+    cloud.pass(SignedDuration::from_hours(24 * 7));
+    let runs = [("go-on".to_owned(), (0, Run::Steer(Steer::Resume)))];
+    walk(&cloud, &runs, &Diary::default());
+    let rollout = rollouts(&cloud).remove(0);
+    assert_eq!((rollout.progress.outcome, rollout.progress.run), (Some(Outcome::Settled), 2));
+    assert_eq!(view(&cloud).machines, vec![rollout.spec.image.to_string(); 3]);
+}
+
+#[test]
+fn a_paused_rollout_can_be_brought_back() {
+    let Walked { cloud, before, .. } = steered_with(&[(40, Steer::Pause)]);
+    let runs = [("back".to_owned(), (0, Run::Steer(Steer::Abort)))];
+    walk(&cloud, &runs, &Diary::default());
+    cloud.pass(SignedDuration::from_secs(60));
+    assert_eq!(rollouts(&cloud)[0].progress.outcome, Some(Outcome::Aborted));
+    assert_eq!(view(&cloud), before);
+}
+
+#[test]
+fn skipping_leaves_out_the_watch_and_the_soak() {
+    let took = |walked: &Walked| {
+        let progress = rollouts(&walked.cloud).remove(0).progress;
+        assert_eq!(progress.outcome, Some(Outcome::Settled));
+        progress.timeline.last().unwrap().at.duration_since(progress.began).as_secs()
+    };
+    let (whole, short) = (took(&walked(&STREET)), took(&steered(50, Steer::Skip)));
+    assert!(short + 60 < whole, "{short} s with `skip`, {whole} s without");
+}
+
+#[test]
+fn a_channel_that_was_rolled_back_is_held_until_a_person_promotes() {
+    let scenario = Scenario {
+        before: &["v1.jar", "v2.jar"],
+        runs: &[(0, Run::Steer(Steer::RollBack)), (400, Run::Upload("v3.jar"))],
+        ..STREET
+    };
+    let Walked { cloud, before, after, .. } = walked(&scenario);
+    let found = channel(&cloud);
+    assert_ne!(after.channel, before.channel);
+    assert_eq!(after.machines, vec![after.channel.clone().unwrap(); 3], "{:#?}", rollouts(&cloud));
+    assert_eq!(found.hold.as_ref().unwrap().by, "user/alice");
+    assert_eq!(found.current.as_ref().unwrap().why.as_deref(), Some("by hand"));
+    let bake = block_on(Ledger(&cloud).bakes(&"storefront".parse().unwrap(), 1)).unwrap().remove(0);
+    assert_eq!(bake.progress.status, Status::Validated);
+    assert!(bake.progress.not_promoted.unwrap().contains("user/alice holds channel storefront/production"));
+    // A rollback takes no detour over a single machine: that image was good lately.
+    assert!(rollouts(&cloud)[0].progress.timeline.iter().any(|entry| entry.what.contains("no stages")));
+    // A person ends it.
+    let runs = [("on".to_owned(), (0, Run::Steer(Steer::Promote("v3.jar"))))];
+    walk(&cloud, &runs, &Diary::default());
+    let found = channel(&cloud);
+    assert_eq!((found.hold, found.current.unwrap().image), (None, bake.progress.image.unwrap()));
+}
+
+#[test]
+fn of_the_versions_that_wait_the_newest_comes_next() {
+    let scenario = Scenario {
+        runs: &[(0, Run::Upload("v2.jar")), (35, Run::Upload("v3.jar")), (60, Run::Upload("v4.jar"))],
+        ..STREET
+    };
+    let Walked { cloud, after, .. } = walked(&scenario);
+    let mut all = rollouts(&cloud);
+    all.reverse();
+    let outcomes: Vec<Outcome> = all.iter().map(|one| one.progress.outcome.unwrap()).collect();
+    assert_eq!(outcomes, [Outcome::Settled, Outcome::Settled, Outcome::Refused, Outcome::Settled]);
+    assert_eq!(after.machines, vec![all[3].spec.image.to_string(); 3]);
+    assert_eq!(after.channel, Some(all[3].spec.image.to_string()));
+}
+
+#[test]
+fn a_group_that_somebody_changes_meanwhile_is_left_to_them_and_loses_the_new_image() {
+    let Walked { cloud, after, before, .. } = steered(95, Steer::ChangeGroup);
+    let rollout = &rollouts(&cloud)[0];
+    assert_eq!(rollout.progress.outcome, Some(Outcome::Reverted), "{:#?}", rollout.progress);
+    assert!(rollout.progress.reason.as_ref().unwrap().contains("somebody let group"));
+    assert_eq!((after.channel, after.default), (before.channel, before.default));
+    let new = rollout.spec.image.to_string();
+    assert!(!after.machines.contains(&new), "{:?}", after.machines);
 }

@@ -196,6 +196,7 @@ pub fn walk_with(
                 Run::Manual(input) => (&BAKE, serde_json::from_str(input).unwrap()),
                 Run::Prune => (&PRUNE, json!({})),
                 Run::PutParameter(artifact) => return operator::put_parameter(cloud, artifact).await,
+                Run::Steer(steer) => return operator::steer(cloud, *steer).await,
                 Run::PointBack => return operator::point_back(cloud).await,
                 Run::Launch(artifact) => return operator::launch(cloud, artifact).await,
                 Run::Share(artifact) => return operator::share(cloud, artifact),

@@ -4,14 +4,22 @@
 
 use crate::Cloud;
 use ovenbird_core::{
-    domain::id::AmiId,
+    domain::{id::AmiId, rollout::Wish},
+    ops::{
+        promotion::{self, Person, Promotion},
+        rollout,
+    },
     ports::{Expect, Images, Index, Key, Parameters, Row, Table, Write},
     store::Channel,
 };
-use ovenbird_sim::{LaunchPermission, RunInstances};
+use ovenbird_sim::{
+    LaunchPermission, RunInstances,
+    auto_scaling::{Configuration, UpdateGroup},
+    launch_templates::{CreateLaunchTemplateVersion, LaunchTemplateData, TemplateSpec},
+};
 use serde_json::{Value, json};
 
-use super::machine::End;
+use super::{machine::End, scenarios::Steer, street::GROUP};
 
 const PIPELINE: &str = "PIPELINE#storefront";
 const PARAMETER: &str = "/images/storefront/production";
@@ -87,6 +95,62 @@ pub(super) async fn point_back(cloud: &Cloud) -> End {
     cloud.commit(vec![put, count]).await.unwrap();
     cloud.put_image(&PARAMETER.parse().unwrap(), &image).await.unwrap();
     done()
+}
+
+/// A person says what is wanted of the rollout. What is refused, because the rollout is somewhere else, is not done.
+pub(super) async fn steer(cloud: &Cloud, steer: Steer) -> End {
+    cloud.enter("operator");
+    let (pipeline, channel) = ("storefront".parse().unwrap(), "production".parse().unwrap());
+    let now = cloud.now();
+    let person = Person {
+        by: "user/alice".into(),
+        why: Some("by hand".into()),
+        request: format!("by-hand-{}", now.as_second()).parse().unwrap(),
+    };
+    let said = match steer {
+        Steer::Pause => rollout::wish(&pipeline, &channel, Wish::Pause, cloud, now).await.map(drop),
+        Steer::Skip => rollout::wish(&pipeline, &channel, Wish::Skip, cloud, now).await.map(drop),
+        Steer::Abort => rollout::wish(&pipeline, &channel, Wish::Abort, cloud, now).await.map(drop),
+        Steer::Resume => rollout::resume(&pipeline, &channel, cloud, now).await.map(drop),
+        Steer::RollBack => {
+            promotion::roll_back(&pipeline, &channel, None, &person, cloud, now).await.map(drop)
+        }
+        Steer::Promote(artifact) => {
+            let image = baked(cloud, artifact).unwrap();
+            let what = Promotion { pipeline, channel, image, force: false };
+            promotion::promote(&what, &person, cloud, now).await.map(drop)
+        }
+        Steer::ChangeGroup => {
+            change_group(cloud);
+            Ok(())
+        }
+    };
+    match said {
+        Ok(()) => done(),
+        Err(error) => End::Failed { error: error.name().to_owned(), cause: error.to_string() },
+    }
+}
+
+/// A new version of the template, and the group launches by it: refused while a refresh is under way.
+fn change_group(cloud: &Cloud) {
+    let now = cloud.now();
+    cloud.with(|world| {
+        let Some(template) = world.launch_templates().next().cloned() else { return };
+        let by_id = TemplateSpec { id: Some(template.id.clone()), name: None, version: None };
+        let request = CreateLaunchTemplateVersion {
+            template: by_id,
+            source_version: Some("$Default".into()),
+            data: LaunchTemplateData {
+                instance_type: Some("c7i.large".into()),
+                ..LaunchTemplateData::default()
+            },
+            ..CreateLaunchTemplateVersion::default()
+        };
+        let version = world.create_launch_template_version(now, &request).unwrap().number;
+        let configuration = Configuration::Template(TemplateSpec::of(&template.id, version));
+        let change = UpdateGroup { configuration: Some(configuration), ..UpdateGroup::default() };
+        let _ = world.update_auto_scaling_group(GROUP, &change);
+    });
 }
 
 /// The image that was baked of an artifact, if it is still there.

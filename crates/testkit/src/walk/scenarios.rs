@@ -130,6 +130,8 @@ pub enum Run {
     Prune,
     /// The image of this artifact is written into the parameter: a rollback that Ovenbird hears nothing of.
     PutParameter(&'static str),
+    /// A person steers the rollout, with `ovenbird`.
+    Steer(Steer),
     /// The channel is moved back to what it pointed at before.
     PointBack,
     /// An instance is started from the image of this artifact.
@@ -140,11 +142,31 @@ pub enum Run {
     Name(&'static str),
 }
 
+/// What a person wants of a channel and its rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steer {
+    /// Pause before the next stage.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Leave out what is left of the stages.
+    Skip,
+    /// Bring it back.
+    Abort,
+    /// Go back to the image before.
+    RollBack,
+    /// Promote the image of this artifact.
+    Promote(&'static str),
+    /// Let the group launch a version of its own, with nothing of Ovenbird.
+    ChangeGroup,
+}
+
 impl Run {
     /// Whether it changes by hand what a channel or its parameter says.
     pub fn overrules(self) -> bool {
         match self {
-            Self::PutParameter(_) | Self::PointBack => true,
+            Self::PutParameter(_) | Self::PointBack | Self::Steer(Steer::ChangeGroup) => true,
+            Self::Steer(_) => false,
             Self::Upload(_)
             | Self::Manual(_)
             | Self::Prune
@@ -319,6 +341,33 @@ pub const SCENARIOS: &[Scenario] = &[
         runs: &[(0, Run::Upload("v2.jar"))],
         ends: "validated",
         only: &["production-"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a rollout aborted by a person",
+        group: 2,
+        before: &["v1.jar"],
+        runs: &[(70, Run::Steer(Steer::Abort)), (0, Run::Upload("v2.jar"))],
+        ends: "validated",
+        only: &["production-"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a channel rolled back by a person",
+        group: 2,
+        before: &["v1.jar", "v2.jar"],
+        runs: &[(0, Run::Steer(Steer::RollBack))],
+        ends: "done",
+        only: &["production-"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "two versions, one rollout after the other",
+        group: 2,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar")), (40, Run::Upload("v3.jar"))],
+        ends: "validated",
+        only: &["/Finish", "/Promote", "/Begin"],
         ..PLAIN
     },
     Scenario {
