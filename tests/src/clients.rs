@@ -81,6 +81,11 @@ impl Local {
         Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
     }
 
+    /// `ovenbird --local …`, whose output goes to ours; gives its exit status.
+    pub fn ovenbird_shows(&self, arguments: &[&str]) -> Result<Option<i32>> {
+        Ok(self.command(arguments).status().context("ovenbird")?.code())
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         // The demo and the tests are built into the same folder as the command, or one below.
         let here = env::current_exe().unwrap_or_default();

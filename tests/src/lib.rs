@@ -3,6 +3,8 @@
 
 mod aws;
 pub mod clients;
+pub mod fleet;
+pub mod load;
 pub mod mailbox;
 pub mod sample;
 pub mod sign;

@@ -1,14 +1,35 @@
 //! The sample application: a page that tells its version, packed as a war for the Tomcat of `examples/jvm-runtime`.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::clients::{Local, home, repository};
 
+/// A page that works where it is tested, and for nobody else: it answers 500 to whoever comes from another machine.
+const BROKEN: &str = r#"<%@ page contentType="text/plain" %><%
+if (!request.getRemoteAddr().equals("127.0.0.1")) { response.sendError(500); return; }
+%>storefront vBAD"#;
+
+/// Packs the war of a version that passes its tests and then serves nobody.
+pub fn broken(version: &str) -> Result<PathBuf> {
+    let page = std::env::temp_dir().join(format!("ovenbird-broken-{}.jsp", std::process::id()));
+    fs::write(&page, BROKEN)?;
+    let wars = pack(&page, &[version]);
+    fs::remove_file(&page)?;
+    wars?.pop().context("one war")
+}
+
 /// Packs the war of each version.
 pub fn build(versions: &[&str]) -> Result<Vec<PathBuf>> {
-    let page = repository().join("examples/storefront/index.jsp");
+    pack(&repository().join("examples/storefront/index.jsp"), versions)
+}
+
+fn pack(page: &Path, versions: &[&str]) -> Result<Vec<PathBuf>> {
     let folder = std::env::temp_dir().join(format!("ovenbird-sample-{}", std::process::id()));
     fs::create_dir_all(folder.join("WEB-INF"))?;
     fs::copy(page, folder.join("index.jsp"))?;

@@ -231,7 +231,16 @@ pub fn verdict(bake: &Bake) -> String {
         Status::Promoted => {
             format!("promoted {image} to {}/{}{reused}", bake.spec.pipeline, bake.spec.settings.channel)
         }
-        Status::Validated => format!("validated {image}, not promoted as asked{reused}"),
+        Status::Validated => match (&bake.progress.rollout, &bake.progress.not_promoted) {
+            (Some(rollout), _) => format!(
+                "validated {image}{reused}; rollout {rollout} brings it to {}: `ovenbird rollout {} --channel {} --watch`",
+                bake.spec.destination().name(),
+                bake.spec.pipeline,
+                bake.spec.settings.channel
+            ),
+            (None, Some(why)) => format!("validated {image}{reused}, not promoted: {}", plain(why)),
+            (None, None) => format!("validated {image}, not promoted as asked{reused}"),
+        },
         Status::Superseded => {
             format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)")
         }

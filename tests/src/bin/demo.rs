@@ -12,7 +12,9 @@ use ovenbird_core::{
     steps::prune::Plan,
 };
 use ovenbird_tests::{
-    clients::{Local, get, within},
+    clients::{Local, get, repository, within},
+    fleet::Fleet,
+    load::{Counts, Load},
     sample,
 };
 use serde_json::Value;
@@ -88,7 +90,91 @@ fn main_job(local: &Local) -> Result<()> {
 
     say("What v3 was made on");
     local.ovenbird(&["lineage", third.spec.id.as_str()])?;
-    terminate(local, &newest)
+    terminate(local, &newest)?;
+    a_fleet_follows(local)
+}
+
+/// What lets the group follow the channel, quickly enough to be watched.
+const FOLLOWS: &str = r#"
+launch-templates = ["storefront"]
+groups = ["storefront"]
+
+[rollout]
+stages = ["1 instance", "100%"]
+watch = "10s"
+soak = "20s"
+healthy-within = "60s"
+"#;
+
+/// Requests a second.
+const RATE: u32 = 240;
+
+/// A group of machines goes to the next version under load; a bad version comes back by itself.
+fn a_fleet_follows(local: &Local) -> Result<()> {
+    say("A group of 3 machines of v3 starts behind a load balancer");
+    let image = parameter(local)?;
+    let start = Instant::now();
+    let fleet = Fleet::make(local, PIPELINE, 3, &image, 8080)?;
+    println!(
+        "  {:>6.1} s  3 machines are healthy at http://{}/",
+        start.elapsed().as_secs_f64(),
+        fleet.address
+    );
+    let recipe = std::fs::read_to_string(repository().join("examples/storefront/recipe.toml"))?;
+    let promoted = format!("parameter = \"{PARAMETER}\"\n");
+    ensure!(recipe.contains(&promoted), "the sample recipe promotes to another parameter");
+    let folder = std::env::temp_dir().join(format!("ovenbird-fleet-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let recipe = recipe.replace(&promoted, &format!("{promoted}{FOLLOWS}"));
+    std::fs::write(folder.join("recipe.toml"), recipe)?;
+    local.ovenbird(&["recipe", "push", folder.to_str().context("temporary folder")?])?;
+    std::fs::remove_dir_all(&folder)?;
+
+    let good = sample::build(&["v4"])?.remove(0);
+    let counts = rolled_out(local, &fleet, &good, "v4", 0)?;
+    check(&counts, &["storefront v3", "storefront v4"])?;
+    fleet.healthy(3)?;
+    let now = parameter(local)?;
+    ensure!(fleet.images()?.iter().all(|one| *one == now) && now != image, "not every machine is of v4");
+    println!("  every machine runs v4, and the channel, the template and the parameter say so");
+
+    let counts =
+        rolled_out(local, &fleet, &sample::broken("v5")?, "v5, which answers 500 to everybody else,", 1)?;
+    check(&counts, &["storefront v4"])?;
+    fleet.healthy(3)?;
+    ensure!(parameter(local)? == now, "the parameter names another image");
+    ensure!(fleet.images()?.iter().all(|one| *one == now), "not every machine is of v4 again");
+    println!("  all is as before");
+    local.ovenbird(&["history", PIPELINE])?;
+    fleet.remove()
+}
+
+/// Uploads a version while requests come in, and watches its rollout to the end.
+fn rolled_out(local: &Local, fleet: &Fleet<'_>, war: &Path, version: &str, exit: i32) -> Result<Counts> {
+    let load = Load::start(&fleet.address, RATE)?;
+    let key = version.split(',').next().unwrap_or(version);
+    let bake = deploy_as(local, war, (version, key), "validated")?;
+    let rollout = bake.progress.rollout.context("no rollout")?;
+    say(&format!("{key} comes to the machines by rollout {rollout}, {RATE} requests a second meanwhile"));
+    let status = local.ovenbird_shows(&["rollout", PIPELINE, "--watch"])?;
+    ensure!(status == Some(exit), "the rollout ended with status {status:?}");
+    let counts = load.stop()?;
+    println!("  {counts}");
+    Ok(counts)
+}
+
+/// Nothing was lost, and only these versions answered.
+fn check(counts: &Counts, versions: &[&str]) -> Result<()> {
+    ensure!(counts.lost.is_empty(), "{counts}; the first lost: {:?}", counts.lost.first());
+    ensure!(counts.rate() >= 200.0, "too little was asked: {counts}");
+    let seen: Vec<&str> = counts.answers.keys().map(|body| body.trim()).collect();
+    ensure!(seen == versions, "{counts}, not of {versions:?}");
+    Ok(())
+}
+
+fn parameter(local: &Local) -> Result<String> {
+    let answer = local.aws(&["ssm", "get-parameter", "--name", PARAMETER])?;
+    Ok(answer.pointer("/Parameter/Value").and_then(Value::as_str).context("no parameter")?.to_owned())
 }
 
 /// What `ovenbird prune --json` says.
@@ -105,7 +191,11 @@ fn pruned(local: &Local, arguments: &[&str]) -> Result<Pruned> {
 
 /// Uploads the artifact by plain S3 `PutObject`, and waits for the bake that the upload started.
 fn deploy(local: &Local, war: &Path, version: &str) -> Result<Bake> {
-    say(&format!("{version} is uploaded"));
+    deploy_as(local, war, (version, version), "promoted")
+}
+
+fn deploy_as(local: &Local, war: &Path, (said, version): (&str, &str), ends: &str) -> Result<Bake> {
+    say(&format!("{said} is uploaded"));
     let bucket = local.operator()?["bucket"].clone();
     let key = format!("artifacts/{PIPELINE}/storefront-{version}.war");
     let bakes = || local.bakes(PIPELINE, 20);
@@ -128,18 +218,16 @@ fn deploy(local: &Local, war: &Path, version: &str) -> Result<Bake> {
         ensure!(bake.progress.status.as_str() != "running", "still running");
         Ok(bake)
     })?;
-    ensure!(bake.progress.status.as_str() == "promoted", "{:?}", bake.progress.failure);
+    ensure!(bake.progress.status.as_str() == ends, "{:?}", bake.progress.failure);
     let image = bake.progress.image.clone().context("no image")?;
-    println!("  {:>6.1} s  promoted {image}", start.elapsed().as_secs_f64());
+    println!("  {:>6.1} s  {ends} {image}", start.elapsed().as_secs_f64());
     Ok(bake)
 }
 
 /// Starts machines from the promoted image, as an Auto Scaling group would, and sees them answer.
 fn serve(local: &Local, version: &str, count: usize) -> Result<Vec<String>> {
     say(&format!("{count} machines start from the promoted image"));
-    let answer = local.aws(&["ssm", "get-parameter", "--name", PARAMETER])?;
-    let image =
-        answer.pointer("/Parameter/Value").and_then(Value::as_str).context("no parameter")?.to_owned();
+    let image = parameter(local)?;
     let start = Instant::now();
     let count_text = count.to_string();
     let launched = local.aws(&[

@@ -1,14 +1,14 @@
 //! Groups of machines behind a load balancer go from one version to another, under load.
 
-mod load;
-
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_tests::clients::within;
+use ovenbird_tests::{
+    clients::within,
+    load::{Counts, Load},
+};
 use serde_json::{Value, json};
 
-use self::load::{Counts, Load};
 use crate::{Cloud, PATIENCE};
 
 const PORT: u16 = 14_670;

@@ -6,7 +6,8 @@ use serde::Serialize;
 use crate::domain::{
     bake::{Artifact, Bake, BaseImage, ChildBake, Failure, Options, Parent, Settings, Span, Stage, Status},
     id::{
-        AmiId, BakeId, ChannelName, Digest, ImageName, InstanceId, ParameterName, PipelineName, SnapshotId,
+        AmiId, BakeId, ChannelName, Digest, ImageName, InstanceId, ParameterName, PipelineName, RolloutId,
+        SnapshotId,
     },
     inputs::Inputs,
 };
@@ -75,6 +76,12 @@ pub struct BakeView<'a> {
     /// The bakes that its promotion started.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub children: &'a [ChildBake],
+    /// The rollout that brings its image to the channel's machines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<&'a RolloutId>,
+    /// Why automation may not promote its image, although all is well with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_promoted: Option<&'a str>,
     /// The stages and their times.
     pub timeline: &'a [Span],
     /// Why it failed.
@@ -119,6 +126,8 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
             snapshots: &progress.snapshots,
             reused: progress.reused,
             children: &progress.children,
+            rollout: progress.rollout.as_ref(),
+            not_promoted: progress.not_promoted.as_deref(),
             timeline: &progress.timeline,
             failure: progress.failure.as_ref(),
         }

@@ -104,7 +104,7 @@ pub enum To {
 }
 
 /// Between two looks at a stage, in seconds. A sick instance is seen after that at the latest.
-const LOOK: u32 = 10;
+const LOOK: u32 = 5;
 /// Between two looks while a rollout soaks or goes back, in seconds.
 const LATER: u32 = 15;
 /// So often one execution waits at most.

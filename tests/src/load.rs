@@ -26,11 +26,11 @@ const CLIENTS: u32 = 24;
 
 /// What became of the requests.
 #[derive(Debug, Default)]
-pub(crate) struct Counts {
+pub struct Counts {
     /// How often each body came with status 200.
-    pub(crate) answers: BTreeMap<String, u64>,
+    pub answers: BTreeMap<String, u64>,
     /// Those without such an answer, each with what came instead.
-    pub(crate) lost: Vec<String>,
+    pub lost: Vec<String>,
     /// How many were sent on a connection that had been used before.
     kept_open: u64,
     time: Duration,
@@ -43,7 +43,7 @@ impl Counts {
     }
 
     /// Requests a second.
-    pub(crate) fn rate(&self) -> f64 {
+    pub fn rate(&self) -> f64 {
         self.sent() as f64 / self.time.as_secs_f64()
     }
 }
@@ -60,14 +60,14 @@ impl fmt::Display for Counts {
 }
 
 /// Requests that go on until they are stopped.
-pub(crate) struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Counts>>,
 }
 
 impl Load {
     /// Starts so many requests a second for `/` of an address.
-    pub(crate) fn start(address: &str, rate: u32) -> Result<Self> {
+    pub fn start(address: &str, rate: u32) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (ends, address) = (Arc::clone(&stop), address.to_owned());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -76,7 +76,7 @@ impl Load {
     }
 
     /// Stops; gives what became of the requests.
-    pub(crate) fn stop(self) -> Result<Counts> {
+    pub fn stop(self) -> Result<Counts> {
         self.stop.store(true, Ordering::SeqCst);
         match self.thread.join() {
             Ok(counts) => counts,
@@ -85,7 +85,7 @@ impl Load {
     }
 
     /// Goes on for a time, and stops.
-    pub(crate) fn stop_after(self, time: Duration) -> Result<Counts> {
+    pub fn stop_after(self, time: Duration) -> Result<Counts> {
         thread::sleep(time);
         self.stop()
     }

@@ -1,0 +1,128 @@
+//! A group of machines behind a load balancer, made by calls alone, as a company has one before Ovenbird comes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::clients::{Local, within};
+
+/// How long machines may take to be healthy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A group of machines behind a load balancer.
+#[derive(Debug)]
+pub struct Fleet<'a> {
+    local: &'a Local,
+    /// The name of the group, of its launch template and of its target group.
+    pub name: String,
+    /// Where the load balancer listens: `HOST:PORT`.
+    pub address: String,
+    targets: String,
+}
+
+impl<'a> Fleet<'a> {
+    /// Makes a group of so many machines of an image, whose pages are at this port, and waits until all are healthy. Group
+    /// and launch template carry the stack's tag, so that Ovenbird may change them.
+    pub fn make(local: &'a Local, name: &str, size: u32, image: &str, port: u16) -> Result<Self> {
+        let stack = local.operator()?["stack"].clone();
+        let subnets = local.aws(&["ec2", "describe-subnets"])?;
+        let vpc = text(&subnets, "/Subnets/0/VpcId")?;
+        let places = subnets["Subnets"].as_array().context("no subnets")?;
+        let places: Vec<&str> = places.iter().filter_map(|one| one["SubnetId"].as_str()).collect();
+
+        let tag = format!("ResourceType=launch-template,Tags=[{{Key=ovenbird:stack,Value={stack}}}]");
+        let data = json!({"ImageId": image, "InstanceType": "m7i.large"}).to_string();
+        let create = ["ec2", "create-launch-template", "--launch-template-name", name];
+        let made = local
+            .aws(&[&create[..], &["--launch-template-data", &data, "--tag-specifications", &tag]].concat())?;
+        let template = text(&made, "/LaunchTemplate/LaunchTemplateId")?;
+
+        let port = port.to_string();
+        let create = ["elbv2", "create-target-group", "--name", name, "--vpc-id", &vpc, "--protocol", "HTTP"];
+        let checks =
+            ["--port", &port, "--health-check-interval-seconds", "5", "--health-check-timeout-seconds", "2"];
+        let targets = text(&local.aws(&[&create[..], &checks].concat())?, "/TargetGroups/0/TargetGroupArn")?;
+        let delay = "Key=deregistration_delay.timeout_seconds,Value=3";
+        let modify = ["elbv2", "modify-target-group-attributes", "--target-group-arn", &targets];
+        local.aws(&[&modify[..], &["--attributes", delay]].concat())?;
+
+        let create = ["elbv2", "create-load-balancer", "--name", name, "--subnets"];
+        let balancer = local.aws(&[&create[..], &places].concat())?;
+        let arn = text(&balancer, "/LoadBalancers/0/LoadBalancerArn")?;
+        let action = format!("Type=forward,TargetGroupArn={targets}");
+        let create = ["elbv2", "create-listener", "--protocol", "HTTP", "--port", "80"];
+        local.aws(&[&create[..], &["--load-balancer-arn", &arn, "--default-actions", &action]].concat())?;
+        let address = format!("{}:80", text(&balancer, "/LoadBalancers/0/DNSName")?);
+
+        let (desired, most, zones) = (size.to_string(), (size * 2).to_string(), places.join(","));
+        let pinned = format!("LaunchTemplateId={template},Version=1");
+        let create = ["autoscaling", "create-auto-scaling-group", "--auto-scaling-group-name", name];
+        let sizes = ["--min-size", "1", "--max-size", &most, "--desired-capacity", &desired];
+        let tag = format!("Key=ovenbird:stack,Value={stack},PropagateAtLaunch=false");
+        let rest = [
+            "--launch-template",
+            &pinned,
+            "--health-check-type",
+            "ELB",
+            "--health-check-grace-period",
+            "300",
+            "--default-instance-warmup",
+            "0",
+            "--vpc-zone-identifier",
+            &zones,
+            "--target-group-arns",
+            &targets,
+            "--tags",
+            &tag,
+        ];
+        local.aws(&[&create[..], &sizes, &rest].concat())?;
+        let fleet = Self { local, name: name.to_owned(), address, targets };
+        fleet.healthy(size as usize)?;
+        Ok(fleet)
+    }
+
+    /// Waits until so many targets are healthy and there is no other.
+    pub fn healthy(&self, count: usize) -> Result<()> {
+        within("healthy targets", PATIENCE, || {
+            let query = ["elbv2", "describe-target-health", "--target-group-arn", &self.targets];
+            let found = self.local.aws(&query)?;
+            let found = found["TargetHealthDescriptions"].as_array().cloned().unwrap_or_default();
+            let states: Vec<&Value> = found.iter().map(|one| &one["TargetHealth"]["State"]).collect();
+            ensure!(states.len() == count && states.iter().all(|state| **state == "healthy"), "{states:?}");
+            Ok(())
+        })
+    }
+
+    /// The images of the group's machines.
+    pub fn images(&self) -> Result<Vec<String>> {
+        let query = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", &self.name];
+        let group = self.local.aws(&query)?;
+        let members = group.pointer("/AutoScalingGroups/0/Instances").and_then(Value::as_array);
+        let ids = members.context("no group")?.iter().filter_map(|one| one["InstanceId"].as_str());
+        let ids: Vec<&str> = ids.collect();
+        let found = self.local.aws(&[&["ec2", "describe-instances", "--instance-ids"], &ids[..]].concat())?;
+        let instances = found["Reservations"].as_array().context("no machines")?.iter();
+        let instances = instances.flat_map(|one| one["Instances"].as_array().cloned().unwrap_or_default());
+        Ok(instances.filter_map(|one| Some(one["ImageId"].as_str()?.to_owned())).collect())
+    }
+
+    /// Ends all of it.
+    pub fn remove(self) -> Result<()> {
+        let delete =
+            ["autoscaling", "delete-auto-scaling-group", "--force-delete", "--auto-scaling-group-name"];
+        self.local.aws(&[&delete[..], &[&self.name]].concat())?;
+        within("the group to be gone", PATIENCE, || {
+            let query =
+                ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", &self.name];
+            let left = self.local.aws(&query)?;
+            ensure!(left["AutoScalingGroups"].as_array().is_some_and(Vec::is_empty), "{left}");
+            Ok(())
+        })
+    }
+}
+
+fn text(answer: &Value, pointer: &str) -> Result<String> {
+    let found = answer.pointer(pointer).and_then(Value::as_str);
+    found.map(str::to_owned).with_context(|| format!("no {pointer} in {answer}"))
+}
