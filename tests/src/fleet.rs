@@ -19,6 +19,7 @@ pub struct Fleet<'a> {
     /// Where the load balancer listens: `HOST:PORT`.
     pub address: String,
     targets: String,
+    balancer: String,
 }
 
 impl<'a> Fleet<'a> {
@@ -77,7 +78,7 @@ impl<'a> Fleet<'a> {
             &tag,
         ];
         local.aws(&[&create[..], &sizes, &rest].concat())?;
-        let fleet = Self { local, name: name.to_owned(), address, targets };
+        let fleet = Self { local, name: name.to_owned(), address, targets, balancer: arn };
         fleet.healthy(size as usize)?;
         Ok(fleet)
     }
@@ -94,13 +95,13 @@ impl<'a> Fleet<'a> {
         })
     }
 
-    /// The images of the group's machines.
+    /// The images of the group's machines, those on their way out aside.
     pub fn images(&self) -> Result<Vec<String>> {
         let query = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", &self.name];
         let group = self.local.aws(&query)?;
         let members = group.pointer("/AutoScalingGroups/0/Instances").and_then(Value::as_array);
-        let ids = members.context("no group")?.iter().filter_map(|one| one["InstanceId"].as_str());
-        let ids: Vec<&str> = ids.collect();
+        let members = members.context("no group")?.iter().filter(|one| one["LifecycleState"] == "InService");
+        let ids: Vec<&str> = members.filter_map(|one| one["InstanceId"].as_str()).collect();
         let found = self.local.aws(&[&["ec2", "describe-instances", "--instance-ids"], &ids[..]].concat())?;
         let instances = found["Reservations"].as_array().context("no machines")?.iter();
         let instances = instances.flat_map(|one| one["Instances"].as_array().cloned().unwrap_or_default());
@@ -118,7 +119,11 @@ impl<'a> Fleet<'a> {
             let left = self.local.aws(&query)?;
             ensure!(left["AutoScalingGroups"].as_array().is_some_and(Vec::is_empty), "{left}");
             Ok(())
-        })
+        })?;
+        self.local.aws(&["elbv2", "delete-load-balancer", "--load-balancer-arn", &self.balancer])?;
+        self.local.aws(&["elbv2", "delete-target-group", "--target-group-arn", &self.targets])?;
+        let delete = ["ec2", "delete-launch-template", "--launch-template-name", &self.name];
+        self.local.aws(&delete).map(drop)
     }
 }
 

@@ -172,7 +172,7 @@ impl Client {
         let answer = sender.send_request(request.body(Empty::new())?).await.context("send")?;
         let status = answer.status();
         let body = answer.into_body().collect().await.context("body")?.to_bytes();
-        let body = String::from_utf8_lossy(&body).into_owned();
+        let body = String::from_utf8_lossy(&body).trim().to_owned();
         if status != 200 {
             bail!("{status}: {body}");
         }

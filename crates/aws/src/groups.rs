@@ -1,5 +1,7 @@
 //! Auto Scaling groups, target groups and alarms, through their services.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_autoscaling::types::{
     AlarmSpecification, AutoScalingGroup, DesiredConfiguration, Instance, InstanceRefresh,
     InstanceRefreshStatus, LaunchTemplateSpecification, RefreshPreferences, RefreshStrategy,
@@ -12,7 +14,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use ovenbird_core::{
     Result,
     domain::{
-        id::{GroupName, InstanceId, TemplateName},
+        id::{GroupName, InstanceId},
         rollout::{
             AlarmState, Capacity, Group, Launches, Member, Refresh, RefreshState, Target, TargetState,
             Template,
@@ -34,24 +36,25 @@ impl Groups for Cloud {
         let answer = request.send().await.map_err(|error| translate(operation, name.as_str(), &error))?;
         let Some(group) = answer.auto_scaling_groups().first() else { return Ok(None) };
         let members = group.instances().iter().map(member).collect::<Result<_>>()?;
-        let target_groups = group.traffic_sources().iter().filter_map(|one| one.identifier());
+        // Attached the old way or the new one; Auto Scaling may say either, or both.
+        let sources = group.traffic_sources().iter().filter_map(|one| one.identifier());
+        let attached = group.target_group_arns().iter().map(String::as_str);
+        let target_groups: BTreeSet<&str> =
+            attached.chain(sources).filter(|arn| arn.contains(":targetgroup/")).collect();
         let ours = group
             .tags()
             .iter()
             .any(|tag| tag.key() == Some(TAG_STACK) && tag.value() == Some(self.settings.stack.as_str()));
         Ok(Some(Group {
             name: name.clone(),
-            launches: launches(group)?,
+            launches: launches(group),
             capacity: Capacity {
                 min: count(group.min_size()),
                 desired: count(group.desired_capacity()),
                 max: count(group.max_size()),
             },
             members,
-            target_groups: target_groups
-                .filter(|arn| arn.contains(":targetgroup/"))
-                .map(str::to_owned)
-                .collect(),
+            target_groups: target_groups.into_iter().map(str::to_owned).collect(),
             suspended: group
                 .suspended_processes()
                 .iter()
@@ -181,7 +184,7 @@ fn version(spec: &LaunchTemplateSpecification) -> Option<(String, u64)> {
     Some((spec.launch_template_id()?.to_owned(), spec.version()?.parse().ok()?))
 }
 
-fn launches(group: &AutoScalingGroup) -> Result<Launches> {
+fn launches(group: &AutoScalingGroup) -> Launches {
     let name = group.auto_scaling_group_name().unwrap_or_default();
     let Some(spec) = group.launch_template() else {
         let what = match group.launch_configuration_name() {
@@ -189,22 +192,18 @@ fn launches(group: &AutoScalingGroup) -> Result<Launches> {
             None => "a policy of mixed instances".to_owned(),
         };
         let fix = "Let the group launch a version of a launch template by its number".to_owned();
-        return Ok(Launches::Unpinned { what, fix });
+        return Launches::Unpinned { what, fix };
     };
-    let template = spec.launch_template_name().unwrap_or_default();
+    let template = spec.launch_template_name().or(spec.launch_template_id()).unwrap_or_default();
     match version(spec) {
-        Some((id, version)) => {
-            let name = TemplateName::parse(template)
-                .map_err(|error| unreadable("autoscaling:DescribeAutoScalingGroups", name, error))?;
-            Ok(Launches::Template(Template { id, name, version }))
-        }
-        None => Ok(Launches::Unpinned {
+        Some((id, version)) => Launches::Template(Template { id, name: template.to_owned(), version }),
+        None => Launches::Unpinned {
             what: format!("version {} of launch template {template}", spec.version().unwrap_or("$Default")),
             fix: format!(
                 "aws autoscaling update-auto-scaling-group --auto-scaling-group-name {name} \
                  --launch-template LaunchTemplateName={template},Version=NUMBER"
             ),
-        }),
+        },
     }
 }
 

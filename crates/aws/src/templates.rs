@@ -33,7 +33,7 @@ impl Templates for Cloud {
             Err(error) => return Err(translate(operation, name.as_str(), &error)),
         };
         let Some(found) = answer.launch_template_versions().first() else { return Ok(None) };
-        Ok(Some((numbered(found, operation, name)?, image(found))))
+        Ok(Some((numbered(found, operation, name.as_str())?, image(found))))
     }
 
     async fn version_image(&self, template: &Template) -> Result<Option<AmiId>> {
@@ -41,9 +41,7 @@ impl Templates for Cloud {
         match request.versions(template.version.to_string()).send().await {
             Ok(answer) => Ok(answer.launch_template_versions().first().and_then(image)),
             Err(error) if ABSENT.contains(&code(&error)) => Ok(None),
-            Err(error) => {
-                Err(translate("ec2:DescribeLaunchTemplateVersions", template.name.as_str(), &error))
-            }
+            Err(error) => Err(translate("ec2:DescribeLaunchTemplateVersions", &template.name, &error)),
         }
     }
 
@@ -57,29 +55,26 @@ impl Templates for Cloud {
             .version_description(format!("Ovenbird: {image}"))
             .client_token(token)
             .launch_template_data(RequestLaunchTemplateData::builder().image_id(image.as_str()).build());
-        let answer =
-            request.send().await.map_err(|error| translate(operation, template.name.as_str(), &error))?;
+        let answer = request.send().await.map_err(|error| translate(operation, &template.name, &error))?;
         let made = answer.launch_template_version();
-        let made = made.ok_or_else(|| unreadable(operation, template.name.as_str(), "no version"))?;
+        let made = made.ok_or_else(|| unreadable(operation, &template.name, "no version"))?;
         numbered(made, operation, &template.name)
     }
 
     async fn make_default(&self, template: &Template) -> Result<()> {
         let request = self.ec2.modify_launch_template().launch_template_id(&template.id);
         let answer = request.default_version(template.version.to_string()).send().await;
-        answer
-            .map(drop)
-            .map_err(|error| translate("ec2:ModifyLaunchTemplate", template.name.as_str(), &error))
+        answer.map(drop).map_err(|error| translate("ec2:ModifyLaunchTemplate", &template.name, &error))
     }
 }
 
-fn numbered(found: &LaunchTemplateVersion, operation: &'static str, name: &TemplateName) -> Result<Template> {
+fn numbered(found: &LaunchTemplateVersion, operation: &'static str, name: &str) -> Result<Template> {
     let id = found.launch_template_id().map(str::to_owned);
     let version = found.version_number().and_then(|number| u64::try_from(number).ok());
     let (Some(id), Some(version)) = (id, version) else {
-        return Err(unreadable(operation, name.as_str(), "a version without its number"));
+        return Err(unreadable(operation, name, "a version without its number"));
     };
-    Ok(Template { id, name: name.clone(), version })
+    Ok(Template { id, name: name.to_owned(), version })
 }
 
 /// The image that a version names by its id; none for `resolve:ssm:…` and for one without an image.

@@ -291,6 +291,7 @@ pub fn history(channels: &[Channel]) -> String {
             ]
         });
         text += &render::columns(rows);
+        text.push('\n');
         for rejected in &channel.rejected {
             let at = render::minute(rejected.at);
             let _ = writeln!(text, "  rejected  {at}  {}  {}", rejected.image, plain(&rejected.why));

@@ -57,8 +57,8 @@ pub(crate) async fn deploy(options: &Options, repository: &Path, ministack: &Lin
         tracing::warn!("stack `{}` is {status}: it is deleted and made anew", options.stack);
         stack.delete().await?;
     }
-    let text = package.upload(&api, PACKAGES, &programs).await?;
-    stack.deploy(&text, &[("Architecture", architecture())]).await?;
+    let url = package.upload(&api, PACKAGES, &programs).await?;
+    stack.deploy(&url, &[("Architecture", architecture())]).await?;
     programs.keep_only(&names).map_err(LocalError::io("delete the programs of an earlier build"))?;
     let functions = stack.resources("AWS::Lambda::Function").await?;
     let bucket = stack.output("Bucket").await?;

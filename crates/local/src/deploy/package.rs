@@ -18,6 +18,9 @@ use crate::error::{LocalError, Result};
 /// The properties that name local files; `sam package` rewrites the same.
 const PROPERTIES: &[&str] = &["CodeUri:", "DefinitionUri:"];
 
+/// The key of the template.
+const TEMPLATE: &str = "template.yaml";
+
 /// A template with what it refers to.
 #[derive(Debug)]
 pub(super) struct Package {
@@ -57,7 +60,7 @@ impl Package {
         self.files().filter(|file| is_program(file)).map(name).collect()
     }
 
-    /// Puts every file into a bucket; gives the template that names them there.
+    /// Puts every file into a bucket; then the template that names them there; gives its URL.
     pub async fn upload(&self, api: &Api, bucket: &str, programs: &Programs) -> Result<String> {
         api.put(bucket, "", Bytes::new()).await?;
         let mut lines: Vec<String> = self.template.lines().map(str::to_owned).collect();
@@ -75,7 +78,8 @@ impl Package {
                 lines[*number] = format!("{property} s3://{bucket}/{key}");
             }
         }
-        Ok(lines.join("\n"))
+        api.put(bucket, TEMPLATE, lines.join("\n").into_bytes().into()).await?;
+        Ok(format!("https://s3.amazonaws.com/{bucket}/{TEMPLATE}"))
     }
 
     /// A text that changes when the template or one of its files does.

@@ -65,11 +65,12 @@ impl Stack<'_> {
         Ok(())
     }
 
-    /// Makes it, or changes it to the template, and waits for the end of that.
+    /// Makes it, or changes it to the template of this URL, and waits for the end of that. A request takes 51,200 bytes of
+    /// a template itself, an object in S3 may have 1 MB.
     pub async fn deploy(&self, template: &str, parameters: &[(&str, &str)]) -> Result<()> {
         let action = if self.status().await?.is_some() { "UpdateStack" } else { "CreateStack" };
         let mut form = vec![
-            ("TemplateBody".to_owned(), template),
+            ("TemplateURL".to_owned(), template),
             ("Capabilities.member.1".to_owned(), "CAPABILITY_NAMED_IAM"),
             ("Capabilities.member.2".to_owned(), "CAPABILITY_AUTO_EXPAND"),
         ];

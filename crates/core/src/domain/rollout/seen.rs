@@ -3,15 +3,15 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::{AmiId, GroupName, InstanceId, TemplateName};
+use crate::domain::id::{AmiId, GroupName, InstanceId};
 
 /// A version of a launch template, by number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Template {
     /// The template's id: `lt-…`.
     pub id: String,
-    /// Its name.
-    pub name: TemplateName,
+    /// Its name, or its id where AWS doesn't say the name.
+    pub name: String,
     /// The version.
     pub version: u64,
 }

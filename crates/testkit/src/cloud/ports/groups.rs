@@ -62,7 +62,7 @@ fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout:
 
 fn template(world: &World, id: &str, version: u64) -> Option<Template> {
     let found = world.launch_templates().find(|one| one.id == id || one.name == id)?;
-    Some(Template { id: found.id.clone(), name: TemplateName::parse(&found.name).ok()?, version })
+    Some(Template { id: found.id.clone(), name: found.name.clone(), version })
 }
 
 fn state_of(status: RefreshStatus) -> RefreshState {
@@ -235,7 +235,7 @@ impl Templates for Cloud {
             let Some(found) = page.items.into_iter().next() else { return Ok(None) };
             let image = image_of(&state.world, &found.id, found.default_version);
             let version = found.default_version;
-            Ok(Some((Template { id: found.id, name: name.clone(), version }, image)))
+            Ok(Some((Template { id: found.id, name: name.to_string(), version }, image)))
         })
         .await
     }
@@ -259,9 +259,8 @@ impl Templates for Cloud {
             };
             let now = state.now;
             let made = state.world.create_launch_template_version(now, &request);
-            let made = made.map_err(|error| {
-                translate("ec2:CreateLaunchTemplateVersion", template.name.as_str(), &error)
-            })?;
+            let made =
+                made.map_err(|error| translate("ec2:CreateLaunchTemplateVersion", &template.name, &error))?;
             Ok(Template { version: made.number, ..template.clone() })
         })
         .await
@@ -271,9 +270,7 @@ impl Templates for Cloud {
         self.call(&["ec2:ModifyLaunchTemplate"], |state| {
             let spec = TemplateSpec { id: Some(template.id.clone()), name: None, version: None };
             let changed = state.world.modify_launch_template(&spec, &template.version.to_string(), false);
-            changed
-                .map(drop)
-                .map_err(|error| translate("ec2:ModifyLaunchTemplate", template.name.as_str(), &error))
+            changed.map(drop).map_err(|error| translate("ec2:ModifyLaunchTemplate", &template.name, &error))
         })
         .await
     }
