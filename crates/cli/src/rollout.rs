@@ -31,8 +31,8 @@ pub struct RolloutArgs {
     pub which: Which,
     /// What it is to do (default: nothing, show it)
     pub action: Option<Action>,
-    /// Watch it to its end
-    #[arg(long, conflicts_with = "json")]
+    /// Watch it to its end; what happens goes to standard error
+    #[arg(long)]
     pub watch: bool,
 }
 
@@ -92,7 +92,7 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
     let (mut told, mut last) = (0, String::new());
     loop {
         for entry in rollout.progress.timeline.iter().skip(told) {
-            println!("{}  {}", render::moment(entry.at), plain(&entry.what));
+            eprintln!("{}  {}", render::moment(entry.at), plain(&entry.what));
         }
         told = rollout.progress.timeline.len();
         if rollout.progress.outcome.is_some() {
@@ -100,7 +100,7 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
         }
         let line = format!("{}{}", counts(deployment, &rollout).await, plain(&rollout.progress.awaits));
         if line != last {
-            println!("  {line}");
+            eprintln!("  {line}");
             last = line;
         }
         tokio::time::sleep(LOOK).await;
