@@ -315,11 +315,19 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Rollback(args) => return Ok(asked(json, channels::roll_back(&args, &target, json).await?)),
         Command::Hold(args) => {
             let channel = channels::hold(&args, &target).await?;
-            print(json, &channel, channels::table(&[channel.clone()], Timestamp::now()).trim_end());
+            print(
+                json,
+                &channel,
+                channels::table(std::slice::from_ref(&channel), Timestamp::now()).trim_end(),
+            );
         }
         Command::Release(which) => {
             let channel = channels::release(&which, &target).await?;
-            print(json, &channel, channels::table(&[channel.clone()], Timestamp::now()).trim_end());
+            print(
+                json,
+                &channel,
+                channels::table(std::slice::from_ref(&channel), Timestamp::now()).trim_end(),
+            );
         }
         Command::Rollout(args) => {
             let rollout = rollout::run(&args, &target).await?;

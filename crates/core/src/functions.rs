@@ -76,7 +76,7 @@ pub async fn snapshot(cloud: &impl Ports, input: Value, now: Timestamp) -> Resul
 pub async fn promote(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<Value> {
     let given = named(&input);
     match parse("promote's input", input)? {
-        Promote::Promote { document } => {
+        Promote::Move { document } => {
             answered(Function::Promote, &given, promote::run(document, cloud, now).await)
         }
         Promote::StartChildren { document } => output(&cascade::run(document, cloud).await?),
@@ -270,7 +270,8 @@ enum Snapshot {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 enum Promote {
-    Promote {
+    #[serde(rename = "promote")]
+    Move {
         document: Document,
     },
     StartChildren {

@@ -172,7 +172,8 @@ fn uneven(cloud: &Cloud, rollouts: &[Rollout], channels: &[Channel]) -> Vec<Stri
             if let Some(refresh) = group.active_refresh() {
                 found.push(format!("refresh {} is {}", refresh.id, refresh.status.as_str()));
             }
-            for member in group.members.iter().filter(|member| member.image.as_str() != current) {
+            let staying = group.members.iter().filter(|member| !member.lifecycle.is_ending());
+            for member in staying.filter(|member| member.image.as_str() != current) {
                 found.push(format!(
                     "{} runs from {}, the channel has {current}",
                     member.instance, member.image

@@ -51,7 +51,7 @@ pub struct Policy {
     pub soak: i64,
     /// How long a new instance may take until its target groups find it healthy.
     pub healthy_within: i64,
-    /// CloudWatch alarms that end the rollout.
+    /// `CloudWatch` alarms that end the rollout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
     /// So many new instances may be sick at once.
