@@ -26,7 +26,7 @@ pub fn run(call: &Call) -> &str {
 
 /// Whether a call is one after which a failure changes nothing about what became of its bake.
 pub fn after_the_bake(call: &Call) -> bool {
-    cleans_up(call) || call.by.contains("/StartChildren")
+    ["/StartChildren", "/Revert", "/Finish"].iter().any(|state| call.by.contains(state)) || cleans_up(call)
 }
 
 /// What was wrong with a walk, with its shortest trace: the states, the calls of those that a fault hit, what is left.
