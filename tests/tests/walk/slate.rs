@@ -133,7 +133,7 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     let lost = |rollout: &Rollout| excused.contains(execution(rollout).as_str());
     let unsettled =
         bakes.iter().any(|bake| excused.contains(bake.spec.id.as_str())) || rollouts.iter().any(lost);
-    if !rollouts.iter().any(lost) && !overruled {
+    if !unsettled && !overruled {
         found.extend(uneven(cloud, &rollouts, &channels));
     }
     for (name, bake) in followed.into_iter().filter(|_| !unsettled && !overruled) {
