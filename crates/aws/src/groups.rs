@@ -16,8 +16,7 @@ use ovenbird_core::{
     domain::{
         id::{GroupName, InstanceId},
         rollout::{
-            AlarmState, Capacity, Group, Launches, Member, Refresh, RefreshState, Target, TargetState,
-            Template,
+            AlarmState, Group, Launches, Member, Refresh, RefreshState, Target, TargetState, Template,
         },
         tags::TAG_STACK,
     },
@@ -48,11 +47,7 @@ impl Groups for Cloud {
         Ok(Some(Group {
             name: name.clone(),
             launches: launches(group),
-            capacity: Capacity {
-                min: count(group.min_size()),
-                desired: count(group.desired_capacity()),
-                max: count(group.max_size()),
-            },
+            desired: count(group.desired_capacity()),
             members,
             target_groups: target_groups.into_iter().map(str::to_owned).collect(),
             suspended: group

@@ -58,8 +58,7 @@ struct State {
     executions: BTreeMap<BakeId, serde_json::Value>,
     /// How executions stand, as far as whoever runs them said.
     standings: BTreeMap<BakeId, Execution>,
-    /// How the machines of images answer; well, if nothing is said.
-    fitness: BTreeMap<AmiId, Fitness>,
+    /// How the machines of new images answer.
     fitness_of_new: Fitness,
     /// The images that are not new.
     known: BTreeSet<AmiId>,
@@ -116,8 +115,8 @@ impl State {
             let age = self.now.duration_since(instance.launched).as_secs();
             let new = self.world.own_images().any(|image| image.id == instance.image)
                 && !self.known.contains(&instance.image);
-            let usual = if new { self.fitness_of_new } else { Fitness::Well };
-            let seen = match self.fitness.get(&instance.image).copied().unwrap_or(usual) {
+            let fitness = if new { self.fitness_of_new } else { Fitness::Well };
+            let seen = match fitness {
                 _ if !running => Seen::Failed,
                 Fitness::Well => Seen::Status(200),
                 Fitness::Answers(status) => Seen::Status(status),
@@ -147,7 +146,6 @@ impl Cloud {
             standings: BTreeMap::new(),
             witnesses: Vec::new(),
             references: Vec::new(),
-            fitness: BTreeMap::new(),
             fitness_of_new: Fitness::Well,
             known: BTreeSet::new(),
             seen: BTreeMap::new(),
@@ -257,11 +255,6 @@ impl Cloud {
     /// Forgets an execution, as Step Functions does after 90 days.
     pub fn forget_execution(&self, bake: &BakeId) {
         self.state.borrow_mut().standings.remove(bake);
-    }
-
-    /// Says how the machines of an image answer from now on.
-    pub fn answer(&self, image: &AmiId, fitness: Fitness) {
-        self.state.borrow_mut().fitness.insert(image.clone(), fitness);
     }
 
     /// Says how the machines of images that are made from now on answer.

@@ -1,7 +1,6 @@
 //! Auto Scaling groups, their launch templates, and what watches over their machines.
 
 use crate::domain::{
-    destination::Share,
     error::Result,
     id::{AmiId, GroupName, TemplateName},
     rollout::{AlarmState, Group, Refresh, Target, Template},
@@ -62,19 +61,4 @@ pub trait Templates {
     async fn with_image(&self, template: &Template, image: &AmiId, token: &str) -> Result<Template>;
     /// Makes a version the default one.
     async fn make_default(&self, template: &Template) -> Result<()>;
-}
-
-/// The share of a group that is left to replace, in per cent, as a refresh is told; none means all of it.
-///
-/// A refresh that skips matching instances counts those that it has to replace. What it is told must not be rounded
-/// up: one instance more than asked for would be one user more who meets a bad image.
-pub fn percent_left(share: Share, size: u32, new: u32) -> Option<u32> {
-    if share.is_all() || size == 0 {
-        return None;
-    }
-    let (wanted, left) = (share.of(size).saturating_sub(new), size.saturating_sub(new));
-    if left == 0 || wanted >= left {
-        return None;
-    }
-    Some((wanted * 100 / left).clamp(1, 99))
 }

@@ -20,7 +20,7 @@ mod volume;
 mod workflow;
 
 pub use self::{
-    groups::{GoesBack, Groups, RefreshOrder, Templates, percent_left},
+    groups::{GoesBack, Groups, RefreshOrder, Templates},
     images::{Image, ImageState, Images},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     objects::{Bucket, Object, Presigner},

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::{
-    id::{AmiId, BakeId, ChannelName, GroupName, PipelineName, RolloutId},
-    rollout::{Counts, Entry, Outcome, Phase, Rollout, Wish},
+    id::{AmiId, BakeId, ChannelName, PipelineName, RolloutId},
+    rollout::{Entry, Outcome, Phase, Rollout, Wish},
 };
 
 /// One rollout. Fields are added; none is renamed, and none goes.
@@ -83,14 +83,4 @@ fn stage(rollout: &Rollout) -> String {
         ),
         None => String::new(),
     }
-}
-
-/// How many machines of a group run from which version, as seen now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GroupView<'a> {
-    /// The group.
-    pub group: &'a GroupName,
-    /// Its machines.
-    #[serde(flatten)]
-    pub counts: Counts,
 }

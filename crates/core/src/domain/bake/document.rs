@@ -28,11 +28,11 @@ pub struct Document {
     pub ends: Option<Status>,
 }
 
-/// Where the state machine goes next. It is all that the state machine looks at.
+/// Where a state machine goes next. It is all that the state machine looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Next {
+pub struct Next<Way = To> {
     /// The way.
-    pub to: To,
+    pub to: Way,
     /// How long to wait before looking, in seconds.
     #[serde(default)]
     pub seconds: u32,

@@ -42,6 +42,22 @@ impl Share {
         count.clamp(1, size.max(1))
     }
 
+    /// What of that is left to replace when so many instances have the image already, in per cent as a refresh is told;
+    /// none means all that is left.
+    ///
+    /// A refresh that skips matching instances counts those that it has to replace. What it is told must not be rounded
+    /// up: one instance more than asked for would be one user more who meets a bad image.
+    pub fn percent_left(self, size: u32, new: u32) -> Option<u32> {
+        if self.is_all() || size == 0 {
+            return None;
+        }
+        let (wanted, left) = (self.of(size).saturating_sub(new), size.saturating_sub(new));
+        if left == 0 || wanted >= left {
+            return None;
+        }
+        Some((wanted * 100 / left).clamp(1, 99))
+    }
+
     /// Whether that is the whole group, whatever its size.
     pub fn is_all(self) -> bool {
         self == Self::ALL
@@ -79,5 +95,15 @@ mod tests {
         assert_eq!(Share::Instances(5).of(3), 3);
         assert_eq!(Share::Percent(1).of(0), 1);
         assert_eq!(Share::ALL.of(7), 7);
+    }
+
+    #[test]
+    fn what_is_left_is_a_part_of_what_has_no_image_yet_and_never_rounded_up() {
+        assert_eq!(Share::Instances(1).percent_left(3, 0), Some(33));
+        assert_eq!(Share::Percent(25).percent_left(8, 1), Some(14), "one of the seven that are left");
+        assert_eq!(Share::Percent(50).percent_left(400, 199), Some(1), "one of 201 is at least one per cent");
+        assert_eq!(Share::Instances(1).percent_left(1, 0), None, "that is all");
+        assert_eq!(Share::ALL.percent_left(9, 3), None);
+        assert_eq!(Share::Percent(25).percent_left(0, 0), None);
     }
 }

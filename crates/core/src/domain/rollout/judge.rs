@@ -73,15 +73,14 @@ pub fn judge(seen: &Seen, state: &GroupState, share: Share, policy: &Policy) -> 
         let reason = if refresh.reason.is_empty() { String::new() } else { format!(": {}", refresh.reason) };
         return Verdict::Wait(format!(
             "{} of the group's {} instances to serve from the new image; {} of {} new ones do (refresh at {} %{reason})",
-            share.of(seen.group.capacity.desired),
-            seen.group.capacity.desired,
+            share.of(seen.group.desired),
+            seen.group.desired,
             counts.serving,
             counts.new,
             refresh.percent,
         ));
     }
-    let enough =
-        if share.is_all() { counts.old == 0 } else { counts.new > 0 || seen.group.capacity.desired == 0 };
+    let enough = if share.is_all() { counts.old == 0 } else { counts.new > 0 || seen.group.desired == 0 };
     if !enough {
         return Verdict::Wait(format!("{} old instances to be replaced", counts.old));
     }

@@ -11,10 +11,7 @@ pub use self::{
     judge::{Counts, Verdict, judge},
     preflight::{Refusal, refusals, wrong_architecture},
     progress::{Entry, GroupState, Intent, Outcome, Phase, Progress, Sighting, Wish},
-    seen::{
-        AlarmState, Capacity, Group, Launches, Member, Refresh, RefreshState, Seen, Target, TargetState,
-        Template,
-    },
+    seen::{AlarmState, Group, Launches, Member, Refresh, RefreshState, Seen, Target, TargetState, Template},
 };
 use super::{
     bake::Order,

@@ -24,8 +24,9 @@ impl fmt::Display for Refusal {
 const NEEDED: [&str; 6] =
     ["Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy", "AddToLoadBalancer", "InstanceRefresh"];
 
-/// Everything for which a group can't be brought to an image now, and back.
-pub fn refusals(seen: &Seen, policy: &Policy) -> Vec<Refusal> {
+/// Everything for which a group can't be brought to an image now, and back. `launched` is the image of the version that it
+/// launches; none when that names none by its id.
+pub fn refusals(seen: &Seen, launched: Option<&AmiId>, policy: &Policy) -> Vec<Refusal> {
     let (group, name) = (&seen.group, &seen.group.name);
     let mut found = Vec::new();
     let mut refuse = |problem: String, fix: String| found.push(Refusal { problem, fix });
@@ -40,7 +41,7 @@ pub fn refusals(seen: &Seen, policy: &Policy) -> Vec<Refusal> {
     }
     if let Launches::Unpinned { what, fix } = &group.launches {
         refuse(format!("group `{name}` launches {what}: EC2 can't bring it back to that"), fix.clone());
-    } else if seen.launches_image.is_none() {
+    } else if launched.is_none() {
         refuse(
             format!(
                 "the version that group `{name}` launches names no image by its id: EC2 can't bring it back to that"
@@ -74,12 +75,9 @@ pub fn refusals(seen: &Seen, policy: &Policy) -> Vec<Refusal> {
         );
     }
     let count = group.members.iter().filter(|member| !member.is_ending()).count();
-    if count < group.capacity.desired as usize {
+    if count < group.desired as usize {
         refuse(
-            format!(
-                "group `{name}` has {count} of {} instances: it can't launch even now",
-                group.capacity.desired
-            ),
+            format!("group `{name}` has {count} of {} instances: it can't launch even now", group.desired),
             format!("aws autoscaling describe-scaling-activities --auto-scaling-group-name {name}"),
         );
     }

@@ -183,7 +183,7 @@ impl GroupState {
             after: None,
             refresh: None,
             instances: BTreeMap::new(),
-            desired: seen.group.capacity.desired,
+            desired: seen.group.desired,
         }
     }
 
@@ -198,7 +198,7 @@ impl GroupState {
             let sighting = sighting.or_insert(Sighting { first: seen.at, served: false });
             sighting.served |= seen.serves(member);
         }
-        let wanted = seen.group.capacity.desired;
+        let wanted = seen.group.desired;
         let gone: Vec<InstanceId> = self.gone(seen).cloned().collect();
         for instance in gone.iter().take(self.desired.saturating_sub(wanted) as usize) {
             self.instances.remove(instance);

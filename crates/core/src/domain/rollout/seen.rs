@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::{AmiId, GroupName, InstanceId};
+use crate::domain::id::{GroupName, InstanceId};
 
 /// A version of a launch template, by number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,17 +30,6 @@ pub enum Launches {
     },
 }
 
-/// How many instances a group may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Capacity {
-    /// At least.
-    pub min: u32,
-    /// Wanted.
-    pub desired: u32,
-    /// At most.
-    pub max: u32,
-}
-
 /// An Auto Scaling group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
@@ -48,8 +37,8 @@ pub struct Group {
     pub name: GroupName,
     /// What it launches by.
     pub launches: Launches,
-    /// How many.
-    pub capacity: Capacity,
+    /// How many instances it shall have.
+    pub desired: u32,
     /// Its instances.
     pub members: Vec<Member>,
     /// The ARNs of its target groups.
@@ -210,8 +199,6 @@ pub struct Seen {
     pub targets: Vec<Target>,
     /// The alarms of the rollout, by name.
     pub alarms: Vec<(String, AlarmState)>,
-    /// The image of the version that the group launches.
-    pub launches_image: Option<AmiId>,
 }
 
 impl Seen {

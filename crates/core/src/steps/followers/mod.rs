@@ -9,10 +9,11 @@ mod template;
 use crate::{
     domain::{
         destination::Destination,
-        error::Result,
+        error::{Error, Result},
         id::{AmiId, ParameterName, TemplateName},
     },
     ports::{Parameters, Table, Templates},
+    store::Ledger,
 };
 
 /// Something that follows a channel.
@@ -38,6 +39,35 @@ pub enum Observed {
 pub fn followers(to: &Destination) -> Vec<Follower> {
     let templates = to.launch_templates.iter().cloned().map(Follower::Template);
     templates.chain(to.parameter.iter().cloned().map(Follower::Parameter)).collect()
+}
+
+/// How often a channel may move while something is brought to it, before the step is tried again as a whole.
+const MOST_MOVES: usize = 3;
+
+/// Brings something to the channel's image, whoever moved the channel last. `bring` is given the image and the channel's
+/// generation, and says whether it had to change anything.
+///
+/// Two promotions may bring it at once, and the slower one would leave its older image there: after each change the channel
+/// is read again. So the last change of all is one that was seen to agree with the channel. Where the channel points at
+/// nothing, nothing is brought.
+async fn bring_to(
+    to: &Destination,
+    table: &impl Table,
+    bring: impl AsyncFn(&AmiId, u64) -> Result<bool>,
+) -> Result<()> {
+    let ledger = Ledger(table);
+    for _ in 0..MOST_MOVES {
+        let Some(channel) = ledger.channel(&to.pipeline, &to.channel).await? else { return Ok(()) };
+        let Some(current) = &channel.current else { return Ok(()) };
+        if !bring(&current.image, channel.generation).await? {
+            return Ok(());
+        }
+        let after = ledger.channel(&to.pipeline, &to.channel).await?;
+        if after.is_some_and(|after| after.generation == channel.generation) {
+            return Ok(());
+        }
+    }
+    Err(Error::changed(format!("channel {}", to.name())))
 }
 
 impl Follower {

@@ -1,6 +1,6 @@
 //! An SSM parameter follows a channel: it holds the id of the channel's image.
 
-use super::Observed;
+use super::{Observed, bring_to};
 use crate::{
     domain::{
         destination::Destination,
@@ -11,42 +11,28 @@ use crate::{
     store::Ledger,
 };
 
-/// How often a channel may move while its parameter is written, before the step is tried again as a whole.
-const MOST_MOVES: usize = 3;
-
 /// Refuses a parameter that follows another pipeline's channel.
 pub(super) async fn preflight(name: &ParameterName, to: &Destination, table: &impl Table) -> Result<()> {
     Ledger(table).check_parameter(name, &to.pipeline).await
 }
 
 /// Lets the parameter follow the channel, whoever moved that last.
-///
-/// Two promotions may write it at once, and the slower one would leave its older image there: after each write the
-/// channel is read again. So the last write of all is one that was seen to agree with the channel.
 pub(super) async fn apply(
     name: &ParameterName,
     to: &Destination,
     cloud: &(impl Parameters + Table),
 ) -> Result<()> {
-    let ledger = Ledger(cloud);
     // A promotion that moves nothing claims nothing, and a parameter may have come into the recipe since.
-    ledger.claim_parameter(to).await?;
-    for _ in 0..MOST_MOVES {
-        let Some(channel) = ledger.channel(&to.pipeline, &to.channel).await? else {
-            return Ok(());
-        };
-        let Some(current) = &channel.current else { return Ok(()) };
+    Ledger(cloud).claim_parameter(to).await?;
+    bring_to(to, cloud, async |image, _| {
         // Written only when it differs: each write is a version of the parameter.
-        if cloud.parameter(name).await?.as_deref() == Some(current.image.as_str()) {
-            return Ok(());
+        let differs = cloud.parameter(name).await?.as_deref() != Some(image.as_str());
+        if differs {
+            cloud.put_image(name, image).await?;
         }
-        cloud.put_image(name, &current.image).await?;
-        let after = ledger.channel(&to.pipeline, &to.channel).await?;
-        if after.is_some_and(|after| after.generation == channel.generation) {
-            return Ok(());
-        }
-    }
-    Err(Error::changed(format!("channel {}/{}", to.pipeline, to.channel)))
+        Ok(differs)
+    })
+    .await
 }
 
 /// AWS answers a write of an image parameter before it has validated it: only reading it back tells.

@@ -78,8 +78,12 @@ async fn preflight(
     let mut groups = Vec::new();
     for name in &spec.to.groups {
         let seen = see(name, &spec.to.policy.alarms, cloud, now).await?;
-        refused.extend(refusals(&seen, &spec.to.policy));
-        if let (Some(image), Some(before)) = (&image, &seen.launches_image)
+        let launched = match seen.group.template() {
+            Some(template) => cloud.version_image(template).await?,
+            None => None,
+        };
+        refused.extend(refusals(&seen, launched.as_ref(), &spec.to.policy));
+        if let (Some(image), Some(before)) = (&image, &launched)
             && let Some(old) = cloud.image(before).await?
         {
             refused.extend(wrong_architecture(&image.id, &image.architecture, before, &old.architecture));

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
-        bake::BakeSpec,
+        bake::{BakeSpec, Next},
         destination::Destination,
         digest::token,
         error::{Error, Result},
@@ -52,23 +52,13 @@ pub struct RolloutDocument {
     pub run: u32,
     /// Where the state machine goes next; it begins without.
     #[serde(default)]
-    pub next: Option<Next>,
+    pub next: Option<Next<To>>,
     /// How often this execution has waited: its history may have 25,000 events.
     #[serde(default)]
     pub waits: u32,
     /// How the rollout stands, for whoever looks at the execution.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stands: String,
-}
-
-/// Where the state machine goes next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Next {
-    /// The way.
-    pub to: To,
-    /// How long to wait before that, in seconds.
-    #[serde(default)]
-    pub seconds: u32,
 }
 
 /// The ways that the rollout's state machine knows.
@@ -231,12 +221,7 @@ fn end(rollout: &Rollout) -> To {
 }
 
 /// Looks at a group and all that watches over it.
-pub async fn see(
-    name: &GroupName,
-    alarms: &[String],
-    cloud: &(impl Groups + Templates),
-    now: Timestamp,
-) -> Result<Seen> {
+pub async fn see(name: &GroupName, alarms: &[String], cloud: &impl Groups, now: Timestamp) -> Result<Seen> {
     let group = cloud.group(name).await?.ok_or_else(|| {
         Error::bad_input(
             format!("Auto Scaling group `{name}`"),
@@ -250,11 +235,7 @@ pub async fn see(
         targets.extend(cloud.targets(arn).await?);
     }
     let alarms = if alarms.is_empty() { Vec::new() } else { cloud.alarms(alarms).await? };
-    let launches_image = match group.template() {
-        Some(template) => cloud.version_image(template).await?,
-        None => None,
-    };
-    Ok(Seen { at: now, group, refresh, targets, alarms, launches_image })
+    Ok(Seen { at: now, group, refresh, targets, alarms })
 }
 
 /// The group that the rollout works on, by its place in the list.

@@ -7,7 +7,7 @@ use super::{LATER, RolloutDocument, RolloutPorts, To, resume, see, wait};
 use crate::{
     domain::{
         error::Result,
-        rollout::{GroupState, Intent, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
+        rollout::{GroupState, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
     },
     ports::{GoesBack, RefreshOrder},
     steps::followers::followers,
@@ -77,7 +77,7 @@ pub async fn revert(
 
 /// Brings a group a step further back; gives what is awaited, and none when it is as it was.
 async fn bring_back(
-    rollout: &mut Versioned<Rollout>,
+    rollout: &mut Rollout,
     place: usize,
     cloud: &impl RolloutPorts,
     now: Timestamp,
@@ -107,10 +107,7 @@ async fn bring_back(
     if new == 0 && !launches_new {
         return Ok(None);
     }
-    // Not ours alone to start twice: what is under way was looked at above, and a second one would find nothing to replace.
-    let intent = Intent { before: seen.refresh.as_ref().map(|one| one.id.clone()), id: None };
-    rollout.progress.groups[place].refresh = Some(intent);
-    Ledger(cloud).save_rollout(rollout).await?;
+    // Should the answer be lost, the next try finds the refresh under way, or nothing left to replace.
     let id = cloud
         .start_refresh(&RefreshOrder {
             group: state.name.clone(),
@@ -123,9 +120,6 @@ async fn bring_back(
     rollout
         .progress
         .note(now, format!("group {}: back to version {}, refresh {id}", state.name, back.version));
-    if let Some(intent) = &mut rollout.progress.groups[place].refresh {
-        intent.id = Some(id);
-    }
     Ok(Some(format!("{new} instances of group `{}` to be replaced by version {}", state.name, back.version)))
 }
 

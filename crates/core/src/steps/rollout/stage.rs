@@ -9,7 +9,7 @@ use crate::{
         error::Result,
         rollout::{Counts, Intent, Phase, Rollout, Wish},
     },
-    ports::{RefreshOrder, percent_left},
+    ports::RefreshOrder,
     store::{Ledger, Versioned},
 };
 
@@ -102,12 +102,12 @@ async fn start_refresh(
         let intent = Intent { before: newest.map(|one| one.id.clone()), id: None };
         rollout.progress.groups[place].refresh = Some(intent);
         ledger.save_rollout(rollout).await?;
-        let size = seen.group.capacity.desired;
+        let size = seen.group.desired;
         cloud
             .start_refresh(&RefreshOrder {
                 group: seen.group.name.clone(),
                 to: after,
-                percent: percent_left(share, size, counts.new),
+                percent: share.percent_left(size, counts.new),
                 alarms: policy.alarms.clone(),
                 auto_rollback: true,
             })

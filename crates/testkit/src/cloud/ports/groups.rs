@@ -4,7 +4,7 @@ use ovenbird_core::{
     Result,
     domain::{
         id::{AmiId, GroupName, TemplateName},
-        rollout::{self, AlarmState, Capacity, Launches, RefreshState, Template},
+        rollout::{self, AlarmState, Launches, RefreshState, Template},
         tags::TAG_STACK,
     },
     ports::{GoesBack, Groups, RefreshOrder, Templates},
@@ -42,7 +42,7 @@ fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout:
     rollout::Group {
         name: GroupName::parse(&group.name).expect("the walk names its groups"),
         launches,
-        capacity: Capacity { min: group.min_size, desired: group.desired, max: group.max_size },
+        desired: group.desired,
         members: group
             .members
             .iter()

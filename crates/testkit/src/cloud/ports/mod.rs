@@ -27,19 +27,8 @@ fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
     }
 }
 
-impl Workflow for Cloud {
-    async fn start_bake(&self, bake: &BakeId, input: &serde_json::Value) -> Result<()> {
-        self.call(&["states:StartExecution"], |state| {
-            if !state.executions.contains_key(bake) {
-                state.executions.insert(bake.clone(), input.clone());
-                state.unclaimed.push(bake.clone());
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    async fn start_rollout(&self, name: &BakeId, input: &serde_json::Value) -> Result<()> {
+impl Cloud {
+    async fn start_once(&self, name: &BakeId, input: &serde_json::Value) -> Result<()> {
         self.call(&["states:StartExecution"], |state| {
             if !state.executions.contains_key(name) {
                 state.executions.insert(name.clone(), input.clone());
@@ -50,12 +39,26 @@ impl Workflow for Cloud {
         .await
     }
 
-    async fn rollout_execution(&self, name: &BakeId) -> Result<Option<Execution>> {
+    async fn standing(&self, name: &BakeId) -> Result<Option<Execution>> {
         self.call(&["states:DescribeExecution"], |state| Ok(state.standings.get(name).cloned())).await
+    }
+}
+
+impl Workflow for Cloud {
+    async fn start_bake(&self, bake: &BakeId, input: &serde_json::Value) -> Result<()> {
+        self.start_once(bake, input).await
+    }
+
+    async fn start_rollout(&self, name: &BakeId, input: &serde_json::Value) -> Result<()> {
+        self.start_once(name, input).await
+    }
+
+    async fn rollout_execution(&self, name: &BakeId) -> Result<Option<Execution>> {
+        self.standing(name).await
     }
 
     async fn bake_execution(&self, bake: &BakeId) -> Result<Option<Execution>> {
-        self.call(&["states:DescribeExecution"], |state| Ok(state.standings.get(bake).cloned())).await
+        self.standing(bake).await
     }
 }
 
