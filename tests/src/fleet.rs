@@ -127,7 +127,8 @@ impl<'a> Fleet<'a> {
     }
 }
 
-fn text(answer: &Value, pointer: &str) -> Result<String> {
+/// The text at a place of an answer.
+pub fn text(answer: &Value, pointer: &str) -> Result<String> {
     let found = answer.pointer(pointer).and_then(Value::as_str);
     found.map(str::to_owned).with_context(|| format!("no {pointer} in {answer}"))
 }

@@ -2,6 +2,7 @@
 
 mod bake;
 mod channels;
+mod command;
 mod confirm;
 mod explain;
 mod find;
@@ -25,9 +26,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{
-    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind, parser::ValueSource,
-};
+use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
 use jiff::Timestamp;
 use ovenbird_core::{
     Result,
@@ -36,150 +35,12 @@ use ovenbird_core::{
 };
 use serde::Serialize;
 
-use crate::{confirm::Confirm, follow::Followed, reports::Reports, target::Target};
-
-/// Bake golden machine images on AWS, or on this machine
-#[derive(Debug, Parser)]
-#[command(name = "ovenbird", version, propagate_version = true, arg_required_else_help = true)]
-struct Cli {
-    #[command(flatten)]
-    target: Target,
-    /// Print the result as JSON
-    #[arg(long, global = true, help_heading = target::HEADING)]
-    json: bool,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the pipeline on this machine, in a local cloud
-    #[cfg(all(feature = "local", target_os = "linux"))]
-    #[command(subcommand)]
-    Local(local::LocalCommand),
-    #[command(subcommand)]
-    Recipe(recipe::RecipeCommand),
-    #[command(subcommand)]
-    Runner(runner::RunnerCommand),
-    Bake(bake::BakeArgs),
-    List(list::ListArgs),
-    /// Show what every channel points at, what runs on it, and what is wrong with it
-    Status {
-        /// The pipeline's name (default: all pipelines)
-        pipeline: Option<String>,
-    },
-    /// List the channels: what each points at, since when, and by whom
-    Channels {
-        /// The pipeline's name (default: all pipelines)
-        pipeline: Option<String>,
-    },
-    /// Show what the channels of a pipeline pointed at, who promoted it, and why
-    History {
-        /// The pipeline's name
-        pipeline: String,
-    },
-    Promote(channels::PromoteArgs),
-    Rollback(channels::RollbackArgs),
-    Hold(channels::HoldArgs),
-    /// End the hold of a channel
-    Release(channels::Which),
-    Rollout(rollout::RolloutArgs),
-    /// Show one bake, an image or an instance: inputs, steps, tests, timeline, and why it failed
-    Show {
-        /// A bake's id or its beginning, PIPELINE@latest, PIPELINE@2, an image's id, or an instance's
-        #[arg(value_name = "BAKE_OR_IMAGE_OR_INSTANCE")]
-        what: String,
-        /// Follow the bake to its end first
-        #[arg(long)]
-        follow: bool,
-    },
-    /// Print the end of what each step of a bake printed; of a running bake, what it prints as it comes
-    Logs {
-        /// The bake's id or its beginning, or PIPELINE@latest
-        bake: String,
-        /// Only this step, by its number or its name
-        #[arg(long)]
-        step: Option<String>,
-    },
-    /// Show every test of a bake, and each that failed in full
-    Tests {
-        /// The bake's id or its beginning, or PIPELINE@latest
-        bake: String,
-        /// Also write the bake and its tests to this file, as JUnit XML
-        #[arg(long, value_name = "FILE")]
-        junit: Option<std::path::PathBuf>,
-    },
-    /// Show the chain of images that an image was built on
-    Lineage {
-        /// The id of an image, or of the bake that made it
-        #[arg(value_name = "IMAGE_OR_BAKE")]
-        of: String,
-        /// Also show what was built on it
-        #[arg(long)]
-        down: bool,
-        /// Print a graph for Graphviz: `ovenbird lineage IMAGE --down --dot | dot -Tsvg`
-        #[arg(long)]
-        dot: bool,
-    },
-    /// Show what a bake would use now that differs from what is live, and what it would do
-    Explain {
-        /// The pipeline's name (default: that of ./recipe.toml)
-        pipeline: Option<String>,
-        /// Compare this bake with the one before it (default: what a bake would use now with what is live)
-        #[arg(long)]
-        bake: Option<String>,
-        /// Compare with this bake
-        #[arg(long, value_name = "BAKE")]
-        against: Option<String>,
-    },
-    /// Follow a bake to its end
-    Follow {
-        /// The bake's id or its beginning, or its pipeline (default: the one bake that is running)
-        #[arg(value_name = "BAKE_OR_PIPELINE")]
-        bake: Option<String>,
-        #[command(flatten)]
-        follow: follow::FollowArgs,
-    },
-    /// Stop a bake and remove what it made, without asking
-    Cancel {
-        /// The bake's id, as `ovenbird list` prints it
-        bake: String,
-    },
-    /// Retire old images and clean up after dead bakes: show the plan, then ask
-    #[command(args_conflicts_with_subcommands = true)]
-    Prune {
-        /// This pipeline alone
-        #[arg(long)]
-        pipeline: Option<String>,
-        #[command(subcommand)]
-        what: Option<prune::What>,
-        #[command(flatten)]
-        confirm: Confirm,
-    },
-    /// Clean up after a dead bake: show what it left, then ask
-    Clean {
-        /// The bake's id or its beginning, as `ovenbird list` prints it
-        bake: String,
-        #[command(flatten)]
-        confirm: Confirm,
-    },
-    /// Print a script by which a shell completes this command
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
-    /// Print the manual page
-    Man,
-    /// Make a port of a local machine reachable on this host, and print the address
-    #[cfg(all(feature = "local", target_os = "linux"))]
-    Open {
-        /// The instance's id, as `ovenbird local status` prints it
-        instance: String,
-        /// The port in the machine
-        #[arg(id = "MACHINE_PORT")]
-        port: u16,
-    },
-}
+use crate::{
+    command::{Cli, Command},
+    follow::Followed,
+    reports::Reports,
+    target::Target,
+};
 
 /// The exit status when what was asked for failed: 1, as for every failure that isn't a wrong use (2).
 const FAILED: u8 = 1;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::{
+        id::{ChannelName, PipelineName},
         plain::plain,
         rollout::{Counts, Outcome, Rollout, Wish},
     },
@@ -69,15 +70,14 @@ pub async fn run(args: &RolloutArgs, target: &Target) -> Result<Rollout> {
     };
     let rollout = match changed {
         Some(rollout) => rollout,
-        None => newest(&deployment, args).await?,
+        None => newest(&deployment, &pipeline, &channel).await?,
     };
     if args.watch { watch(&deployment, rollout).await } else { Ok(rollout) }
 }
 
-async fn newest(deployment: &Deployment, args: &RolloutArgs) -> Result<Rollout> {
-    let (pipeline, channel) = args.which.resolve(deployment).await?;
-    let all = Ledger(&deployment.cloud).rollouts(&pipeline).await?;
-    let mut own = all.into_iter().filter(|rollout| rollout.spec.to.channel == channel);
+async fn newest(deployment: &Deployment, pipeline: &PipelineName, channel: &ChannelName) -> Result<Rollout> {
+    let all = Ledger(&deployment.cloud).rollouts(pipeline).await?;
+    let mut own = all.into_iter().filter(|rollout| rollout.spec.to.channel == *channel);
     own.next().ok_or_else(|| {
         Error::bad_input(
             format!("channel `{pipeline}/{channel}`"),

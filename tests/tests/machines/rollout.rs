@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use ovenbird_tests::{
     clients::within,
+    fleet::text,
     load::{Counts, Load},
 };
 use serde_json::{Value, json};
@@ -117,11 +118,6 @@ impl<'a> Aws<'a> {
     fn elb(&self, arguments: &[&str]) -> Result<Value> {
         self.cloud.local.aws(&[&["elbv2"], arguments].concat())
     }
-}
-
-fn text(answer: &Value, pointer: &str) -> Result<String> {
-    let found = answer.pointer(pointer).and_then(Value::as_str);
-    found.map(str::to_owned).with_context(|| format!("no {pointer} in {answer}"))
 }
 
 /// A load balancer with one listener.

@@ -26,6 +26,16 @@ fn old() -> (Desk, AmiId) {
     (desk, image)
 }
 
+/// The same account when a run was made at the beginning of each of so many weeks.
+fn old_for(weeks: u32) -> (Desk, AmiId) {
+    let (desk, image) = old();
+    for _ in 0..weeks {
+        prune(&desk);
+        desk.cloud.pass(WEEK);
+    }
+    (desk, image)
+}
+
 /// The image as its owner sees it, disabled or not.
 fn look(desk: &Desk, image: &AmiId) -> Option<Image> {
     let all = block_on(desk.cloud.images(None)).unwrap();
@@ -167,11 +177,7 @@ fn what_a_hand_changed_begins_anew() {
 #[test]
 fn an_undo_between_plan_and_act_wins_at_every_stage() {
     for weeks in 0..3 {
-        let (desk, image) = old();
-        for _ in 0..weeks {
-            prune(&desk);
-            desk.cloud.pass(WEEK);
-        }
+        let (desk, image) = old_for(weeks);
         let (answer, _) = desk.plan();
         let item = answer["retire"][0].clone();
         if weeks > 0 {
@@ -189,11 +195,7 @@ fn an_undo_between_plan_and_act_wins_at_every_stage() {
 #[test]
 fn what_names_an_image_between_plan_and_act_keeps_it_at_every_stage() {
     for weeks in 0..3 {
-        let (desk, image) = old();
-        for _ in 0..weeks {
-            prune(&desk);
-            desk.cloud.pass(WEEK);
-        }
+        let (desk, image) = old_for(weeks);
         let before = look(&desk, &image).unwrap();
         let (answer, _) = desk.plan();
         desk.cloud.put_parameter(&"/somebody/s".parse().unwrap(), image.as_str());
@@ -244,11 +246,7 @@ fn every_act_twice_is_once() {
 #[test]
 fn an_act_that_dies_anywhere_loses_nothing_of_the_image() {
     for weeks in 0..2 {
-        let (desk, image) = old();
-        for _ in 0..weeks {
-            prune(&desk);
-            desk.cloud.pass(WEEK);
-        }
+        let (desk, image) = old_for(weeks);
         let (answer, _) = desk.plan();
         let item = answer["retire"][0].clone();
         let rehearsal = desk.clone();

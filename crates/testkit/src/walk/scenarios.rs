@@ -199,6 +199,16 @@ pub const PLAIN: Scenario = Scenario {
     ends: "promoted",
 };
 
+/// A second version, whose bake hands it over to a rollout. All before that is as in every other bake.
+const ROLLED: Scenario = Scenario {
+    group: 2,
+    before: &["v1.jar"],
+    runs: &[(0, Run::Upload("v2.jar"))],
+    only: &["production-"],
+    ends: "validated",
+    ..PLAIN
+};
+
 /// More of a recipe, that makes no other image.
 pub(super) const MORE_TESTS: &str = "[[test]]\nname = \"more\"\ncommand = \"true\"\n";
 
@@ -326,69 +336,31 @@ pub const SCENARIOS: &[Scenario] = &[
         ends: "NoArtifact",
         ..PLAIN
     },
-    Scenario {
-        name: "a version rolled out to three machines",
-        group: 3,
-        before: &["v1.jar"],
-        runs: &[(0, Run::Upload("v2.jar"))],
-        ends: "validated",
-        ..PLAIN
-    },
-    Scenario {
-        name: "a version rolled out to one machine",
-        group: 1,
-        before: &["v1.jar"],
-        runs: &[(0, Run::Upload("v2.jar"))],
-        ends: "validated",
-        only: &["production-"],
-        ..PLAIN
-    },
+    Scenario { name: "a version rolled out to three machines", group: 3, only: &[], ..ROLLED },
+    Scenario { name: "a version rolled out to one machine", group: 1, ..ROLLED },
     Scenario {
         name: "a rollout aborted by a person",
-        group: 2,
-        before: &["v1.jar"],
         runs: &[(70, Run::Steer(Steer::Abort)), (0, Run::Upload("v2.jar"))],
-        ends: "validated",
-        only: &["production-"],
-        ..PLAIN
+        ..ROLLED
     },
     Scenario {
         name: "a channel rolled back by a person",
-        group: 2,
         before: &["v1.jar", "v2.jar"],
         runs: &[(0, Run::Steer(Steer::RollBack))],
         ends: "done",
-        only: &["production-"],
-        ..PLAIN
+        ..ROLLED
     },
     Scenario {
         name: "two versions, one rollout after the other",
-        group: 2,
-        before: &["v1.jar"],
         runs: &[(0, Run::Upload("v2.jar")), (40, Run::Upload("v3.jar"))],
-        ends: "validated",
         only: &["/Finish", "/Promote", "/Begin"],
-        ..PLAIN
+        ..ROLLED
     },
-    Scenario {
-        name: "a version that answers 500, rolled back",
-        group: 2,
-        fitness: Fitness::Answers(500),
-        before: &["v1.jar"],
-        runs: &[(0, Run::Upload("v2.jar"))],
-        ends: "validated",
-        only: &["production-"],
-        ..PLAIN
-    },
+    Scenario { name: "a version that answers 500, rolled back", fitness: Fitness::Answers(500), ..ROLLED },
     Scenario {
         name: "a version that dies after a while, rolled back",
-        group: 2,
         fitness: Fitness::DiesAfter(70),
-        before: &["v1.jar"],
-        runs: &[(0, Run::Upload("v2.jar"))],
-        ends: "validated",
-        only: &["production-"],
-        ..PLAIN
+        ..ROLLED
     },
     Scenario {
         name: "the scheduled prune retires an image",

@@ -141,7 +141,7 @@ static ROLLOUT: Table = Table::of("how Auto Scaling groups are brought to a new 
         "names of CloudWatch alarms, at most 10: one that is raised brings the groups back"),
     key("max-unhealthy", Number { min: 0, max: 100 }, Default("0"), "so many new instances may be sick at once"),
     key("pause-before", Number { min: 1, max: 20 }, Absent("no pause"),
-        "before this stage, counted from 1, the rollout waits for `ovenbird rollout CHANNEL resume`"),
+        "before this stage, counted from 1, the rollout waits for `ovenbird rollout PIPELINE approve`"),
     key("deadline", Time, Default(r#""4h""#), "how long one stage may take"),
 ]);
 
