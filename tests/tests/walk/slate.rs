@@ -12,7 +12,7 @@ use ovenbird_core::{
     steps::rollout::execution,
     store::{Channel, Child, ImageSet, ImageStatus, Lease},
 };
-use ovenbird_sim::{ImageState, InstanceState, Tags, Volume, auto_scaling::Configuration};
+use ovenbird_sim::{ImageState, InstanceState, Tags, Volume, World, auto_scaling::Configuration};
 use ovenbird_testkit::Cloud;
 use serde::de::DeserializeOwned;
 
@@ -149,8 +149,8 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     found
 }
 
-/// What of a street isn't as its channel says: a rollout without an end, machines of two images, or a default that is
-/// another one.
+/// What of a street isn't as its channel says: a rollout without an end, machines of two images, or a launch template
+/// whose default is another one.
 fn uneven(cloud: &Cloud, rollouts: &[Rollout], channels: &[Channel]) -> Vec<String> {
     let mut found = Vec::new();
     for rollout in rollouts.iter().filter(|rollout| rollout.progress.outcome.is_none()) {
@@ -161,13 +161,15 @@ fn uneven(cloud: &Cloud, rollouts: &[Rollout], channels: &[Channel]) -> Vec<Stri
             found.push(format!("channel {} still waits for rollout {}", channel.name, rolling.rollout));
         }
     }
-    let current = channels.iter().filter_map(|channel| channel.current.as_ref());
-    let Some(current) =
-        current.filter(|current| current.rollout.is_some()).map(|current| current.image.to_string()).next()
-    else {
-        return found;
-    };
+    let current = channels.iter().find_map(|channel| channel.current.as_ref());
+    let Some(current) = current.map(|current| current.image.to_string()) else { return found };
     cloud.with(|world| {
+        for template in world.launch_templates() {
+            let image = template.version(template.default_version).and_then(|one| one.data.image.as_ref());
+            if image != Some(&current) {
+                found.push(format!("the template's default has {image:?}, the channel {current}"));
+            }
+        }
         for group in world.auto_scaling_groups() {
             if let Some(refresh) = group.active_refresh() {
                 found.push(format!("refresh {} is {}", refresh.id, refresh.status.as_str()));
@@ -179,27 +181,20 @@ fn uneven(cloud: &Cloud, rollouts: &[Rollout], channels: &[Channel]) -> Vec<Stri
                     member.instance, member.image
                 ));
             }
-            for template in world.launch_templates() {
-                let launched = match &group.configuration {
-                    Configuration::Template(spec) => {
-                        spec.version.as_ref().and_then(|version| version.parse().ok())
-                    }
-                    Configuration::Mixed(_) => None,
-                };
-                for (what, version) in [("default", Some(template.default_version)), ("launched", launched)] {
-                    let image = version
-                        .and_then(|version| template.version(version))
-                        .and_then(|one| one.data.image.clone());
-                    if image.as_ref() != Some(&current) {
-                        found.push(format!(
-                            "the {what} version {version:?} has {image:?}, the channel {current}"
-                        ));
-                    }
-                }
+            let launched = launched(world, &group.configuration);
+            if launched.as_ref() != Some(&current) {
+                found.push(format!("{} launches {launched:?}, the channel has {current}", group.name));
             }
         }
     });
     found
+}
+
+/// The image of the launch template's version that a group names by its number.
+fn launched(world: &World, configuration: &Configuration) -> Option<String> {
+    let Configuration::Template(spec) = configuration else { return None };
+    let version = spec.version.as_ref()?.parse().ok()?;
+    world.launch_templates().find_map(|template| template.version(version)?.data.image.clone())
 }
 
 /// What is referred to and isn't there any more.

@@ -144,13 +144,21 @@ pub(super) async fn follow(to: &Destination, cloud: &(impl Parameters + Template
 ///
 /// A second try finds the channel as it was, and lets the followers follow it all the same. A rollout that has begun
 /// is not taken back: it judges the image by itself.
-pub async fn undo(bake: &Bake, cloud: &(impl Parameters + Templates + Table), now: Timestamp) -> Result<()> {
+pub async fn undo(
+    bake: &Bake,
+    cloud: &(impl Parameters + Templates + Table + Workflow),
+    now: Timestamp,
+) -> Result<()> {
     if bake.progress.stage != Stage::Promotion || !bake.spec.options.promote {
         return Ok(());
     }
     let (ledger, to) = (Ledger(cloud), bake.spec.destination());
     if to.runs_machines() {
-        return ledger.withdraw(&to.pipeline, &rollout::rollout_id(&to, &bake.spec.id), now).await;
+        let next = ledger.withdraw(&to.pipeline, &rollout::rollout_id(&to, &bake.spec.id), now).await?;
+        return match next {
+            Some(next) => rollout::start_waiting(&to.pipeline, &next, cloud).await,
+            None => Ok(()),
+        };
     }
     ledger.take_back(&bake.spec).await?;
     for follower in followers(&to).iter().rev() {

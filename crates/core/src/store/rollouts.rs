@@ -222,19 +222,28 @@ impl<T: Table> Ledger<'_, T> {
         Ok(channel.rolling.map(|rolling| rolling.rollout))
     }
 
-    /// Takes a rollout that changed nothing yet out of its channel: the bake that asked for it failed.
-    pub async fn withdraw(&self, pipeline: &PipelineName, id: &RolloutId, now: Timestamp) -> Result<()> {
-        let Some(rollout) = self.rollout(pipeline, id).await? else { return Ok(()) };
-        if rollout.progress.phase != Phase::Preflight {
-            return Ok(());
-        }
+    /// Takes a rollout that changed nothing yet out of its channel: the bake that asked for it failed. Gives the
+    /// channel's rollout that has not begun either, and which nobody else may start; a second try gives it again.
+    pub async fn withdraw(
+        &self,
+        pipeline: &PipelineName,
+        id: &RolloutId,
+        now: Timestamp,
+    ) -> Result<Option<RolloutId>> {
+        let Some(rollout) = self.rollout(pipeline, id).await? else { return Ok(None) };
         let (row, mut channel) = self.channel_or_new(pipeline, &rollout.spec.to.channel).await?;
+        match rollout.progress.phase {
+            Phase::Preflight => {}
+            Phase::Ended => return Ok(channel.rolling.map(|rolling| rolling.rollout)),
+            Phase::Stage | Phase::Watch | Phase::Paused | Phase::Settling | Phase::Reverting => {
+                return Ok(None);
+            }
+        }
         let ours = |one: &Option<Rolling>| one.as_ref().is_some_and(|one| one.rollout == *id);
         if ours(&channel.waiting) {
             channel.waiting = None;
         }
         if ours(&channel.rolling) {
-            // Whoever looks for rollouts without an execution starts it.
             channel.rolling = channel.waiting.take();
         }
         let key = rollout_key(pipeline, id);
@@ -243,7 +252,8 @@ impl<T: Table> Ledger<'_, T> {
         ended.progress.end(Outcome::Refused, now);
         let expect = expect(rollout.row.as_ref());
         let record = Write::Put { key, doc: encode(&ended), expect, index: Index::default() };
-        self.0.commit(vec![record, put_channel(&channel, row.as_ref())]).await
+        self.0.commit(vec![record, put_channel(&channel, row.as_ref())]).await?;
+        Ok(channel.rolling.map(|rolling| rolling.rollout))
     }
 
     /// Holds a channel: automation promotes nothing to it. Or releases it.

@@ -24,7 +24,7 @@ use super::{
     clock::{Clock, Run as Started, run_all},
     machine::{Diary, End, Execution},
     operator,
-    scenarios::{DEADLINES, Machines, Run, Scenario, Times},
+    scenarios::{DEADLINES, Follows, Machines, Run, Scenario, Times},
     street,
 };
 
@@ -102,9 +102,18 @@ impl Scenario {
         let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
         let mut recipe = format!("{RECIPE}{}{}{}{}", self.soak, self.builder, self.recipe, self.deadlines);
-        if self.group > 0 {
-            recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{}", street::FOLLOWS));
-            street::build(&cloud, self.group, &base);
+        let more = match self.follows {
+            Follows::Parameter => "",
+            Follows::Template => street::TEMPLATE,
+            Follows::Group(_) => street::FOLLOWS,
+        };
+        recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{more}"));
+        match self.follows {
+            Follows::Parameter => {}
+            Follows::Template => {
+                street::build_template(&cloud, &base);
+            }
+            Follows::Group(size) => street::build(&cloud, size, &base),
         }
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
         if self.layered {

@@ -75,6 +75,17 @@ pub struct Times {
     pub imaging: i64,
 }
 
+/// What follows the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// A parameter.
+    Parameter,
+    /// A parameter, and a launch template that nothing of Ovenbird's launches from.
+    Template,
+    /// A parameter, a launch template, and a group of so many machines.
+    Group(u32),
+}
+
 /// As short as it goes: what is walked ten thousand times.
 pub const SHORT: Times = Times { boot: 2, steps: 1, tests: 1, seal: 1, imaging: 2 };
 
@@ -99,8 +110,8 @@ pub struct Scenario {
     pub deadlines: &'static str,
     /// Whether it stands on a runtime, another pipeline's channel, and not on Debian itself.
     pub layered: bool,
-    /// How many machines of a group follow the channel; 0 means that none do.
-    pub group: u32,
+    /// What follows the channel.
+    pub follows: Follows,
     /// How the machines of images made of its own runs answer.
     pub fitness: Fitness,
     /// Artifacts that were uploaded before all others, and not baked.
@@ -188,7 +199,7 @@ pub const PLAIN: Scenario = Scenario {
     soak: AT_ONCE,
     deadlines: DEADLINES,
     layered: false,
-    group: 0,
+    follows: Follows::Parameter,
     fitness: Fitness::Well,
     lying: &[],
     before: &[],
@@ -201,7 +212,7 @@ pub const PLAIN: Scenario = Scenario {
 
 /// A second version, whose bake hands it over to a rollout. All before that is as in every other bake.
 const ROLLED: Scenario = Scenario {
-    group: 2,
+    follows: Follows::Group(2),
     before: &["v1.jar"],
     runs: &[(0, Run::Upload("v2.jar"))],
     only: &["production-"],
@@ -217,6 +228,13 @@ pub const SCENARIOS: &[Scenario] = &[
     PLAIN,
     Scenario {
         name: "a second version over the first",
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a launch template that follows",
+        follows: Follows::Template,
         before: &["v1.jar"],
         runs: &[(0, Run::Upload("v2.jar"))],
         ..PLAIN
@@ -336,8 +354,13 @@ pub const SCENARIOS: &[Scenario] = &[
         ends: "NoArtifact",
         ..PLAIN
     },
-    Scenario { name: "a version rolled out to three machines", group: 3, only: &[], ..ROLLED },
-    Scenario { name: "a version rolled out to one machine", group: 1, ..ROLLED },
+    Scenario {
+        name: "a version rolled out to three machines",
+        follows: Follows::Group(3),
+        only: &[],
+        ..ROLLED
+    },
+    Scenario { name: "a version rolled out to one machine", follows: Follows::Group(1), ..ROLLED },
     Scenario {
         name: "a rollout aborted by a person",
         runs: &[(70, Run::Steer(Steer::Abort)), (0, Run::Upload("v2.jar"))],

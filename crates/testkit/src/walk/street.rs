@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use ovenbird_core::domain::{id::AmiId, tags::TAG_STACK};
 use ovenbird_sim::{
     NewVolume, Tags,
+    alarms::AlarmState,
     auto_scaling::{Configuration, CreateGroup, GroupTag, HealthCheckType},
     launch_templates::{CreateLaunchTemplate, LaunchTemplateData, TemplateSpec},
     load_balancing::{
@@ -13,8 +14,14 @@ use ovenbird_sim::{
 
 use crate::Cloud;
 
-/// The group's name, and its launch template's.
+/// When all of it is made.
+const NOW: &str = "2026-01-01T00:00:00Z";
+
+/// The name of the group, of its launch template and of the alarm that watches over it.
 pub const GROUP: &str = "storefront";
+
+/// The part of a recipe that lets the launch template alone follow a channel.
+pub const TEMPLATE: &str = "launch-templates = [\"storefront\"]\n";
 
 /// The part of a recipe that lets the group follow a channel, with short times.
 pub const FOLLOWS: &str = r#"
@@ -25,6 +32,7 @@ stages = ["1 instance", "100%"]
 watch = "20s"
 soak = "90s"
 healthy-within = "60s"
+alarms = ["storefront"]
 "#;
 
 /// A volume that goes with its machine.
@@ -32,11 +40,27 @@ fn going() -> NewVolume {
     NewVolume { delete_on_termination: Some(true), ..NewVolume::default() }
 }
 
+/// Makes the launch template, of an image, and gives its id.
+pub fn build_template(cloud: &Cloud, image: &AmiId) -> String {
+    cloud.with(|world| {
+        let now = NOW.parse().expect("a time");
+        let data = LaunchTemplateData {
+            image: Some(image.to_string()),
+            instance_type: Some("m7i.large".into()),
+            // The walk's base is of the worst kind: its volumes would outlive the machines.
+            mappings: ["/dev/xvda", "/dev/sdf"].map(|name| (name.to_owned(), going())).into(),
+            ..LaunchTemplateData::default()
+        };
+        let template = CreateLaunchTemplate { name: GROUP.into(), data, ..CreateLaunchTemplate::default() };
+        world.create_launch_template(now, &template).expect("a template").id
+    })
+}
+
 /// Makes the group with so many machines of an image, and lets time go by until all of them serve.
 pub fn build(cloud: &Cloud, size: u32, image: &AmiId) {
-    let stack = "ovenbird/one";
+    let template = build_template(cloud, image);
     cloud.with(|world| {
-        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let now = NOW.parse().expect("a time");
         let subnets: Vec<String> =
             world.describe_subnets(&[], &[]).expect("subnets").into_iter().map(|subnet| subnet.id).collect();
         let vpc = world.describe_vpcs(&[], &[]).expect("networks")[0].id.clone();
@@ -60,22 +84,15 @@ pub fn build(cloud: &Cloud, size: u32, image: &AmiId) {
             tags: Tags::new(),
         };
         world.create_listener(&listener).expect("a listener");
-        let data = LaunchTemplateData {
-            image: Some(image.to_string()),
-            instance_type: Some("m7i.large".into()),
-            // The walk's base is of the worst kind: its volumes would outlive the machines.
-            mappings: ["/dev/xvda", "/dev/sdf"].map(|name| (name.to_owned(), going())).into(),
-            ..LaunchTemplateData::default()
-        };
-        let template = CreateLaunchTemplate { name: GROUP.into(), data, ..CreateLaunchTemplate::default() };
-        let template = world.create_launch_template(now, &template).expect("a template").id;
         let configuration = Configuration::Template(TemplateSpec::of(&template, 1));
         let mut group = CreateGroup::new(GROUP, configuration, (1, size, 6), &subnets);
         group.target_groups = vec![target_group];
         group.health_check_type = Some(HealthCheckType::Elb);
         group.health_check_grace = Some(10);
-        group.tags = vec![GroupTag { key: TAG_STACK.into(), value: stack.into(), propagate: false }];
+        group.tags = vec![GroupTag { key: TAG_STACK.into(), value: "ovenbird/one".into(), propagate: false }];
         world.create_auto_scaling_group(now, &group).expect("a group");
+        world.put_alarm(now, GROUP, false).expect("an alarm");
+        world.set_alarm_state(now, GROUP, AlarmState::Ok, "all is well").expect("its state");
     });
     cloud.pass(SignedDuration::from_secs(60));
 }

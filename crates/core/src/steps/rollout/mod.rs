@@ -156,6 +156,18 @@ pub async fn start(rollout: &Rollout, workflow: &impl Workflow) -> Result<()> {
     workflow.start_rollout(&execution(rollout), &input).await
 }
 
+/// Starts a rollout that has waited for another one, if nothing of it was done yet.
+pub async fn start_waiting(
+    pipeline: &PipelineName,
+    id: &RolloutId,
+    cloud: &(impl Table + Workflow),
+) -> Result<()> {
+    match Ledger(cloud).rollout(pipeline, id).await? {
+        Some(rollout) if rollout.progress.phase == Phase::Preflight => start(&rollout, cloud).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The name of the execution that drives a rollout.
 pub fn execution(rollout: &Rollout) -> BakeId {
     BakeId::parse(&format!("{}-{}", rollout.spec.id, rollout.progress.run))

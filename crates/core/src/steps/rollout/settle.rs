@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{LATER, RolloutDocument, RolloutPorts, To, end, resume, revert::turn_back, start, wait};
+use super::{LATER, RolloutDocument, RolloutPorts, To, end, resume, revert::turn_back, start_waiting, wait};
 use crate::{
     domain::{
         error::Result,
@@ -56,10 +56,8 @@ pub async fn finish(
     let rollout = resume(&document, cloud).await?;
     let ledger = Ledger(cloud);
     let next = among_others(async || ledger.leave(&rollout, now).await).await?;
-    if let Some(next) = next
-        && let Some(next) = ledger.rollout(&document.pipeline, &next).await?
-    {
-        start(&next, cloud).await?;
+    if let Some(next) = next {
+        start_waiting(&document.pipeline, &next, cloud).await?;
     }
     if rollout.progress.outcome == Some(Outcome::Settled) {
         cascade::after_rollout(&rollout.spec, cloud).await?;
