@@ -37,6 +37,8 @@ pub enum Act {
     Keep,
     /// Nothing yet: its soak isn't over.
     Wait,
+    /// Nothing but superseded versions of launch templates names it: these go, and with them what keeps the image.
+    DeleteVersions,
     /// The first stage.
     Deprecate,
     /// The second stage.
@@ -52,7 +54,7 @@ impl Act {
     pub fn does_something(self) -> bool {
         match self {
             Self::Keep | Self::Wait => false,
-            Self::Deprecate | Self::Disable | Self::Deregister | Self::Restore => true,
+            Self::DeleteVersions | Self::Deprecate | Self::Disable | Self::Deregister | Self::Restore => true,
         }
     }
 
@@ -60,7 +62,7 @@ impl Act {
     pub fn takes_away(self) -> bool {
         match self {
             Self::Disable | Self::Deregister => true,
-            Self::Keep | Self::Wait | Self::Deprecate | Self::Restore => false,
+            Self::Keep | Self::Wait | Self::DeleteVersions | Self::Deprecate | Self::Restore => false,
         }
     }
 }
@@ -70,6 +72,7 @@ impl fmt::Display for Act {
         f.write_str(match self {
             Self::Keep => "keep",
             Self::Wait => "wait",
+            Self::DeleteVersions => "delete versions",
             Self::Deprecate => "deprecate",
             Self::Disable => "disable",
             Self::Deregister => "deregister",

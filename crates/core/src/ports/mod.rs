@@ -33,6 +33,6 @@ pub use self::{
 };
 
 /// All ports at once: what a function is given.
-pub trait Ports: Images + Bucket + Presigner + PrunePorts + Groups + Templates {}
+pub trait Ports: Images + Presigner + PrunePorts + Groups + Templates {}
 
-impl<C: Images + Bucket + Presigner + PrunePorts + Groups + Templates> Ports for C {}
+impl<C: Images + Presigner + PrunePorts + Groups + Templates> Ports for C {}

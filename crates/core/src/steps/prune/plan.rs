@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Basis, DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Retention, Verdict, judge,
     leftovers::{Found, Leftovers},
-    tag,
+    tag, versions,
 };
 use crate::{
     domain::{
@@ -86,6 +86,7 @@ pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp)
         also: Vec::new(),
         until: None,
         was: Some(retirement.since()),
+        versions: Vec::new(),
         snapshots: Vec::new(),
         // It asks for no terms: nothing is taken away.
         terms: Some(Terms { history: 0, shared: false }),
@@ -108,8 +109,21 @@ pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp
     let inventory = Inventory::take(cloud, Versions::Every).await?;
     let Based { mut basis, problems } = basis(&found.images, &left, &inventory.named, cloud, bucket).await?;
     basis.retiring = retiring;
-    let verdicts = judge(&basis, now);
-    plan.problems = left.problems;
+    let mut verdicts = judge(&basis, now);
+    match versions::standings(&verdicts, &basis, &inventory.pins, cloud, now).await {
+        Ok(standings) if standings.is_empty() => {}
+        Ok(standings) => {
+            basis.versions = standings;
+            verdicts = judge(&basis, now);
+        }
+        Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
+        Err(error) => plan.problems.push(format!(
+            "no version of a launch template is deleted: {}; fix: {}",
+            error.chain(),
+            error.hint()
+        )),
+    }
+    plan.problems.extend(left.problems);
     plan.problems.extend(problems);
     plan.problems.extend(inventory.failed.iter().map(|(source, error)| {
         format!("{source} can't be looked at, so no image goes: {}; fix: {}", error.chain(), error.hint())
@@ -195,7 +209,7 @@ async fn refusal<C: PrunePorts>(
         return Ok(None);
     }
     let bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
-    guard.keeps(image, bake.as_deref(), Purpose::Retirement(terms)).await
+    guard.keeps_beside(image, bake.as_deref(), Purpose::Retirement(terms), &verdict.versions).await
 }
 
 /// What would go or be restored, kept because of a run's own trouble. What stays anyway keeps its own reasons.
