@@ -123,7 +123,7 @@ impl Plan {
 /// The plan for a request, and whether it is to be acted on.
 pub async fn planned(
     request: &Request,
-    cloud: &(impl PrunePorts + Bucket),
+    cloud: &impl PrunePorts,
     now: Timestamp,
 ) -> Result<(Plan, bool)> {
     match request {
