@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 /// How long an image that a person took back is left alone: 30 days.
 pub const UNDONE_LASTS: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// What an account retains of every pipeline, whatever its recipe says. Who may push a recipe is not who answers for the
+/// account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Floors {
+    /// So many of the newest images at least.
+    pub newest: u32,
+    /// All that are younger than so many days.
+    pub days: u32,
+}
+
 /// How far an image's retirement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

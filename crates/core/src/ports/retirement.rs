@@ -19,12 +19,15 @@ use super::{
 use crate::domain::{
     error::Result,
     id::{AmiId, BakeId, SnapshotId, StackId, VolumeId},
+    retirement::Floors,
 };
 
 /// Whose resources these are.
 pub trait Stack {
     /// This deployment of the template.
     fn stack(&self) -> &StackId;
+    /// What it retains at least, as it was deployed.
+    fn floors(&self) -> Result<Floors>;
 }
 
 /// A snapshot that carries our tags.

@@ -121,11 +121,7 @@ impl Plan {
 }
 
 /// The plan for a request, and whether it is to be acted on.
-pub async fn planned(
-    request: &Request,
-    cloud: &impl PrunePorts,
-    now: Timestamp,
-) -> Result<(Plan, bool)> {
+pub async fn planned(request: &Request, cloud: &impl PrunePorts, now: Timestamp) -> Result<(Plan, bool)> {
     match request {
         Request::Everything { pipeline, dry_run } => {
             let mut plan = plan(cloud, cloud, now).await?;

@@ -16,7 +16,7 @@ use crate::{
         price::AtMost,
         recipe::{Base, Recipe, Retain},
         reference::{Kind, Reference, images_in},
-        retirement::{Act, Since},
+        retirement::{Act, Floors, Since},
         tags::TAG_PIPELINE,
     },
     ports::{Bucket, Image, PrunePorts, Versions},
@@ -304,6 +304,7 @@ async fn basis<C: PrunePorts>(
     let mut pipelines: BTreeSet<PipelineName> =
         images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
     pipelines.extend(ledger.pipelines(bucket).await?);
+    let floors = cloud.floors()?;
     let mut problems = Vec::new();
     let mut parameters: BTreeSet<ParameterName> =
         ledger.parameters().await?.into_iter().map(|owner| owner.parameter).collect();
@@ -320,7 +321,7 @@ async fn basis<C: PrunePorts>(
                 if let Base::Image(image) = &recipe.base {
                     note(&mut basis.named, image, Reference::new(Kind::Recipe, pipeline.as_str()));
                 }
-                basis.retention.insert(pipeline, retention(&recipe.retain));
+                basis.retention.insert(pipeline, retention(&recipe.retain, floors));
                 parameters.extend(recipe.promote.parameter);
             }
             // It passes by itself: the run is tried again.
@@ -344,11 +345,12 @@ async fn basis<C: PrunePorts>(
     Ok(Based { basis, problems })
 }
 
-fn retention(retain: &Retain) -> Retention {
+/// What a pipeline retains: as its recipe says, and never less than the account's floors.
+fn retention(retain: &Retain, floors: Floors) -> Retention {
     let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
     Retention {
-        newest: retain.newest as usize,
-        age: days(retain.days),
+        newest: retain.newest.max(floors.newest) as usize,
+        age: days(retain.days.max(floors.days)),
         soak: days(retain.soak),
         terms: Terms { history: retain.history as usize, shared: retain.retire_shared },
     }
