@@ -264,6 +264,15 @@ fn an_override_s_own_launch_template_keeps_its_image() {
     assert_kept(&desk, &image, "launch-template", "arm version 1");
 }
 
+/// A rollout found it bad: the channel remembers it only so that it is not promoted again.
+#[test]
+fn an_image_that_a_channel_rejected_is_not_kept_for_that() {
+    let (desk, image) = old();
+    let rejected = json!([{"image": image, "why": "it answers 500", "at": desk.now()}]);
+    desk.edit_channel(|doc| doc["rejected"] = rejected);
+    assert_eq!(desk.verdict(&image)["act"], json!("deregister"));
+}
+
 #[test]
 fn all_reasons_are_told_and_not_only_the_first() {
     let (desk, image) = old();

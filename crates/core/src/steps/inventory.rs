@@ -202,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_stays_the_same_is_remembered_from_the_last_time_it_was_seen() {
+        let mut record = Seen::default();
+        let days = |days: i64| now() + SignedDuration::from_hours(24 * days);
+        assert_eq!(record.compare(&seen(100), days(0)), None);
+        assert_eq!(record.compare(&seen(100), days(6)), None);
+        assert!(record.compare(&seen(10), days(12)).is_some());
+        assert_eq!(record.compare(&seen(10), days(13)), None);
+    }
+
+    #[test]
     fn a_small_account_may_shrink_as_it_likes() {
         let mut record = Seen::default();
         assert_eq!(record.compare(&seen(FEW - 1), now()), None);
