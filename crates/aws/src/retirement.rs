@@ -1,8 +1,9 @@
 //! What only prune does, through EC2: what refers to an image, and removals.
 
 use aws_sdk_ec2::types::{
-    Filter, ImageAttributeName, ImageReferenceOptionName, ImageReferenceResourceType, LaunchPermission,
-    LaunchPermissionModifications, PermissionGroup, ResourceTypeOption, ResourceTypeRequest, SnapshotState,
+    DeleteLaunchTemplateVersionsResponseErrorItem, Filter, ImageAttributeName, ImageReferenceOptionName,
+    ImageReferenceResourceType, LaunchPermission, LaunchPermissionModifications, LaunchTemplateErrorCode,
+    PermissionGroup, ResourceTypeOption, ResourceTypeRequest, SnapshotState,
 };
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -27,6 +28,9 @@ const ALIVE: [&str; 4] = ["pending", "running", "stopping", "stopped"];
 
 /// EC2 looks at the ten newest versions of a launch template unless it is asked for more; this is its limit.
 const EVERY_VERSION: &str = "10000";
+
+/// So many versions of a template EC2 deletes at once.
+const MOST_VERSIONS: usize = 200;
 
 impl Retirement for Cloud {
     async fn images(&self, bake: Option<&BakeId>) -> Result<Vec<Image>> {
@@ -190,6 +194,22 @@ impl Retirement for Cloud {
         }
     }
 
+    async fn delete_versions(&self, template: &str, versions: &[u64]) -> Result<()> {
+        let operation = "ec2:DeleteLaunchTemplateVersions";
+        for versions in versions.chunks(MOST_VERSIONS) {
+            let numbers = versions.iter().map(ToString::to_string).collect();
+            let request = self.ec2.delete_launch_template_versions().launch_template_id(template);
+            let answer = match request.set_versions(Some(numbers)).send().await {
+                Ok(answer) => answer,
+                // All of them went with their template.
+                Err(error) if code(&error) == "InvalidLaunchTemplateId.NotFound" => return Ok(()),
+                Err(error) => return Err(translate(operation, template, &error)),
+            };
+            undeleted(operation, template, answer.unsuccessfully_deleted_launch_template_versions())?;
+        }
+        Ok(())
+    }
+
     async fn delete_volume(&self, volume: &VolumeId) -> Result<()> {
         match self.ec2.delete_volume().volume_id(volume.as_str()).send().await {
             Ok(_) => Ok(()),
@@ -234,6 +254,30 @@ const MOST_VALUES: usize = 200;
 
 /// What an ARN names, without the account's number, which belongs in no log: `instance/i-…` is `i-…`, and
 /// `parameter/images/shop` is `/images/shop`, as SSM calls it.
+/// What EC2 could not delete, though it answers with a success: the first one that is still there.
+fn undeleted(
+    operation: &'static str,
+    template: &str,
+    left: &[DeleteLaunchTemplateVersionsResponseErrorItem],
+) -> Result<()> {
+    for one in left {
+        let error = one.response_error();
+        let code = error.and_then(|error| error.code());
+        if code == Some(&LaunchTemplateErrorCode::LaunchTemplateVersionDoesNotExist) {
+            continue;
+        }
+        let version = one.version_number().unwrap_or_default();
+        return Err(Error::Aws {
+            operation: operation.to_owned(),
+            subject: format!("{template} version {version}"),
+            code: code.map_or_else(String::new, |code| code.as_str().to_owned()),
+            message: error.and_then(|error| error.message()).unwrap_or_default().to_owned(),
+            request_id: String::new(),
+        });
+    }
+    Ok(())
+}
+
 fn id_of(arn: &str) -> String {
     let resource = arn.splitn(6, ':').nth(5).unwrap_or_default();
     match resource.split_once('/') {

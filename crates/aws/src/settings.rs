@@ -1,6 +1,9 @@
 //! What a function is told by its environment, read once at its start.
 
-use ovenbird_core::{Error, domain::id::StackId};
+use ovenbird_core::{
+    Error,
+    domain::{id::StackId, retirement::Floors},
+};
 
 /// The names of the things that `infra/template.yaml` makes.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct Settings {
     pub bake_machine: Option<String>,
     /// The rollout state machine; only promote is told.
     pub rollout_machine: Option<String>,
+    /// What the account retains of every pipeline; only prune is told.
+    pub floors: Option<Floors>,
 }
 
 impl Settings {
@@ -36,11 +41,28 @@ impl Settings {
             subnet: optional("OVENBIRD_SUBNET"),
             bake_machine: optional("OVENBIRD_BAKE_STATE_MACHINE"),
             rollout_machine: optional("OVENBIRD_ROLLOUT_STATE_MACHINE"),
+            floors: floors()?,
         })
     }
 }
 
 const STACK: &str = "OVENBIRD_STACK_ID";
+
+/// Both floors or none: with one alone, the other would be nothing without anybody having said so.
+fn floors() -> Result<Option<Floors>, Error> {
+    let number = |name: &str| -> Result<Option<u32>, Error> {
+        let Some(text) = optional(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Error::bad_input(
+                format!("environment variable `{name}`"),
+                format!("is no number: `{text}`"),
+                "Deploy with `infra/template.yaml`, which sets it",
+            )
+        })
+    };
+    let (newest, days) = (number("OVENBIRD_RETAIN_NEWEST")?, number("OVENBIRD_RETAIN_DAYS")?);
+    Ok(newest.zip(days).map(|(newest, days)| Floors { newest, days }))
+}
 
 fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

@@ -1,11 +1,14 @@
 //! Launch templates, through EC2.
 
 use aws_sdk_ec2::types::{LaunchTemplateVersion, RequestLaunchTemplateData};
+use jiff::Timestamp;
 use ovenbird_core::{
     Result,
     domain::{
         id::{AmiId, TemplateName},
         rollout::Template,
+        tags::TAG_STACK,
+        template::{LaunchTemplate, Version, description},
     },
     ports::Templates,
 };
@@ -13,6 +16,7 @@ use ovenbird_core::{
 use crate::{
     Cloud,
     errors::{code, translate, unreadable},
+    instances::tags,
 };
 
 /// EC2's codes for a template or a version that isn't there.
@@ -45,6 +49,52 @@ impl Templates for Cloud {
         }
     }
 
+    async fn every_version(&self, name: &TemplateName) -> Result<Option<LaunchTemplate>> {
+        let request = self.ec2.describe_launch_templates().launch_template_names(name.as_str());
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if ABSENT.contains(&code(&error)) => return Ok(None),
+            Err(error) => return Err(translate("ec2:DescribeLaunchTemplates", name.as_str(), &error)),
+        };
+        let Some(found) = answer.launch_templates().first() else { return Ok(None) };
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        let (Some(id), Some(default)) = (found.launch_template_id(), number(found.default_version_number()))
+        else {
+            return Err(unreadable(
+                "ec2:DescribeLaunchTemplates",
+                name.as_str(),
+                "no id, or no default version",
+            ));
+        };
+        let ours =
+            tags(found.tags()).get(TAG_STACK).map(String::as_str) == Some(self.settings.stack.as_str());
+        let operation = "ec2:DescribeLaunchTemplateVersions";
+        let request = self.ec2.describe_launch_template_versions().launch_template_id(id);
+        let mut pages = request.into_paginator().send();
+        let mut versions = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(page) => page,
+                // Deleted since the list was read.
+                Err(error) if ABSENT.contains(&code(&error)) => return Ok(None),
+                Err(error) => return Err(translate(operation, id, &error)),
+            };
+            for one in page.launch_template_versions() {
+                let created = one.create_time().and_then(|at| Timestamp::from_second(at.secs()).ok());
+                let (Some(number), Some(created)) = (number(one.version_number()), created) else {
+                    return Err(unreadable(
+                        operation,
+                        id,
+                        "a version without its number, or without its time",
+                    ));
+                };
+                let description = one.version_description().unwrap_or_default().to_owned();
+                versions.push(Version { number, image: image(one), description, created });
+            }
+        }
+        Ok(Some(LaunchTemplate { id: id.to_owned(), name: name.clone(), ours, default, versions }))
+    }
+
     async fn with_image(&self, template: &Template, image: &AmiId, token: &str) -> Result<Template> {
         let operation = "ec2:CreateLaunchTemplateVersion";
         let request = self
@@ -52,7 +102,7 @@ impl Templates for Cloud {
             .create_launch_template_version()
             .launch_template_id(&template.id)
             .source_version(template.version.to_string())
-            .version_description(format!("Ovenbird: {image}"))
+            .version_description(description(image))
             .client_token(token)
             .launch_template_data(RequestLaunchTemplateData::builder().image_id(image.as_str()).build());
         let answer = request.send().await.map_err(|error| translate(operation, &template.name, &error))?;

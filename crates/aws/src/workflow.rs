@@ -7,6 +7,7 @@ use ovenbird_core::{
     domain::{
         bake::Failure,
         id::{BakeId, StackId},
+        retirement::Floors,
     },
     ports::{self, Stack, Workflow},
 };
@@ -59,6 +60,16 @@ impl Workflow for Cloud {
 impl Stack for Cloud {
     fn stack(&self) -> &StackId {
         &self.settings.stack
+    }
+
+    fn floors(&self) -> Result<Floors> {
+        self.settings.floors.ok_or_else(|| {
+            Error::bad_input(
+                "the function's environment",
+                "doesn't say what the account retains at least",
+                "Deploy with `infra/template.yaml`, which sets `OVENBIRD_RETAIN_NEWEST` and `OVENBIRD_RETAIN_DAYS`",
+            )
+        })
     }
 }
 

@@ -70,6 +70,7 @@ impl Target {
             bucket: String::new(),
             stack: StackId::parse(&self.stack).map_err(|error| Error::bad_id("--stack", &error))?,
             builder_profile: None,
+            floors: None,
             builder_security_group: None,
             subnet: None,
             bake_machine: None,

@@ -7,7 +7,7 @@ mod faults;
 mod ports;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     future::poll_fn,
@@ -20,6 +20,7 @@ use ovenbird_core::{
     domain::{
         id::{AmiId, BakeId, ParameterName, StackId},
         reference::{Kind, Reference},
+        retirement::Floors,
     },
     ports::{Execution, Index, Key, Row, Source, Witness},
 };
@@ -35,6 +36,8 @@ pub struct Cloud {
     state: RefCell<State>,
     /// The stack whose ports these are.
     stack: StackId,
+    /// What it retains at least.
+    floors: Cell<Floors>,
 }
 
 /// A call that was made through a port.
@@ -161,7 +164,7 @@ impl Cloud {
             paused: false,
         };
         let stack = StackId::parse("ovenbird/one").unwrap_or_else(|_| unreachable!("a plain name"));
-        Self { state: RefCell::new(state), stack }
+        Self { state: RefCell::new(state), stack, floors: Cell::default() }
     }
 
     /// The moment.
@@ -262,6 +265,11 @@ impl Cloud {
         let state = &mut *self.state.borrow_mut();
         state.known = state.world.own_images().map(|image| image.id.clone()).collect();
         state.fitness_of_new = fitness;
+    }
+
+    /// Lets the stack retain at least so much.
+    pub fn retain_at_least(&self, floors: Floors) {
+        self.floors.set(floors);
     }
 
     /// Lets EC2's own look say that something names an image.

@@ -11,8 +11,9 @@ use ovenbird_tests::{
 use serde_json::Value;
 
 /// The only actions by which something that was made can be lost. All of them are prune's.
-const DESTRUCTIVE: [&str; 8] = [
+const DESTRUCTIVE: [&str; 9] = [
     "dynamodb:DeleteItem",
+    "ec2:DeleteLaunchTemplateVersions",
     "ec2:DeleteSnapshot",
     "ec2:DeleteVolume",
     "ec2:DeregisterImage",

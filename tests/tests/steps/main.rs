@@ -29,6 +29,7 @@ mod rollouts;
 mod safety;
 mod seal;
 mod status;
+mod superseded;
 mod volumes;
 
 use self::bench::{Bench, RECIPE, pipeline};

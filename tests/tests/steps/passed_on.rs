@@ -25,6 +25,13 @@ macro_rules! pass_on {
                 super::passed_on::Inner::inner(self).version_image(template).await
             }
 
+            async fn every_version(
+                &self,
+                name: &ovenbird_core::domain::id::TemplateName,
+            ) -> ovenbird_core::Result<Option<ovenbird_core::domain::template::LaunchTemplate>> {
+                super::passed_on::Inner::inner(self).every_version(name).await
+            }
+
             async fn with_image(
                 &self,
                 template: &ovenbird_core::domain::rollout::Template,

@@ -3,7 +3,7 @@
 
 use futures::executor::block_on;
 use ovenbird_core::{
-    domain::{id::AmiId, reference::Kind},
+    domain::{id::AmiId, reference::Kind, retirement::Floors},
     ports::{References as _, Source, Versions},
 };
 use ovenbird_sim::{
@@ -224,6 +224,44 @@ fn whatever_a_channel_s_record_names_stays_and_of_its_history_so_much_as_the_rec
         doc["current"] = json!(target);
     });
     assert_kept(&desk, &image, "channel", "storefront/production");
+}
+
+/// Whoever may push a recipe could else let all that the account stands on go.
+#[test]
+fn what_the_account_retains_at_least_stays_whatever_a_recipe_says() {
+    for (floors, act, reason) in [
+        (Floors { newest: 1, days: 0 }, "deregister", "retired"),
+        (Floors { newest: 2, days: 0 }, "keep", "newest"),
+        (Floors { newest: 0, days: 1 }, "keep", "young"),
+    ] {
+        let (desk, image) = old();
+        desk.cloud.retain_at_least(floors);
+        let verdict = desk.verdict(&image);
+        assert_eq!((&verdict["act"], &verdict["reason"]), (&json!(act), &json!(reason)), "{floors:?}");
+        // A recipe that retains more is not cut down.
+        desk.push(&desk.recipe().replace("newest = 1", "newest = 5"));
+        assert_eq!(desk.verdict(&image)["reason"], json!("newest"), "{floors:?}");
+    }
+}
+
+/// cloud-custodian doesn't look at it: an override has a launch template of its own, and the group's is another one.
+#[test]
+fn an_override_s_own_launch_template_keeps_its_image() {
+    let (desk, image) = old();
+    let current = desk.current().unwrap().to_string();
+    let (web, arm) =
+        (template(&desk.cloud, "web", &[&current]), template(&desk.cloud, "arm", &[image.as_str()]));
+    let overrides = vec![Override {
+        instance_type: Some("m7g.large".into()),
+        template: Some(TemplateSpec { version: Some("1".into()), ..arm }),
+        ..Override::default()
+    }];
+    let template = TemplateSpec { version: Some("1".into()), ..web };
+    let mixed = MixedInstancesPolicy { template, overrides, ..policy(&TemplateSpec::default(), &image) };
+    let group = CreateGroup::new("blue", Configuration::Mixed(mixed), (0, 0, 2), &subnets(&desk.cloud));
+    let now = desk.now();
+    desk.cloud.with(|world| world.create_auto_scaling_group(now, &group)).unwrap();
+    assert_kept(&desk, &image, "launch-template", "arm version 1");
 }
 
 #[test]

@@ -133,7 +133,8 @@ impl Ground {
         }
         cloud.pass(SignedDuration::from_secs(10));
         let after = self.slate(&cloud, &ends, &BTreeSet::new());
-        violations.extend(after.into_iter().map(|one| one + " (after the last prune)"));
+        let after = after.into_iter().chain(slate::superseded(&cloud));
+        violations.extend(after.map(|one| one + " (after the last prune)"));
 
         // And all of it once more changes nothing.
         let settled = cloud.dump();

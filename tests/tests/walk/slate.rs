@@ -211,6 +211,42 @@ fn dark(world: &World) -> Vec<String> {
     found
 }
 
+/// Versions that Ovenbird made for an image, that nothing launches by, and whose image nothing else needs: prune leaves
+/// none, or the image would stay for ever.
+pub fn superseded(cloud: &Cloud) -> Vec<String> {
+    let needed: String = decode::<Channel>(cloud, "CHANNEL#").iter().map(|one| format!("{one:?}")).collect();
+    cloud.with(|world| {
+        let launched: BTreeSet<(String, u64)> = world
+            .auto_scaling_groups()
+            .flat_map(|group| {
+                let own = match &group.configuration {
+                    Configuration::Template(spec) => Some(spec),
+                    Configuration::Mixed(_) => None,
+                };
+                group.members.iter().map(|member| &member.template).chain(own)
+            })
+            .filter_map(|spec| Some((spec.id.clone()?, spec.version.as_ref()?.parse().ok()?)))
+            .collect();
+        let mut found = Vec::new();
+        for template in world.launch_templates() {
+            for version in template.versions() {
+                let made = version.description.as_ref().and_then(|text| text.strip_prefix("Ovenbird: "));
+                let Some(image) = made else { continue };
+                let stays = version.number == template.default_version
+                    || version.number == template.latest_version()
+                    || launched.contains(&(template.id.clone(), version.number))
+                    || needed.contains(image)
+                    || world.live_instances().any(|one| one.image.as_str() == image);
+                if !stays {
+                    found
+                        .push(format!("version {} of {} still names {image}", version.number, template.name));
+                }
+            }
+        }
+        found
+    })
+}
+
 /// The image of the launch template's version that a group names by its number.
 fn launched(world: &World, configuration: &Configuration) -> Option<String> {
     let Configuration::Template(spec) = configuration else { return None };

@@ -26,6 +26,12 @@ pub(super) async fn every_fleet(cloud: &Cloud) -> Result<Look> {
             }
             named.look.seen += 1;
             let id = fleet.fleet_id().unwrap_or_default();
+            for spec in
+                fleet.launch_template_configs().iter().filter_map(|one| one.launch_template_specification())
+            {
+                let template = spec.launch_template_id().or(spec.launch_template_name());
+                named.pin(&format!("EC2 Fleet {id}"), template, spec.version());
+            }
             for one in fleet.launch_template_configs().iter().flat_map(FleetLaunchTemplateConfig::overrides) {
                 named.note(Kind::Fleet, id, one.image_id());
             }

@@ -1,7 +1,10 @@
 //! Auto Scaling groups: an override of a mixed instances policy may name an image that no launch template names. While
 //! an instance refresh runs, what it launches stands in the refresh alone, and what it goes back to in the group alone.
 
-use aws_sdk_autoscaling::types::{InstanceRefreshStatus, LaunchTemplate, MixedInstancesPolicy};
+use aws_sdk_autoscaling::types::{
+    DesiredConfiguration, InstanceRefreshStatus, LaunchTemplate, LaunchTemplateSpecification,
+    MixedInstancesPolicy,
+};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ovenbird_core::{Result, domain::reference::Kind, ports::Look};
 
@@ -25,6 +28,10 @@ pub(super) async fn groups_and_refreshes(cloud: &Cloud) -> Result<Look> {
             let name = group.auto_scaling_group_name().unwrap_or_default();
             named.look.seen += 1;
             note(&mut named, name, group.mixed_instances_policy());
+            pin(&mut named, name, group.launch_template());
+            for member in group.instances() {
+                pin(&mut named, name, member.launch_template());
+            }
             groups.push(name.to_owned());
         }
     }
@@ -32,14 +39,16 @@ pub(super) async fn groups_and_refreshes(cloud: &Cloud) -> Result<Look> {
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
-    for (group, policy) in refreshes.iter().flatten() {
-        note(&mut named, &format!("{group}, by an instance refresh"), Some(policy));
+    for (group, desired) in refreshes.iter().flatten() {
+        let by = format!("{group}, by an instance refresh");
+        note(&mut named, &by, desired.mixed_instances_policy());
+        pin(&mut named, &by, desired.launch_template());
     }
     Ok(named.look)
 }
 
 /// What a group's instance refreshes under way launch.
-async fn refreshing(cloud: &Cloud, group: &str) -> Result<Vec<(String, MixedInstancesPolicy)>> {
+async fn refreshing(cloud: &Cloud, group: &str) -> Result<Vec<(String, DesiredConfiguration)>> {
     let request = cloud.autoscaling.describe_instance_refreshes().auto_scaling_group_name(group);
     let mut pages = request.into_paginator().send();
     let mut found = Vec::new();
@@ -63,8 +72,8 @@ async fn refreshing(cloud: &Cloud, group: &str) -> Result<Vec<(String, MixedInst
                         | InstanceRefreshStatus::RollbackFailed
                 )
             );
-            let policy = refresh.desired_configuration().and_then(|to| to.mixed_instances_policy());
-            found.extend(policy.filter(|_| !ended).map(|policy| (group.to_owned(), policy.clone())));
+            let desired = refresh.desired_configuration().filter(|_| !ended);
+            found.extend(desired.map(|desired| (group.to_owned(), desired.clone())));
         }
     }
     Ok(found)
@@ -74,5 +83,15 @@ fn note(named: &mut Named, id: &str, policy: Option<&MixedInstancesPolicy>) {
     let overrides = policy.and_then(|policy| policy.launch_template()).map(LaunchTemplate::overrides);
     for one in overrides.unwrap_or_default() {
         named.note(Kind::AutoScalingGroup, id, one.image_id());
+        pin(named, id, one.launch_template_specification());
     }
+    let own = policy.and_then(|policy| policy.launch_template());
+    pin(named, id, own.and_then(|own| own.launch_template_specification()));
+}
+
+/// Notes a launch template's version that a group launches by, or that a member was launched by.
+fn pin(named: &mut Named, group: &str, spec: Option<&LaunchTemplateSpecification>) {
+    let Some(spec) = spec else { return };
+    let template = spec.launch_template_id().or(spec.launch_template_name());
+    named.pin(&format!("group {group}"), template, spec.version());
 }

@@ -7,6 +7,7 @@ use super::Named;
 use crate::{
     Cloud,
     errors::{translate, unreadable},
+    instances::tags,
     retirement::alive,
 };
 
@@ -21,6 +22,10 @@ pub(super) async fn instances_in_use(cloud: &Cloud) -> Result<Look> {
             let image = image.ok_or_else(|| unreadable("ec2:DescribeInstances", id, "it has no image"))?;
             named.look.seen += 1;
             named.note(Kind::Instance, id, Some(image));
+            let tags = tags(instance.tags());
+            let tag = |key: &str| tags.get(key).map(String::as_str);
+            let (template, version) = (tag("aws:ec2launchtemplate:id"), tag("aws:ec2launchtemplate:version"));
+            named.pin(&format!("instance {id}"), template, version);
         }
     }
     Ok(named.look)

@@ -17,6 +17,7 @@ use ovenbird_core::{
     domain::{
         id::AmiId,
         reference::{Kind, Reference, images_in},
+        template::Pin,
     },
     ports::{Look, References, Versions},
 };
@@ -75,6 +76,17 @@ impl Named {
             }
             None => self.look.named.extend(images_in(image).map(|image| (image, Reference::new(kind, id)))),
         }
+    }
+
+    /// Notes what launches by a version of a template, if it names it by its number.
+    fn pin(&mut self, by: &str, template: Option<&str>, version: Option<&str>) {
+        let version = version.and_then(|version| version.parse().ok());
+        let pin = template.zip(version).map(|(template, version)| Pin {
+            template: template.to_owned(),
+            version,
+            by: by.to_owned(),
+        });
+        self.look.pins.extend(pin);
     }
 
     /// Asks what the parameters hold. One that isn't there names nothing.

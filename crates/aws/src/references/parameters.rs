@@ -36,7 +36,7 @@ pub(super) async fn every_parameter(cloud: &Cloud) -> Result<Look> {
         let page = page.map_err(|error| translate("ssm:DescribeParameters", ALL, &error))?;
         names.extend(page.parameters().iter().filter_map(|one| one.name()).map(str::to_owned));
     }
-    let mut look = Look { seen: names.len(), named: Vec::new() };
+    let mut look = Look { seen: names.len(), ..Look::default() };
     for (name, value) in values(cloud, &names).await? {
         let named = images_in(&value).map(|image| (image, Reference::new(Kind::Parameter, &name)));
         look.named.extend(named);

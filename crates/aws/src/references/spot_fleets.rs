@@ -28,6 +28,13 @@ pub(super) async fn every_spot_fleet(cloud: &Cloud) -> Result<Look> {
             named.look.seen += 1;
             let id = request.spot_fleet_request_id().unwrap_or_default();
             let config = request.spot_fleet_request_config();
+            let templates = config.map(SpotFleetRequestConfigData::launch_template_configs);
+            for spec in
+                templates.unwrap_or_default().iter().filter_map(|one| one.launch_template_specification())
+            {
+                let template = spec.launch_template_id().or(spec.launch_template_name());
+                named.pin(&format!("spot fleet request {id}"), template, spec.version());
+            }
             for one in config.map(SpotFleetRequestConfigData::launch_specifications).unwrap_or_default() {
                 named.note(Kind::SpotFleet, id, one.image_id());
             }

@@ -6,7 +6,7 @@ use aws_sdk_ec2::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ovenbird_core::{
     Result,
-    domain::reference::Kind,
+    domain::reference::Reference,
     ports::{Look, Versions},
 };
 
@@ -80,8 +80,9 @@ where
 fn note(named: &mut Named, page: &DescribeLaunchTemplateVersionsOutput) {
     for version in page.launch_template_versions() {
         let name = version.launch_template_name().or(version.launch_template_id()).unwrap_or_default();
-        let id = format!("{name} version {}", version.version_number().unwrap_or_default());
+        let number = version.version_number().and_then(|number| u64::try_from(number).ok());
+        let reference = Reference::version(name, number.unwrap_or_default());
         let image = version.launch_template_data().and_then(|data| data.image_id());
-        named.note(Kind::LaunchTemplate, &id, image);
+        named.note(reference.kind, &reference.id, image);
     }
 }

@@ -31,12 +31,23 @@ pub(super) fn question(plan: &Plan) -> String {
             parts.push(format!("{word} {}", count(of(act), "image", "images")));
         }
     }
+    let versions: usize = plan.retire.iter().map(|one| one.versions.len()).sum();
+    if versions > 0 {
+        parts.push(format!(
+            "delete {}",
+            count(
+                versions,
+                "superseded version of a launch template",
+                "superseded versions of launch templates"
+            )
+        ));
+    }
     if !plan.dead_bakes.is_empty() {
         parts.push(format!("remove what {} left", count(plan.dead_bakes.len(), "dead bake", "dead bakes")));
     }
-    let last = of(Act::Deregister) > 0 || !plan.dead_bakes.is_empty();
+    let last = of(Act::Deregister) > 0 || versions > 0 || !plan.dead_bakes.is_empty();
     let back = match (last, of(Act::Disable) + of(Act::Deprecate) > 0) {
-        (true, _) => "What is deregistered or removed can't be had back.",
+        (true, _) => "What is deregistered, deleted or removed can't be had back.",
         (false, true) => "`ovenbird prune undo IMAGE` takes an image back.",
         (false, false) => "Nothing is taken away.",
     };
@@ -115,6 +126,7 @@ fn money(plan: &Plan) -> Option<String> {
 fn done(act: Act) -> String {
     match act {
         Act::Keep | Act::Wait => "kept",
+        Act::DeleteVersions => "versions deleted",
         Act::Deprecate => "deprecated",
         Act::Disable => "disabled",
         Act::Deregister => "deregistered",
@@ -168,6 +180,11 @@ pub fn explained(one: &Verdict) -> String {
         };
         lines.push(format!("{stage:<9} since {:.0}", was.since));
     }
+    if !one.versions.is_empty() {
+        let versions: Vec<String> =
+            one.versions.iter().map(|one| format!("{} version {}", one.name, one.version)).collect();
+        lines.push(format!("first     {}", versions.join(", ")));
+    }
     if !one.snapshots.is_empty() {
         let snapshots: Vec<&str> = one.snapshots.iter().map(SnapshotId::as_str).collect();
         lines.push(format!("with it   {}", snapshots.join(", ")));
@@ -179,7 +196,7 @@ pub fn explained(one: &Verdict) -> String {
 pub fn undone(one: &Verdict) -> String {
     match one.act {
         Act::Restore => format!("restored {}: it is as before, and left alone for 30 days", one.image),
-        Act::Keep | Act::Wait | Act::Deprecate | Act::Disable | Act::Deregister => {
+        Act::Keep | Act::Wait | Act::DeleteVersions | Act::Deprecate | Act::Disable | Act::Deregister => {
             format!("not restored: {}: {}", one.image, because(one.reason, &one.by))
         }
     }

@@ -20,4 +20,5 @@ pub mod retirement;
 pub mod rollout;
 pub mod stage;
 pub mod tags;
+pub mod template;
 pub mod trigger;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::AmiId;
+use crate::domain::id::{AmiId, TemplateName};
 
 /// What kind of thing names an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,6 +58,9 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What stands between a template's name and a version's number.
+const VERSION: &str = " version ";
+
 /// One thing that names an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reference {
@@ -71,6 +74,18 @@ impl Reference {
     /// A reference by something of this name.
     pub fn new(kind: Kind, id: impl Into<String>) -> Self {
         Self { kind, id: id.into() }
+    }
+
+    /// A reference by a version of a launch template.
+    pub fn version(template: &str, number: u64) -> Self {
+        Self::new(Kind::LaunchTemplate, format!("{template}{VERSION}{number}"))
+    }
+
+    /// The template's name and the number, if it is a version that names the image by its id.
+    pub fn as_version(&self) -> Option<(TemplateName, u64)> {
+        // No template's name has a space.
+        let (template, number) = self.id.split_once(VERSION).filter(|_| self.kind == Kind::LaunchTemplate)?;
+        Some((template.parse().ok()?, number.parse().ok()?))
     }
 }
 
@@ -103,5 +118,15 @@ mod tests {
         assert_eq!(found(&format!("AMI={one}\nOLD={two}\n")), [one, two]);
         assert_eq!(found("my-ami-0123456789abcdef0"), Vec::<String>::new());
         assert_eq!(found("none"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_version_that_names_an_image_by_its_id_is_found_again_by_its_reference() {
+        let version = Reference::version("web", 12);
+        assert_eq!(version.to_string(), "a launch template names it (web version 12)");
+        assert_eq!(version.as_version(), Some(("web".parse().unwrap(), 12)));
+        let by_parameter = Reference::new(Kind::LaunchTemplate, "web version 12, by parameter /blue");
+        assert_eq!(by_parameter.as_version(), None);
+        assert_eq!(Reference::new(Kind::Parameter, "web version 12").as_version(), None);
     }
 }

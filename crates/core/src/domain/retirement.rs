@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 /// How long an image that a person took back is left alone: 30 days.
 pub const UNDONE_LASTS: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// What an account retains of every pipeline, whatever its recipe says. Who may push a recipe is not who answers for the
+/// account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Floors {
+    /// So many of the newest images at least.
+    pub newest: u32,
+    /// All that are younger than so many days.
+    pub days: u32,
+}
+
 /// How far an image's retirement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,6 +47,8 @@ pub enum Act {
     Keep,
     /// Nothing yet: its soak isn't over.
     Wait,
+    /// Nothing but superseded versions of launch templates names it: these go, and with them what keeps the image.
+    DeleteVersions,
     /// The first stage.
     Deprecate,
     /// The second stage.
@@ -52,7 +64,7 @@ impl Act {
     pub fn does_something(self) -> bool {
         match self {
             Self::Keep | Self::Wait => false,
-            Self::Deprecate | Self::Disable | Self::Deregister | Self::Restore => true,
+            Self::DeleteVersions | Self::Deprecate | Self::Disable | Self::Deregister | Self::Restore => true,
         }
     }
 
@@ -60,7 +72,7 @@ impl Act {
     pub fn takes_away(self) -> bool {
         match self {
             Self::Disable | Self::Deregister => true,
-            Self::Keep | Self::Wait | Self::Deprecate | Self::Restore => false,
+            Self::Keep | Self::Wait | Self::DeleteVersions | Self::Deprecate | Self::Restore => false,
         }
     }
 }
@@ -70,6 +82,7 @@ impl fmt::Display for Act {
         f.write_str(match self {
             Self::Keep => "keep",
             Self::Wait => "wait",
+            Self::DeleteVersions => "delete versions",
             Self::Deprecate => "deprecate",
             Self::Disable => "disable",
             Self::Deregister => "deregister",

@@ -3,7 +3,12 @@
 use crate::domain::{
     error::Result,
     id::{AmiId, GroupName, TemplateName},
+<<<<<<< HEAD
     rollout::{AlarmState, Group, Refresh, Route, Sizes, Target, Template},
+=======
+    rollout::{AlarmState, Group, Refresh, Target, Template},
+    template::LaunchTemplate,
+>>>>>>> h-prune2
 };
 
 /// What a new refresh is told.
@@ -70,6 +75,8 @@ pub trait Templates {
     async fn default_version(&self, name: &TemplateName) -> Result<Option<(Template, Option<AmiId>)>>;
     /// The image of a version; none when it names none by its id, or isn't there.
     async fn version_image(&self, template: &Template) -> Result<Option<AmiId>>;
+    /// A template with every version that is there; none when there is no such template.
+    async fn every_version(&self, name: &TemplateName) -> Result<Option<LaunchTemplate>>;
     /// Makes a version that differs from this one in nothing but the image. The same token gives the same version.
     async fn with_image(&self, template: &Template, image: &AmiId, token: &str) -> Result<Template>;
     /// Makes a version the default one.

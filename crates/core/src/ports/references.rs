@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{error::Result, id::AmiId, reference::Reference};
+use crate::domain::{error::Result, id::AmiId, reference::Reference, template::Pin};
 
 /// One kind of thing that may name an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +90,8 @@ pub struct Look {
     pub seen: usize,
     /// Which image is named by what. Images of others are among them.
     pub named: Vec<(AmiId, Reference)>,
+    /// What launches by a launch template's version, by its number.
+    pub pins: Vec<Pin>,
 }
 
 /// Looks at everything that may name an image, ours or not.

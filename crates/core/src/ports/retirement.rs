@@ -9,6 +9,7 @@ use super::{
     groups::Templates,
     images::Image,
     instances::{Builders, Instance},
+    objects::Bucket,
     parameters::Parameters,
     references::References,
     table::Table,
@@ -18,12 +19,15 @@ use super::{
 use crate::domain::{
     error::Result,
     id::{AmiId, BakeId, SnapshotId, StackId, VolumeId},
+    retirement::Floors,
 };
 
 /// Whose resources these are.
 pub trait Stack {
     /// This deployment of the template.
     fn stack(&self) -> &StackId;
+    /// What it retains at least, as it was deployed.
+    fn floors(&self) -> Result<Floors>;
 }
 
 /// A snapshot that carries our tags.
@@ -111,17 +115,20 @@ pub trait Retirement {
     async fn deregister(&self, image: &AmiId) -> Result<()>;
     /// Deletes; one that is gone already is no error, one still in use by an image is [`crate::Error::TryAgain`].
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()>;
+    /// Deletes versions of one launch template, by its id; one that is gone already is no error. EC2 deletes each for
+    /// itself, so an error says which are left.
+    async fn delete_versions(&self, template: &str, versions: &[u64]) -> Result<()>;
     /// Deletes; one that is gone already is no error, one still attached is [`crate::Error::TryAgain`].
     async fn delete_volume(&self, volume: &VolumeId) -> Result<()>;
 }
 
 /// What prune works with.
 pub trait PrunePorts:
-    Builders + Retirement + References + Parameters + Templates + Table + Workflow + Stack
+    Bucket + Builders + Retirement + References + Parameters + Templates + Table + Workflow + Stack
 {
 }
 
-impl<C: Builders + Retirement + References + Parameters + Templates + Table + Workflow + Stack> PrunePorts
-    for C
+impl<C: Bucket + Builders + Retirement + References + Parameters + Templates + Table + Workflow + Stack>
+    PrunePorts for C
 {
 }

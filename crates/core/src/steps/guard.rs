@@ -5,6 +5,7 @@
 
 mod reason;
 mod stages;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,7 @@ use crate::{
         error::Result,
         id::{AmiId, Digest, InstanceId, ParameterName},
         reference::{Kind, Reference},
+        rollout::Template,
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
     ports::{Image, Instance, PrunePorts, Role, Row, Snapshot, Versions, Volume},
@@ -88,7 +90,18 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
 
     /// Why an image stays; none when nothing that is looked at needs it. It destroys nothing.
     pub async fn keeps(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Fate {
-        Ok(match self.ask(image, bake, purpose).await? {
+        self.keeps_beside(image, bake, purpose, &[]).await
+    }
+
+    /// The same when these versions of launch templates don't count.
+    pub async fn keeps_beside(
+        &self,
+        image: &Image,
+        bake: Option<&Bake>,
+        purpose: Purpose,
+        versions: &[Template],
+    ) -> Fate {
+        Ok(match self.ask_beside(image, bake, purpose, versions::without(versions)).await? {
             Answer::Stays(kept) => Some(kept),
             Answer::MayGo(_) => None,
         })
@@ -105,6 +118,17 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
     }
 
     pub(super) async fn ask(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Result<Answer> {
+        self.ask_beside(image, bake, purpose, BTreeSet::new()).await
+    }
+
+    /// Asks whether an image may go, when what has these ids doesn't count.
+    async fn ask_beside(
+        &self,
+        image: &Image,
+        bake: Option<&Bake>,
+        purpose: Purpose,
+        beside: BTreeSet<String>,
+    ) -> Result<Answer> {
         let stays = |reason| Ok(Answer::Stays(kept(image.id.as_str(), reason, "")));
         if let Some(kept) = self.foreign(image.id.as_str(), &image.tags, bake) {
             return Ok(Answer::Stays(kept));
@@ -133,7 +157,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
                 retirement.pipeline.as_str(),
             )));
         }
-        Ok(match self.user_of_image(&image.id, bake, purpose).await? {
+        Ok(match self.user_of_image(&image.id, bake, purpose, beside).await? {
             Some(kept) => Answer::Stays(kept),
             None => Answer::MayGo(record.map(|(row, _)| (bake.spec.digest.clone(), row))),
         })
@@ -192,8 +216,14 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         }
     }
 
-    /// What uses an image of this bake, if anything does.
-    async fn user_of_image(&self, image: &AmiId, bake: &Bake, purpose: Purpose) -> Result<Option<Kept>> {
+    /// What uses an image of this bake, if anything does; what has the ids in `own` doesn't count.
+    async fn user_of_image(
+        &self,
+        image: &AmiId,
+        bake: &Bake,
+        purpose: Purpose,
+        mut own: BTreeSet<String>,
+    ) -> Result<Option<Kept>> {
         let stays = |reason, by: &str| Ok(Some(kept(image.as_str(), reason, by)));
         let ledger = Ledger(self.cloud);
         let (running, unreadable) = ledger.running().await?;
@@ -224,7 +254,6 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         if let Some(name) = self.parameter_with(image, bake).await? {
             return stays(Reason::Named(Kind::Parameter), name.as_str());
         }
-        let mut own = BTreeSet::new();
         for instance in self.cloud.instances_of(image).await? {
             if matches!(purpose, Purpose::CleanUp)
                 && instance.tags.get(TAG_STACK).map(String::as_str) == Some(self.cloud.stack().as_str())

@@ -10,9 +10,10 @@ use crate::{
         error::{Error, Result},
         id::AmiId,
         reference::{Kind, Reference, images_in},
+        template::{Pin, Pins},
     },
-    ports::{Look, References, Source, Versions},
-    store::Channel,
+    ports::{Bucket, Look, References, Source, Table, Versions},
+    store::{Channel, Ledger},
 };
 
 /// Which image is named by what.
@@ -23,6 +24,8 @@ pub type Named = BTreeMap<AmiId, BTreeSet<Reference>>;
 pub struct Inventory {
     /// Which image is named by what, whoever's it is.
     pub named: Named,
+    /// What launches by the number of a launch template's version.
+    pub pins: Pins,
     /// How many things of each kind were seen.
     pub seen: BTreeMap<Source, usize>,
     /// What could not be looked at. Then no image may go, because any may be named there.
@@ -45,6 +48,7 @@ impl Inventory {
 
     fn add(&mut self, source: Source, look: Look) {
         self.seen.insert(source, look.seen);
+        self.pins.extend(look.pins);
         for (image, reference) in look.named {
             self.named.entry(image).or_default().insert(reference);
         }
@@ -74,6 +78,26 @@ async fn look(source: Source, cloud: &impl References, versions: Versions) -> Re
         Source::SpotFleets => cloud.named_by_spot_fleets().await,
         Source::Parameters => cloud.named_by_parameters().await,
     }
+}
+
+/// The versions that rollouts under way made or go back to, whatever their groups launch by at this moment.
+pub async fn pinned_by_rollouts(cloud: &(impl Table + Bucket)) -> Result<Vec<Pin>> {
+    let ledger = Ledger(cloud);
+    let mut pins = Vec::new();
+    for pipeline in ledger.pipelines(cloud).await? {
+        for channel in ledger.channels(&pipeline).await? {
+            let Some(rolling) = channel.rolling else { continue };
+            let Some(rollout) = ledger.rollout(&pipeline, &rolling.rollout).await? else { continue };
+            for group in &rollout.progress.groups {
+                pins.extend(std::iter::once(&group.before).chain(&group.after).map(|version| Pin {
+                    template: version.id.clone(),
+                    version: version.version,
+                    by: format!("rollout {}", rolling.rollout),
+                }));
+            }
+        }
+    }
+    Ok(pins)
 }
 
 /// What a channel names: everything that its record says but its history, and so many different images of that.

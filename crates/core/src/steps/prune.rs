@@ -10,6 +10,7 @@ mod properties;
 mod reap;
 mod request;
 mod result;
+mod versions;
 
 use std::collections::BTreeSet;
 
@@ -120,11 +121,7 @@ impl Plan {
 }
 
 /// The plan for a request, and whether it is to be acted on.
-pub async fn planned(
-    request: &Request,
-    cloud: &(impl PrunePorts + Bucket),
-    now: Timestamp,
-) -> Result<(Plan, bool)> {
+pub async fn planned(request: &Request, cloud: &impl PrunePorts, now: Timestamp) -> Result<(Plan, bool)> {
     match request {
         Request::Everything { pipeline, dry_run } => {
             let mut plan = plan(cloud, cloud, now).await?;
@@ -178,6 +175,7 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
             let due = Due { image, bake: bake.as_deref(), was: verdict.was, terms };
             match verdict.act {
                 Act::Keep | Act::Wait => return Ok(verdict.clone()),
+                Act::DeleteVersions => guard.delete_versions(due, &verdict.versions, now).await?,
                 Act::Deprecate => guard.deprecate(due, now).await?,
                 Act::Disable => guard.disable(due, now).await?,
                 Act::Deregister => guard.deregister_due(due).await?,
@@ -191,7 +189,7 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
     if let Some(Kept { reason, by, .. }) = fate {
         return Ok(verdict.clone().kept(reason, by));
     }
-    if verdict.act == Act::Restore {
+    if matches!(verdict.act, Act::Restore | Act::DeleteVersions) {
         return Ok(verdict.clone());
     }
     if verdict.act == Act::Deregister {

@@ -17,6 +17,7 @@ use ovenbird_core::{
     domain::{
         id::{BakeId, ImageName, InstanceId},
         offer::{Offer, RootVolume, Shortage},
+        retirement::Floors,
         tags::{TAG_BAKE, TAG_STACK},
     },
     ports::{Builders, ImageState, Images, InstanceState, LaunchOrder, Profile, Retirement, VolumeState},
@@ -50,6 +51,7 @@ impl Bench {
             bake_machine: None,
             rollout_machine: None,
             builder_profile: Some("stack-builder".into()),
+            floors: Some(Floors::default()),
             builder_security_group: None,
             subnet: None,
         };

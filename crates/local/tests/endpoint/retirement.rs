@@ -1,8 +1,8 @@
 //! The adapter's look at what names images, and the stages of a retirement, on the endpoint.
 
 use ovenbird_core::{
-    domain::{id::AmiId, reference::Kind},
-    ports::{ImageState, Images, Look, Permission, References, Retirement, Versions},
+    domain::{id::AmiId, reference::Kind, tags::TAG_STACK},
+    ports::{ImageState, Images, Look, Permission, References, Retirement, Templates, Versions},
 };
 use ovenbird_sim::{
     RunInstances, World,
@@ -10,7 +10,9 @@ use ovenbird_sim::{
         Configuration, CreateGroup, Distribution, MixedInstancesPolicy, Override,
         refresh::StartInstanceRefresh,
     },
-    launch_templates::{CreateLaunchTemplate, CreateLaunchTemplateVersion, LaunchTemplateData, TemplateSpec},
+    launch_templates::{
+        CreateLaunchTemplate, CreateLaunchTemplateVersion, LaunchTemplateData, RunByTemplate, TemplateSpec,
+    },
 };
 
 use crate::adapter::Bench;
@@ -123,6 +125,93 @@ fn what_a_group_and_its_refresh_name_is_found_and_so_are_instances() {
     ] {
         assert_eq!(look.unwrap(), Look::default());
     }
+}
+
+/// More versions than EC2 shows on a page, or deletes in a call; and a success that says that some are left.
+#[test]
+fn versions_are_read_and_deleted_page_by_page_and_one_that_ec2_leaves_is_an_error() {
+    let images: Vec<AmiId> = (0..230).map(image).collect();
+    let mut own = String::new();
+    let bench = Bench::new(|world| {
+        own = template(world, "web", &images).id.unwrap();
+        template(world, "other", &images[..1]);
+        let tags = [(TAG_STACK.to_owned(), "ovenbird/one".to_owned())].into();
+        world.create_tags(std::slice::from_ref(&own), &tags, false).unwrap();
+    });
+    let look = |name: &str| {
+        let name = name.parse().unwrap();
+        bench.runtime.block_on(bench.cloud.every_version(&name)).unwrap()
+    };
+    let web = look("web").unwrap();
+    assert_eq!((web.id.as_str(), web.ours, web.default, web.latest()), (own.as_str(), true, 1, Some(230)));
+    for (place, image) in images.iter().enumerate() {
+        let number = u64::try_from(place).unwrap() + 1;
+        assert_eq!(web.version(number).unwrap().image.as_ref(), Some(image));
+    }
+    assert!(!look("other").unwrap().ours);
+    assert_eq!(look("none"), None);
+
+    let delete = |template: &str, versions: &[u64]| {
+        bench.runtime.block_on(bench.cloud.delete_versions(template, versions))
+    };
+    let most: Vec<u64> = (2..=229).collect();
+    delete(&own, &most).unwrap();
+    assert_eq!(look("web").unwrap().versions.len(), 2);
+    // They are gone already.
+    delete(&own, &most).unwrap();
+    delete("lt-0123456789abcdef0", &[1]).unwrap();
+    let error = delete(&own, &[230, 1]).unwrap_err().chain();
+    assert!(error.contains("version 1") && error.contains("default"), "{error}");
+    assert_eq!(look("web").unwrap().latest(), Some(1));
+}
+
+/// A version that something launches by its number is none that nobody needs.
+#[test]
+fn what_launches_by_a_version_s_number_is_told_with_it() {
+    let mut id = String::new();
+    let bench = Bench::new(|world| {
+        let now = jiff::Timestamp::now();
+        let base =
+            world.describe_images(&ovenbird_sim::DescribeImages::default()).unwrap().items.remove(0).id;
+        let spec = template(world, "web", &vec![base; 6]);
+        id = spec.id.clone().unwrap();
+        let version = |number: u64| TemplateSpec::of(&id, number);
+        let policy = Configuration::Mixed(MixedInstancesPolicy {
+            template: version(2),
+            overrides: vec![Override {
+                instance_type: Some("t3.micro".into()),
+                template: Some(version(3)),
+                ..Override::default()
+            }],
+            distribution: Distribution::default(),
+        });
+        let subnet = world.describe_subnets(&[], &[]).unwrap().remove(0).id;
+        let mixed = CreateGroup::new("mixed", policy, (0, 0, 2), std::slice::from_ref(&subnet));
+        world.create_auto_scaling_group(now, &mixed).unwrap();
+        let plain = CreateGroup::new("plain", Configuration::Template(version(4)), (1, 1, 2), &[subnet]);
+        world.create_auto_scaling_group(now, &plain).unwrap();
+        let refresh = StartInstanceRefresh {
+            group: "plain".into(),
+            desired: Some(Configuration::Template(version(5))),
+            ..StartInstanceRefresh::default()
+        };
+        world.start_instance_refresh(now, &refresh).unwrap();
+        let launch =
+            RunByTemplate { template: version(6), min_count: 1, max_count: 1, ..RunByTemplate::default() };
+        world.run_instances_by_template(now, &launch).unwrap();
+    });
+    let groups = bench.runtime.block_on(bench.cloud.named_by_groups()).unwrap();
+    let instances = bench.runtime.block_on(bench.cloud.named_by_instances()).unwrap();
+    let by = |number: u64| {
+        let pins = groups.pins.iter().chain(&instances.pins);
+        let mine = pins.filter(|pin| pin.template == id && pin.version == number);
+        mine.map(|pin| pin.by.clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert!(by(1).is_empty());
+    assert!(by(2).contains("group mixed") && by(3).contains("group mixed"));
+    assert!(by(4).contains("group plain"));
+    assert!(by(5).contains("group plain, by an instance refresh"), "{:?}", groups.pins);
+    assert!(by(6).contains("instance i-"), "{:?}", instances.pins);
 }
 
 #[test]

@@ -454,6 +454,31 @@ pub const SCENARIOS: &[Scenario] = &[
         ends: "succeeded",
         ..PLAIN
     },
+    // Each rollout leaves a version that names its image. The run after the one that deletes it takes the image.
+    Scenario {
+        name: "prune deletes the versions of old rollouts, then retires their images",
+        before: &["v1.jar", "v2.jar", "v3.jar"],
+        runs: &[(0, Run::Prune), (3_600, Run::Prune)],
+        only: &["/RetireImage"],
+        ends: "succeeded",
+        ..ROLLED
+    },
+    Scenario {
+        name: "prune deletes superseded versions a week later, and retires their images by stages",
+        soak: STAGED,
+        follows: Follows::Template,
+        before: &["v1.jar", "v2.jar", "v3.jar"],
+        runs: &[
+            (0, Run::Prune),
+            (days(8), Run::Prune),
+            (days(9), Run::Prune),
+            (days(17), Run::Prune),
+            (days(25), Run::Prune),
+        ],
+        only: &["run-1/", "run-2/"],
+        ends: "succeeded",
+        ..PLAIN
+    },
     Scenario {
         name: "the scheduled prune beside a bake",
         before: &["v1.jar", "v2.jar", "v3.jar"],

@@ -71,7 +71,10 @@ pub fn build_template(cloud: &Cloud, image: &AmiId) -> String {
             mappings: ["/dev/xvda", "/dev/sdf"].map(|name| (name.to_owned(), going())).into(),
             ..LaunchTemplateData::default()
         };
-        let template = CreateLaunchTemplate { name: GROUP.into(), data, ..CreateLaunchTemplate::default() };
+        let own = Tags::from([(TAG_STACK.to_owned(), "ovenbird/one".to_owned())]);
+        let tags = [("launch-template".to_owned(), own)].into();
+        let name = GROUP.to_owned();
+        let template = CreateLaunchTemplate { name, data, tags, ..CreateLaunchTemplate::default() };
         world.create_launch_template(now, &template).expect("a template").id
     })
 }

@@ -54,6 +54,8 @@ pub enum Reason {
     Stale,
     /// A run takes so many, and this one is for another run.
     Later,
+    /// Only versions of launch templates name it that Ovenbird made and nothing launches by any more.
+    Superseded,
     /// Nothing that was looked at uses it, and the recipe does not retain it.
     Retired,
     /// Something names it.
@@ -88,6 +90,7 @@ impl fmt::Display for Reason {
             Self::Changed => "it isn't any more as the plan says",
             Self::Stale => "it was judged too long ago",
             Self::Later => "another run takes it: a run takes only so many",
+            Self::Superseded => "nothing names it but a superseded version of a launch template",
             Self::Retired => "nothing that was looked at names it, and its recipe doesn't retain it",
             Self::Named(kind) => return kind.fmt(f),
         })

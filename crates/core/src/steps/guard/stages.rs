@@ -125,6 +125,14 @@ impl<C: PrunePorts> Guard<'_, C> {
         self.deregister(due.image, due.bake, Purpose::Retirement(due.terms)).await
     }
 
+    /// Whether an image still is as its plan found it.
+    pub(super) async fn is_as_planned(&self, due: &Due<'_>) -> Result<bool> {
+        Ok(match self.standing(due, None).await? {
+            Standing::AsPlanned(_) => true,
+            Standing::Changed => false,
+        })
+    }
+
     /// Whether an image still is as its plan found it, or where this act leads.
     async fn standing(&self, due: &Due<'_>, leads_to: Option<Retiring>) -> Result<Standing> {
         let read = Ledger(self.cloud).retirement(&due.image.id).await?;

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{
         id::{AmiId, BakeId, PipelineName, SnapshotId},
-        reference::Kind,
+        reference::{Kind, Reference},
         retirement::{Act, Retiring, Since, next},
+        rollout::Template,
         tags,
+        template::Standing,
     },
     ports::{Image, ImageState},
     steps::{
@@ -57,6 +59,9 @@ pub struct Verdict {
     /// How far its retirement was when it was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<Since>,
+    /// The superseded versions of launch templates that go before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<Template>,
     /// The snapshots that go with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<SnapshotId>,
@@ -95,6 +100,8 @@ pub struct Basis {
     pub images: Vec<Image>,
     /// What names which image: channels, bakes on their way, recipes, and everything of the account.
     pub named: Named,
+    /// How the versions of launch templates stand that alone name an image.
+    pub versions: BTreeMap<Reference, Standing>,
     /// How far the retirement of images is.
     pub retiring: BTreeMap<AmiId, Since>,
     /// Bakes on their way.
@@ -152,7 +159,16 @@ fn verdict(
     let was = basis.retiring.get(&image.id).copied();
     let retention = basis.retention.get(pipeline);
     let mut reasons = reasons(image, pipeline, basis, rank, now);
-    let (act, until) = decision(&reasons, image, was, retention, now);
+    let versions = superseded(&mut reasons, &basis.versions);
+    let (act, until) = if versions.is_empty() {
+        decision(&reasons, image, was, retention, now)
+    } else {
+        without_versions(was, retention, now)
+    };
+    let versions = if act == Act::DeleteVersions { versions } else { Vec::new() };
+    if act == Act::Wait && !reasons.is_empty() {
+        reasons.insert(0, Because { reason: told(act, was), by: String::new() });
+    }
     if reasons.is_empty() {
         reasons.push(Because { reason: told(act, was), by: String::new() });
     }
@@ -168,6 +184,7 @@ fn verdict(
         also: reasons,
         until,
         was,
+        versions,
         snapshots: if act == Act::Deregister { image.snapshots.clone() } else { Vec::new() },
         terms: retention.map(|retention| retention.terms),
         judged: now,
@@ -213,6 +230,46 @@ fn reasons(
     let lately = |launched| now.duration_since(launched) < retention.soak.saturating_add(late);
     hold(image.launched.is_some_and(lately), Reason::Launched);
     reasons
+}
+
+/// The versions of launch templates that are all there is to keep an image, if all of them are superseded; their reasons
+/// say so then. Of one that isn't, its reason says why not.
+fn superseded(reasons: &mut [Because], versions: &BTreeMap<Reference, Standing>) -> Vec<Template> {
+    let standing = |one: &Because| {
+        let Reason::Named(kind) = one.reason else { return None };
+        versions.get(&Reference::new(kind, &one.by))
+    };
+    let mut all = Vec::new();
+    for one in reasons.iter() {
+        match standing(one) {
+            Some(Standing::Superseded(version)) => all.push(version.clone()),
+            Some(Standing::Stays(_)) | None => {}
+        }
+    }
+    let every = all.len() == reasons.len();
+    for one in reasons.iter_mut() {
+        match standing(one) {
+            Some(Standing::Superseded(_)) if every => one.reason = Reason::Superseded,
+            Some(Standing::Stays(why)) => one.by = format!("{}: {why}", one.by),
+            Some(Standing::Superseded(_)) | None => {}
+        }
+    }
+    if every { all } else { Vec::new() }
+}
+
+/// What is to be done with an image that nothing but superseded versions names.
+fn without_versions(
+    was: Option<Since>,
+    retention: Option<&Retention>,
+    now: Timestamp,
+) -> (Act, Option<Timestamp>) {
+    let soak = retention.map_or(SignedDuration::ZERO, |retention| retention.soak);
+    if was.is_some_and(|was| was.stage == Retiring::Undone)
+        && let (Act::Wait, until) = next(was, soak, now)
+    {
+        return (Act::Wait, until);
+    }
+    (Act::DeleteVersions, None)
 }
 
 /// What is to be done for these reasons, and when, if a soak isn't over.
@@ -268,6 +325,7 @@ fn needs(reason: Reason) -> bool {
         | Reason::Changed
         | Reason::Stale
         | Reason::Later
+        | Reason::Superseded
         | Reason::Retired => false,
     }
 }
@@ -275,7 +333,7 @@ fn needs(reason: Reason) -> bool {
 /// Why an image that nothing needs is where it is.
 fn told(act: Act, was: Option<Since>) -> Reason {
     match act {
-        Act::Deprecate | Act::Disable | Act::Deregister | Act::Keep => Reason::Retired,
+        Act::DeleteVersions | Act::Deprecate | Act::Disable | Act::Deregister | Act::Keep => Reason::Retired,
         Act::Restore => Reason::Changed,
         Act::Wait => match was.map(|was| was.stage) {
             Some(Retiring::Undone) => Reason::Undone,

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Basis, DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Retention, Verdict, judge,
     leftovers::{Found, Leftovers},
-    tag,
+    tag, versions,
 };
 use crate::{
     domain::{
@@ -16,7 +16,7 @@ use crate::{
         price::AtMost,
         recipe::{Base, Recipe, Retain},
         reference::{Kind, Reference, images_in},
-        retirement::{Act, Since},
+        retirement::{Act, Floors, Since},
         tags::TAG_PIPELINE,
     },
     ports::{Bucket, Image, PrunePorts, Versions},
@@ -86,6 +86,7 @@ pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp)
         also: Vec::new(),
         until: None,
         was: Some(retirement.since()),
+        versions: Vec::new(),
         snapshots: Vec::new(),
         // It asks for no terms: nothing is taken away.
         terms: Some(Terms { history: 0, shared: false }),
@@ -108,8 +109,21 @@ pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp
     let inventory = Inventory::take(cloud, Versions::Every).await?;
     let Based { mut basis, problems } = basis(&found.images, &left, &inventory.named, cloud, bucket).await?;
     basis.retiring = retiring;
-    let verdicts = judge(&basis, now);
-    plan.problems = left.problems;
+    let mut verdicts = judge(&basis, now);
+    match versions::standings(&verdicts, &basis, &inventory.pins, cloud, now).await {
+        Ok(standings) if standings.is_empty() => {}
+        Ok(standings) => {
+            basis.versions = standings;
+            verdicts = judge(&basis, now);
+        }
+        Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
+        Err(error) => plan.problems.push(format!(
+            "no version of a launch template is deleted: {}; fix: {}",
+            error.chain(),
+            error.hint()
+        )),
+    }
+    plan.problems.extend(left.problems);
     plan.problems.extend(problems);
     plan.problems.extend(inventory.failed.iter().map(|(source, error)| {
         format!("{source} can't be looked at, so no image goes: {}; fix: {}", error.chain(), error.hint())
@@ -195,7 +209,7 @@ async fn refusal<C: PrunePorts>(
         return Ok(None);
     }
     let bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
-    guard.keeps(image, bake.as_deref(), Purpose::Retirement(terms)).await
+    guard.keeps_beside(image, bake.as_deref(), Purpose::Retirement(terms), &verdict.versions).await
 }
 
 /// What would go or be restored, kept because of a run's own trouble. What stays anyway keeps its own reasons.
@@ -290,6 +304,7 @@ async fn basis<C: PrunePorts>(
     let mut pipelines: BTreeSet<PipelineName> =
         images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
     pipelines.extend(ledger.pipelines(bucket).await?);
+    let floors = cloud.floors()?;
     let mut problems = Vec::new();
     let mut parameters: BTreeSet<ParameterName> =
         ledger.parameters().await?.into_iter().map(|owner| owner.parameter).collect();
@@ -306,7 +321,7 @@ async fn basis<C: PrunePorts>(
                 if let Base::Image(image) = &recipe.base {
                     note(&mut basis.named, image, Reference::new(Kind::Recipe, pipeline.as_str()));
                 }
-                basis.retention.insert(pipeline, retention(&recipe.retain));
+                basis.retention.insert(pipeline, retention(&recipe.retain, floors));
                 parameters.extend(recipe.promote.parameter);
             }
             // It passes by itself: the run is tried again.
@@ -330,11 +345,12 @@ async fn basis<C: PrunePorts>(
     Ok(Based { basis, problems })
 }
 
-fn retention(retain: &Retain) -> Retention {
+/// What a pipeline retains: as its recipe says, and never less than the account's floors.
+fn retention(retain: &Retain, floors: Floors) -> Retention {
     let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
     Retention {
-        newest: retain.newest as usize,
-        age: days(retain.days),
+        newest: retain.newest.max(floors.newest) as usize,
+        age: days(retain.days.max(floors.days)),
         soak: days(retain.soak),
         terms: Terms { history: retain.history as usize, shared: retain.retire_shared },
     }

@@ -17,7 +17,9 @@ use crate::{
         id::{AmiId, BakeId, PipelineName},
         reference::{Kind, Reference},
         retirement::{Act, Retiring, Since},
+        rollout::Template,
         tags,
+        template::Standing,
     },
     ports::{Image, ImageState},
     steps::guard::{Reason, Terms},
@@ -52,6 +54,8 @@ struct Piece {
     running: bool,
     deprecated: bool,
     named: BTreeSet<usize>,
+    /// Versions of launch templates that name it, each superseded or not.
+    versions: Vec<bool>,
     launched: Option<i64>,
     /// Deprecated, disabled, undone; and since when.
     retiring: Option<(usize, i64)>,
@@ -83,13 +87,15 @@ fn piece() -> impl Strategy<Value = Piece> {
     let launched = prop_oneof![3 => Just(None), 1 => option::of(0_i64..1_500)];
     let retiring = option::of((0_usize..3, 0_i64..1_500));
     let state = prop_oneof![6 => Just(0_usize), 1 => 1_usize..4, 2 => Just(3)];
-    (0..PIPELINES, 0_i64..3_000, state, flags, named, launched, retiring).prop_map(
+    let versions = prop_oneof![4 => Just(Vec::new()), 1 => vec(prop::bool::weighted(0.8), 1..4)];
+    (0..PIPELINES, 0_i64..3_000, state, flags, named, versions, launched, retiring).prop_map(
         |(
             pipeline,
             age,
             state,
             (keep, protected, unrecorded, running, deprecated),
             named,
+            versions,
             launched,
             retiring,
         )| {
@@ -103,6 +109,7 @@ fn piece() -> impl Strategy<Value = Piece> {
                 running,
                 deprecated,
                 named,
+                versions,
                 launched,
                 retiring,
             }
@@ -174,6 +181,17 @@ fn basis(account: &Account) -> Basis {
         for kind in &piece.named {
             basis.named.entry(id(number)).or_default().insert(Reference::new(KINDS[*kind], "somebody"));
         }
+        for (count, superseded) in piece.versions.iter().enumerate() {
+            let version = 100 * u64::try_from(number).unwrap() + u64::try_from(count).unwrap();
+            let reference = Reference::version("web", version);
+            basis.named.entry(id(number)).or_default().insert(reference.clone());
+            let standing = if *superseded {
+                Standing::Superseded(Template { id: "lt-1".into(), name: "web".into(), version })
+            } else {
+                Standing::Stays("it is the default one".into())
+            };
+            basis.versions.insert(reference, standing);
+        }
         if let Some((stage, hours)) = piece.retiring {
             let stage = [Retiring::Deprecated, Retiring::Disabled, Retiring::Undone][stage];
             basis.retiring.insert(id(number), Since { stage, since: ago(hours) });
@@ -216,6 +234,7 @@ fn reasons(account: &Account, number: usize) -> (usize, bool) {
     doubts += usize::from(account.unreadable[piece.pipeline]);
     needs += usize::from(piece.keep);
     needs += piece.named.len();
+    needs += piece.versions.len();
     needs += usize::from(piece.running);
     match &account.recipes[piece.pipeline] {
         None => doubts += 1,
@@ -230,11 +249,22 @@ fn reasons(account: &Account, number: usize) -> (usize, bool) {
     (doubts + needs, needs > 0)
 }
 
+/// Whether superseded versions are all there is to keep an image.
+fn only_superseded(account: &Account, number: usize) -> bool {
+    let versions = &account.pieces[number].versions;
+    !versions.is_empty() && versions.iter().all(|one| *one) && reasons(account, number).0 == versions.len()
+}
+
 /// What the oracle says is to be done.
 fn expected(account: &Account, number: usize) -> Act {
     let piece = &account.pieces[number];
     let (reasons, needed) = reasons(account, number);
     let on_its_way = matches!(piece.retiring, Some((0 | 1, _)));
+    if only_superseded(account, number) {
+        let undone_lately = matches!(piece.retiring, Some((2, hours)) if hours < 30 * 24);
+        let soaks = account.recipes[piece.pipeline].as_ref().unwrap().soak > 0;
+        return if undone_lately && soaks { Act::Wait } else { Act::DeleteVersions };
+    }
     if reasons > 0 {
         return if needed && on_its_way { Act::Restore } else { Act::Keep };
     }
@@ -277,8 +307,15 @@ fn check(account: &Account) -> Result<(), TestCaseError> {
         let verdict = mine[0];
         prop_assert_eq!(verdict.act, expected(account, number), "{}: {:?}", number, verdict);
         let (reasons, _) = reasons(account, number);
-        // All reasons are told; where there is none, one says so.
-        prop_assert_eq!(1 + verdict.also.len(), reasons.max(1), "{:?}", verdict);
+        // All reasons are told; where there is none, one says so. One that was taken back waits for that, too.
+        let waits = usize::from(verdict.act == Act::Wait && reasons > 0);
+        prop_assert_eq!(1 + verdict.also.len(), reasons.max(1) + waits, "{:?}", verdict);
+        let deletes: Vec<u64> = verdict.versions.iter().map(|one| one.version).collect();
+        let mine = |count: usize| u64::try_from(100 * number + count).unwrap();
+        let all: Vec<u64> = (0..account.pieces[number].versions.len()).map(mine).collect();
+        let goes = verdict.act == Act::DeleteVersions;
+        prop_assert_eq!(deletes, if goes { all } else { Vec::new() });
+        prop_assert_eq!(goes, verdict.reason == Reason::Superseded);
         let goes = matches!(verdict.act, Act::Deprecate | Act::Disable | Act::Deregister);
         prop_assert_eq!(goes, verdict.reason == Reason::Retired);
         prop_assert_eq!(verdict.until.is_some(), verdict.act == Act::Wait);

@@ -7,6 +7,7 @@ use ovenbird_core::{
         id::{AmiId, GroupName, TemplateName},
         rollout::{self, AlarmState, Launches, RefreshState, Route, Sizes, Template, Weight},
         tags::TAG_STACK,
+        template::{LaunchTemplate, Version, description},
     },
     ports::{Balancers, GoesBack, Groups, RefreshOrder, Templates},
 };
@@ -369,12 +370,35 @@ impl Templates for Cloud {
         .await
     }
 
+    async fn every_version(&self, name: &TemplateName) -> Result<Option<LaunchTemplate>> {
+        let stack = self.stack.to_string();
+        self.call(&["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"], |state| {
+            let found = state.world.launch_templates().find(|one| one.name == name.as_str());
+            Ok(found.map(|found| LaunchTemplate {
+                id: found.id.clone(),
+                name: name.clone(),
+                ours: found.tags.get(TAG_STACK) == Some(&stack),
+                default: found.default_version,
+                versions: found
+                    .versions()
+                    .map(|version| Version {
+                        number: version.number,
+                        image: image_of(&state.world, &found.id, version.number),
+                        description: version.description.clone().unwrap_or_default(),
+                        created: version.created,
+                    })
+                    .collect(),
+            }))
+        })
+        .await
+    }
+
     async fn with_image(&self, template: &Template, image: &AmiId, token: &str) -> Result<Template> {
         self.call(&["ec2:CreateLaunchTemplateVersion"], |state| {
             let request = CreateLaunchTemplateVersion {
                 template: TemplateSpec { id: Some(template.id.clone()), name: None, version: None },
                 source_version: Some(template.version.to_string()),
-                description: Some(format!("Ovenbird: {image}")),
+                description: Some(description(image)),
                 data: LaunchTemplateData { image: Some(image.to_string()), ..LaunchTemplateData::default() },
                 client_token: Some(token.to_owned()),
                 dry_run: false,

@@ -10,7 +10,10 @@ mod table;
 
 use ovenbird_core::{
     Error, Result,
-    domain::id::{BakeId, StackId},
+    domain::{
+        id::{BakeId, StackId},
+        retirement::Floors,
+    },
     ports::{Execution, Stack, Workflow},
 };
 
@@ -65,5 +68,9 @@ impl Workflow for Cloud {
 impl Stack for Cloud {
     fn stack(&self) -> &StackId {
         &self.stack
+    }
+
+    fn floors(&self) -> Result<Floors> {
+        Ok(self.floors.get())
     }
 }

@@ -2,7 +2,10 @@
 
 use ovenbird_core::{
     Result,
-    domain::reference::{Kind, Reference, images_in},
+    domain::{
+        reference::{Kind, Reference, images_in},
+        template::Pin,
+    },
     ports::{Look, References, Source, Versions},
 };
 use ovenbird_sim::{
@@ -50,17 +53,17 @@ impl State {
                 "a test's template has so many versions that they need a page"
             );
             for version in page.items {
-                let id = format!("{} version {}", template.name, version.number);
                 let image = version.data.image.unwrap_or_default();
+                let mut reference = Reference::version(&template.name, version.number);
                 let value = match image.strip_prefix(ALIAS) {
                     Some(name) => {
+                        reference.id = format!("{}, by parameter {name}", reference.id);
                         let known = self.parameters.iter().find(|(known, _)| known.as_str() == name);
                         known.map(|(_, value)| value.clone()).unwrap_or_default()
                     }
                     None => image,
                 };
-                let named = images_in(&value).map(|image| (image, Reference::new(Kind::LaunchTemplate, &id)));
-                look.named.extend(named);
+                look.named.extend(images_in(&value).map(|image| (image, reference.clone())));
             }
         }
         Ok(look)
@@ -69,7 +72,16 @@ impl State {
     fn groups(&self) -> Look {
         let mut look = Look::default();
         let mut note = |group: &Group, configuration: &Configuration| {
-            let Configuration::Mixed(policy) = configuration else { return };
+            let by = format!("group {}", group.name);
+            let policy = match configuration {
+                Configuration::Template(spec) => {
+                    look.pins.extend(pin(spec, &by));
+                    return;
+                }
+                Configuration::Mixed(policy) => policy,
+            };
+            let own = policy.overrides.iter().filter_map(|one| one.template.as_ref());
+            look.pins.extend(own.chain([&policy.template]).filter_map(|spec| pin(spec, &by)));
             for image in policy.overrides.iter().filter_map(|one| one.image.as_deref()) {
                 let named = images_in(image)
                     .map(|image| (image, Reference::new(Kind::AutoScalingGroup, &group.name)));
@@ -83,9 +95,20 @@ impl State {
             // What a refresh under way launches; the group has it when the refresh has ended.
             note(group, group.launching());
         }
+        for group in self.world.auto_scaling_groups() {
+            let by = format!("group {}", group.name);
+            look.pins.extend(group.members.iter().filter_map(|member| pin(&member.template, &by)));
+        }
         look.seen = seen;
         look
     }
+}
+
+/// What is launched by a version, if it is named by its number.
+fn pin(spec: &TemplateSpec, by: &str) -> Option<Pin> {
+    let template = spec.id.clone().or(spec.name.clone())?;
+    let version = spec.version.as_ref()?.parse().ok()?;
+    Some(Pin { template, version, by: by.to_owned() })
 }
 
 impl References for Cloud {
@@ -95,9 +118,19 @@ impl References for Cloud {
             let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
             let going = [InstanceState::ShuttingDown, InstanceState::Terminated];
             let alive = page.items.into_iter().filter(|one| !going.contains(&one.state));
-            let named = alive.map(|one| (one.image, Reference::new(Kind::Instance, one.id.as_str())));
-            let named: Vec<_> = named.collect();
-            Ok(state.seen(Source::Instances, Look { seen: named.len(), named }))
+            let mut look = Look::default();
+            for one in alive {
+                let tag = |key: &str| one.tags.get(key).cloned();
+                let spec = TemplateSpec {
+                    id: tag("aws:ec2launchtemplate:id"),
+                    name: None,
+                    version: tag("aws:ec2launchtemplate:version"),
+                };
+                look.pins.extend(pin(&spec, &format!("instance {}", one.id)));
+                look.named.push((one.image, Reference::new(Kind::Instance, one.id.as_str())));
+            }
+            look.seen = look.named.len();
+            Ok(state.seen(Source::Instances, look))
         })
         .await
     }
@@ -136,7 +169,7 @@ impl References for Cloud {
 
     async fn named_by_parameters(&self) -> Result<Look> {
         self.call(&["ssm:DescribeParameters", "ssm:GetParameters"], |state| {
-            let mut look = Look { seen: state.parameters.len(), named: Vec::new() };
+            let mut look = Look { seen: state.parameters.len(), ..Look::default() };
             for (name, value) in &state.parameters {
                 let by = || Reference::new(Kind::Parameter, name.as_str());
                 look.named.extend(images_in(value).map(|image| (image, by())));

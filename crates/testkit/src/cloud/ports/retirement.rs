@@ -9,7 +9,10 @@ use ovenbird_core::{
     },
     ports::{self, Permission, Retirement},
 };
-use ovenbird_sim::{DescribeImages, Filter, LaunchPermission, Paging};
+use ovenbird_sim::{
+    ApiError, DescribeImages, Filter, LaunchPermission, Paging,
+    launch_templates::{TemplateSpec, Undeleted},
+};
 
 use super::{
     super::Cloud,
@@ -88,10 +91,14 @@ impl Retirement for Cloud {
             let instances = page.items.into_iter().filter(|one| one.image == *image);
             let instances = instances.filter(|one| !instance(one).state.is_gone());
             let parameters = state.parameters.iter().filter(|(_, value)| *value == image.as_str());
+            let templates = state.world.launch_templates().filter(|template| {
+                template.versions().any(|one| one.data.image.as_deref() == Some(image.as_str()))
+            });
             let others = state.witnesses.iter().filter(|(of, _)| of == image);
             Ok(instances
                 .map(|one| reference("Instance", one.id.as_str()))
                 .chain(parameters.map(|(name, _)| reference("Parameter", name.as_str())))
+                .chain(templates.map(|template| reference("LaunchTemplate", &template.id)))
                 .chain(others.map(|(_, one)| one.clone()))
                 .collect())
         })
@@ -130,6 +137,27 @@ impl Retirement for Cloud {
                     Err(Error::TryAgain { what: snapshot.to_string(), why: Retry::InUse })
                 }
                 Err(error) => Err(translate("ec2:DeleteSnapshot", snapshot.as_str(), &error)),
+            }
+        })
+        .await
+    }
+
+    async fn delete_versions(&self, template: &str, versions: &[u64]) -> Result<()> {
+        self.call(&["ec2:DeleteLaunchTemplateVersions"], |state| {
+            let spec = TemplateSpec { id: Some(template.to_owned()), ..TemplateSpec::default() };
+            let numbers: Vec<String> = versions.iter().map(ToString::to_string).collect();
+            let operation = "ec2:DeleteLaunchTemplateVersions";
+            let left = match state.world.delete_launch_template_versions(&spec, &numbers, false) {
+                Ok((_, left)) => left,
+                Err(error) if error.code == "InvalidLaunchTemplateId.NotFound" => return Ok(()),
+                Err(error) => return Err(translate(operation, template, &error)),
+            };
+            match left.into_iter().find(|one| one.code != "launchTemplateVersionDoesNotExist") {
+                None => Ok(()),
+                Some(Undeleted { version, code, message }) => {
+                    let subject = format!("{template} version {version}");
+                    Err(translate(operation, &subject, &ApiError::new(code, message)))
+                }
             }
         })
         .await
