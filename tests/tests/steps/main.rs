@@ -8,6 +8,7 @@ mod desk;
 mod following;
 mod guard;
 mod judge;
+mod labels;
 mod launch;
 mod launching;
 mod layers;

@@ -4,12 +4,14 @@
 pub mod launch;
 mod user_data;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Action, followers::followers, inputs, is_over, resume, table::check};
 use crate::{
     domain::{
-        bake::{Bake, BakeSpec, Deadlines, Document, Progress, Settings, Stage, Status, To},
+        bake::{Bake, BakeSpec, Deadlines, Document, Options, Progress, ROOM, Settings, Stage, Status, To},
         digest::token,
         error::{Error, Result},
         id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
@@ -116,6 +118,8 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
     let Resolved { pointer, recipe, artifact, base, image, inputs } =
         inputs::resolve(&trigger, cloud, now).await?;
     let digest = inputs.digest(&pipeline);
+    let options = trigger.options();
+    let tags = labelled(&recipe, &options, &pipeline)?;
     let deadlines = Deadlines {
         builder: seconds(recipe.deadlines.builder),
         validation: seconds(recipe.deadlines.validation),
@@ -130,7 +134,7 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
         trigger: trigger.word().to_owned(),
         cascade: trigger.cascade().cloned(),
         started,
-        options: trigger.options(),
+        options,
         artifact,
         recipe: pointer.version.clone(),
         base,
@@ -144,12 +148,26 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
             rollout: (!recipe.promote.groups.is_empty()).then(|| recipe.rollout.clone()),
             verify_boot: recipe.validate.boot,
             deadlines,
-            tags: recipe.builder.tags.clone(),
+            tags,
         },
     };
     // The stage began with the execution, not with this function's turn.
     let progress = Progress::new(started.min(now));
     Ok((Bake { spec, progress }, Material { pointer, recipe, image }))
+}
+
+/// The recipe's tags with the labels of this bake over them.
+fn labelled(recipe: &Recipe, options: &Options, pipeline: &PipelineName) -> Result<BTreeMap<String, String>> {
+    let mut tags = recipe.builder.tags.clone();
+    tags.extend(options.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+    if tags.len() > ROOM {
+        return Err(Error::bad_input(
+            format!("the bake of pipeline `{pipeline}`"),
+            format!("would have {} tags and labels, and EC2 has room for {ROOM}", tags.len()),
+            "Pass fewer labels, or take tags out of the recipe's `[builder]`",
+        ));
+    }
+    Ok(tags)
 }
 
 async fn is_superseded(spec: &BakeSpec, table: &impl Table) -> Result<bool> {
