@@ -11,15 +11,27 @@ use crate::{
     target::{self, Target},
 };
 
+/// The version of what `--json` prints. Within a version, fields are added; none goes, is renamed, or gets another type.
+const JSON: u8 = 1;
+
 /// Bake golden machine images on AWS, or on this machine
 #[derive(Debug, Parser)]
 #[command(name = "ovenbird", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub target: Target,
-    /// Print the result as JSON
-    #[arg(long, global = true, help_heading = target::HEADING)]
-    pub json: bool,
+    /// Print the result as JSON, as docs/json.md describes it
+    #[arg(
+        long,
+        global = true,
+        help_heading = target::HEADING,
+        value_name = "VERSION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        value_parser = clap::value_parser!(u8).range(i64::from(JSON)..=i64::from(JSON)),
+    )]
+    pub json: Option<u8>,
     #[command(subcommand)]
     pub command: Command,
 }

@@ -5,15 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
     domain::{
-        bake::{Bake, Stage, Status},
+        bake::{Bake, Failure, Stage, Status},
         id::{BakeId, PipelineName},
         plain::plain_line,
     },
     ports::{self, Workflow as _},
     store::Ledger,
-    views::bake::BakeView,
+    views::bake::{BakeView, EarlyBakeView},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::{
     find::{self, Early},
@@ -81,27 +81,41 @@ impl Row {
         }
     }
 
-    /// As `--json` prints it: what failed early has no inputs, and so no digest.
-    fn json(&self) -> Value {
+    fn view(&self) -> RowView<'_> {
         match self {
-            Self::Bake(bake) => json!(BakeView::from(&**bake)),
-            Self::Early(early) => json!({
-                "bake": early.bake,
-                "pipeline": early.pipeline,
-                "status": Status::Failed,
-                "stage": Stage::Launch,
-                "trigger": early.trigger,
-                "started": early.started,
-                "ended": early.ended,
-                "failure": { "error": early.error, "cause": early.cause, "stage": Stage::Launch },
-            }),
+            Self::Bake(bake) => RowView::Bake(Box::new(BakeView::from(&**bake))),
+            Self::Early(early) => RowView::Early(Box::new(EarlyBakeView {
+                recorded: false,
+                bake: &early.bake,
+                pipeline: early.pipeline.as_ref(),
+                status: Status::Failed,
+                stage: Stage::Launch,
+                trigger: early.trigger,
+                started: early.started,
+                ended: early.ended,
+                failure: Failure {
+                    error: early.error.clone(),
+                    cause: early.cause.clone(),
+                    stage: Stage::Launch,
+                },
+            })),
         }
     }
 }
 
+/// A row as `--json` prints it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum RowView<'a> {
+    /// With a record.
+    Bake(Box<BakeView<'a>>),
+    /// Without one.
+    Early(Box<EarlyBakeView<'a>>),
+}
+
 /// The rows as `--json` prints them.
-pub fn json(rows: &[Row]) -> Vec<Value> {
-    rows.iter().map(Row::json).collect()
+pub fn json(rows: &[Row]) -> Vec<RowView<'_>> {
+    rows.iter().map(Row::view).collect()
 }
 
 /// The newest bakes of one pipeline or of all, the newest first.

@@ -82,6 +82,11 @@ pub fn bake(bake: &Bake, by: Option<&str>, lineage: &[Link], now: Timestamp) -> 
     }
     let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
     text.push_str(&format!("\ntrigger   {}{by}{}\n", bake.spec.trigger, asked(bake)));
+    let labels = bake.spec.options.labels.iter().map(|(key, value)| format!("{key}={}", plain_line(value)));
+    let labels: Vec<String> = labels.collect();
+    if !labels.is_empty() {
+        text.push_str(&format!("labels    {}\n", labels.join(", ")));
+    }
     if let Some(artifact) = &bake.spec.artifact {
         let version =
             artifact.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
@@ -155,6 +160,43 @@ pub fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> S
         column.set_padding((0, 2));
     }
     table.trim_fmt()
+}
+
+/// A text that is no wider than the terminal that standard output is; as it is where that is none.
+pub fn wrapped(text: &str) -> String {
+    let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    columns.map_or_else(|| text.to_owned(), |columns| wrap(text, columns))
+}
+
+/// Breaks lines that are wider, between words where that goes; what comes on a new line is indented as its line was, and
+/// by two more.
+fn wrap(text: &str, columns: usize) -> String {
+    // Narrower than this, nothing can be read anyway.
+    let columns = columns.max(20);
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let indent = " ".repeat((line.len() - line.trim_start().len() + 2).min(columns / 2));
+        let mut rest = line.to_owned();
+        while console::measure_text_width(&rest) > columns {
+            let (mut at, mut width, mut space) = (0, 0, None);
+            for (place, letter) in rest.char_indices() {
+                width += console::measure_text_width(letter.encode_utf8(&mut [0; 4]));
+                if width > columns {
+                    break;
+                }
+                at = place + letter.len_utf8();
+                // Not in the indentation: the line would be no shorter.
+                if letter == ' ' && !rest[..place].trim().is_empty() {
+                    space = Some(place);
+                }
+            }
+            let at = space.unwrap_or(at);
+            lines.push(rest[..at].trim_end().to_owned());
+            rest = format!("{indent}{}", rest[at..].trim_start());
+        }
+        lines.push(rest);
+    }
+    lines.join("\n")
 }
 
 /// A moment in the time zone of this machine (or of `TZ`), to the second, with the zone's name.
@@ -297,6 +339,24 @@ mod tests {
         {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_wrapped_text_is_never_wider_and_loses_no_word() {
+        let long = "x".repeat(70);
+        let text = format!(
+            "base\n  - ami-0123 debian-12 from /aws/service/debian/release\n  + {long} 日本語 end\n\nlast"
+        );
+        for columns in [20, 30, 60, 200] {
+            let wrapped = wrap(&text, columns);
+            for line in wrapped.lines() {
+                assert!(console::measure_text_width(line) <= columns, "{columns}: {line:?}");
+            }
+            let bare = |text: &str| text.split_whitespace().collect::<String>();
+            assert_eq!(bare(&wrapped), bare(&text));
+        }
+        assert_eq!(wrap(&text, 200), text);
+        assert_eq!(wrap("  - one two three four", 20), "  - one two three\n    four");
     }
 
     #[test]

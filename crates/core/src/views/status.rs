@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::parts::{ArtifactView, BaseView};
 use crate::{
     domain::{
-        bake::{Artifact, Bake, BaseImage, Stage, Status},
+        bake::{Bake, Stage, Status},
         error::{Error, Result},
         id::{AmiId, BakeId, ChannelName, Digest, InstanceId, ParameterName, PipelineName},
         recipe::{Base, Recipe},
@@ -75,9 +76,9 @@ pub struct Current {
     /// How often the channel had moved then.
     pub generation: u64,
     /// What is in it; none for a pipeline without artifacts, or when the bake is no longer on record.
-    pub artifact: Option<Artifact>,
+    pub artifact: Option<ArtifactView>,
     /// What it was made on; none when the bake is no longer on record.
-    pub base: Option<BaseImage>,
+    pub base: Option<BaseView>,
     /// What a bake would be made on now; none when that can't be told.
     pub base_now: Option<AmiId>,
     /// Whether a bake would be made on another base now; none when that can't be told.
@@ -231,8 +232,8 @@ fn one(
                     bake: target.bake.clone(),
                     promoted: target.promoted,
                     generation: target.generation,
-                    artifact: bake.and_then(|bake| bake.spec.artifact.clone()),
-                    base: bake.map(|bake| bake.spec.base.clone()),
+                    artifact: bake.and_then(|bake| bake.spec.artifact.as_ref()).map(ArtifactView::from),
+                    base: bake.map(|bake| BaseView::from(&bake.spec.base)),
                     behind: bake.zip(base_now).map(|(bake, now)| bake.spec.base.image != *now),
                     base_now: base_now.cloned(),
                     base_problem: base.and_then(|base| base.as_ref().err()).cloned(),
