@@ -7,7 +7,7 @@ use crate::local;
 use crate::{
     bake, channels,
     confirm::Confirm,
-    follow, list, prune, recipe, rollout, runner,
+    follow, list, pipeline, prune, recipe, rollout, runner,
     target::{self, Target},
 };
 
@@ -45,6 +45,8 @@ pub enum Command {
     Local(local::LocalCommand),
     #[command(subcommand)]
     Recipe(recipe::RecipeCommand),
+    #[command(subcommand)]
+    Pipeline(pipeline::PipelineCommand),
     #[command(subcommand)]
     Runner(runner::RunnerCommand),
     Bake(bake::BakeArgs),

@@ -10,6 +10,7 @@ mod follow;
 mod list;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
+mod pipeline;
 mod prune;
 mod recipe;
 mod render;
@@ -138,6 +139,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Open { instance, port } => return local::open(&instance, port, &target, json).await,
         Command::Recipe(command) => return recipe::run(&command, &target, json).await,
+        Command::Pipeline(command) => return pipeline::run(&command, &target, json).await,
         Command::Runner(command) => {
             let pointer = runner::run(&command, &target).await?;
             print(json, &pointer, &format!("runner {}", &pointer.sha256.as_str()[..12]));

@@ -48,6 +48,10 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("local up", "LocalStatus"),
     ("logs", "Vec<Log>"),
     ("open", "LocalForward"),
+    ("pipeline list", "Vec<PipelineRow>"),
+    ("pipeline pause", "PipelineRow"),
+    ("pipeline remove", "RemovalView"),
+    ("pipeline resume", "PipelineRow"),
     ("promote", "Asked"),
     ("prune", "Pruned"),
     ("prune explain", "Verdict"),
@@ -218,13 +222,14 @@ fn every_command_has_a_document() {
     for (before, of) in [
         ("", "Command"),
         ("local ", "LocalCommand"),
+        ("pipeline ", "PipelineCommand"),
         ("prune ", "What"),
         ("recipe ", "RecipeCommand"),
         ("runner ", "RunnerCommand"),
     ] {
         typed.extend(types.variants(of).into_iter().map(|word| format!("{before}{word}")));
     }
-    for group in ["local", "recipe", "runner"] {
+    for group in ["local", "pipeline", "recipe", "runner"] {
         assert!(typed.remove(group), "no command `{group}`");
     }
     let known: BTreeSet<String> = DOCUMENTS

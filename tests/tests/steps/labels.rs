@@ -40,15 +40,17 @@ fn an_image_says_what_it_holds() {
 
 #[test]
 fn a_label_is_in_the_record_and_a_tag_of_all_that_the_bake_makes() {
-    let desk = Desk::new(&Scenario { builder: "[builder]\ntags = { team = \"shop\", git = \"recipe\" }", ..TWO });
+    let desk =
+        Desk::new(&Scenario { builder: "[builder]\ntags = { team = \"shop\", git = \"recipe\" }", ..TWO });
     let input = json!({"pipeline": pipeline(), "force": true, "labels": {"git": "3f2a91c"}});
     let document = start(&desk, "labelled", &input).unwrap();
     let bake = desk.bake("labelled");
     assert_eq!(serde_json::to_value(&bake.spec.options.labels).unwrap(), json!({"git": "3f2a91c"}));
     let builder = document.bake.progress.builder.unwrap();
+    let now = desk.now();
     let tags = desk.cloud.with(|world| {
         let paging = ovenbird_sim::Paging::default();
-        let all = world.describe_instances(desk.now(), &[], &[], &paging).unwrap().items;
+        let all = world.describe_instances(now, &[], &[], &paging).unwrap().items;
         all.into_iter().find(|one| one.id.to_string() == builder.to_string()).unwrap().tags
     });
     assert_eq!((tags["git"].as_str(), tags["team"].as_str()), ("3f2a91c", "shop"));

@@ -23,6 +23,7 @@ mod pushed;
 mod reaper;
 mod records;
 mod references;
+mod removed;
 mod retire;
 mod retiring;
 mod rollouts;

@@ -26,7 +26,7 @@ use crate::{
     },
     steps::{inputs::Resolved, launch_builder::launch::Wanted},
     store::{
-        Claim, ImageSet, ImageStatus, Ledger, Versioned, lease_end,
+        Claim, Halt, ImageSet, ImageStatus, Ledger, Versioned, lease_end,
         recipes::{self, RecipePointer},
     },
 };
@@ -57,6 +57,35 @@ pub trait LaunchPorts:
 }
 
 impl<C: Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack> LaunchPorts for C {}
+
+/// Why there is nothing to bake: what started it starts nothing of a pipeline that a person paused or removed. None when
+/// there is, and for a bake that has begun.
+///
+/// # Errors
+/// When a person asks for a bake of a pipeline that was removed.
+pub async fn declined(start: &Start, cloud: &impl LaunchPorts) -> Result<Option<String>> {
+    let ledger = Ledger(cloud);
+    let pipeline = start.trigger.pipeline();
+    let Some(halt) = ledger.halt(pipeline).await? else { return Ok(None) };
+    if ledger.bake(pipeline, &start.bake).await?.is_some() {
+        return Ok(None);
+    }
+    match (halt, &start.trigger) {
+        // Whoever paused it may still want to see what a bake makes.
+        (Halt::Paused(_), Trigger::Manual { .. }) => Ok(None),
+        (Halt::Paused(said), Trigger::Upload { .. } | Trigger::Cascade { .. }) => {
+            Ok(Some(format!("{} paused pipeline {pipeline}", said.by)))
+        }
+        (Halt::Removed(said), Trigger::Upload { .. } | Trigger::Cascade { .. }) => {
+            Ok(Some(format!("{} removed pipeline {pipeline}", said.by)))
+        }
+        (Halt::Removed(said), Trigger::Manual { .. }) => Err(Error::bad_input(
+            format!("pipeline `{pipeline}`"),
+            format!("was removed by {} at {}", said.by, said.at),
+            "Push its recipe, and it is there again: `ovenbird recipe push`",
+        )),
+    }
+}
 
 /// The first step of an execution.
 pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Document> {

@@ -24,7 +24,7 @@ use crate::{
         guard::{Guard, Kept, Purpose, Reason, Terms},
         inventory::{self, Inventory, Named, Seen},
     },
-    store::{Channel, Ledger, decode, keys, recipes},
+    store::{Channel, Ledger, Standing, decode, keys, recipes},
 };
 
 /// A plan that does nothing.
@@ -289,7 +289,8 @@ async fn basis<C: PrunePorts>(
     }
     let mut pipelines: BTreeSet<PipelineName> =
         images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
-    pipelines.extend(ledger.pipelines(bucket).await?);
+    let Standing { here, removed } = ledger.standing(bucket).await?;
+    pipelines.extend(here.into_keys());
     let mut problems = Vec::new();
     let mut parameters: BTreeSet<ParameterName> =
         ledger.parameters().await?.into_iter().map(|owner| owner.parameter).collect();
@@ -306,7 +307,12 @@ async fn basis<C: PrunePorts>(
                 if let Base::Image(image) = &recipe.base {
                     note(&mut basis.named, image, Reference::new(Kind::Recipe, pipeline.as_str()));
                 }
-                basis.retention.insert(pipeline, retention(&recipe.retain));
+                let mut retained = retention(&recipe.retain);
+                if removed.contains_key(&pipeline) {
+                    // It still says how its images go, and no longer that any stays.
+                    (retained.newest, retained.age) = (0, SignedDuration::ZERO);
+                }
+                basis.retention.insert(pipeline, retained);
                 parameters.extend(recipe.promote.parameter);
             }
             // It passes by itself: the run is tried again.
