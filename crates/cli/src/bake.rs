@@ -186,14 +186,14 @@ fn artifact_key(pipeline: &PipelineName, key: &str) -> Result<ArtifactKey> {
 }
 
 /// Says that the recipe beside whoever bakes isn't the one that is baked: an edit that wasn't pushed is easily forgotten.
-fn note_difference(pipeline: &PipelineName, pointer: &recipes::RecipePointer) {
+pub fn note_difference(pipeline: &PipelineName, pointer: &recipes::RecipePointer) {
     // A file that can't be read, or is another pipeline's, is none of this bake's business.
     if let Some(here) = recipe::here(pipeline)
         && here.version != pointer.version
     {
         let version = &pointer.version.as_str()[..12];
         eprintln!(
-            "note: ./recipe.toml isn't what is baked: version {version} is. Push it: `ovenbird recipe push`; see what \
+            "note: ./recipe.toml isn't the pushed recipe, which is version {version}. Push it: `ovenbird recipe push`; see what \
              differs: `ovenbird recipe diff {pipeline} --with .`"
         );
     }

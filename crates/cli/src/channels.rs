@@ -259,7 +259,7 @@ pub fn table(channels: &[Channel], now: Timestamp) -> String {
     if channels.is_empty() {
         return "no channel yet: nothing was promoted".to_owned();
     }
-    let head = ["CHANNEL", "IMAGE", "SINCE", "BY", "STANDS"].map(str::to_owned);
+    let head = ["CHANNEL", "IMAGE", "SINCE", "BY", "STANDS"];
     let rows = channels.iter().map(|channel| {
         let current = channel.current.as_ref();
         [
@@ -273,7 +273,7 @@ pub fn table(channels: &[Channel], now: Timestamp) -> String {
             stands(channel),
         ]
     });
-    render::columns(std::iter::once(head).chain(rows))
+    render::table(head, rows)
 }
 
 /// What the channels of a pipeline pointed at, the newest first.

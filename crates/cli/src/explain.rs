@@ -16,7 +16,7 @@ use ovenbird_core::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{find, recipe, target::Target};
+use crate::{bake::note_difference, find, recipe, target::Target};
 
 /// Two makings of a pipeline's image, compared.
 #[derive(Debug, Serialize)]
@@ -103,6 +103,7 @@ pub async fn run(
         None => {
             let trigger = Trigger::manual(&json!({"pipeline": pipeline}))?;
             resolved = inputs::resolve(&trigger, cloud, Timestamp::now()).await?;
+            note_difference(&pipeline, &resolved.pointer);
             Side::from(&resolved)
         }
     };

@@ -311,7 +311,8 @@ impl Show {
         }
         let same =
             before.filter(|(at, old)| *at == stage && (old.number, &old.name) == (work.number, &work.name));
-        if same.is_none() {
+        // What the seal does has no other name than its stage.
+        if same.is_none() && work.name != stage.as_str() {
             self.say(&format!("  {:<12} {}", stage.as_str(), title(&work)));
         }
         let seen = same.map(|(_, old)| old.output).unwrap_or_default();

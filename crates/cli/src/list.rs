@@ -192,43 +192,46 @@ async fn early(
 
 /// The rows as a table.
 pub fn text(rows: &[Row], now: Timestamp) -> String {
-    let head = ["STARTED", "AGE", "BAKE", "STATUS", "TOOK", "IMAGE", "PIPELINE", "WHAT"].map(str::to_owned);
-    render::columns(std::iter::once(head).chain(rows.iter().map(|row| match row {
-        Row::Bake(bake) => {
-            let Bake { spec, progress } = &**bake;
-            // What a failed bake made is gone, and what it reused isn't its own.
-            let stays = match progress.status {
-                Status::Failed | Status::Cancelled => None,
-                Status::Running | Status::Promoted | Status::Validated | Status::Superseded => {
-                    progress.image.as_ref()
-                }
-            };
-            let ended = progress.timeline.last().and_then(|span| span.end);
-            let ended = ended.filter(|_| progress.status != Status::Running);
-            let what = progress.failure.as_ref().map(|failure| failure.error.clone());
-            let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
-            [
-                render::minute(spec.started),
-                render::age(spec.started, now),
-                spec.id.to_string(),
-                progress.status.as_str().to_owned(),
-                render::age(spec.started, ended.unwrap_or(now)),
-                stays.map_or("-", |image| image.as_str()).to_owned(),
-                spec.pipeline.to_string(),
-                what.or(artifact).unwrap_or_default(),
-            ]
-        }
-        Row::Early(early) => [
-            render::minute(early.started),
-            render::age(early.started, now),
-            early.bake.to_string(),
-            Status::Failed.as_str().to_owned(),
-            render::age(early.started, early.ended.unwrap_or(early.started)),
-            "-".to_owned(),
-            early.pipeline.as_ref().map_or("-", |pipeline| pipeline.as_str()).to_owned(),
-            format!("{} (failed before it had a record)", early.error),
-        ],
-    })))
+    let head = ["STARTED", "AGE", "BAKE", "STATUS", "TOOK", "IMAGE", "PIPELINE", "WHAT"];
+    render::table(
+        head,
+        rows.iter().map(|row| match row {
+            Row::Bake(bake) => {
+                let Bake { spec, progress } = &**bake;
+                // What a failed bake made is gone, and what it reused isn't its own.
+                let stays = match progress.status {
+                    Status::Failed | Status::Cancelled => None,
+                    Status::Running | Status::Promoted | Status::Validated | Status::Superseded => {
+                        progress.image.as_ref()
+                    }
+                };
+                let ended = progress.timeline.last().and_then(|span| span.end);
+                let ended = ended.filter(|_| progress.status != Status::Running);
+                let what = progress.failure.as_ref().map(|failure| failure.error.clone());
+                let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
+                [
+                    render::minute(spec.started),
+                    render::age(spec.started, now),
+                    spec.id.to_string(),
+                    progress.status.as_str().to_owned(),
+                    render::age(spec.started, ended.unwrap_or(now)),
+                    stays.map_or("-", |image| image.as_str()).to_owned(),
+                    spec.pipeline.to_string(),
+                    what.or(artifact).unwrap_or_default(),
+                ]
+            }
+            Row::Early(early) => [
+                render::minute(early.started),
+                render::age(early.started, now),
+                early.bake.to_string(),
+                Status::Failed.as_str().to_owned(),
+                render::age(early.started, early.ended.unwrap_or(early.started)),
+                "-".to_owned(),
+                early.pipeline.as_ref().map_or("-", |pipeline| pipeline.as_str()).to_owned(),
+                format!("{} (failed before it had a record)", early.error),
+            ],
+        }),
+    )
 }
 
 /// Says of a pipeline's bakes, or of all, that are on their way by their record alone what to do about them. However old

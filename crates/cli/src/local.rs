@@ -121,11 +121,10 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
         LocalCommand::Env => env(&options, json),
         LocalCommand::Logs { of: Some(of), follow, since } => {
             let local = Target { local: true, ..target.clone() };
-            let shown = match InstanceId::parse(of) {
+            match InstanceId::parse(of) {
                 Ok(instance) => return logs::console(&instance, *follow, &local, json).await,
                 Err(_) => logs::function(&options, of, *since, *follow, json).await,
-            };
-            shown
+            }
         }
         LocalCommand::Logs { of: None, .. } => {
             let paths = ovenbird_local::logs_path(&options);
@@ -302,10 +301,13 @@ fn list(running: &[RunningCloud]) -> String {
     if running.is_empty() {
         return "no local cloud runs on this machine".to_owned();
     }
-    let head = ["PORT", "HOME", "STACK", "PROCESS"].map(str::to_owned);
-    render::columns(std::iter::once(head).chain(running.iter().map(|one| {
-        [one.port.to_string(), one.home.display().to_string(), one.stack.clone(), one.pid.to_string()]
-    })))
+    let head = ["PORT", "HOME", "STACK", "PROCESS"];
+    render::table(
+        head,
+        running.iter().map(|one| {
+            [one.port.to_string(), one.home.display().to_string(), one.stack.clone(), one.pid.to_string()]
+        }),
+    )
 }
 
 fn disk_use(found: &DiskUse) -> String {

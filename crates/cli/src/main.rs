@@ -159,8 +159,9 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let now = Timestamp::now();
             let all = status::run(pipeline.as_deref(), &target, now).await?;
             let text = match (&pipeline, all.as_slice()) {
-                (Some(_), [one]) => status::text(one, now),
-                (_, all) => status::table(all, now),
+                (Some(_), [one]) => render::wrapped(&status::text(one, now)),
+                // The notes below the table may be long.
+                (_, all) => render::wrapped(&status::table(all, now)),
             };
             print(json, &all, &text);
         }
@@ -172,7 +173,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::History { pipeline } => {
             let found = channels::channels(Some(&pipeline), &target).await?;
             let views: Vec<_> = found.iter().map(ChannelView::from).collect();
-            print(json, &views, channels::history(&found).trim_end());
+            print(json, &views, &render::wrapped(channels::history(&found).trim_end()));
         }
         Command::Promote(args) => return Ok(asked(json, channels::promote(&args, &target, json).await?)),
         Command::Rollback(args) => return Ok(asked(json, channels::roll_back(&args, &target, json).await?)),
@@ -203,7 +204,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
                 follow::run(Some(&what), &follow::FollowArgs::default(), &target, json).await?;
             }
             let shown = show::show(&what, &target).await?;
-            print(json, &shown.view(), shown.text(Timestamp::now()).trim_end());
+            print(json, &shown.view(), &render::wrapped(shown.text(Timestamp::now()).trim_end()));
         }
         Command::Logs { bake, step } => {
             let deployment = target.deployment().await?;

@@ -233,18 +233,21 @@ fn table(rows: &[PipelineRow], now: Timestamp) -> String {
     if rows.is_empty() {
         return "no pipeline has a recipe yet: `ovenbird recipe push`".to_owned();
     }
-    let head = ["PIPELINE", "RECIPE", "CHANNELS", "STANDS"].map(str::to_owned);
-    render::columns(std::iter::once(head).chain(rows.iter().map(|row| {
-        let channels: Vec<&str> = row.channels.iter().map(ChannelName::as_str).collect();
-        let stands = row.paused.as_ref().map(|said| {
-            let why = said.why.as_ref().map(|why| format!(": {}", plain(why))).unwrap_or_default();
-            format!("paused {} ago by {}{why}", render::age(said.at, now), plain(&said.by))
-        });
-        [
-            row.pipeline.to_string(),
-            row.recipe.as_ref().map_or("-".to_owned(), |version| version.as_str()[..12].to_owned()),
-            if channels.is_empty() { "-".to_owned() } else { channels.join(", ") },
-            stands.unwrap_or_else(|| "open".to_owned()),
-        ]
-    })))
+    let head = ["PIPELINE", "RECIPE", "CHANNELS", "STANDS"];
+    render::table(
+        head,
+        rows.iter().map(|row| {
+            let channels: Vec<&str> = row.channels.iter().map(ChannelName::as_str).collect();
+            let stands = row.paused.as_ref().map(|said| {
+                let why = said.why.as_ref().map(|why| format!(": {}", plain(why))).unwrap_or_default();
+                format!("paused {} ago by {}{why}", render::age(said.at, now), plain(&said.by))
+            });
+            [
+                row.pipeline.to_string(),
+                row.recipe.as_ref().map_or("-".to_owned(), |version| version.as_str()[..12].to_owned()),
+                if channels.is_empty() { "-".to_owned() } else { channels.join(", ") },
+                stands.unwrap_or_else(|| "open".to_owned()),
+            ]
+        }),
+    )
 }

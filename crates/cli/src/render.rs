@@ -162,6 +162,31 @@ pub fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> S
     table.trim_fmt()
 }
 
+/// Rows below a head, for people: a table where the terminal has room for it, and else a block for each row.
+pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    laid_out(head, &rows.into_iter().collect::<Vec<_>>(), columns)
+}
+
+/// The same on a terminal of so many columns; without one it is a table, however wide: what people read there, `grep` and
+/// `awk` read as well.
+fn laid_out<const N: usize>(head: [&str; N], rows: &[[String; N]], width: Option<usize>) -> String {
+    let table = columns(std::iter::once(head.map(str::to_owned)).chain(rows.iter().cloned()));
+    let Some(width) =
+        width.filter(|width| table.lines().any(|line| console::measure_text_width(line) > *width))
+    else {
+        return table;
+    };
+    let names = head.iter().map(|name| name.len()).max().unwrap_or_default();
+    let blocks = rows.iter().map(|row| {
+        let cells = head.iter().zip(row).filter(|(_, cell)| !cell.is_empty() && *cell != "-");
+        let lines: Vec<String> =
+            cells.map(|(name, cell)| format!("{name:<names$}  {}", plain_line(cell))).collect();
+        wrap(&lines.join("\n"), width)
+    });
+    blocks.collect::<Vec<_>>().join("\n\n")
+}
+
 /// A text that is no wider than the terminal that standard output is; as it is where that is none.
 pub fn wrapped(text: &str) -> String {
     let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
@@ -357,6 +382,32 @@ mod tests {
         }
         assert_eq!(wrap(&text, 200), text);
         assert_eq!(wrap("  - one two three four", 20), "  - one two three\n    four");
+    }
+
+    #[test]
+    fn a_table_that_is_wider_than_the_terminal_comes_as_blocks_that_are_not() {
+        let head = ["STARTED", "BAKE", "WHAT"];
+        let rows = [
+            ["2026-11-23 10:00 UTC".into(), "0626d49a-3ad3-421d-9733-8e59a3ace08d".into(), "v1.txt".into()],
+            ["2026-11-23 09:00 UTC".into(), "b".into(), "-".into()],
+        ];
+        let table = "STARTED               BAKE                                  WHAT
+2026-11-23 10:00 UTC  0626d49a-3ad3-421d-9733-8e59a3ace08d  v1.txt
+2026-11-23 09:00 UTC  b                                     -";
+        assert_eq!(laid_out(head, &rows, Some(80)), table);
+        assert_eq!(laid_out(head, &rows, Some(200)), table);
+        assert_eq!(laid_out(head, &rows, None), table);
+        let blocks = "STARTED  2026-11-23 10:00 UTC
+BAKE     0626d49a-3ad3-421d-9733-8e59a3ace08d
+WHAT     v1.txt
+
+STARTED  2026-11-23 09:00 UTC
+BAKE     b";
+        assert_eq!(laid_out(head, &rows, Some(60)), blocks);
+        for width in [20, 30, 60] {
+            let told = laid_out(head, &rows, Some(width));
+            assert!(told.lines().all(|line| line.chars().count() <= width), "{width}: {told}");
+        }
     }
 
     #[test]

@@ -238,7 +238,7 @@ fn every_command_has_a_document() {
         .chain(NO_DOCUMENT.iter().copied())
         // Options and arguments make another document of the same command.
         .map(|command| {
-            let words = command.split(' ').take_while(|word| word.chars().all(|c| c.is_lowercase()));
+            let words = command.split(' ').take_while(|word| word.chars().all(char::is_lowercase));
             words.collect::<Vec<_>>().join(" ")
         })
         .filter(|command| !command.is_empty())

@@ -29,7 +29,10 @@ pub async fn console(instance: &InstanceId, follow: bool, target: &Target, json:
     let deployment = target.deployment().await?;
     let mut seen = deployment.cloud.console(instance).await?;
     print(json, &Console { instance, console: &seen }, seen.trim_end());
-    while follow {
+    if !follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         tokio::time::sleep(LOOK).await;
         let now = deployment.cloud.console(instance).await?;
         for line in fresh(&seen, &now) {
@@ -37,7 +40,6 @@ pub async fn console(instance: &InstanceId, follow: bool, target: &Target, json:
         }
         seen = now;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints what a function logged; with `follow`, also what comes.
@@ -52,7 +54,10 @@ pub async fn function(
     let text: Vec<String> = lines.iter().map(line).collect();
     print(json, &lines, &text.join("\n"));
     let mut seen: BTreeSet<(Timestamp, String)> = lines.into_iter().map(|one| (one.at, one.line)).collect();
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(LOOK).await;
         let from = Timestamp::now() - LATE;
         seen.retain(|(at, _)| *at >= from);
@@ -62,7 +67,6 @@ pub async fn function(
             }
         }
     }
-    Ok(())
 }
 
 fn line(line: &LogLine) -> String {

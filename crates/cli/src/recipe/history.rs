@@ -119,20 +119,23 @@ async fn current(
 
 /// Versions as a table.
 pub fn text(versions: &[Version], now: Timestamp) -> String {
-    let head = ["PUSHED", "AGE", "PIPELINE", "VERSION", "BY", "COMMIT", "MESSAGE"].map(str::to_owned);
-    render::columns(std::iter::once(head).chain(versions.iter().map(|one| {
-        let current = if one.current { " (current)" } else { "" };
-        let commit = one.git.as_deref().unwrap_or("-");
-        [
-            one.at.map_or("-".to_owned(), render::minute),
-            one.at.map_or("-".to_owned(), |at| render::age(at, now)),
-            one.pipeline.to_string(),
-            format!("{}{current}", &one.version.as_str()[..SHORT]),
-            one.by.clone().unwrap_or_else(|| "-".to_owned()),
-            commit.chars().take(SHORT).chain(commit.chars().skip(SHORT).filter(|c| *c == '+')).collect(),
-            one.message.clone().unwrap_or_default(),
-        ]
-    })))
+    let head = ["PUSHED", "AGE", "PIPELINE", "VERSION", "BY", "COMMIT", "MESSAGE"];
+    render::table(
+        head,
+        versions.iter().map(|one| {
+            let current = if one.current { " (current)" } else { "" };
+            let commit = one.git.as_deref().unwrap_or("-");
+            [
+                one.at.map_or("-".to_owned(), render::minute),
+                one.at.map_or("-".to_owned(), |at| render::age(at, now)),
+                one.pipeline.to_string(),
+                format!("{}{current}", &one.version.as_str()[..SHORT]),
+                one.by.clone().unwrap_or_else(|| "-".to_owned()),
+                commit.chars().take(SHORT).chain(commit.chars().skip(SHORT).filter(|c| *c == '+')).collect(),
+                one.message.clone().unwrap_or_default(),
+            ]
+        }),
+    )
 }
 
 /// The version that begins so, of those of a pipeline.

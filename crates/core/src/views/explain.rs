@@ -263,7 +263,9 @@ fn shown(value: &Value) -> String {
     let text = match value {
         Value::Null => return "-".to_owned(),
         Value::String(text) => text.clone(),
-        other => return seconds(other).map_or_else(|| cut(&other.to_string()), |time| format!("{time} s")),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            return seconds(other).map_or_else(|| cut(&other.to_string()), |time| format!("{time} s"));
+        }
     };
     format!("`{}`", cut(&text.split_whitespace().collect::<Vec<_>>().join(" ")))
 }
