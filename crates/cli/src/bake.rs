@@ -30,6 +30,11 @@ use crate::{
 
 /// Start a bake and follow it to its end
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ovenbird bake storefront --artifact target/app.jar     deploy a version
+  ovenbird bake --recipe . --keep-builder                try the recipe that is here; nothing is promoted
+  ovenbird bake storefront --no-promote --label git=$(git rev-parse --short HEAD)
+  ovenbird bake storefront --detach --json               start it, and go on")]
 pub struct BakeArgs {
     /// The pipeline's name (default: that of ./recipe.toml)
     pipeline: Option<String>,

@@ -121,6 +121,9 @@ pub enum Command {
         against: Option<String>,
     },
     /// Follow a bake to its end
+    #[command(after_help = "Examples:
+  ovenbird follow storefront                the newest bake of the pipeline
+  ovenbird follow jvm-runtime --children    and the bakes of all that stand on it")]
     Follow {
         /// The bake's id or its beginning, or its pipeline (default: the one bake that is running)
         #[arg(value_name = "BAKE_OR_PIPELINE")]
@@ -134,7 +137,12 @@ pub enum Command {
         bake: String,
     },
     /// Retire old images and clean up after dead bakes: show the plan, then ask
-    #[command(args_conflicts_with_subcommands = true)]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:
+  ovenbird prune --dry-run                  what would go, and why the rest stays
+  ovenbird prune explain ami-0123456789abcdef0"
+    )]
     Prune {
         /// This pipeline alone
         #[arg(long)]

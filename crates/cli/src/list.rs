@@ -23,6 +23,9 @@ use crate::{
 
 /// List the newest bakes, the newest first
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ovenbird list storefront --status failed --since 2d
+  ovenbird list --json | jq '.[] | select(.status == \"failed\") | .failure.error'")]
 pub struct ListArgs {
     /// The pipeline's name (default: all pipelines)
     pipeline: Option<String>,

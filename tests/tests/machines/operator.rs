@@ -137,7 +137,7 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     fs::write(path("recipe.toml"), recipe("echo not pushed"))?;
     let here = folder.display().to_string();
     has(
-        &says(&cloud, &["bake", "--recipe", &here, "--key", "app", "--label", "git=3f2a91c"], 0)?,
+        &says(&cloud, &["bake", "--recipe", &here, "--key", "unpromoted/app", "--label", "git=3f2a91c"], 0)?,
         &["not pushed", "validated", "not promoted"],
     )?;
     let newest = shown(&cloud, "desk")?;
