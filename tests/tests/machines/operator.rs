@@ -138,8 +138,9 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     let here = folder.display().to_string();
     has(
         &says(&cloud, &["bake", "--recipe", &here, "--key", "unpromoted/app", "--label", "git=3f2a91c"], 0)?,
-        &["not pushed", "validated", "not promoted"],
+        &["validated", "not promoted"],
     )?;
+    has(&says(&cloud, &["logs", "desk"], 0)?, &["not pushed"])?;
     let newest = shown(&cloud, "desk")?;
     ensure!(newest["options"]["labels"]["git"] == "3f2a91c", "{newest}");
     has(&says(&cloud, &["recipe", "revert", "desk"], 0)?, &[&old, "is current again"])?;
