@@ -1,4 +1,4 @@
-//! What the functions of the local cloud logged: CloudWatch Logs has it, and `MiniStack` answers for that.
+//! What the functions of the local cloud logged, as `CloudWatch` Logs has it: `MiniStack` answers for that.
 
 use bytes::Bytes;
 use http::Request;
