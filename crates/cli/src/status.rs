@@ -65,8 +65,8 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
     if all.is_empty() {
         return "no pipeline has a recipe yet: `ovenbird recipe push`".to_owned();
     }
-    let head = ["CHANNEL", "IMAGE", "SINCE", "BASE", "INSTANCES", "LAST BAKE", "ARTIFACT"].map(str::to_owned);
-    let mut rows = vec![head];
+    let head = ["CHANNEL", "IMAGE", "SINCE", "BASE", "INSTANCES", "LAST BAKE", "ARTIFACT"];
+    let mut rows = Vec::new();
     let mut notes = String::new();
     for one in all {
         let last = one.running.first().or(one.last_bake.as_ref());
@@ -119,7 +119,7 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
             note("", &format!("the last bake {}", ended(failure, now)));
         }
     }
-    let mut text = render::columns(rows);
+    let mut text = render::table(head, rows);
     if !notes.is_empty() {
         let _ = write!(text, "\n\n{}", notes.trim_end());
     }

@@ -114,7 +114,7 @@ pub struct TestReport {
     /// Each.
     pub tests: Vec<TestOutcome>,
     /// When one failed: how each service of the recipe and each failed one stands, with its last log lines.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub units: Vec<String>,
 }
 

@@ -5,12 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream, try_join};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::parts::{ArtifactView, BaseView};
 use crate::{
     domain::{
-        bake::{Artifact, Bake, BaseImage, Stage, Status},
+        bake::{Bake, Stage, Status},
         error::{Error, Result},
         id::{AmiId, BakeId, ChannelName, Digest, InstanceId, ParameterName, PipelineName},
         recipe::{Base, Recipe},
@@ -75,9 +77,9 @@ pub struct Current {
     /// How often the channel had moved then.
     pub generation: u64,
     /// What is in it; none for a pipeline without artifacts, or when the bake is no longer on record.
-    pub artifact: Option<Artifact>,
+    pub artifact: Option<ArtifactView>,
     /// What it was made on; none when the bake is no longer on record.
-    pub base: Option<BaseImage>,
+    pub base: Option<BaseView>,
     /// What a bake would be made on now; none when that can't be told.
     pub base_now: Option<AmiId>,
     /// Whether a bake would be made on another base now; none when that can't be told.
@@ -143,13 +145,19 @@ pub struct Records {
 /// Reads what is on record of a pipeline.
 pub async fn records(cloud: &(impl Bucket + Table), pipeline: &PipelineName) -> Result<Records> {
     let ledger = Ledger(cloud);
-    let (recipe, recipe_problem) = match recipes::recipe(cloud, pipeline).await {
-        Ok((pointer, recipe)) => (Some((pointer.version, recipe)), None),
-        Err(error @ (Error::NoRecipe { .. } | Error::BadRecipe { .. })) => (None, Some(error.chain())),
-        Err(error) => return Err(error),
+    let recipe = async {
+        match recipes::recipe(cloud, pipeline).await {
+            Ok((pointer, recipe)) => Ok((Some((pointer.version, recipe)), None)),
+            Err(error @ (Error::NoRecipe { .. } | Error::BadRecipe { .. })) => {
+                Ok((None, Some(error.chain())))
+            }
+            Err(error) => Err(error),
+        }
     };
-    let channels = ledger.channels(pipeline).await?;
-    let bakes = ledger.bakes(pipeline, RECENT).await?;
+    // None of the three needs another.
+    let (recipe, channels, bakes) =
+        try_join!(recipe, ledger.channels(pipeline), ledger.bakes(pipeline, RECENT))?;
+    let (recipe, recipe_problem) = recipe;
     let mut promoted = BTreeMap::new();
     for target in channels.iter().filter_map(|channel| channel.current.as_ref()) {
         let recent = bakes.iter().find(|bake| bake.spec.id == target.bake);
@@ -169,8 +177,8 @@ pub async fn status(
     fleet: &Fleet,
     now: Timestamp,
 ) -> Result<Vec<PipelineStatus>> {
-    let bases = bases(cloud, all, now).await?;
-    let owners = Ledger(cloud).parameters().await?;
+    let ledger = Ledger(cloud);
+    let (bases, owners) = try_join!(bases(cloud, all, now), ledger.parameters())?;
     let ours = |owner: &&ParameterOwner| all.iter().any(|records| records.pipeline == owner.pipeline);
     let names: Vec<_> = owners.iter().filter(ours).map(|owner| owner.parameter.clone()).collect();
     let values = if names.is_empty() { BTreeMap::new() } else { cloud.values(&names).await? };
@@ -180,14 +188,16 @@ pub async fn status(
 /// What each base is now, or why that can't be told, by the base as recipes write it.
 type Bases = BTreeMap<String, Result<AmiId, String>>;
 
+/// How many bases are looked up at once.
+const AT_ONCE: usize = 16;
+
 async fn bases(cloud: &(impl Images + Parameters + Table), all: &[Records], now: Timestamp) -> Result<Bases> {
-    let mut bases = Bases::new();
-    for (_, recipe) in all.iter().filter_map(|records| records.recipe.as_ref()) {
-        let written = recipe.base.to_string();
-        if bases.contains_key(&written) {
-            continue;
-        }
-        let found = match &recipe.base {
+    let recipes = all.iter().filter_map(|records| records.recipe.as_ref());
+    // Each once, however many pipelines have it.
+    let bases: BTreeMap<String, &Base> =
+        recipes.map(|(_, recipe)| (recipe.base.to_string(), &recipe.base)).collect();
+    let found = stream::iter(bases).map(async |(written, base)| {
+        let found = match base {
             // It is what it is: whether it exists is for the bake to say.
             Base::Image(image) => Ok(image.clone()),
             base @ (Base::Parameter(_) | Base::Newest { .. } | Base::Channel { .. }) => {
@@ -199,9 +209,9 @@ async fn bases(cloud: &(impl Images + Parameters + Table), all: &[Records], now:
                 }
             }
         };
-        bases.insert(written, found);
-    }
-    Ok(bases)
+        Ok((written, found))
+    });
+    found.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 fn one(
@@ -231,8 +241,8 @@ fn one(
                     bake: target.bake.clone(),
                     promoted: target.promoted,
                     generation: target.generation,
-                    artifact: bake.and_then(|bake| bake.spec.artifact.clone()),
-                    base: bake.map(|bake| bake.spec.base.clone()),
+                    artifact: bake.and_then(|bake| bake.spec.artifact.as_ref()).map(ArtifactView::from),
+                    base: bake.map(|bake| BaseView::from(&bake.spec.base)),
                     behind: bake.zip(base_now).map(|(bake, now)| bake.spec.base.image != *now),
                     base_now: base_now.cloned(),
                     base_problem: base.and_then(|base| base.as_ref().err()).cloned(),
