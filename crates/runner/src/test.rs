@@ -11,7 +11,7 @@ use ovenbird_core::domain::{
     report::{FETCH, TestOutcome, TestReport},
 };
 
-use crate::{fetch, files, junit, machine::Machine, provision, secrets::Secrets, systemd, test_kind};
+use crate::{boots, fetch, files, junit, machine::Machine, provision, secrets::Secrets, systemd, test_kind};
 
 const REPORT: &str = "test-report.json";
 const JUNIT: &str = "junit.xml";
@@ -57,6 +57,17 @@ pub fn run(machine: &Machine) -> Result<bool> {
     fs::write(machine.own(JUNIT), junit::xml(plan.bake.as_str(), &report)?)?;
     files::open_way(machine)?;
     Ok(report.tests.iter().all(|test| test.passed))
+}
+
+/// Says that no test can be trusted, because the machine booted while they ran.
+pub fn interrupted(machine: &Machine, plan: &Plan, urls: &Urls, in_order: bool) -> Result<()> {
+    let now = Timestamp::now();
+    let detail = boots::told(in_order, "while the tests ran");
+    let test = TestOutcome { name: "the machine stays up".into(), passed: false, milliseconds: 0, detail };
+    let report = TestReport { started: now, ended: now, tests: vec![test], units: Vec::new() };
+    machine.write_report(REPORT, &report)?;
+    fs::write(machine.own(JUNIT), junit::xml(plan.bake.as_str(), &report)?)?;
+    self::report(machine, urls)
 }
 
 /// Leaves the tests' reports in the mailbox.

@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -17,8 +18,16 @@ use ovenbird_core::domain::{
     mailbox::{BEAT, FETCH_AFTER, Heartbeat, Order, Orders, Urls, Work},
     plan::Plan,
 };
+use serde::{Deserialize, Serialize};
 
-use crate::{fetch, machine::Machine, provision, seal, test};
+use crate::{
+    boots::{self, Told, Way},
+    fetch,
+    machine::Machine,
+    provision, seal,
+    secrets::imds::{Interruption, Notices},
+    test,
+};
 
 /// How often the mailbox is looked into.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,8 +38,14 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// How often a heartbeat goes that says something new.
 const NEWS: Duration = Duration::from_secs(2);
 
+/// How often a spot instance looks for EC2's notice; AWS recommends this.
+const NOTICE: Duration = Duration::from_secs(5);
+
 /// How long a report is tried.
 const TRIES: Duration = Duration::from_secs(120);
+
+/// How long a last word is tried: systemd ends a program that goes on for longer than 90 s.
+const LAST_TRIES: Duration = Duration::from_secs(20);
 
 /// How much of an output a heartbeat shows.
 const OUTPUT_BYTES: u64 = 2_048;
@@ -39,15 +54,23 @@ const OUTPUT_LINES: usize = 10;
 /// The last order that was done, on the disk: the machine may boot again in between.
 const DONE: &str = "done.json";
 
+/// The order at work, with the boot in which it began, on the disk.
+const AT_WORK: &str = "at-work.json";
+
 /// Works until the machine is sealed, or its bake's time is over.
 pub fn run(machine: &Machine) -> Result<bool> {
     // User data narrows the mask for what it fetches.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let Some(_alone) = boots::alone(machine)? else {
+        println!("ovenbird: another runner is at work here");
+        return Ok(true);
+    };
+    let told = Told::listen()?;
     let mut mailbox = Mailbox::open(machine)?;
     let plan = match fetch_plan(machine, &mailbox) {
         Ok(plan) => plan,
         Err(error) => {
-            mailbox.say(0, None, Some(format!("{error:#}")));
+            mailbox.say_failure(0, format!("{error:#}"), TRIES);
             return Err(error);
         }
     };
@@ -58,6 +81,10 @@ pub fn run(machine: &Machine) -> Result<bool> {
             seal::power_off(machine)?;
             return Ok(false);
         }
+        if told.to_end() {
+            going(machine, &mut mailbox, done)?;
+            return Ok(false);
+        }
         match mailbox.orders() {
             Some(Orders { order: Order::Seal | Order::SealRunning, .. }) if done == 0 => {
                 // EC2 boots a builder that was imaged while it ran, and cloud-init takes the sealed machine for a new one.
@@ -65,7 +92,10 @@ pub fn run(machine: &Machine) -> Result<bool> {
                 return Ok(true);
             }
             Some(orders) if orders.generation > done => {
-                obey(machine, &mut mailbox, &plan, orders)?;
+                match obey(machine, &mut mailbox, &plan, orders, &told)? {
+                    Obeyed::Done => {}
+                    Obeyed::GoesDown => return Ok(false),
+                }
                 match orders.order {
                     Order::Seal | Order::SealRunning => return Ok(true),
                     Order::Provision | Order::Test => {}
@@ -81,6 +111,39 @@ pub fn run(machine: &Machine) -> Result<bool> {
     }
 }
 
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obeyed {
+    /// It is done, and reported.
+    Done,
+    /// The machine goes down first.
+    GoesDown,
+}
+
+/// The order at work.
+#[derive(Debug, Serialize, Deserialize)]
+struct AtWork {
+    boot: String,
+    generation: u32,
+}
+
+/// Says what ends this program, when that is not the work's own end.
+fn going(machine: &Machine, mailbox: &mut Mailbox, generation: u32) -> Result<()> {
+    match boots::way(machine) {
+        Way::On if seal::orders::has_systemd(machine) => {
+            let problem = "something on the machine stopped the runner's unit, while the machine runs on";
+            mailbox.say_failure(generation, problem.to_owned(), LAST_TRIES);
+        }
+        // Without systemd nobody says which of the two it is; a machine that is off is seen to be.
+        Way::On | Way::Again => {
+            boots::note_down(machine)?;
+            mailbox.say_reboot(LAST_TRIES);
+        }
+        Way::Down => boots::note_down(machine)?,
+    }
+    Ok(())
+}
+
 fn done(machine: &Machine) -> u32 {
     fs::read_to_string(machine.own(DONE)).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
@@ -94,7 +157,13 @@ fn fetch_plan(machine: &Machine, mailbox: &Mailbox) -> Result<Plan> {
 }
 
 /// Does what is ordered, and reports.
-fn obey(machine: &Machine, mailbox: &mut Mailbox, plan: &Plan, orders: Orders) -> Result<()> {
+fn obey(
+    machine: &Machine,
+    mailbox: &mut Mailbox,
+    plan: &Plan,
+    orders: Orders,
+    told: &Told,
+) -> Result<Obeyed> {
     let Orders { generation, order } = orders;
     let verb: &[&str] = match order {
         Order::Provision => &["provision"],
@@ -102,9 +171,32 @@ fn obey(machine: &Machine, mailbox: &mut Mailbox, plan: &Plan, orders: Orders) -
         Order::Seal => &["seal"],
         Order::SealRunning => &["seal", "--keep-running"],
     };
+    if let Some(in_order) = interrupted(machine, generation)? {
+        match order {
+            // It knows its place, and says by itself of which step that is so.
+            Order::Provision => {}
+            Order::Test => {
+                return test::interrupted(machine, plan, &mailbox.urls, in_order).map(|()| Obeyed::Done);
+            }
+            Order::Seal | Order::SealRunning => {
+                return seal::interrupted(&mailbox.urls, in_order).map(|()| Obeyed::Done);
+            }
+        }
+    }
+    if order == Order::Provision || order == Order::Test {
+        match boots::prepare(machine) {
+            Ok(true) => {}
+            Ok(false) => println!("ovenbird: nothing on this machine starts the runner after another boot"),
+            Err(error) => println!("ovenbird: the runner would not be started after another boot: {error:#}"),
+        }
+    }
     let mut child = start(machine, verb)?;
     let started = Timestamp::now();
     let status = loop {
+        if told.to_end() {
+            going(machine, mailbox, generation)?;
+            return Ok(Obeyed::GoesDown);
+        }
         if let Some(status) = child.try_wait()? {
             break status;
         }
@@ -118,23 +210,46 @@ fn obey(machine: &Machine, mailbox: &mut Mailbox, plan: &Plan, orders: Orders) -
         }
         thread::sleep(GLANCE);
     };
+    if order == Order::Provision && status.code() == Some(i32::from(provision::BOOTS)) {
+        mailbox.say_reboot(TRIES);
+        if let Err(error) = boots::reboot(machine, told) {
+            mailbox.say_failure(generation, format!("{error:#}"), TRIES);
+            return Err(error);
+        }
+        return Ok(Obeyed::GoesDown);
+    }
     let reported = match order {
         Order::Provision => provision::report(machine, &mailbox.urls),
         Order::Test => test::report(machine, &mailbox.urls),
         // It reported by itself, before it removed the place of the report.
         Order::Seal | Order::SealRunning => {
             if status.success() {
-                return Ok(());
+                return Ok(Obeyed::Done);
             }
             Err(anyhow!("the seal ended with {status} and could not report it"))
         }
     };
     if let Err(error) = reported {
+        // Whoever ends everything on the machine may have ended that program a moment before this one.
+        if status.signal().is_some() && told.to_end_soon() {
+            going(machine, mailbox, generation)?;
+            return Ok(Obeyed::GoesDown);
+        }
         let problem = format!("{} ended with {status}: {error:#}", verb[0]);
-        mailbox.say(generation, None, Some(problem.clone()));
+        mailbox.say_failure(generation, problem.clone(), TRIES);
         bail!("{problem}");
     }
-    Ok(())
+    Ok(Obeyed::Done)
+}
+
+/// Notes that an order is at work. If it was so already, in an earlier boot, gives whether that boot ended in order.
+fn interrupted(machine: &Machine, generation: u32) -> Result<Option<bool>> {
+    let boot = boots::this(machine);
+    let before = fs::read(machine.own(AT_WORK)).ok();
+    let before: Option<AtWork> = before.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let cut = before.filter(|before| before.generation == generation && before.boot != boot);
+    machine.write_kept(AT_WORK, &serde_json::to_vec(&AtWork { boot, generation })?)?;
+    Ok(cut.map(|before| boots::ended_in_order(machine, &before.boot)))
 }
 
 fn start(machine: &Machine, verb: &[&str]) -> Result<Child> {
@@ -202,11 +317,16 @@ struct Mailbox {
     urls: Urls,
     fetched: Instant,
     said: Option<(Heartbeat, Instant)>,
+    notices: Notices,
+    looked: Instant,
+    interruption: Option<String>,
 }
 
 impl Mailbox {
     fn open(machine: &Machine) -> Result<Self> {
-        Ok(Self { urls: machine.urls()?, fetched: Instant::now(), said: None })
+        let now = Instant::now();
+        let (notices, interruption) = (Notices::default(), None);
+        Ok(Self { urls: machine.urls()?, fetched: now, said: None, notices, looked: now, interruption })
     }
 
     /// What is ordered; none when that can't be told now.
@@ -235,12 +355,16 @@ impl Mailbox {
 
     /// Says that the machine lives: soon when there is something new to say, else from time to time.
     fn beat(&mut self, generation: u32, work: Option<&dyn Fn() -> Work>) {
+        if self.looked.elapsed() > NOTICE {
+            self.look();
+        }
         let elapsed = self.said.as_ref().map(|(_, at)| at.elapsed());
         if elapsed.is_some_and(|elapsed| elapsed < NEWS) {
             return;
         }
         let work = work.map(|work| work());
-        let heartbeat = Heartbeat { generation, work, failure: None };
+        let heartbeat =
+            Heartbeat { generation, work, interruption: self.interruption.clone(), ..Heartbeat::default() };
         let old = self.said.as_ref().is_some_and(|(said, _)| *said == heartbeat);
         let rest = elapsed.is_some_and(|elapsed| elapsed < Duration::try_from(BEAT).unwrap_or(NEWS));
         if !(old && rest) {
@@ -248,8 +372,26 @@ impl Mailbox {
         }
     }
 
-    fn say(&mut self, generation: u32, work: Option<Work>, failure: Option<String>) {
-        self.put(Heartbeat { generation, work, failure }, TRIES);
+    /// Looks whether EC2 takes the machine back.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        if self.interruption.is_none()
+            && let Some(Interruption { action, time }) = self.notices.look()
+        {
+            let words = format!("EC2 takes the spot capacity back: it will {action} the instance at {time}");
+            println!("ovenbird: {words}");
+            self.interruption = Some(words);
+        }
+    }
+
+    fn say_failure(&mut self, generation: u32, failure: String, tries: Duration) {
+        self.put(Heartbeat { generation, failure: Some(failure), ..Heartbeat::default() }, tries);
+    }
+
+    /// Says that nothing is heard of the machine until it has booted, and what it did last.
+    fn say_reboot(&mut self, tries: Duration) {
+        let last = self.said.take().map(|(said, _)| said).unwrap_or_default();
+        self.put(Heartbeat { reboots: true, ..last }, tries);
     }
 
     fn put(&mut self, heartbeat: Heartbeat, tries: Duration) {

@@ -98,7 +98,7 @@ pub struct Urls {
 }
 
 /// That a builder lives, and what it does: `progress.json`. When it was written, the bucket says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The order that is worked on, or that was done last; 0 before the first.
     pub generation: u32,
@@ -108,6 +108,12 @@ pub struct Heartbeat {
     /// Why an order ended without a report: the runner's own failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// The machine goes down, to boot again: nothing is heard of it meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reboots: bool,
+    /// EC2 takes the spot capacity back soon; its notice, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interruption: Option<String>,
 }
 
 /// What a builder does at the moment.

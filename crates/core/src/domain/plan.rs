@@ -106,7 +106,8 @@ pub const UNIT: &str = "ovenbird-runner";
 ///
 /// The runner is a unit of its own, so that cloud-init ends as on any machine: a step may wait for it, restart it, or start
 /// a service that is ordered after it. Where there is no systemd, it is a session of its own. The unit has nothing that
-/// systemd 219 doesn't know. A machine without `curl` tries `wget`; one with neither says so on its console.
+/// systemd 219 doesn't know. A shell starts the program: where SELinux is enforced, systemd may start what is in `/bin`
+/// alone, and a shell may start the rest. A machine without `curl` tries `wget`; one with neither says so on its console.
 pub fn user_data(runner: &PresignedUrl, sha256: &Digest, urls: &PresignedUrl) -> Result<String> {
     let (runner, urls) = (quote(runner.reveal()), quote(urls.reveal()));
     let text = format!(
@@ -125,7 +126,7 @@ echo '{sha256}  ovenbird-runner' | sha256sum -c - >/dev/null
 chmod 700 ovenbird-runner
 fetch {urls} urls.json
 if [ -d /run/systemd/system ]; then
-  systemd-run --unit={UNIT} --description='Ovenbird works on this machine' {FOLDER}/ovenbird-runner work
+  systemd-run --unit={UNIT} --description='Ovenbird works on this machine' /bin/sh -c 'exec {FOLDER}/ovenbird-runner work'
 else
   setsid {FOLDER}/ovenbird-runner work </dev/null >/dev/console 2>&1 &
 fi

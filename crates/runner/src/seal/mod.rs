@@ -17,7 +17,7 @@ mod left;
 mod list;
 mod logs;
 mod mounts;
-mod orders;
+pub mod orders;
 mod packages;
 mod plan;
 mod rule;
@@ -32,14 +32,14 @@ use std::{fs, io::Write as _, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
-use ovenbird_core::domain::{plan::PresignedUrl, recipe::Seal, report::SealReport};
+use ovenbird_core::domain::{mailbox::Urls, plan::PresignedUrl, recipe::Seal, report::SealReport};
 
 use self::{
     hands::Hands,
     plan::{Plan, Scope, Site},
 };
 use crate::{
-    fetch,
+    boots, fetch,
     machine::{Machine, create_parents},
 };
 
@@ -109,6 +109,11 @@ fn lock(machine: &Machine) -> Result<Flock<fs::File>> {
     create_parents(&path)?;
     let file = fs::File::create(&path).with_context(|| format!("open {LOCK}"))?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).context("wait for another seal")
+}
+
+/// Says that a seal was cut off: what it had removed by then, and what services wrote since, nobody knows.
+pub fn interrupted(urls: &Urls, in_order: bool) -> Result<()> {
+    report(&urls.seal, Some(boots::told(in_order, "in the middle of its seal")), TRIES)
 }
 
 fn report(url: &PresignedUrl, problem: Option<String>, tries: Duration) -> Result<()> {

@@ -11,13 +11,13 @@ use ovenbird_core::domain::{
 };
 
 /// A machine at work, which ends with its test.
-struct AtWork<'w> {
+pub struct AtWork<'w> {
     world: &'w World,
-    child: Child,
+    pub child: Child,
 }
 
 impl<'w> AtWork<'w> {
-    fn start(world: &'w World, plan: &Plan) -> Self {
+    pub fn start(world: &'w World, plan: &Plan) -> Self {
         fs::create_dir_all(world.own("")).unwrap();
         fs::write(world.own("urls.json"), serde_json::to_vec(&world.urls()).unwrap()).unwrap();
         world.put("urls.json", serde_json::to_vec(&world.urls()).unwrap());
@@ -26,11 +26,11 @@ impl<'w> AtWork<'w> {
         Self { world, child }
     }
 
-    fn order(&self, order: Order) {
+    pub fn order(&self, order: Order) {
         order_in(self.world, order);
     }
 
-    fn ends(&mut self) -> bool {
+    pub fn ends(&mut self) -> bool {
         for _ in 0..600 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.success();
@@ -52,7 +52,7 @@ fn order_in(world: &World, order: Order) {
     world.put("orders.json", serde_json::to_vec(&Orders::from(order)).unwrap());
 }
 
-fn heartbeat(world: &World) -> Heartbeat {
+pub fn heartbeat(world: &World) -> Heartbeat {
     serde_json::from_str(&world.wait_for("progress.json")).unwrap()
 }
 
@@ -63,7 +63,7 @@ fn a_machine_is_configured_tested_and_sealed_as_it_is_ordered() {
     let step = shell("counts", &format!("echo once >> {}", count.display()));
     let mut work = AtWork::start(&world, &world.plan(vec![step]));
     // Without an order it says that it is there.
-    assert_eq!(heartbeat(&world), Heartbeat { generation: 0, work: None, failure: None });
+    assert_eq!(heartbeat(&world), Heartbeat::default());
     work.order(Order::Provision);
     let report: ProvisionReport = serde_json::from_str(&world.wait_for("provision.json")).unwrap();
     assert!(report.failure().is_none());
