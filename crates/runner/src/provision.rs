@@ -20,12 +20,14 @@ use ovenbird_core::domain::{
 use crate::{
     artifact, boots, fetch, files,
     folder::Owner,
+    logs,
     machine::{Machine, remove},
     mask::Mask,
     output::Output,
     place::{At, Place},
     process, quiet,
     secrets::Secrets,
+    shield,
     step::{self, Try, Unlocked},
     unpack::{self, Target},
 };
@@ -72,6 +74,12 @@ pub fn run(machine: &Machine) -> Result<Provisioned> {
 
 /// Leaves the steps' report in the mailbox.
 pub fn report(machine: &Machine, urls: &Urls) -> Result<()> {
+    if let (Some(url), true) = (&urls.log, machine.own(logs::FILE).exists())
+        && let Err(error) = fetch::upload(&machine.own(logs::FILE), url)
+    {
+        // The report has the end of each step's output.
+        println!("ovenbird: the log of all steps could not be left in the bucket: {error:#}");
+    }
     fetch::upload(&machine.own(REPORT), &urls.provision).context("upload the steps' report")
 }
 
@@ -83,14 +91,18 @@ fn provision(machine: &Machine, plan: &Plan) -> Result<Option<ProvisionReport>> 
     }
     let mut secrets = Secrets::new(plan.endpoint.clone());
     let mut go = true;
+    let fetches = plan.bundle.is_some() || plan.artifact.is_some();
     if place.at.is_some() {
         go = go_on(machine, plan, &mut secrets, &mut place);
-    } else if plan.bundle.is_some() || plan.artifact.is_some() {
+    } else if fetches {
         place.begin(machine, At { index: None, name: FETCH.to_owned(), reboot: false })?;
         go = record(&mut place.steps, FETCH, || match fetch_all(machine, plan) {
             Ok(said) => Done { output_tail: said, ..Done::once(Ok(Exit::Status(0))) },
             Err(error) => Done::once(Err(error)),
         });
+    }
+    if let Err(error) = shield::begin(machine) {
+        println!("ovenbird: every user of this machine may ask its metadata service: {error:#}");
     }
     if let Err(error) = quiet::begin(machine) {
         // The steps wait for locks by themselves; they only have less time then.
@@ -118,6 +130,10 @@ fn provision(machine: &Machine, plan: &Plan) -> Result<Option<ProvisionReport>> 
             // told of this step, and not of the one that would follow.
             thread::sleep(GOING);
         }
+    }
+    let first = usize::from(place.steps.first().is_some_and(|step| step.name == FETCH) && fetches);
+    if let Err(error) = logs::keep(machine, &mut place.steps, first) {
+        println!("ovenbird: the log of all steps: {error:#}");
     }
     Ok(Some(ProvisionReport { started: place.started, ended: Timestamp::now(), steps: place.steps }))
 }
@@ -148,14 +164,12 @@ fn go_on(machine: &Machine, plan: &Plan, secrets: &mut Secrets, place: &mut Plac
 
 /// What the last try of a step printed before the machine went down. Its log has no secrets.
 fn last_log(machine: &Machine, index: usize) -> String {
-    let tries = (2..)
-        .map(|number| format!("logs/{index}.{number}.log"))
-        .take_while(|name| machine.own(name).exists());
-    let name = tries.last().unwrap_or_else(|| format!("logs/{index}.log"));
     let mut kept = Output::new(Mask::default(), None);
-    let read =
-        fs::read(machine.own(&name)).ok().filter(|bytes| kept.push(bytes).is_ok() && kept.flush().is_ok());
-    read.map(|_| kept.last_lines()).unwrap_or_default()
+    let bytes = logs::of_step(machine, index).pop().and_then(|(_, path)| fs::read(path).ok());
+    match bytes.filter(|bytes| kept.push(bytes).is_ok() && kept.flush().is_ok()) {
+        Some(_) => kept.last_lines(),
+        None => String::new(),
+    }
 }
 
 /// How a step went.
@@ -182,7 +196,7 @@ fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) 
     let start = Instant::now();
     let Done { exit, tries, output_tail } = work();
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let step = StepReport { name: name.to_owned(), exit, tries, milliseconds, output_tail };
+    let step = StepReport { name: name.to_owned(), exit, tries, milliseconds, output_tail, log: None };
     // What the runner itself has to say of a step that went well is for the reader of the console, too.
     if step.exit != Exit::Status(0) || (name == FETCH && !step.output_tail.is_empty()) {
         println!("ovenbird: step {name}: {}\n{}", step.verdict(), step.output_tail);
@@ -286,10 +300,7 @@ fn one_try(
     mask: &Mask,
     (index, number): (usize, u32),
 ) -> (Exit, String) {
-    let name = match number {
-        1 => format!("logs/{index}.log"),
-        _ => format!("logs/{index}.{number}.log"),
-    };
+    let name = logs::of_try(index, number);
     let log = machine.own_folder("logs").and_then(|_| Ok(File::create(machine.own(&name))?));
     let mut kept = match log {
         Ok(log) => Output::new(mask.clone(), Some(log)),

@@ -12,17 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
     mailbox::{BEAT, FETCH_AFTER, Heartbeat, Order, Orders, Urls, Work},
-    plan::Plan,
+    plan::{PLAN_HASH, Plan},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     boots::{self, Told, Way},
-    fetch,
+    fetch, live,
     machine::Machine,
     provision, seal,
     secrets::imds::{Interruption, Notices},
@@ -82,7 +82,7 @@ pub fn run(machine: &Machine) -> Result<bool> {
             return Ok(false);
         }
         if told.to_end() {
-            going(machine, &mut mailbox, done)?;
+            going(machine, &mut mailbox, done, None)?;
             return Ok(false);
         }
         match mailbox.orders() {
@@ -106,7 +106,7 @@ pub fn run(machine: &Machine) -> Result<bool> {
             Some(_) | None => {}
         }
         mailbox.beat(done, None);
-        mailbox.refresh(machine);
+        mailbox.refresh(machine, &plan);
         thread::sleep(LOOK);
     }
 }
@@ -128,7 +128,7 @@ struct AtWork {
 }
 
 /// Says what ends this program, when that is not the work's own end.
-fn going(machine: &Machine, mailbox: &mut Mailbox, generation: u32) -> Result<()> {
+fn going(machine: &Machine, mailbox: &mut Mailbox, generation: u32, work: Option<Work>) -> Result<()> {
     match boots::way(machine) {
         Way::On if seal::orders::has_systemd(machine) => {
             let problem = "something on the machine stopped the runner's unit, while the machine runs on";
@@ -137,9 +137,13 @@ fn going(machine: &Machine, mailbox: &mut Mailbox, generation: u32) -> Result<()
         // Without systemd nobody says which of the two it is; a machine that is off is seen to be.
         Way::On | Way::Again => {
             boots::note_down(machine)?;
-            mailbox.say_reboot(LAST_TRIES);
+            mailbox.put(Heartbeat { generation, work, reboots: true, ..Heartbeat::default() }, LAST_TRIES);
         }
-        Way::Down => boots::note_down(machine)?,
+        // What it was at when it went, nobody else can tell.
+        Way::Down => {
+            boots::note_down(machine)?;
+            mailbox.put(Heartbeat { generation, work, ..Heartbeat::default() }, LAST_TRIES);
+        }
     }
     Ok(())
 }
@@ -148,12 +152,33 @@ fn done(machine: &Machine) -> u32 {
     fs::read_to_string(machine.own(DONE)).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
+/// The plan that user data names, which nobody can change after the launch; what is in the bucket, somebody may.
 fn fetch_plan(machine: &Machine, mailbox: &Mailbox) -> Result<Plan> {
     if !machine.own("plan.json").exists() {
         let text = fetch::get(&mailbox.urls.plan, TRIES).context("fetch the plan")?;
         machine.write_own("plan.json", text.as_bytes())?;
     }
-    machine.plan()
+    let named = fs::read_to_string(machine.own(PLAN_HASH));
+    if machine.is_real() || named.is_ok() {
+        let named = named.with_context(|| format!("user data left no {PLAN_HASH}"))?;
+        let seen = fetch::sha256(&machine.own("plan.json"))?;
+        ensure!(
+            named.trim() == seen.as_str(),
+            "the plan in the bucket has SHA-256 {seen}, and is not the one that the instance was launched for, {}",
+            named.trim()
+        );
+    }
+    let plan = machine.plan()?;
+    secure(&plan, &mailbox.urls)?;
+    Ok(plan)
+}
+
+/// Refuses URLs without TLS, unless the cloud is a local one.
+fn secure(plan: &Plan, urls: &Urls) -> Result<()> {
+    match plan.insecure(urls.all()) {
+        None => Ok(()),
+        Some(host) => bail!("a URL of {host} is not encrypted, and only a local cloud's may be so"),
+    }
 }
 
 /// Does what is ordered, and reports.
@@ -190,19 +215,21 @@ fn obey(
             Err(error) => println!("ovenbird: the runner would not be started after another boot: {error:#}"),
         }
     }
+    live::forget(machine);
     let mut child = start(machine, verb)?;
     let started = Timestamp::now();
+    let doing = || now_doing(machine, plan, order, started);
     let status = loop {
         if told.to_end() {
-            going(machine, mailbox, generation)?;
+            going(machine, mailbox, generation, Some(doing()))?;
             return Ok(Obeyed::GoesDown);
         }
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        mailbox.beat(generation, Some(&|| now_doing(machine, plan, order, started)));
+        mailbox.beat(generation, Some(&doing));
         if !matches!(order, Order::Seal | Order::SealRunning) {
-            mailbox.refresh(machine);
+            mailbox.refresh(machine, plan);
         }
         if Timestamp::now() > plan.ends {
             // Its own time limit did not end it.
@@ -211,7 +238,8 @@ fn obey(
         thread::sleep(GLANCE);
     };
     if order == Order::Provision && status.code() == Some(i32::from(provision::BOOTS)) {
-        mailbox.say_reboot(TRIES);
+        let work = Some(doing());
+        mailbox.put(Heartbeat { generation, work, reboots: true, ..Heartbeat::default() }, TRIES);
         if let Err(error) = boots::reboot(machine, told) {
             mailbox.say_failure(generation, format!("{error:#}"), TRIES);
             return Err(error);
@@ -232,7 +260,7 @@ fn obey(
     if let Err(error) = reported {
         // Whoever ends everything on the machine may have ended that program a moment before this one.
         if status.signal().is_some() && told.to_end_soon() {
-            going(machine, mailbox, generation)?;
+            going(machine, mailbox, generation, Some(doing()))?;
             return Ok(Obeyed::GoesDown);
         }
         let problem = format!("{} ended with {status}: {error:#}", verb[0]);
@@ -274,8 +302,14 @@ fn now_doing(machine: &Machine, plan: &Plan, order: Order, started: Timestamp) -
     };
     let mut work =
         Work { order, name: what.to_owned(), number: 0, of, since: started, output: String::new() };
-    if order == Order::Provision
-        && let Some((index, path)) = newest_log(machine)
+    if order != Order::Provision {
+        if let Some((now, log)) = live::now(machine) {
+            (work.name, work.number, work.of, work.since) = (now.name, now.number, now.of, now.since);
+            work.output = tail(&log).unwrap_or_default();
+        }
+        return work;
+    }
+    if let Some((index, path)) = newest_log(machine)
         && let Some(step) = plan.steps.get(index)
     {
         work.name.clone_from(&step.name);
@@ -336,13 +370,14 @@ impl Mailbox {
     }
 
     /// Fetches fresh URLs, from time to time.
-    fn refresh(&mut self, machine: &Machine) {
+    fn refresh(&mut self, machine: &Machine, plan: &Plan) {
         if self.fetched.elapsed() < Duration::try_from(FETCH_AFTER).unwrap_or(LOOK) {
             return;
         }
         self.fetched = Instant::now();
         let fresh = fetch::get(&self.urls.urls, Duration::ZERO).and_then(|text| {
             let urls: Urls = serde_json::from_str(&text)?;
+            secure(plan, &urls)?;
             // On the disk, too: the seal reads them there.
             machine.write_own("urls.json", text.as_bytes())?;
             Ok(urls)
@@ -386,12 +421,6 @@ impl Mailbox {
 
     fn say_failure(&mut self, generation: u32, failure: String, tries: Duration) {
         self.put(Heartbeat { generation, failure: Some(failure), ..Heartbeat::default() }, tries);
-    }
-
-    /// Says that nothing is heard of the machine until it has booted, and what it did last.
-    fn say_reboot(&mut self, tries: Duration) {
-        let last = self.said.take().map(|(said, _)| said).unwrap_or_default();
-        self.put(Heartbeat { reboots: true, ..last }, tries);
     }
 
     fn put(&mut self, heartbeat: Heartbeat, tries: Duration) {

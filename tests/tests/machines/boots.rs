@@ -7,6 +7,8 @@ use ovenbird_core::domain::bake::{Bake, Status};
 
 use crate::Cloud;
 
+const PORT: u16 = 14_577;
+
 /// What a boot changes is noted by each step; the kernel is the host's, so the first process is looked at.
 const BOOTS: &str = r#"
 [[step]]
@@ -30,7 +32,9 @@ stdout-contains = "one two three four "
 command = "test $(stat -c %Y /proc/1) -gt $(cat /opt/boots)"
 "#;
 
-pub fn boots(cloud: &Cloud) -> Result<()> {
+#[test]
+fn a_bake_goes_on_after_a_boot_that_it_asked_for_and_fails_at_any_other() -> Result<()> {
+    let Some(cloud) = Cloud::up("boots", PORT)? else { return Ok(()) };
     let bake = |body: &str| -> Result<(Bake, f64)> {
         cloud.push_steps("boots", body)?;
         cloud.upload("artifacts/boots/app", body)?;

@@ -10,7 +10,7 @@ use ovenbird_testkit::walk::cost::{is_landmark, way_of};
 use ovenbird_tests::{clients::within, mailbox::Mailbox};
 use serde_json::Value;
 
-use crate::{Cloud, PATIENCE, access::nobody_else_is_answered, boots::boots, stopped::stopped};
+use crate::{Cloud, PATIENCE, access::nobody_else_is_answered, stopped::stopped};
 
 const PORT: u16 = 14_566;
 
@@ -23,7 +23,6 @@ fn the_pipeline_works_on_real_machines() -> Result<()> {
     schedule(&cloud)?;
     stopped(&cloud)?;
     spot(&cloud)?;
-    boots(&cloud)?;
     nobody_else_is_answered(&cloud)?;
     killed(&cloud)
 }

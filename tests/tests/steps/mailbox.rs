@@ -204,6 +204,7 @@ fn a_step_in_which_the_machine_booted_is_told_with_the_console() {
         tries: 1,
         milliseconds: 1,
         output_tail: "installing".into(),
+        log: None,
     };
     bench.say(
         &document,

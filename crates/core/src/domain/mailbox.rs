@@ -8,6 +8,7 @@
 //! | `urls.json` | launch-builder, then poll-readiness | fresh presigned URLs of all of these: [`Urls`] |
 //! | `progress.json` | the runner, every few seconds | that it lives, and what it does: [`Heartbeat`] |
 //! | `provision.json`, `test.json`, `seal.json` | the runner | how an order ended: [`super::report`] |
+//! | `steps.log` | the runner | what the steps printed: [`super::report::LogPart`] |
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -89,12 +90,23 @@ pub struct Urls {
     pub progress: PresignedUrl,
     /// To write the steps' report.
     pub provision: PresignedUrl,
+    /// To write the kept log of all steps; a function that is older than the runner signs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<PresignedUrl>,
     /// To write the tests' report.
     pub test: PresignedUrl,
     /// To write the tests' report as JUnit XML.
     pub junit: PresignedUrl,
     /// To write the seal's report.
     pub seal: PresignedUrl,
+}
+
+impl Urls {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &PresignedUrl> {
+        let Self { signed: _, urls, plan, orders, progress, provision, log, test, junit, seal } = self;
+        [urls, plan, orders, progress, provision, test, junit, seal].into_iter().chain(log)
+    }
 }
 
 /// That a builder lives, and what it does: `progress.json`. When it was written, the bucket says.

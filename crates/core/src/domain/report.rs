@@ -73,6 +73,25 @@ pub struct StepReport {
     pub milliseconds: u64,
     /// The last lines of its output.
     pub output_tail: String,
+    /// Where in the kept log the whole of its output is; none where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogPart>,
+}
+
+/// A part of the kept log of all steps, in bytes. The log is a UTF-8 text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPart {
+    /// Where it begins.
+    pub from: usize,
+    /// How long it is.
+    pub bytes: usize,
+}
+
+impl LogPart {
+    /// The part of a log; none if the log is another one.
+    pub fn of(self, log: &str) -> Option<&str> {
+        log.get(self.from..self.from.checked_add(self.bytes)?)
+    }
 }
 
 impl StepReport {
@@ -145,7 +164,7 @@ mod tests {
     use super::*;
 
     fn step(exit: Exit, tries: u32) -> StepReport {
-        StepReport { name: "it".into(), exit, tries, milliseconds: 1, output_tail: String::new() }
+        StepReport { name: "it".into(), exit, tries, milliseconds: 1, output_tail: String::new(), log: None }
     }
 
     #[test]

@@ -147,7 +147,8 @@ fn a_step_that_says_so_may_boot_the_machine_by_itself() {
     work.order(Order::Provision);
     wait_for_file(&going);
     shut_down(&world, &mut work, 2);
-    assert!(heartbeat(&world).reboots);
+    let last = heartbeat(&world);
+    assert!(last.reboots && last.work.is_some_and(|work| work.name == "one"), "what it was at is not told");
     let _work = AtWork::start(&world, &plan);
     assert_eq!(provisioned(&world), well(&["one", "two"]));
     assert_eq!(counted(&world), "one two ");

@@ -106,6 +106,7 @@ impl World {
             orders: at("orders.json"),
             progress: at("progress.json"),
             provision: at("provision.json"),
+            log: Some(at("steps.log")),
             test: at("test.json"),
             junit: at("junit.xml"),
             seal: at("seal.json"),

@@ -267,6 +267,7 @@ fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
                 tries: 1,
                 milliseconds: 1,
                 output_tail: "it is broken".into(),
+                log: None,
             };
             let steps = ProvisionReport { started: epoch, ended: epoch, steps: vec![step] };
             let uneven = if machines == Machines::AreUneven { own_time(&mailbox) } else { 0 };
