@@ -9,6 +9,7 @@ mod many_at_once;
 mod operator;
 mod provisioners;
 mod rollout;
+mod sealed_layer;
 mod stopped;
 
 use std::{ops::Deref, time::Duration};
