@@ -68,7 +68,7 @@ pub fn prepare(machine: &Machine) -> Result<bool> {
         return Ok(true);
     }
     let cron = machine.path(CRON);
-    if !cron.parent().is_some_and(|folder| folder.is_dir()) {
+    if !cron.parent().is_some_and(std::path::Path::is_dir) {
         return Ok(false);
     }
     fs::write(&cron, format!("@reboot root {}\n", command(machine)))

@@ -127,7 +127,7 @@ const RUNNER_LIMIT: u64 = 256 * 1024 * 1024;
 ///
 /// The runner is a unit of its own, so that cloud-init ends as on any machine: a step may wait for it, restart it, or start
 /// a service that is ordered after it. Where there is no systemd, it is a session of its own. The unit has nothing that
-/// systemd 219 doesn't know. A shell starts the program: where SELinux is enforced, systemd may start what is in `/bin`
+/// systemd 219 doesn't know. A shell starts the program: where `SELinux` is enforced, systemd may start what is in `/bin`
 /// alone, and a shell may start the rest. It names the plan by its hash: user data can't be changed after the launch, and
 /// what is in the bucket can. Only an endpoint of one's own is spoken to without TLS. A machine without `curl` tries `wget`; one with neither says so on its console.
 pub fn user_data(
