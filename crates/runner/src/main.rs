@@ -10,6 +10,7 @@ mod junit;
 mod live;
 mod logs;
 mod machine;
+mod mailbox;
 mod mask;
 mod output;
 mod owner;
