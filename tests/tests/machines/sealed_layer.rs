@@ -53,6 +53,16 @@ file = { path = "/home/shop/copy", contains = "by-script", owner = "shop" }
 boot = true
 "#;
 
+/// From its first step on, the machine has no way out but to the bucket's endpoint.
+const SHUT_IN: &str = r#"
+[[step]]
+shell = "ip route del default; if ip route get 192.0.2.1; then exit 1; fi"
+[[step]]
+shell = "echo in > /opt/in"
+[[test]]
+file = { path = "/opt/in", contains = "in" }
+"#;
+
 #[test]
 fn who_waits_for_cloud_init_is_baked_and_no_secret_is_in_the_image() -> Result<()> {
     let Some(cloud) = Cloud::up("waiting", PORT)? else { return Ok(()) };
@@ -80,6 +90,11 @@ fn who_waits_for_cloud_init_is_baked_and_no_secret_is_in_the_image() -> Result<(
     search(&layer, b"the artifact", &mut found)?;
     ensure!(files > 20 && found.iter().any(|path| path.ends_with("opt/app")), "{files} files: {found:?}");
     eprintln!("{files} files of the image's layer were searched");
+    cloud.push_steps("shut-in", SHUT_IN)?;
+    cloud.upload("artifacts/shut-in/app", "another")?;
+    let arguments = ["bake", "shut-in", "--key", "artifacts/shut-in/app"];
+    let bake: Bake = serde_json::from_value(cloud.local.ovenbird_json(&arguments, true)?)?;
+    ensure!(bake.progress.status == Status::Promoted, "{:?}", bake.progress.failure);
     Ok(())
 }
 
