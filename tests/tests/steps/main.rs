@@ -15,6 +15,7 @@ mod lease;
 mod logging;
 mod mailbox;
 mod markers;
+mod pairs;
 mod passed_on;
 mod planned;
 mod promotion;

@@ -17,14 +17,19 @@ use ovenbird_testkit::{
     walk::{
         account::walk,
         machine::{Diary, End},
-        scenarios::{PLAIN, Run, Scenario, Steer},
+        scenarios::{Follows, PLAIN, Run, Scenario, Steer},
         street::GROUP,
     },
 };
 
 /// A group of machines of v1 behind a load balancer, and v2 uploaded.
-const STREET: Scenario =
-    Scenario { name: "", group: 3, before: &["v1.jar"], runs: &[(0, Run::Upload("v2.jar"))], ..PLAIN };
+const STREET: Scenario = Scenario {
+    name: "",
+    follows: Follows::Group(3),
+    before: &["v1.jar"],
+    runs: &[(0, Run::Upload("v2.jar"))],
+    ..PLAIN
+};
 
 /// What a street looked like before, and after its own runs.
 struct Walked {
@@ -98,7 +103,8 @@ fn rollouts(cloud: &Cloud) -> Vec<Rollout> {
 #[test]
 fn a_good_image_comes_to_all_machines_then_to_the_channel_and_to_all_that_follows_it() {
     for size in [1, 3] {
-        let Walked { cloud, ends, before, after } = walked(&Scenario { group: size, ..STREET });
+        let Walked { cloud, ends, before, after } =
+            walked(&Scenario { follows: Follows::Group(size), ..STREET });
         let rollout = &rollouts(&cloud)[0];
         assert_eq!(rollout.progress.outcome, Some(Outcome::Settled), "{ends:?} {rollout:#?}");
         let image = rollout.spec.image.to_string();
@@ -120,7 +126,8 @@ fn a_good_image_comes_to_all_machines_then_to_the_channel_and_to_all_that_follow
 fn a_bad_image_is_gone_and_all_is_as_before() {
     for fitness in [Fitness::Answers(500), Fitness::Silent, Fitness::DiesAfter(10), Fitness::DiesAfter(70)] {
         for size in [1, 3] {
-            let Walked { cloud, ends, before, after } = walked(&Scenario { group: size, fitness, ..STREET });
+            let Walked { cloud, ends, before, after } =
+                walked(&Scenario { follows: Follows::Group(size), fitness, ..STREET });
             let rollout = &rollouts(&cloud)[0];
             assert_eq!(
                 rollout.progress.outcome,

@@ -74,7 +74,10 @@ impl<'a> From<&'a Rollout> for RolloutView<'a> {
 fn stage(rollout: &Rollout) -> String {
     let policy = &rollout.spec.to.policy;
     let (group, stage) = rollout.progress.place(policy);
-    match rollout.spec.to.groups.get(group) {
+    // Of a pair, the group that gets the image is known after the preflight.
+    let of_pair =
+        rollout.progress.pair.as_ref().and(rollout.progress.groups.first()).map(|state| &state.name);
+    match of_pair.or(rollout.spec.to.groups.get(group)) {
         Some(group) => format!(
             "{group}: stage {} of {} ({})",
             stage + 1,

@@ -106,6 +106,7 @@ impl Scenario {
             Follows::Parameter => "",
             Follows::Template => street::TEMPLATE,
             Follows::Group(_) => street::FOLLOWS,
+            Follows::Pair(_) => street::PAIR,
         };
         recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{more}"));
         match self.follows {
@@ -114,6 +115,7 @@ impl Scenario {
                 street::build_template(&cloud, &base);
             }
             Follows::Group(size) => street::build(&cloud, size, &base),
+            Follows::Pair(size) => street::build_pair(&cloud, size, &base),
         }
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
         if self.layered {
