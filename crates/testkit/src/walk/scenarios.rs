@@ -56,6 +56,8 @@ pub enum Machines {
     AreSilent,
     /// They are heard of until they are to test, and then no more.
     FallSilent,
+    /// They boot again in the middle of their steps, as a step asks for.
+    BootInAStep,
     /// Each takes its own time, so that who began later may end first.
     AreUneven,
 }
@@ -308,6 +310,13 @@ pub const SCENARIOS: &[Scenario] = &[
         machines: Machines::AreSilent,
         runs: &[(0, Run::Upload("v1.jar"))],
         ends: "BuilderSilent",
+        ..PLAIN
+    },
+    Scenario {
+        name: "a builder that boots in the middle of its steps",
+        machines: Machines::BootInAStep,
+        runs: &[(0, Run::Upload("v1.jar"))],
+        only: &["/LookAtBuilder"],
         ..PLAIN
     },
     Scenario {
