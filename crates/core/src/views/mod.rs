@@ -5,3 +5,4 @@ pub mod explain;
 pub mod lineage;
 pub mod rollout;
 pub mod status;
+pub mod worries;
