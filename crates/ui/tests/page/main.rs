@@ -1,0 +1,6 @@
+//! The page as it is served, on accounts in memory.
+
+mod account;
+mod bands;
+mod client;
+mod safety;
