@@ -2,7 +2,6 @@
 //! `cargo run -p ovenbird-ui --example sample -- empty|usual|large [FOLDER]`.
 
 #[path = "../tests/page/account.rs"]
-#[expect(dead_code, reason = "the tests use all of it")]
 mod account;
 
 use std::path::Path;

@@ -187,7 +187,7 @@ fn gantt(
     html! {
         section aria-labelledby="gantt" {
             h2 #gantt { "Where the seconds went" }
-            (layout::table("Stages", &["Stage", "Took", "Steps and tests alone", ""], &rows))
+            (layout::table("Stages", &["Stage", "Took", "Steps and tests alone", "When"], &rows))
         }
     }
 }

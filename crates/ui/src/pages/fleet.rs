@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use ovenbird_core::{
     domain::{
-        id::{AmiId, BakeId, InstanceId, PipelineName},
+        id::{AmiId, BakeId, InstanceId, PipelineName, RolloutId},
         plain::plain_line,
     },
     views::status::{ChannelStatus, PipelineStatus},
@@ -21,6 +21,8 @@ const MOST: usize = 50;
 enum Standing<'a> {
     /// A channel points at it.
     Current(&'a PipelineStatus, &'a ChannelStatus, &'a BakeId),
+    /// A rollout brings it to a channel.
+    Coming(&'a PipelineStatus, &'a ChannelStatus, &'a RolloutId),
     /// A channel pointed at it until then.
     Outdated(&'a PipelineStatus, &'a ChannelStatus, Timestamp),
     /// A pipeline's bake made it, and no channel is known to have had it.
@@ -35,8 +37,9 @@ impl Standing<'_> {
         match self {
             Self::Outdated(..) => 0,
             Self::Made(..) => 1,
-            Self::Current(..) => 2,
-            Self::Foreign => 3,
+            Self::Coming(..) => 2,
+            Self::Current(..) => 3,
+            Self::Foreign => 4,
         }
     }
 }
@@ -47,6 +50,11 @@ fn standing<'a>(image: &AmiId, snapshot: &'a Snapshot) -> Standing<'a> {
     for (one, channel) in channels() {
         if let Some(current) = channel.current.as_ref().filter(|current| current.image == *image) {
             return Standing::Current(one, channel, &current.bake);
+        }
+    }
+    for (one, channel) in channels() {
+        if let Some(rolling) = channel.rolling.as_ref().filter(|rolling| rolling.image == *image) {
+            return Standing::Coming(one, channel, &rolling.rollout);
         }
     }
     for (one, channel) in channels() {
@@ -106,6 +114,10 @@ fn cells(view: &View<'_>, standing: &Standing<'_>) -> Markup {
                 td { (layout::pill("good", "current")) " of " (channel(one, of)) ", " (view.link(&Page::Bake(one.pipeline.clone(), (*bake).clone()), bake.as_str())) }
                 td {}
             }
+            Standing::Coming(one, of, rollout) => {
+                td { (layout::pill("busy", "coming")) " to " (channel(one, of)) " by a " (view.link(&Page::Rollout(one.pipeline.clone(), (*rollout).clone()), "rollout")) }
+                td {}
+            }
             Standing::Outdated(one, of, since) => {
                 td { (layout::pill("bad", "older")) " of " (channel(one, of)) }
                 td { (view.ago(*since)) }
@@ -149,7 +161,7 @@ fn fix(view: &View<'_>, standing: &Standing<'_>, machine: Option<&InstanceId>) -
                     (None, _, None) => {}
                 }
             }
-            Standing::Current(..) | Standing::Made(..) | Standing::Foreign => {}
+            Standing::Current(..) | Standing::Coming(..) | Standing::Made(..) | Standing::Foreign => {}
         }
     }
 }

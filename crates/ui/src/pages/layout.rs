@@ -1,7 +1,7 @@
 //! What all pages have in common: the frame, and the small things that they are made of.
 
 use jiff::{Timestamp, tz::TimeZone};
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use ovenbird_core::domain::{
     bake::Status,
     plain::{plain, plain_line},
@@ -220,8 +220,59 @@ pub fn table(label: &str, head: &[&str], rows: &Markup) -> Markup {
         div.scroll role="region" aria-label=(label) tabindex="0" {
             table {
                 thead { tr { @for cell in head { th scope="col" { (cell) } } } }
-                tbody { (rows) }
+                tbody { (PreEscaped(labelled(head, &rows.0))) }
             }
         }
+    }
+}
+
+/// Gives each cell its column's name, for phones: there, each row is a card and the head is not shown.
+///
+/// What others wrote is escaped, so every tag in the rows is one of ours, and no table stands in a table.
+fn labelled(head: &[&str], rows: &str) -> String {
+    let (mut text, mut rest, mut column) = (String::with_capacity(rows.len() + rows.len() / 4), rows, 0);
+    while let Some(at) = rest.find('<') {
+        let (before, tag) = rest.split_at(at);
+        text.push_str(before);
+        let end = tag.find('>').map_or(tag.len(), |end| end + 1);
+        let (tag, after) = tag.split_at(end);
+        let is = |name: &str| tag[1..].strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '>']));
+        if is("tr") {
+            column = 0;
+        }
+        if is("td") || is("th") {
+            let (name, rest) = tag.split_at(3);
+            text.push_str(name);
+            text.push_str(&format!(" data-label=\"{}\"", head.get(column).copied().unwrap_or_default()));
+            text.push_str(rest);
+            let span =
+                tag.split_once("colspan=\"").and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
+            column += span.unwrap_or(1);
+        } else {
+            text.push_str(tag);
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cell_has_its_column_s_name() {
+        let rows = html! {
+            tr { th scope="row" { "a" } td colspan="2" { "<td>" } td.num { a href="x" { "b" } } }
+            tr.bad { td {} }
+        };
+        let head = ["A", "B", "C", "D"];
+        assert_eq!(
+            labelled(&head, &rows.0),
+            "<tr><th data-label=\"A\" scope=\"row\">a</th><td data-label=\"B\" colspan=\"2\">&lt;td&gt;</td>\
+             <td data-label=\"D\" class=\"num\"><a href=\"x\">b</a></td></tr>\
+             <tr class=\"bad\"><td data-label=\"A\"></td></tr>"
+        );
     }
 }

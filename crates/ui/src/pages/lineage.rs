@@ -1,6 +1,6 @@
 //! What the channels' images stand on, as a graph, and as a table for who does not see the graph.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 use ovenbird_core::{
@@ -188,15 +188,9 @@ fn table(view: &View<'_>, all: &[PipelineStatus]) -> Markup {
             }
         } } }
     };
-    let bases: BTreeSet<_> = all
-        .iter()
-        .flat_map(|one| &one.channels)
-        .filter_map(|channel| Some(&channel.current.as_ref()?.base.as_ref()?.image))
-        .collect();
     html! {
         (layout::table("What stands on what", &["Channel", "Image", "Stands on", "Base", "Command"], &rows))
-        p { "What a base's next image touches: "
-            @if let Some(base) = bases.first() { (view.command(&format!("ovenbird lineage {base} --down"))) } }
+        p { "What stands on an image, with older images: " (view.command("ovenbird lineage IMAGE --down")) }
     }
 }
 

@@ -80,7 +80,7 @@ fn a_bake_has_its_steps_output_and_tests() {
 #[test]
 fn the_fleet_says_which_machines_are_on_an_old_image_and_what_replaces_them() {
     let page = page_of(usual, "/fleet");
-    has(&page, &["1 on an older image", ">older<", ">current<", "rollout under way"]);
+    has(&page, &["1 on an older image", ">older<", ">coming<", ">current<", "rollout under way"]);
 }
 
 #[test]

@@ -3,4 +3,6 @@
 mod account;
 mod bands;
 mod client;
+mod folder;
+mod hostile;
 mod safety;
