@@ -1,6 +1,6 @@
 //! The server on loopback. One thread makes all pages; what axum answers on others asks it.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -8,6 +8,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use futures::{StreamExt as _, stream};
 use http::{HeaderValue, Method, StatusCode, header};
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::{
@@ -19,7 +20,10 @@ use tokio::{
 use crate::{
     Account, Reader,
     guard::{Guard, Pass, same},
-    pages::{self, act, layout::View},
+    pages::{
+        self, act,
+        layout::{View, late},
+    },
     site::{Form, Page},
 };
 
@@ -34,6 +38,12 @@ const ENTRANCE: &str = include_str!("../assets/entrance.html");
 
 /// A form is a few hundred bytes.
 const MOST_BYTES: usize = 16 * 1024;
+
+/// A page that takes longer is sent in two parts, so that the reader sees soon that something comes.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+/// What is said when a page panicked.
+const BROKEN: &str = "The page could not be made. This is a bug in Ovenbird: see the terminal.";
 
 /// The page runs our script and nothing else, and shows nothing from elsewhere; nobody shows it in a frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
@@ -57,7 +67,6 @@ pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
-    options: Options,
 }
 
 /// What every request needs.
@@ -67,6 +76,7 @@ struct Shared {
     /// The token of the address that was printed; none when it was used.
     token: Mutex<Option<String>>,
     jobs: mpsc::Sender<Job>,
+    options: Options,
 }
 
 /// A page that is wanted.
@@ -95,8 +105,9 @@ impl Server {
             guard: Guard::new(address.port(), &secret()),
             token: Mutex::new(Some(secret())),
             jobs: sender,
+            options,
         };
-        Ok(Self { listener, address, shared: Arc::new(shared), jobs, options })
+        Ok(Self { listener, address, shared: Arc::new(shared), jobs })
     }
 
     /// The address to open. Its token works once. It stands behind a `#`: no browser sends that part, and no log has it.
@@ -114,7 +125,8 @@ impl Server {
         account: A,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let Self { listener, shared, mut jobs, options, address: _ } = self;
+        let Self { listener, shared, mut jobs, address: _ } = self;
+        let options = shared.options.clone();
         let reader = Rc::new(Reader::new(account));
         let pages = LocalSet::new();
         pages
@@ -148,16 +160,7 @@ async fn make<A: Account>(
     page: &Page,
     answer: Option<act::Answer>,
 ) -> (StatusCode, String) {
-    let zone = TimeZone::system();
-    let view = View {
-        page,
-        form: Form::Live,
-        now: Timestamp::now(),
-        zone: if zone.is_unknown() { TimeZone::UTC } else { zone },
-        changes: options.changes,
-        command: &options.command,
-        place: &options.place,
-    };
+    let view = view(options, page);
     let body = match (page, answer) {
         (Page::Act(act), Some(answer)) => {
             let body = act::answered(&reader.account, &view, act, answer).await;
@@ -224,19 +227,52 @@ async fn page(shared: &Shared, path: &str, form: Option<&Bytes>) -> Response {
     let Some(page) = found else {
         return respond(StatusCode::NOT_FOUND, "text/plain", "There is no such page.".to_owned());
     };
-    let (reply, made) = oneshot::channel();
-    let sent = shared.jobs.send(Job { page, answer, reply }).await;
-    match (sent, made.await) {
-        (Ok(()), Ok((status, html))) => respond(status, "text/html", html),
-        _ => {
-            let text = "The page could not be made. This is a bug in Ovenbird: see the terminal.".to_owned();
-            respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", text)
+    let (reply, mut made) = oneshot::channel();
+    let early = early(shared, &page);
+    if shared.jobs.send(Job { page, answer, reply }).await.is_err() {
+        return respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", BROKEN.to_owned());
+    }
+    match tokio::time::timeout(PATIENCE, &mut made).await {
+        Ok(Ok((status, html))) => respond(status, "text/html", html),
+        Ok(Err(_)) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", BROKEN.to_owned()),
+        // The reader sees the frame while AWS is asked. Its status is sent with it, and so it is a good one.
+        Err(_) => {
+            let rest = async {
+                let text = made
+                    .await
+                    .map_or_else(|_| format!("<main><p>{BROKEN}</p></main>"), |(_, html)| late(&html));
+                Ok(text)
+            };
+            let chunks = stream::once(async { Ok::<_, Infallible>(early) }).chain(stream::once(rest));
+            respond_with(StatusCode::OK, "text/html", Body::from_stream(chunks))
         }
     }
 }
 
+/// What of a page is known before anything was asked.
+fn early(shared: &Shared, page: &Page) -> String {
+    view(&shared.options, page).early()
+}
+
+fn view<'a>(options: &'a Options, page: &'a Page) -> View<'a> {
+    let zone = TimeZone::system();
+    View {
+        page,
+        form: Form::Live,
+        now: Timestamp::now(),
+        zone: if zone.is_unknown() { TimeZone::UTC } else { zone },
+        changes: options.changes,
+        command: &options.command,
+        place: &options.place,
+    }
+}
+
 fn respond(status: StatusCode, kind: &str, text: String) -> Response {
-    let mut response = Response::new(Body::from(text));
+    respond_with(status, kind, Body::from(text))
+}
+
+fn respond_with(status: StatusCode, kind: &str, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if let Ok(kind) = HeaderValue::from_str(&format!("{kind}; charset=utf-8")) {

@@ -178,6 +178,23 @@ impl Page {
         }
     }
 
+    /// Its title.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Overview => "Overview".to_owned(),
+            Self::Pipeline(pipeline) => format!("Pipeline {pipeline}"),
+            Self::Bakes => "Bakes".to_owned(),
+            Self::Bake(_, bake) => format!("Bake {bake}"),
+            Self::Lineage => "Lineage".to_owned(),
+            Self::Fleet => "Fleet".to_owned(),
+            Self::Rollouts => "Rollouts".to_owned(),
+            Self::Rollout(_, rollout) => format!("Rollout {rollout}"),
+            Self::Prune => "Prune".to_owned(),
+            Self::PruneOf(pipeline) => format!("Images of {pipeline}"),
+            Self::Act(act) => format!("{} {}", act.verb.word(), act.agreement()),
+        }
+    }
+
     /// The file that it is in, in a folder.
     pub fn file(&self) -> String {
         match self {

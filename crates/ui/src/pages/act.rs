@@ -47,7 +47,7 @@ impl Answer {
 
 /// Asks a person, and says what was wrong with their answer before.
 pub fn question(view: &View<'_>, act: &Act, wrong: Option<(&str, String)>) -> Body {
-    let title = format!("{} {}", act.verb.word(), act.agreement());
+    let title = view.page.title();
     if !view.changes || view.form == Form::Export {
         let content = html! {
             p { "This page is read-only. The command is: " (view.command(&act.command())) }

@@ -27,7 +27,7 @@ pub async fn body<A: Account>(
     pipeline: &PipelineName,
     id: &BakeId,
 ) -> Body {
-    let title = format!("Bake {id}");
+    let title = view.page.title();
     let (cloud, ledger) = (reader.account.cloud(), Ledger(reader.account.cloud()));
     let bake = match ledger.bake(pipeline, id).await {
         Ok(Some(bake)) => bake.into_inner(),

@@ -31,7 +31,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
             }
         }
     };
-    Body { live: shown.iter().any(is_running), ..Body::new("Bakes", content) }
+    Body { live: shown.iter().any(is_running), ..Body::new(view.page.title(), content) }
 }
 
 pub fn is_running(bake: &Bake) -> bool {

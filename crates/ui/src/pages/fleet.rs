@@ -101,7 +101,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
             (layout::table("Machines by image", &["Image", "What it is", "Outdated for", "Machines", "What to do"], &rows))
         }
     };
-    Body { live: true, ..Body::new("Fleet", content) }
+    Body { live: true, ..Body::new(view.page.title(), content) }
 }
 
 fn cells(view: &View<'_>, standing: &Standing<'_>) -> Markup {

@@ -57,6 +57,14 @@ impl Body {
     }
 }
 
+/// Where a document goes on after its frame. What others wrote can't have it: it is escaped.
+const MAIN: &str = "<main";
+
+/// What of a document comes after what [`View::early`] gave.
+pub fn late(document: &str) -> String {
+    document.split_once(MAIN).map_or_else(|| document.to_owned(), |(_, after)| format!("{MAIN}{after}"))
+}
+
 const BANDS: [(&str, Page); 6] = [
     ("Overview", Page::Overview),
     ("Bakes", Page::Bakes),
@@ -123,6 +131,12 @@ impl View<'_> {
             }
         };
         document.into_string()
+    }
+
+    /// The head of the page and the bar above it, for as long as the rest takes.
+    pub fn early(&self) -> String {
+        let frame = self.document(&Body::new(self.page.title(), html! {}));
+        frame.split_once(MAIN).map(|(before, _)| before.to_owned()).unwrap_or_default()
     }
 
     /// A link to a page.

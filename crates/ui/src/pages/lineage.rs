@@ -128,7 +128,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
             (table(view, &snapshot.pipelines))
         }
     };
-    Body::new("Lineage", content)
+    Body::new(view.page.title(), content)
 }
 
 fn svg(view: &View<'_>, graph: &Graph) -> Markup {

@@ -29,7 +29,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
             (channels(view, &snapshot.pipelines))
         }
     };
-    Body { live: true, ..Body::new("Overview", content) }
+    Body { live: true, ..Body::new(view.page.title(), content) }
 }
 
 /// Everything that is wrong, each with the command that fixes it.

@@ -29,9 +29,9 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, name: &Pipeli
     });
     let Some(one) = snapshot.pipelines.iter().find(|one| one.pipeline == *name) else {
         if problems.is_empty() {
-            return Body::missing(&format!("Pipeline {name}"));
+            return Body::missing(&view.page.title());
         }
-        return Body::new(format!("Pipeline {name}"), layout::problems(view, &problems));
+        return Body::new(view.page.title(), layout::problems(view, &problems));
     };
     let own: Vec<_> = snapshot.bakes.iter().filter(|bake| bake.spec.pipeline == *name).cloned().collect();
     let worries = worries(one);
@@ -48,7 +48,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, name: &Pipeli
         }
         p { (view.link(&Page::PruneOf(name.clone()), "Why each image of this pipeline is kept or goes")) }
     };
-    Body { live: !one.running.is_empty(), ..Body::new(format!("Pipeline {name}"), content) }
+    Body { live: !one.running.is_empty(), ..Body::new(view.page.title(), content) }
 }
 
 fn of_channel(

@@ -29,7 +29,7 @@ const RUNS: u8 = 10;
 const MOST: usize = 200;
 
 pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, only: Option<&PipelineName>) -> Body {
-    let title = only.map_or_else(|| "Prune".to_owned(), |pipeline| format!("Images of {pipeline}"));
+    let title = view.page.title();
     let (run, plan) = match newest(&reader.account).await {
         Ok(Some(found)) => found,
         Ok(None) => {

@@ -49,7 +49,7 @@ pub async fn list<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
             @if more > 0 { p { (more) " older ones are not shown." } }
         }
     };
-    Body { live, ..Body::new("Rollouts", content) }
+    Body { live, ..Body::new(view.page.title(), content) }
 }
 
 fn row(view: &View<'_>, rollout: &Rollout) -> Markup {
@@ -81,7 +81,7 @@ pub async fn one<A: Account>(
     pipeline: &PipelineName,
     id: &RolloutId,
 ) -> Body {
-    let title = format!("Rollout {id}");
+    let title = view.page.title();
     let cloud = reader.account.cloud();
     let rollout = match Ledger(cloud).rollout(pipeline, id).await {
         Ok(Some(rollout)) => rollout.into_inner(),

@@ -1,7 +1,10 @@
 //! Accounts in memory, as operators have them: an empty one, a usual one in which something of everything is wrong, and
 //! a large one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
@@ -27,14 +30,17 @@ use ovenbird_testkit::{
 };
 use ovenbird_ui::Account;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 /// An account, and what only operators are told of it.
 pub struct Desk {
     pub cloud: Cloud,
     pub runs: Vec<(BakeId, Timestamp)>,
     pub failed: Vec<(BakeId, Timestamp)>,
-    /// What EC2 answers when it is asked for the machines, if not what there is.
+    /// Whether nobody may ask for the machines.
     pub no_fleet: bool,
+    /// EC2 answers when there is one more of these.
+    pub gate: Option<Arc<Semaphore>>,
 }
 
 impl Account for Desk {
@@ -45,6 +51,9 @@ impl Account for Desk {
     }
 
     async fn fleet(&self) -> Result<Fleet> {
+        if let Some(gate) = &self.gate {
+            gate.acquire().await.unwrap().forget();
+        }
         if self.no_fleet {
             let (operation, subject) = ("ec2:DescribeInstances".to_owned(), "all instances".to_owned());
             return Err(ovenbird_core::Error::Denied { operation, subject, source: None });
@@ -89,7 +98,7 @@ pub fn empty() -> Desk {
         SimulatedHardware::new(|_| Script::default()),
         "2026-01-01T00:00:00Z".parse().unwrap(),
     );
-    Desk { cloud, runs: Vec::new(), failed: Vec::new(), no_fleet: false }
+    Desk { cloud, runs: Vec::new(), failed: Vec::new(), no_fleet: false, gate: None }
 }
 
 /// A runtime and a web application on it, with a group of machines: two versions promoted, a third one on its way and
@@ -103,7 +112,7 @@ pub fn usual() -> Desk {
         ..PLAIN
     };
     let cloud = scenario.account().0;
-    let desk = Desk { cloud, runs: Vec::new(), failed: Vec::new(), no_fleet: false };
+    let desk = Desk { cloud, runs: Vec::new(), failed: Vec::new(), no_fleet: false, gate: None };
     let old = desk.channel("storefront", "production").previous[0].image.clone();
     let paused = desk.recipe("storefront").replace("watch = \"20s\"", "watch = \"20s\"\npause-before = 2");
     push(&desk.cloud, &paused);

@@ -1,5 +1,13 @@
 //! What each page tells.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::Arc,
+};
+
+use tokio::sync::Semaphore;
+
 use crate::{
     account::{Desk, empty, large, usual},
     client::Served,
@@ -149,6 +157,33 @@ fn an_empty_account_says_what_to_do_first() {
         assert_eq!(answer.status, 200, "{path}");
         has(&answer.body, &[text]);
     }
+}
+
+/// Who asks a slow account sees at once that something comes.
+#[test]
+fn the_frame_is_there_while_aws_is_asked() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (of_page, of_test) = (gate.clone(), gate);
+    let served = Served::new(move || Desk { gate: Some(of_page), ..usual() }, false);
+    let cookie = served.cookie();
+    let headers = format!("Host: {}\r\nCookie: {cookie}\r\nConnection: close", served.host());
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\n{headers}\r\n\r\n").unwrap();
+    let (mut early, mut bytes) = (String::new(), [0; 4096]);
+    while !early.contains("</header>") {
+        let count = stream.read(&mut bytes).unwrap();
+        assert_ne!(count, 0, "{early}");
+        early += &String::from_utf8_lossy(&bytes[..count]);
+    }
+    assert!(early.contains("<title>Overview") && !early.contains("<main"), "{early}");
+    of_test.add_permits(1);
+    let mut late = String::new();
+    stream.read_to_string(&mut late).unwrap();
+    assert!(
+        late.contains("<main") && late.contains("storefront/production") && late.contains("</html>"),
+        "{late}"
+    );
+    assert!(!late.contains("<header>"), "{late}");
 }
 
 /// A page's calls and bytes must not grow with what an account has gathered over the years.

@@ -81,7 +81,9 @@ impl Served {
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_owned(), body: body.to_owned() }
+        let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+        let body = if is_chunked { joined(body) } else { body.to_owned() };
+        Answer { status, head: head.to_owned(), body }
     }
 
     pub fn host(&self) -> String {
@@ -120,6 +122,20 @@ impl Served {
         let headers = [("Host", &*self.host()), ("Cookie", cookie), ("Origin", &self.origin())];
         self.send("POST", path, &headers, body)
     }
+}
+
+/// The chunks of an answer that came in parts.
+fn joined(mut rest: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole += &after[..size];
+        rest = after[size..].trim_start_matches("\r\n");
+        if size == 0 {
+            break;
+        }
+    }
+    whole
 }
 
 impl Drop for Served {

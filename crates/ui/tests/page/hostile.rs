@@ -31,7 +31,7 @@ fn poison(value: &mut Value, names: &[&str]) {
 }
 
 /// The usual account, with every text that somebody can write.
-fn hostile() -> Desk {
+pub fn hostile() -> Desk {
     let desk = usual();
     for row in desk.cloud.rows() {
         let (pk, sk) = (row.key.pk.as_str(), row.key.sk.as_str());

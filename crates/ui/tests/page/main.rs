@@ -2,6 +2,7 @@
 
 mod account;
 mod bands;
+mod browser;
 mod client;
 mod folder;
 mod hostile;
