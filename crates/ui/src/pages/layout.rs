@@ -231,7 +231,7 @@ pub fn problems(view: &View<'_>, problems: &[Problem]) -> Markup {
 /// A table that scrolls by itself where there is no room.
 pub fn table(label: &str, head: &[&str], rows: &Markup) -> Markup {
     html! {
-        div.scroll role="region" aria-label=(label) tabindex="0" {
+        div.scroll role="region" aria-label={ "Table: " (label) } tabindex="0" {
             table {
                 thead { tr { @for cell in head { th scope="col" { (cell) } } } }
                 tbody { (PreEscaped(labelled(head, &rows.0))) }

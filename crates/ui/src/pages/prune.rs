@@ -130,7 +130,7 @@ fn images(view: &View<'_>, heading: &str, all: &[&Verdict]) -> Markup {
         @if !all.is_empty() {
             section aria-label=(heading) {
                 h2 { (heading) " (" (all.len()) ")" }
-                (layout::table(&format!("Images: {heading}"), &["Image", "Pipeline", "Act", "Every reason", "Command"], &rows))
+                (layout::table(heading, &["Image", "Pipeline", "Act", "Every reason", "Command"], &rows))
                 @if all.len() > MOST { p { (all.len() - MOST) " more are not shown: " (view.command("ovenbird prune --dry-run")) } }
             }
         }
@@ -164,7 +164,7 @@ fn by_pipeline(view: &View<'_>, plan: &Plan) -> Markup {
         section aria-labelledby="stay" {
             h2 #stay { "Images of each pipeline" }
             p { "A pipeline's page has every image with every reason." }
-            (layout::table("Counts of images", &["Pipeline", "Stay", "Go a step"], &rows))
+            (layout::table("Images of each pipeline", &["Pipeline", "Stay", "Go a step"], &rows))
         }
     }
 }
@@ -181,7 +181,7 @@ fn dead(view: &View<'_>, plan: &Plan) -> Markup {
     html! {
         section aria-labelledby="dead" {
             h2 #dead { "Dead bakes" }
-            (layout::table("What dead bakes left", &["Bake", "Pipeline", "What it left", "Command"], &rows))
+            (layout::table("Dead bakes", &["Bake", "Pipeline", "What it left", "Command"], &rows))
         }
     }
 }

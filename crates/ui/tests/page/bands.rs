@@ -1,6 +1,7 @@
 //! What each page tells.
 
 use std::{
+    collections::BTreeSet,
     io::{Read as _, Write as _},
     net::TcpStream,
     sync::Arc,
@@ -11,6 +12,7 @@ use tokio::sync::Semaphore;
 use crate::{
     account::{Desk, empty, large, usual},
     client::Served,
+    hostile::every_page,
 };
 
 fn page_of(desk: fn() -> Desk, path: &str) -> String {
@@ -156,6 +158,29 @@ fn an_empty_account_says_what_to_do_first() {
         let answer = served.get(&cookie, path);
         assert_eq!(answer.status, 200, "{path}");
         has(&answer.body, &[text]);
+    }
+}
+
+/// Who hears a page jumps from part to part, and must tell them apart; and a part is named by a heading that is there.
+#[test]
+fn every_part_of_a_page_has_a_name_of_its_own() {
+    let served = Served::new(usual, true);
+    for (path, page) in every_page(&served, &served.cookie()) {
+        let after = |mark: &str| {
+            let found = page.split(mark).skip(1).filter_map(|rest| rest.split('"').next());
+            found.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let heading = |id: String| {
+            let rest =
+                page.split_once(&format!("id=\"{id}\">")).unwrap_or_else(|| panic!("{path}: no {id}")).1;
+            rest.split('<').next().unwrap().to_owned()
+        };
+        let mut names = after("<section aria-label=\"");
+        names.extend(after("role=\"region\" aria-label=\""));
+        names.extend(after("<section aria-labelledby=\"").into_iter().map(heading));
+        let different: BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{path}: {names:?}");
+        assert_eq!(page.matches("<h1>").count(), 1, "{path}");
     }
 }
 

@@ -84,7 +84,7 @@ pub fn hostile() -> Desk {
 }
 
 /// Every page that another one leads to.
-fn every_page(served: &Served, cookie: &str) -> Vec<(String, String)> {
+pub fn every_page(served: &Served, cookie: &str) -> Vec<(String, String)> {
     let (mut waiting, mut seen, mut pages) = (vec!["/".to_owned()], BTreeSet::new(), Vec::new());
     while let Some(path) = waiting.pop() {
         if !seen.insert(path.clone()) {
