@@ -240,7 +240,7 @@ pub fn table(label: &str, head: &[&str], rows: &Markup) -> Markup {
     }
 }
 
-/// Gives each cell its column's name, for phones: there, each row is a card and the head is not shown.
+/// Gives each cell its column's name, for phones: there, each row is a card under its first cell, and the head is not shown.
 ///
 /// What others wrote is escaped, so every tag in the rows is one of ours, and no table stands in a table.
 fn labelled(head: &[&str], rows: &str) -> String {
@@ -254,16 +254,17 @@ fn labelled(head: &[&str], rows: &str) -> String {
         if is("tr") {
             column = 0;
         }
+        match tag.strip_prefix("<td") {
+            Some(rest) if is("td") => {
+                let label = head.get(column).copied().unwrap_or_default();
+                text.push_str(&format!("<td data-l=\"{label}\"{rest}"));
+            }
+            _ => text.push_str(tag),
+        }
         if is("td") || is("th") {
-            let (name, rest) = tag.split_at(3);
-            text.push_str(name);
-            text.push_str(&format!(" data-label=\"{}\"", head.get(column).copied().unwrap_or_default()));
-            text.push_str(rest);
             let span =
                 tag.split_once("colspan=\"").and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
             column += span.unwrap_or(1);
-        } else {
-            text.push_str(tag);
         }
         rest = after;
     }
@@ -284,9 +285,9 @@ mod tests {
         let head = ["A", "B", "C", "D"];
         assert_eq!(
             labelled(&head, &rows.0),
-            "<tr><th data-label=\"A\" scope=\"row\">a</th><td data-label=\"B\" colspan=\"2\">&lt;td&gt;</td>\
-             <td data-label=\"D\" class=\"num\"><a href=\"x\">b</a></td></tr>\
-             <tr class=\"bad\"><td data-label=\"A\"></td></tr>"
+            "<tr><th scope=\"row\">a</th><td data-l=\"B\" colspan=\"2\">&lt;td&gt;</td>\
+             <td data-l=\"D\" class=\"num\"><a href=\"x\">b</a></td></tr>\
+             <tr class=\"bad\"><td data-l=\"A\"></td></tr>"
         );
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, mpsc},
 };
 
 use futures::executor::block_on;
@@ -41,6 +41,17 @@ pub struct Desk {
     pub no_fleet: bool,
     /// EC2 answers when there is one more of these.
     pub gate: Option<Arc<Semaphore>>,
+    /// Whom the calls are told that were made after so many, when all is over.
+    pub counted: Option<(usize, mpsc::Sender<Vec<&'static str>>)>,
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if let Some((before, told)) = self.counted.take() {
+            let calls = self.cloud.calls();
+            let _ = told.send(calls[before..].iter().map(|call| call.actions[0]).collect());
+        }
+    }
 }
 
 impl Account for Desk {
@@ -98,7 +109,7 @@ pub fn empty() -> Desk {
         SimulatedHardware::new(|_| Script::default()),
         "2026-01-01T00:00:00Z".parse().unwrap(),
     );
-    Desk { cloud, runs: Vec::new(), failed: Vec::new(), no_fleet: false, gate: None }
+    Desk::of(cloud)
 }
 
 /// A runtime and a web application on it, with a group of machines: two versions promoted, a third one on its way and
@@ -112,7 +123,7 @@ pub fn usual() -> Desk {
         ..PLAIN
     };
     let cloud = scenario.account().0;
-    let desk = Desk { cloud, runs: Vec::new(), failed: Vec::new(), no_fleet: false, gate: None };
+    let desk = Desk::of(cloud);
     let old = desk.channel("storefront", "production").previous[0].image.clone();
     let paused = desk.recipe("storefront").replace("watch = \"20s\"", "watch = \"20s\"\npause-before = 2");
     push(&desk.cloud, &paused);
@@ -233,6 +244,11 @@ fn shift(bake: &mut Value, by: SignedDuration) {
 }
 
 impl Desk {
+    fn of(cloud: Cloud) -> Self {
+        let (runs, failed) = (Vec::new(), Vec::new());
+        Self { cloud, runs, failed, no_fleet: false, gate: None, counted: None }
+    }
+
     /// Runs an execution to its end, or to where it pauses.
     pub fn bake(&self, name: &str, run: Run) {
         walk(&self.cloud, &[(name.to_owned(), (0, run))], &Diary::default());

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},
     net::TcpStream,
-    sync::Arc,
+    sync::{Arc, mpsc},
 };
 
 use tokio::sync::Semaphore;
@@ -39,7 +39,12 @@ fn the_overview_says_what_is_wrong_with_the_command_that_fixes_it() {
 
 #[test]
 fn what_could_not_be_read_is_said_and_all_else_is_shown() {
-    let page = page_of(|| Desk { no_fleet: true, ..usual() }, "/");
+    let denied = || {
+        let mut desk = usual();
+        desk.no_fleet = true;
+        desk
+    };
+    let page = page_of(denied, "/");
     has(&page, &["Could not be read", "<strong>the machines</strong>", "ec2:DescribeInstances"]);
     has(&page, &["storefront/production", "v2.jar"]);
 }
@@ -189,7 +194,12 @@ fn every_part_of_a_page_has_a_name_of_its_own() {
 fn the_frame_is_there_while_aws_is_asked() {
     let gate = Arc::new(Semaphore::new(0));
     let (of_page, of_test) = (gate.clone(), gate);
-    let served = Served::new(move || Desk { gate: Some(of_page), ..usual() }, false);
+    let slow = || {
+        let mut desk = usual();
+        desk.gate = Some(of_page);
+        desk
+    };
+    let served = Served::new(slow, false);
     let cookie = served.cookie();
     let headers = format!("Host: {}\r\nCookie: {cookie}\r\nConnection: close", served.host());
     let mut stream = TcpStream::connect(served.address).unwrap();
@@ -209,6 +219,36 @@ fn the_frame_is_there_while_aws_is_asked() {
         "{late}"
     );
     assert!(!late.contains("<header>"), "{late}");
+}
+
+/// The calls that the overview of so many pipelines makes.
+fn calls(pipelines: usize) -> Vec<&'static str> {
+    let (told, hear) = mpsc::channel();
+    let desk = move || {
+        let mut desk = large(pipelines);
+        desk.counted = Some((desk.cloud.calls().len(), told));
+        desk
+    };
+    let served = Served::new(desk, false);
+    assert_eq!(served.get(&served.cookie(), "/").status, 200);
+    drop(served);
+    hear.recv().unwrap()
+}
+
+#[test]
+fn the_overview_asks_so_much_for_each_pipeline_and_ec2_no_more() {
+    let (few, many) = (calls(5), calls(15));
+    let of_ec2 = |calls: &[&str]| calls.iter().filter(|call| call.starts_with("ec2:")).count();
+    println!(
+        "5 pipelines: {} calls, 15 pipelines: {} calls, {} of EC2",
+        few.len(),
+        many.len(),
+        of_ec2(&many)
+    );
+    assert!(many.len() - few.len() <= 10 * 5, "{} and {} calls", few.len(), many.len());
+    // All of them stand on one base.
+    assert_eq!(of_ec2(&few), of_ec2(&many));
+    assert!(of_ec2(&many) <= 4, "{many:?}");
 }
 
 /// A page's calls and bytes must not grow with what an account has gathered over the years.
