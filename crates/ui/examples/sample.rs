@@ -21,7 +21,8 @@ fn main() -> std::io::Result<()> {
     };
     let command = "ovenbird --local".to_owned();
     let options = Options { changes: folder.is_none(), command, place: "an account in memory".to_owned() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // As the command has it: the account answers on one thread, and requests are taken on others.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         if let Some(folder) = folder {
             // Its clock is the account's: everything in it happened on one day.

@@ -163,10 +163,9 @@ impl View<'_> {
         html! { time datetime=(format!("{at:.0}")) { (text) } }
     }
 
-    /// How long ago a moment was; which one it was is in the title.
+    /// How long ago a moment was. Which one it was stands on the page that the row leads to.
     pub fn ago(&self, at: Timestamp) -> Markup {
-        let text = at.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
-        html! { time datetime=(format!("{at:.0}")) title=(text) { (age(at, self.now)) } }
+        html! { time datetime=(format!("{at:.0}")) { (age(at, self.now)) } }
     }
 
     /// What can be done, as a link to the question; nothing where nothing may be changed.

@@ -270,6 +270,6 @@ fn a_large_account_s_pages_stay_small() {
         let answer = served.get(&cookie, path);
         assert_eq!(answer.status, 200, "{path}");
         println!("{path}: {} bytes, {:?}", answer.body.len(), began.elapsed());
-        assert!(answer.body.len() < 200_000, "{path}: {} bytes", answer.body.len());
+        assert!(answer.body.len() < 100_000, "{path}: {} bytes", answer.body.len());
     }
 }
