@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::bake::{BaseImage, Stage, Status},
+        domain::bake::{Stage, Status},
         views::status::{BakeSummary, Current, ParameterStatus},
     };
 
@@ -93,21 +93,15 @@ mod tests {
     }
 
     fn fine() -> PipelineStatus {
-        let base = BaseImage {
-            image: image(1),
-            name: "debian".into(),
-            written: "parameter /d".into(),
-            parent: None,
-        };
         let current = Current {
             image: image(2),
             bake: "b1".parse().unwrap(),
             promoted: "2026-01-01T00:00:00Z".parse().unwrap(),
             generation: 1,
             artifact: None,
-            base: Some(base),
-            base_now: Some(image(1)),
-            behind: Some(false),
+            base: None,
+            base_now: None,
+            behind: None,
             base_problem: None,
         };
         let channel = ChannelStatus {
@@ -149,7 +143,7 @@ mod tests {
     fn everything_wrong_has_its_command() {
         let mut one = fine();
         let current = one.channels[0].current.as_mut().unwrap();
-        (current.behind, current.base_now) = (Some(true), Some(image(3)));
+        current.base_problem = Some("the parameter is gone".into());
         (one.channels[0].parameters[0].drifted, one.channels[0].in_recipe) = (true, false);
         one.recipe_problem = Some("it has no steps".into());
         let set = "aws ssm put-parameter --name /images/shop --value ami-00000002 --type String \
@@ -157,7 +151,7 @@ mod tests {
         let expected = [
             ("shop", "ovenbird recipe check && ovenbird recipe push"),
             ("shop/production", set),
-            ("shop/production", "ovenbird bake shop"),
+            ("shop/production", "ovenbird explain shop"),
             ("shop/production", "ovenbird recipe push"),
         ];
         assert_eq!(told(&one), expected.map(|(of, fix)| (of.to_owned(), fix.to_owned())));

@@ -138,10 +138,12 @@ fn images(view: &View<'_>, heading: &str, all: &[&Verdict]) -> Markup {
 }
 
 fn act(act: Act) -> Markup {
-    let class = match act {
-        Act::Keep | Act::Restore => "good",
-        Act::Wait | Act::Deprecate => "dull",
-        Act::Disable | Act::Deregister => "bad",
+    let class = if act == Act::Wait || act == Act::Deprecate {
+        "dull"
+    } else if act.does_something() && act != Act::Restore {
+        "bad"
+    } else {
+        "good"
     };
     layout::pill(class, &act.to_string())
 }
