@@ -9,6 +9,7 @@ use crate::{
     confirm::Confirm,
     follow, list, pipeline, prune, recipe, rollout, runner,
     target::{self, Target},
+    ui,
 };
 
 /// The version of what `--json` prints. Within a version, fields are added; none goes, is renamed, or gets another type.
@@ -72,6 +73,7 @@ pub enum Command {
     /// End the hold of a channel
     Release(channels::Which),
     Rollout(rollout::RolloutArgs),
+    Ui(ui::UiArgs),
     /// Show one bake, an image or an instance: inputs, steps, tests, timeline, and why it failed
     Show {
         /// A bake's id or its beginning, PIPELINE@latest, PIPELINE@2, an image's id, or an instance's

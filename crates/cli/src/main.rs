@@ -20,6 +20,7 @@ mod runner;
 mod show;
 mod status;
 mod target;
+mod ui;
 
 use std::{
     io::Write as _,
@@ -239,6 +240,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let bake = prune::cancel(&bake, &target).await?;
             print(json, &BakeView::from(&bake), &render::verdict(&bake));
         }
+        Command::Ui(args) => ui::run(&args, &target, json).await?,
         Command::Prune { what: Some(what), .. } => return pruning(&what, &target, json).await,
         Command::Prune { pipeline, confirm, what: None } => {
             return Ok(pruned(json, &prune::run(pipeline.as_deref(), &target, confirm, json).await?));

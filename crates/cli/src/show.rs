@@ -7,7 +7,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         bake::Bake,
-        id::{AmiId, ChannelName, InstanceId, PipelineName},
+        id::{AmiId, BakeId, ChannelName, InstanceId, PipelineName},
         plain::plain_line,
         tags::TAG_BAKE,
     },
@@ -113,13 +113,13 @@ pub async fn show(what: &str, target: &Target) -> Result<Shown> {
     };
     let links = lineage::lineage(&Ledger(&deployment.cloud), &bake).await?;
     let reports = Reports::read(&deployment, &bake).await?;
-    let by = by(&deployment, &bake).await?;
+    let by = starter(&deployment, &bake.spec.id).await?;
     Ok(Shown { bake, links, reports, by, image, instance })
 }
 
 /// Who started a bake by hand: the execution's input says so for as long as Step Functions keeps it.
-async fn by(deployment: &Deployment, bake: &Bake) -> Result<Option<String>> {
-    let input = deployment.cloud.input(&deployment.bake_machine, &bake.spec.id).await?;
+pub async fn starter(deployment: &Deployment, bake: &BakeId) -> Result<Option<String>> {
+    let input = deployment.cloud.input(&deployment.bake_machine, bake).await?;
     let input: Option<Value> = input.and_then(|input| serde_json::from_str(&input).ok());
     Ok(input.and_then(|input| Some(input.get("by")?.as_str()?.to_owned())))
 }

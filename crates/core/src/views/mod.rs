@@ -8,3 +8,4 @@ pub mod lineage;
 pub mod parts;
 pub mod rollout;
 pub mod status;
+pub mod worries;

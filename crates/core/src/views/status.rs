@@ -19,7 +19,7 @@ use crate::{
     },
     ports::{Bucket, Images, Parameters, Table},
     steps::inputs,
-    store::{Channel, Ledger, ParameterOwner, Versioned, recipes},
+    store::{Channel, Hold, Ledger, ParameterOwner, Rolling, Versioned, recipes},
 };
 
 /// Among how many of a pipeline's newest bakes the last failure and older images are looked for, beside those that its
@@ -63,6 +63,13 @@ pub struct ChannelStatus {
     pub on_current: BTreeSet<InstanceId>,
     /// The instances that run on another image of its pipeline, as far as the channel and the newest bakes name it.
     pub on_others: BTreeMap<AmiId, BTreeSet<InstanceId>>,
+    /// Since when each of its former images isn't the newest good one any more. That is the age that counts: an image of a
+    /// year ago that nothing replaced is not old.
+    pub outdated: BTreeMap<AmiId, Timestamp>,
+    /// Who holds it, so that automation promotes nothing to it.
+    pub hold: Option<Hold>,
+    /// The rollout that is under way.
+    pub rolling: Option<Rolling>,
 }
 
 /// What a channel points at.
@@ -140,6 +147,27 @@ pub struct Records {
     bakes: Vec<Bake>,
     /// The bakes that the channels' images were promoted by.
     promoted: BTreeMap<BakeId, Bake>,
+}
+
+impl Records {
+    /// The newest bakes, the newest first; [`RECENT`] at most.
+    pub fn bakes(&self) -> &[Bake] {
+        &self.bakes
+    }
+}
+
+/// Since when each former image of a channel isn't its newest good one any more: since the one after it was promoted. An
+/// image that came back later counts from its last time.
+fn outdated(channel: &Channel) -> BTreeMap<AmiId, Timestamp> {
+    let (mut since, mut found) = (None, BTreeMap::new());
+    for target in channel.current.iter().chain(&channel.previous) {
+        let is_current = channel.current.as_ref().is_some_and(|current| current.image == target.image);
+        if let Some(since) = since.filter(|_| !is_current) {
+            found.entry(target.image.clone()).or_insert(since);
+        }
+        since = Some(target.promoted);
+    }
+    found
 }
 
 /// Reads what is on record of a pipeline.
@@ -264,6 +292,9 @@ fn one(
                 parameters: parameters.collect(),
                 on_current: image.and_then(|image| fleet.get(image)).cloned().unwrap_or_default(),
                 on_others: on_others.collect(),
+                outdated: outdated(channel),
+                hold: channel.hold.clone(),
+                rolling: channel.rolling.clone(),
                 current,
             }
         })
@@ -276,6 +307,9 @@ fn one(
             parameters: Vec::new(),
             on_current: BTreeSet::new(),
             on_others: BTreeMap::new(),
+            outdated: BTreeMap::new(),
+            hold: None,
+            rolling: None,
         });
     }
     stand.sort_by(|a, b| b.in_recipe.cmp(&a.in_recipe).then_with(|| a.channel.cmp(&b.channel)));
@@ -288,5 +322,29 @@ fn one(
         running: bakes.iter().filter(|bake| !ended(bake)).map(BakeSummary::from).collect(),
         last_bake: bakes.iter().find(ended).map(BakeSummary::from),
         last_failure: bakes.iter().find(|bake| bake.progress.status == Status::Failed).map(BakeSummary::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_outdated_since_the_one_after_it_was_promoted() {
+        let target = |image: u8, day: u8| {
+            json!({"image": format!("ami-0000000{image}"), "digest": "0".repeat(64), "bake": "b", "generation": day,
+                "order": {"artifact": null, "uploaded": "2026-01-01T00:00:00Z", "sequencer": "",
+                    "started": "2026-01-01T00:00:00Z"},
+                "promoted": format!("2026-01-0{day}T00:00:00Z")})
+        };
+        // The second one came back after the third, and is current.
+        let channel = json!({"pipeline": "shop", "name": "production", "generation": 5, "current": target(2, 5),
+            "previous": [target(3, 4), target(3, 3), target(2, 2), target(1, 1)]});
+        let found = outdated(&serde_json::from_value(channel).unwrap());
+        let day = |day: u8| format!("2026-01-0{day}T00:00:00Z").parse::<Timestamp>().unwrap();
+        let image = |number: u8| format!("ami-0000000{number}").parse::<AmiId>().unwrap();
+        assert_eq!(found, BTreeMap::from([(image(3), day(5)), (image(1), day(2))]));
     }
 }
