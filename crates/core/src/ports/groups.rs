@@ -3,12 +3,8 @@
 use crate::domain::{
     error::Result,
     id::{AmiId, GroupName, TemplateName},
-<<<<<<< HEAD
     rollout::{AlarmState, Group, Refresh, Route, Sizes, Target, Template},
-=======
-    rollout::{AlarmState, Group, Refresh, Target, Template},
     template::LaunchTemplate,
->>>>>>> h-prune2
 };
 
 /// What a new refresh is told.

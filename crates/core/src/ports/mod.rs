@@ -33,12 +33,6 @@ pub use self::{
 };
 
 /// All ports at once: what a function is given.
-<<<<<<< HEAD
-pub trait Ports: Images + Bucket + Presigner + PrunePorts + Groups + Balancers + Templates {}
+pub trait Ports: Images + Presigner + PrunePorts + Groups + Balancers + Templates {}
 
-impl<C: Images + Bucket + Presigner + PrunePorts + Groups + Balancers + Templates> Ports for C {}
-=======
-pub trait Ports: Images + Presigner + PrunePorts + Groups + Templates {}
-
-impl<C: Images + Presigner + PrunePorts + Groups + Templates> Ports for C {}
->>>>>>> h-prune2
+impl<C: Images + Presigner + PrunePorts + Groups + Balancers + Templates> Ports for C {}

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use ovenbird_core::domain::{id::AmiId, tags::TAG_STACK};
 use ovenbird_sim::{
-    NewVolume, World,
+    NewVolume, Tags, World,
     alarms::AlarmState,
     auto_scaling::{Configuration, CreateGroup, GroupTag, HealthCheckType},
     launch_templates::{CreateLaunchTemplate, LaunchTemplateData, TemplateSpec},
@@ -71,7 +71,7 @@ pub fn build_template(cloud: &Cloud, image: &AmiId) -> String {
             mappings: ["/dev/xvda", "/dev/sdf"].map(|name| (name.to_owned(), going())).into(),
             ..LaunchTemplateData::default()
         };
-        let own = Tags::from([(TAG_STACK.to_owned(), "ovenbird/one".to_owned())]);
+        let own = Tags::from([(TAG_STACK.to_owned(), STACK.to_owned())]);
         let tags = [("launch-template".to_owned(), own)].into();
         let name = GROUP.to_owned();
         let template = CreateLaunchTemplate { name, data, tags, ..CreateLaunchTemplate::default() };
