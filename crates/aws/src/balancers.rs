@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, ForwardActionConfig, Rule, TargetGroupStickinessConfig, TargetGroupTuple,
+    Action, ActionTypeEnum, ForwardActionConfig, Rule, TagDescription, TargetGroup,
+    TargetGroupStickinessConfig, TargetGroupTuple,
 };
 use ovenbird_core::{
     Result,
@@ -66,7 +67,7 @@ impl Cloud {
             self.balancing.describe_target_groups().set_target_group_arns(Some(target_groups.to_vec()));
         let answer = request.send().await.map_err(|error| translate(operation, RULES, &error))?;
         let balancers: BTreeSet<&String> =
-            answer.target_groups().iter().flat_map(|group| group.load_balancer_arns()).collect();
+            answer.target_groups().iter().flat_map(TargetGroup::load_balancer_arns).collect();
         let mut listeners = Vec::new();
         for balancer in balancers {
             let operation = "elasticloadbalancing:DescribeListeners";
@@ -96,7 +97,7 @@ impl Cloud {
             let ours = |arn: &&String| {
                 let its =
                     answer.tag_descriptions().iter().filter(|one| one.resource_arn() == Some(arn.as_str()));
-                its.flat_map(|one| one.tags()).any(|tag| {
+                its.flat_map(TagDescription::tags).any(|tag| {
                     tag.key() == Some(TAG_STACK) && tag.value() == Some(self.settings.stack.as_str())
                 })
             };

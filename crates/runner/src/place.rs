@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use ovenbird_core::domain::report::{Exit, StepReport};
+use ovenbird_core::domain::report::{Exit, Reboot, StepReport};
 use serde::{Deserialize, Serialize};
 
 use crate::{boots, machine::Machine};
@@ -81,7 +81,7 @@ impl Place {
             (true, false) if in_order && self.at.as_ref().is_some_and(|at| at.reboot) => {
                 Some(Exit::Status(0))
             }
-            (true, false) => Some(Exit::Rebooted { in_order }),
+            (true, false) => Some(Exit::Rebooted(if in_order { Reboot::InOrder } else { Reboot::Unordered })),
             (false, _) => {
                 Some(Exit::Failed("the runner was ended in this step, and started again".to_owned()))
             }

@@ -237,11 +237,8 @@ fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> 
     let mask = secrets.mask();
     let exit = match exit {
         Exit::Failed(problem) => Exit::Failed(mask.text(&problem)),
-        exit @ (Exit::Status(_)
-        | Exit::Signal(_)
-        | Exit::TimedOut(_)
-        | Exit::Skipped
-        | Exit::Rebooted { .. }) => exit,
+        exit
+        @ (Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped | Exit::Rebooted(_)) => exit,
     };
     Done { exit, tries, output_tail: mask.text(&output_tail) }
 }
@@ -283,11 +280,8 @@ fn holds(machine: &Machine, step: &Step, mask: &Mask) -> Result<Option<String>> 
         Exit::Status(0) => Ok(None),
         Exit::Status(status) => Ok(Some(format!("only-if: exit {status}\n{}", kept.last_lines()))),
         // It said neither yes nor no.
-        exit @ (Exit::Signal(_)
-        | Exit::TimedOut(_)
-        | Exit::Failed(_)
-        | Exit::Skipped
-        | Exit::Rebooted { .. }) => {
+        exit
+        @ (Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped | Exit::Rebooted(_)) => {
             anyhow::bail!("only-if: {exit}\n{}", kept.last_lines())
         }
     }

@@ -76,7 +76,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
 ];
 
 /// What prints no document: a text that another program reads, or nothing.
-const NO_DOCUMENT: &[&str] = &["completions", "local serve", "local shell", "man", "recipe schema"];
+const NO_DOCUMENT: &[&str] = &["completions", "local serve", "local shell", "man", "recipe schema", "ui"];
 
 /// Types whose fields may be missing: prune's, which print what its state machine passes on.
 const GAPS: &[&str] = &[

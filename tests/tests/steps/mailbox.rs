@@ -6,7 +6,7 @@ use ovenbird_core::{
     domain::{
         bake::{Document, To},
         mailbox::{Heartbeat, Order, Orders, RENEW_AFTER, Urls, Work},
-        report::{Exit, ProvisionReport, StepReport},
+        report::{Exit, ProvisionReport, Reboot, StepReport},
     },
     steps::{run_validation, snapshot},
     store::keys,
@@ -200,7 +200,7 @@ fn a_step_in_which_the_machine_booted_is_told_with_the_console() {
     bench.cloud.with(|world| world.apply(now, MachineEvent::Console { instance: builder, text }));
     let step = StepReport {
         name: "new kernel".into(),
-        exit: Exit::Rebooted { in_order: false },
+        exit: Exit::Rebooted(Reboot::Unordered),
         tries: 1,
         milliseconds: 1,
         output_tail: "installing".into(),

@@ -314,7 +314,7 @@ fn a_call_that_comes_twice_is_no_harm_and_one_that_is_refused_is_told() {
         match desk.act("retire", &verdict) {
             Ok(done) => assert_eq!((&done["act"], fault), (&json!("delete-versions"), Fault::Twice)),
             Err(error) => {
-                assert!(error.chain().contains("DeleteLaunchTemplateVersions"), "{}", error.chain())
+                assert!(error.chain().contains("DeleteLaunchTemplateVersions"), "{}", error.chain());
             }
         }
         assert_eq!(versions(&desk), left);

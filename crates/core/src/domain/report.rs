@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 /// The name of the step before the recipe's own: artifact and files come onto the builder.
 pub const FETCH: &str = "fetch";
 
+/// How a machine came to boot again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reboot {
+    /// It was shut down in order.
+    InOrder,
+    /// It crashed, or was reset.
+    Unordered,
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -23,10 +33,7 @@ pub enum Exit {
     /// It was left out: its `only-if` did not hold.
     Skipped,
     /// The machine booted again while it ran, which the recipe did not ask for.
-    Rebooted {
-        /// Whether the machine was shut down in order: not by a crash, or by a reset.
-        in_order: bool,
-    },
+    Rebooted(Reboot),
 }
 
 impl Exit {
@@ -35,7 +42,7 @@ impl Exit {
         match self {
             Self::Status(status) => *status == 0,
             Self::Skipped => true,
-            Self::Signal(_) | Self::TimedOut(_) | Self::Failed(_) | Self::Rebooted { .. } => false,
+            Self::Signal(_) | Self::TimedOut(_) | Self::Failed(_) | Self::Rebooted(_) => false,
         }
     }
 }
@@ -48,11 +55,11 @@ impl fmt::Display for Exit {
             Self::TimedOut(seconds) => write!(f, "timed out after {seconds} s"),
             Self::Failed(problem) => f.write_str(problem),
             Self::Skipped => f.write_str("skipped"),
-            Self::Rebooted { in_order: true } => f.write_str(
+            Self::Rebooted(Reboot::InOrder) => f.write_str(
                 "the machine was shut down and booted again in this step. If the step means to do that, give it \
                  `reboot = true`",
             ),
-            Self::Rebooted { in_order: false } => f.write_str(
+            Self::Rebooted(Reboot::Unordered) => f.write_str(
                 "the machine booted again in this step, and was not shut down before: it crashed, or was reset",
             ),
         }

@@ -87,7 +87,7 @@ async fn builder(
         return match report.failure() {
             Some(failed) => {
                 let mut output = failed.output_tail.clone();
-                if let (Exit::Rebooted { .. }, Some(id)) = (&failed.exit, &document.bake.progress.builder) {
+                if let (Exit::Rebooted(_), Some(id)) = (&failed.exit, &document.bake.progress.builder) {
                     // Why a machine went down, its console says or nobody does.
                     let console = last_lines(&cloud.console(id).await?, BOOT_LINES);
                     output.push_str(&format!("\nIts console ends:\n{console}"));

@@ -73,7 +73,7 @@ fn judge(exit: Exit, reboot: bool) -> Exit {
         | Exit::TimedOut(_)
         | Exit::Failed(_)
         | Exit::Skipped
-        | Exit::Rebooted { .. } => exit,
+        | Exit::Rebooted(_) => exit,
     }
 }
 

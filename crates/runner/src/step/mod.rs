@@ -97,7 +97,7 @@ impl<'a> Try<'a> {
             | Exit::Signal(_)
             | Exit::Failed(_)
             | Exit::Skipped
-            | Exit::Rebooted { .. }) => exit,
+            | Exit::Rebooted(_)) => exit,
         })
     }
 

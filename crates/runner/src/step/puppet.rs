@@ -74,7 +74,7 @@ fn judge(exit: Exit) -> Exit {
         | Exit::TimedOut(_)
         | Exit::Failed(_)
         | Exit::Skipped
-        | Exit::Rebooted { .. } => exit,
+        | Exit::Rebooted(_) => exit,
     }
 }
 

@@ -16,7 +16,7 @@ pub fn look(machine: &Machine, name: &str, group: Option<&str>, shell: Option<&s
         | Exit::TimedOut(_)
         | Exit::Failed(_)
         | Exit::Skipped
-        | Exit::Rebooted { .. }) => {
+        | Exit::Rebooted(_)) => {
             bail!("getent: {exit} {}", answer.complaint())
         }
     }

@@ -10,7 +10,7 @@ use ovenbird_core::domain::{
     mailbox::Order,
     plan::Plan,
     recipe::{Step, Test, TestKind},
-    report::{Exit, ProvisionReport, SealReport, TestReport},
+    report::{Exit, ProvisionReport, Reboot, SealReport, TestReport},
 };
 
 use super::{
@@ -168,7 +168,7 @@ fn a_step_that_does_not_say_so_fails_when_it_boots_the_machine() {
         thread::sleep(Duration::from_millis(500));
         shut_down(&world, &mut work, 2);
         let _work = AtWork::start(&world, &plan);
-        assert_eq!(provisioned(&world), [("one".to_owned(), Exit::Rebooted { in_order: true })]);
+        assert_eq!(provisioned(&world), [("one".to_owned(), Exit::Rebooted(Reboot::InOrder))]);
         let report = world.object("provision.json");
         assert!(report.contains("new kernel"), "what it printed is lost: {report}");
         assert!(!world.root.path().join("count").exists());
@@ -188,7 +188,7 @@ fn a_machine_that_crashed_does_not_go_on() {
     end(&mut work, Signal::SIGKILL);
     boot(&world, 2);
     let _work = AtWork::start(&world, &plan);
-    assert_eq!(provisioned(&world), [("one".to_owned(), Exit::Rebooted { in_order: false })]);
+    assert_eq!(provisioned(&world), [("one".to_owned(), Exit::Rebooted(Reboot::Unordered))]);
 }
 
 #[test]

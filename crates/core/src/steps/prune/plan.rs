@@ -324,7 +324,7 @@ async fn basis<C: PrunePorts>(
                 }
                 let retained = if removed.contains_key(&pipeline) {
                     // It still says how its images go, and no longer that any stays. The account's days hold all the same.
-                    let none = Retain { newest: 0, days: 0, ..recipe.retain.clone() };
+                    let none = Retain { newest: 0, days: 0, ..recipe.retain };
                     retention(&none, Floors { newest: 0, ..floors })
                 } else {
                     retention(&recipe.retain, floors)

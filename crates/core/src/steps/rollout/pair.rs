@@ -86,7 +86,9 @@ pub(super) async fn look(
         (verdict, Act::Nothing) => verdict,
         // More requests only for what is known to be well.
         (Verdict::Wait(what), Act::Share(_)) => Verdict::Wait(what),
-        (_, next) => Verdict::Wait(perform(&mut rollout, next, cloud, now).await?),
+        (Verdict::Well | Verdict::Wait(_), next) => {
+            Verdict::Wait(perform(&mut rollout, next, cloud, now).await?)
+        }
     };
     conclude(document, rollout, verdict, cloud, now).await
 }
@@ -146,7 +148,9 @@ pub(super) async fn bring_back(
     let View { pair, green, live, routes } = View::of(rollout, &[], cloud, now).await?;
     match act_back(&pair, &rollout.progress.groups[0], &green.group, &live, &routes) {
         Act::Nothing => Ok(None),
-        next => perform(rollout, next, cloud, now).await.map(Some),
+        next @ (Act::Await(_) | Act::Resize { .. } | Act::Share(_)) => {
+            perform(rollout, next, cloud, now).await.map(Some)
+        }
     }
 }
 
