@@ -152,6 +152,7 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
 
 /// What is printed for people is no wider than their terminal, and loses nothing on a narrow one.
 fn terminals(cloud: &Cloud, path: &dyn Fn(&str) -> String) -> Result<()> {
+    let images = regex::Regex::new("ami-[0-9a-f]{17}")?;
     let orders = regex::Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]")?;
     let questions =
         ["list", "status", "status desk", "show desk", "explain desk", "channels", "history desk"];
@@ -179,7 +180,6 @@ fn terminals(cloud: &Cloud, path: &dyn Fn(&str) -> String) -> Result<()> {
             }
             // Images are told whole, at any width.
             let text: String = lines.collect();
-            let images = regex::Regex::new("ami-[0-9a-f]{17}")?;
             words.insert(images.find_iter(&text).map(|found| found.as_str().to_owned()).collect::<Vec<_>>());
         }
         ensure!(words.len() == 1, "`{question}` tells other images at another width: {words:?}");

@@ -78,6 +78,9 @@ fn a_removed_pipeline_is_gone_for_everybody_and_its_images_are_retired() {
     // What something still names stays, and it is said what that is.
     let kept = desk.verdict(&new);
     assert_eq!((&kept["act"], &kept["reason"]), (&json!("keep"), &json!("parameter")), "{kept}");
+    // Nothing names it any more: it goes, although the recipe would retain the newest.
+    desk.cloud.put_parameter(&"/images/storefront/production".parse().unwrap(), "nothing");
+    assert_eq!(desk.verdict(&new)["act"], "deprecate", "{}", desk.verdict(&new));
     // A push brings it back, with all that its recipe retains.
     block_on(Ledger(&desk.cloud).note_pipeline(&pipeline(), &desk.cloud)).unwrap();
     assert_eq!(block_on(Ledger(&desk.cloud).pipelines(&desk.cloud)).unwrap(), BTreeSet::from([pipeline()]));
