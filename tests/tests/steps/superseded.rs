@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
-    domain::{id::AmiId, tags::TAG_STACK},
+    domain::{id::AmiId, rollout::Template, tags::TAG_STACK},
     ports::{Stack as _, Templates as _},
+    store::Ledger,
 };
 use ovenbird_sim::{
     auto_scaling::{
@@ -18,10 +19,13 @@ use ovenbird_sim::{
         CreateLaunchTemplate, CreateLaunchTemplateVersion, LaunchTemplateData, RunByTemplate, TemplateSpec,
     },
 };
-use ovenbird_testkit::{Cloud, Fault};
+use ovenbird_testkit::{
+    Cloud, Fault,
+    walk::scenarios::{Follows, PLAIN, Scenario},
+};
 use serde_json::{Value, json};
 
-use super::desk::{Desk, TWO};
+use super::desk::{Desk, TWO, pipeline};
 
 /// An account whose first image is old. A launch template of this stack named it, and then the channel's image: version
 /// 1 is of a person's, 2 is of the old image, 3 is of the channel's and the default one. Gives the old image, and the
@@ -58,8 +62,12 @@ fn rolled() -> (Desk, AmiId, TemplateSpec) {
 
 /// The numbers of the versions that are there.
 fn versions(desk: &Desk) -> Vec<u64> {
+    versions_of(desk, "web")
+}
+
+fn versions_of(desk: &Desk, template: &str) -> Vec<u64> {
     desk.cloud.with(|world| {
-        let template = world.launch_templates().find(|one| one.name == "web").unwrap();
+        let template = world.launch_templates().find(|one| one.name == template).unwrap();
         template.versions().map(|version| version.number).collect()
     })
 }
@@ -88,10 +96,16 @@ fn assert_stays(desk: &Desk, old: &AmiId, why: &str) {
 /// The act is refused, and no version goes.
 #[track_caller]
 fn assert_refused(desk: &Desk, verdict: &Value, reason: &str, by: &str) {
-    let before = versions(desk);
+    assert_refused_of(desk, "web", verdict, reason, by);
+}
+
+#[track_caller]
+fn assert_refused_of(desk: &Desk, template: &str, verdict: &Value, reason: &str, by: &str) {
+    let before = versions_of(desk, template);
     let done = desk.act("retire", verdict).unwrap();
-    assert_eq!((&done["act"], &done["reason"], &done["by"]), (&json!("keep"), &json!(reason), &json!(by)));
-    assert_eq!(versions(desk), before);
+    assert_eq!((&done["act"], &done["reason"]), (&json!("keep"), &json!(reason)));
+    assert_eq!(done["by"].as_str().unwrap_or_default(), by);
+    assert_eq!(versions_of(desk, template), before);
 }
 
 fn make_default(desk: &Desk, template: &TemplateSpec, version: u64) {
@@ -319,4 +333,50 @@ fn a_call_that_comes_twice_is_no_harm_and_one_that_is_refused_is_told() {
         }
         assert_eq!(versions(&desk), left);
     }
+}
+
+/// Between its last stage and its end, nothing but the rollout's record names the version that it goes back to.
+#[test]
+fn a_version_that_a_rollout_under_way_made_or_goes_back_to_stays() {
+    const GROUP: Scenario =
+        Scenario { follows: Follows::Group(2), before: &["v1.jar", "v2.jar", "v3.jar"], ..PLAIN };
+    let desk = Desk::new(&GROUP);
+    let old = desk.image("before-0");
+    let rollouts = block_on(Ledger(&desk.cloud).rollouts(&pipeline())).unwrap();
+    let verdict = desk.verdict(&old);
+    assert_eq!(verdict["act"], json!("delete-versions"), "{verdict}");
+    let version = verdict["versions"][0]["version"].as_u64().unwrap();
+    let is = |template: &Template| template.version == version;
+    let goes_back = rollouts.iter().find(|one| is(&one.progress.groups[0].before)).unwrap();
+    let made = rollouts.iter().find(|one| one.progress.groups[0].after.as_ref().is_some_and(is)).unwrap();
+    for rollout in [goes_back, made] {
+        let desk = Desk { cloud: desk.cloud.clone() };
+        desk.edit_channel(|doc| {
+            // Of the image alone, the channel would say nothing.
+            let mut rolling = doc["current"].clone();
+            rolling["rollout"] = json!(rollout.spec.id);
+            doc["rolling"] = rolling;
+        });
+        let why = format!("storefront version {version}: rollout {} launches by it", rollout.spec.id);
+        let now = desk.verdict(&old);
+        assert_eq!((&now["act"], &now["by"]), (&json!("keep"), &json!(why)), "{now}");
+        assert_refused_of(&desk, "storefront", &verdict, "launch-template", &why);
+    }
+}
+
+/// A stage's act finds the image as the plan did, or leaves it alone.
+#[test]
+fn an_image_whose_retirement_moved_on_since_the_plan_keeps_its_versions() {
+    let (desk, old, _) = rolled();
+    let mut verdict = due(&desk, &old);
+    verdict["was"] = json!({"stage": "deprecated", "since": desk.now()});
+    assert_refused(&desk, &verdict, "changed", "");
+}
+
+#[test]
+fn a_protected_image_keeps_its_versions_at_the_act_too() {
+    let (desk, old, _) = rolled();
+    let verdict = due(&desk, &old);
+    desk.cloud.with(|world| world.protect_image(old.as_str(), true, false)).unwrap();
+    assert_refused(&desk, &verdict, "protected", "");
 }
