@@ -9,7 +9,7 @@ use ovenbird_core::{
     domain::{bake::Bake, id::BakeId, rollout::Rollout},
     ports::{Execution, Workflow},
     store::Ledger,
-    views::status::{self, Fleet, PipelineStatus, RECENT, Records},
+    views::status::{self, Coming, Fleet, PipelineStatus, RECENT, Records},
 };
 
 use crate::Account;
@@ -197,7 +197,7 @@ pub async fn under_way(account: &impl Account, snapshot: &Snapshot) -> (Vec<Roll
     let wanted = snapshot.pipelines.iter().flat_map(|one| {
         one.channels.iter().filter_map(move |channel| Some((one, channel.rolling.as_ref()?)))
     });
-    let read = each(wanted, async |(one, rolling): (&PipelineStatus, &ovenbird_core::store::Rolling)| {
+    let read = each(wanted, async |(one, rolling): (&PipelineStatus, &Coming)| {
         (ledger.rollout(&one.pipeline, &rolling.rollout).await, &rolling.rollout)
     });
     let (mut found, mut problems) = (Vec::new(), Vec::new());

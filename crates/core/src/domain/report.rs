@@ -81,7 +81,7 @@ pub struct StepReport {
     /// The last lines of its output.
     pub output_tail: String,
     /// Where in the kept log the whole of its output is; none where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub log: Option<LogPart>,
 }
 

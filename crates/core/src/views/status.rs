@@ -14,7 +14,7 @@ use crate::{
     domain::{
         bake::{Bake, Stage, Status},
         error::{Error, Result},
-        id::{AmiId, BakeId, ChannelName, Digest, InstanceId, ParameterName, PipelineName},
+        id::{AmiId, BakeId, ChannelName, Digest, InstanceId, ParameterName, PipelineName, RolloutId},
         recipe::{Base, Recipe},
     },
     ports::{Bucket, Images, Parameters, Table},
@@ -48,6 +48,38 @@ pub struct PipelineStatus {
     pub last_failure: Option<BakeSummary>,
 }
 
+/// A person's word that automation promotes nothing to a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Whose word.
+    pub by: String,
+    /// Why.
+    pub why: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl From<&Hold> for Held {
+    fn from(hold: &Hold) -> Self {
+        Self { by: hold.by.clone(), why: hold.why.clone(), since: hold.since }
+    }
+}
+
+/// An image on its way to a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Coming {
+    /// The rollout that brings it.
+    pub rollout: RolloutId,
+    /// The image.
+    pub image: AmiId,
+}
+
+impl From<&Rolling> for Coming {
+    fn from(rolling: &Rolling) -> Self {
+        Self { rollout: rolling.rollout.clone(), image: rolling.image.clone() }
+    }
+}
+
 /// How a channel stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChannelStatus {
@@ -67,9 +99,9 @@ pub struct ChannelStatus {
     /// year ago that nothing replaced is not old.
     pub outdated: BTreeMap<AmiId, Timestamp>,
     /// Who holds it, so that automation promotes nothing to it.
-    pub hold: Option<Hold>,
+    pub hold: Option<Held>,
     /// The rollout that is under way.
-    pub rolling: Option<Rolling>,
+    pub rolling: Option<Coming>,
 }
 
 /// What a channel points at.
@@ -293,8 +325,8 @@ fn one(
                 on_current: image.and_then(|image| fleet.get(image)).cloned().unwrap_or_default(),
                 on_others: on_others.collect(),
                 outdated: outdated(channel),
-                hold: channel.hold.clone(),
-                rolling: channel.rolling.clone(),
+                hold: channel.hold.as_ref().map(Held::from),
+                rolling: channel.rolling.as_ref().map(Coming::from),
                 current,
             }
         })
