@@ -68,13 +68,18 @@ pub fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
     tally.singles = singles.len();
     // By door: the first faults that lead there, and the calls behind it.
     let mut doors: BTreeMap<String, (Faults, Vec<usize>)> = BTreeMap::new();
+    // What goes on with an execution that is lost. Of a rollout that is one state; the rest of prune has its own scenarios.
+    let goes_on = match scenario.pairs {
+        Pairs::All | Pairs::None => "sweep-1",
+        Pairs::OfEachState => "sweep-1/PickUpRollouts",
+    };
     let hits = walk_all(scenario, &singles, |ground, faults| {
         let walked = ground.walk(faults, true);
         let lost = walked.ends.values().any(|end| *end == End::Lost);
         let behind = walked.calls.iter().enumerate().skip(faults[0].0 + 1);
         let own = run(&walked.calls[faults[0].0]);
         let behind = behind
-            .filter(|(_, one)| cleans_up(one) && run(one) == own || lost && one.by.starts_with("sweep-1"));
+            .filter(|(_, one)| cleans_up(one) && run(one) == own || lost && one.by.starts_with(goes_on));
         let mut behind: Vec<usize> = behind.map(|(number, _)| number).collect();
         if scenario.pairs == Pairs::OfEachState {
             behind = of_each_state(&walked.calls, behind);

@@ -410,12 +410,7 @@ pub const SCENARIOS: &[Scenario] = &[
         only: &["/Finish", "/Promote", "/Begin"],
         ..ROLLED
     },
-    Scenario {
-        name: "a version that answers 500, rolled back",
-        fitness: Fitness::Answers(500),
-        pairs: Pairs::OfEachState,
-        ..ROLLED
-    },
+    Scenario { name: "a version that answers 500, rolled back", fitness: Fitness::Answers(500), ..ROLLED },
     Scenario {
         name: "a version that dies after a while, rolled back",
         fitness: Fitness::DiesAfter(70),
