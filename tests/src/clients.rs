@@ -70,7 +70,7 @@ impl Local {
         let rows = self.ovenbird_json(&["list", pipeline, "--limit", &limit.to_string()], false)?;
         let rows = rows.as_array().cloned().unwrap_or_default();
         // What failed before it had a record has no inputs.
-        let recorded = rows.into_iter().filter(|row| row.get("digest").is_some());
+        let recorded = rows.into_iter().filter(|row| row["recorded"] == true);
         recorded.map(|row| serde_json::from_value(row).context("a bake")).collect()
     }
 

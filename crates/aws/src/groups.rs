@@ -14,9 +14,10 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use ovenbird_core::{
     Result,
     domain::{
+        error::{Error, Retry},
         id::{GroupName, InstanceId},
         rollout::{
-            AlarmState, Group, Launches, Member, Refresh, RefreshState, Target, TargetState, Template,
+            AlarmState, Group, Launches, Member, Refresh, RefreshState, Sizes, Target, TargetState, Template,
         },
         tags::TAG_STACK,
     },
@@ -47,6 +48,8 @@ impl Groups for Cloud {
         Ok(Some(Group {
             name: name.clone(),
             launches: launches(group),
+            min: count(group.min_size()),
+            max: count(group.max_size()),
             desired: count(group.desired_capacity()),
             members,
             target_groups: target_groups.into_iter().map(str::to_owned).collect(),
@@ -101,10 +104,18 @@ impl Groups for Cloud {
             .strategy(RefreshStrategy::Rolling)
             .desired_configuration(DesiredConfiguration::builder().launch_template(template).build())
             .preferences(preferences.build());
-        let answer =
-            request.send().await.map_err(|error| translate(operation, order.group.as_str(), &error))?;
-        let id = answer.instance_refresh_id().map(str::to_owned);
-        id.ok_or_else(|| unreadable(operation, order.group.as_str(), "no id of the refresh"))
+        match request.send().await {
+            Ok(answer) => {
+                let id = answer.instance_refresh_id().map(str::to_owned);
+                id.ok_or_else(|| unreadable(operation, order.group.as_str(), "no id of the refresh"))
+            }
+            // Most likely this very call: its answer was lost, and the SDK sent it again. The next try finds the refresh.
+            Err(error) if code(&error) == "InstanceRefreshInProgress" => Err(Error::TryAgain {
+                what: format!("the refresh of group `{}`", order.group),
+                why: Retry::Unseen,
+            }),
+            Err(error) => Err(translate(operation, order.group.as_str(), &error)),
+        }
     }
 
     async fn roll_back_refresh(&self, group: &GroupName) -> Result<GoesBack> {
@@ -124,6 +135,27 @@ impl Groups for Cloud {
             Err(error) if code(&error) == "ActiveInstanceRefreshNotFound" => Ok(()),
             Err(error) => Err(translate("autoscaling:CancelInstanceRefresh", group.as_str(), &error)),
         }
+    }
+
+    async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()> {
+        let operation = "autoscaling:UpdateAutoScalingGroup";
+        let number = |size: u32| i32::try_from(size).unwrap_or(i32::MAX);
+        let launches = template.map(|template| {
+            LaunchTemplateSpecification::builder()
+                .launch_template_id(&template.id)
+                .version(template.version.to_string())
+                .build()
+        });
+        let request = self
+            .autoscaling
+            .update_auto_scaling_group()
+            .auto_scaling_group_name(group.as_str())
+            .set_launch_template(launches)
+            .min_size(number(sizes.min))
+            .max_size(number(sizes.max))
+            .desired_capacity(number(sizes.desired));
+        let answer = request.send().await;
+        answer.map(drop).map_err(|error| translate(operation, group.as_str(), &error))
     }
 
     async fn targets(&self, target_group: &str) -> Result<Vec<Target>> {

@@ -44,6 +44,7 @@ impl Images for Cloud {
         &self,
         builder: &InstanceId,
         name: &ImageName,
+        description: &str,
         reboot: bool,
         tags: &BTreeMap<String, String>,
     ) -> Result<AmiId> {
@@ -52,6 +53,7 @@ impl Images for Cloud {
             .create_image()
             .instance_id(builder.as_str())
             .name(name.as_str())
+            .description(description)
             .no_reboot(!reboot)
             .tag_specifications(tag_specification(ResourceType::Image, tags))
             .tag_specifications(tag_specification(ResourceType::Snapshot, tags))

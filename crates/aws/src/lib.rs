@@ -3,6 +3,7 @@
 //! This is the only crate that names the SDK. An adapter translates AWS's answers into domain words, and only
 //! those error codes that need a decision into their own error; it decides nothing itself.
 
+mod balancers;
 pub mod bucket;
 mod caller;
 pub mod cloud;

@@ -1,6 +1,7 @@
 //! `ovenbird bake`: starts a bake, and follows it.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,11 +12,12 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         artifact::{self, ArtifactKey},
-        bake::Bake,
+        bake::{Bake, Labels},
         id::{BakeId, Digest, PipelineName},
     },
     store::{Ledger, recipes},
 };
+use serde::Serialize;
 use serde_json::json;
 
 use crate::{
@@ -28,6 +30,11 @@ use crate::{
 
 /// Start a bake and follow it to its end
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ovenbird bake storefront --artifact target/app.jar     deploy a version
+  ovenbird bake --recipe . --keep-builder                try the recipe that is here; nothing is promoted
+  ovenbird bake storefront --no-promote --label git=$(git rev-parse --short HEAD)
+  ovenbird bake storefront --detach --json               start it, and go on")]
 pub struct BakeArgs {
     /// The pipeline's name (default: that of ./recipe.toml)
     pipeline: Option<String>,
@@ -37,8 +44,8 @@ pub struct BakeArgs {
     /// Bake the artifact that has this key in the bucket (default: the newest)
     #[arg(long)]
     key: Option<String>,
-    /// Bake this version of the recipe, or its beginning, without promoting it (default: the current version)
-    #[arg(long, value_name = "VERSION")]
+    /// Bake this version of the recipe, or the one at this path, and promote nothing (default: the current one)
+    #[arg(long, value_name = "VERSION_OR_PATH")]
     recipe: Option<String>,
     /// Bake even if an image of these inputs exists, and promote it even if a newer artifact was promoted already
     #[arg(long)]
@@ -49,8 +56,11 @@ pub struct BakeArgs {
     /// Leave the builder running if the bake fails
     #[arg(long)]
     keep_builder: bool,
+    /// Note this of the bake, in its record and as a tag of its image; may be given several times
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// Start the bake and print its id, without following it
-    #[arg(long, conflicts_with_all = ["timeout", "junit"])]
+    #[arg(long, conflicts_with_all = ["timeout", "junit", "children"])]
     detach: bool,
     #[command(flatten)]
     pub follow: FollowArgs,
@@ -59,7 +69,8 @@ pub struct BakeArgs {
 impl BakeArgs {
     /// Whether the bake is started by hand and not by its upload, which can ask for nothing.
     fn by_hand(&self) -> bool {
-        self.force || self.no_promote || self.keep_builder || self.recipe.is_some()
+        let asks = self.force || self.no_promote || self.keep_builder || !self.labels.is_empty();
+        asks || self.recipe.is_some()
     }
 }
 
@@ -70,6 +81,13 @@ pub enum Started {
     Followed(Box<Deployment>, BakeId, Followed),
     /// Nobody wanted to follow it.
     Detached(BakeId),
+}
+
+/// A bake that was started and isn't followed.
+#[derive(Debug, Serialize)]
+pub struct Detached<'a> {
+    /// Its id.
+    pub bake: &'a BakeId,
 }
 
 /// Among how many of a pipeline's newest bakes that of an upload is looked for.
@@ -83,10 +101,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts, and follows unless that isn't wanted.
 pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Started> {
-    let pipeline = recipe::pipeline(args.pipeline.as_deref())?;
+    let pipeline = match (&args.pipeline, &args.recipe) {
+        (None, Some(path)) if is_path(path) => recipe::pipeline_at(Path::new(path))?,
+        (name, _) => recipe::pipeline(name.as_deref())?,
+    };
     let deployment = target.deployment().await?;
     let (pointer, current) = recipes::recipe(&deployment.cloud, &pipeline).await?;
     let version = match &args.recipe {
+        Some(text) if is_path(text) => {
+            Some(recipe::upload_for_a_bake(&deployment, &pipeline, Path::new(text)).await?)
+        }
         Some(text) => Some(recipe::history::version(&deployment, &pipeline, text).await?),
         None => None,
     };
@@ -145,6 +169,19 @@ async fn recorded(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId)
     Ok(())
 }
 
+/// A label as it is typed: `git=3f2a91c`.
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as `KEY=VALUE`")?;
+    let label = (key.to_owned(), value.to_owned());
+    Labels::try_from(BTreeMap::from([label.clone()]))?;
+    Ok(label)
+}
+
+/// Whether a recipe is named by its place and not by its version: versions are hexadecimal.
+fn is_path(text: &str) -> bool {
+    text.is_empty() || !text.chars().all(|letter| letter.is_ascii_hexdigit())
+}
+
 /// The key that somebody names: whole, or the plain name as `ovenbird list` shows it.
 fn artifact_key(pipeline: &PipelineName, key: &str) -> Result<ArtifactKey> {
     if key.starts_with(artifact::PREFIX) {
@@ -154,14 +191,14 @@ fn artifact_key(pipeline: &PipelineName, key: &str) -> Result<ArtifactKey> {
 }
 
 /// Says that the recipe beside whoever bakes isn't the one that is baked: an edit that wasn't pushed is easily forgotten.
-fn note_difference(pipeline: &PipelineName, pointer: &recipes::RecipePointer) {
+pub fn note_difference(pipeline: &PipelineName, pointer: &recipes::RecipePointer) {
     // A file that can't be read, or is another pipeline's, is none of this bake's business.
     if let Some(here) = recipe::here(pipeline)
         && here.version != pointer.version
     {
         let version = &pointer.version.as_str()[..12];
         eprintln!(
-            "note: ./recipe.toml isn't what is baked: version {version} is. Push it: `ovenbird recipe push`; see what \
+            "note: ./recipe.toml isn't the pushed recipe, which is version {version}. Push it: `ovenbird recipe push`; see what \
              differs: `ovenbird recipe diff {pipeline} --with .`"
         );
     }
@@ -249,6 +286,10 @@ async fn start(
         "promote": !args.no_promote,
         "keep-builder": args.keep_builder,
     });
+    if !args.labels.is_empty() {
+        let labels: BTreeMap<_, _> = args.labels.iter().cloned().collect();
+        input["labels"] = json!(labels);
+    }
     if let Some(key) = key {
         input["artifact"] = json!(key);
     }

@@ -60,6 +60,9 @@ impl Which {
 
 /// Promote an image that was baked and tested before to a channel; it ends a hold
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ovenbird promote storefront --channel production --image staging     what staging has
+  ovenbird promote storefront --image ami-0123456789abcdef0 --why \"CVE fixed\"")]
 pub struct PromoteArgs {
     #[command(flatten)]
     which: Which,
@@ -75,6 +78,8 @@ pub struct PromoteArgs {
 
 /// Bring a channel back to its image before, and hold it
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ovenbird rollback storefront --why \"checkout is slow\"     then, when it is fixed: ovenbird release storefront")]
 pub struct RollbackArgs {
     #[command(flatten)]
     which: Which,
@@ -259,7 +264,7 @@ pub fn table(channels: &[Channel], now: Timestamp) -> String {
     if channels.is_empty() {
         return "no channel yet: nothing was promoted".to_owned();
     }
-    let head = ["CHANNEL", "IMAGE", "SINCE", "BY", "STANDS"].map(str::to_owned);
+    let head = ["CHANNEL", "IMAGE", "SINCE", "BY", "STANDS"];
     let rows = channels.iter().map(|channel| {
         let current = channel.current.as_ref();
         [
@@ -273,7 +278,7 @@ pub fn table(channels: &[Channel], now: Timestamp) -> String {
             stands(channel),
         ]
     });
-    render::columns(std::iter::once(head).chain(rows))
+    render::table(head, rows)
 }
 
 /// What the channels of a pipeline pointed at, the newest first.

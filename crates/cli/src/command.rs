@@ -7,9 +7,13 @@ use crate::local;
 use crate::{
     bake, channels,
     confirm::Confirm,
-    follow, list, prune, recipe, rollout, runner,
+    follow, list, pipeline, prune, recipe, rollout, runner,
     target::{self, Target},
+    ui,
 };
+
+/// The version of what `--json` prints. Within a version, fields are added; none goes, is renamed, or gets another type.
+const JSON: u8 = 1;
 
 /// Bake golden machine images on AWS, or on this machine
 #[derive(Debug, Parser)]
@@ -17,9 +21,18 @@ use crate::{
 pub struct Cli {
     #[command(flatten)]
     pub target: Target,
-    /// Print the result as JSON
-    #[arg(long, global = true, help_heading = target::HEADING)]
-    pub json: bool,
+    /// Print the result as JSON, as docs/json.md describes it
+    #[arg(
+        long,
+        global = true,
+        help_heading = target::HEADING,
+        value_name = "VERSION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        value_parser = clap::value_parser!(u8).range(i64::from(JSON)..=i64::from(JSON)),
+    )]
+    pub json: Option<u8>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -33,6 +46,8 @@ pub enum Command {
     Local(local::LocalCommand),
     #[command(subcommand)]
     Recipe(recipe::RecipeCommand),
+    #[command(subcommand)]
+    Pipeline(pipeline::PipelineCommand),
     #[command(subcommand)]
     Runner(runner::RunnerCommand),
     Bake(bake::BakeArgs),
@@ -58,6 +73,7 @@ pub enum Command {
     /// End the hold of a channel
     Release(channels::Which),
     Rollout(rollout::RolloutArgs),
+    Ui(ui::UiArgs),
     /// Show one bake, an image or an instance: inputs, steps, tests, timeline, and why it failed
     Show {
         /// A bake's id or its beginning, PIPELINE@latest, PIPELINE@2, an image's id, or an instance's
@@ -107,6 +123,9 @@ pub enum Command {
         against: Option<String>,
     },
     /// Follow a bake to its end
+    #[command(after_help = "Examples:
+  ovenbird follow storefront                the newest bake of the pipeline
+  ovenbird follow jvm-runtime --children    and the bakes of all that stand on it")]
     Follow {
         /// The bake's id or its beginning, or its pipeline (default: the one bake that is running)
         #[arg(value_name = "BAKE_OR_PIPELINE")]
@@ -120,7 +139,12 @@ pub enum Command {
         bake: String,
     },
     /// Retire old images and clean up after dead bakes: show the plan, then ask
-    #[command(args_conflicts_with_subcommands = true)]
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:
+  ovenbird prune --dry-run                  what would go, and why the rest stays
+  ovenbird prune explain ami-0123456789abcdef0"
+    )]
     Prune {
         /// This pipeline alone
         #[arg(long)]

@@ -16,7 +16,7 @@ use ovenbird_core::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{find, recipe, render, target::Target};
+use crate::{bake::note_difference, find, recipe, target::Target};
 
 /// Two makings of a pipeline's image, compared.
 #[derive(Debug, Serialize)]
@@ -37,8 +37,22 @@ pub struct Explanation {
     image: Option<AmiId>,
     /// Whether the bake was asked to bake anew whatever there was.
     forced: bool,
+    /// What a bake of these inputs does.
+    will: Will,
     /// Every input.
     inputs: Vec<Line>,
+}
+
+/// What a bake does to get its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Will {
+    /// It builds a new one.
+    Build,
+    /// It takes the one that is there.
+    Reuse,
+    /// It takes the one that is there, once a fresh instance of it has passed tests that it never passed.
+    ReuseAndTest,
 }
 
 /// How far back a bake can lie that is compared.
@@ -89,19 +103,28 @@ pub async fn run(
         None => {
             let trigger = Trigger::manual(&json!({"pipeline": pipeline}))?;
             resolved = inputs::resolve(&trigger, cloud, Timestamp::now()).await?;
+            note_difference(&pipeline, &resolved.pointer);
             Side::from(&resolved)
         }
     };
     let digest = now.inputs.digest(&pipeline);
     let record = ledger.image(&digest).await?.filter(|record| record.status == ImageStatus::Validated);
+    let forced = known.as_ref().is_some_and(|bake| bake.spec.options.force);
+    let will = match &record {
+        None => Will::Build,
+        Some(_) if forced => Will::Build,
+        Some(set) if set.passed(&now.inputs.tests).is_some() => Will::Reuse,
+        Some(_) => Will::ReuseAndTest,
+    };
     Ok(Explanation {
+        will,
+        forced,
         inputs: explain(cloud, &pipeline, Side::from(&before), now).await?,
         live: live.is_some_and(|live| live.spec.id == before.spec.id),
         before: before.spec.id.clone(),
         now: known.as_ref().map(|bake| bake.spec.id.clone()),
         same_image: before.spec.digest == digest,
         image: record.map(|set| set.home.image),
-        forced: known.as_ref().is_some_and(|bake| bake.spec.options.force),
         digest,
         pipeline,
     })
@@ -118,51 +141,46 @@ async fn live(cloud: &(impl Bucket + Table), pipeline: &PipelineName) -> Result<
     }
 }
 
-/// The inputs that changed as a table, with what of them changed below each.
+/// The inputs that changed, each with its older and its newer value below it, and what of it changed.
 pub fn text(explanation: &Explanation) -> String {
-    let Explanation { before, now, live, same_image, image, inputs, forced, .. } = explanation;
+    let Explanation { before, now, live, inputs, .. } = explanation;
     let now = now.as_ref().map_or("a bake started now", |bake| bake.as_str());
     let live = if *live { " (live)" } else { "" };
-    let mut text = format!("before: {before}{live}\nnow:    {now}\n\n");
-    let rows: Vec<&Line> = inputs.iter().filter(|line| line.changed).collect();
-    if !rows.is_empty() {
-        let head = ["INPUT", "BEFORE", "NOW"].map(str::to_owned);
-        let table =
-            render::columns(std::iter::once(head).chain(
-                rows.iter().map(|line| [line.input.to_owned(), line.before.clone(), line.now.clone()]),
-            ));
-        let mut shown = table.lines();
-        text.push_str(&format!("{}\n", shown.next().unwrap_or_default()));
-        for (row, line) in shown.zip(&rows) {
-            text.push_str(&format!("{row}\n"));
-            text.extend(line.details.iter().map(|detail| format!("    {detail}\n")));
-        }
+    let mut text = format!("before: {before}{live}\nnow:    {now}\n");
+    for line in inputs.iter().filter(|line| line.changed) {
+        text.push_str(&format!("\n{}\n  - {}\n  + {}\n", line.input, line.before, line.now));
+        text.extend(line.details.iter().map(|detail| format!("    {detail}\n")));
     }
-    let same: Vec<&str> = inputs.iter().filter(|line| !line.changed).map(|line| line.input).collect();
-    if !same.is_empty() && !rows.is_empty() {
-        text.push_str(&format!("the same: {}\n", same.join(", ")));
+    let (changed, same): (Vec<_>, Vec<_>) = inputs.iter().partition(|line| line.changed);
+    if !same.is_empty() && !changed.is_empty() {
+        let same: Vec<&str> = same.iter().map(|line| line.input).collect();
+        text.push_str(&format!("\nthe same: {}\n", same.join(", ")));
     }
-    let tests = inputs.iter().any(|line| line.input == "tests" && line.changed);
-    let changed = inputs.iter().any(|line| line.changed);
-    text.push_str(match (same_image, image, tests) {
-        _ if *forced => "\n`--force`: a new image is baked",
-        (false, None, _) if !changed => {
-            "\nno input changed, but this version of Ovenbird computes the digest differently: a new image is baked"
-        }
-        (true, Some(_), true) => {
-            "\nonly the tests changed: the image is kept, and a fresh instance of it must pass them"
-        }
-        (true, Some(_), false) => "\nno input changed: the image is reused",
-        (true, None, _) => {
-            "\nno input changed, but the image no longer exists: a new one is baked"
-        }
-        (false, Some(_), _) => "\ninputs changed, but an image with these inputs exists and is reused",
-        (false, None, _) => "\ninputs changed: a new image is baked",
-    });
-    if let Some(image) = image {
-        text.push_str(&format!(" ({image})"));
-    }
+    text.push_str(&format!("\n{}", what_happens(explanation, !changed.is_empty())));
     text
+}
+
+/// What a bake of these inputs does, and why.
+fn what_happens(explanation: &Explanation, changed: bool) -> String {
+    let Explanation { same_image, image, forced, will, .. } = explanation;
+    let why = match (will, same_image) {
+        (Will::Build, _) if *forced => "a new image is built: `--force`",
+        (Will::Build, true) => "a new image is built: no input changed, but the image no longer exists",
+        (Will::Build, false) if changed => "a new image is built: inputs changed",
+        (Will::Build, false) => {
+            "a new image is built: no input changed, but this version of Ovenbird computes the digest differently"
+        }
+        (Will::Reuse, true) => "the image is reused: nothing that goes into it changed",
+        (Will::Reuse, false) => "an image that was made of the same inputs before is reused",
+        (Will::ReuseAndTest, true) => {
+            "the image is reused, once a fresh instance of it has passed the tests: they alone changed"
+        }
+        (Will::ReuseAndTest, false) => {
+            "an image that was made of the same inputs before is reused, once a fresh instance of it has passed the tests"
+        }
+    };
+    let image = image.as_ref().filter(|_| *will != Will::Build).map(|image| format!(" ({image})"));
+    format!("{why}{}", image.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -189,6 +207,7 @@ mod tests {
             same_image: false,
             image: None,
             forced: false,
+            will: Will::Build,
             inputs: vec![
                 line("base", "ami-1", &[]),
                 line("configuration", "0123456789ab", &["step 1 is new", "step 2 is new"]),
@@ -196,13 +215,38 @@ mod tests {
             ],
         };
         let text = text(&explanation);
-        let table = "before: one (live)\nnow:    a bake started now\n
-INPUT          BEFORE        NOW
-configuration  0123456789ab  now
+        let rows = "before: one (live)\nnow:    a bake started now\n
+configuration
+  - 0123456789ab
+  + now
     step 1 is new
     step 2 is new
+
 the same: base, tests
-\ninputs changed";
-        assert!(text.contains(table), "{text}");
+\na new image is built: inputs changed";
+        assert_eq!(text, rows);
+    }
+
+    #[test]
+    fn it_is_told_what_a_bake_does_and_with_which_image() {
+        let image = AmiId::parse("ami-01234567").unwrap();
+        let of = |will, same_image| Explanation {
+            pipeline: PipelineName::parse("shop").unwrap(),
+            before: BakeId::parse("one").unwrap(),
+            live: true,
+            now: None,
+            digest: digest::sha256(b""),
+            same_image,
+            image: Some(image.clone()),
+            forced: false,
+            will,
+            inputs: Vec::new(),
+        };
+        let told = |will, same| what_happens(&of(will, same), true);
+        assert_eq!(told(Will::Build, false), "a new image is built: inputs changed");
+        assert!(told(Will::Reuse, true).ends_with("changed (ami-01234567)"));
+        assert!(told(Will::ReuseAndTest, true).contains("a fresh instance of it has passed the tests"));
+        let forced = Explanation { forced: true, ..of(Will::Build, true) };
+        assert_eq!(what_happens(&forced, true), "a new image is built: `--force`");
     }
 }

@@ -19,7 +19,7 @@ use ovenbird_core::{
 use crate::target::Deployment;
 
 /// How many pipelines are asked about at once: DynamoDB answers hundreds, and a laptop's connections are few.
-pub const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 32;
 
 /// How many of those that begin alike are named.
 const NAMED: usize = 5;

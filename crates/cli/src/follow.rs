@@ -1,5 +1,6 @@
 //! Following a bake to its end: its stages, and what its builder does and prints while it does it.
 
+mod ended;
 mod pane;
 
 use std::{io::IsTerminal as _, time::Duration};
@@ -20,7 +21,7 @@ use ovenbird_core::{
 use tokio::time::Instant;
 
 use self::pane::Pane;
-pub use self::pane::fresh;
+pub use self::{ended::Ending, pane::fresh};
 use crate::{
     find::{self, Early},
     render,
@@ -36,6 +37,9 @@ pub struct FollowArgs {
     /// Also write the bake and its tests to this file, as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<std::path::PathBuf>,
+    /// Then follow the bakes that its promotion starts, and theirs
+    #[arg(long, conflicts_with = "junit")]
+    pub children: bool,
 }
 
 /// How following ended.
@@ -307,7 +311,8 @@ impl Show {
         }
         let same =
             before.filter(|(at, old)| *at == stage && (old.number, &old.name) == (work.number, &work.name));
-        if same.is_none() {
+        // What the seal does has no other name than its stage.
+        if same.is_none() && work.name != stage.as_str() {
             self.say(&format!("  {:<12} {}", stage.as_str(), title(&work)));
         }
         let seen = same.map(|(_, old)| old.output).unwrap_or_default();

@@ -5,15 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
     domain::{
-        bake::{Bake, Stage, Status},
+        bake::{Bake, Failure, Stage, Status},
         id::{BakeId, PipelineName},
         plain::plain_line,
     },
     ports::{self, Workflow as _},
     store::Ledger,
-    views::bake::BakeView,
+    views::bake::{BakeView, EarlyBakeView},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::{
     find::{self, Early},
@@ -23,6 +23,9 @@ use crate::{
 
 /// List the newest bakes, the newest first
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ovenbird list storefront --status failed --since 2d
+  ovenbird list --json | jq '.[] | select(.status == \"failed\") | .failure.error'")]
 pub struct ListArgs {
     /// The pipeline's name (default: all pipelines)
     pipeline: Option<String>,
@@ -81,27 +84,41 @@ impl Row {
         }
     }
 
-    /// As `--json` prints it: what failed early has no inputs, and so no digest.
-    fn json(&self) -> Value {
+    fn view(&self) -> RowView<'_> {
         match self {
-            Self::Bake(bake) => json!(BakeView::from(&**bake)),
-            Self::Early(early) => json!({
-                "bake": early.bake,
-                "pipeline": early.pipeline,
-                "status": Status::Failed,
-                "stage": Stage::Launch,
-                "trigger": early.trigger,
-                "started": early.started,
-                "ended": early.ended,
-                "failure": { "error": early.error, "cause": early.cause, "stage": Stage::Launch },
-            }),
+            Self::Bake(bake) => RowView::Bake(Box::new(BakeView::from(&**bake))),
+            Self::Early(early) => RowView::Early(Box::new(EarlyBakeView {
+                recorded: false,
+                bake: &early.bake,
+                pipeline: early.pipeline.as_ref(),
+                status: Status::Failed,
+                stage: Stage::Launch,
+                trigger: early.trigger,
+                started: early.started,
+                ended: early.ended,
+                failure: Failure {
+                    error: early.error.clone(),
+                    cause: early.cause.clone(),
+                    stage: Stage::Launch,
+                },
+            })),
         }
     }
 }
 
+/// A row as `--json` prints it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum RowView<'a> {
+    /// With a record.
+    Bake(Box<BakeView<'a>>),
+    /// Without one.
+    Early(Box<EarlyBakeView<'a>>),
+}
+
 /// The rows as `--json` prints them.
-pub fn json(rows: &[Row]) -> Vec<Value> {
-    rows.iter().map(Row::json).collect()
+pub fn json(rows: &[Row]) -> Vec<RowView<'_>> {
+    rows.iter().map(Row::view).collect()
 }
 
 /// The newest bakes of one pipeline or of all, the newest first.
@@ -178,43 +195,46 @@ async fn early(
 
 /// The rows as a table.
 pub fn text(rows: &[Row], now: Timestamp) -> String {
-    let head = ["STARTED", "AGE", "BAKE", "STATUS", "TOOK", "IMAGE", "PIPELINE", "WHAT"].map(str::to_owned);
-    render::columns(std::iter::once(head).chain(rows.iter().map(|row| match row {
-        Row::Bake(bake) => {
-            let Bake { spec, progress } = &**bake;
-            // What a failed bake made is gone, and what it reused isn't its own.
-            let stays = match progress.status {
-                Status::Failed | Status::Cancelled => None,
-                Status::Running | Status::Promoted | Status::Validated | Status::Superseded => {
-                    progress.image.as_ref()
-                }
-            };
-            let ended = progress.timeline.last().and_then(|span| span.end);
-            let ended = ended.filter(|_| progress.status != Status::Running);
-            let what = progress.failure.as_ref().map(|failure| failure.error.clone());
-            let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
-            [
-                render::minute(spec.started),
-                render::age(spec.started, now),
-                spec.id.to_string(),
-                progress.status.as_str().to_owned(),
-                render::age(spec.started, ended.unwrap_or(now)),
-                stays.map_or("-", |image| image.as_str()).to_owned(),
-                spec.pipeline.to_string(),
-                what.or(artifact).unwrap_or_default(),
-            ]
-        }
-        Row::Early(early) => [
-            render::minute(early.started),
-            render::age(early.started, now),
-            early.bake.to_string(),
-            Status::Failed.as_str().to_owned(),
-            render::age(early.started, early.ended.unwrap_or(early.started)),
-            "-".to_owned(),
-            early.pipeline.as_ref().map_or("-", |pipeline| pipeline.as_str()).to_owned(),
-            format!("{} (failed before it had a record)", early.error),
-        ],
-    })))
+    let head = ["STARTED", "AGE", "BAKE", "STATUS", "TOOK", "IMAGE", "PIPELINE", "WHAT"];
+    render::table(
+        head,
+        rows.iter().map(|row| match row {
+            Row::Bake(bake) => {
+                let Bake { spec, progress } = &**bake;
+                // What a failed bake made is gone, and what it reused isn't its own.
+                let stays = match progress.status {
+                    Status::Failed | Status::Cancelled => None,
+                    Status::Running | Status::Promoted | Status::Validated | Status::Superseded => {
+                        progress.image.as_ref()
+                    }
+                };
+                let ended = progress.timeline.last().and_then(|span| span.end);
+                let ended = ended.filter(|_| progress.status != Status::Running);
+                let what = progress.failure.as_ref().map(|failure| failure.error.clone());
+                let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
+                [
+                    render::minute(spec.started),
+                    render::age(spec.started, now),
+                    spec.id.to_string(),
+                    progress.status.as_str().to_owned(),
+                    render::age(spec.started, ended.unwrap_or(now)),
+                    stays.map_or("-", |image| image.as_str()).to_owned(),
+                    spec.pipeline.to_string(),
+                    what.or(artifact).unwrap_or_default(),
+                ]
+            }
+            Row::Early(early) => [
+                render::minute(early.started),
+                render::age(early.started, now),
+                early.bake.to_string(),
+                Status::Failed.as_str().to_owned(),
+                render::age(early.started, early.ended.unwrap_or(early.started)),
+                "-".to_owned(),
+                early.pipeline.as_ref().map_or("-", |pipeline| pipeline.as_str()).to_owned(),
+                format!("{} (failed before it had a record)", early.error),
+            ],
+        }),
+    )
 }
 
 /// Says of a pipeline's bakes, or of all, that are on their way by their record alone what to do about them. However old

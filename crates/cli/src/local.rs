@@ -1,10 +1,18 @@
 //! `ovenbird local`: the local cloud, from an operator's side.
 
-use std::{io::IsTerminal as _, process::ExitCode};
+mod logs;
+
+use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
-use ovenbird_core::{Result, domain::plan::quote};
-use ovenbird_local::{Credentials, Event, LocalError, Options, ResetPlan, Status};
+use jiff::SignedDuration;
+use ovenbird_core::{
+    Result,
+    domain::{id::InstanceId, plan::quote},
+    views::error::{ErrorView, Failed},
+};
+use ovenbird_local::{Credentials, DiskUse, Event, LocalError, Options, ResetPlan, RunningCloud, Status};
+use serde::Serialize;
 
 use crate::{FAILED, confirm::asked, print, render, target::Target};
 
@@ -15,11 +23,19 @@ const WRONG_USE: u8 = 2;
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
     /// Start the local cloud, and deploy the stack to it
-    Up,
+    Up {
+        /// The checkout of Ovenbird whose stack is deployed (default: the one around this folder, or this program)
+        #[arg(long, value_name = "FOLDER")]
+        repository: Option<PathBuf>,
+    },
     /// Stop the local cloud with everything it started; bucket, table and images stay
     Down,
     /// Show the endpoint, the memory that it takes, and the instances
     Status,
+    /// List the local clouds that run on this machine
+    List,
+    /// Show what the local cloud takes of the disk
+    Df,
     /// Stop the local cloud and destroy all but the base image and the key: show what that is, then ask
     Reset {
         /// Do it without asking
@@ -31,14 +47,24 @@ pub enum LocalCommand {
     },
     /// Print the variables that let AWS's own tools talk to it: eval "$(ovenbird local env)"
     Env,
-    /// Show where the logs are
-    Logs,
+    /// Show where the logs are, or what a function or a machine said
+    Logs {
+        /// A function, such as `promote`, or an instance's id, whose console is shown (default: where the logs are)
+        #[arg(value_name = "FUNCTION_OR_INSTANCE")]
+        of: Option<String>,
+        /// Go on, and print what comes
+        #[arg(long, short, requires = "of")]
+        follow: bool,
+        /// Only what a function logged within this time, such as `10m`
+        #[arg(long, value_name = "TIME", value_parser = render::duration, default_value = "1h")]
+        since: SignedDuration,
+    },
     /// Open a shell in a machine, as its root, or run one command
     Shell {
         /// The instance's id, as `ovenbird local status` prints it
         instance: String,
         /// The command and its arguments (default: a login shell)
-        #[arg(last = true)]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
     /// The supervisor itself, which `up` starts
@@ -60,21 +86,47 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
     options.stack.clone_from(&target.stack);
     let done = match command {
         LocalCommand::Shell { instance, command } => {
-            return Ok(shell(&options, instance, command).await.unwrap_or_else(|error| failed(&error)));
+            return Ok(shell(&options, instance, command).await.unwrap_or_else(|error| failed(&error, json)));
         }
-        LocalCommand::Up => {
+        LocalCommand::Up { repository } => {
+            if let Some(folder) = repository {
+                options.repository =
+                    Some(folder.clone()).filter(|it| it.join("infra/template.yaml").is_file());
+            }
+            if options.repository.is_none() {
+                return Ok(failed(&LocalError::NoRepository, json));
+            }
             ovenbird_local::up(&options, |event| tell(event, json)).await.map(|status| show(&status, json))
         }
+        LocalCommand::List => {
+            let running = ovenbird_local::running();
+            print(json, &running, &list(&running));
+            Ok(())
+        }
+        LocalCommand::Df => {
+            ovenbird_local::disk_use(&options).map(|found| print(json, &found, &disk_use(&found)))
+        }
         LocalCommand::Down => ovenbird_local::down(&options).await.map(|ran| {
-            print(json, &ran, if ran { "the local cloud is down" } else { "no local cloud was up" });
+            print(
+                json,
+                &Downed { was_up: ran },
+                if ran { "the local cloud is down" } else { "no local cloud was up" },
+            );
         }),
         LocalCommand::Status => ovenbird_local::status(&options).await.map(|status| show(&status, json)),
         LocalCommand::Reset { yes, dry_run } => {
             let done = reset(&options, *yes, *dry_run, json).await;
-            return Ok(done.unwrap_or_else(|error| failed(&error)));
+            return Ok(done.unwrap_or_else(|error| failed(&error, json)));
         }
         LocalCommand::Env => env(&options, json),
-        LocalCommand::Logs => {
+        LocalCommand::Logs { of: Some(of), follow, since } => {
+            let local = Target { local: true, ..target.clone() };
+            match InstanceId::parse(of) {
+                Ok(instance) => return logs::console(&instance, *follow, &local, json).await,
+                Err(_) => logs::function(&options, of, *since, *follow, json).await,
+            }
+        }
+        LocalCommand::Logs { of: None, .. } => {
             let paths = ovenbird_local::logs_path(&options);
             let lines: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
             print(json, &paths, &lines.join("\n"));
@@ -85,7 +137,7 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
             Err(source) => Err(LocalError::Corrupt { path: "--options".into(), source }),
         },
     };
-    Ok(done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS))
+    Ok(done.map_or_else(|error| failed(&error, json), |()| ExitCode::SUCCESS))
 }
 
 /// `ovenbird open`: the forward lasts as long as the local cloud.
@@ -98,7 +150,7 @@ pub async fn open(instance: &str, port: u16, target: &Target, json: bool) -> Res
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(error) => Ok(failed(&error)),
+        Err(error) => Ok(failed(&error, json)),
     }
 }
 
@@ -177,12 +229,15 @@ fn env(options: &Options, json: bool) -> Result<(), LocalError> {
         variables.iter().map(|(name, value)| format!("export {name}={}", quote(value))).collect();
     // Of an account of AWS's, these would go with the wrong key.
     lines.push("unset AWS_SESSION_TOKEN AWS_PROFILE".to_owned());
-    let variables: std::collections::BTreeMap<_, _> = variables.into_iter().collect();
+    let variables: BTreeMap<_, _> = variables.into_iter().collect();
     print(json, &variables, &lines.join("\n"));
     Ok(())
 }
 
-fn failed(error: &LocalError) -> ExitCode {
+fn failed(error: &LocalError, json: bool) -> ExitCode {
+    if json {
+        print(true, &Failed { error: ErrorView::new(error.name(), error, error.hint()) }, "");
+    }
     eprint!("error: {error}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -225,10 +280,42 @@ fn text(status: &Status) -> String {
     ));
     let instances = render::columns(status.instances.iter().map(|one| {
         let address = one.address.as_deref().unwrap_or("-").to_owned();
-        [one.instance.to_string(), one.state.to_string(), address, one.image.to_string()]
+        let of = one.pipeline.as_deref().unwrap_or("-").to_owned();
+        let role = one.role.clone().unwrap_or_default();
+        [one.instance.clone(), one.state.clone(), address, one.image.clone(), of, role]
     }));
     if !instances.is_empty() {
         text.push_str(&format!("\n{instances}"));
     }
     text
+}
+
+/// What became of `local down`.
+#[derive(Debug, Serialize)]
+struct Downed {
+    /// Whether there was a local cloud to end.
+    was_up: bool,
+}
+
+fn list(running: &[RunningCloud]) -> String {
+    if running.is_empty() {
+        return "no local cloud runs on this machine".to_owned();
+    }
+    let head = ["PORT", "HOME", "STACK", "PROCESS"];
+    render::table(
+        head,
+        running.iter().map(|one| {
+            [one.port.to_string(), one.home.display().to_string(), one.stack.clone(), one.pid.to_string()]
+        }),
+    )
+}
+
+fn disk_use(found: &DiskUse) -> String {
+    let mib = |bytes: u64| format!("{} MiB", bytes.div_ceil(1024 * 1024));
+    let rows = found
+        .folders
+        .iter()
+        .map(|folder| [mib(folder.bytes), folder.path.display().to_string(), folder.holds.clone()]);
+    let total = [mib(found.bytes), found.home.display().to_string(), "all of it".to_owned()];
+    render::columns(rows.chain([total]))
 }

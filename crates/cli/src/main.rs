@@ -10,6 +10,7 @@ mod follow;
 mod list;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
+mod pipeline;
 mod prune;
 mod recipe;
 mod render;
@@ -19,6 +20,7 @@ mod runner;
 mod show;
 mod status;
 mod target;
+mod ui;
 
 use std::{
     io::Write as _,
@@ -30,26 +32,18 @@ use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind, parser::V
 use jiff::Timestamp;
 use ovenbird_core::{
     Result,
-    domain::{bake::Status, error::Kind, id::BakeId, plain::plain, plan::FOLDER, retirement::Act},
-    views::{bake::BakeView, rollout::RolloutView},
+    domain::{error::Kind, plain::plain, retirement::Act},
+    views::{bake::BakeView, channel::ChannelView, error::Failed, rollout::RolloutView},
 };
 use serde::Serialize;
 
 use crate::{
     command::{Cli, Command},
-    follow::Followed,
-    reports::Reports,
     target::Target,
 };
 
 /// The exit status when what was asked for failed: 1, as for every failure that isn't a wrong use (2).
 const FAILED: u8 = 1;
-
-/// The exit status when a bake that was to be promoted was not: something newer was promoted first.
-const SUPERSEDED: u8 = 3;
-
-/// The exit status when it isn't known how the bake ends: it was lost sight of, or the time to follow it was over.
-const UNKNOWN: u8 = 4;
 
 fn main() -> ExitCode {
     // Before anything else: a machine's first process is this program again, and has no use for a runtime.
@@ -73,6 +67,7 @@ fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
+    let json = cli.json.is_some();
     // Only the command's own panic ends it: the local cloud's supervisor is a command, too, and outlives a request that
     // panics.
     match catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(cli)))) {
@@ -83,6 +78,9 @@ fn main() -> ExitCode {
         }
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
+            if json {
+                print(true, &Failed::from(&error), "");
+            }
             eprintln!("{}", render::error(&error));
             ExitCode::from(error.kind().exit_status())
         }
@@ -129,6 +127,7 @@ fn without_empty_endpoints() -> Option<std::io::Error> {
 
 async fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { target, json, command } = cli;
+    let json = json.is_some();
     match command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -140,16 +139,18 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Local(command) => return local::run(&command, &target, json).await,
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Open { instance, port } => return local::open(&instance, port, &target, json).await,
-        Command::Recipe(command) => recipe::run(&command, &target, json).await?,
+        Command::Recipe(command) => return recipe::run(&command, &target, json).await,
+        Command::Pipeline(command) => return pipeline::run(&command, &target, json).await,
         Command::Runner(command) => {
             let pointer = runner::run(&command, &target).await?;
             print(json, &pointer, &format!("runner {}", &pointer.sha256.as_str()[..12]));
         }
         Command::Bake(args) => match bake::run(&args, &target, json).await? {
             bake::Started::Followed(deployment, id, followed) => {
-                return ended((json, target.local), &deployment, &id, &args.follow, followed).await;
+                let how = follow::Ending { args: &args.follow, json, local: target.local };
+                return how.ended(&deployment, id, followed).await;
             }
-            bake::Started::Detached(id) => print(json, &serde_json::json!({ "bake": id }), id.as_str()),
+            bake::Started::Detached(id) => print(json, &bake::Detached { bake: &id }, id.as_str()),
         },
         Command::List(args) => {
             let rows = list::run(&args, &target).await?;
@@ -159,18 +160,21 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let now = Timestamp::now();
             let all = status::run(pipeline.as_deref(), &target, now).await?;
             let text = match (&pipeline, all.as_slice()) {
-                (Some(_), [one]) => status::text(one, now),
-                (_, all) => status::table(all, now),
+                (Some(_), [one]) => render::wrapped(&status::text(one, now)),
+                // The notes below the table may be long.
+                (_, all) => render::wrapped(&status::table(all, now)),
             };
             print(json, &all, &text);
         }
         Command::Channels { pipeline } => {
             let found = channels::channels(pipeline.as_deref(), &target).await?;
-            print(json, &found, channels::table(&found, Timestamp::now()).trim_end());
+            let views: Vec<_> = found.iter().map(ChannelView::from).collect();
+            print(json, &views, channels::table(&found, Timestamp::now()).trim_end());
         }
         Command::History { pipeline } => {
             let found = channels::channels(Some(&pipeline), &target).await?;
-            print(json, &found, channels::history(&found).trim_end());
+            let views: Vec<_> = found.iter().map(ChannelView::from).collect();
+            print(json, &views, &render::wrapped(channels::history(&found).trim_end()));
         }
         Command::Promote(args) => return Ok(asked(json, channels::promote(&args, &target, json).await?)),
         Command::Rollback(args) => return Ok(asked(json, channels::roll_back(&args, &target, json).await?)),
@@ -178,7 +182,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let channel = channels::hold(&args, &target).await?;
             print(
                 json,
-                &channel,
+                &ChannelView::from(&channel),
                 channels::table(std::slice::from_ref(&channel), Timestamp::now()).trim_end(),
             );
         }
@@ -186,7 +190,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let channel = channels::release(&which, &target).await?;
             print(
                 json,
-                &channel,
+                &ChannelView::from(&channel),
                 channels::table(std::slice::from_ref(&channel), Timestamp::now()).trim_end(),
             );
         }
@@ -201,7 +205,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
                 follow::run(Some(&what), &follow::FollowArgs::default(), &target, json).await?;
             }
             let shown = show::show(&what, &target).await?;
-            print(json, &shown.json(), shown.text(Timestamp::now()).trim_end());
+            print(json, &shown.view(), &render::wrapped(shown.text(Timestamp::now()).trim_end()));
         }
         Command::Logs { bake, step } => {
             let deployment = target.deployment().await?;
@@ -220,21 +224,23 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Lineage { of, down, dot } => {
             let lineage = show::lineage(&of, down, &target).await?;
             let text = if dot { lineage.dot() } else { lineage.text(Timestamp::now()) };
-            print(json, &lineage.json(), text.trim_end());
+            print(json, &lineage, text.trim_end());
         }
         Command::Explain { pipeline, bake, against } => {
             let explanation =
                 explain::run(pipeline.as_deref(), bake.as_deref(), against.as_deref(), &target).await?;
-            print(json, &explanation, &explain::text(&explanation));
+            print(json, &explanation, &render::wrapped(&explain::text(&explanation)));
         }
         Command::Follow { bake, follow } => {
             let (deployment, id, followed) = follow::run(bake.as_deref(), &follow, &target, json).await?;
-            return ended((json, target.local), &deployment, &id, &follow, followed).await;
+            let how = follow::Ending { args: &follow, json, local: target.local };
+            return how.ended(&deployment, id, followed).await;
         }
         Command::Cancel { bake } => {
             let bake = prune::cancel(&bake, &target).await?;
             print(json, &BakeView::from(&bake), &render::verdict(&bake));
         }
+        Command::Ui(args) => ui::run(&args, &target, json).await?,
         Command::Prune { what: Some(what), .. } => return pruning(&what, &target, json).await,
         Command::Prune { pipeline, confirm, what: None } => {
             return Ok(pruned(json, &prune::run(pipeline.as_deref(), &target, confirm, json).await?));
@@ -273,54 +279,6 @@ fn man() -> String {
     });
     rendered.unwrap_or_else(|_| unreachable!("it is written to memory"));
     String::from_utf8_lossy(&page).trim_end().to_owned()
-}
-
-/// Shows how following ended. Failed and cancelled are failures, and so is a promotion that was asked for and did not
-/// happen.
-async fn ended(
-    (json, local): (bool, bool),
-    deployment: &target::Deployment,
-    id: &BakeId,
-    args: &follow::FollowArgs,
-    followed: Followed,
-) -> Result<ExitCode> {
-    let bake = match followed {
-        Followed::Ended(bake) => bake,
-        Followed::Lost(error) => {
-            eprintln!("{}", render::error(&error));
-            eprintln!("\nIt isn't known how the bake ends; {}", follow::goes_on(id));
-            return Ok(ExitCode::from(UNKNOWN));
-        }
-        Followed::TimedOut => {
-            eprintln!("the time to follow it is over; {}", follow::goes_on(id));
-            return Ok(ExitCode::from(UNKNOWN));
-        }
-    };
-    // They only tell more: the bake has ended, and how is known.
-    let reports = match Reports::read(deployment, &bake).await {
-        Ok(reports) => reports,
-        Err(error) => {
-            eprintln!("{}", render::error(&error));
-            Reports::default()
-        }
-    };
-    if let Some(path) = &args.junit {
-        reports::write_junit(path, &bake, &reports)?;
-    }
-    print(json, &BakeView::from(&*bake), &bake::report(&bake, &reports));
-    if let (true, Status::Failed, Some(builder)) =
-        (local && !json, bake.progress.status, &bake.progress.builder)
-        && bake.spec.options.keep_builder
-    {
-        eprintln!(
-            "on the local cloud: `ovenbird local shell {builder}`; its steps' logs are in {FOLDER}/logs/"
-        );
-    }
-    Ok(match bake.progress.status {
-        Status::Failed | Status::Cancelled => ExitCode::from(FAILED),
-        Status::Superseded => ExitCode::from(SUPERSEDED),
-        Status::Running | Status::Promoted | Status::Validated => ExitCode::SUCCESS,
-    })
 }
 
 /// What is asked about single images and past runs.

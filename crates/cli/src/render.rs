@@ -82,6 +82,11 @@ pub fn bake(bake: &Bake, by: Option<&str>, lineage: &[Link], now: Timestamp) -> 
     }
     let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
     text.push_str(&format!("\ntrigger   {}{by}{}\n", bake.spec.trigger, asked(bake)));
+    let labels = bake.spec.options.labels.iter().map(|(key, value)| format!("{key}={}", plain_line(value)));
+    let labels: Vec<String> = labels.collect();
+    if !labels.is_empty() {
+        text.push_str(&format!("labels    {}\n", labels.join(", ")));
+    }
     if let Some(artifact) = &bake.spec.artifact {
         let version =
             artifact.version.as_ref().map(|version| format!(", version {version}")).unwrap_or_default();
@@ -155,6 +160,68 @@ pub fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> S
         column.set_padding((0, 2));
     }
     table.trim_fmt()
+}
+
+/// Rows below a head, for people: a table where the terminal has room for it, and else a block for each row.
+pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    laid_out(head, &rows.into_iter().collect::<Vec<_>>(), columns)
+}
+
+/// The same on a terminal of so many columns; without one it is a table, however wide: what people read there, `grep` and
+/// `awk` read as well.
+fn laid_out<const N: usize>(head: [&str; N], rows: &[[String; N]], width: Option<usize>) -> String {
+    let table = columns(std::iter::once(head.map(str::to_owned)).chain(rows.iter().cloned()));
+    let Some(width) =
+        width.filter(|width| table.lines().any(|line| console::measure_text_width(line) > *width))
+    else {
+        return table;
+    };
+    let names = head.iter().map(|name| name.len()).max().unwrap_or_default();
+    let blocks = rows.iter().map(|row| {
+        let cells = head.iter().zip(row).filter(|(_, cell)| !cell.is_empty() && *cell != "-");
+        let lines: Vec<String> =
+            cells.map(|(name, cell)| format!("{name:<names$}  {}", plain_line(cell))).collect();
+        wrap(&lines.join("\n"), width)
+    });
+    blocks.collect::<Vec<_>>().join("\n\n")
+}
+
+/// A text that is no wider than the terminal that standard output is; as it is where that is none.
+pub fn wrapped(text: &str) -> String {
+    let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    columns.map_or_else(|| text.to_owned(), |columns| wrap(text, columns))
+}
+
+/// Breaks lines that are wider, between words where that goes; what comes on a new line is indented as its line was, and
+/// by two more.
+fn wrap(text: &str, columns: usize) -> String {
+    // Narrower than this, nothing can be read anyway.
+    let columns = columns.max(20);
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let indent = " ".repeat((line.len() - line.trim_start().len() + 2).min(columns / 2));
+        let mut rest = line.to_owned();
+        while console::measure_text_width(&rest) > columns {
+            let (mut at, mut width, mut space) = (0, 0, None);
+            for (place, letter) in rest.char_indices() {
+                width += console::measure_text_width(letter.encode_utf8(&mut [0; 4]));
+                if width > columns {
+                    break;
+                }
+                at = place + letter.len_utf8();
+                // Not in the indentation: the line would be no shorter.
+                if letter == ' ' && !rest[..place].trim().is_empty() {
+                    space = Some(place);
+                }
+            }
+            let at = space.unwrap_or(at);
+            lines.push(rest[..at].trim_end().to_owned());
+            rest = format!("{indent}{}", rest[at..].trim_start());
+        }
+        lines.push(rest);
+    }
+    lines.join("\n")
 }
 
 /// A moment in the time zone of this machine (or of `TZ`), to the second, with the zone's name.
@@ -296,6 +363,50 @@ mod tests {
             ["", "5", "0s", "-1s", "1w", "s", "1.5h", "99999999999999999999s", "9223372036854775807d", "ü"]
         {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_text_is_never_wider_and_loses_no_word() {
+        let long = "x".repeat(70);
+        let text = format!(
+            "base\n  - ami-0123 debian-12 from /aws/service/debian/release\n  + {long} 日本語 end\n\nlast"
+        );
+        for columns in [20, 30, 60, 200] {
+            let wrapped = wrap(&text, columns);
+            for line in wrapped.lines() {
+                assert!(console::measure_text_width(line) <= columns, "{columns}: {line:?}");
+            }
+            let bare = |text: &str| text.split_whitespace().collect::<String>();
+            assert_eq!(bare(&wrapped), bare(&text));
+        }
+        assert_eq!(wrap(&text, 200), text);
+        assert_eq!(wrap("  - one two three four", 20), "  - one two three\n    four");
+    }
+
+    #[test]
+    fn a_table_that_is_wider_than_the_terminal_comes_as_blocks_that_are_not() {
+        let head = ["STARTED", "BAKE", "WHAT"];
+        let rows = [
+            ["2026-11-23 10:00 UTC".into(), "0626d49a-3ad3-421d-9733-8e59a3ace08d".into(), "v1.txt".into()],
+            ["2026-11-23 09:00 UTC".into(), "b".into(), "-".into()],
+        ];
+        let table = "STARTED               BAKE                                  WHAT
+2026-11-23 10:00 UTC  0626d49a-3ad3-421d-9733-8e59a3ace08d  v1.txt
+2026-11-23 09:00 UTC  b                                     -";
+        assert_eq!(laid_out(head, &rows, Some(80)), table);
+        assert_eq!(laid_out(head, &rows, Some(200)), table);
+        assert_eq!(laid_out(head, &rows, None), table);
+        let blocks = "STARTED  2026-11-23 10:00 UTC
+BAKE     0626d49a-3ad3-421d-9733-8e59a3ace08d
+WHAT     v1.txt
+
+STARTED  2026-11-23 09:00 UTC
+BAKE     b";
+        assert_eq!(laid_out(head, &rows, Some(60)), blocks);
+        for width in [20, 30, 60] {
+            let told = laid_out(head, &rows, Some(width));
+            assert!(told.lines().all(|line| line.chars().count() <= width), "{width}: {told}");
         }
     }
 

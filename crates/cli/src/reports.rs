@@ -9,9 +9,9 @@ use ovenbird_core::{
         bake::{Bake, Status},
         mailbox::Heartbeat,
         plain::{plain, plain_line},
-        report::{ProvisionReport, StepReport, TestOutcome, TestReport},
+        report::{FETCH, ProvisionReport, StepReport, TestOutcome, TestReport},
     },
-    ports::Role,
+    ports::{Bucket as _, Role},
     store::{Ledger, Mailbox, keys},
 };
 use quick_xml::{
@@ -141,6 +141,8 @@ struct Log<'r> {
     number: usize,
     #[serde(flatten)]
     step: &'r StepReport,
+    /// All that it printed, where the kept log has it; else the last lines.
+    output: &'r str,
 }
 
 /// Prints what the steps printed: of a bake whose steps have ended from the report, of a running one as it comes.
@@ -172,8 +174,20 @@ pub async fn logs(deployment: &Deployment, bake: &Bake, step: Option<&str>, json
         };
         return refuse(problem.into(), format!("See how it stands: `ovenbird show {id}`"));
     };
-    let numbered: Vec<Log<'_>> =
-        report.steps.iter().enumerate().map(|(number, step)| Log { number, step }).collect();
+    let kept = match report.steps.iter().any(|step| step.log.is_some()) {
+        true => {
+            let mailbox = Mailbox::new(&deployment.cloud, &bake.spec, Role::Builder);
+            deployment.cloud.text(&mailbox.key(keys::LOG)).await?.unwrap_or_default()
+        }
+        false => String::new(),
+    };
+    let output = |step: &'_ StepReport| step.log.and_then(|part| part.of(&kept));
+    // Without an artifact and files beside the recipe, nothing comes before the first step.
+    let first = usize::from(report.steps.first().is_none_or(|step| step.name != FETCH));
+    let numbered: Vec<Log<'_>> = (first..)
+        .zip(&report.steps)
+        .map(|(number, step)| Log { number, step, output: output(step).unwrap_or(&step.output_tail) })
+        .collect();
     let wanted: Vec<&Log<'_>> = match step {
         None => numbered.iter().collect(),
         Some(text) => {
@@ -190,14 +204,14 @@ pub async fn logs(deployment: &Deployment, bake: &Bake, step: Option<&str>, json
         }
     };
     let mut text = String::new();
-    for Log { number, step } in &wanted {
+    for Log { number, step, output } in &wanted {
         let _ = writeln!(
             text,
             "== {number} {}: {}, {:.1} s\n{}",
             plain_line(&step.name),
             step.verdict(),
             seconds(step.milliseconds),
-            step.output_tail.trim_end()
+            output.trim_end()
         );
     }
     print(json, &wanted, text.trim_end());

@@ -95,7 +95,7 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
             eprintln!("{}  {}", render::moment(entry.at), plain(&entry.what));
         }
         told = rollout.progress.timeline.len();
-        if rollout.progress.outcome.is_some() {
+        if rollout.progress.outcome.is_some() || rollout.progress.has_settled() {
             return Ok(rollout);
         }
         let line = format!("{}{}", counts(deployment, &rollout).await, plain(&rollout.progress.awaits));

@@ -7,7 +7,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         bake::Bake,
-        id::{AmiId, ChannelName, InstanceId, PipelineName},
+        id::{AmiId, BakeId, ChannelName, InstanceId, PipelineName},
         plain::plain_line,
         tags::TAG_BAKE,
     },
@@ -19,7 +19,7 @@ use ovenbird_core::{
     },
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     find, render,
@@ -47,6 +47,7 @@ pub struct Shown {
 /// How an image stands.
 #[derive(Debug, Serialize)]
 struct ImageFacts {
+    /// Its id.
     image: AmiId,
     /// Whether EC2 still has it.
     exists: bool,
@@ -59,6 +60,7 @@ struct ImageFacts {
 /// How an instance stands.
 #[derive(Debug, Serialize)]
 struct InstanceFacts {
+    /// Its id.
     instance: InstanceId,
     /// EC2's word for its state.
     state: &'static str,
@@ -66,6 +68,20 @@ struct InstanceFacts {
     image: AmiId,
     /// The bake that it works for; none for one that runs on a bake's image.
     works_for: Option<String>,
+}
+
+/// A bake, with what was asked for if that was an image or an instance.
+#[derive(Debug, Serialize)]
+pub struct ShowView<'a> {
+    /// The bake, or the one that the image or instance comes from.
+    #[serde(flatten)]
+    bake: BakeView<'a>,
+    /// Who started it by hand; none for one that nobody asked for, or that was long ago.
+    by: Option<&'a str>,
+    /// The image that was asked for, or that the instance runs on.
+    asked_image: Option<&'a ImageFacts>,
+    /// The instance that was asked for.
+    asked_instance: Option<&'a InstanceFacts>,
 }
 
 /// A bake by its id, an image, or an instance.
@@ -97,13 +113,13 @@ pub async fn show(what: &str, target: &Target) -> Result<Shown> {
     };
     let links = lineage::lineage(&Ledger(&deployment.cloud), &bake).await?;
     let reports = Reports::read(&deployment, &bake).await?;
-    let by = by(&deployment, &bake).await?;
+    let by = starter(&deployment, &bake.spec.id).await?;
     Ok(Shown { bake, links, reports, by, image, instance })
 }
 
 /// Who started a bake by hand: the execution's input says so for as long as Step Functions keeps it.
-async fn by(deployment: &Deployment, bake: &Bake) -> Result<Option<String>> {
-    let input = deployment.cloud.input(&deployment.bake_machine, &bake.spec.id).await?;
+pub async fn starter(deployment: &Deployment, bake: &BakeId) -> Result<Option<String>> {
+    let input = deployment.cloud.input(&deployment.bake_machine, bake).await?;
     let input: Option<Value> = input.and_then(|input| serde_json::from_str(&input).ok());
     Ok(input.and_then(|input| Some(input.get("by")?.as_str()?.to_owned())))
 }
@@ -129,13 +145,13 @@ async fn maker(deployment: &Deployment, image: &AmiId) -> Result<Bake> {
 }
 
 impl Shown {
-    /// As `--json` prints it: a bake, or what was asked for with its bake in it.
-    pub fn json(&self) -> Value {
-        let mut bake = json!(BakeView::from(&self.bake));
-        bake["by"] = json!(self.by);
-        match (&self.image, &self.instance) {
-            (None, None) => bake,
-            (image, instance) => json!({ "instance": instance, "image": image, "bake": bake }),
+    /// As `--json` prints it.
+    pub fn view(&self) -> ShowView<'_> {
+        ShowView {
+            bake: BakeView::from(&self.bake),
+            by: self.by.as_deref(),
+            asked_image: self.image.as_ref(),
+            asked_instance: self.instance.as_ref(),
         }
     }
 
@@ -167,10 +183,11 @@ impl Shown {
 }
 
 /// The images below and above one.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Lineage {
-    links: Vec<Link>,
-    /// What stands on it; none when nobody asked.
+    /// The image, and below it what each was made on.
+    lineage: Vec<Link>,
+    /// What stands on it; none unless `--down` was given.
     descendants: Option<Vec<Descendant>>,
 }
 
@@ -214,21 +231,13 @@ pub async fn lineage(of: &str, down: bool, target: &Target) -> Result<Lineage> {
     } else {
         None
     };
-    Ok(Lineage { links, descendants })
+    Ok(Lineage { lineage: links, descendants })
 }
 
 impl Lineage {
-    /// As `--json` prints it: the links alone, or both lists.
-    pub fn json(&self) -> Value {
-        match &self.descendants {
-            None => json!(self.links),
-            Some(descendants) => json!({ "lineage": self.links, "descendants": descendants }),
-        }
-    }
-
     /// For people: each image stands on the one below it, and what stands on the first comes indented under its head.
     pub fn text(&self, now: Timestamp) -> String {
-        let mut text = if self.links.is_empty() { String::new() } else { render::lineage(&self.links) };
+        let mut text = if self.lineage.is_empty() { String::new() } else { render::lineage(&self.lineage) };
         if let Some(descendants) = &self.descendants {
             let heading = if descendants.is_empty() { "nothing stands on it" } else { "what stands on it:" };
             let gap = if text.is_empty() { "" } else { "\n\n" };
@@ -255,13 +264,13 @@ impl Lineage {
                 .replace('\n', "\\n");
             let _ = writeln!(text, "  {} [label = \"{label}\"];", quoted(image.as_str()));
         };
-        for link in &self.links {
+        for link in &self.lineage {
             node(&link.image, link.pipeline.as_ref(), &plain_line(&link.name));
         }
         for one in self.descendants.iter().flatten() {
             node(&one.image, Some(&one.pipeline), &plain_line(&one.name));
         }
-        for pair in self.links.windows(2) {
+        for pair in self.lineage.windows(2) {
             let _ =
                 writeln!(text, "  {} -> {};", quoted(pair[0].image.as_str()), quoted(pair[1].image.as_str()));
         }

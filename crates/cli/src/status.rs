@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::id::{AmiId, InstanceId, PipelineName},
-    views::status::{self, BakeSummary, ChannelStatus, PipelineStatus},
+    views::{
+        status::{self, BakeSummary, ChannelStatus, PipelineStatus},
+        worries,
+    },
 };
 
 use crate::{find, render, target::Target};
@@ -39,34 +42,13 @@ fn running(channel: &ChannelStatus) -> String {
     }
 }
 
-/// What somebody must look at of a channel, a line each.
-fn worries(channel: &ChannelStatus) -> Vec<String> {
-    let mut found = Vec::new();
-    for one in channel.parameters.iter().filter(|one| one.drifted) {
-        let value = one.value.as_deref().unwrap_or("nothing: it isn't there");
-        found.push(format!("parameter {} says {value}, and not the channel's image", one.parameter));
-    }
-    if let Some(current) = &channel.current {
-        if let Some(problem) = &current.base_problem {
-            found.push(format!("its base can't be told: {problem}"));
-        }
-        if let (Some(true), Some(base), Some(now)) = (current.behind, &current.base, &current.base_now) {
-            found.push(format!("its base moved on: {} was {}, is {now}", base.written, base.image));
-        }
-    }
-    if !channel.in_recipe {
-        found.push("the recipe promotes to another channel: nothing moves this one any more".to_owned());
-    }
-    found
-}
-
 /// One line for each channel, and below all what somebody must look at.
 pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
     if all.is_empty() {
         return "no pipeline has a recipe yet: `ovenbird recipe push`".to_owned();
     }
-    let head = ["CHANNEL", "IMAGE", "SINCE", "BASE", "INSTANCES", "LAST BAKE", "ARTIFACT"].map(str::to_owned);
-    let mut rows = vec![head];
+    let head = ["CHANNEL", "IMAGE", "SINCE", "BASE", "INSTANCES", "LAST BAKE", "ARTIFACT"];
+    let mut rows = Vec::new();
     let mut notes = String::new();
     for one in all {
         let last = one.running.first().or(one.last_bake.as_ref());
@@ -108,8 +90,8 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
                 last.clone(),
                 artifact.map(|artifact| render::artifact_name(&artifact.key)).unwrap_or_default(),
             ]);
-            for worry in worries(channel) {
-                note(&format!("/{}", channel.channel), &worry);
+            for worry in worries::of_channel(one, channel) {
+                note(&format!("/{}", channel.channel), &worry.what);
             }
         }
         // A failure that a later bake made good is history.
@@ -119,7 +101,7 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
             note("", &format!("the last bake {}", ended(failure, now)));
         }
     }
-    let mut text = render::columns(rows);
+    let mut text = render::table(head, rows);
     if !notes.is_empty() {
         let _ = write!(text, "\n\n{}", notes.trim_end());
     }
@@ -206,8 +188,8 @@ pub fn text(one: &PipelineStatus, now: Timestamp) -> String {
         for (image, instances) in &channel.on_others {
             line("", &format!("{} on {}", ids(instances), AmiId::as_str(image)));
         }
-        for worry in worries(channel) {
-            line("look at", &worry);
+        for worry in worries::of_channel(one, channel) {
+            line("look at", &worry.what);
         }
     }
     text.trim_end().to_owned()

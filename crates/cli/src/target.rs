@@ -21,13 +21,13 @@ pub struct Target {
     #[arg(long, global = true, help_heading = HEADING, env = "OVENBIRD_LOCAL", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0)]
     pub local: bool,
     /// The port of the local cloud
-    #[arg(long, global = true, help_heading = HEADING, default_value_t = 4566, env = "OVENBIRD_PORT")]
+    #[arg(long, global = true, help_heading = HEADING, default_value_t = Target::PORT, env = "OVENBIRD_PORT")]
     pub port: u16,
     /// The profile of your AWS configuration
     #[arg(long, global = true, help_heading = HEADING)]
     pub profile: Option<String>,
     /// The name of the CloudFormation stack
-    #[arg(long, global = true, help_heading = HEADING, default_value = "ovenbird", env = "OVENBIRD_STACK")]
+    #[arg(long, global = true, help_heading = HEADING, default_value = Target::STACK, env = "OVENBIRD_STACK")]
     pub stack: String,
 }
 
@@ -63,6 +63,12 @@ pub struct Deployment {
 }
 
 impl Target {
+    /// The port of the local cloud, if none is given.
+    pub const PORT: u16 = 4566;
+
+    /// The name of the stack, if none is given.
+    pub const STACK: &str = "ovenbird";
+
     /// Finds the stack.
     pub async fn deployment(&self) -> Result<Deployment> {
         let mut settings = Settings {

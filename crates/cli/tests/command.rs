@@ -77,3 +77,41 @@ fn a_bake_without_a_name_is_of_the_recipe_that_is_here() {
     let output = command(home.path(), &["explain", "--local"]).output().expect("ovenbird");
     assert!(said(&output).contains("no local cloud was ever started"), "{}", said(&output));
 }
+
+#[test]
+fn an_error_is_a_document_and_so_are_the_mistakes_of_a_recipe() {
+    let home = tempfile::tempdir().expect("a folder");
+    let document = |arguments: &[&str]| -> (Option<i32>, serde_json::Value) {
+        let output = command(home.path(), arguments).output().expect("ovenbird");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+    };
+    let (status, failed) = document(&["list", "--json"]);
+    assert_eq!((status, failed["error"]["name"].as_str()), (Some(1), Some("BadInput")), "{failed}");
+    assert!(failed["error"]["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{failed}");
+    let (status, failed) = document(&["local", "status", "--json=1"]);
+    assert_eq!((status, failed["error"]["name"].as_str()), (Some(1), Some("LocalNoKeys")), "{failed}");
+    std::fs::write(home.path().join("recipe.toml"), "pipeline = \"Shop\"\nbsae.image = \"x\"\n")
+        .expect("written");
+    let (status, checked) = document(&["recipe", "check", "--json"]);
+    assert_eq!((status, &checked["pipeline"]), (Some(1), &serde_json::Value::Null), "{checked}");
+    let mistakes = checked["mistakes"].as_array().expect("mistakes");
+    let last = mistakes.last().expect("one");
+    assert_eq!(
+        (&last["line"], &last["column"], &last["width"]),
+        (&2.into(), &1.into(), &4.into()),
+        "{checked}"
+    );
+    // A version that isn't there is a wrong command line, and prints none.
+    let output = command(home.path(), &["list", "--json=2"]).output().expect("ovenbird");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{}", said(&output));
+}
+
+#[test]
+fn a_label_that_ec2_would_refuse_is_a_wrong_command_line() {
+    let home = tempfile::tempdir().expect("a folder");
+    for label in ["git", "ovenbird:stack=other", "aws:x=y"] {
+        let output = command(home.path(), &["bake", "shop", "--label", label]).output().expect("ovenbird");
+        assert_eq!(output.status.code(), Some(2), "{label}: {}", said(&output));
+    }
+}

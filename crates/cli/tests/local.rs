@@ -95,3 +95,34 @@ fn a_reset_at_a_terminal_does_what_is_answered() {
     assert_eq!(status, Some(0), "{said}");
     assert!(!disk.exists(), "{said}");
 }
+
+#[test]
+fn a_port_that_is_taken_is_told_with_who_has_it_also_when_that_one_says_nothing() {
+    let home = tempfile::tempdir().expect("a folder");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("its address").port().to_string();
+    let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let up = ["local", "up", "--port", &port, "--repository", repository];
+    let begun = std::time::Instant::now();
+    // With a key, as a local cloud of before left one, it asks whoever listens there.
+    fs::create_dir(home.path().join("aws")).expect("made");
+    let key = "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = secret\n";
+    fs::write(home.path().join("aws/credentials"), key).expect("written");
+    let output = ovenbird(home.path(), &up);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains(&format!("port {port} is taken by ")), "{}", said(&output));
+    assert!(said(&output).contains(&format!("(process {})", std::process::id())), "{}", said(&output));
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(20),
+        "it waited for a program that says nothing"
+    );
+}
+
+#[test]
+fn without_a_stack_to_deploy_up_is_no_success() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().display().to_string();
+    let output = ovenbird(home.path(), &["local", "up", "--repository", &folder]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("no infra/template.yaml"), "{}", said(&output));
+}

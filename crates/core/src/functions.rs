@@ -40,7 +40,13 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
                 tracing::info!(bake.id = %bake, "nothing to bake: {why}");
                 return output(&json!({"bake": bake, "next": next, "why": why}));
             };
-            launch_builder::start(Start { bake, started, trigger }, cloud, now).await
+            let start = Start { bake, started, trigger };
+            if let Some(why) = launch_builder::declined(&start, cloud).await? {
+                let (bake, next) = (start.bake, Next { to: To::Nothing, seconds: 0 });
+                tracing::info!(bake.id = %bake, "nothing to bake: {why}");
+                return output(&json!({"bake": bake, "next": next, "why": why}));
+            }
+            launch_builder::start(start, cloud, now).await
         }
         LaunchBuilder::TakeOver { document } => launch_builder::take_over(document, cloud, now).await,
         LaunchBuilder::Verify { document } => launch_builder::verify(document, cloud, now).await,

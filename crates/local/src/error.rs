@@ -73,12 +73,27 @@ pub enum LocalError {
         #[source]
         source: io::Error,
     },
+    /// Another program listens on the port.
+    #[error("port {port} is taken by {program} (process {pid})")]
+    PortOf {
+        /// The port that the endpoint wants.
+        port: u16,
+        /// The program's name.
+        program: String,
+        /// Its process.
+        pid: u32,
+    },
     /// Another supervisor uses the same home.
-    #[error("a local cloud already runs in {}", home.display())]
+    #[error("a local cloud already runs in {}{at}", home.display())]
     HomeTaken {
         /// The folder that both would use.
         home: PathBuf,
+        /// Where it runs, as ` (port 4566, process 123)`; empty when that isn't known.
+        at: String,
     },
+    /// There is nothing to deploy.
+    #[error("there is no infra/template.yaml here, in a folder above, or around this program")]
+    NoRepository,
     /// The supervisor ended, or gave up, while it was starting.
     #[error("the local cloud failed at {stage}: {reason}")]
     Start {
@@ -166,11 +181,12 @@ impl LocalError {
                     .into()
             }
             Self::NoMachine { .. } => "`ovenbird local status` lists the machines that run".into(),
-            Self::PortTaken { .. } => "Stop the program that listens there, or pass another `--port`".into(),
+            Self::PortTaken { .. } | Self::PortOf { .. } => "Stop the program that listens there, or pass another `--port`".into(),
             Self::HomeTaken { .. } => {
                 "Stop it with `ovenbird local down`, or set OVENBIRD_HOME to another folder for this one"
                     .into()
             }
+            Self::NoRepository => "Go to the checkout of Ovenbird, or name it: `--repository FOLDER`".into(),
             Self::Start { hint, .. } => hint.clone(),
             Self::MiniStack { log, .. } => format!("Read {}", log.display()),
             Self::Corrupt { path, .. } => {
@@ -182,6 +198,21 @@ impl LocalError {
             Self::Deploy { .. } => {
                 "Build the functions with `make build`, then run `ovenbird local up` again".into()
             }
+        }
+    }
+
+    /// Its name, for scripts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "LocalMissing",
+            Self::NotUp { .. } => "LocalNotUp",
+            Self::NoMachine { .. } => "LocalNoMachine",
+            Self::NoKeys { .. } | Self::NotYours { .. } | Self::BadKeys { .. } => "LocalNoKeys",
+            Self::PortTaken { .. } | Self::PortOf { .. } | Self::Stranger { .. } => "LocalPortTaken",
+            Self::HomeTaken { .. } | Self::LongHome { .. } => "LocalHome",
+            Self::NoRepository | Self::Deploy { .. } => "LocalDeploy",
+            Self::Start { .. } | Self::MiniStack { .. } => "LocalStart",
+            Self::Io { .. } | Self::Corrupt { .. } | Self::Request { .. } | Self::Refused { .. } => "LocalIo",
         }
     }
 

@@ -131,6 +131,15 @@ impl Home {
         Ok(())
     }
 
+    /// What a reset leaves, with what is in each.
+    pub(crate) fn kept(&self) -> [(PathBuf, &'static str); 3] {
+        [
+            (self.bases(), "base images"),
+            (self.0.join("venv"), "the Python environment"),
+            (self.0.join("log"), "logs"),
+        ]
+    }
+
     /// What a reset deletes, with what is in each: all but the base images, the Python environment, logs and the key.
     pub(crate) fn forgotten(&self) -> [(PathBuf, &'static str); 4] {
         [

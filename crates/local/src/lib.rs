@@ -5,12 +5,14 @@
 //! process that holds it all;
 //! [`up`], [`down`], [`status`], [`reset`], [`open`] and [`shell`] are what an operator does with it.
 
+mod around;
 mod auth;
 mod balancer;
 pub mod base_image;
 mod deploy;
 mod endpoint;
 mod error;
+mod function_logs;
 mod hardware;
 mod health_checks;
 mod home;
@@ -31,16 +33,18 @@ mod xml;
 use std::process::ExitCode;
 
 pub use self::{
+    around::{RunningCloud, running},
     auth::{Clock, Credentials, Gate, Holder, Keys, PROFILE},
     endpoint::{Control, Endpoint, machine_router, router},
     error::{LocalError, Result},
+    function_logs::{LogLine, function_logs},
     hardware::{Hardware, Simulated},
     home::Home,
     http_client::Link,
     operator::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, shell, status, up},
     options::{Machines, Options},
     progress::{Event, Stage},
-    reset::{ResetFolder, ResetImage, ResetPlan, reset},
+    reset::{DiskUse, ResetFolder, ResetImage, ResetPlan, disk_use, reset},
     state::CloudState,
     supervisor::serve,
 };

@@ -19,6 +19,7 @@ use nix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    around::{self, Listener, RunningCloud},
     auth::{CONTROL_SERVICE, Credentials, signed},
     error::{LocalError, Result},
     home::Home,
@@ -101,6 +102,12 @@ pub struct InstanceStatus {
     pub address: Option<String>,
     /// Its first process, while it runs.
     pub process: Option<u32>,
+    /// The pipeline that it belongs to, by its tags.
+    pub pipeline: Option<String>,
+    /// The bake that it works for, by its tags.
+    pub bake: Option<String>,
+    /// What it is for, by its tags: `builder`, `verifier`, or the name that somebody gave it.
+    pub role: Option<String>,
 }
 
 /// A loopback address that leads to a port of a machine.
@@ -116,10 +123,31 @@ pub struct Forward {
 
 /// Starts the local cloud and waits until it is ready; one that runs already is left as it is.
 pub async fn up(options: &Options, mut progress: impl FnMut(&Event)) -> Result<Status> {
-    match status(options).await {
+    let ours = supervisor(&options.home)?;
+    let asked = match ours {
+        Some(_) => status(options).await,
+        // Whatever else listens there may never answer.
+        None => match tokio::time::timeout(HEARING, status(options)).await {
+            Ok(asked) => asked,
+            Err(_) => Err(LocalError::NotUp { port: options.port }),
+        },
+    };
+    match asked {
         Ok(status) if status.ready => return Ok(status),
         Ok(_) | Err(LocalError::NotUp { .. } | LocalError::NoKeys { .. }) => {}
-        Err(error) => return Err(error),
+        // Who has the port says more than what it answers.
+        Err(error) if ours.is_some() => return Err(error),
+        Err(_) => {}
+    }
+    let elsewhere = around::running().into_iter().find(|one| one.home == options.home.root());
+    if let Some(RunningCloud { port, pid, .. }) = elsewhere.filter(|one| one.port != options.port) {
+        let at = format!(" (port {port}, process {pid})");
+        return Err(LocalError::HomeTaken { home: options.home.root().to_owned(), at });
+    }
+    if let Some(Listener { pid, program }) = around::listener(options.port)
+        && ours.is_none_or(|ours| ours.as_raw().cast_unsigned() != pid)
+    {
+        return Err(LocalError::PortOf { port: options.port, program, pid });
     }
     requirements::check(options)?;
     options.home.prepare()?;

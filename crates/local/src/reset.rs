@@ -86,6 +86,30 @@ impl ResetPlan {
     }
 }
 
+/// What the home of a local cloud takes of the disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUse {
+    /// The home.
+    pub home: PathBuf,
+    /// Its folders, in bytes.
+    pub folders: Vec<ResetFolder>,
+    /// All of it, in bytes.
+    pub bytes: u64,
+}
+
+/// What a home takes of the disk; nothing is changed, and the local cloud may run or not.
+pub fn disk_use(options: &Options) -> Result<DiskUse> {
+    let home = &options.home;
+    let holds = home.forgotten().into_iter().chain(home.kept());
+    let folders = holds.filter(|(path, _)| path.exists()).map(|(path, holds)| {
+        let bytes = size(&path).map_err(LocalError::io(format!("look through {}", path.display())))?;
+        Ok(ResetFolder { path, holds: holds.to_owned(), bytes })
+    });
+    let folders = folders.collect::<Result<Vec<_>>>()?;
+    let bytes = folders.iter().map(|folder| folder.bytes).sum();
+    Ok(DiskUse { home: home.root().to_owned(), folders, bytes })
+}
+
 /// Ends the local cloud if it runs, and forgets every image, bucket and table; bases and the operator's key stay.
 pub async fn reset(options: &Options) -> Result<()> {
     down(options).await?;

@@ -234,7 +234,7 @@ fn lock(options: &Options) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
-            return Err(LocalError::HomeTaken { home: options.home.root().to_owned() });
+            return Err(LocalError::HomeTaken { home: options.home.root().to_owned(), at: String::new() });
         }
         Err(fs::TryLockError::Error(error)) => {
             return Err(LocalError::io(format!("lock {}", path.display()))(error));

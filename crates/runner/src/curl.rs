@@ -125,7 +125,7 @@ fn succeeded(answer: &Answer) -> Result<()> {
     match &answer.exit {
         Exit::Status(0) => Ok(()),
         Exit::Failed(problem) => bail!("{problem}; add `curl` to the base image"),
-        Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped => {
+        Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped | Exit::Rebooted(_) => {
             let complaint = answer.complaint();
             ensure!(!complaint.is_empty(), "curl: {}", answer.exit);
             bail!("{complaint}")

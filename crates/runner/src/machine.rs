@@ -126,6 +126,15 @@ impl Machine {
 
     /// Writes a file of the runner's own, for root alone, whole or not at all.
     pub fn write_own(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write(name, bytes, false)
+    }
+
+    /// The same, and on the disk when this returns: it is there after a crash.
+    pub fn write_kept(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write(name, bytes, true)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8], kept: bool) -> Result<()> {
         let (path, part) = (self.own(name), self.own(&format!("{name}.part")));
         let _ = fs::remove_file(&part);
         let mut file = fs::OpenOptions::new()
@@ -135,7 +144,13 @@ impl Machine {
             .open(&part)
             .with_context(|| format!("write {}", part.display()))?;
         file.write_all(bytes)?;
+        if kept {
+            file.sync_all()?;
+        }
         fs::rename(&part, &path)?;
+        if kept {
+            fs::File::open(self.own(""))?.sync_all()?;
+        }
         Ok(())
     }
 }

@@ -1,20 +1,26 @@
 //! `ovenbird-runner`: works on the builder. `provision` configures it, `test` tests it, `seal` makes it an image.
 
 mod artifact;
+mod boots;
 mod curl;
 mod fetch;
 mod files;
 mod folder;
 mod junit;
+mod live;
+mod logs;
 mod machine;
+mod mailbox;
 mod mask;
 mod output;
 mod owner;
+mod place;
 mod process;
 mod provision;
 mod quiet;
 mod seal;
 mod secrets;
+mod shield;
 mod step;
 mod systemd;
 mod test;
@@ -25,6 +31,7 @@ mod work;
 use std::process::ExitCode;
 
 use machine::Machine;
+use provision::Provisioned;
 use seal::Then;
 
 const USAGE: &str = "\
@@ -41,13 +48,21 @@ fn main() -> ExitCode {
         all => (all, "/"),
     };
     let machine = Machine::new(root);
+    if let Err(error) = boots::heed() {
+        eprintln!("ovenbird-runner: {error:#}");
+        return ExitCode::from(255);
+    }
     if let Err(error) = secrets::protect() {
         // Of no use to give up for: it holds back only what a crash would leave.
         eprintln!("ovenbird-runner: {error:#}");
     }
     let done = match arguments {
         ["work"] => work::run(&machine),
-        ["provision"] => provision::run(&machine),
+        ["provision"] => match provision::run(&machine) {
+            Ok(Provisioned::Done(well)) => Ok(well),
+            Ok(Provisioned::Boots) => return ExitCode::from(provision::BOOTS),
+            Err(error) => Err(error),
+        },
         ["test"] => test::run(&machine),
         ["seal"] => seal::run(&machine, Then::PowerOff).map(|()| true),
         ["seal", "--keep-running"] => seal::run(&machine, Then::KeepRunning).map(|()| true),

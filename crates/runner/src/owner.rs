@@ -46,7 +46,9 @@ fn group(machine: &Machine, name: &str) -> Result<u32> {
         Exit::Status(0) => answer.text(),
         // Not every small base has it.
         Exit::Failed(_) => fs::read_to_string(machine.path("/etc/group")).context("read /etc/group")?,
-        Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped => String::new(),
+        Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped | Exit::Rebooted(_) => {
+            String::new()
+        }
     };
     let of = |line: &str| {
         let mut fields = line.split(':');

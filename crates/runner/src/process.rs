@@ -23,6 +23,7 @@ use nix::{
 use ovenbird_core::domain::report::Exit;
 
 use crate::{
+    live::Copy,
     mask::Mask,
     output::{HALF, Output},
 };
@@ -87,6 +88,14 @@ pub fn run(mut command: Command, kept: &mut Output, limit: Duration) -> Result<E
 pub fn ask(mut command: Command, input: &[u8], limit: Duration) -> Result<Answer> {
     let (mut stdout, mut stderr) = (Output::in_memory(HALF), Output::in_memory(HALF));
     let exit = ask_into(&mut command, input, &mut stdout, &mut stderr, limit)?;
+    Ok(Answer { exit, stdout, stderr })
+}
+
+/// Like `ask`, and what the program prints can be followed while it runs.
+pub fn ask_shown(mut command: Command, limit: Duration, copy: impl Fn() -> Option<Copy>) -> Result<Answer> {
+    let mut stdout = Output::in_memory(HALF).copied(copy());
+    let mut stderr = Output::in_memory(HALF).copied(copy());
+    let exit = ask_into(&mut command, b"", &mut stdout, &mut stderr, limit)?;
     Ok(Answer { exit, stdout, stderr })
 }
 

@@ -1,4 +1,5 @@
-//! `provision`: runs the steps in order. A machine that was provisioned is not provisioned again.
+//! `provision`: runs the steps in order. A machine that was provisioned is not provisioned again, and one that boots in
+//! between goes on where it was.
 
 use std::{
     fs::{self, File},
@@ -7,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
     mailbox::Urls,
@@ -17,13 +18,16 @@ use ovenbird_core::domain::{
 };
 
 use crate::{
-    artifact, fetch, files,
+    artifact, boots, fetch, files,
     folder::Owner,
+    logs,
     machine::{Machine, remove},
     mask::Mask,
     output::Output,
+    place::{At, Place},
     process, quiet,
     secrets::Secrets,
+    shield,
     step::{self, Try, Unlocked},
     unpack::{self, Target},
 };
@@ -34,49 +38,138 @@ const REPORT: &str = "report.json";
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Provisions; gives whether every step ended well.
-pub fn run(machine: &Machine) -> Result<bool> {
+/// How long a machine that goes down may take to end this program.
+const GOING: Duration = Duration::from_secs(180);
+
+const NO_WAY_BACK: &str = "`reboot = true`: nothing on this machine could go on after the boot, for it has neither \
+    systemd nor /etc/cron.d";
+
+/// The exit status that says that the machine is to boot again before the next step.
+pub const BOOTS: u8 = 75;
+
+/// How provisioning ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provisioned {
+    /// Every step ended well, or one did not.
+    Done(bool),
+    /// A step is done after which the machine is to boot again; then the next one follows.
+    Boots,
+}
+
+/// Provisions.
+pub fn run(machine: &Machine) -> Result<Provisioned> {
     // User data narrows the mask for the plan; what the steps make is everybody's to read, as on any machine.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     files::open_way(machine).context("open the way to the recipe's files")?;
     let plan = machine.plan()?;
     let path = machine.own(REPORT);
     if !path.exists() {
-        let report = provision(machine, &plan);
+        let Some(report) = provision(machine, &plan)? else { return Ok(Provisioned::Boots) };
         machine.write_report(REPORT, &report)?;
         files::open_way(machine)?;
     }
     let report: ProvisionReport = serde_json::from_slice(&fs::read(&path)?)?;
-    Ok(report.failure().is_none())
+    Ok(Provisioned::Done(report.failure().is_none()))
 }
 
 /// Leaves the steps' report in the mailbox.
 pub fn report(machine: &Machine, urls: &Urls) -> Result<()> {
+    if let (Some(url), true) = (&urls.log, machine.own(logs::FILE).exists())
+        && let Err(error) = fetch::upload(&machine.own(logs::FILE), url)
+    {
+        // The report has the end of each step's output.
+        println!("ovenbird: the log of all steps could not be left in the bucket: {error:#}");
+    }
     fetch::upload(&machine.own(REPORT), &urls.provision).context("upload the steps' report")
 }
 
-fn provision(machine: &Machine, plan: &Plan) -> ProvisionReport {
-    let started = Timestamp::now();
+/// Runs the steps, from the first or from where an earlier boot left; none when the machine is to boot again first.
+fn provision(machine: &Machine, plan: &Plan) -> Result<Option<ProvisionReport>> {
+    let mut place = Place::find(machine)?;
+    if place.is_due(machine) {
+        return Ok(None);
+    }
     let mut secrets = Secrets::new(plan.endpoint.clone());
-    let mut steps = Vec::new();
     let mut go = true;
-    if plan.bundle.is_some() || plan.artifact.is_some() {
-        go = record(&mut steps, FETCH, || match fetch_all(machine, plan) {
+    let fetches = plan.bundle.is_some() || plan.artifact.is_some();
+    if place.at.is_some() {
+        go = go_on(machine, plan, &mut secrets, &mut place);
+    } else if fetches {
+        place.begin(machine, At { index: None, name: FETCH.to_owned(), reboot: false })?;
+        go = record(&mut place.steps, FETCH, || match fetch_all(machine, plan) {
             Ok(said) => Done { output_tail: said, ..Done::once(Ok(Exit::Status(0))) },
             Err(error) => Done::once(Err(error)),
         });
+    }
+    if let Err(error) = shield::begin(machine) {
+        println!("ovenbird: every user of this machine may ask its metadata service: {error:#}");
     }
     if let Err(error) = quiet::begin(machine) {
         // The steps wait for locks by themselves; they only have less time then.
         println!("ovenbird: the machine's own updates could not be held back: {error:#}");
     }
-    for (index, step) in plan.steps.iter().enumerate() {
+    let next = place.at.as_ref().map_or(0, At::next);
+    for (index, step) in plan.steps.iter().enumerate().skip(next) {
         if !go {
             break;
         }
-        go = record(&mut steps, &step.name, || self::step(machine, &mut secrets, step, index));
+        place.begin(machine, At { index: Some(index), name: step.name.clone(), reboot: step.reboot })?;
+        go = record(&mut place.steps, &step.name, || {
+            match step.reboot && !boots::prepare(machine).unwrap_or(false) {
+                true => Done::once(Err(anyhow!(NO_WAY_BACK))),
+                false => self::step(machine, &mut secrets, step, index),
+            }
+        });
+        let ran = place.steps.last().is_some_and(|done| done.exit != Exit::Skipped);
+        if go && ran && step.reboot {
+            place.boots(machine)?;
+            return Ok(None);
+        }
+        if ran && boots::way(machine) != boots::Way::On {
+            // The step had the machine shut down, and did not wait for it. That ends this program; after the boot it is
+            // told of this step, and not of the one that would follow.
+            thread::sleep(GOING);
+        }
     }
-    ProvisionReport { started, ended: Timestamp::now(), steps }
+    let first = usize::from(place.steps.first().is_some_and(|step| step.name == FETCH) && fetches);
+    if let Err(error) = logs::keep(machine, &mut place.steps, first) {
+        println!("ovenbird: the log of all steps: {error:#}");
+    }
+    Ok(Some(ProvisionReport { started: place.started, ended: Timestamp::now(), steps: place.steps }))
+}
+
+/// Goes on after a boot; gives whether the next step may follow.
+fn go_on(machine: &Machine, plan: &Plan, secrets: &mut Secrets, place: &mut Place) -> bool {
+    let Some(at) = place.at.clone() else { return true };
+    let known = plan.steps.iter().take(at.next()).flat_map(Step::parameters);
+    for parameter in known {
+        // What earlier steps left on the machine is hidden as before.
+        if let Err(error) = secrets.read(parameter).context("secrets are read again to hide them") {
+            return record(&mut place.steps, &at.name, || Done::once(Err(error)));
+        }
+    }
+    let index = at.index.unwrap_or_default();
+    match place.after(machine) {
+        None => {
+            println!("ovenbird: the machine booted after step {}, and goes on", at.name);
+            true
+        }
+        Some(exit) => record(&mut place.steps, &at.name, || Done {
+            exit,
+            tries: 1,
+            output_tail: at.index.map(|_| last_log(machine, index)).unwrap_or_default(),
+        }),
+    }
+}
+
+/// What the last try of a step printed before the machine went down. Its log has no secrets.
+fn last_log(machine: &Machine, index: usize) -> String {
+    let mut kept = Output::new(Mask::default(), None);
+    let bytes = logs::of_step(machine, index).pop().and_then(|(_, path)| fs::read(path).ok());
+    match bytes.filter(|bytes| kept.push(bytes).is_ok() && kept.flush().is_ok()) {
+        Some(_) => kept.last_lines(),
+        None => String::new(),
+    }
 }
 
 /// How a step went.
@@ -103,7 +196,7 @@ fn record(steps: &mut Vec<StepReport>, name: &str, work: impl FnOnce() -> Done) 
     let start = Instant::now();
     let Done { exit, tries, output_tail } = work();
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let step = StepReport { name: name.to_owned(), exit, tries, milliseconds, output_tail };
+    let step = StepReport { name: name.to_owned(), exit, tries, milliseconds, output_tail, log: None };
     // What the runner itself has to say of a step that went well is for the reader of the console, too.
     if step.exit != Exit::Status(0) || (name == FETCH && !step.output_tail.is_empty()) {
         println!("ovenbird: step {name}: {}\n{}", step.verdict(), step.output_tail);
@@ -144,7 +237,8 @@ fn step(machine: &Machine, secrets: &mut Secrets, step: &Step, index: usize) -> 
     let mask = secrets.mask();
     let exit = match exit {
         Exit::Failed(problem) => Exit::Failed(mask.text(&problem)),
-        exit @ (Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped) => exit,
+        exit
+        @ (Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Skipped | Exit::Rebooted(_)) => exit,
     };
     Done { exit, tries, output_tail: mask.text(&output_tail) }
 }
@@ -186,7 +280,8 @@ fn holds(machine: &Machine, step: &Step, mask: &Mask) -> Result<Option<String>> 
         Exit::Status(0) => Ok(None),
         Exit::Status(status) => Ok(Some(format!("only-if: exit {status}\n{}", kept.last_lines()))),
         // It said neither yes nor no.
-        exit @ (Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped) => {
+        exit
+        @ (Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped | Exit::Rebooted(_)) => {
             anyhow::bail!("only-if: {exit}\n{}", kept.last_lines())
         }
     }
@@ -199,10 +294,7 @@ fn one_try(
     mask: &Mask,
     (index, number): (usize, u32),
 ) -> (Exit, String) {
-    let name = match number {
-        1 => format!("logs/{index}.log"),
-        _ => format!("logs/{index}.{number}.log"),
-    };
+    let name = logs::of_try(index, number);
     let log = machine.own_folder("logs").and_then(|_| Ok(File::create(machine.own(&name))?));
     let mut kept = match log {
         Ok(log) => Output::new(mask.clone(), Some(log)),
@@ -234,6 +326,7 @@ mod tests {
             secrets: BTreeMap::new(),
             only_if: None,
             retries: 0,
+            reboot: false,
         }
     }
 

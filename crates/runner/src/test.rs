@@ -11,7 +11,9 @@ use ovenbird_core::domain::{
     report::{FETCH, TestOutcome, TestReport},
 };
 
-use crate::{fetch, files, junit, machine::Machine, provision, secrets::Secrets, systemd, test_kind};
+use crate::{
+    boots, fetch, files, junit, live, machine::Machine, provision, secrets::Secrets, systemd, test_kind,
+};
 
 const REPORT: &str = "test-report.json";
 const JUNIT: &str = "junit.xml";
@@ -35,8 +37,9 @@ pub fn run(machine: &Machine) -> Result<bool> {
         println!("ovenbird: {FETCH}: {detail}");
         tests.push(TestOutcome { name: FETCH.into(), passed: false, milliseconds: 0, detail });
     }
-    for test in plan.tests.iter().filter(|_| fetched.is_ok()) {
+    for (number, test) in plan.tests.iter().enumerate().filter(|_| fetched.is_ok()) {
         let start = Instant::now();
+        live::say(machine, &test.name, number + 1, plan.tests.len());
         let outcomes = test_kind::outcomes(machine, test, mask);
         println!("ovenbird: test {} ({} ms)", test.name, start.elapsed().as_millis());
         for outcome in &outcomes {
@@ -57,6 +60,17 @@ pub fn run(machine: &Machine) -> Result<bool> {
     fs::write(machine.own(JUNIT), junit::xml(plan.bake.as_str(), &report)?)?;
     files::open_way(machine)?;
     Ok(report.tests.iter().all(|test| test.passed))
+}
+
+/// Says that no test can be trusted, because the machine booted while they ran.
+pub fn interrupted(machine: &Machine, plan: &Plan, urls: &Urls, in_order: bool) -> Result<()> {
+    let now = Timestamp::now();
+    let detail = boots::told(in_order, "while the tests ran");
+    let test = TestOutcome { name: "the machine stays up".into(), passed: false, milliseconds: 0, detail };
+    let report = TestReport { started: now, ended: now, tests: vec![test], units: Vec::new() };
+    machine.write_report(REPORT, &report)?;
+    fs::write(machine.own(JUNIT), junit::xml(plan.bake.as_str(), &report)?)?;
+    self::report(machine, urls)
 }
 
 /// Leaves the tests' reports in the mailbox.

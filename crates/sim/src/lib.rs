@@ -198,6 +198,7 @@ impl World {
         match event {
             MachineEvent::Booted { instance } => self.booted(now, &instance),
             MachineEvent::BootFailed { instance, reason } => self.boot_failed(now, &instance, &reason),
+            MachineEvent::Rebooted { instance } => self.rebooted(now, &instance),
             MachineEvent::PoweredOff { instance } => self.powered_off(now, &instance),
             MachineEvent::Destroyed { instance } => self.destroyed(now, &instance),
             MachineEvent::AgentOnline { instance } => self.agent_online(now, &instance),

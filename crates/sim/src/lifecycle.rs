@@ -52,6 +52,15 @@ impl World {
         }
     }
 
+    /// The machine boots again by itself. EC2 does not notice: its instance is running all the while, and only what ran
+    /// in the machine has ended.
+    pub(crate) fn rebooted(&mut self, now: Timestamp, id: &InstanceId) {
+        self.end_commands(now, id);
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.agent_since = None;
+        }
+    }
+
     pub(crate) fn destroyed(&mut self, now: Timestamp, id: &InstanceId) {
         self.end_commands(now, id);
         if let Some(instance) = self.instances.get_mut(id) {

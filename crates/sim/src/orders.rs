@@ -106,6 +106,11 @@ pub enum MachineEvent {
         /// The instance whose machine ended.
         instance: InstanceId,
     },
+    /// A machine's init ended and begins anew: somebody in it called for a reboot.
+    Rebooted {
+        /// The instance whose machine boots again.
+        instance: InstanceId,
+    },
     /// A machine and its disk are gone.
     Destroyed {
         /// The instance whose machine is gone.

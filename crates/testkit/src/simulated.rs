@@ -28,6 +28,8 @@ pub struct Script {
     pub powers_off: bool,
     /// Whether its runner is heard of no more, from the beginning on.
     pub falls_silent: bool,
+    /// For how long its machine boots again, from the beginning on; its runner says so before.
+    pub boots: SignedDuration,
 }
 
 impl Default for Script {
@@ -39,6 +41,7 @@ impl Default for Script {
             uploads: Vec::new(),
             powers_off: false,
             falls_silent: false,
+            boots: SignedDuration::ZERO,
         }
     }
 }
@@ -99,6 +102,8 @@ struct Runner {
     up: Option<Timestamp>,
     /// Since when it can't be heard any more.
     silent: Option<Timestamp>,
+    /// From when to when its machine boots again.
+    boots: Option<(Timestamp, Timestamp)>,
     /// The last order that it began.
     generation: u32,
 }
@@ -194,11 +199,13 @@ impl SimulatedHardware {
     pub fn heartbeat(&self, key: &str, now: Timestamp) -> Option<(Vec<u8>, Timestamp)> {
         let mailbox = key.strip_suffix(keys::PROGRESS)?;
         let runner = self.runners.values().find(|runner| runner.mailbox.as_deref() == Some(mailbox))?;
-        let written = runner.silent.unwrap_or(now);
-        if runner.up? >= written {
+        let boot = runner.boots.filter(|(from, until)| (*from..*until).contains(&now));
+        let written = runner.silent.or(boot.map(|(from, _)| from)).unwrap_or(now);
+        if runner.up? >= written && boot.is_none() {
             return None;
         }
-        let heartbeat = Heartbeat { generation: runner.generation, work: None, failure: None };
+        let (generation, reboots) = (runner.generation, boot.is_some());
+        let heartbeat = Heartbeat { generation, reboots, ..Heartbeat::default() };
         Some((serde_json::to_vec(&heartbeat).unwrap_or_default(), written))
     }
 
@@ -223,6 +230,7 @@ impl SimulatedHardware {
             if script.falls_silent {
                 runner.silent = Some(now);
             }
+            runner.boots = Some((now, now + script.boots));
         }
         let end = now + script.takes;
         self.upload(end, instance, script.uploads);
@@ -342,6 +350,7 @@ fn concerns(event: &Event, id: &InstanceId) -> bool {
         MachineEvent::Booted { instance }
         | MachineEvent::BootFailed { instance, .. }
         | MachineEvent::PoweredOff { instance }
+        | MachineEvent::Rebooted { instance }
         | MachineEvent::Destroyed { instance }
         | MachineEvent::AgentOnline { instance }
         | MachineEvent::Console { instance, .. }

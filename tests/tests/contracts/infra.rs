@@ -110,8 +110,15 @@ fn poll_readiness_only_looks_and_signs() {
             assert!(["Describe", "Get", "List"].iter().any(|look| verb.starts_with(look)), "{action}");
         }
         if written {
-            let names =
-                ["urls.json", "progress.json", "provision.json", "test.json", "junit.xml", "seal.json"];
+            let names = [
+                "urls.json",
+                "progress.json",
+                "provision.json",
+                "steps.log",
+                "test.json",
+                "junit.xml",
+                "seal.json",
+            ];
             let on: Vec<String> = each(at(statement, &["Resource"]).unwrap()).iter().map(text).collect();
             assert_eq!(on.len(), names.len(), "{on:?}");
             for name in names {

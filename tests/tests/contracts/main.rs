@@ -3,6 +3,7 @@
 mod floors;
 mod guard;
 mod infra;
+mod json;
 mod paths;
 mod policies;
 mod port_actions;

@@ -3,11 +3,13 @@
 //! Each test has a cloud of its own, and much of its time is spent waiting for machines: so they run beside each other.
 
 mod access;
+mod boots;
 mod end_to_end;
 mod many_at_once;
 mod operator;
 mod provisioners;
 mod rollout;
+mod sealed_layer;
 mod stopped;
 
 use std::{ops::Deref, time::Duration};

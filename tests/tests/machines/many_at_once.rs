@@ -256,10 +256,17 @@ fn layers(cloud: &Cloud) -> Result<()> {
 
     let image = shop.progress.image.context("no image")?;
     let links = cloud.local.ovenbird_json(&["lineage", image.as_str()], false)?;
-    let pipelines: Vec<Option<&str>> =
-        links.as_array().context("no links")?.iter().map(|link| link["pipeline"].as_str()).collect();
+    let pipelines: Vec<Option<&str>> = links["lineage"]
+        .as_array()
+        .context("no links")?
+        .iter()
+        .map(|link| link["pipeline"].as_str())
+        .collect();
     ensure!(pipelines == [Some("shop"), Some("runtime"), None], "{links}");
-    ensure!(links[2]["name"].as_str().is_some_and(|name| name.starts_with("debian-12")), "{links}");
+    ensure!(
+        links["lineage"][2]["name"].as_str().is_some_and(|name| name.starts_with("debian-12")),
+        "{links}"
+    );
     cloud.local.ovenbird(&["show", shop.spec.id.as_str()])?;
     cloud.local.ovenbird(&["explain", "shop"])
 }

@@ -71,6 +71,9 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     let first = shown(&cloud, "desk@latest")?;
     let image = first["image"].as_str().context("an image")?.to_owned();
 
+    terminals(&cloud, &path)?;
+    documents(&cloud, &image)?;
+
     // One whose tests fail is not promoted, and each failure is there in full.
     let said = bake("bad", &["--junit", &path("second.xml")], 1)?;
     has(&said, &["FAIL says so", "failed in stage validation"])?;
@@ -130,7 +133,99 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
         &["validated", "not promoted"],
     )?;
 
+    // A recipe that isn't pushed is baked and not promoted; an older one is current again.
+    fs::write(path("recipe.toml"), recipe("echo not pushed"))?;
+    let here = folder.display().to_string();
+    has(
+        &says(&cloud, &["bake", "--recipe", &here, "--key", "unpromoted/app", "--label", "git=3f2a91c"], 0)?,
+        &["validated", "not promoted"],
+    )?;
+    has(&says(&cloud, &["logs", "desk"], 0)?, &["not pushed"])?;
+    let newest = shown(&cloud, "desk")?;
+    ensure!(newest["options"]["labels"]["git"] == "3f2a91c", "{newest}");
+    has(&says(&cloud, &["recipe", "revert", "desk"], 0)?, &[&old, "is current again"])?;
+    let history = cloud.local.ovenbird_json(&["recipe", "history", "desk"], false)?;
+    ensure!(history[0]["version"].as_str().is_some_and(|it| it.starts_with(&old)), "{history}");
+
     following(&cloud, &push, &path)
+}
+
+/// What is printed for people is no wider than their terminal, and loses nothing on a narrow one.
+fn terminals(cloud: &Cloud, path: &dyn Fn(&str) -> String) -> Result<()> {
+    let images = regex::Regex::new("ami-[0-9a-f]{17}")?;
+    let orders = regex::Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]")?;
+    let questions =
+        ["list", "status", "status desk", "show desk", "explain desk", "channels", "history desk"];
+    for question in
+        questions.into_iter().chain(["recipe history desk", "pipeline list", "help", "bake --help"])
+    {
+        let mut words = std::collections::BTreeSet::new();
+        for columns in [60, 80, 200] {
+            let log = path("question");
+            let command = format!("stty cols {columns} rows 24; exec {} {question}", program()?);
+            let status = Command::new("script")
+                .args(["--quiet", "--return", "--command", &command, &log])
+                .envs([("OVENBIRD_LOCAL", "1"), ("OVENBIRD_PORT", &cloud.local.port.to_string())])
+                .env("OVENBIRD_HOME", &cloud.home)
+                .current_dir(&cloud.home)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .status()?;
+            ensure!(status.success(), "`{question}` at {columns} columns: {status}");
+            let seen = fs::read_to_string(&log)?;
+            let seen = orders.replace_all(&seen, "");
+            let lines = seen.lines().map(str::trim_end).filter(|line| !line.starts_with("Script "));
+            for line in lines.clone() {
+                ensure!(line.chars().count() <= columns, "`{question}`, wider than {columns}: {line:?}");
+            }
+            // Images are told whole, at any width.
+            let text: String = lines.collect();
+            words.insert(images.find_iter(&text).map(|found| found.as_str().to_owned()).collect::<Vec<_>>());
+        }
+        ensure!(words.len() == 1, "`{question}` tells other images at another width: {words:?}");
+    }
+    Ok(())
+}
+
+/// What is printed for scripts is what `docs/json.schema.json` says, also when a command fails.
+fn documents(cloud: &Cloud, image: &str) -> Result<()> {
+    let path = ovenbird_tests::clients::repository().join("docs/json.schema.json");
+    let schema: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    for (arguments, document) in [
+        (&["list"][..], "list"),
+        (&["status"], "status"),
+        (&["show", "desk"], "show"),
+        (&["show", image], "show"),
+        (&["channels"], "channels"),
+        (&["explain", "desk"], "explain"),
+        (&["lineage", image, "--down"], "lineage"),
+        (&["logs", "desk"], "logs"),
+        (&["tests", "desk"], "tests"),
+        (&["prune", "--dry-run"], "prune"),
+        (&["recipe", "history", "desk"], "recipe history"),
+        (&["pipeline", "list"], "pipeline list"),
+        (&["pipeline", "remove", "desk", "--dry-run"], "pipeline remove"),
+        (&["local", "status"], "local status"),
+        (&["local", "df"], "local df"),
+        (&["local", "list"], "local list"),
+        (&["local", "logs", "promote"], "local logs FUNCTION"),
+        (&["show", "nobody"], "any, when it fails"),
+        (&["local", "logs", "nobody"], "any, when it fails"),
+    ] {
+        let printed = cloud.local.ovenbird_json(arguments, true)?;
+        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+        compiler
+            .add_resource("json.schema.json", schema.clone())
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        let pointer = document.replace(' ', "%20");
+        let index = compiler
+            .compile(&format!("json.schema.json#/documents/{pointer}"), &mut schemas)
+            .map_err(|error| anyhow::anyhow!("{document}: {error:#}"))?;
+        if let Err(error) = schemas.validate(&printed, index) {
+            anyhow::bail!("`{}` prints what isn't in the docs: {error:#}\n{printed:#}", arguments.join(" "));
+        }
+    }
+    Ok(())
 }
 
 /// A bake that is started and left, taken up again, and given up.

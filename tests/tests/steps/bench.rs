@@ -210,6 +210,7 @@ impl Bench {
             tries: 1,
             milliseconds: 1,
             output_tail: "useradd: it is broken".into(),
+            log: None,
         };
         let report = ProvisionReport { started, ended, steps: vec![step] };
         cloud.put(&at(keys::PROVISION_REPORT), serde_json::to_string(&report).unwrap());

@@ -153,10 +153,11 @@ impl Images for Crowded<'_> {
         &self,
         instance: &InstanceId,
         name: &ImageName,
+        description: &str,
         reboot: bool,
         tags: &BTreeMap<String, String>,
     ) -> Result<AmiId> {
-        self.0.create(instance, name, reboot, tags).await
+        self.0.create(instance, name, description, reboot, tags).await
     }
 }
 

@@ -162,7 +162,7 @@ impl Desk {
         let like = self.current().unwrap();
         let tags = block_on(self.cloud.image(&like)).unwrap().unwrap().tags;
         let instance = self.start(&like).parse().unwrap();
-        block_on(self.cloud.create(&instance, &"pending".parse().unwrap(), false, &tags)).unwrap()
+        block_on(self.cloud.create(&instance, &"pending".parse().unwrap(), "", false, &tags)).unwrap()
     }
 
     /// The text of the pipeline's recipe.
@@ -223,7 +223,7 @@ impl Desk {
         for name in (0..count).map(|number| format!("more-{number}")) {
             tags.insert(TAG_BAKE.into(), name.clone());
             let (of, called) = (instance.parse().unwrap(), name.parse().unwrap());
-            let image = block_on(self.cloud.create(&of, &called, false, &tags)).unwrap();
+            let image = block_on(self.cloud.create(&of, &called, "", false, &tags)).unwrap();
             self.add_bake(&name, |doc| doc["image"] = json!(image));
             self.cloud.pass(SignedDuration::from_secs(10));
         }

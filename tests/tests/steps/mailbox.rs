@@ -6,11 +6,12 @@ use ovenbird_core::{
     domain::{
         bake::{Document, To},
         mailbox::{Heartbeat, Order, Orders, RENEW_AFTER, Urls, Work},
+        report::{Exit, ProvisionReport, Reboot, StepReport},
     },
     steps::{run_validation, snapshot},
     store::keys,
 };
-use ovenbird_sim::BaseImage;
+use ovenbird_sim::{BaseImage, MachineEvent};
 use ovenbird_testkit::{Cloud, Script};
 
 use super::bench::Bench;
@@ -111,7 +112,7 @@ fn what_the_builder_does_is_told_while_it_is_waited_for_and_its_runner_s_failure
             since: bench.cloud.now(),
             output: String::new(),
         }),
-        failure: None,
+        ..Heartbeat::default()
     };
     bench.cloud.put(&key, serde_json::to_string(&heartbeat).unwrap());
     bench.cloud.pass(SignedDuration::from_secs(200));
@@ -122,4 +123,97 @@ fn what_the_builder_does_is_told_while_it_is_waited_for_and_its_runner_s_failure
     let error = bench.look(&document).unwrap_err();
     assert_eq!(error.name(), "RunnerFailed");
     assert!(error.to_string().contains("of another version"), "{error}");
+}
+
+fn at_work() -> Heartbeat {
+    let work = Work {
+        order: Order::Provision,
+        name: "new kernel".into(),
+        number: 2,
+        of: 7,
+        since: jiff::Timestamp::UNIX_EPOCH,
+        output: String::new(),
+    };
+    Heartbeat { generation: 1, work: Some(work), ..Heartbeat::default() }
+}
+
+impl Bench {
+    fn say(&self, document: &Document, file: &str, what: &impl serde::Serialize) {
+        let spec = &document.bake.spec;
+        self.cloud.put(&keys::of_bake(&spec.pipeline, &spec.id, file), serde_json::to_string(what).unwrap());
+    }
+}
+
+#[test]
+fn a_machine_that_boots_again_may_be_silent_for_as_long_as_at_its_first_boot() {
+    let bench = Bench::new();
+    let document = bench.start("one", &bench.upload("v1.jar")).unwrap();
+    bench.say(&document, keys::PROGRESS, &Heartbeat { reboots: true, ..at_work() });
+    bench.cloud.pass(SignedDuration::from_secs(290));
+    bench.look(&document).unwrap();
+    bench.cloud.pass(SignedDuration::from_secs(15));
+    let error = bench.look(&document).unwrap_err();
+    assert_eq!(error.name(), "BuilderSilent");
+    let words = "was at `new kernel`, 2 of 7, and then went down to boot again";
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+#[test]
+fn a_spot_builder_that_ec2_takes_back_fails_its_bake_before_it_is_gone() {
+    let bench = Bench::new();
+    let document = bench.start("one", &bench.upload("v1.jar")).unwrap();
+    let notice = "EC2 takes the spot capacity back: it will terminate the instance at 08:22:00Z";
+    bench.say(&document, keys::PROGRESS, &Heartbeat { interruption: Some(notice.into()), ..at_work() });
+    bench.cloud.pass(SignedDuration::from_secs(5));
+    let error = bench.look(&document).unwrap_err();
+    assert_eq!(error.name(), "BuilderLost");
+    assert!(error.to_string().contains(notice), "{error}");
+    assert!(error.hint().contains("start the bake again, or set `spot = false`"), "{}", error.hint());
+    bench.fail("one", &error);
+    bench.assert_clean(0);
+}
+
+#[test]
+fn a_builder_that_powers_off_is_told_from_one_that_boots_again() {
+    let bench = Bench::new();
+    let document = bench.start("one", &bench.upload("v1.jar")).unwrap();
+    bench.cloud.pass(SignedDuration::from_secs(5));
+    bench.say(&document, keys::PROGRESS, &at_work());
+    let (builder, now) = (document.bake.builder().unwrap().clone(), bench.cloud.now());
+    bench.cloud.with(|world| world.apply(now, MachineEvent::Rebooted { instance: builder.clone() }));
+    bench.look(&document).unwrap();
+    bench.cloud.with(|world| world.apply(now, MachineEvent::PoweredOff { instance: builder }));
+    let error = bench.look(&document).unwrap_err();
+    assert_eq!(error.name(), "BuilderLost");
+    let (text, hint) = (error.to_string(), error.hint());
+    assert!(text.contains("is stopped") && text.contains("it was at `new kernel`, 2 of 7"), "{text}");
+    assert!(hint.contains("powered it off") && hint.contains("reboot = true"), "{hint}");
+}
+
+#[test]
+fn a_step_in_which_the_machine_booted_is_told_with_the_console() {
+    let bench = Bench::new();
+    let document = bench.start("one", &bench.upload("v1.jar")).unwrap();
+    bench.cloud.pass(SignedDuration::from_secs(5));
+    let (builder, now) = (document.bake.builder().unwrap().clone(), bench.cloud.now());
+    let text = "Kernel panic - not syncing".to_owned();
+    bench.cloud.with(|world| world.apply(now, MachineEvent::Console { instance: builder, text }));
+    let step = StepReport {
+        name: "new kernel".into(),
+        exit: Exit::Rebooted(Reboot::Unordered),
+        tries: 1,
+        milliseconds: 1,
+        output_tail: "installing".into(),
+        log: None,
+    };
+    bench.say(
+        &document,
+        keys::PROVISION_REPORT,
+        &ProvisionReport { started: now, ended: now, steps: vec![step] },
+    );
+    let error = bench.look(&document).unwrap_err();
+    assert_eq!(error.name(), "StepFailed");
+    for word in ["new kernel", "it crashed, or was reset", "installing", "Kernel panic"] {
+        assert!(error.to_string().contains(word), "no {word:?} in {error}");
+    }
 }

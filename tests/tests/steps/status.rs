@@ -175,3 +175,29 @@ fn pushes_are_told_the_newest_first_and_two_of_one_moment_are_two() {
     let names: Vec<_> = block_on(ledger.pushes(&"other".parse().unwrap())).unwrap();
     assert!(names.is_empty());
 }
+
+/// Of a hundred pipelines each call counts: how many there are of each, and that none is made for each of them that could be
+/// made once.
+#[test]
+fn the_status_of_many_pipelines_asks_for_each_thing_once() {
+    let desk = Desk::new(&TWO);
+    let records = || block_on(status::records(&desk.cloud, &pipeline())).unwrap();
+    let counted = |work: &dyn Fn()| {
+        let before = desk.cloud.calls().len();
+        work();
+        let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+        for call in &desk.cloud.calls()[before..] {
+            *counts.entry(call.actions[0]).or_default() += 1;
+        }
+        counts
+    };
+    let of_one = counted(&|| drop(records()));
+    // The recipe: which version is current, its pointer, its text. The channels; the newest bakes by time, and, since they
+    // are fewer than are wanted, those that no index has.
+    assert_eq!(of_one, std::collections::BTreeMap::from([("s3:GetObject", 3), ("dynamodb:Query", 3)]));
+    let all: Vec<_> = (0..100).map(|_| records()).collect();
+    let of_all =
+        counted(&|| drop(block_on(status::status(&desk.cloud, &all, &Fleet::new(), desk.now())).unwrap()));
+    let total: usize = of_all.values().sum();
+    assert!(total <= 4, "{of_all:?}");
+}

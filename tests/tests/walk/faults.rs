@@ -1,12 +1,12 @@
 //! Every call of a scenario, with every fault, and every pair of which the second hits the clean-up after the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ovenbird_testkit::Fault;
 use ovenbird_testkit::walk::{
     machine::{End, MOST_EVENTS},
-    scenarios::Scenario,
+    scenarios::{Pairs, Scenario},
 };
+use ovenbird_testkit::{Call, Fault};
 
 use super::{
     ground::{Ground, Walked, walk_all},
@@ -68,23 +68,41 @@ pub fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
     tally.singles = singles.len();
     // By door: the first faults that lead there, and the calls behind it.
     let mut doors: BTreeMap<String, (Faults, Vec<usize>)> = BTreeMap::new();
+    // What goes on with an execution that is lost. Of a rollout that is one state; the rest of prune has its own scenarios.
+    let goes_on = match scenario.pairs {
+        Pairs::All | Pairs::None => "sweep-1",
+        Pairs::OfEachState => "sweep-1/PickUpRollouts",
+    };
     let hits = walk_all(scenario, &singles, |ground, faults| {
         let walked = ground.walk(faults, true);
         let lost = walked.ends.values().any(|end| *end == End::Lost);
         let behind = walked.calls.iter().enumerate().skip(faults[0].0 + 1);
         let own = run(&walked.calls[faults[0].0]);
         let behind = behind
-            .filter(|(_, one)| cleans_up(one) && run(one) == own || lost && one.by.starts_with("sweep-1"));
-        let behind: Vec<usize> = behind.map(|(number, _)| number).collect();
+            .filter(|(_, one)| cleans_up(one) && run(one) == own || lost && one.by.starts_with(goes_on));
+        let mut behind: Vec<usize> = behind.map(|(number, _)| number).collect();
+        if scenario.pairs == Pairs::OfEachState {
+            behind = of_each_state(&walked.calls, behind);
+        }
         let mut needs = Needs::new();
         roles::note(&mut needs, walked.calls.iter().chain(&walked.signed));
         (faults.clone(), behind, needs, violation(&walked, faults), walked.door)
     });
+    let firsts = of_each_state(&plain.calls, (first..sweep).collect());
     for (faults, behind, needs, violation, door) in hits {
         roles::add(&mut tally.needs, needs);
         tally.violations.extend(violation);
-        tally.covered += behind.len() * Fault::ALL.len();
-        doors.entry(door).or_insert((faults, behind));
+        match scenario.pairs {
+            Pairs::All => {
+                tally.covered += behind.len() * Fault::ALL.len();
+                doors.entry(door).or_insert((faults, behind));
+            }
+            Pairs::OfEachState if firsts.contains(&faults[0].0) => {
+                tally.covered += behind.len() * Fault::ALL.len();
+                doors.insert(format!("{:?}", faults[0]), (faults, behind));
+            }
+            Pairs::OfEachState | Pairs::None => {}
+        }
     }
     if !with_pairs {
         tally.covered = 0;
@@ -101,6 +119,17 @@ pub fn explore(scenario: Scenario, with_pairs: bool) -> Tally {
     let wrong = walk_all(scenario, &pairs, |ground, faults| violation(&ground.walk(faults, false), faults));
     tally.violations.extend(wrong.into_iter().flatten());
     tally
+}
+
+/// Of calls at the same place of the same state, the first: those of its first visit.
+fn of_each_state(calls: &[Call], numbers: Vec<usize>) -> Vec<usize> {
+    let place = |number: usize| {
+        let state = calls[number].by.split('#').next();
+        let visit = calls[..number].iter().rev().take_while(|one| one.by == calls[number].by).count();
+        (state, visit)
+    };
+    let mut seen = BTreeSet::new();
+    numbers.into_iter().filter(|number| seen.insert(place(*number))).collect()
 }
 
 fn violation(walked: &Walked, faults: &Faults) -> Option<Violation> {

@@ -12,7 +12,9 @@ use ovenbird_core::{
     steps::rollout::execution,
     store::{Channel, Child, ImageSet, ImageStatus, Lease},
 };
-use ovenbird_sim::{ImageState, InstanceState, Tags, Volume, World, auto_scaling::Configuration};
+use ovenbird_sim::{
+    ImageState, InstanceState, Tags, Volume, World, auto_scaling::Configuration, load_balancing::Action,
+};
 use ovenbird_testkit::Cloud;
 use serde::de::DeserializeOwned;
 
@@ -181,12 +183,31 @@ fn uneven(cloud: &Cloud, rollouts: &[Rollout], channels: &[Channel]) -> Vec<Stri
                     member.instance, member.image
                 ));
             }
+            // Of a pair the other group is at rest.
             let launched = launched(world, &group.configuration);
-            if launched.as_ref() != Some(&current) {
+            if group.desired > 0 && launched.as_ref() != Some(&current) {
                 found.push(format!("{} launches {launched:?}, the channel has {current}", group.name));
             }
         }
+        found.extend(dark(world));
     });
+    found
+}
+
+/// Rules of load balancers that send requests to a group without machines, and groups whose machines get none.
+fn dark(world: &World) -> Vec<String> {
+    let mut found = Vec::new();
+    for rule in world.listeners().flat_map(|listener| &listener.rules) {
+        let Action::Forward(forward) = &rule.action else { continue };
+        for group in world.auto_scaling_groups() {
+            let weights = forward.groups.iter().filter(|one| group.target_groups.contains(&one.group));
+            let weight: u16 = weights.map(|one| one.weight).sum();
+            let staying = group.members.iter().filter(|member| !member.lifecycle.is_ending()).count();
+            if (weight > 0) != (staying > 0) {
+                found.push(format!("group {} has {staying} machines and the weight {weight}", group.name));
+            }
+        }
+    }
     found
 }
 

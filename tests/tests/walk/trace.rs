@@ -14,9 +14,9 @@ pub fn word(end: &End) -> String {
     }
 }
 
-/// Whether a call is one that cleans up after a bake.
+/// Whether a call is one that cleans up after a bake, or brings a rollout back.
 pub fn cleans_up(call: &Call) -> bool {
-    call.by.contains("/CleanUp")
+    ["/CleanUp", "/Revert"].iter().any(|state| call.by.contains(state))
 }
 
 /// Whose call it is: an execution's name.
@@ -26,7 +26,7 @@ pub fn run(call: &Call) -> &str {
 
 /// Whether a call is one after which a failure changes nothing about what became of its bake.
 pub fn after_the_bake(call: &Call) -> bool {
-    ["/StartChildren", "/Revert", "/Finish"].iter().any(|state| call.by.contains(state)) || cleans_up(call)
+    ["/StartChildren", "/Finish"].iter().any(|state| call.by.contains(state)) || cleans_up(call)
 }
 
 /// What was wrong with a walk, with its shortest trace: the states, the calls of those that a fault hit, what is left.

@@ -14,7 +14,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         digest,
-        recipe::{Beside, HEAD, Head, Recipe},
+        recipe::{Beside, HEAD, Head, Recipe, RecipeErrors},
     },
     store::recipes::{FileFacts, Files, RecipePointer, files_digest},
 };
@@ -36,18 +36,20 @@ pub struct Bundle {
 impl Bundle {
     /// Reads and checks a recipe and what lies beside it.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::checked(path)?.map_err(|(name, mistakes)| refused(&name, &mistakes))
+    }
+
+    /// The same; the mistakes in the recipe's text come one by one, with its name.
+    pub fn checked(path: &Path) -> Result<std::result::Result<Self, (String, RecipeErrors)>> {
         let path = if path.is_dir() { path.join("recipe.toml") } else { path.to_owned() };
         let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.display().to_string();
         let wrong = |problem: String, fix: &str| Error::bad_input(format!("recipe `{name}`"), problem, fix);
-        // A mistake brings its own text with its line, as a function shows it too: another renderer (`miette`,
-        // `annotate-snippets`) for the command alone would be a second one to keep.
-        let recipe = Recipe::parse(&name, &text, &|path| look(folder, path)).map_err(|errors| {
-            let count = errors.0.len();
-            let problem = format!("{count} {}\n{errors}", if count == 1 { "mistake" } else { "mistakes" });
-            wrong(problem, "Fix it, then `ovenbird recipe check` again")
-        })?;
+        let recipe = match Recipe::parse(&name, &text, &|path| look(folder, path)) {
+            Ok(recipe) => recipe,
+            Err(mistakes) => return Ok(Err((name, mistakes))),
+        };
         let mut found = Found::default();
         for source in recipe.sources() {
             let source = Path::new(&source);
@@ -64,7 +66,7 @@ impl Bundle {
         };
         let files = facts(&found.files).map_err(|error| unreadable(&path, &error))?;
         let notes = notes(&recipe, folder, &files);
-        Ok(Self { recipe, text, files, archive, notes })
+        Ok(Ok(Self { recipe, text, files, archive, notes }))
     }
 
     /// What the pipeline's pointer says when this is pushed: the version is made of all content.
@@ -73,6 +75,16 @@ impl Bundle {
             self.archive.as_deref().map(|archive| (digest::sha256(archive), files_digest(&self.files)));
         RecipePointer::new(&self.text, files)
     }
+}
+
+/// Why a recipe with these mistakes is refused.
+///
+/// A mistake brings its own text with its line, as a function shows it too: another renderer (`miette`,
+/// `annotate-snippets`) for the command alone would be a second one to keep.
+pub fn refused(name: &str, mistakes: &RecipeErrors) -> Error {
+    let count = mistakes.0.len();
+    let problem = format!("{count} {}\n{mistakes}", if count == 1 { "mistake" } else { "mistakes" });
+    Error::bad_input(format!("recipe `{name}`"), problem, "Fix it, then `ovenbird recipe check` again")
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {

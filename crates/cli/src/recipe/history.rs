@@ -119,20 +119,23 @@ async fn current(
 
 /// Versions as a table.
 pub fn text(versions: &[Version], now: Timestamp) -> String {
-    let head = ["PUSHED", "AGE", "PIPELINE", "VERSION", "BY", "COMMIT", "MESSAGE"].map(str::to_owned);
-    render::columns(std::iter::once(head).chain(versions.iter().map(|one| {
-        let current = if one.current { " (current)" } else { "" };
-        let commit = one.git.as_deref().unwrap_or("-");
-        [
-            one.at.map_or("-".to_owned(), render::minute),
-            one.at.map_or("-".to_owned(), |at| render::age(at, now)),
-            one.pipeline.to_string(),
-            format!("{}{current}", &one.version.as_str()[..SHORT]),
-            one.by.clone().unwrap_or_else(|| "-".to_owned()),
-            commit.chars().take(SHORT).chain(commit.chars().skip(SHORT).filter(|c| *c == '+')).collect(),
-            one.message.clone().unwrap_or_default(),
-        ]
-    })))
+    let head = ["PUSHED", "AGE", "PIPELINE", "VERSION", "BY", "COMMIT", "MESSAGE"];
+    render::table(
+        head,
+        versions.iter().map(|one| {
+            let current = if one.current { " (current)" } else { "" };
+            let commit = one.git.as_deref().unwrap_or("-");
+            [
+                one.at.map_or("-".to_owned(), render::minute),
+                one.at.map_or("-".to_owned(), |at| render::age(at, now)),
+                one.pipeline.to_string(),
+                format!("{}{current}", &one.version.as_str()[..SHORT]),
+                one.by.clone().unwrap_or_else(|| "-".to_owned()),
+                commit.chars().take(SHORT).chain(commit.chars().skip(SHORT).filter(|c| *c == '+')).collect(),
+                one.message.clone().unwrap_or_default(),
+            ]
+        }),
+    )
 }
 
 /// The version that begins so, of those of a pipeline.
@@ -150,6 +153,63 @@ pub async fn version(deployment: &Deployment, pipeline: &PipelineName, text: &st
             ))
         }
     }
+}
+
+/// What a revert made current.
+#[derive(Debug, Serialize)]
+pub struct Reverted {
+    /// The pipeline.
+    pipeline: PipelineName,
+    /// The version that is current now.
+    version: Digest,
+    /// The version that was current before.
+    before: Digest,
+}
+
+impl Reverted {
+    /// For people.
+    pub fn text(&self) -> String {
+        let [version, before] = [&self.version, &self.before].map(|version| &version.as_str()[..SHORT]);
+        let Self { pipeline, .. } = self;
+        format!(
+            "version {version} of pipeline {pipeline} is current again, and {before} no longer; bake it: `ovenbird bake \
+             {pipeline}`"
+        )
+    }
+}
+
+/// Makes an older version current again; without one that is named, the one that was current before.
+pub async fn revert(
+    deployment: &Deployment,
+    pipeline: &PipelineName,
+    wanted: Option<&str>,
+    message: Option<String>,
+) -> Result<Reverted> {
+    let missing = || Error::NoRecipe { pipeline: pipeline.clone() };
+    let before = current(deployment, pipeline).await?.ok_or_else(missing)?.0.version;
+    let wanted = match wanted {
+        Some(text) => version(deployment, pipeline, text).await?,
+        None => {
+            let pushes = Ledger(&deployment.cloud).pushes(pipeline).await?;
+            let older = pushes.into_iter().find(|push| push.version != before).map(|push| push.version);
+            older.ok_or_else(|| {
+                let fix = format!("See the versions: `ovenbird recipe history {pipeline}`");
+                Error::bad_input(format!("pipeline `{pipeline}`"), "had no other recipe before this one", fix)
+            })?
+        }
+    };
+    if wanted == before {
+        return Err(Error::bad_input(
+            format!("version `{}`", &wanted.as_str()[..SHORT]),
+            "is current already",
+            format!("See the versions: `ovenbird recipe history {pipeline}`"),
+        ));
+    }
+    let (pointer, recipe) = recipes::recipe_version(&deployment.cloud, pipeline, &wanted).await?;
+    super::prepare(deployment, &recipe).await?;
+    let message = message.unwrap_or_else(|| format!("back from {}", &before.as_str()[..SHORT]));
+    super::make_current(deployment, pipeline, &pointer, Some(message), None).await?;
+    Ok(Reverted { pipeline: pipeline.clone(), version: wanted, before })
 }
 
 /// One side of a comparison.
@@ -206,8 +266,11 @@ pub async fn diff(
         (Some(text), _) => version(deployment, pipeline, text).await?,
         (None, None) => current(deployment, pipeline).await?.ok_or_else(missing)?.0.version,
         (None, Some(now)) => {
-            let older = history(deployment, pipeline).await?;
-            let older = older.into_iter().find(|one| one.version != *now).map(|one| one.version);
+            let mut older = history(deployment, pipeline).await?;
+            older.retain(|one| one.version != *now);
+            // What was uploaded for one bake alone was never current, and nobody pushed it.
+            let pushed = older.iter().position(|one| one.by.is_some()).unwrap_or(0);
+            let older = older.into_iter().nth(pushed).map(|one| one.version);
             older.ok_or_else(|| {
                 let fix = "Compare it with what is here: `--with recipe.toml`";
                 Error::bad_input(format!("pipeline `{pipeline}`"), "has one version of its recipe alone", fix)

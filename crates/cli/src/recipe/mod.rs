@@ -5,7 +5,10 @@ pub mod history;
 mod new;
 mod notes;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Subcommand;
 use jiff::Timestamp;
@@ -13,7 +16,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         id::{Digest, PipelineName},
-        recipe::{Base, Recipe},
+        recipe::{Base, Recipe, RecipeErrors},
     },
     ports::Bucket as _,
     store::{Ancestor, Child, Ledger, Push, keys, recipes::RecipePointer},
@@ -75,35 +78,128 @@ pub enum RecipeCommand {
         #[arg(long, value_name = "FOLDER")]
         to: Option<PathBuf>,
     },
+    /// Make an older version of the recipe the current one again
+    Revert {
+        /// The pipeline's name
+        pipeline: String,
+        /// The version, or its beginning (default: the one that was current before)
+        #[arg(long, value_name = "VERSION")]
+        recipe: Option<String>,
+        /// Why, in a line
+        #[arg(long, short)]
+        message: Option<String>,
+    },
     /// Print the JSON Schema of recipes, for editors
     Schema,
 }
 
-/// A recipe as checked or pushed.
+/// A recipe as pushed.
 #[derive(Debug, Serialize)]
 struct Pushed {
     /// The pipeline that the recipe names.
-    pipeline: String,
-    /// The version that a push would make current: SHA-256 over the text and the files.
+    pipeline: PipelineName,
+    /// The version that is current now.
     version: Digest,
+    /// Whether another version was current before.
+    moved: bool,
     /// How many files went with it.
     files: usize,
     /// What is no mistake, and may still surprise on the builder.
     notes: Vec<String>,
 }
 
+impl Pushed {
+    fn new(bundle: &Bundle, moved: bool) -> Self {
+        Self {
+            pipeline: bundle.recipe.pipeline.clone(),
+            version: bundle.pointer().version,
+            moved,
+            files: bundle.files.len(),
+            notes: bundle.notes.clone(),
+        }
+    }
+}
+
+/// A recipe as checked.
+#[derive(Debug, Serialize)]
+struct Checked {
+    /// The pipeline that the recipe names; none with a mistake.
+    pipeline: Option<PipelineName>,
+    /// The version that a push would make current; none with a mistake.
+    version: Option<Digest>,
+    /// How many files go with it; none with a mistake.
+    files: Option<usize>,
+    /// What is no mistake, and may still surprise on the builder.
+    notes: Vec<String>,
+    /// Every mistake.
+    mistakes: Vec<Mistake>,
+}
+
+/// One mistake of a recipe.
+#[derive(Debug, Serialize)]
+struct Mistake {
+    /// The file.
+    file: String,
+    /// The line, from 1.
+    line: usize,
+    /// The column in characters, from 1.
+    column: usize,
+    /// How many characters are meant.
+    width: usize,
+    /// What is wrong.
+    problem: String,
+    /// How to make it right.
+    hint: String,
+}
+
+impl Checked {
+    fn right(bundle: &Bundle) -> Self {
+        Self {
+            pipeline: Some(bundle.recipe.pipeline.clone()),
+            version: Some(bundle.pointer().version),
+            files: Some(bundle.files.len()),
+            notes: bundle.notes.clone(),
+            mistakes: Vec::new(),
+        }
+    }
+
+    fn wrong(mistakes: &RecipeErrors) -> Self {
+        let mistakes = mistakes.0.iter().map(|one| Mistake {
+            file: one.source_name.clone(),
+            line: one.line,
+            column: one.column,
+            width: one.width,
+            problem: one.problem.clone(),
+            hint: one.hint.clone(),
+        });
+        let mistakes = mistakes.collect();
+        Self { pipeline: None, version: None, files: None, notes: Vec::new(), mistakes }
+    }
+}
+
 /// Checks; a push also uploads.
-pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result<()> {
+pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result<ExitCode> {
     match command {
         RecipeCommand::New(args) => {
             let written = args.run(target.local)?;
             print(json, &written, &written.text());
         }
-        RecipeCommand::Check { path } => report("no mistake in", &Bundle::read(path)?, json),
+        RecipeCommand::Check { path } => {
+            let checked = match Bundle::checked(path)? {
+                Err((_, mistakes)) if json => {
+                    print(true, &Checked::wrong(&mistakes), "");
+                    return Ok(ExitCode::FAILURE);
+                }
+                Err((name, mistakes)) => return Err(bundle::refused(&name, &mistakes)),
+                Ok(bundle) => bundle,
+            };
+            print(json, &Checked::right(&checked), &text("no mistake in", &checked));
+        }
         RecipeCommand::Push { path, message } => {
             let bundle = Bundle::read(path)?;
             let moved = push(&bundle, path, message.clone(), target).await?;
-            report(if moved { "pushed" } else { "is current already:" }, &bundle, json);
+            let done = if moved { "pushed" } else { "is current already:" };
+            print(json, &Pushed::new(&bundle, moved), &text(done, &bundle));
         }
         RecipeCommand::List => {
             let versions = history::list(&target.deployment().await?).await?;
@@ -124,9 +220,15 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
             let pulled = history::pull(&deployment, &parsed(pipeline)?, recipe.as_deref(), &folder).await?;
             print(json, &pulled, &pulled.text());
         }
+        RecipeCommand::Revert { pipeline, recipe, message } => {
+            let deployment = target.deployment().await?;
+            let (pipeline, message) = (parsed(pipeline)?, message.clone());
+            let reverted = history::revert(&deployment, &pipeline, recipe.as_deref(), message).await?;
+            print(json, &reverted, &reverted.text());
+        }
         RecipeCommand::Schema => print(true, &Recipe::schema(), ""),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn parsed(pipeline: &str) -> Result<PipelineName> {
@@ -137,15 +239,18 @@ fn parsed(pipeline: &str) -> Result<PipelineName> {
 pub fn pipeline(name: Option<&str>) -> Result<PipelineName> {
     match name {
         Some(name) => parsed(name),
-        None if Path::new("recipe.toml").exists() => {
-            Ok(Bundle::read(Path::new("recipe.toml"))?.recipe.pipeline)
-        }
+        None if Path::new("recipe.toml").exists() => pipeline_at(Path::new("recipe.toml")),
         None => Err(Error::bad_input(
             "the pipeline",
             "is not named, and there is no recipe.toml here",
             "Name it, or go to the folder of its recipe",
         )),
     }
+}
+
+/// The pipeline of the recipe at a path.
+pub fn pipeline_at(path: &Path) -> Result<PipelineName> {
+    Ok(Bundle::read(path)?.recipe.pipeline)
 }
 
 /// The recipe beside whoever calls, if it is this pipeline's and has no mistake.
@@ -156,26 +261,63 @@ pub fn here(pipeline: &PipelineName) -> Option<RecipePointer> {
 
 /// Pushes; whether the pipeline's current recipe is another one since.
 async fn push(bundle: &Bundle, path: &Path, message: Option<String>, target: &Target) -> Result<bool> {
-    let pointer = bundle.pointer();
-    let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
-    let Deployment { cloud, secrets, .. } = target.deployment().await?;
-    if let Some(prefix) = &secrets {
+    let deployment = target.deployment().await?;
+    prepare(&deployment, &bundle.recipe).await?;
+    upload(&deployment, bundle).await?;
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let git = history::commit(folder);
+    make_current(&deployment, &bundle.recipe.pipeline, &bundle.pointer(), message, git).await
+}
+
+/// Uploads a recipe that is not to be current, for one bake; gives its version.
+pub async fn upload_for_a_bake(
+    deployment: &Deployment,
+    pipeline: &PipelineName,
+    path: &Path,
+) -> Result<Digest> {
+    let bundle = Bundle::read(path)?;
+    if bundle.recipe.pipeline != *pipeline {
+        return Err(Error::bad_input(
+            format!("recipe `{}`", path.display()),
+            format!("is of pipeline `{}`, and `{pipeline}` is to be baked", bundle.recipe.pipeline),
+            format!("Bake that one: `ovenbird bake {} --recipe {}`", bundle.recipe.pipeline, path.display()),
+        ));
+    }
+    if let Some(prefix) = &deployment.secrets {
         check_secrets(&bundle.recipe, prefix)?;
     }
-    let ledger = Ledger(&cloud);
-    if let Some(name) = &bundle.recipe.promote.parameter {
+    upload(deployment, &bundle).await?;
+    Ok(bundle.pointer().version)
+}
+
+/// Refuses a recipe that must not become current, and notes what it stands on.
+async fn prepare(deployment: &Deployment, recipe: &Recipe) -> Result<()> {
+    let Deployment { cloud, secrets, .. } = deployment;
+    let pipeline = &recipe.pipeline;
+    if let Some(prefix) = secrets {
+        check_secrets(recipe, prefix)?;
+    }
+    let ledger = Ledger(cloud);
+    if let Some(name) = &recipe.promote.parameter {
         ledger.check_parameter(name, pipeline).await?;
     }
     // First: a circle is refused before anything is pushed, and a child that is noted too early does no harm.
-    let child = Child { pipeline: pipeline.clone(), artifact: bundle.recipe.artifact.is_some() };
-    let base = match &bundle.recipe.base {
+    let child = Child { pipeline: pipeline.clone(), artifact: recipe.artifact.is_some() };
+    let base = match &recipe.base {
         Base::Channel { pipeline, channel } => {
             Some(Ancestor { pipeline: pipeline.clone(), channel: channel.clone() })
         }
         Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
     };
     ledger.stand_on(&child, base.as_ref()).await?;
-    ledger.note_pipeline(pipeline, &cloud).await?;
+    ledger.note_pipeline(pipeline, cloud).await
+}
+
+/// Uploads a version with its files; the current one stays what it is.
+async fn upload(Deployment { cloud, .. }: &Deployment, bundle: &Bundle) -> Result<()> {
+    let pointer = bundle.pointer();
+    let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
     if let Some(archive) = &bundle.archive {
         cloud.put(&keys::bundle(pipeline, version), archive.clone().into()).await?;
     }
@@ -185,26 +327,29 @@ async fn push(bundle: &Bundle, path: &Path, message: Option<String>, target: &Ta
         cloud.put_text(&keys::files(pipeline, version), &files).await?;
     }
     cloud.put_text(&keys::recipe(pipeline, version), &bundle.text).await?;
-    let text =
-        serde_json::to_string(&pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"));
-    cloud.put_text(&keys::recipe_version_pointer(pipeline, version), &text).await?;
-    let current = keys::recipe_pointer(pipeline);
+    cloud.put_text(&keys::recipe_version_pointer(pipeline, version), &written(&pointer)).await
+}
+
+fn written(pointer: &RecipePointer) -> String {
+    serde_json::to_string(pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"))
+}
+
+/// Makes a version that is uploaded whole the current one, and notes who did; whether it wasn't before.
+async fn make_current(
+    Deployment { cloud, .. }: &Deployment,
+    pipeline: &PipelineName,
+    pointer: &RecipePointer,
+    message: Option<String>,
+    git: Option<String>,
+) -> Result<bool> {
+    let (current, text) = (keys::recipe_pointer(pipeline), written(pointer));
     let moved = cloud.text(&current).await?.is_none_or(|before| before != text);
     // Last: until here the pipeline's current recipe is the one before, whole.
     cloud.put_text(&current, &text).await?;
     if moved {
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        ledger
-            .note_push(&Push {
-                pipeline: pipeline.clone(),
-                version: version.clone(),
-                at: Timestamp::now(),
-                by: cloud.caller().await?,
-                message,
-                git: history::commit(folder),
-            })
-            .await?;
+        let (at, by) = (Timestamp::now(), cloud.caller().await?);
+        let (pipeline, version) = (pipeline.clone(), pointer.version.clone());
+        Ledger(cloud).note_push(&Push { pipeline, version, at, by, message, git }).await?;
     }
     Ok(moved)
 }
@@ -228,20 +373,16 @@ fn check_secrets(recipe: &Recipe, prefix: &str) -> Result<()> {
     ))
 }
 
-fn report(done: &str, bundle: &Bundle, json: bool) {
-    let pushed = Pushed {
-        pipeline: bundle.recipe.pipeline.to_string(),
-        version: bundle.pointer().version,
-        files: bundle.files.len(),
-        notes: bundle.notes.clone(),
-    };
-    let version = &pushed.version.as_str()[..12];
-    let files = if pushed.files == 1 { "1 file".to_owned() } else { format!("{} files", pushed.files) };
-    let mut text = format!("{done} pipeline {}, version {version}, {files}", pushed.pipeline);
-    for note in &pushed.notes {
+fn text(done: &str, bundle: &Bundle) -> String {
+    let pointer = bundle.pointer();
+    let version = &pointer.version.as_str()[..12];
+    let count = bundle.files.len();
+    let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+    let mut text = format!("{done} pipeline {}, version {version}, {files}", bundle.recipe.pipeline);
+    for note in &bundle.notes {
         text.push_str(&format!("\nnote: {note}"));
     }
-    print(json, &pushed, &text);
+    text
 }
 
 #[cfg(test)]

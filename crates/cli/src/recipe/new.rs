@@ -30,8 +30,11 @@ pub struct NewArgs {
 /// The files that were written, and their pipeline.
 #[derive(Debug, Serialize)]
 pub struct Written {
+    /// The pipeline that the new recipe names.
     pipeline: PipelineName,
+    /// The recipe.
     recipe: PathBuf,
+    /// Its schema, by which editors check it.
     schema: PathBuf,
 }
 

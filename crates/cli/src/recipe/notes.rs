@@ -48,12 +48,15 @@ pub fn notes(recipe: &Recipe, folder: &Path, files: &Files) -> Vec<String> {
             Action::File { to, content: Content::Source(source), mode: 0o644, .. } => {
                 beside.of_program(to, source)
             }
-            Action::File { .. }
-            | Action::Shell { .. }
-            | Action::Script { .. }
-            | Action::Service { .. }
-            | Action::Package { .. }
-            | Action::Chef(_) => Vec::new(),
+            Action::Shell { run } => beside.of_script("the step", run, Path::new("")),
+            Action::Script { source, .. } => {
+                let text = fs::read_to_string(folder.join(source)).unwrap_or_default();
+                let own = Path::new(source).parent().unwrap_or(Path::new(""));
+                beside.of_script(&format!("`{source}`"), &text, own)
+            }
+            Action::File { .. } | Action::Service { .. } | Action::Package { .. } | Action::Chef(_) => {
+                Vec::new()
+            }
         };
         notes.extend(of_step.into_iter().map(|note| format!("step `{}`: {note}", step.name)));
     }
@@ -116,6 +119,30 @@ impl Beside<'_> {
         notes
     }
 
+    /// A script runs in the folder of the recipe's files, and many look for others in their own.
+    fn of_script(&self, name: &str, text: &str, own: &Path) -> Vec<String> {
+        let is_lost = |path: &PathBuf| {
+            let inside = !path.starts_with("..");
+            let recipe = ["recipe.toml", "recipe.schema.json"].iter().any(|own| path == Path::new(own));
+            !recipe && self.folder.join(path).is_file() && !(inside && self.is_pushed(path))
+        };
+        let mut paths: Vec<PathBuf> = shell_words(text)
+            .flat_map(|word| [Some(PathBuf::from(word)), Some(own.join(word))])
+            .filter_map(|path| plain(&path?))
+            .filter(is_lost)
+            .collect();
+        paths.sort();
+        paths.dedup();
+        let told = |path: PathBuf| {
+            format!(
+                "{name} names `{}`, which is not pushed: only files that the recipe names go along; write it by a `file` \
+                 step, or put all into a folder that one names",
+                path.display()
+            )
+        };
+        paths.into_iter().map(told).collect()
+    }
+
     fn of_puppet(&self, puppet: &Puppet) -> Vec<String> {
         let Some(hiera) = &puppet.hiera else { return Vec::new() };
         let own = Path::new(hiera).parent().unwrap_or(Path::new(""));
@@ -164,6 +191,19 @@ fn references(text: &str, own: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// What may be relative paths in a shell script: of `"$here/lib.sh"` and `$(dirname "$0")/lib.sh`, what follows the folder.
+fn shell_words(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let words =
+        lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || "\"'`(){};|&<>=".contains(c)));
+    let relative = words.map(|word| match word.split_once('/') {
+        Some((before, after)) if before.is_empty() || before.starts_with('$') => (before, after),
+        _ => ("", word),
+    });
+    // What begins with `/` is the machine's, unless a folder was computed before it: then a quote or bracket ended there.
+    relative.map(|(_, word)| word).filter(|word| !word.is_empty() && !word.starts_with('/'))
+}
+
 /// The values of every `datadir` of a Hiera configuration.
 fn datadirs(text: &str) -> Vec<String> {
     let values = text.lines().filter_map(|line| {
@@ -207,6 +247,32 @@ mod tests {
             std::fs::write(path, content).unwrap();
         }
         Bundle::read(&root).unwrap().notes
+    }
+
+    #[test]
+    fn what_a_script_names_and_does_not_get_is_said() {
+        let script = "#!/bin/sh\n. ./lib.sh\nhere=$(dirname \"$0\")\n\"$here/as-shop.sh\" --now\n\
+                      sh \"$(dirname \"$0\")\"/more.sh\n# not.sh is a comment\ncat /etc/lib.conf other.sh\n";
+        let files = [
+            ("bin/setup.sh", script),
+            ("lib.sh", ""),
+            ("bin/as-shop.sh", ""),
+            ("bin/more.sh", ""),
+            ("not.sh", ""),
+            ("setup", ""),
+        ];
+        let notes = of("script = 'bin/setup.sh'", &files);
+        for words in ["`bin/setup.sh` names `lib.sh`", "names `bin/as-shop.sh`", "names `bin/more.sh`"] {
+            assert!(notes.iter().any(|note| note.contains(words)), "{words}: {notes:#?}");
+        }
+        assert_eq!(notes.len(), 3, "{notes:#?}");
+        let notes = of("shell = 'sh lib.sh && sh bin/setup.sh; true setup'", &files);
+        assert!(
+            notes.iter().any(|note| note.contains("the step names `lib.sh`, which is not pushed")),
+            "{notes:#?}"
+        );
+        let both = "script = 'bin/setup.sh'\n[[step]]\nscript = 'lib.sh'\n[[step]]\nscript = 'bin/as-shop.sh'\n[[step]]\nscript = 'bin/more.sh'";
+        assert_eq!(of(both, &files), [] as [String; 0]);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | `urls.json` | launch-builder, then poll-readiness | fresh presigned URLs of all of these: [`Urls`] |
 //! | `progress.json` | the runner, every few seconds | that it lives, and what it does: [`Heartbeat`] |
 //! | `provision.json`, `test.json`, `seal.json` | the runner | how an order ended: [`super::report`] |
+//! | `steps.log` | the runner | what the steps printed: [`super::report::LogPart`] |
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,9 @@ pub struct Urls {
     pub progress: PresignedUrl,
     /// To write the steps' report.
     pub provision: PresignedUrl,
+    /// To write the kept log of all steps; a function that is older than the runner signs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<PresignedUrl>,
     /// To write the tests' report.
     pub test: PresignedUrl,
     /// To write the tests' report as JUnit XML.
@@ -97,8 +101,16 @@ pub struct Urls {
     pub seal: PresignedUrl,
 }
 
+impl Urls {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &PresignedUrl> {
+        let Self { signed: _, urls, plan, orders, progress, provision, log, test, junit, seal } = self;
+        [urls, plan, orders, progress, provision, test, junit, seal].into_iter().chain(log)
+    }
+}
+
 /// That a builder lives, and what it does: `progress.json`. When it was written, the bucket says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The order that is worked on, or that was done last; 0 before the first.
     pub generation: u32,
@@ -108,6 +120,12 @@ pub struct Heartbeat {
     /// Why an order ended without a report: the runner's own failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// The machine goes down, to boot again: nothing is heard of it meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reboots: bool,
+    /// EC2 takes the spot capacity back soon; its notice, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interruption: Option<String>,
 }
 
 /// What a builder does at the moment.

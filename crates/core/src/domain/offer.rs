@@ -116,7 +116,7 @@ impl Loss {
                 "Raise the account's quota for EBS volumes, or ask for a smaller `volume` under `[builder]`"
             }
             Self::PoweredOff => {
-                "Something on the builder powered it off; a step may restart services, but not the machine"
+                "Something on the builder powered it off; a step may boot the machine again (`reboot = true`), but not power it off"
             }
             Self::ByRequest => "Somebody ended it by EC2's API: start the bake again",
             Self::Unknown => "Start the bake again; if it is lost again, its console says what happened",

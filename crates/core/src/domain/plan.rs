@@ -99,16 +99,46 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The first URL that goes without TLS although the cloud is AWS itself: its host, for an error.
+    pub fn insecure<'u>(&'u self, others: impl IntoIterator<Item = &'u PresignedUrl>) -> Option<String> {
+        if self.endpoint.is_some() {
+            return None;
+        }
+        let artifact = self.artifact.as_ref().map(|(download, _)| &download.url);
+        let bundle = self.bundle.as_ref().map(|bundle| &bundle.archive.url);
+        let mut urls = artifact.into_iter().chain(bundle).chain(others);
+        let url = urls.find(|url| !url.reveal().starts_with("https://"))?;
+        // Without its path and its signature, which are a key.
+        Some(url.reveal().split('/').take(3).collect::<Vec<_>>().join("/"))
+    }
+}
+
 /// The name of the runner's unit, and of its service.
 pub const UNIT: &str = "ovenbird-runner";
+
+/// The file in [`FOLDER`] that holds the SHA-256 of the plan: the runner follows no other.
+pub const PLAN_HASH: &str = "plan.sha256";
+
+/// More than any runner has, in bytes: what is longer is none.
+const RUNNER_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// The script that cloud-init runs: it fetches the runner and its URLs, checks the runner, starts it and ends.
 ///
 /// The runner is a unit of its own, so that cloud-init ends as on any machine: a step may wait for it, restart it, or start
 /// a service that is ordered after it. Where there is no systemd, it is a session of its own. The unit has nothing that
-/// systemd 219 doesn't know. A machine without `curl` tries `wget`; one with neither says so on its console.
-pub fn user_data(runner: &PresignedUrl, sha256: &Digest, urls: &PresignedUrl) -> Result<String> {
+/// systemd 219 doesn't know. A shell starts the program: where `SELinux` is enforced, systemd may start what is in `/bin`
+/// alone, and a shell may start the rest. It names the plan by its hash: user data can't be changed after the launch, and
+/// what is in the bucket can. Only an endpoint of one's own is spoken to without TLS. A machine without `curl` tries `wget`; one with neither says so on its console.
+pub fn user_data(
+    runner: &PresignedUrl,
+    sha256: &Digest,
+    urls: &PresignedUrl,
+    plan: &Digest,
+    endpoint: Option<&str>,
+) -> Result<String> {
     let (runner, urls) = (quote(runner.reveal()), quote(urls.reveal()));
+    let protocols = if endpoint.is_some() { "=http,https" } else { "=https" };
     let text = format!(
         r#"#!/bin/sh
 set -eu
@@ -116,16 +146,17 @@ umask 077
 mkdir -p {FOLDER}
 cd {FOLDER}
 fetch() {{
-  if command -v curl >/dev/null; then curl -fsS --retry 5 --retry-connrefused --connect-timeout 10 -o "$2" "$1"
-  elif command -v wget >/dev/null; then wget -q --tries=5 --timeout=10 -O "$2" "$1"
+  if command -v curl >/dev/null; then curl -fsS --proto '{protocols}' --max-filesize {RUNNER_LIMIT} --retry 5 --retry-connrefused --connect-timeout 10 -o "$2" "$1"
+  elif command -v wget >/dev/null; then wget -q --max-redirect=0 --tries=5 --timeout=10 -O "$2" "$1"
   else echo 'ovenbird: the base has neither curl nor wget' >&2; exit 1; fi
 }}
 fetch {runner} ovenbird-runner
 echo '{sha256}  ovenbird-runner' | sha256sum -c - >/dev/null
 chmod 700 ovenbird-runner
 fetch {urls} urls.json
+echo '{plan}' > {PLAN_HASH}
 if [ -d /run/systemd/system ]; then
-  systemd-run --unit={UNIT} --description='Ovenbird works on this machine' {FOLDER}/ovenbird-runner work
+  systemd-run --unit={UNIT} --description='Ovenbird works on this machine' /bin/sh -c 'exec {FOLDER}/ovenbird-runner work'
 else
   setsid {FOLDER}/ovenbird-runner work </dev/null >/dev/console 2>&1 &
 fi
@@ -154,7 +185,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn data(url: &str) -> Result<String> {
-        user_data(&PresignedUrl::new(url), &crate::domain::digest::sha256(b""), &PresignedUrl::new(url))
+        let (url, hash) = (PresignedUrl::new(url), crate::domain::digest::sha256(b""));
+        user_data(&url, &hash, &url, &hash, None)
     }
 
     #[test]

@@ -8,6 +8,16 @@ use serde::{Deserialize, Serialize};
 /// The name of the step before the recipe's own: artifact and files come onto the builder.
 pub const FETCH: &str = "fetch";
 
+/// How a machine came to boot again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reboot {
+    /// It was shut down in order.
+    InOrder,
+    /// It crashed, or was reset.
+    Unordered,
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -22,6 +32,8 @@ pub enum Exit {
     Failed(String),
     /// It was left out: its `only-if` did not hold.
     Skipped,
+    /// The machine booted again while it ran, which the recipe did not ask for.
+    Rebooted(Reboot),
 }
 
 impl Exit {
@@ -30,7 +42,7 @@ impl Exit {
         match self {
             Self::Status(status) => *status == 0,
             Self::Skipped => true,
-            Self::Signal(_) | Self::TimedOut(_) | Self::Failed(_) => false,
+            Self::Signal(_) | Self::TimedOut(_) | Self::Failed(_) | Self::Rebooted(_) => false,
         }
     }
 }
@@ -43,6 +55,13 @@ impl fmt::Display for Exit {
             Self::TimedOut(seconds) => write!(f, "timed out after {seconds} s"),
             Self::Failed(problem) => f.write_str(problem),
             Self::Skipped => f.write_str("skipped"),
+            Self::Rebooted(Reboot::InOrder) => f.write_str(
+                "the machine was shut down and booted again in this step. If the step means to do that, give it \
+                 `reboot = true`",
+            ),
+            Self::Rebooted(Reboot::Unordered) => f.write_str(
+                "the machine booted again in this step, and was not shut down before: it crashed, or was reset",
+            ),
         }
     }
 }
@@ -61,6 +80,25 @@ pub struct StepReport {
     pub milliseconds: u64,
     /// The last lines of its output.
     pub output_tail: String,
+    /// Where in the kept log the whole of its output is; none where there is none.
+    #[serde(default)]
+    pub log: Option<LogPart>,
+}
+
+/// A part of the kept log of all steps, in bytes. The log is a UTF-8 text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPart {
+    /// Where it begins.
+    pub from: usize,
+    /// How long it is.
+    pub bytes: usize,
+}
+
+impl LogPart {
+    /// The part of a log; none if the log is another one.
+    pub fn of(self, log: &str) -> Option<&str> {
+        log.get(self.from..self.from.checked_add(self.bytes)?)
+    }
 }
 
 impl StepReport {
@@ -114,7 +152,7 @@ pub struct TestReport {
     /// Each.
     pub tests: Vec<TestOutcome>,
     /// When one failed: how each service of the recipe and each failed one stands, with its last log lines.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub units: Vec<String>,
 }
 
@@ -133,7 +171,7 @@ mod tests {
     use super::*;
 
     fn step(exit: Exit, tries: u32) -> StepReport {
-        StepReport { name: "it".into(), exit, tries, milliseconds: 1, output_tail: String::new() }
+        StepReport { name: "it".into(), exit, tries, milliseconds: 1, output_tail: String::new(), log: None }
     }
 
     #[test]

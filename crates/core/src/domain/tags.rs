@@ -16,6 +16,10 @@ pub const TAG_PIPELINE: &str = "ovenbird:pipeline";
 pub const TAG_DIGEST: &str = "ovenbird:digest";
 /// What an instance is for: `builder` or `verifier`.
 pub const TAG_ROLE: &str = "ovenbird:role";
+/// The artifact that is in it, by its key.
+pub const TAG_ARTIFACT: &str = "ovenbird:artifact";
+/// The version of the recipe by which it was configured.
+pub const TAG_RECIPE: &str = "ovenbird:recipe";
 /// When it may be reaped.
 pub const TAG_EXPIRES: &str = "ovenbird:expires";
 /// What has this tag, whatever its value, is never destroyed.

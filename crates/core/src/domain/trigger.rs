@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::domain::{
     artifact::{self, ArtifactKey},
-    bake::{Options, Parent},
+    bake::{Labels, Options, Parent},
     error::{Error, Result},
     id::{Digest, PipelineName},
 };
@@ -56,6 +56,8 @@ struct Manual {
     promote: bool,
     #[serde(default, rename = "keep-builder")]
     keep_builder: bool,
+    #[serde(default)]
+    labels: Labels,
     /// Who asked, for whoever looks at the execution: nothing is decided by it.
     #[serde(default)]
     #[expect(dead_code, reason = "operators read it from the execution's input")]
@@ -171,7 +173,7 @@ impl Trigger {
     /// Parses the input of a manual execution: `{"pipeline": …}`, `{"artifact": …}` or both, with options.
     pub fn manual(input: &Value) -> Result<Self> {
         const FIX: &str = "Start with `{\"pipeline\": \"storefront\"}` or `{\"artifact\": \"artifacts/storefront/app.jar\"}`, \
-                           and `force`, `promote` or `keep-builder` as you like";
+                           and `force`, `promote`, `keep-builder` or `labels` as you like";
         let refuse = |problem: String| Error::bad_input("the execution's input", problem, FIX);
         let manual = Manual::deserialize(input).map_err(|error| refuse(error.to_string()))?;
         let artifact = manual.artifact.as_deref().map(ArtifactKey::parse).transpose()?;
@@ -186,7 +188,12 @@ impl Trigger {
         };
         // What another version of the recipe makes is to be looked at: the next bake would put the current one's back.
         let promote = manual.promote && manual.recipe.is_none();
-        let options = Options { force: manual.force, promote, keep_builder: manual.keep_builder };
+        let options = Options {
+            force: manual.force,
+            promote,
+            keep_builder: manual.keep_builder,
+            labels: manual.labels,
+        };
         Ok(Self::Manual { pipeline, artifact, recipe: manual.recipe, options })
     }
 }

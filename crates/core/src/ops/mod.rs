@@ -1,4 +1,5 @@
 //! What operators do. The command, the page and the tests call the same functions.
 
+pub mod pipeline;
 pub mod promotion;
 pub mod rollout;

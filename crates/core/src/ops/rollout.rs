@@ -50,7 +50,8 @@ pub async fn wish(
         let problem = match rollout.progress.phase {
             Phase::Reverting => Some("goes back already"),
             Phase::Settling | Phase::Ended => Some("is at its end"),
-            Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused => None,
+            Phase::Keeping if wish == Wish::Pause => Some("has no stage left to pause before"),
+            Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused | Phase::Keeping => None,
         };
         if let Some(problem) = problem {
             let fix = "See how it ends: `ovenbird rollout PIPELINE --watch`";

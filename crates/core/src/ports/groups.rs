@@ -3,7 +3,7 @@
 use crate::domain::{
     error::Result,
     id::{AmiId, GroupName, TemplateName},
-    rollout::{AlarmState, Group, Refresh, Target, Template},
+    rollout::{AlarmState, Group, Refresh, Route, Sizes, Target, Template},
     template::LaunchTemplate,
 };
 
@@ -46,10 +46,23 @@ pub trait Groups {
     async fn roll_back_refresh(&self, group: &GroupName) -> Result<GoesBack>;
     /// Cancels the refresh under way, if there is one; what it replaced stays so.
     async fn cancel_refresh(&self, group: &GroupName) -> Result<()>;
+    /// Gives a group other sizes, and lets it launch this version of a launch template; none leaves what it launches.
+    async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()>;
     /// What a target group says of its targets.
     async fn targets(&self, target_group: &str) -> Result<Vec<Target>>;
     /// The states of alarms, in the order asked for.
     async fn alarms(&self, names: &[String]) -> Result<Vec<(String, AlarmState)>>;
+}
+
+/// Rules of load balancers.
+pub trait Balancers {
+    /// The rules that forward to any of these target groups, and the ARNs of those rules and listeners among them that
+    /// are not this stack's to change.
+    async fn find_routes(&self, target_groups: &[String]) -> Result<(Vec<Route>, Vec<String>)>;
+    /// Rules by their ARNs, as they are now.
+    async fn routes(&self, rules: &[String]) -> Result<Vec<Route>>;
+    /// Lets a rule share out requests like this.
+    async fn share_out(&self, route: &Route) -> Result<()>;
 }
 
 /// Launch templates.

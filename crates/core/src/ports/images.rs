@@ -64,11 +64,12 @@ pub trait Images {
     /// The available images of an owner whose names match the pattern.
     async fn matching(&self, owner: &str, pattern: &str) -> Result<Vec<Image>>;
     /// Makes an image of an instance: of a stopped one as it is, of a running one with a `reboot`, so that its
-    /// disk is taken while it is down. A taken name is [`crate::Error::TryAgain`]: look again.
+    /// disk is taken while it is down. The description is for people. A taken name is [`crate::Error::TryAgain`]: look again.
     async fn create(
         &self,
         builder: &InstanceId,
         name: &ImageName,
+        description: &str,
         reboot: bool,
         tags: &BTreeMap<String, String>,
     ) -> Result<AmiId>;

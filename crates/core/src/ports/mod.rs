@@ -20,7 +20,7 @@ mod volume;
 mod workflow;
 
 pub use self::{
-    groups::{GoesBack, Groups, RefreshOrder, Templates},
+    groups::{Balancers, GoesBack, Groups, RefreshOrder, Templates},
     images::{Image, ImageState, Images},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     objects::{Bucket, Object, Presigner},
@@ -33,6 +33,6 @@ pub use self::{
 };
 
 /// All ports at once: what a function is given.
-pub trait Ports: Images + Presigner + PrunePorts + Groups + Templates {}
+pub trait Ports: Images + Presigner + PrunePorts + Groups + Balancers + Templates {}
 
-impl<C: Images + Presigner + PrunePorts + Groups + Templates> Ports for C {}
+impl<C: Images + Presigner + PrunePorts + Groups + Balancers + Templates> Ports for C {}

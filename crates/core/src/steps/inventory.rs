@@ -88,13 +88,14 @@ pub async fn pinned_by_rollouts(cloud: &(impl Table + Bucket)) -> Result<Vec<Pin
         for channel in ledger.channels(&pipeline).await? {
             let Some(rolling) = channel.rolling else { continue };
             let Some(rollout) = ledger.rollout(&pipeline, &rolling.rollout).await? else { continue };
-            for group in &rollout.progress.groups {
-                pins.extend(std::iter::once(&group.before).chain(&group.after).map(|version| Pin {
-                    template: version.id.clone(),
-                    version: version.version,
-                    by: format!("rollout {}", rolling.rollout),
-                }));
-            }
+            let groups = rollout.progress.groups.iter();
+            let of_groups = groups.flat_map(|group| std::iter::once(&group.before).chain(&group.after));
+            let source = rollout.progress.pair.as_ref().map(|pair| &pair.source);
+            pins.extend(of_groups.chain(source).map(|version| Pin {
+                template: version.id.clone(),
+                version: version.version,
+                by: format!("rollout {}", rolling.rollout),
+            }));
         }
     }
     Ok(pins)

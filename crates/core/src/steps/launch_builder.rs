@@ -4,12 +4,14 @@
 pub mod launch;
 mod user_data;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Action, followers::followers, inputs, is_over, resume, table::check};
 use crate::{
     domain::{
-        bake::{Bake, BakeSpec, Deadlines, Document, Progress, Settings, Stage, Status, To},
+        bake::{Bake, BakeSpec, Deadlines, Document, Options, Progress, ROOM, Settings, Stage, Status, To},
         digest::token,
         error::{Error, Result},
         id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
@@ -24,7 +26,7 @@ use crate::{
     },
     steps::{inputs::Resolved, launch_builder::launch::Wanted},
     store::{
-        Claim, ImageSet, ImageStatus, Ledger, Versioned, lease_end,
+        Claim, Halt, ImageSet, ImageStatus, Ledger, Versioned, lease_end,
         recipes::{self, RecipePointer},
     },
 };
@@ -55,6 +57,35 @@ pub trait LaunchPorts:
 }
 
 impl<C: Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack> LaunchPorts for C {}
+
+/// Why there is nothing to bake: what started it starts nothing of a pipeline that a person paused or removed. None when
+/// there is, and for a bake that has begun.
+///
+/// # Errors
+/// When a person asks for a bake of a pipeline that was removed.
+pub async fn declined(start: &Start, cloud: &impl LaunchPorts) -> Result<Option<String>> {
+    let ledger = Ledger(cloud);
+    let pipeline = start.trigger.pipeline();
+    let Some(halt) = ledger.halt(pipeline).await? else { return Ok(None) };
+    if ledger.bake(pipeline, &start.bake).await?.is_some() {
+        return Ok(None);
+    }
+    match (halt, &start.trigger) {
+        // Whoever paused it may still want to see what a bake makes.
+        (Halt::Paused(_), Trigger::Manual { .. }) => Ok(None),
+        (Halt::Paused(said), Trigger::Upload { .. } | Trigger::Cascade { .. }) => {
+            Ok(Some(format!("{} paused pipeline {pipeline}", said.by)))
+        }
+        (Halt::Removed(said), Trigger::Upload { .. } | Trigger::Cascade { .. }) => {
+            Ok(Some(format!("{} removed pipeline {pipeline}", said.by)))
+        }
+        (Halt::Removed(said), Trigger::Manual { .. }) => Err(Error::bad_input(
+            format!("pipeline `{pipeline}`"),
+            format!("was removed by {} at {}", said.by, said.at),
+            "Push its recipe, and it is there again: `ovenbird recipe push`",
+        )),
+    }
+}
 
 /// The first step of an execution.
 pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Document> {
@@ -116,6 +147,8 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
     let Resolved { pointer, recipe, artifact, base, image, inputs } =
         inputs::resolve(&trigger, cloud, now).await?;
     let digest = inputs.digest(&pipeline);
+    let options = trigger.options();
+    let tags = labelled(&recipe, &options, &pipeline)?;
     let deadlines = Deadlines {
         builder: seconds(recipe.deadlines.builder),
         validation: seconds(recipe.deadlines.validation),
@@ -130,7 +163,7 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
         trigger: trigger.word().to_owned(),
         cascade: trigger.cascade().cloned(),
         started,
-        options: trigger.options(),
+        options,
         artifact,
         recipe: pointer.version.clone(),
         base,
@@ -144,12 +177,26 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
             rollout: (!recipe.promote.groups.is_empty()).then(|| recipe.rollout.clone()),
             verify_boot: recipe.validate.boot,
             deadlines,
-            tags: recipe.builder.tags.clone(),
+            tags,
         },
     };
     // The stage began with the execution, not with this function's turn.
     let progress = Progress::new(started.min(now));
     Ok((Bake { spec, progress }, Material { pointer, recipe, image }))
+}
+
+/// The recipe's tags with the labels of this bake over them.
+fn labelled(recipe: &Recipe, options: &Options, pipeline: &PipelineName) -> Result<BTreeMap<String, String>> {
+    let mut tags = recipe.builder.tags.clone();
+    tags.extend(options.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+    if tags.len() > ROOM {
+        return Err(Error::bad_input(
+            format!("the bake of pipeline `{pipeline}`"),
+            format!("would have {} tags and labels, and EC2 has room for {ROOM}", tags.len()),
+            "Pass fewer labels, or take tags out of the recipe's `[builder]`",
+        ));
+    }
+    Ok(tags)
 }
 
 async fn is_superseded(spec: &BakeSpec, table: &impl Table) -> Result<bool> {

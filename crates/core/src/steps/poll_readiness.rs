@@ -15,9 +15,9 @@ use crate::{
         bake::{Bake, Document, Seen, Stage, To},
         error::{Error, Result},
         id::InstanceId,
-        mailbox::{BOOT_DEADLINE, SILENCE},
+        mailbox::{BOOT_DEADLINE, Heartbeat, SILENCE},
         offer::Loss,
-        report::{ProvisionReport, SealReport, TestReport},
+        report::{Exit, ProvisionReport, SealReport, TestReport},
     },
     ports::{
         Bucket, Builders, ImageState, Images, InstanceState, Parameters, Presigner, Role, Table, Workflow,
@@ -27,6 +27,9 @@ use crate::{
 
 /// How many of the console's last lines an error shows.
 const CONSOLE_LINES: usize = 15;
+
+/// And where there is a boot in between: what was said before it matters most.
+const BOOT_LINES: usize = 60;
 
 /// How many failed tests an error names beside the first.
 const NAMED: usize = 20;
@@ -82,11 +85,15 @@ async fn builder(
         Mailbox::new(cloud, &document.bake.spec, Role::Builder).report(keys::PROVISION_REPORT).await?;
     if let Some(report) = report {
         return match report.failure() {
-            Some(failed) => Err(Error::StepFailed {
-                step: failed.name.clone(),
-                exit: failed.verdict(),
-                output: failed.output_tail.clone(),
-            }),
+            Some(failed) => {
+                let mut output = failed.output_tail.clone();
+                if let (Exit::Rebooted(_), Some(id)) = (&failed.exit, &document.bake.progress.builder) {
+                    // Why a machine went down, its console says or nobody does.
+                    let console = last_lines(&cloud.console(id).await?, BOOT_LINES);
+                    output.push_str(&format!("\nIts console ends:\n{console}"));
+                }
+                Err(Error::StepFailed { step: failed.name.clone(), exit: failed.verdict(), output })
+            }
             None => Ok(document.go(To::Go)),
         };
     }
@@ -127,7 +134,7 @@ async fn at_work(
     cloud: &(impl Builders + Bucket + Presigner),
     now: Timestamp,
 ) -> Result<Document> {
-    let state = alive(&document.bake, id, cloud).await?;
+    let state = alive(&document.bake, id, role, cloud).await?;
     let seen = heard(&document, id, state, role, cloud, now).await?;
     let mailbox = Mailbox::new(cloud, &document.bake.spec, role);
     document.seen.signed = Some(mailbox.renew(document.seen.signed, now).await?);
@@ -156,12 +163,23 @@ async fn heard(
             let problem = heartbeat.failure.clone().unwrap_or_default();
             return Err(Error::RunnerFailed { instance: id.clone(), problem });
         }
+        Some((Heartbeat { interruption: Some(words), .. }, _)) => {
+            let reason = Some(words.clone());
+            return Err(lost(
+                &document.bake,
+                id.clone(),
+                (reason, Loss::SpotReclaimed),
+                state,
+                String::new(),
+            ));
+        }
         Some((heartbeat, written)) => {
-            let what = heartbeat.work.as_ref().map_or_else(
-                || "waited for an order".to_owned(),
-                |work| format!("was at `{}`, {} of {}", work.name, work.number, work.of),
-            );
-            (now.duration_since(*written), SILENCE, what)
+            let what = did(heartbeat);
+            let silent = now.duration_since(*written);
+            match heartbeat.reboots {
+                true => (silent, BOOT_DEADLINE, format!("{what}, and then went down to boot again")),
+                false => (silent, SILENCE, what),
+            }
         }
         None => {
             let waited = SignedDuration::from_secs(document.bake.progress.waited(now));
@@ -175,6 +193,14 @@ async fn heard(
     let (instance, stage, seconds) = (id.clone(), document.bake.progress.stage, silent.as_secs());
     let heard = heartbeat.is_some();
     Err(Error::BuilderSilent { instance, stage, seconds, heard, what, console })
+}
+
+/// What a builder did when it was last heard of, as `was at …`.
+fn did(heartbeat: &Heartbeat) -> String {
+    heartbeat.work.as_ref().map_or_else(
+        || "waited for an order".to_owned(),
+        |work| format!("was at `{}`, {} of {}", work.name, work.number, work.of),
+    )
 }
 
 /// A builder is sealed when its seal's report says so, and ready for its image when it has then powered itself off;
@@ -262,8 +288,13 @@ async fn promotion(
 }
 
 /// The instance's state while it may still do its work; an error once it can't.
-async fn alive(bake: &Bake, id: &InstanceId, builders: &impl Builders) -> Result<InstanceState> {
-    let Some(instance) = builders.instance(id).await? else {
+async fn alive(
+    bake: &Bake,
+    id: &InstanceId,
+    role: Role,
+    cloud: &(impl Builders + Bucket),
+) -> Result<InstanceState> {
+    let Some(instance) = cloud.instance(id).await? else {
         // Not visible yet, most likely; if it never is, the deadline says so.
         return Ok(InstanceState::Pending);
     };
@@ -273,8 +304,13 @@ async fn alive(bake: &Bake, id: &InstanceId, builders: &impl Builders) -> Result
         | InstanceState::Stopped
         | InstanceState::ShuttingDown
         | InstanceState::Terminated => {
-            let console = last_lines(&builders.console(id).await?, CONSOLE_LINES);
-            Err(lost(bake, id.clone(), (Some(instance.reason), instance.loss), instance.state, console))
+            let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
+            let heartbeat = Mailbox::new(cloud, &bake.spec, role).heartbeat().await?;
+            let did = heartbeat.map(|(heartbeat, _)| format!("it {}", did(&heartbeat)));
+            let reason = Some(instance.reason).filter(|reason| !reason.is_empty());
+            let reason: Vec<String> = reason.into_iter().chain(did).collect();
+            let reason = (Some(reason.join("; ")), instance.loss);
+            Err(lost(bake, id.clone(), reason, instance.state, console))
         }
     }
 }

@@ -61,7 +61,8 @@ pub async fn create_image(
             None => {
                 // EC2 can't stop a one-time spot instance: that one runs, sealed, and is taken down for its image.
                 let tags = bake.spec.tags(cloud.stack());
-                cloud.create(bake.builder()?, name, bake.progress.spot, &tags).await?
+                let description = bake.spec.description();
+                cloud.create(bake.builder()?, name, &description, bake.progress.spot, &tags).await?
             }
         };
         // Recorded before any wait: a wait that times out must not leak the image.

@@ -83,6 +83,8 @@ pub const URLS: &str = "urls.json";
 pub const PROGRESS: &str = "progress.json";
 /// The report of the steps.
 pub const PROVISION_REPORT: &str = "provision.json";
+/// What the steps printed, each after the other.
+pub const LOG: &str = "steps.log";
 /// The report of the tests.
 pub const TEST_REPORT: &str = "test.json";
 /// The report of the tests as JUnit XML.

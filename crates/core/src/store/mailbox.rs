@@ -70,6 +70,7 @@ impl<B: Bucket + Presigner> Mailbox<'_, B> {
             orders: get(keys::ORDERS).await?,
             progress: put(keys::PROGRESS).await?,
             provision: put(keys::PROVISION_REPORT).await?,
+            log: Some(put(keys::LOG).await?),
             test: put(keys::TEST_REPORT).await?,
             junit: put(keys::JUNIT).await?,
             seal: put(keys::SEAL_REPORT).await?,

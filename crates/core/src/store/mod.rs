@@ -26,6 +26,7 @@ pub use self::{
     ledger::Ledger,
     mailbox::Mailbox,
     parameters::ParameterOwner,
+    pipelines::{Halt, Said, Standing},
     pushes::Push,
     retirements::Retirement,
     rollouts::{Asker, Rolled},

@@ -102,6 +102,6 @@ fn taken(owner: ParameterOwner) -> Error {
     }
 }
 
-fn parameter_key(name: &ParameterName) -> Key {
+pub(super) fn parameter_key(name: &ParameterName) -> Key {
     Key { pk: PARTITION.to_owned(), sk: format!("{PREFIX}{name}") }
 }

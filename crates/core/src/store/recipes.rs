@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::try_join;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -106,8 +107,8 @@ pub async fn recipe_version(
     pipeline: &PipelineName,
     version: &Digest,
 ) -> Result<(RecipePointer, Recipe)> {
-    let pointer = pointer(bucket, pipeline, version).await?;
-    let text = bucket.text(&keys::recipe(pipeline, version)).await?;
+    let key = keys::recipe(pipeline, version);
+    let (pointer, text) = try_join!(pointer(bucket, pipeline, version), bucket.text(&key))?;
     let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
     let recipe = checked(pipeline, &pointer, &text)?;
     Ok((pointer, recipe))
@@ -119,8 +120,8 @@ pub async fn recipe_text(
     pipeline: &PipelineName,
     version: &Digest,
 ) -> Result<(RecipePointer, String)> {
-    let pointer = pointer(bucket, pipeline, version).await?;
-    let text = bucket.text(&keys::recipe(pipeline, version)).await?;
+    let key = keys::recipe(pipeline, version);
+    let (pointer, text) = try_join!(pointer(bucket, pipeline, version), bucket.text(&key))?;
     let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
     let files = pointer.files.as_ref();
     match *version == self::version(&text, files) || *version == first_version(&text, files) {

@@ -235,9 +235,12 @@ impl<T: Table> Ledger<'_, T> {
         match rollout.progress.phase {
             Phase::Preflight => {}
             Phase::Ended => return Ok(channel.rolling.map(|rolling| rolling.rollout)),
-            Phase::Stage | Phase::Watch | Phase::Paused | Phase::Settling | Phase::Reverting => {
-                return Ok(None);
-            }
+            Phase::Stage
+            | Phase::Watch
+            | Phase::Paused
+            | Phase::Settling
+            | Phase::Keeping
+            | Phase::Reverting => return Ok(None),
         }
         let ours = |one: &Option<Rolling>| one.as_ref().is_some_and(|one| one.rollout == *id);
         if ours(&channel.waiting) {

@@ -3,18 +3,20 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::parts::{ArtifactView, BaseView, InputsView, OptionsView, SettingsView, SpanView};
 use crate::domain::{
-    bake::{Artifact, Bake, BaseImage, ChildBake, Failure, Options, Parent, Settings, Span, Stage, Status},
+    bake::{Bake, ChildBake, Failure, Parent, Stage, Status},
     id::{
         AmiId, BakeId, ChannelName, Digest, ImageName, InstanceId, ParameterName, PipelineName, RolloutId,
         SnapshotId,
     },
-    inputs::Inputs,
 };
 
-/// One bake, as operators and their scripts read it. Fields are added; none is renamed, and none goes.
+/// One bake, as operators and their scripts read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BakeView<'a> {
+    /// Whether it has a record; what failed before it had one has fewer fields.
+    pub recorded: bool,
     /// The bake's id, which is also its execution's name.
     pub bake: &'a BakeId,
     /// The pipeline whose recipe was baked.
@@ -26,66 +28,54 @@ pub struct BakeView<'a> {
     /// `upload`, `manual` or `cascade`.
     pub trigger: &'a str,
     /// The promotion that started it, for a `cascade`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cascade: Option<&'a Parent>,
     /// What was asked for.
-    pub options: &'a Options,
+    pub options: OptionsView<'a>,
     /// When its execution started.
     pub started: Timestamp,
     /// When it ended; none while it is on its way.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
     /// After this moment a prune removes what a dead bake left.
     pub expires: Timestamp,
     /// What went into the image; none for a pipeline without artifacts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub artifact: Option<&'a Artifact>,
+    pub artifact: Option<ArtifactView>,
     /// The version of the recipe.
     pub recipe: &'a Digest,
     /// The base image.
-    pub base: &'a BaseImage,
+    pub base: BaseView,
     /// Every input, by its own digest.
-    pub inputs: &'a Inputs,
+    pub inputs: InputsView<'a>,
     /// SHA-256 over the inputs: bakes of one digest share one image.
     pub digest: &'a Digest,
     /// The channel that its promotion moves.
     pub channel: &'a ChannelName,
     /// The parameter that follows the channel.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub parameter: Option<&'a ParameterName>,
     /// The builder.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub builder: Option<&'a InstanceId>,
     /// The fresh instance on which the image was tested.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub booted: Option<&'a InstanceId>,
     /// How many tests the image passed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tests_passed: Option<usize>,
     /// The image.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<&'a AmiId>,
     /// The name of the image that it made or would have made.
     pub image_name: &'a ImageName,
     /// What of the recipe it keeps: deadlines, tags, whether the image is booted for its tests.
-    pub settings: &'a Settings,
+    pub settings: SettingsView<'a>,
     /// The image's snapshots.
     pub snapshots: &'a [SnapshotId],
     /// Whether another bake made the image.
     pub reused: bool,
     /// The bakes that its promotion started.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub children: &'a [ChildBake],
     /// The rollout that brings its image to the channel's machines.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub rollout: Option<&'a RolloutId>,
     /// Why automation may not promote its image, although all is well with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub not_promoted: Option<&'a str>,
     /// The stages and their times.
-    pub timeline: &'a [Span],
+    pub timeline: Vec<SpanView>,
     /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<&'a Failure>,
 }
 
@@ -93,13 +83,14 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
     fn from(bake: &'a Bake) -> Self {
         let Bake { spec, progress } = bake;
         Self {
+            recorded: true,
             bake: &spec.id,
             pipeline: &spec.pipeline,
             status: progress.status,
             stage: progress.stage,
             trigger: &spec.trigger,
             cascade: spec.cascade.as_ref(),
-            options: &spec.options,
+            options: OptionsView::from(&spec.options),
             started: spec.started,
             ended: match progress.status {
                 Status::Running => None,
@@ -110,10 +101,10 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
                 | Status::Cancelled => progress.timeline.last().and_then(|span| span.end),
             },
             expires: spec.expires,
-            artifact: spec.artifact.as_ref(),
+            artifact: spec.artifact.as_ref().map(ArtifactView::from),
             recipe: &spec.recipe,
-            base: &spec.base,
-            inputs: &spec.inputs,
+            base: BaseView::from(&spec.base),
+            inputs: InputsView::from(&spec.inputs),
             digest: &spec.digest,
             channel: &spec.settings.channel,
             parameter: spec.settings.parameter.as_ref(),
@@ -122,14 +113,37 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
             tests_passed: progress.tests_passed,
             image: progress.image.as_ref(),
             image_name: &spec.image_name,
-            settings: &spec.settings,
+            settings: SettingsView::from(&spec.settings),
             snapshots: &progress.snapshots,
             reused: progress.reused,
             children: &progress.children,
             rollout: progress.rollout.as_ref(),
             not_promoted: progress.not_promoted.as_deref(),
-            timeline: &progress.timeline,
+            timeline: progress.timeline.iter().map(SpanView::from).collect(),
             failure: progress.failure.as_ref(),
         }
     }
+}
+
+/// A bake that failed before it had a record: it has no inputs, and so no digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EarlyBakeView<'a> {
+    /// Whether it has a record: never.
+    pub recorded: bool,
+    /// Its id, which is also its execution's name.
+    pub bake: &'a BakeId,
+    /// The pipeline that it was to bake; none when its input names none.
+    pub pipeline: Option<&'a PipelineName>,
+    /// Always `failed`.
+    pub status: Status,
+    /// Always `launch`.
+    pub stage: Stage,
+    /// `upload`, `manual` or `cascade`; none when its input isn't understood.
+    pub trigger: Option<&'a str>,
+    /// When its execution started.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Why it failed.
+    pub failure: Failure,
 }

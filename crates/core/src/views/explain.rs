@@ -155,7 +155,7 @@ fn short(digest: Option<&Digest>) -> String {
 }
 
 fn configuration(before: &Value, now: &Value) -> Vec<String> {
-    let mut found = keys("where the artifact goes", &before["artifact"], &now["artifact"]);
+    let mut found = keys("artifact", &before["artifact"], &now["artifact"]);
     found.extend(named("step", &before["steps"], &now["steps"]));
     found
 }
@@ -163,7 +163,7 @@ fn configuration(before: &Value, now: &Value) -> Vec<String> {
 fn tests(before: &Value, now: &Value) -> Vec<String> {
     let mut found = named("test", &before["tests"], &now["tests"]);
     if before["boot"] != now["boot"] {
-        found.push(format!("`validate.boot` is {}", now["boot"]));
+        found.push(format!("validate.boot: {} → {}", before["boot"], now["boot"]));
     }
     found
 }
@@ -205,29 +205,77 @@ fn named(kind: &str, before: &Value, now: &Value) -> Vec<String> {
     found
 }
 
-/// The keys below which two values differ.
+/// The keys below which two values differ, each with its older and its newer value.
 fn keys(what: &str, before: &Value, now: &Value) -> Vec<String> {
     let mut found = Vec::new();
-    differing(before, now, "", &mut found);
-    found.into_iter().map(|key| format!("{what}{key} changed")).collect()
+    differing(before, now, &mut Vec::new(), &mut found);
+    let told = found.into_iter().map(|(key, before, now)| {
+        let key = if key.is_empty() { key } else { format!(" {key}") };
+        format!("{what}{key}: {} → {}", shown(before), shown(now))
+    });
+    told.collect()
 }
 
-fn differing(before: &Value, now: &Value, at: &str, found: &mut Vec<String>) {
+/// A key with its older and its newer value.
+type Changed<'v> = (String, &'v Value, &'v Value);
+
+fn differing<'v>(before: &'v Value, now: &'v Value, at: &mut Vec<String>, found: &mut Vec<Changed<'v>>) {
     match (before, now) {
-        (Value::Object(a), Value::Object(b)) => {
+        (Value::Object(a), Value::Object(b)) if seconds(before).is_none() => {
             for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
-                let at = if at.is_empty() { format!(": {key}") } else { format!("{at}.{key}") };
-                differing(
-                    before.get(key).unwrap_or(&Value::Null),
-                    now.get(key).unwrap_or(&Value::Null),
-                    &at,
-                    found,
-                );
+                at.push(key.clone());
+                differing(a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), at, found);
+                at.pop();
             }
         }
-        (a, b) if a != b => found.push(at.to_owned()),
+        (a, b) if a != b => found.push((as_written(at), a, b)),
         _ => {}
     }
+}
+
+/// A key as a recipe has it: `http.body-contains`. What only our types have between a step and its keys is left out.
+fn as_written(path: &[String]) -> String {
+    // Below these, keys are names that people chose.
+    let chosen = path
+        .iter()
+        .position(|key| matches!(key.as_str(), "environment" | "secrets" | "facts" | "headers" | "json"));
+    let own = chosen.map_or(path.len(), |at| at + 1);
+    let ours = |(place, key): &(usize, &String)| {
+        *place == 0 && matches!(key.as_str(), "action" | "check")
+            || *place > 0 && *place < own && *key == "run"
+    };
+    let keys = path.iter().enumerate().filter(|one| !ours(one));
+    let keys = keys.map(|(place, key)| if place < own { key.replace('_', "-") } else { key.clone() });
+    keys.collect::<Vec<_>>().join(".")
+}
+
+/// A duration, as serde writes one.
+fn seconds(value: &Value) -> Option<f64> {
+    let fields = value.as_object().filter(|fields| fields.len() == 2)?;
+    Some(fields.get("secs")?.as_f64()? + fields.get("nanos")?.as_f64()? / 1e9)
+}
+
+/// How much of a value is shown: a script can be long, and what changed is most often told by its beginning.
+const SHOWN: usize = 80;
+
+/// A value in a few words: a text in backticks on one line, nothing as `-`.
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Null => return "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            return seconds(other).map_or_else(|| cut(&other.to_string()), |time| format!("{time} s"));
+        }
+    };
+    format!("`{}`", cut(&text.split_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+fn cut(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -238,19 +286,24 @@ mod unit {
     #[test]
     fn a_step_is_told_by_its_name_and_the_key_that_changed() {
         let before = json!({"artifact": {"to": "/opt/a"}, "steps": [
-            {"name": "user", "action": {"shell": {"run": "useradd a"}}, "timeout": 60},
+            {"name": "user", "action": {"shell": {"run": "useradd a"}}, "only_if": "true",
+             "environment": {"A_B": "1"}, "timeout": {"secs": 60, "nanos": 0}},
             {"name": "old", "action": {"shell": {"run": "x"}}},
         ]});
         let now = json!({"artifact": {"to": "/opt/b"}, "steps": [
             {"name": "new", "action": {"shell": {"run": "x"}}},
-            {"name": "user", "action": {"shell": {"run": "useradd b"}}, "timeout": 60},
+            {"name": "user", "action": {"shell": {"run": "useradd b"}}, "only_if": null,
+             "environment": {"A_B": "2"}, "timeout": {"secs": 90, "nanos": 500_000_000}},
         ]});
         assert_eq!(
             configuration(&before, &now),
             [
-                "where the artifact goes: to changed",
+                "artifact to: `/opt/a` → `/opt/b`",
                 "step `new` is new",
-                "step `user`: action.shell.run changed",
+                "step `user` shell: `useradd a` → `useradd b`",
+                "step `user` environment.A_B: `1` → `2`",
+                "step `user` only-if: `true` → -",
+                "step `user` timeout: 60 s → 90.5 s",
                 "step `old` is gone",
             ]
         );

@@ -8,7 +8,7 @@ use crate::domain::{
     rollout::{Entry, Outcome, Phase, Rollout, Wish},
 };
 
-/// One rollout. Fields are added; none is renamed, and none goes.
+/// One rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RolloutView<'a> {
     /// Its id.
@@ -24,7 +24,6 @@ pub struct RolloutView<'a> {
     /// Who asked for it.
     pub by: &'a str,
     /// Why.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'a str>,
     /// Where it is.
     pub phase: Phase,
@@ -33,15 +32,12 @@ pub struct RolloutView<'a> {
     /// What it waits for.
     pub awaits: &'a str,
     /// What a person wants of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub wish: Option<Wish>,
     /// When it began.
     pub began: Timestamp,
     /// How it ended; none while it is under way.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// Why it went back, or was refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
     /// What happened, in order.
     pub timeline: &'a [Entry],
@@ -74,7 +70,10 @@ impl<'a> From<&'a Rollout> for RolloutView<'a> {
 fn stage(rollout: &Rollout) -> String {
     let policy = &rollout.spec.to.policy;
     let (group, stage) = rollout.progress.place(policy);
-    match rollout.spec.to.groups.get(group) {
+    // Of a pair, the group that gets the image is known after the preflight.
+    let of_pair =
+        rollout.progress.pair.as_ref().and(rollout.progress.groups.first()).map(|state| &state.name);
+    match of_pair.or(rollout.spec.to.groups.get(group)) {
         Some(group) => format!(
             "{group}: stage {} of {} ({})",
             stage + 1,

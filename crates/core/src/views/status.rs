@@ -5,19 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream, try_join};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::parts::{ArtifactView, BaseView};
 use crate::{
     domain::{
-        bake::{Artifact, Bake, BaseImage, Stage, Status},
+        bake::{Bake, Stage, Status},
         error::{Error, Result},
-        id::{AmiId, BakeId, ChannelName, Digest, InstanceId, ParameterName, PipelineName},
+        id::{AmiId, BakeId, ChannelName, Digest, InstanceId, ParameterName, PipelineName, RolloutId},
         recipe::{Base, Recipe},
     },
     ports::{Bucket, Images, Parameters, Table},
     steps::inputs,
-    store::{Channel, Ledger, ParameterOwner, Versioned, recipes},
+    store::{Channel, Hold, Ledger, ParameterOwner, Rolling, Versioned, recipes},
 };
 
 /// Among how many of a pipeline's newest bakes the last failure and older images are looked for, beside those that its
@@ -46,6 +48,38 @@ pub struct PipelineStatus {
     pub last_failure: Option<BakeSummary>,
 }
 
+/// A person's word that automation promotes nothing to a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// Whose word.
+    pub by: String,
+    /// Why.
+    pub why: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl From<&Hold> for Held {
+    fn from(hold: &Hold) -> Self {
+        Self { by: hold.by.clone(), why: hold.why.clone(), since: hold.since }
+    }
+}
+
+/// An image on its way to a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Coming {
+    /// The rollout that brings it.
+    pub rollout: RolloutId,
+    /// The image.
+    pub image: AmiId,
+}
+
+impl From<&Rolling> for Coming {
+    fn from(rolling: &Rolling) -> Self {
+        Self { rollout: rolling.rollout.clone(), image: rolling.image.clone() }
+    }
+}
+
 /// How a channel stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChannelStatus {
@@ -61,6 +95,13 @@ pub struct ChannelStatus {
     pub on_current: BTreeSet<InstanceId>,
     /// The instances that run on another image of its pipeline, as far as the channel and the newest bakes name it.
     pub on_others: BTreeMap<AmiId, BTreeSet<InstanceId>>,
+    /// Since when each of its former images isn't the newest good one any more. That is the age that counts: an image of a
+    /// year ago that nothing replaced is not old.
+    pub outdated: BTreeMap<AmiId, Timestamp>,
+    /// Who holds it, so that automation promotes nothing to it.
+    pub hold: Option<Held>,
+    /// The rollout that is under way.
+    pub rolling: Option<Coming>,
 }
 
 /// What a channel points at.
@@ -75,9 +116,9 @@ pub struct Current {
     /// How often the channel had moved then.
     pub generation: u64,
     /// What is in it; none for a pipeline without artifacts, or when the bake is no longer on record.
-    pub artifact: Option<Artifact>,
+    pub artifact: Option<ArtifactView>,
     /// What it was made on; none when the bake is no longer on record.
-    pub base: Option<BaseImage>,
+    pub base: Option<BaseView>,
     /// What a bake would be made on now; none when that can't be told.
     pub base_now: Option<AmiId>,
     /// Whether a bake would be made on another base now; none when that can't be told.
@@ -140,16 +181,43 @@ pub struct Records {
     promoted: BTreeMap<BakeId, Bake>,
 }
 
+impl Records {
+    /// The newest bakes, the newest first; [`RECENT`] at most.
+    pub fn bakes(&self) -> &[Bake] {
+        &self.bakes
+    }
+}
+
+/// Since when each former image of a channel isn't its newest good one any more: since the one after it was promoted. An
+/// image that came back later counts from its last time.
+fn outdated(channel: &Channel) -> BTreeMap<AmiId, Timestamp> {
+    let (mut since, mut found) = (None, BTreeMap::new());
+    for target in channel.current.iter().chain(&channel.previous) {
+        let is_current = channel.current.as_ref().is_some_and(|current| current.image == target.image);
+        if let Some(since) = since.filter(|_| !is_current) {
+            found.entry(target.image.clone()).or_insert(since);
+        }
+        since = Some(target.promoted);
+    }
+    found
+}
+
 /// Reads what is on record of a pipeline.
 pub async fn records(cloud: &(impl Bucket + Table), pipeline: &PipelineName) -> Result<Records> {
     let ledger = Ledger(cloud);
-    let (recipe, recipe_problem) = match recipes::recipe(cloud, pipeline).await {
-        Ok((pointer, recipe)) => (Some((pointer.version, recipe)), None),
-        Err(error @ (Error::NoRecipe { .. } | Error::BadRecipe { .. })) => (None, Some(error.chain())),
-        Err(error) => return Err(error),
+    let recipe = async {
+        match recipes::recipe(cloud, pipeline).await {
+            Ok((pointer, recipe)) => Ok((Some((pointer.version, recipe)), None)),
+            Err(error @ (Error::NoRecipe { .. } | Error::BadRecipe { .. })) => {
+                Ok((None, Some(error.chain())))
+            }
+            Err(error) => Err(error),
+        }
     };
-    let channels = ledger.channels(pipeline).await?;
-    let bakes = ledger.bakes(pipeline, RECENT).await?;
+    // None of the three needs another.
+    let (recipe, channels, bakes) =
+        try_join!(recipe, ledger.channels(pipeline), ledger.bakes(pipeline, RECENT))?;
+    let (recipe, recipe_problem) = recipe;
     let mut promoted = BTreeMap::new();
     for target in channels.iter().filter_map(|channel| channel.current.as_ref()) {
         let recent = bakes.iter().find(|bake| bake.spec.id == target.bake);
@@ -169,8 +237,8 @@ pub async fn status(
     fleet: &Fleet,
     now: Timestamp,
 ) -> Result<Vec<PipelineStatus>> {
-    let bases = bases(cloud, all, now).await?;
-    let owners = Ledger(cloud).parameters().await?;
+    let ledger = Ledger(cloud);
+    let (bases, owners) = try_join!(bases(cloud, all, now), ledger.parameters())?;
     let ours = |owner: &&ParameterOwner| all.iter().any(|records| records.pipeline == owner.pipeline);
     let names: Vec<_> = owners.iter().filter(ours).map(|owner| owner.parameter.clone()).collect();
     let values = if names.is_empty() { BTreeMap::new() } else { cloud.values(&names).await? };
@@ -180,14 +248,16 @@ pub async fn status(
 /// What each base is now, or why that can't be told, by the base as recipes write it.
 type Bases = BTreeMap<String, Result<AmiId, String>>;
 
+/// How many bases are looked up at once.
+const AT_ONCE: usize = 16;
+
 async fn bases(cloud: &(impl Images + Parameters + Table), all: &[Records], now: Timestamp) -> Result<Bases> {
-    let mut bases = Bases::new();
-    for (_, recipe) in all.iter().filter_map(|records| records.recipe.as_ref()) {
-        let written = recipe.base.to_string();
-        if bases.contains_key(&written) {
-            continue;
-        }
-        let found = match &recipe.base {
+    let recipes = all.iter().filter_map(|records| records.recipe.as_ref());
+    // Each once, however many pipelines have it.
+    let bases: BTreeMap<String, &Base> =
+        recipes.map(|(_, recipe)| (recipe.base.to_string(), &recipe.base)).collect();
+    let found = stream::iter(bases).map(async |(written, base)| {
+        let found = match base {
             // It is what it is: whether it exists is for the bake to say.
             Base::Image(image) => Ok(image.clone()),
             base @ (Base::Parameter(_) | Base::Newest { .. } | Base::Channel { .. }) => {
@@ -199,9 +269,9 @@ async fn bases(cloud: &(impl Images + Parameters + Table), all: &[Records], now:
                 }
             }
         };
-        bases.insert(written, found);
-    }
-    Ok(bases)
+        Ok((written, found))
+    });
+    found.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 fn one(
@@ -231,8 +301,8 @@ fn one(
                     bake: target.bake.clone(),
                     promoted: target.promoted,
                     generation: target.generation,
-                    artifact: bake.and_then(|bake| bake.spec.artifact.clone()),
-                    base: bake.map(|bake| bake.spec.base.clone()),
+                    artifact: bake.and_then(|bake| bake.spec.artifact.as_ref()).map(ArtifactView::from),
+                    base: bake.map(|bake| BaseView::from(&bake.spec.base)),
                     behind: bake.zip(base_now).map(|(bake, now)| bake.spec.base.image != *now),
                     base_now: base_now.cloned(),
                     base_problem: base.and_then(|base| base.as_ref().err()).cloned(),
@@ -254,6 +324,9 @@ fn one(
                 parameters: parameters.collect(),
                 on_current: image.and_then(|image| fleet.get(image)).cloned().unwrap_or_default(),
                 on_others: on_others.collect(),
+                outdated: outdated(channel),
+                hold: channel.hold.as_ref().map(Held::from),
+                rolling: channel.rolling.as_ref().map(Coming::from),
                 current,
             }
         })
@@ -266,6 +339,9 @@ fn one(
             parameters: Vec::new(),
             on_current: BTreeSet::new(),
             on_others: BTreeMap::new(),
+            outdated: BTreeMap::new(),
+            hold: None,
+            rolling: None,
         });
     }
     stand.sort_by(|a, b| b.in_recipe.cmp(&a.in_recipe).then_with(|| a.channel.cmp(&b.channel)));
@@ -278,5 +354,29 @@ fn one(
         running: bakes.iter().filter(|bake| !ended(bake)).map(BakeSummary::from).collect(),
         last_bake: bakes.iter().find(ended).map(BakeSummary::from),
         last_failure: bakes.iter().find(|bake| bake.progress.status == Status::Failed).map(BakeSummary::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_outdated_since_the_one_after_it_was_promoted() {
+        let target = |image: u8, day: u8| {
+            json!({"image": format!("ami-0000000{image}"), "digest": "0".repeat(64), "bake": "b", "generation": day,
+                "order": {"artifact": null, "uploaded": "2026-01-01T00:00:00Z", "sequencer": "",
+                    "started": "2026-01-01T00:00:00Z"},
+                "promoted": format!("2026-01-0{day}T00:00:00Z")})
+        };
+        // The second one came back after the third, and is current.
+        let channel = json!({"pipeline": "shop", "name": "production", "generation": 5, "current": target(2, 5),
+            "previous": [target(3, 4), target(3, 3), target(2, 2), target(1, 1)]});
+        let found = outdated(&serde_json::from_value(channel).unwrap());
+        let day = |day: u8| format!("2026-01-0{day}T00:00:00Z").parse::<Timestamp>().unwrap();
+        let image = |number: u8| format!("ami-0000000{number}").parse::<AmiId>().unwrap();
+        assert_eq!(found, BTreeMap::from([(image(3), day(5)), (image(1), day(2))]));
     }
 }

@@ -11,7 +11,10 @@ use axum::{
 };
 use http::{Method, StatusCode};
 use jiff::Timestamp;
-use ovenbird_core::domain::id::InstanceId;
+use ovenbird_core::domain::{
+    id::InstanceId,
+    tags::{TAG_BAKE, TAG_PIPELINE, TAG_ROLE},
+};
 use ovenbird_sim::{ApiError, DescribeImages, InstanceState, Paging};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -128,6 +131,9 @@ fn status(endpoint: &Endpoint) -> Status {
                 image: instance.image.to_string(),
                 address: endpoint.state.hardware().address(&instance.id).map(|address| address.to_string()),
                 process: endpoint.state.hardware().process(&instance.id),
+                pipeline: instance.tags.get(TAG_PIPELINE).cloned(),
+                bake: instance.tags.get(TAG_BAKE).cloned(),
+                role: instance.tags.get(TAG_ROLE).or_else(|| instance.tags.get("Name")).cloned(),
             })
             .collect(),
         images,

@@ -45,6 +45,10 @@ pub(super) struct Actor {
     /// Layers that came from its own disk by freezing it: they lie above its image's.
     frozen: Vec<SnapshotId>,
     held: Vec<SnapshotId>,
+    /// Whether its machine was ordered to power off.
+    going_down: bool,
+    /// What its console showed before the boot that comes.
+    console: String,
     commands: HashMap<CommandId, AbortHandle>,
     notices: mpsc::UnboundedReceiver<Notice>,
     notice: mpsc::UnboundedSender<Notice>,
@@ -55,7 +59,20 @@ impl Actor {
     pub fn new(instance: InstanceId, shared: Arc<Shared>, seen: Arc<Mutex<Seen>>) -> Self {
         let (notice, notices) = mpsc::unbounded_channel();
         let (frozen, held, commands) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { instance, shared, seen, start: None, frozen, held, commands, notices, notice }
+        let (going_down, console) = (false, String::new());
+        Self {
+            instance,
+            shared,
+            seen,
+            start: None,
+            frozen,
+            held,
+            going_down,
+            console,
+            commands,
+            notices,
+            notice,
+        }
     }
 
     /// Carries orders out until the machine is destroyed.
@@ -64,7 +81,7 @@ impl Actor {
             tokio::select! {
                 // What the machine did comes before what it shall do.
                 biased;
-                Some(notice) = self.notices.recv() => self.notice(&notice),
+                Some(notice) = self.notices.recv() => self.notice(&notice).await,
                 order = orders.recv() => match order {
                     Some(Order::Destroy { .. }) => return self.destroy().await,
                     Some(order) => self.carry_out(order).await,
@@ -86,7 +103,7 @@ impl Actor {
                 self.start.get_or_insert(Start { layers, user_data, facts });
                 self.boot().await;
             }
-            Order::PowerOff { .. } => match self.machine() {
+            Order::PowerOff { .. } => match self.going_down() {
                 // Not waited for here: the order to destroy it may come meanwhile.
                 Some(machine) => drop(tokio::spawn(async move { machine.power_off(GRACE).await })),
                 None => self.report(MachineEvent::PoweredOff { instance: self.instance.clone() }),
@@ -104,7 +121,14 @@ impl Actor {
         }
     }
 
+    /// The machine, which is not to come back by itself.
+    fn going_down(&mut self) -> Option<Arc<Machine>> {
+        self.going_down = true;
+        self.machine()
+    }
+
     async fn boot(&mut self) {
+        self.going_down = false;
         match self.try_boot().await {
             Ok(machine) => lock(&self.seen).machine = Some(Arc::new(machine)),
             Err(error) => {
@@ -152,6 +176,7 @@ impl Actor {
             cloud_pid: self.shared.network_pid,
             endpoint_port: self.shared.port,
             endpoint,
+            console: std::mem::take(&mut self.console),
             metadata: self.shared.metadata.clone(),
             identity,
         };
@@ -202,12 +227,24 @@ impl Actor {
         }
     }
 
-    fn notice(&mut self, notice: &Notice) {
+    async fn notice(&mut self, notice: &Notice) {
         let instance = self.instance.clone();
         match notice {
             Notice::Booted(_) => self.report(MachineEvent::Booted { instance }),
             Notice::Online(_) => self.report(MachineEvent::AgentOnline { instance }),
             Notice::Ended(_) => {
+                self.ended();
+                self.report(MachineEvent::PoweredOff { instance });
+            }
+            // On EC2 the instance runs on meanwhile, and so does its console.
+            Notice::Rebooted(_) if !self.going_down => {
+                self.console = self.machine().map(|machine| machine.console()).unwrap_or_default();
+                self.ended();
+                self.report(MachineEvent::Rebooted { instance });
+                self.boot().await;
+            }
+            // It was told to stop, and nobody starts it again but by an order.
+            Notice::Rebooted(_) => {
                 self.ended();
                 self.report(MachineEvent::PoweredOff { instance });
             }
@@ -229,7 +266,7 @@ impl Actor {
         }
         machine.kill();
         while let Some(notice) = self.notices.recv().await {
-            if matches!(notice, Notice::Ended(_)) {
+            if matches!(notice, Notice::Ended(_) | Notice::Rebooted(_)) {
                 break;
             }
         }

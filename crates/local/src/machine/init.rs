@@ -33,6 +33,9 @@ use serde::{Deserialize, Serialize};
 /// What mount(2) takes of options: a page, with the zero at its end.
 const MOST_OPTIONS: usize = 4095;
 
+/// The exit status by which it says that the machine wants to boot again.
+pub(super) const RESTART: u8 = 75;
+
 /// What a machine is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InitConfig {
@@ -115,6 +118,8 @@ fn begin() -> io::Result<ExitCode> {
                 Ok(WaitStatus::Exited(_, code)) => {
                     return Ok(ExitCode::from(u8::try_from(code).unwrap_or(255)));
                 }
+                // So the kernel tells that a namespace's first process called reboot(2), which of its ways: a restart.
+                Ok(WaitStatus::Signaled(_, Signal::SIGHUP, _)) => return Ok(ExitCode::from(RESTART)),
                 Ok(WaitStatus::Signaled(..)) => return Ok(ExitCode::SUCCESS),
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),

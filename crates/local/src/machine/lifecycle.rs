@@ -28,7 +28,7 @@ use super::{
     exec::{Inside, exec},
     forward::serve_inside,
     imds::{Identity, Known, Metadata},
-    init::InitConfig,
+    init::{InitConfig, RESTART},
     spawn::spawn,
 };
 
@@ -60,6 +60,8 @@ pub struct MachineConfig {
     pub endpoint_port: u16,
     /// What answers there in the machine: less than on the host.
     pub endpoint: Router,
+    /// What its console showed before this boot.
+    pub console: String,
     /// What serves its IMDS.
     pub metadata: Metadata,
     /// What its IMDS tells.
@@ -75,6 +77,8 @@ pub enum Notice {
     Online(InstanceId),
     /// Its init ended.
     Ended(InstanceId),
+    /// Its init ended, to begin anew: somebody in it called for a reboot.
+    Rebooted(InstanceId),
 }
 
 /// A running machine.
@@ -152,7 +156,7 @@ impl Machine {
         let mut tasks = Tasks::default();
         let known = config.metadata.know(config.identity.clone());
         tasks.0.push(serve_inside(outer, config.endpoint_port, config.endpoint)?);
-        let console = Arc::new(Mutex::new(Vec::new()));
+        let console = Arc::new(Mutex::new(config.console.into_bytes()));
         watch_console(terminal.master, Arc::clone(&console));
         stdin.write_all(b"go\n").await?;
         // It says no more, and closes this when it becomes systemd; or it says why it can't.
@@ -248,11 +252,14 @@ async fn live(
         () = online => tell(Notice::Online(instance.clone())),
         _ = child.wait() => {}
     }
-    let _ = child.wait().await;
+    let ended = child.wait().await;
     // Held until now: a terminal whose last slave is closed gives its reader an end.
     drop(slave);
     cable.unplug().await;
-    tell(Notice::Ended(instance));
+    match ended {
+        Ok(status) if status.code() == Some(i32::from(RESTART)) => tell(Notice::Rebooted(instance)),
+        Ok(_) | Err(_) => tell(Notice::Ended(instance)),
+    }
 }
 
 /// A machine's cable to the cloud's bridge.

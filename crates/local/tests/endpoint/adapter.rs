@@ -172,7 +172,7 @@ fn a_spot_builder_with_a_volume_of_its_own_is_imaged_running() {
     bench.until("the builder", || bench.look(&id).state == InstanceState::Running);
     assert!(bench.look(&id).spot);
     let name = ImageName::parse("storefront-1").unwrap();
-    let image = bench.runtime.block_on(bench.cloud.create(&id, &name, true, &order.tags)).unwrap();
+    let image = bench.runtime.block_on(bench.cloud.create(&id, &name, "", true, &order.tags)).unwrap();
     let look = || bench.runtime.block_on(Images::image(&bench.cloud, &image)).unwrap().unwrap();
     bench.until("the image", || look().state == ImageState::Available);
     assert_eq!(look().gib, Some(20));

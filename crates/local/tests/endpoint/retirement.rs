@@ -263,7 +263,8 @@ impl Bench {
             self.look(&instance).state == ovenbird_core::ports::InstanceState::Running
         });
         let name = "first".parse().unwrap();
-        let first = self.runtime.block_on(self.cloud.create(&instance, &name, false, &order.tags)).unwrap();
+        let first =
+            self.runtime.block_on(self.cloud.create(&instance, &name, "", false, &order.tags)).unwrap();
         self.until("the image", || {
             let found = self.runtime.block_on(Images::image(&self.cloud, &first)).unwrap().unwrap();
             found.state == ImageState::Available

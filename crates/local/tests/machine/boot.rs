@@ -97,3 +97,18 @@ pub fn a_machine_stops_at_any_moment_and_keeps_its_disk(lab: &Lab) {
     guest.ended();
     assert_eq!(fs::read_to_string(guest.path("var/tmp/rounds")).expect("its file"), "1\n3\n");
 }
+
+/// What the kernel says of a namespace's first process is all there is to tell the two by.
+pub fn a_machine_that_calls_for_a_reboot_is_told_from_one_that_powers_off(lab: &Lab) {
+    let instance = lab.instance(vec![Layer::Base]);
+    let mut guest = lab.start(&instance);
+    guest.online();
+    guest.sh("echo here > /var/tmp/before");
+    guest.exec("systemctl reboot", PATIENCE);
+    guest.rebooted();
+    let mut guest = lab.start(&instance);
+    guest.online();
+    assert_eq!(guest.sh("cat /var/tmp/before"), "here");
+    guest.exec("systemctl poweroff", PATIENCE);
+    guest.ended();
+}

@@ -80,6 +80,11 @@ impl Guest {
         self.wait(&Notice::Ended(self.instance.id.clone()));
     }
 
+    #[track_caller]
+    pub fn rebooted(&mut self) {
+        self.wait(&Notice::Rebooted(self.instance.id.clone()));
+    }
+
     /// A file on its own layer.
     pub fn path(&self, path: &str) -> PathBuf {
         self.disk.join("upper").join(Path::new(path))

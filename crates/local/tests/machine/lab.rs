@@ -119,6 +119,7 @@ impl Lab {
             cloud_pid: self.network.pid().expect("the network"),
             endpoint_port: self.endpoint.local_addr().expect("an address").port(),
             endpoint: Router::new().route("/it", get(|| async { "hello" })),
+            console: String::new(),
             metadata: self.network.metadata().clone(),
             identity: instance.identity(),
         }

@@ -37,6 +37,10 @@ const TESTS: &[(&str, Test)] = &[
         "boot::a_machine_stops_at_any_moment_and_keeps_its_disk",
         boot::a_machine_stops_at_any_moment_and_keeps_its_disk,
     ),
+    (
+        "boot::a_machine_that_calls_for_a_reboot_is_told_from_one_that_powers_off",
+        boot::a_machine_that_calls_for_a_reboot_is_told_from_one_that_powers_off,
+    ),
     ("commands::a_command_answers_with_all_it_said", commands::a_command_answers_with_all_it_said),
     ("commands::a_command_does_not_wait_for_its_daemons", commands::a_command_does_not_wait_for_its_daemons),
     ("commands::a_timeout_ends_everything_it_started", commands::a_timeout_ends_everything_it_started),

@@ -32,6 +32,7 @@ fn step(name: &str, action: Action) -> Step {
         secrets: [].into(),
         only_if: None,
         retries: 0,
+        reboot: false,
     }
 }
 

@@ -17,7 +17,7 @@ mod left;
 mod list;
 mod logs;
 mod mounts;
-mod orders;
+pub mod orders;
 mod packages;
 mod plan;
 mod rule;
@@ -32,20 +32,23 @@ use std::{fs, io::Write as _, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
-use ovenbird_core::domain::{plan::PresignedUrl, recipe::Seal, report::SealReport};
+use ovenbird_core::domain::{mailbox::Urls, plan::PresignedUrl, recipe::Seal, report::SealReport};
 
 use self::{
     hands::Hands,
     plan::{Plan, Scope, Site},
 };
 use crate::{
-    fetch,
+    boots, fetch, live,
     machine::{Machine, create_parents},
 };
 
 /// How long the report is tried: a network that is away for a moment costs no bake. A failure is told once.
 const TRIES: Duration = Duration::from_secs(120);
 const ONE_TRY: Duration = Duration::ZERO;
+
+/// How many parts a seal has, as a heartbeat tells them.
+const PARTS: usize = 3;
 
 /// So many of what stays are named in an error.
 const NAMED: usize = 20;
@@ -111,12 +114,20 @@ fn lock(machine: &Machine) -> Result<Flock<fs::File>> {
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).context("wait for another seal")
 }
 
+/// Says that a seal was cut off: what it had removed by then, and what services wrote since, nobody knows.
+pub fn interrupted(urls: &Urls, in_order: bool) -> Result<()> {
+    report(&urls.seal, Some(boots::told(in_order, "in the middle of its seal")), TRIES)
+}
+
 fn report(url: &PresignedUrl, problem: Option<String>, tries: Duration) -> Result<()> {
     fetch::put(url, &serde_json::to_string(&SealReport { ended: Timestamp::now(), problem })?, tries)
 }
 
 fn seal(machine: &Machine, seal: &Seal, then: Then) -> Result<()> {
+    let part = |name: &str, number| live::say(machine, name, number, PARTS);
+    part("wait until no package is being installed", 1);
     let _held = packages::settle(machine, packages::PATIENCE)?;
+    part("look up what is the machine's own", 2);
     let site = Site::new(machine, seal)?;
     let scope = if then == Then::KeepRunning { Scope::Early } else { Scope::Whole };
     let plan = Plan::new(&site, seal, scope)?;
@@ -127,6 +138,7 @@ fn seal(machine: &Machine, seal: &Seal, then: Then) -> Result<()> {
         last_word::prepare(machine)?;
         orders::quiet_the_journal(machine);
     }
+    part("remove it", 3);
     carry_out(&site, &plan)?;
     to_disk(machine);
     Ok(())
@@ -142,7 +154,9 @@ fn carry_out(site: &Site<'_>, plan: &Plan) -> Result<()> {
         hands.do_it(target);
     }
     for stubborn in hands.stubborn.iter().filter(|stubborn| !stubborn.rule.secret) {
-        println!("ovenbird: {} stays: {}", stubborn.path.display(), stubborn.why);
+        let stays = format!("{} stays: {}", stubborn.path.display(), stubborn.why);
+        println!("ovenbird: {stays}");
+        live::line(site.machine, &stays);
     }
     let resists = hands.stubborn.iter().filter(|stubborn| stubborn.rule.secret);
     let resists = resists.map(|stubborn| format!("{}: {}", stubborn.path.display(), stubborn.why));

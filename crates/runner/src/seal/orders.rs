@@ -44,6 +44,19 @@ pub fn power_off(machine: &Machine) -> Result<()> {
     order(machine, "poweroff", &[]).map(drop)
 }
 
+/// Boots the machine again, where no systemd runs it.
+pub fn reboot(machine: &Machine) -> Result<()> {
+    order(machine, "reboot", &[]).map(drop)
+}
+
+/// What systemd answers, whatever its exit status says; nothing where it can't be asked.
+pub fn ask(machine: &Machine, words: &[&str]) -> String {
+    let Some(path) = machine.program("systemctl", &[]) else { return String::new() };
+    let mut command: Command = machine.command(path);
+    command.args(words);
+    process::ask(command, b"", ORDER).map(|answer| answer.text()).unwrap_or_default()
+}
+
 pub fn systemctl(machine: &Machine, words: &[&str]) -> Result<()> {
     order(machine, "systemctl", words).map(drop)
 }

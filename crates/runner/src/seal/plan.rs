@@ -20,7 +20,7 @@ use super::{
     logs::{self, Verdict},
     mounts::Mounts,
 };
-use crate::machine::Machine;
+use crate::{boots, machine::Machine};
 
 /// A file that is changed has at most so many bytes: a state of snapd has a few hundred thousand.
 pub const MOST: u64 = 64 << 20;
@@ -123,11 +123,14 @@ impl Plan {
         Ok(planner.plan)
     }
 
-    /// Ovenbird's own folder, which goes last: its program after all else, and the plan just before it. A seal that is killed
-    /// can begin again for as long as both are there.
+    /// What starts the runner after a boot, and Ovenbird's own folder, which goes last: its program after all else, and the
+    /// plan just before it. A seal that is killed can begin again for as long as both are there.
     pub fn ours() -> Vec<Target> {
         let target = |path: &str, act| Target { path: path.into(), act, rule: &OURS };
         vec![
+            target(boots::WANTED, Act::Remove),
+            target(boots::UNIT, Act::Remove),
+            target(boots::CRON, Act::Remove),
             target(FOLDER, Act::Clear(&[PLAN, PROGRAM])),
             target(&format!("{FOLDER}/{PLAN}"), Act::Remove),
             target(FOLDER, Act::Remove),

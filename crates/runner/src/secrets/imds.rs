@@ -1,6 +1,6 @@
 //! The instance metadata service, version 2: who this machine is, and what its role may sign with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use secrecy::SecretString;
@@ -20,6 +20,7 @@ const TOKEN_SECONDS: &str = "300";
 
 /// The service is on the machine's own host: what takes longer is not there.
 const LIMIT: Duration = Duration::from_secs(5);
+const ONE_TRY: Duration = Duration::from_secs(1);
 
 /// Who the machine is.
 #[derive(Debug, Clone)]
@@ -58,6 +59,64 @@ impl Identity {
         let region = service.get("meta-data/placement/region")?.context("no `placement/region`")?;
         let domain = service.get("meta-data/services/domain")?.context("no `services/domain`")?;
         Ok(Self { region, domain, credentials: Credentials::parse(&role, &text)?, role })
+    }
+}
+
+/// EC2's notice that it takes a spot instance back.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Interruption {
+    /// What it does to the instance: `terminate`, `stop`, `hibernate`.
+    pub action: String,
+    /// When, about.
+    pub time: String,
+}
+
+/// Looks for that notice, which comes about two minutes before. Each look is one try: the next one follows soon.
+#[derive(Debug, Default)]
+pub struct Notices {
+    token: Option<(String, Instant)>,
+    spot: Option<bool>,
+}
+
+impl Notices {
+    /// The notice; none when there is none, or when nobody can tell now.
+    pub fn look(&mut self) -> Option<Interruption> {
+        let address = std::env::var(ADDRESS_VARIABLE).unwrap_or_else(|_| ADDRESS.to_owned());
+        let address = address.trim_end_matches('/');
+        if self.spot == Some(false) {
+            return None;
+        }
+        let life = Duration::from_secs(TOKEN_SECONDS.parse().unwrap_or(0)) / 2;
+        let token = match self.token.take() {
+            Some((token, since)) if since.elapsed() < life => (token, since),
+            Some(_) | None => {
+                let url = format!("{address}/latest/api/token");
+                let headers = vec![("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS)];
+                let request = Request { url: &url, method: Some("PUT"), headers, ..Request::default() };
+                (once(&request)??, Instant::now())
+            }
+        };
+        let get = |path: &str| {
+            let url = format!("{address}/latest/meta-data/{path}");
+            let headers = vec![("X-aws-ec2-metadata-token", token.0.as_str())];
+            once(&Request { url: &url, headers, ..Request::default() })
+        };
+        if self.spot.is_none() {
+            self.spot = get("instance-life-cycle").map(|life| life.as_deref() == Some("spot"));
+        }
+        let text = if self.spot == Some(true) { get("spot/instance-action").flatten() } else { None };
+        self.token = Some(token);
+        serde_json::from_str(&text?).ok()
+    }
+}
+
+/// One try: an answer, or that there is no such document; none when the service did not say.
+fn once(request: &Request<'_>) -> Option<Option<String>> {
+    let response = curl::ask(request, ONE_TRY).ok()?;
+    match response.status {
+        200 => String::from_utf8(response.body).ok().map(|text| Some(text.trim().to_owned())),
+        404 => Some(None),
+        _ => None,
     }
 }
 

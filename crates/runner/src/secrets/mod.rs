@@ -3,7 +3,7 @@
 //! They are in no plan, no report and no log; they live in this program's memory, in the environment of the step
 //! that asked for them, and where a tool wants a file, in one of a file system that is memory.
 
-mod imds;
+pub mod imds;
 mod sigv4;
 mod ssm;
 

@@ -86,7 +86,12 @@ fn judge(exit: Exit) -> Exit {
         Exit::Status(4) => {
             Exit::Failed("exit 4: the playbook could not be read, or the machine not be reached".into())
         }
-        Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped => exit,
+        Exit::Status(_)
+        | Exit::Signal(_)
+        | Exit::TimedOut(_)
+        | Exit::Failed(_)
+        | Exit::Skipped
+        | Exit::Rebooted(_) => exit,
     }
 }
 

@@ -38,7 +38,7 @@ pub fn act(this: &mut Try<'_>, chef: &Chef) -> Result<Exit> {
     command.args(["--local-mode", "--no-color", "--force-formatter"]);
     command.arg("--config").arg(config).arg("--json-attributes").arg(node);
     let exit = this.run(command)?;
-    Ok(judge(exit))
+    Ok(judge(exit, this.step.reboot))
 }
 
 /// Chef's caches and the node's object stay in our folder. Roles and data bags are looked for beside the cookbooks.
@@ -60,13 +60,20 @@ fn node(chef: &Chef) -> String {
 }
 
 /// What Chef's exit statuses mean (its RFC 062).
-fn judge(exit: Exit) -> Exit {
+fn judge(exit: Exit, reboot: bool) -> Exit {
     match exit {
+        // It did its work, and wants the boot that follows.
+        Exit::Status(35 | 37) if reboot => Exit::Status(0),
         Exit::Status(status @ (35 | 37)) => {
-            Exit::Failed(format!("exit {status}: a recipe asks for a reboot, which a builder does not have"))
+            Exit::Failed(format!("exit {status}: a recipe asks for a reboot; give the step `reboot = true`"))
         }
         Exit::Status(172) => Exit::Failed("exit 172: Chef's licence is not accepted (`CHEF_LICENSE`)".into()),
-        Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped => exit,
+        Exit::Status(_)
+        | Exit::Signal(_)
+        | Exit::TimedOut(_)
+        | Exit::Failed(_)
+        | Exit::Skipped
+        | Exit::Rebooted(_) => exit,
     }
 }
 

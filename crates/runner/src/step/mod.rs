@@ -93,7 +93,11 @@ impl<'a> Try<'a> {
         Ok(match process::run(command, self.kept, self.left())? {
             // Of which command the time ran out says little; how much the step had says what to change.
             Exit::TimedOut(_) => Exit::TimedOut(self.step.timeout.as_secs()),
-            exit @ (Exit::Status(_) | Exit::Signal(_) | Exit::Failed(_) | Exit::Skipped) => exit,
+            exit @ (Exit::Status(_)
+            | Exit::Signal(_)
+            | Exit::Failed(_)
+            | Exit::Skipped
+            | Exit::Rebooted(_)) => exit,
         })
     }
 

@@ -69,7 +69,12 @@ fn judge(exit: Exit) -> Exit {
         }
         Exit::Status(4) => Exit::Failed("exit 4: resources failed".into()),
         Exit::Status(6) => Exit::Failed("exit 6: some resources were changed, and others failed".into()),
-        Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped => exit,
+        Exit::Status(_)
+        | Exit::Signal(_)
+        | Exit::TimedOut(_)
+        | Exit::Failed(_)
+        | Exit::Skipped
+        | Exit::Rebooted(_) => exit,
     }
 }
 

@@ -56,6 +56,7 @@ impl Stage {
             secrets: BTreeMap::new(),
             only_if: None,
             retries: 0,
+            reboot: false,
         };
         let unlocked = Unlocked { vault_password: vault_password.map(Into::into), ..Unlocked::default() };
         let mask = Mask::default();

@@ -13,7 +13,7 @@ use nix::{fcntl::OFlag, unistd::geteuid};
 use ovenbird_core::domain::report::Exit;
 
 use super::{Seen, contains, shown, suite};
-use crate::{machine::Machine, mask::Mask, process};
+use crate::{live::Copy, machine::Machine, mask::Mask, process};
 
 /// A suite's file of more than this is out of order.
 const LARGEST_FILE: u64 = 64 << 20;
@@ -44,7 +44,7 @@ pub fn look(
     }
     let mut command = machine.command("/bin/sh");
     command.args(["-c", asked.run]).current_dir(folder);
-    let answer = process::ask(command, b"", limit)?;
+    let answer = process::ask_shown(command, limit, || Copy::of_now(machine, mask))?;
     let judged = judge(&answer, asked, mask);
     match file {
         None => judged.map(Seen::This),

@@ -47,7 +47,8 @@ fn installed(
         Exit::Status(0) => Ok(read(&answer.text(), name)),
         // A package that it does not know.
         Exit::Status(_) => Ok(Vec::new()),
-        exit @ (Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped) => {
+        exit
+        @ (Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped | Exit::Rebooted(_)) => {
             bail!("{program}: {exit}")
         }
     }

@@ -11,7 +11,12 @@ pub fn look(machine: &Machine, name: &str, group: Option<&str>, shell: Option<&s
     match &answer.exit {
         Exit::Status(0) => {}
         Exit::Status(2) => bail!("there is no user {name}"),
-        exit @ (Exit::Status(_) | Exit::Signal(_) | Exit::TimedOut(_) | Exit::Failed(_) | Exit::Skipped) => {
+        exit @ (Exit::Status(_)
+        | Exit::Signal(_)
+        | Exit::TimedOut(_)
+        | Exit::Failed(_)
+        | Exit::Skipped
+        | Exit::Rebooted(_)) => {
             bail!("getent: {exit} {}", answer.complaint())
         }
     }

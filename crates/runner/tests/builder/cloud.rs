@@ -48,6 +48,8 @@ pub struct State {
     pub complaints: Vec<String>,
     /// How often the bucket is busy before it takes an object.
     pub busy: usize,
+    /// EC2's notice that it takes the instance back; with one, the instance is a spot instance.
+    pub interruption: Option<String>,
     /// Whether the bucket takes no object, and says so.
     pub takes_nothing: bool,
     /// The machine's folder that the seal removes, and whether it was still there when each object came.
@@ -104,6 +106,7 @@ impl World {
             orders: at("orders.json"),
             progress: at("progress.json"),
             provision: at("provision.json"),
+            log: Some(at("steps.log")),
             test: at("test.json"),
             junit: at("junit.xml"),
             seal: at("seal.json"),
@@ -221,6 +224,7 @@ pub fn step(name: &str, action: Action) -> Step {
         secrets: BTreeMap::new(),
         only_if: None,
         retries: 0,
+        reboot: false,
     }
 }
 
@@ -315,6 +319,11 @@ fn metadata(request: &Request, path: &str, state: &State) -> (u16, Vec<u8>) {
             None => (200, ROLE.into()),
         },
         "iam/security-credentials/builder-role" => (200, credentials.to_string().into()),
+        "instance-life-cycle" if state.interruption.is_some() => (200, b"spot".to_vec()),
+        "instance-life-cycle" => (200, b"on-demand".to_vec()),
+        "spot/instance-action" => {
+            state.interruption.as_ref().map_or((404, Vec::new()), |text| (200, text.clone().into_bytes()))
+        }
         "placement/region" => (200, b"eu-west-1".to_vec()),
         "services/domain" => (200, b"amazonaws.com".to_vec()),
         _ => (404, Vec::new()),

@@ -1,5 +1,6 @@
 //! The runner as a builder runs it: the program itself, with a cloud on loopback that is no laxer than AWS.
 
+mod boots;
 mod chef;
 mod cloud;
 mod seal;

@@ -5,19 +5,21 @@ use std::{fs, process::Child, time::Duration};
 use super::cloud::{World, shell};
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::domain::{
+    digest::sha256,
     mailbox::{Heartbeat, Order, Orders},
     plan::Plan,
+    recipe::{Test, TestKind},
     report::{ProvisionReport, SealReport, TestReport},
 };
 
 /// A machine at work, which ends with its test.
-struct AtWork<'w> {
+pub struct AtWork<'w> {
     world: &'w World,
-    child: Child,
+    pub child: Child,
 }
 
 impl<'w> AtWork<'w> {
-    fn start(world: &'w World, plan: &Plan) -> Self {
+    pub fn start(world: &'w World, plan: &Plan) -> Self {
         fs::create_dir_all(world.own("")).unwrap();
         fs::write(world.own("urls.json"), serde_json::to_vec(&world.urls()).unwrap()).unwrap();
         world.put("urls.json", serde_json::to_vec(&world.urls()).unwrap());
@@ -26,11 +28,11 @@ impl<'w> AtWork<'w> {
         Self { world, child }
     }
 
-    fn order(&self, order: Order) {
+    pub fn order(&self, order: Order) {
         order_in(self.world, order);
     }
 
-    fn ends(&mut self) -> bool {
+    pub fn ends(&mut self) -> bool {
         for _ in 0..600 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.success();
@@ -52,7 +54,7 @@ fn order_in(world: &World, order: Order) {
     world.put("orders.json", serde_json::to_vec(&Orders::from(order)).unwrap());
 }
 
-fn heartbeat(world: &World) -> Heartbeat {
+pub fn heartbeat(world: &World) -> Heartbeat {
     serde_json::from_str(&world.wait_for("progress.json")).unwrap()
 }
 
@@ -63,7 +65,7 @@ fn a_machine_is_configured_tested_and_sealed_as_it_is_ordered() {
     let step = shell("counts", &format!("echo once >> {}", count.display()));
     let mut work = AtWork::start(&world, &world.plan(vec![step]));
     // Without an order it says that it is there.
-    assert_eq!(heartbeat(&world), Heartbeat { generation: 0, work: None, failure: None });
+    assert_eq!(heartbeat(&world), Heartbeat::default());
     work.order(Order::Provision);
     let report: ProvisionReport = serde_json::from_str(&world.wait_for("provision.json")).unwrap();
     assert!(report.failure().is_none());
@@ -161,4 +163,79 @@ fn a_machine_whose_bake_s_time_is_over_powers_off() {
     let mut work = AtWork::start(&world, &Plan { ends, ..world.plan(vec![]) });
     assert!(!work.ends());
     assert_eq!(fs::read_to_string(world.root.path().join("orders")).unwrap(), "poweroff\n");
+}
+
+/// Whoever follows a bake sees a test at work, and what it prints, and then the seal.
+#[test]
+fn what_a_test_prints_is_told_while_it_runs() {
+    let world = World::new();
+    let go = world.root.path().join("go");
+    let run = format!("echo warming up; while [ ! -e {} ]; do sleep 0.1; done", go.display());
+    let kind = TestKind::Command { run, exit: 0, stdout_contains: None, stderr_contains: None, junit: None };
+    let mut plan = world.plan(vec![]);
+    let port = TestKind::User { name: "root".into(), group: None, shell: None };
+    let test = |name: &str, kind| Test { name: name.into(), kind, within: Duration::from_secs(60) };
+    plan.tests = vec![test("root", port), test("serves", kind)];
+    let work = AtWork::start(&world, &plan);
+    work.order(Order::Test);
+    for _ in 0..300 {
+        let doing = heartbeat(&world).work.filter(|doing| !doing.output.is_empty());
+        if let Some(doing) = doing {
+            assert_eq!((doing.name.as_str(), doing.number, doing.of), ("serves", 2, 2));
+            assert_eq!(doing.output, "warming up");
+            fs::write(&go, "").unwrap();
+            world.wait_for("test.json");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("it was never told: {:?}", heartbeat(&world));
+}
+
+#[test]
+fn all_that_the_steps_print_is_kept_in_one_log() {
+    let world = World::new();
+    let steps = vec![shell("much", "seq 1000000"), shell("little", "echo a little")];
+    let work = AtWork::start(&world, &world.plan(steps));
+    work.order(Order::Provision);
+    let report: ProvisionReport = serde_json::from_str(&world.wait_for("provision.json")).unwrap();
+    let log = world.object("steps.log");
+    let part = |number: usize| report.steps[number].log.unwrap().of(&log).unwrap();
+    assert!(
+        part(0).starts_with("1\n2\n") && part(0).contains("\n500000\n") && part(0).ends_with("\n1000000\n")
+    );
+    assert_eq!(part(1), "a little\n");
+}
+
+/// Who may write the bucket may not have the machine do something else than it was launched for.
+#[test]
+fn a_plan_that_user_data_does_not_name_is_not_followed() {
+    let world = World::new();
+    let touched = world.root.path().join("touched");
+    let plan = world.plan(vec![shell("it", &format!("touch {}", touched.display()))]);
+    fs::create_dir_all(world.own("")).unwrap();
+    fs::write(world.own("plan.sha256"), format!("{}\n", sha256(b"another"))).unwrap();
+    order_in(&world, Order::Provision);
+    let mut work = AtWork::start(&world, &plan);
+    assert!(!work.ends());
+    let failure = heartbeat(&world).failure.unwrap();
+    assert!(failure.contains("is not the one that the instance was launched for"), "{failure}");
+    assert!(!touched.exists());
+    drop(work);
+    let text = serde_json::to_vec(&plan).unwrap();
+    fs::write(world.own("plan.sha256"), format!("{}\n", sha256(&text))).unwrap();
+    let _work = AtWork::start(&world, &plan);
+    world.wait_for("provision.json");
+    assert!(touched.exists());
+}
+
+#[test]
+fn on_aws_nothing_goes_without_tls() {
+    let world = World::new();
+    let plan = Plan { endpoint: None, ..world.plan(vec![]) };
+    order_in(&world, Order::Provision);
+    let mut work = AtWork::start(&world, &plan);
+    assert!(!work.ends());
+    let failure = heartbeat(&world).failure.unwrap();
+    assert!(failure.contains("is not encrypted") && !failure.contains("X-Amz-Signature"), "{failure}");
 }

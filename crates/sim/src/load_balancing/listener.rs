@@ -164,6 +164,11 @@ impl World {
         Ok(listener)
     }
 
+    /// All listeners.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.balancing.listeners.values()
+    }
+
     /// Listeners by ARN, or those of a load balancer.
     pub fn describe_listeners(
         &self,

@@ -60,6 +60,25 @@ fn a_spot_instance_that_ends_itself_or_is_taken_back_is_gone() {
     assert_eq!(cloud.state(off.as_str()), InstanceState::Terminated);
 }
 
+/// EC2 does not see a boot that a machine makes by itself: the instance is running all the while.
+#[test]
+fn an_instance_that_boots_again_by_itself_runs_on() {
+    let mut cloud = Cloud::new();
+    let id = cloud.launch();
+    cloud.pass(4);
+    let instance: InstanceId = id.parse().unwrap();
+    let agent = |cloud: &Cloud| {
+        cloud.world.instances().find(|one| one.id == instance).and_then(|one| one.agent_since)
+    };
+    assert!(agent(&cloud).is_some());
+    cloud.world.apply(cloud.now, MachineEvent::Rebooted { instance: instance.clone() });
+    assert_eq!(cloud.state(&id), InstanceState::Running);
+    // Its agent is away until the boot is over.
+    assert!(agent(&cloud).is_none());
+    cloud.world.apply(cloud.now, MachineEvent::AgentOnline { instance: instance.clone() });
+    assert!(agent(&cloud).is_some());
+}
+
 #[test]
 fn a_shortage_is_met_by_those_it_is_for() {
     let mut cloud = Cloud::new();

@@ -106,6 +106,7 @@ impl Scenario {
             Follows::Parameter => "",
             Follows::Template => street::TEMPLATE,
             Follows::Group(_) => street::FOLLOWS,
+            Follows::Pair(_) => street::PAIR,
         };
         recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{more}"));
         match self.follows {
@@ -114,6 +115,7 @@ impl Scenario {
                 street::build_template(&cloud, &base);
             }
             Follows::Group(size) => street::build(&cloud, size, &base),
+            Follows::Pair(size) => street::build_pair(&cloud, size, &base),
         }
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
         if self.layered {
@@ -267,11 +269,15 @@ fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
                 tries: 1,
                 milliseconds: 1,
                 output_tail: "it is broken".into(),
+                log: None,
             };
             let steps = ProvisionReport { started: epoch, ended: epoch, steps: vec![step] };
             let uneven = if machines == Machines::AreUneven { own_time(&mailbox) } else { 0 };
             let steps = serde_json::to_string(&steps).unwrap();
-            report(keys::PROVISION_REPORT, steps, times.steps + uneven)
+            // Longer than a builder may be silent, and no longer than a boot may take.
+            let boots = if machines == Machines::BootInAStep { 90 } else { 0 };
+            let report = report(keys::PROVISION_REPORT, steps, times.steps + uneven + boots);
+            Script { boots: after(boots), ..report }
         }
         (Order::Test, _) => {
             let passed = machines != Machines::FailATest;

@@ -1,6 +1,6 @@
 //! Two that meet: the other runs whole, from its beginning to its end, between any two calls of the one.
 
-use super::scenarios::{MORE_TESTS, PLAIN, Run, STAGED, Scenario};
+use super::scenarios::{Follows, MORE_TESTS, PLAIN, Run, STAGED, Scenario, Steer};
 
 /// Two runs that can meet.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,10 @@ const fn meeting(
 const BAKED: &[&str] = &["promoted"];
 const PRUNED: &[&str] = &["succeeded"];
 const DONE: &[&str] = &["done"];
+/// A bake that hands its image over to a rollout, or that something newer was faster than.
+const HANDED: &[&str] = &["validated", "superseded"];
+/// What a person asks for can be too early or too late.
+const ASKED: &[&str] = &["done", "BadInput"];
 
 const OLDEST: Run = Run::Manual(r#"{"artifact": "artifacts/storefront/v0.jar"}"#);
 const FORCED: Run = Run::Manual(r#"{"pipeline": "storefront", "force": true}"#);
@@ -180,7 +184,51 @@ pub const MEETINGS: &[Meeting] = &[
         &[(0, Run::Prune), (0, V1)],
         [PRUNED, BAKED],
     )),
+    rolled(meeting("a rollout, and a newer version meanwhile", &[(0, V3), (0, V4)], [HANDED, HANDED])),
+    rolled(meeting(
+        "a rollout, and a person promotes an older image meanwhile",
+        &[(0, V3), (0, Run::Steer(Steer::Promote("v1.jar")))],
+        [HANDED, DONE],
+    )),
+    rolled(meeting(
+        "a rollout, and a rollback by a person meanwhile",
+        &[(0, V3), (0, Run::Steer(Steer::RollBack))],
+        [HANDED, ASKED],
+    )),
+    rolled(meeting(
+        "a rollout, and a person aborts it meanwhile",
+        &[(0, V3), (0, Run::Steer(Steer::Abort))],
+        [HANDED, ASKED],
+    )),
+    rolled(meeting(
+        "a rollout, and a person leaves out its stages meanwhile",
+        &[(0, V3), (0, Run::Steer(Steer::Skip))],
+        [HANDED, ASKED],
+    )),
+    rolled(meeting(
+        "a rollout, and its group changed by hand meanwhile",
+        &[(0, V3), (0, Run::Steer(Steer::ChangeGroup))],
+        [HANDED, DONE],
+    )),
+    rolled(meeting("a rollout, and prune meanwhile", &[(0, V3), (0, Run::Prune)], [HANDED, PRUNED])),
+    rolled(meeting("prune, and a rollout meanwhile", &[(0, Run::Prune), (0, V3)], [PRUNED, HANDED])),
+    rolled(meeting(
+        "prune, and a rollback by a person meanwhile",
+        &[(0, Run::Prune), (0, Run::Steer(Steer::RollBack))],
+        [PRUNED, DONE],
+    )),
+    rolled(meeting(
+        "a rollback by a person, and a new version meanwhile",
+        &[(0, Run::Steer(Steer::RollBack)), (0, V3)],
+        [DONE, HANDED],
+    )),
 ];
+
+/// A group of machines follows the channel.
+const fn rolled(meeting: Meeting) -> Meeting {
+    let scenario = Scenario { follows: Follows::Group(2), before: &["v1.jar", "v2.jar"], ..meeting.scenario };
+    Meeting { scenario, ..meeting }
+}
 
 /// Images go by stages.
 const fn staged(meeting: Meeting) -> Meeting {

@@ -56,6 +56,8 @@ pub enum Machines {
     AreSilent,
     /// They are heard of until they are to test, and then no more.
     FallSilent,
+    /// They boot again in the middle of their steps, as a step asks for.
+    BootInAStep,
     /// Each takes its own time, so that who began later may end first.
     AreUneven,
 }
@@ -84,6 +86,19 @@ pub enum Follows {
     Template,
     /// A parameter, a launch template, and a group of so many machines.
     Group(u32),
+    /// The same with two groups, of which one serves with so many machines.
+    Pair(u32),
+}
+
+/// Which pairs of faults are walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairs {
+    /// Every fault, with every fault in the clean-up after it.
+    All,
+    /// The same, of the first visit of each state: a rollout looks at its groups a hundred times, each time alike.
+    OfEachState,
+    /// None: another scenario has them.
+    None,
 }
 
 /// As short as it goes: what is walked ten thousand times.
@@ -126,6 +141,8 @@ pub struct Scenario {
     pub runs: &'static [(u64, Run)],
     /// Where faults hit: calls by a state whose path has one of these in it; none means every call.
     pub only: &'static [&'static str],
+    /// Which pairs of faults are walked.
+    pub pairs: Pairs,
     /// How the last of its executions ends when nothing goes wrong: a status, or the name of an error.
     pub ends: &'static str,
 }
@@ -207,6 +224,7 @@ pub const PLAIN: Scenario = Scenario {
     then: "",
     runs: &[(0, Run::Upload("v1.jar"))],
     only: &[],
+    pairs: Pairs::All,
     ends: "promoted",
 };
 
@@ -216,6 +234,7 @@ const ROLLED: Scenario = Scenario {
     before: &["v1.jar"],
     runs: &[(0, Run::Upload("v2.jar"))],
     only: &["production-"],
+    pairs: Pairs::None,
     ends: "validated",
     ..PLAIN
 };
@@ -294,6 +313,13 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "a builder that boots in the middle of its steps",
+        machines: Machines::BootInAStep,
+        runs: &[(0, Run::Upload("v1.jar"))],
+        only: &["/LookAtBuilder"],
+        ..PLAIN
+    },
+    Scenario {
         name: "a builder that falls silent",
         machines: Machines::FallSilent,
         runs: &[(0, Run::Upload("v1.jar"))],
@@ -360,7 +386,12 @@ pub const SCENARIOS: &[Scenario] = &[
         only: &[],
         ..ROLLED
     },
-    Scenario { name: "a version rolled out to one machine", follows: Follows::Group(1), ..ROLLED },
+    Scenario {
+        name: "a version rolled out to one machine",
+        follows: Follows::Group(1),
+        pairs: Pairs::OfEachState,
+        ..ROLLED
+    },
     Scenario {
         name: "a rollout aborted by a person",
         runs: &[(70, Run::Steer(Steer::Abort)), (0, Run::Upload("v2.jar"))],
@@ -383,6 +414,19 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "a version that dies after a while, rolled back",
         fitness: Fitness::DiesAfter(70),
+        ..ROLLED
+    },
+    Scenario { name: "a version that takes over blue-green", follows: Follows::Pair(2), ..ROLLED },
+    Scenario {
+        name: "a version that answers 500, blue-green",
+        follows: Follows::Pair(2),
+        fitness: Fitness::Answers(500),
+        ..ROLLED
+    },
+    Scenario {
+        name: "a blue-green rollout aborted while the old machines are kept",
+        follows: Follows::Pair(2),
+        runs: &[(190, Run::Steer(Steer::Abort)), (0, Run::Upload("v2.jar"))],
         ..ROLLED
     },
     Scenario {

@@ -3,12 +3,12 @@
 use jiff::SignedDuration;
 use ovenbird_core::domain::{id::AmiId, tags::TAG_STACK};
 use ovenbird_sim::{
-    NewVolume, Tags,
+    NewVolume, Tags, World,
     alarms::AlarmState,
     auto_scaling::{Configuration, CreateGroup, GroupTag, HealthCheckType},
     launch_templates::{CreateLaunchTemplate, LaunchTemplateData, TemplateSpec},
     load_balancing::{
-        Action, CreateListener, CreateLoadBalancer, CreateTargetGroup, Forward, HealthCheckChange,
+        Action, CreateListener, CreateLoadBalancer, CreateTargetGroup, Forward, HealthCheckChange, Weighted,
     },
 };
 
@@ -16,6 +16,12 @@ use crate::Cloud;
 
 /// When all of it is made.
 const NOW: &str = "2026-01-01T00:00:00Z";
+
+/// The stack of the walk.
+const STACK: &str = "ovenbird/one";
+
+/// The name of the group that does not serve.
+const OTHER: &str = "storefront-green";
 
 /// The name of the group, of its launch template and of the alarm that watches over it.
 pub const GROUP: &str = "storefront";
@@ -31,6 +37,20 @@ groups = ["storefront"]
 stages = ["1 instance", "100%"]
 watch = "20s"
 soak = "90s"
+healthy-within = "60s"
+alarms = ["storefront"]
+"#;
+
+/// The part of a recipe that lets two groups follow a channel, of which one serves.
+pub const PAIR: &str = r#"
+launch-templates = ["storefront"]
+groups = ["storefront", "storefront-green"]
+[rollout]
+strategy = "blue-green"
+stages = ["50%", "100%"]
+watch = "20s"
+soak = "40s"
+keep-for = "2m"
 healthy-within = "60s"
 alarms = ["storefront"]
 "#;
@@ -51,7 +71,7 @@ pub fn build_template(cloud: &Cloud, image: &AmiId) -> String {
             mappings: ["/dev/xvda", "/dev/sdf"].map(|name| (name.to_owned(), going())).into(),
             ..LaunchTemplateData::default()
         };
-        let own = Tags::from([(TAG_STACK.to_owned(), "ovenbird/one".to_owned())]);
+        let own = Tags::from([(TAG_STACK.to_owned(), STACK.to_owned())]);
         let tags = [("launch-template".to_owned(), own)].into();
         let name = GROUP.to_owned();
         let template = CreateLaunchTemplate { name, data, tags, ..CreateLaunchTemplate::default() };
@@ -63,39 +83,66 @@ pub fn build_template(cloud: &Cloud, image: &AmiId) -> String {
 pub fn build(cloud: &Cloud, size: u32, image: &AmiId) {
     let template = build_template(cloud, image);
     cloud.with(|world| {
-        let now = NOW.parse().expect("a time");
-        let subnets: Vec<String> =
-            world.describe_subnets(&[], &[]).expect("subnets").into_iter().map(|subnet| subnet.id).collect();
-        let vpc = world.describe_vpcs(&[], &[]).expect("networks")[0].id.clone();
-        let balancer = CreateLoadBalancer {
-            name: GROUP.into(),
-            subnets: subnets.clone(),
-            ..CreateLoadBalancer::default()
-        };
-        let balancer = world.create_load_balancer(now, &balancer).expect("a load balancer");
-        let target_group =
-            CreateTargetGroup { name: GROUP.into(), port: 8080, vpc, ..CreateTargetGroup::default() };
-        let target_group = world.create_target_group(&target_group).expect("a target group").arn;
-        let quick = HealthCheckChange { interval: Some(5), timeout: Some(2), ..HealthCheckChange::default() };
-        world.modify_target_group(&target_group, &quick).expect("quick checks");
-        let delay = [("deregistration_delay.timeout_seconds".to_owned(), "10".to_owned())].into();
-        world.modify_target_group_attributes(&target_group, &delay).expect("a short delay");
-        let listener = CreateListener {
-            balancer: balancer.arn,
-            port: 80,
-            default_action: Action::Forward(Forward::to(&target_group)),
-            tags: Tags::new(),
-        };
-        world.create_listener(&listener).expect("a listener");
-        let configuration = Configuration::Template(TemplateSpec::of(&template, 1));
-        let mut group = CreateGroup::new(GROUP, configuration, (1, size, 6), &subnets);
-        group.target_groups = vec![target_group];
-        group.health_check_type = Some(HealthCheckType::Elb);
-        group.health_check_grace = Some(10);
-        group.tags = vec![GroupTag { key: TAG_STACK.into(), value: "ovenbird/one".into(), propagate: false }];
-        world.create_auto_scaling_group(now, &group).expect("a group");
-        world.put_alarm(now, GROUP, false).expect("an alarm");
-        world.set_alarm_state(now, GROUP, AlarmState::Ok, "all is well").expect("its state");
+        let target_group = target_group(world, GROUP);
+        listen(world, Forward::to(&target_group));
+        group(world, GROUP, &template, size, target_group);
     });
     cloud.pass(SignedDuration::from_secs(60));
+}
+
+/// Makes two groups behind one listener, of which the first one has so many machines and all requests.
+pub fn build_pair(cloud: &Cloud, size: u32, image: &AmiId) {
+    let template = build_template(cloud, image);
+    cloud.with(|world| {
+        let groups = [GROUP, OTHER].map(|name| target_group(world, name));
+        let weights = [100, 0].into_iter().zip(&groups);
+        let groups_of = weights.map(|(weight, group)| Weighted { group: group.clone(), weight }).collect();
+        listen(world, Forward { groups: groups_of, stickiness: None });
+        for ((name, size), target_group) in [(GROUP, size), (OTHER, 0)].into_iter().zip(groups) {
+            group(world, name, &template, size, target_group);
+        }
+    });
+    cloud.pass(SignedDuration::from_secs(60));
+}
+
+/// Makes a target group that checks often and drains quickly.
+fn target_group(world: &mut World, name: &str) -> String {
+    let vpc = world.describe_vpcs(&[], &[]).expect("networks")[0].id.clone();
+    let request = CreateTargetGroup { name: name.into(), port: 8080, vpc, ..CreateTargetGroup::default() };
+    let arn = world.create_target_group(&request).expect("a target group").arn;
+    let quick = HealthCheckChange { interval: Some(5), timeout: Some(2), ..HealthCheckChange::default() };
+    world.modify_target_group(&arn, &quick).expect("quick checks");
+    let delay = [("deregistration_delay.timeout_seconds".to_owned(), "10".to_owned())].into();
+    world.modify_target_group_attributes(&arn, &delay).expect("a short delay");
+    arn
+}
+
+/// Makes a load balancer whose listener forwards like that.
+fn listen(world: &mut World, forward: Forward) {
+    let request =
+        CreateLoadBalancer { name: GROUP.into(), subnets: subnets(world), ..CreateLoadBalancer::default() };
+    let balancer =
+        world.create_load_balancer(NOW.parse().expect("a time"), &request).expect("a load balancer");
+    let tags = [(TAG_STACK.to_owned(), STACK.to_owned())].into();
+    let listener =
+        CreateListener { balancer: balancer.arn, port: 80, default_action: Action::Forward(forward), tags };
+    world.create_listener(&listener).expect("a listener");
+}
+
+fn subnets(world: &World) -> Vec<String> {
+    world.describe_subnets(&[], &[]).expect("subnets").into_iter().map(|subnet| subnet.id).collect()
+}
+
+/// Makes a group of this stack, with an alarm of its name that is quiet.
+fn group(world: &mut World, name: &str, template: &str, size: u32, target_group: String) {
+    let now = NOW.parse().expect("a time");
+    let configuration = Configuration::Template(TemplateSpec::of(template, 1));
+    let mut group = CreateGroup::new(name, configuration, (size.min(1), size, 6), &subnets(world));
+    group.target_groups = vec![target_group];
+    group.health_check_type = Some(HealthCheckType::Elb);
+    group.health_check_grace = Some(10);
+    group.tags = vec![GroupTag { key: TAG_STACK.into(), value: STACK.into(), propagate: false }];
+    world.create_auto_scaling_group(now, &group).expect("a group");
+    world.put_alarm(now, name, false).expect("an alarm");
+    world.set_alarm_state(now, name, AlarmState::Ok, "all is well").expect("its state");
 }

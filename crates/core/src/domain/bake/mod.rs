@@ -1,6 +1,7 @@
 //! The bake: what it is made of, how far it is, and the document that goes from state to state.
 
 mod document;
+mod labels;
 mod options;
 mod order;
 mod origin;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     document::{Document, Next, Seen, To},
+    labels::{Labels, ROOM},
     options::Options,
     order::Order,
     origin::{Artifact, BaseImage, ChildBake, Parent},

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Labels;
+
 /// What a manual start may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -13,8 +15,11 @@ pub struct Options {
     #[serde(default = "yes")]
     pub promote: bool,
     /// Leave the builder of a failed bake running, to look at it.
-    #[serde(default)]
+    #[serde(default, alias = "keep_builder")]
     pub keep_builder: bool,
+    /// What the person says of the bake.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
 }
 
 fn yes() -> bool {
@@ -23,6 +28,6 @@ fn yes() -> bool {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { force: false, promote: true, keep_builder: false }
+        Self { force: false, promote: true, keep_builder: false, labels: Labels::default() }
     }
 }

@@ -80,9 +80,32 @@ impl BakeSpec {
         }
     }
 
-    /// The tags that everything it makes carries: the recipe's, and over them ours.
+    /// What its image holds, in a line for people: EC2 shows it beside the image's name.
+    pub fn description(&self) -> String {
+        let artifact = self.artifact.as_ref().map(|artifact| format!(" with {}", artifact.key));
+        let text = format!(
+            "{}{}, recipe {}, on {} {}",
+            self.pipeline,
+            artifact.unwrap_or_default(),
+            &self.recipe.as_str()[..12],
+            self.base.image,
+            self.base.name,
+        );
+        // EC2 takes 255 characters, and not every one of Unicode's.
+        let plain = |letter: char| if letter.is_ascii() && !letter.is_ascii_control() { letter } else { '?' };
+        text.chars().take(255).map(plain).collect()
+    }
+
+    /// The tags that everything it makes carries: people's, and over them ours.
     pub fn tags(&self, stack: &StackId) -> BTreeMap<String, String> {
         let mut tags = self.settings.tags.clone();
+        tags.extend(self.artifact.as_ref().map(|artifact| {
+            // Of a long key, the end tells more. A tag has 256 characters.
+            let key = artifact.key.as_str();
+            let skipped = key.chars().count().saturating_sub(256);
+            (tags::TAG_ARTIFACT.to_owned(), key.chars().skip(skipped).collect())
+        }));
+        tags.insert(tags::TAG_RECIPE.to_owned(), self.recipe.as_str()[..12].to_owned());
         tags.extend(tags::tags(stack, &self.id, &self.pipeline, &self.digest, self.expires));
         tags
     }

@@ -34,21 +34,46 @@ impl Destination {
         !self.groups.is_empty()
     }
 
+    /// How many groups get machines of a new image: of a pair one.
+    pub fn groups_to_bring(&self) -> usize {
+        match self.policy.strategy {
+            Strategy::Rolling => self.groups.len(),
+            Strategy::BlueGreen => self.groups.len().min(1),
+        }
+    }
+
     /// The channel with its pipeline: `storefront/production`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.pipeline, self.channel)
     }
 }
 
+/// How the machines that follow a channel are replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// In each group new machines take the places of old ones.
+    #[default]
+    Rolling,
+    /// Of two groups one serves. The other one gets the image, and the requests move over to it.
+    BlueGreen,
+}
+
 /// How the machines of a group are brought to an image. Times are in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// How much of a group has the image after each stage; the last is all.
+    /// How machines are replaced.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// How much of a group has the image after each stage, or of the requests goes to it; the last is all.
     pub stages: Vec<Share>,
     /// How long the new instances of a stage must be well before the next.
     pub watch: i64,
     /// How long all must be well before the channel moves.
     pub soak: i64,
+    /// How long the machines of a pair that served before stay: a return takes no longer than a change of weights.
+    #[serde(default)]
+    pub keep_for: i64,
     /// How long a new instance may take until its target groups find it healthy.
     pub healthy_within: i64,
     /// `CloudWatch` alarms that end the rollout.
@@ -67,9 +92,11 @@ impl Default for Policy {
     /// What a recipe has that says nothing: one instance first, then all.
     fn default() -> Self {
         Self {
+            strategy: Strategy::Rolling,
             stages: vec![Share::Instances(1), Share::ALL],
             watch: 120,
             soak: 600,
+            keep_for: 3600,
             healthy_within: 300,
             alarms: Vec::new(),
             max_unhealthy: 0,

@@ -28,6 +28,10 @@ pub struct Step {
     /// How often it is tried again when it fails.
     #[serde(default)]
     pub retries: u32,
+    /// Whether the machine boots again after it, before the next one begins. Left out where it is not so: the digests of
+    /// recipes that don't ask for it stay what they were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reboot: bool,
 }
 
 impl Step {

@@ -46,11 +46,8 @@ impl Counts {
     }
 }
 
-/// Judges a stage that is to bring this share of a group to the new version, by what is seen of it.
-pub fn judge(seen: &Seen, state: &GroupState, share: Share, policy: &Policy) -> Verdict {
-    if let Some(bad) = changed(seen, state).or_else(|| refresh_failed(seen, state)) {
-        return Verdict::Bad(bad);
-    }
+/// What alarms and the new instances say, whatever brought them.
+fn evidence(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
     let mut unsure = None;
     for (name, alarm) in &seen.alarms {
         match alarm {
@@ -64,6 +61,30 @@ pub fn judge(seen: &Seen, state: &GroupState, share: Share, policy: &Policy) -> 
     if sick.len() > policy.max_unhealthy as usize {
         return Verdict::Bad(told(&sick));
     }
+    unsure.map_or(Verdict::Well, Verdict::Wait)
+}
+
+/// Judges the group of a pair that gets the image, by what is seen of it.
+pub fn judge_pair(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
+    if let Some(bad) = changed(seen, state) {
+        return Verdict::Bad(bad);
+    }
+    if seen.refresh.as_ref().is_some_and(|refresh| refresh.state.is_active()) {
+        return Verdict::Bad(format!("somebody started an instance refresh of group `{}`", state.name));
+    }
+    evidence(seen, state, policy)
+}
+
+/// Judges a stage that is to bring this share of a group to the new version, by what is seen of it.
+pub fn judge(seen: &Seen, state: &GroupState, share: Share, policy: &Policy) -> Verdict {
+    if let Some(bad) = changed(seen, state).or_else(|| refresh_failed(seen, state)) {
+        return Verdict::Bad(bad);
+    }
+    let unsure = match evidence(seen, state, policy) {
+        Verdict::Bad(why) => return Verdict::Bad(why),
+        Verdict::Wait(what) => Some(what),
+        Verdict::Well => None,
+    };
     let counts = Counts::of(seen, state);
     let Some(refresh) = &seen.refresh else {
         return Verdict::Wait("the instance refresh to begin".into());

@@ -1,6 +1,7 @@
 //! A rollout: how the machines that follow a channel are brought to its new image, and back if it is no good.
 
 mod judge;
+mod pair;
 mod preflight;
 mod progress;
 mod seen;
@@ -8,7 +9,8 @@ mod seen;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    judge::{Counts, Verdict, judge},
+    judge::{Counts, Verdict, judge, judge_pair},
+    pair::{Act, Pair, Route, Sizes, Weight, act, act_back, find_pair},
     preflight::{Refusal, refusals, wrong_architecture},
     progress::{Entry, GroupState, Intent, Outcome, Phase, Progress, Sighting, Wish},
     seen::{AlarmState, Group, Launches, Member, Refresh, RefreshState, Seen, Target, TargetState, Template},

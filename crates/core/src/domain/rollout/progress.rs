@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Seen, Template};
+use super::{Pair, Seen, Template};
 use crate::domain::{
     destination::{Destination, Policy, Share},
     id::{GroupName, InstanceId},
@@ -25,6 +25,8 @@ pub enum Phase {
     Paused,
     /// The channel and what follows it move.
     Settling,
+    /// The channel has the image. The machines that served before are kept for a while, so that a return is quick.
+    Keeping,
     /// The groups are brought back.
     Reverting,
     /// It has ended.
@@ -40,6 +42,7 @@ impl Phase {
             Self::Watch => "watch",
             Self::Paused => "paused",
             Self::Settling => "settling",
+            Self::Keeping => "keeping",
             Self::Reverting => "reverting",
             Self::Ended => "ended",
         }
@@ -104,6 +107,9 @@ pub struct Progress {
     /// The groups, as they were and as far as they are.
     #[serde(default)]
     pub groups: Vec<GroupState>,
+    /// The two groups of which one serves, where the strategy is blue-green.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<Pair>,
     /// What a person wants of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wish: Option<Wish>,
@@ -228,6 +234,7 @@ impl Progress {
             began: now,
             well_since: None,
             groups: Vec::new(),
+            pair: None,
             wish: None,
             reason: None,
             aborted: false,
@@ -271,7 +278,12 @@ impl Progress {
 
     /// Whether no stage of any group comes after this one.
     pub fn is_last(&self, to: &Destination) -> bool {
-        self.position + 1 >= to.groups.len() * to.policy.stages.len().max(1)
+        self.position + 1 >= to.groups_to_bring() * to.policy.stages.len().max(1)
+    }
+
+    /// Whether the channel has the image for good, or until a person goes back.
+    pub fn has_settled(&self) -> bool {
+        self.phase == Phase::Keeping || self.outcome == Some(Outcome::Settled)
     }
 
     /// How long the phase lasts, in seconds.

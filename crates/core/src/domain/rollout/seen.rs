@@ -37,6 +37,10 @@ pub struct Group {
     pub name: GroupName,
     /// What it launches by.
     pub launches: Launches,
+    /// The fewest instances that may be wanted of it.
+    pub min: u32,
+    /// The most instances that may be wanted of it.
+    pub max: u32,
     /// How many instances it shall have.
     pub desired: u32,
     /// Its instances.

@@ -6,7 +6,7 @@ use super::Material;
 use crate::{
     domain::{
         bake::BakeSpec,
-        digest::canonical,
+        digest::{self, canonical},
         error::Result,
         mailbox::{Order, SIGNED_FOR},
         plan::{self, Plan},
@@ -32,9 +32,18 @@ pub(super) async fn user_data(
     if let Some(user_data) = cloud.text(&mailbox.key(keys::USER_DATA)).await? {
         return Ok(user_data);
     }
-    let plan = plan(bake, material, cloud).await?;
-    let text = serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
-    cloud.put_text(&mailbox.key(keys::PLAN), &text).await?;
+    let key = mailbox.key(keys::PLAN);
+    // One that an earlier try left is followed: user data that names it may be out already.
+    let text = match cloud.text(&key).await? {
+        Some(text) => text,
+        None => {
+            let plan = plan(bake, material, cloud).await?;
+            let text =
+                serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
+            cloud.put_text(&key, &text).await?;
+            text
+        }
+    };
     let order = match role {
         Role::Builder => Order::Provision,
         Role::Verifier => Order::Test,
@@ -46,7 +55,8 @@ pub(super) async fn user_data(
     let runner_key = keys::runner(&bake.inputs.architecture, runner);
     let runner_url = cloud.get_url(&runner_key, None, SIGNED_FOR).await?;
     let urls = cloud.get_url(&mailbox.key(keys::URLS), None, SIGNED_FOR).await?;
-    let user_data = plan::user_data(&runner_url, runner, &urls)?;
+    let hash = digest::sha256(text.as_bytes());
+    let user_data = plan::user_data(&runner_url, runner, &urls, &hash, cloud.endpoint().as_deref())?;
     cloud.put_text(&mailbox.key(keys::USER_DATA), &user_data).await?;
     Ok(user_data)
 }

@@ -24,7 +24,7 @@ use crate::{
         guard::{Guard, Kept, Purpose, Reason, Terms},
         inventory::{self, Inventory, Named, Seen},
     },
-    store::{Channel, Ledger, decode, keys, recipes},
+    store::{Channel, Ledger, Standing, decode, keys, recipes},
 };
 
 /// A plan that does nothing.
@@ -303,7 +303,8 @@ async fn basis<C: PrunePorts>(
     }
     let mut pipelines: BTreeSet<PipelineName> =
         images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
-    pipelines.extend(ledger.pipelines(bucket).await?);
+    let Standing { here, removed } = ledger.standing(bucket).await?;
+    pipelines.extend(here.into_keys());
     let floors = cloud.floors()?;
     let mut problems = Vec::new();
     let mut parameters: BTreeSet<ParameterName> =
@@ -321,7 +322,14 @@ async fn basis<C: PrunePorts>(
                 if let Base::Image(image) = &recipe.base {
                     note(&mut basis.named, image, Reference::new(Kind::Recipe, pipeline.as_str()));
                 }
-                basis.retention.insert(pipeline, retention(&recipe.retain, floors));
+                let retained = if removed.contains_key(&pipeline) {
+                    // It still says how its images go, and no longer that any stays. The account's days hold all the same.
+                    let none = Retain { newest: 0, days: 0, ..recipe.retain };
+                    retention(&none, Floors { newest: 0, ..floors })
+                } else {
+                    retention(&recipe.retain, floors)
+                };
+                basis.retention.insert(pipeline, retained);
                 parameters.extend(recipe.promote.parameter);
             }
             // It passes by itself: the run is tried again.

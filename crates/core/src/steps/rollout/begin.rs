@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::{RolloutDocument, RolloutPorts, To, resume, see, way};
+use super::{RolloutDocument, RolloutPorts, To, pair, resume, see, way};
 use crate::{
     domain::{
+        destination::Strategy,
         error::Result,
         id::AmiId,
         rollout::{GroupState, Outcome, Phase, Refusal, Rollout, Wish, refusals, wrong_architecture},
     },
-    ports::{Image, ImageState},
+    ports::{Image, ImageState, Images},
     steps::followers::followers,
     store::{Ledger, Versioned},
 };
@@ -30,7 +31,7 @@ pub async fn begin(
             Ledger(cloud).save_rollout(&mut rollout).await?;
             return Ok(document.go(&rollout, To::Stage));
         }
-        Phase::Stage | Phase::Watch | Phase::Settling | Phase::Reverting | Phase::Ended => {
+        Phase::Stage | Phase::Watch | Phase::Settling | Phase::Keeping | Phase::Reverting | Phase::Ended => {
             let to = way(&rollout);
             return Ok(document.go(&rollout, to));
         }
@@ -75,6 +76,10 @@ async fn preflight(
     }
     let image = cloud.image(&spec.image).await?;
     refused.extend(unusable(&spec.image, image.as_ref()));
+    if spec.to.policy.strategy != Strategy::Rolling {
+        refused.extend(pair::preflight(rollout, image.as_ref(), cloud, now).await?);
+        return Ok(refused);
+    }
     let mut groups = Vec::new();
     for name in &spec.to.groups {
         let seen = see(name, &spec.to.policy.alarms, cloud, now).await?;
@@ -83,11 +88,7 @@ async fn preflight(
             None => None,
         };
         refused.extend(refusals(&seen, launched.as_ref(), &spec.to.policy));
-        if let (Some(image), Some(before)) = (&image, &launched)
-            && let Some(old) = cloud.image(before).await?
-        {
-            refused.extend(wrong_architecture(&image.id, &image.architecture, before, &old.architecture));
-        }
+        refused.extend(other_architecture(image.as_ref(), launched.as_ref(), cloud).await?);
         if let Some(template) = seen.group.template() {
             groups.push(GroupState::new(&seen, template));
         }
@@ -96,6 +97,17 @@ async fn preflight(
         rollout.progress.groups = groups;
     }
     Ok(refused)
+}
+
+/// The refusal of an image for other machines than those that run.
+pub(super) async fn other_architecture(
+    image: Option<&Image>,
+    launched: Option<&AmiId>,
+    images: &impl Images,
+) -> Result<Option<Refusal>> {
+    let (Some(image), Some(before)) = (image, launched) else { return Ok(None) };
+    let Some(old) = images.image(before).await? else { return Ok(None) };
+    Ok(wrong_architecture(&image.id, &image.architecture, before, &old.architecture))
 }
 
 /// Why nothing can be started from an image.

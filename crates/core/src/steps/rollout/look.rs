@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{LATER, LOOK, RolloutDocument, RolloutPorts, To, at_work, resume, revert::turn_back, see, wait};
+use super::{
+    LATER, LOOK, RolloutDocument, RolloutPorts, To, at_work, group, pair, resume, revert::turn_back, see,
+    wait,
+};
 use crate::{
     domain::{
         error::Result,
@@ -18,6 +21,9 @@ pub async fn look(
     now: Timestamp,
 ) -> Result<RolloutDocument> {
     let mut rollout = resume(&document, cloud).await?;
+    if rollout.progress.phase == Phase::Keeping {
+        return pair::keep(document, rollout, cloud, now).await;
+    }
     let (Phase::Watch, Some(place)) = (rollout.progress.phase, at_work(&rollout)) else {
         let to = super::way(&rollout);
         return Ok(document.go(&rollout, to));
@@ -25,12 +31,27 @@ pub async fn look(
     if rollout.progress.wish == Some(Wish::Abort) {
         return turn_back(document, rollout, "a person aborted it", cloud, now).await;
     }
+    if rollout.progress.pair.is_some() {
+        return pair::look(document, rollout, cloud, now).await;
+    }
     let policy = rollout.spec.to.policy.clone();
     let share = rollout.progress.share(&policy);
     let seen = see(&rollout.progress.groups[place].name, &policy.alarms, cloud, now).await?;
     let state = &mut rollout.progress.groups[place];
     state.remember(&seen);
     let verdict = judge(&seen, state, share, &policy);
+    conclude(document, rollout, verdict, cloud, now).await
+}
+
+/// Waits, goes on, or goes back, as the verdict says.
+pub(super) async fn conclude(
+    document: RolloutDocument,
+    mut rollout: Versioned<Rollout>,
+    verdict: Verdict,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    let policy = rollout.spec.to.policy.clone();
     let skips = rollout.progress.wish == Some(Wish::Skip);
     let last = rollout.progress.is_last(&rollout.spec.to);
     let must_last = match (skips, last) {
@@ -70,7 +91,7 @@ async fn next(
 ) -> Result<RolloutDocument> {
     let policy = rollout.spec.to.policy.clone();
     let (place, stage) = rollout.progress.place(&policy);
-    let passed = format!("stage {} of group {} passed", stage + 1, rollout.spec.to.groups[place]);
+    let passed = format!("stage {} of group {} passed", stage + 1, group(&rollout, place)?.name);
     rollout.progress.note(now, passed);
     let to = if rollout.progress.is_last(&rollout.spec.to) {
         rollout.progress.enter(Phase::Settling, now);

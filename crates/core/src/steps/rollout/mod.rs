@@ -8,6 +8,7 @@
 
 mod begin;
 mod look;
+mod pair;
 mod revert;
 mod settle;
 mod stage;
@@ -24,7 +25,7 @@ use crate::{
         id::{AmiId, BakeId, GroupName, PipelineName, RolloutId},
         rollout::{GroupState, Outcome, Phase, Rollout, RolloutSpec, Seen},
     },
-    ports::{Bucket, Groups, Images, Parameters, Table, Templates, Workflow},
+    ports::{Balancers, Bucket, Groups, Images, Parameters, Table, Templates, Workflow},
     store::{Ledger, Versioned},
 };
 
@@ -37,9 +38,12 @@ pub use self::{
 };
 
 /// What a rollout works with.
-pub trait RolloutPorts: Groups + Templates + Images + Parameters + Table + Workflow + Bucket {}
+pub trait RolloutPorts:
+    Groups + Balancers + Templates + Images + Parameters + Table + Workflow + Bucket
+{
+}
 
-impl<C: Groups + Templates + Images + Parameters + Table + Workflow + Bucket> RolloutPorts for C {}
+impl<C: Groups + Balancers + Templates + Images + Parameters + Table + Workflow + Bucket> RolloutPorts for C {}
 
 /// What goes from state to state of a rollout's execution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,7 +218,7 @@ async fn wait(
 fn way(rollout: &Rollout) -> To {
     match rollout.progress.phase {
         Phase::Preflight | Phase::Stage => To::Stage,
-        Phase::Watch => To::Look,
+        Phase::Watch | Phase::Keeping => To::Look,
         Phase::Paused => To::Pause,
         Phase::Settling => To::Settle,
         Phase::Reverting => To::Revert,
@@ -234,6 +238,9 @@ fn end(rollout: &Rollout) -> To {
 
 /// Looks at a group and all that watches over it.
 pub async fn see(name: &GroupName, alarms: &[String], cloud: &impl Groups, now: Timestamp) -> Result<Seen> {
+    // Before the group: all that a refresh did which had ended by now is seen in the group. The other way round, one that
+    // ends between both answers would have done nothing.
+    let refresh = cloud.newest_refresh(name).await?;
     let group = cloud.group(name).await?.ok_or_else(|| {
         Error::bad_input(
             format!("Auto Scaling group `{name}`"),
@@ -241,7 +248,6 @@ pub async fn see(name: &GroupName, alarms: &[String], cloud: &impl Groups, now: 
             "Correct `groups` in the recipe's `[promote]`",
         )
     })?;
-    let refresh = cloud.newest_refresh(name).await?;
     let mut targets = Vec::new();
     for arn in &group.target_groups {
         targets.extend(cloud.targets(arn).await?);

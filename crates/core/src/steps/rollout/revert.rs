@@ -3,10 +3,10 @@
 
 use jiff::Timestamp;
 
-use super::{LATER, RolloutDocument, RolloutPorts, To, resume, see, wait};
+use super::{LATER, RolloutDocument, RolloutPorts, To, pair, resume, see, wait};
 use crate::{
     domain::{
-        error::Result,
+        error::{Error, Result, Retry},
         rollout::{GroupState, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
     },
     ports::{GoesBack, RefreshOrder},
@@ -48,6 +48,13 @@ pub async fn revert(
     match rollout.progress.phase {
         Phase::Ended => return Ok(document.go(&rollout, To::Finish)),
         Phase::Reverting => {}
+        // The channel has the image, which was seen to serve: an error while old machines go is no reason to go back.
+        Phase::Keeping => {
+            return Err(Error::TryAgain {
+                what: format!("what served before rollout `{}`", rollout.spec.id),
+                why: Retry::Unfinished,
+            });
+        }
         Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused | Phase::Settling => {
             let why = error.unwrap_or_else(|| "its execution was told to go back".to_owned());
             turn(&mut rollout, &why, now);
@@ -59,8 +66,14 @@ pub async fn revert(
         // Where the channel points at nothing, it stays as it is: only prune may remove a parameter.
         follower.apply(&rollout.spec.to, cloud).await?;
     }
+    let of_pair = rollout.progress.pair.is_some();
     for place in (0..rollout.progress.groups.len()).rev() {
-        let Some(awaits) = bring_back(&mut rollout, place, cloud, now).await? else { continue };
+        let awaits = if of_pair {
+            pair::bring_back(&mut rollout, cloud, now).await?
+        } else {
+            bring_back(&mut rollout, place, cloud, now).await?
+        };
+        let Some(awaits) = awaits else { continue };
         rollout.progress.awaits = awaits;
         return wait(document, rollout, (To::Reverted, LATER), cloud).await;
     }

@@ -42,6 +42,13 @@ pub async fn settle(
         rollout.progress.awaits = seen;
         return wait(document, rollout, (To::Settled, LATER), cloud).await;
     }
+    if rollout.progress.pair.is_some() {
+        rollout.progress.enter(Phase::Keeping, now);
+        rollout.progress.note(now, "the channel has the image");
+        ledger.save_rollout(&mut rollout).await?;
+        cascade::after_rollout(&rollout.spec, cloud).await?;
+        return Ok(document.wait(&rollout, To::Look, LATER));
+    }
     rollout.progress.end(Outcome::Settled, now);
     ledger.save_rollout(&mut rollout).await?;
     Ok(document.go(&rollout, To::Finish))

@@ -44,7 +44,14 @@ pub async fn start_stage(
         return Ok(document.go(&rollout, To::Settle));
     };
     make_version(&mut rollout, place, cloud, now).await?;
-    start_refresh(&mut rollout, place, cloud, now).await?;
+    if rollout.progress.pair.is_some() {
+        let share = rollout.progress.share(&rollout.spec.to.policy);
+        rollout.progress.enter(Phase::Watch, now);
+        rollout.progress.note(now, format!("{share} of the requests to the new image"));
+        ledger.save_rollout(&mut rollout).await?;
+    } else {
+        start_refresh(&mut rollout, place, cloud, now).await?;
+    }
     Ok(document.wait(&rollout, To::Look, LOOK))
 }
 
@@ -59,18 +66,20 @@ async fn make_version(
     if state.after.is_some() {
         return Ok(());
     }
-    let (before, name) = (state.before.clone(), state.name.clone());
+    let name = state.name.clone();
+    // Of a pair, the group that gets the image gets all else from the one that serves.
+    let source = rollout.progress.pair.as_ref().map_or(&state.before, |pair| &pair.source).clone();
     let image = rollout.spec.image.clone();
-    let after = if cloud.version_image(&before).await?.as_ref() == Some(&image) {
+    let after = if cloud.version_image(&source).await?.as_ref() == Some(&image) {
         // The group launches the image already.
-        before.clone()
+        source.clone()
     } else {
-        let purpose = format!("{name}/{}/{}", before.id, before.version);
-        cloud.with_image(&before, &image, &token(&rollout.spec.id, &purpose)).await?
+        let purpose = format!("{name}/{}/{}", source.id, source.version);
+        cloud.with_image(&source, &image, &token(&rollout.spec.id, &purpose)).await?
     };
     let what = format!(
         "group {name}: version {} of {} has {image}, {} had its image before",
-        after.version, after.name, before.version
+        after.version, after.name, source.version
     );
     rollout.progress.note(now, what);
     rollout.progress.groups[place].after = Some(after);

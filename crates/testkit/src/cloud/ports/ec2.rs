@@ -266,6 +266,7 @@ impl Images for Cloud {
         &self,
         builder: &InstanceId,
         name: &ImageName,
+        description: &str,
         reboot: bool,
         tags: &Tags,
     ) -> Result<AmiId> {
@@ -278,6 +279,7 @@ impl Images for Cloud {
             let request = CreateImage {
                 instance: builder.to_string(),
                 name: name.to_string(),
+                description: Some(description.to_owned()),
                 no_reboot: !reboot,
                 tags: BTreeMap::from(kinds),
                 ..CreateImage::default()

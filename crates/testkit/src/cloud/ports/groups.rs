@@ -3,24 +3,25 @@
 use ovenbird_core::{
     Result,
     domain::{
+        error::{Error, Retry},
         id::{AmiId, GroupName, TemplateName},
-        rollout::{self, AlarmState, Launches, RefreshState, Template},
+        rollout::{self, AlarmState, Launches, RefreshState, Route, Sizes, Template, Weight},
         tags::TAG_STACK,
         template::{LaunchTemplate, Version, description},
     },
-    ports::{GoesBack, Groups, RefreshOrder, Templates},
+    ports::{Balancers, GoesBack, Groups, RefreshOrder, Templates},
 };
 use ovenbird_sim::{
     ApiError, Paging, World,
     alarms::DescribeAlarms,
     auto_scaling::{
-        self, Configuration,
+        self, Configuration, UpdateGroup,
         refresh::{RefreshPreferences, RefreshStatus, StartInstanceRefresh, WhenFound},
     },
     launch_templates::{
         CreateLaunchTemplateVersion, DescribeLaunchTemplates, LaunchTemplateData, TemplateSpec,
     },
-    load_balancing::TargetState,
+    load_balancing::{Action, Forward, ModifyListener, Rule, TargetState, Weighted},
 };
 
 use super::{super::Cloud, translate};
@@ -43,6 +44,8 @@ fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout:
     rollout::Group {
         name: GroupName::parse(&group.name).expect("the walk names its groups"),
         launches,
+        min: group.min_size,
+        max: group.max_size,
         desired: group.desired,
         members: group
             .members
@@ -130,9 +133,15 @@ impl Groups for Cloud {
             let request =
                 StartInstanceRefresh { group: order.group.to_string(), desired: Some(desired), preferences };
             let now = state.now;
-            let started = state.world.start_instance_refresh(now, &request);
-            started
-                .map_err(|error| translate("autoscaling:StartInstanceRefresh", order.group.as_str(), &error))
+            match state.world.start_instance_refresh(now, &request) {
+                Ok(id) => Ok(id),
+                Err(ApiError { code: "InstanceRefreshInProgress", .. }) => {
+                    Err(Error::TryAgain { what: "the refresh".into(), why: Retry::Unseen })
+                }
+                Err(error) => {
+                    Err(translate("autoscaling:StartInstanceRefresh", order.group.as_str(), &error))
+                }
+            }
         })
         .await
     }
@@ -156,6 +165,25 @@ impl Groups for Cloud {
                 Ok(_) | Err(ApiError { code: "ActiveInstanceRefreshNotFound", .. }) => Ok(()),
                 Err(error) => Err(translate("autoscaling:CancelInstanceRefresh", group.as_str(), &error)),
             }
+        })
+        .await
+    }
+
+    async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()> {
+        self.call(&["autoscaling:UpdateAutoScalingGroup"], |state| {
+            let configuration =
+                template.map(|one| Configuration::Template(TemplateSpec::of(&one.id, one.version)));
+            let change = UpdateGroup {
+                configuration,
+                min_size: Some(sizes.min),
+                max_size: Some(sizes.max),
+                desired: Some(sizes.desired),
+                ..UpdateGroup::default()
+            };
+            let changed = state.world.update_auto_scaling_group(group.as_str(), &change);
+            changed
+                .map(drop)
+                .map_err(|error| translate("autoscaling:UpdateAutoScalingGroup", group.as_str(), &error))
         })
         .await
     }
@@ -214,6 +242,100 @@ impl Groups for Cloud {
                     (name.clone(), state)
                 })
                 .collect())
+        })
+        .await
+    }
+}
+
+/// A rule of the model in core's words; none when it forwards nothing.
+fn route_of(world: &World, rule: &Rule) -> Option<Route> {
+    let Action::Forward(forward) = &rule.action else { return None };
+    let listener = world.listeners().find(|one| one.rules.iter().any(|known| known.arn == rule.arn))?;
+    Some(Route {
+        rule: rule.arn.clone(),
+        listener: listener.arn.clone(),
+        is_default: rule.priority.is_none(),
+        weights: forward
+            .groups
+            .iter()
+            .map(|one| Weight { target_group: one.group.clone(), weight: u32::from(one.weight) })
+            .collect(),
+        sticky: forward.stickiness,
+    })
+}
+
+impl Balancers for Cloud {
+    async fn find_routes(&self, target_groups: &[String]) -> Result<(Vec<Route>, Vec<String>)> {
+        let stack = self.stack.to_string();
+        let actions = [
+            "elasticloadbalancing:DescribeTargetGroups",
+            "elasticloadbalancing:DescribeListeners",
+            "elasticloadbalancing:DescribeRules",
+            "elasticloadbalancing:DescribeTags",
+        ];
+        self.call(&actions, |state| {
+            let (mut routes, mut foreign) = (Vec::new(), Vec::new());
+            for listener in state.world.listeners() {
+                for rule in &listener.rules {
+                    let Some(route) = route_of(&state.world, rule) else { continue };
+                    if !route.weights.iter().any(|one| target_groups.contains(&one.target_group)) {
+                        continue;
+                    }
+                    let (arn, tags) = if route.is_default {
+                        (&listener.arn, &listener.tags)
+                    } else {
+                        (&rule.arn, &rule.tags)
+                    };
+                    if tags.get(TAG_STACK) != Some(&stack) {
+                        foreign.push(arn.clone());
+                    }
+                    routes.push(route);
+                }
+            }
+            Ok((routes, foreign))
+        })
+        .await
+    }
+
+    async fn routes(&self, rules: &[String]) -> Result<Vec<Route>> {
+        self.call(&["elasticloadbalancing:DescribeRules"], |state| {
+            let found = state.world.describe_rules(None, rules);
+            let found = found
+                .map_err(|error| translate("elasticloadbalancing:DescribeRules", "the rules", &error))?;
+            Ok(found.iter().filter_map(|rule| route_of(&state.world, rule)).collect())
+        })
+        .await
+    }
+
+    async fn share_out(&self, route: &Route) -> Result<()> {
+        let action = Action::Forward(Forward {
+            groups: route
+                .weights
+                .iter()
+                .map(|one| Weighted {
+                    group: one.target_group.clone(),
+                    weight: u16::try_from(one.weight).expect("a weight is at most 999"),
+                })
+                .collect(),
+            stickiness: route.sticky,
+        });
+        if route.is_default {
+            return self
+                .call(&["elasticloadbalancing:ModifyListener"], |state| {
+                    let change =
+                        ModifyListener { default_action: Some(action.clone()), ..ModifyListener::default() };
+                    let changed = state.world.modify_listener(&route.listener, &change);
+                    changed.map(drop).map_err(|error| {
+                        translate("elasticloadbalancing:ModifyListener", "the listener", &error)
+                    })
+                })
+                .await;
+        }
+        self.call(&["elasticloadbalancing:ModifyRule"], |state| {
+            let changed = state.world.modify_rule(&route.rule, None, Some(&action));
+            changed
+                .map(drop)
+                .map_err(|error| translate("elasticloadbalancing:ModifyRule", "the rule", &error))
         })
         .await
     }

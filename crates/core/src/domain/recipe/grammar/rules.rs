@@ -72,6 +72,7 @@ pub(super) static AMI: Rule = id(|text| AmiId::parse(text).err(), "^ami-[0-9a-fA
 pub(super) static PARAMETER: Rule = id(|text| ParameterName::parse(text).err(), "^[A-Za-z0-9_./-]{1,1011}$");
 pub(super) static TEMPLATE: Rule = id(|text| TemplateName::parse(text).err(), "^[A-Za-z0-9()./_-]{3,128}$");
 pub(super) static GROUP: Rule = id(|text| GroupName::parse(text).err(), "^[^:]{1,255}$");
+pub(super) static STRATEGY: Rule = choice("a strategy", &["rolling", "blue-green"]);
 pub(super) static SHARE: Rule =
     word("a part of a group", "Write `1 instance`, `3 instances` or `25%`", |text| {
         Share::parse(text).is_some()

@@ -26,6 +26,8 @@ pub(super) static STEP: Table = Table::one("action", "one step: exactly one acti
          where they must be, and what is masked"),
     key("only-if", Text, Absent("always"), "a shell command that must succeed, or the step is left out"),
     key("retries", Number { min: 0, max: 10 }, Default("0"), "how often it is tried again when it fails"),
+    key("reboot", Flag, Default("false"),
+        "whether the machine boots again after the step, before the next one; the step may also boot it by itself"),
     key("shell", Text, Choice, "runs this text with `/bin/sh -e`"),
     key("script", TableOr("source", &SCRIPT), Choice, "runs a file beside the recipe"),
     key("file", Of(&FILE), Choice, "writes a file"),

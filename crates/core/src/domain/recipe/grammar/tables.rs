@@ -7,7 +7,7 @@ use super::{
     rules::{
         ALARM, AMI, ANY, ARCHITECTURE, BASE_CHANNEL, CHANNEL, FILE_PATH, GROUP, IMAGE_OWNER,
         INSTANCE_PROFILE, INSTANCE_TYPE, KMS_KEY, MODE, OWNER, PARAMETER, PATH, PIPELINE, SECURITY_GROUP,
-        SHARE, SUBNET, TAG, TAG_VALUE, TEMPLATE, VOLUME_TYPE,
+        SHARE, STRATEGY, SUBNET, TAG, TAG_VALUE, TEMPLATE, VOLUME_TYPE,
     },
     seal::SEAL,
     steps::STEP,
@@ -131,8 +131,14 @@ static TO: Table = Table::of("another channel, which a person promotes images to
 
 #[rustfmt::skip]
 static ROLLOUT: Table = Table::of("how Auto Scaling groups are brought to a new image", &[
-    key("stages", List { items: &SHARE, filled: true }, Default(r#"["1 instance", "100%"]"#),
-        r#"how much of a group has the image after each stage: `"1 instance"`, `"25%"`; the last is `"100%"`"#),
+    key("strategy", Line(&STRATEGY), Default(r#""rolling""#),
+        "`rolling` replaces the machines of each group; `blue-green` takes two groups of which one serves, gives the \
+         image to the other one, and moves the requests over to it"),
+    key("keep-for", Time, Default(r#""1h""#),
+        "with `blue-green`: how long the machines that served before stay, so that a return is quick"),
+    key("stages", List { items: &SHARE, filled: true },
+        Absent(r#"`["1 instance", "100%"]`; with `blue-green` `["10%", "100%"]`"#),
+        r#"how much of a group has the image after each stage, or of the requests with `blue-green`: `"1 instance"`, `"25%"`; the last is `"100%"`"#),
     key("watch", Time, Default(r#""2m""#), "how long the new instances of a stage must serve before the next stage"),
     key("soak", Time, Default(r#""10m""#), "how long all instances must serve before the channel moves"),
     key("healthy-within", Time, Default(r#""5m""#),

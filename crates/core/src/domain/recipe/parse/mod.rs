@@ -38,7 +38,8 @@ fn root(reader: &mut Reader<'_>, mut root: Fields) -> Option<Recipe> {
         tests.map(|(index, table)| test_kinds::test(reader, table, index, validation)).collect();
     let promote = root.table("promote").and_then(|table| policy::promote(reader, table));
     let channels = policy::channels(reader, root.tables("channel").unwrap_or_default(), promote.as_ref());
-    let rollout = root.table("rollout").and_then(|table| policy::rollout(reader, table));
+    let all: Vec<_> = promote.iter().chain(channels.iter().flatten()).cloned().collect();
+    let rollout = root.table("rollout").and_then(|table| policy::rollout(reader, table, &all));
     Some(Recipe {
         pipeline: root.id("pipeline")?,
         base: base?,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, str::FromStr, time::Duration};
 
 use crate::domain::{
-    destination::{Policy, Share},
+    destination::{Policy, Share, Strategy},
     id::{GroupName, TemplateName},
     recipe::{
         Promote, Retain, Validate, Waits,
@@ -68,9 +68,54 @@ fn ids<T: FromStr>(texts: Option<Vec<String>>) -> Vec<T> {
     texts.unwrap_or_default().iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-pub(super) fn rollout(reader: &mut Reader<'_>, mut rollout: Fields) -> Option<Policy> {
-    let stages: Vec<Share> =
-        rollout.texts("stages").unwrap_or_default().iter().filter_map(|text| Share::parse(text)).collect();
+pub(super) fn rollout(reader: &mut Reader<'_>, mut rollout: Fields, channels: &[Promote]) -> Option<Policy> {
+    let alarms = rollout.texts("alarms").unwrap_or_default();
+    if alarms.len() > 10 {
+        let problem = format!("{} alarms: an instance refresh takes 10", alarms.len());
+        reader.wrong(&rollout.place("alarms"), problem, "Use a composite alarm");
+    }
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let strategy = match rollout.text("strategy")?.as_str() {
+        "blue-green" => Strategy::BlueGreen,
+        _ => Strategy::Rolling,
+    };
+    let pairs = |one: &&Promote| !one.groups.is_empty() && one.groups.len() != 2;
+    if let (Strategy::BlueGreen, Some(channel)) = (strategy, channels.iter().find(pairs)) {
+        let problem = format!(
+            "`blue-green` takes two groups, and {} follow channel `{}`",
+            channel.groups.len(),
+            channel.channel
+        );
+        reader.wrong(
+            &rollout.place("strategy"),
+            problem,
+            "Name the group that serves, and the one that takes over",
+        );
+    }
+    let stages = stages(reader, &mut rollout, strategy);
+    Some(Policy {
+        strategy,
+        stages,
+        watch: rollout.time("watch").map(seconds)?,
+        soak: rollout.time("soak").map(seconds)?,
+        keep_for: rollout.time("keep-for").map(seconds)?,
+        healthy_within: rollout.time("healthy-within").map(seconds)?,
+        alarms,
+        max_unhealthy: rollout.number("max-unhealthy")?,
+        pause_before: rollout.number("pause-before"),
+        deadline: rollout.time("deadline").map(seconds)?,
+    })
+}
+
+/// What the recipe says, or a part first and then all.
+fn stages(reader: &mut Reader<'_>, rollout: &mut Fields, strategy: Strategy) -> Vec<Share> {
+    let Some(texts) = rollout.texts("stages") else {
+        return match strategy {
+            Strategy::Rolling => vec![Share::Instances(1), Share::ALL],
+            Strategy::BlueGreen => vec![Share::Percent(10), Share::ALL],
+        };
+    };
+    let stages: Vec<Share> = texts.iter().filter_map(|text| Share::parse(text)).collect();
     if stages.last().is_none_or(|last| !last.is_all()) {
         reader.wrong(
             &rollout.place("stages"),
@@ -78,22 +123,14 @@ pub(super) fn rollout(reader: &mut Reader<'_>, mut rollout: Fields) -> Option<Po
             "End `stages` with `\"100%\"`",
         );
     }
-    let alarms = rollout.texts("alarms").unwrap_or_default();
-    if alarms.len() > 10 {
-        let problem = format!("{} alarms: an instance refresh takes 10", alarms.len());
-        reader.wrong(&rollout.place("alarms"), problem, "Use a composite alarm");
+    if strategy == Strategy::BlueGreen && stages.iter().any(|stage| matches!(stage, Share::Instances(_))) {
+        reader.wrong(
+            &rollout.place("stages"),
+            "`blue-green` shares out requests, not instances",
+            "Write per cents: `stages = [\"10%\", \"100%\"]`",
+        );
     }
-    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    Some(Policy {
-        stages,
-        watch: rollout.time("watch").map(seconds)?,
-        soak: rollout.time("soak").map(seconds)?,
-        healthy_within: rollout.time("healthy-within").map(seconds)?,
-        alarms,
-        max_unhealthy: rollout.number("max-unhealthy")?,
-        pause_before: rollout.number("pause-before"),
-        deadline: rollout.time("deadline").map(seconds)?,
-    })
+    stages
 }
 
 pub(super) fn retain(mut retain: Fields) -> Option<Retain> {

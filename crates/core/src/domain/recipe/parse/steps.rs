@@ -37,6 +37,7 @@ pub(super) fn step(reader: &mut Reader<'_>, mut step: Fields, index: usize) -> O
         secrets: secrets.collect(),
         only_if: step.text("only-if"),
         retries: step.number("retries")?,
+        reboot: step.flag("reboot")?,
     })
 }
 

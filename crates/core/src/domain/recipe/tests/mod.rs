@@ -76,6 +76,7 @@ fn every_key_is_understood() {
         ("store front", "")
     );
     assert_eq!((first.secrets["TOKEN"].as_str(), first.retries), ("/storefront/token", 2));
+    assert!(first.reboot && !recipe.steps[1].reboot);
     assert_eq!(first.only_if.as_deref(), Some("! getent passwd storefront"));
     let Action::Script { args, interpreter, .. } = &recipe.steps[2].action else { panic!("no script") };
     assert_eq!((args[1].as_str(), args[2].as_str()), ("a b; $(c)", ""));
@@ -162,13 +163,14 @@ fn what_configures_the_machine_and_what_tests_it_are_inputs_of_their_own() {
         ("/opt/storefront\"\nowner", "/opt/shop\"\nowner"),
         ("owner = \"storefront\"\n\n[[step]]", "\n[[step]]"),
         ("retries = 2", "retries = 3"),
+        ("reboot = true", "reboot = false"),
     ] {
         let text = FULL.replace(change.0, change.1);
         assert_ne!(text, FULL, "{change:?}");
         assert_ne!(inputs(&text).0, configuration, "{change:?}");
         assert_eq!(inputs(&text).1, tests, "{change:?}");
     }
-    for change in [("status = 201", "status = 202"), ("boot = true", "boot = false")] {
+    for change in [("status = 201", "status = 202"), ("\nboot = true", "\nboot = false")] {
         let text = FULL.replace(change.0, change.1);
         assert_eq!(inputs(&text).0, configuration, "{change:?}");
         assert_ne!(inputs(&text).1, tests, "{change:?}");

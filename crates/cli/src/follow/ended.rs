@@ -1,0 +1,188 @@
+//! How following ended: what is shown of it, the exit status, and the bakes that a promotion started.
+
+use std::{collections::VecDeque, process::ExitCode, time::Duration};
+
+use ovenbird_aws::workflow::Execution;
+use ovenbird_core::{
+    Result,
+    domain::{
+        bake::{Bake, Status},
+        id::BakeId,
+        plan::FOLDER,
+    },
+    store::{Ledger, Versioned},
+    views::{
+        bake::BakeView,
+        error::{ErrorView, Failed},
+    },
+};
+use tokio::time::Instant;
+
+use super::{FollowArgs, Followed, follow, goes_on};
+use crate::{
+    FAILED, bake, print, render,
+    reports::{self, Reports},
+    target::Deployment,
+};
+
+/// The exit status when a bake that was to be promoted was not: something newer was promoted first.
+const SUPERSEDED: u8 = 3;
+
+/// The exit status when it isn't known how the bake ends: it was lost sight of, or the time to follow it was over.
+const UNKNOWN: u8 = 4;
+
+/// How often the execution of a bake that was promoted is looked at: its last state starts the bakes of others.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// That state takes no longer, with all its repetitions.
+const STARTING: Duration = Duration::from_secs(600);
+
+/// How the end of following is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// How it was followed.
+    pub args: &'a FollowArgs,
+    /// Whether it is printed as JSON.
+    pub json: bool,
+    /// Whether it was baked in the local cloud.
+    pub local: bool,
+}
+
+impl Ending<'_> {
+    /// Shows how following ended, and gives the exit status. Failed and cancelled are failures, and so is a promotion that
+    /// was asked for and did not happen. With its children, the exit status is that of the worst of them.
+    pub async fn ended(self, deployment: &Deployment, id: BakeId, followed: Followed) -> Result<ExitCode> {
+        if !self.args.children {
+            let (code, bake) = self.one(deployment, &id, followed).await?;
+            if let Some(bake) = &bake
+                && self.json
+            {
+                print(true, &BakeView::from(bake), "");
+            }
+            return Ok(ExitCode::from(code));
+        }
+        let (mut worst, mut ended) = (0, Vec::new());
+        let mut next = VecDeque::from([(id, followed)]);
+        while let Some((id, followed)) = next.pop_front() {
+            let (code, bake) = self.one(deployment, &id, followed).await?;
+            worst = worse(worst, code);
+            let Some(bake) = bake else { continue };
+            let bake = with_children(deployment, bake).await?;
+            if bake.progress.rollout.is_some() {
+                eprintln!("the bakes of those that stand on it start when its rollout has ended");
+            }
+            for child in &bake.progress.children {
+                let Some(id) = &child.bake else {
+                    eprintln!("pipeline {} stands on it, and has no artifact to bake yet", child.pipeline);
+                    continue;
+                };
+                let followed = follow(deployment, &child.pipeline, id, self.args, self.json).await?;
+                next.push_back((id.clone(), followed));
+            }
+            ended.push(bake);
+        }
+        if self.json {
+            print(true, &ended.iter().map(BakeView::from).collect::<Vec<_>>(), "");
+        }
+        Ok(ExitCode::from(worst))
+    }
+
+    /// Shows how one ended; gives the exit status, and the bake if that is known.
+    async fn one(
+        self,
+        deployment: &Deployment,
+        id: &BakeId,
+        followed: Followed,
+    ) -> Result<(u8, Option<Bake>)> {
+        let bake = match followed {
+            Followed::Ended(bake) => bake,
+            Followed::Lost(error) => {
+                if self.json {
+                    print(true, &Failed::from(&error), "");
+                }
+                eprintln!("{}", render::error(&error));
+                eprintln!("\nIt isn't known how the bake ends; {}", goes_on(id));
+                return Ok((UNKNOWN, None));
+            }
+            Followed::TimedOut => {
+                if self.json {
+                    let (name, message) =
+                        ("TimedOut".to_owned(), format!("the time to follow bake {id} is over"));
+                    let error = ErrorView { name, message, causes: Vec::new(), hint: goes_on(id) };
+                    print(true, &Failed { error }, "");
+                }
+                eprintln!("the time to follow it is over; {}", goes_on(id));
+                return Ok((UNKNOWN, None));
+            }
+        };
+        // They only tell more: the bake has ended, and how is known.
+        let reports = match Reports::read(deployment, &bake).await {
+            Ok(reports) => reports,
+            Err(error) => {
+                eprintln!("{}", render::error(&error));
+                Reports::default()
+            }
+        };
+        if let Some(path) = &self.args.junit {
+            reports::write_junit(path, &bake, &reports)?;
+        }
+        if !self.json {
+            print(false, &(), &bake::report(&bake, &reports));
+            if let (true, Status::Failed, Some(builder)) =
+                (self.local, bake.progress.status, &bake.progress.builder)
+                && bake.spec.options.keep_builder
+            {
+                eprintln!(
+                    "on the local cloud: `ovenbird local shell {builder}`; its steps' logs are in {FOLDER}/logs/"
+                );
+            }
+        }
+        let code = match bake.progress.status {
+            Status::Failed | Status::Cancelled => FAILED,
+            Status::Superseded => SUPERSEDED,
+            Status::Running | Status::Promoted | Status::Validated => 0,
+        };
+        Ok((code, Some(*bake)))
+    }
+}
+
+/// The worse of two exit statuses: a failure is certain, what isn't known may be one, and what was superseded is well.
+fn worse(a: u8, b: u8) -> u8 {
+    let rank = |code: u8| match code {
+        0 => 0,
+        SUPERSEDED => 1,
+        UNKNOWN => 2,
+        _ => 3,
+    };
+    if rank(b) > rank(a) { b } else { a }
+}
+
+/// A bake as it is recorded once it has started the bakes of others: its execution's last state does that, and the bake
+/// has ended before.
+async fn with_children(deployment: &Deployment, bake: Bake) -> Result<Bake> {
+    let (pipeline, id) = (&bake.spec.pipeline, &bake.spec.id);
+    if bake.progress.status != Status::Promoted {
+        return Ok(bake);
+    }
+    let begun = Instant::now();
+    while let Some(Execution::Running) = deployment.cloud.execution(&deployment.bake_machine, id).await?
+        && begun.elapsed() < STARTING
+    {
+        tokio::time::sleep(LOOK).await;
+    }
+    let recorded = Ledger(&deployment.cloud).bake(pipeline, id).await?.map(Versioned::into_inner);
+    Ok(recorded.unwrap_or(bake))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_of_a_family_is_its_exit_status() {
+        assert_eq!([0, SUPERSEDED, 0].into_iter().fold(0, worse), SUPERSEDED);
+        assert_eq!([SUPERSEDED, UNKNOWN, 0].into_iter().fold(0, worse), UNKNOWN);
+        assert_eq!([FAILED, UNKNOWN].into_iter().fold(0, worse), FAILED);
+        assert_eq!([0, 0].into_iter().fold(0, worse), 0);
+    }
+}

@@ -1,0 +1,137 @@
+//! `ovenbird ui`: the page, served on loopback or written into a folder.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+use ovenbird_aws::Cloud;
+use ovenbird_core::{Error, Result, domain::id::BakeId, views::status::Fleet};
+use ovenbird_ui::{Account, Options, Server};
+
+use crate::{
+    print, show,
+    target::{Deployment, Target},
+};
+
+/// Show everything on a local page in a browser
+#[derive(Debug, Args)]
+pub struct UiArgs {
+    /// Let the page change things; each change is asked about first
+    #[arg(long, conflicts_with = "export")]
+    allow_changes: bool,
+    /// Where to listen: an address of this machine alone, with a port or 0 for a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", conflicts_with = "export")]
+    listen: SocketAddr,
+    /// Write the pages into this folder and serve nothing
+    #[arg(long, value_name = "FOLDER")]
+    export: Option<PathBuf>,
+}
+
+/// The account, as the page asks it.
+#[derive(Debug)]
+struct Operator(Deployment);
+
+impl Account for Operator {
+    type Cloud = Cloud;
+
+    fn cloud(&self) -> &Cloud {
+        &self.0.cloud
+    }
+
+    async fn fleet(&self) -> Result<Fleet> {
+        self.0.cloud.fleet().await
+    }
+
+    async fn caller(&self) -> Result<String> {
+        self.0.cloud.caller().await
+    }
+
+    async fn starter(&self, bake: &BakeId) -> Result<Option<String>> {
+        show::starter(&self.0, bake).await
+    }
+
+    async fn prune_runs(&self, most: u8) -> Result<Vec<(BakeId, Timestamp)>> {
+        self.0.cloud.newest_executions(&self.0.prune_machine, most.into()).await
+    }
+
+    async fn failed(&self) -> Result<Vec<(BakeId, Timestamp)>> {
+        self.0.cloud.failed_executions(&self.0.bake_machine).await
+    }
+}
+
+/// Serves the page until Ctrl-C, or writes it.
+pub async fn run(args: &UiArgs, target: &Target, json: bool) -> Result<()> {
+    let account = Operator(target.deployment().await?);
+    let options = Options { changes: args.allow_changes, command: command(target), place: place(target) };
+    if let Some(folder) = &args.export {
+        let written = ovenbird_ui::export(account, folder, &options, Timestamp::now()).await;
+        let pages = written.map_err(|error| {
+            Error::bad_input(
+                format!("folder `{}`", folder.display()),
+                format!("can't be written: {error}"),
+                "Name a folder that you may write to",
+            )
+        })?;
+        let index = folder.join("index.html");
+        print(
+            json,
+            &serde_json::json!({ "index": index, "pages": pages }),
+            &format!("{pages} pages; begin with {}", index.display()),
+        );
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| {
+        let fix = "Listen elsewhere: `ovenbird ui --listen 127.0.0.1:0`";
+        Error::bad_input(format!("address {}", args.listen), error.to_string(), fix)
+    };
+    let server = Server::bind(args.listen, options).await.map_err(failed)?;
+    let address = server.address().await;
+    print(json, &serde_json::json!({ "address": address }), &address);
+    eprintln!("Open it in a browser of this machine; it works once. Ctrl-C ends the page.");
+    let stop = async {
+        // Without a handler, Ctrl-C ends the command at once, and that is well, too.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    server.serve(account, stop).await.map_err(failed)
+}
+
+/// How a command is called that talks to the same account.
+fn command(target: &Target) -> String {
+    let mut command = "ovenbird".to_owned();
+    if target.local {
+        command += " --local";
+    }
+    if target.local && target.port != Target::PORT {
+        command += &format!(" --port {}", target.port);
+    }
+    if let Some(profile) = &target.profile {
+        command += &format!(" --profile '{}'", profile.replace('\'', "'\\''"));
+    }
+    if target.stack != Target::STACK {
+        command += &format!(" --stack {}", target.stack);
+    }
+    command
+}
+
+fn place(target: &Target) -> String {
+    match (&target.profile, target.local) {
+        (_, true) => format!("local cloud, port {}, stack {}", target.port, target.stack),
+        (Some(profile), false) => format!("AWS, profile {profile}, stack {}", target.stack),
+        (None, false) => format!("AWS, stack {}", target.stack),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_on_the_page_talk_to_the_account_that_the_page_shows() {
+        let target = |local, port, profile: Option<&str>, stack: &str| {
+            command(&Target { local, port, profile: profile.map(Into::into), stack: stack.into() })
+        };
+        assert_eq!(target(false, 4566, None, "ovenbird"), "ovenbird");
+        assert_eq!(target(true, 4600, None, "ovenbird"), "ovenbird --local --port 4600");
+        assert_eq!(target(false, 4566, Some("a b'c"), "two"), "ovenbird --profile 'a b'\\''c' --stack two");
+    }
+}

@@ -1,0 +1,231 @@
+//! Blue/green: of two groups one serves. The other one gets the image, then the requests, and the first one goes after a
+//! while.
+
+use jiff::Timestamp;
+
+use super::{
+    LATER, RolloutDocument, RolloutPorts, To, begin::other_architecture, group, look::conclude,
+    revert::turn_back, see, wait,
+};
+use crate::{
+    domain::{
+        destination::Share,
+        error::{Error, Result},
+        rollout::{
+            Act, GroupState, Outcome, Pair, Refusal, Rollout, Route, Seen, Verdict, Wish, act, act_back,
+            find_pair, judge_pair, refusals,
+        },
+    },
+    ports::Image,
+    store::{Ledger, Versioned},
+};
+
+/// Everything for which the requests can't be moved to the other group, and back. Finds which group that is.
+pub(super) async fn preflight(
+    rollout: &mut Rollout,
+    image: Option<&Image>,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<Vec<Refusal>> {
+    let to = rollout.spec.to.clone();
+    let [one, other] = to.groups.as_slice() else {
+        let problem = format!("{} groups follow the channel, and blue-green takes two", to.groups.len());
+        return Ok(vec![Refusal { problem, fix: "Name two groups, or use `strategy = \"rolling\"`".into() }]);
+    };
+    let seen = [see(one, &to.policy.alarms, cloud, now).await?, see(other, &[], cloud, now).await?];
+    let mut refused = Vec::new();
+    for seen in &seen {
+        let launched = match seen.group.template() {
+            Some(template) => cloud.version_image(template).await?,
+            None => None,
+        };
+        refused.extend(refusals(seen, launched.as_ref(), &to.policy));
+        refused.extend(other_architecture(image, launched.as_ref(), cloud).await?);
+    }
+    let targets: Vec<String> = seen.iter().flat_map(|seen| seen.group.target_groups.clone()).collect();
+    let (routes, foreign) = cloud.find_routes(&targets).await?;
+    for arn in foreign {
+        refused.push(Refusal {
+            problem: format!(
+                "`{}` does not carry this stack's tag, so that Ovenbird may not change it",
+                name(&arn)
+            ),
+            fix: "aws elbv2 add-tags --resource-arns ARN --tags Key=ovenbird:stack,Value=STACK_ID".into(),
+        });
+    }
+    let [one, other] = &seen;
+    match find_pair([one, other], &routes) {
+        Ok((pair, place)) => {
+            let idle = &seen[place];
+            if let Some(template) = idle.group.template() {
+                rollout.progress.groups = vec![GroupState::new(idle, template)];
+            }
+            rollout.progress.pair = Some(pair);
+        }
+        Err(more) => refused.extend(more),
+    }
+    Ok(refused)
+}
+
+/// Looks at both groups, and does what comes next.
+pub(super) async fn look(
+    document: RolloutDocument,
+    mut rollout: Versioned<Rollout>,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    let policy = rollout.spec.to.policy.clone();
+    let View { pair, green, live, routes } = View::of(&rollout, &policy.alarms, cloud, now).await?;
+    let state = &mut rollout.progress.groups[0];
+    state.remember(&green);
+    let verdict = judge_pair(&green, state, &policy);
+    let percent = percent(rollout.progress.share(&policy));
+    let next = act(&pair, &rollout.progress.groups[0], &green, &live.group, &routes, percent);
+    let verdict = match (verdict, next) {
+        (Verdict::Bad(why), _) => Verdict::Bad(why),
+        (verdict, Act::Nothing) => verdict,
+        // More requests only for what is known to be well.
+        (Verdict::Wait(what), Act::Share(_)) => Verdict::Wait(what),
+        (Verdict::Well | Verdict::Wait(_), next) => {
+            Verdict::Wait(perform(&mut rollout, next, cloud, now).await?)
+        }
+    };
+    conclude(document, rollout, verdict, cloud, now).await
+}
+
+/// The channel has the image. Keeps the machines that served before for a while, then lets them go.
+pub(super) async fn keep(
+    document: RolloutDocument,
+    mut rollout: Versioned<Rollout>,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
+    let ledger = Ledger(cloud);
+    let policy = rollout.spec.to.policy.clone();
+    let View { mut pair, green, live, routes } = View::of(&rollout, &policy.alarms, cloud, now).await?;
+    if !pair.leaving {
+        let state = &mut rollout.progress.groups[0];
+        state.remember(&green);
+        if rollout.progress.wish == Some(Wish::Abort) {
+            return turn_back(document, rollout, "a person went back", cloud, now).await;
+        }
+        if let Verdict::Bad(why) = judge_pair(&green, &rollout.progress.groups[0], &policy) {
+            return turn_back(document, rollout, &why, cloud, now).await;
+        }
+        let left = policy.keep_for - rollout.progress.waited(now);
+        let to = &rollout.spec.to;
+        let channel = ledger.channel(&to.pipeline, &to.channel).await?;
+        let newer = channel.is_some_and(|channel| channel.waiting.is_some());
+        if left > 0 && !newer && rollout.progress.wish != Some(Wish::Skip) {
+            rollout.progress.awaits = format!("the machines of group `{}` stay for {left} s more", pair.live);
+            return wait(document, rollout, (To::Look, LATER), cloud).await;
+        }
+        // Before anything of it is done: from here on an error is no reason to go back.
+        pair.leaving = true;
+        rollout.progress.note(now, format!("the machines of group {} go", pair.live));
+        rollout.progress.pair = Some(pair.clone());
+        ledger.save_rollout(&mut rollout).await?;
+    }
+    let next = pair.act_drop(&live.group, &routes);
+    if next != Act::Nothing {
+        rollout.progress.awaits = perform(&mut rollout, next, cloud, now).await?;
+        return wait(document, rollout, (To::Look, LATER), cloud).await;
+    }
+    rollout.progress.end(Outcome::Settled, now);
+    ledger.save_rollout(&mut rollout).await?;
+    Ok(document.go(&rollout, To::Finish))
+}
+
+/// Brings both groups a step further back; gives what is awaited, and none when all is as it was.
+pub(super) async fn bring_back(
+    rollout: &mut Rollout,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<Option<String>> {
+    if rollout.progress.pair.is_none() {
+        return Ok(None);
+    }
+    let View { pair, green, live, routes } = View::of(rollout, &[], cloud, now).await?;
+    match act_back(&pair, &rollout.progress.groups[0], &green.group, &live, &routes) {
+        Act::Nothing => Ok(None),
+        next @ (Act::Await(_) | Act::Resize { .. } | Act::Share(_)) => {
+            perform(rollout, next, cloud, now).await.map(Some)
+        }
+    }
+}
+
+/// What AWS says of a pair now.
+struct View {
+    pair: Pair,
+    green: Seen,
+    live: Seen,
+    routes: Vec<Route>,
+}
+
+impl View {
+    async fn of(
+        rollout: &Rollout,
+        alarms: &[String],
+        cloud: &impl RolloutPorts,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let state = group(rollout, 0)?;
+        let Some(pair) = rollout.progress.pair.clone() else {
+            return Err(Error::bad_input(
+                format!("rollout `{}`", rollout.spec.id),
+                "knows no pair of groups",
+                "Deploy functions and state machine of one version",
+            ));
+        };
+        let green = see(&state.name, alarms, cloud, now).await?;
+        let live = see(&pair.live, &[], cloud, now).await?;
+        let rules: Vec<String> = pair.routes.iter().map(|route| route.rule.clone()).collect();
+        let routes = cloud.routes(&rules).await?;
+        Ok(Self { pair, green, live, routes })
+    }
+}
+
+/// Does it, and says what is awaited then.
+async fn perform(
+    rollout: &mut Rollout,
+    act: Act,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<String> {
+    match act {
+        Act::Nothing => Ok(String::new()),
+        Act::Await(what) => Ok(what),
+        Act::Resize { group, template, sizes } => {
+            cloud.resize(&group, template.as_ref(), sizes).await?;
+            let what = format!("group `{group}` to have {} machines", sizes.desired);
+            rollout.progress.note(now, what.clone());
+            Ok(what)
+        }
+        Act::Share(routes) => {
+            for route in &routes {
+                cloud.share_out(route).await?;
+            }
+            let pair = rollout.progress.pair.as_ref();
+            let to = |percent: &u32| pair.is_some_and(|pair| pair.is_at(&routes, *percent));
+            let percent = (0..=100).find(to).unwrap_or_default();
+            let name = &rollout.progress.groups[0].name;
+            let what = format!("{percent} % of the requests to go to group `{name}`");
+            rollout.progress.note(now, what.clone());
+            Ok(what)
+        }
+    }
+}
+
+/// How much of the requests a stage gives to the new image.
+fn percent(share: Share) -> u32 {
+    match share {
+        Share::Percent(percent) => percent,
+        // A recipe of a pair has none.
+        Share::Instances(_) => 100,
+    }
+}
+
+/// An ARN without the account's number, which no message should have.
+fn name(arn: &str) -> &str {
+    arn.rsplit(':').next().unwrap_or(arn)
+}

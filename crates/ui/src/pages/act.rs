@@ -1,0 +1,167 @@
+//! The question before something is changed, and the change itself, by what the command calls as well.
+
+use jiff::Timestamp;
+use maud::html;
+use ovenbird_core::{
+    Error, Result,
+    domain::{id::BakeId, plain::plain_line, rollout::Wish},
+    ops::{
+        promotion::{self, Person, Promotion},
+        rollout,
+    },
+    store::{Hold, Rolled},
+};
+
+use super::layout::{Body, View};
+use crate::{
+    Account,
+    site::{Act, Form, Page, Verb},
+};
+
+/// What a person typed into the question.
+#[derive(Debug, Default, Clone)]
+pub struct Answer {
+    /// The channel, as they agree to it.
+    pub typed: String,
+    /// Why.
+    pub why: Option<String>,
+    /// The number of the request: sent twice, it is done once.
+    pub request: String,
+}
+
+impl Answer {
+    /// Reads a form.
+    pub fn parse(body: &[u8]) -> Self {
+        let mut answer = Self::default();
+        for (name, value) in form_urlencoded::parse(body) {
+            match &*name {
+                "typed" => answer.typed = value.trim().to_owned(),
+                "why" => answer.why = Some(value.trim().to_owned()).filter(|why| !why.is_empty()),
+                "request" => answer.request = value.into_owned(),
+                _ => {}
+            }
+        }
+        answer
+    }
+}
+
+/// Asks a person, and says what was wrong with their answer before.
+pub fn question(view: &View<'_>, act: &Act, wrong: Option<(&str, String)>) -> Body {
+    let title = view.page.title();
+    if !view.changes || view.form == Form::Export {
+        let content = html! {
+            p { "This page is read-only. The command is: " (view.command(&act.command())) }
+        };
+        return Body::new(title, content);
+    }
+    // Asked again, it is the same request: an answer may have been lost after the change was made.
+    let (wrong, request) = match wrong {
+        Some((wrong, request)) => (Some(wrong), request),
+        None => (None, format!("page-{}", uuid::Uuid::new_v4().simple())),
+    };
+    let text = match act.verb {
+        Verb::Hold => "Automation promotes nothing to the channel until somebody releases it.".to_owned(),
+        Verb::Release => "Automation promotes to the channel again.".to_owned(),
+        Verb::RollBack => "The channel goes back to its image before, and is held.".to_owned(),
+        Verb::Promote(ref image) => format!("The channel goes to {image}. That ends a hold."),
+        Verb::Pause => "The rollout pauses before its next stage.".to_owned(),
+        Verb::Resume => "The rollout goes on.".to_owned(),
+        Verb::Skip => "The rollout leaves out its other stages and the rest of its watch.".to_owned(),
+        Verb::Abort => "The rollout goes back: all is as before it.".to_owned(),
+    };
+    let content = html! {
+        p { (text) }
+        p { "It does the same as " (view.command(&act.command())) }
+        @if let Some(wrong) = wrong { p.bad-news role="alert" { (plain_line(wrong)) } }
+        form.ask method="post" action=(Page::Act(act.clone()).href(Form::Live, view.page)) {
+            input type="hidden" name="request" value=(request);
+            @if act.verb.takes_why() {
+                label for="why" { "Why (for the channel's history)" }
+                input #why name="why" type="text" maxlength="200" autocomplete="off";
+            }
+            label for="typed" { "Type " strong { (act.agreement()) } " to agree" }
+            input #typed name="typed" type="text" required autocomplete="off" spellcheck="false" autocapitalize="off";
+            button type="submit" { (act.verb.word()) }
+            " " (view.link(&Page::Pipeline(act.pipeline.clone()), "Don't"))
+        }
+    };
+    Body::new(title, content)
+}
+
+/// Does it, if the person agreed.
+pub async fn answered<A: Account>(account: &A, view: &View<'_>, act: &Act, answer: Answer) -> Body {
+    if !view.changes {
+        return question(view, act, None);
+    }
+    if answer.typed != act.agreement() {
+        let wrong = "That is not the channel's name: nothing was changed.";
+        return question(view, act, Some((wrong, answer.request)));
+    }
+    let request = answer.request.clone();
+    match perform(account, act, answer, view.now).await {
+        Ok(done) => {
+            let content = html! {
+                p role="status" { (plain_line(&done)) }
+                p { "It was the same as " (view.command(&act.command())) }
+                p { (view.link(&Page::Pipeline(act.pipeline.clone()), &format!("Pipeline {}", act.pipeline))) }
+            };
+            Body::new("Done", content)
+        }
+        Err(error) => {
+            let wrong = format!("It failed: {}. {}", error.chain(), error.hint());
+            question(view, act, Some((&wrong, request)))
+        }
+    }
+}
+
+async fn perform<A: Account>(account: &A, act: &Act, answer: Answer, now: Timestamp) -> Result<String> {
+    let Act { verb, pipeline, channel } = act;
+    let cloud = account.cloud();
+    let Answer { why, request, typed: _ } = answer;
+    let person = async |why: Option<String>| {
+        let request = BakeId::parse(&request).map_err(|error| Error::bad_id("the request", &error))?;
+        Ok(Person { by: account.caller().await?, why, request })
+    };
+    let steered = |rollout: &ovenbird_core::domain::rollout::Rollout| {
+        format!("Rollout {} is told to {}.", rollout.spec.id, verb.word())
+    };
+    Ok(match verb {
+        Verb::Hold => {
+            let hold = Hold { by: account.caller().await?, why, since: now };
+            promotion::hold(pipeline, channel, Some(hold), cloud).await?;
+            format!("Channel {pipeline}/{channel} is held.")
+        }
+        Verb::Release => {
+            promotion::hold(pipeline, channel, None, cloud).await?;
+            format!("Channel {pipeline}/{channel} is open.")
+        }
+        Verb::RollBack => {
+            let person = person(why).await?;
+            rolled(act, &promotion::roll_back(pipeline, channel, None, &person, cloud, now).await?)
+        }
+        Verb::Promote(image) => {
+            let what = Promotion {
+                pipeline: pipeline.clone(),
+                channel: channel.clone(),
+                image: image.clone(),
+                force: false,
+            };
+            rolled(act, &promotion::promote(&what, &person(why).await?, cloud, now).await?)
+        }
+        Verb::Pause => steered(&rollout::wish(pipeline, channel, Wish::Pause, cloud, now).await?),
+        Verb::Skip => steered(&rollout::wish(pipeline, channel, Wish::Skip, cloud, now).await?),
+        Verb::Abort => steered(&rollout::wish(pipeline, channel, Wish::Abort, cloud, now).await?),
+        Verb::Resume => steered(&rollout::resume(pipeline, channel, cloud, now).await?),
+    })
+}
+
+fn rolled(act: &Act, rolled: &Rolled) -> String {
+    let of = act.agreement();
+    match rolled {
+        Rolled::Begins(id) => format!("Rollout {id} of {of} begins."),
+        Rolled::Waits(id) => format!("Rollout {id} of {of} waits for the one that is under way."),
+        Rolled::Unchanged => format!("{of} has the image already."),
+        Rolled::Superseded => format!("Nothing was done: something newer is on its way to {of}."),
+        Rolled::Closed(why) => format!("Nothing was done: {why}"),
+    }
+}

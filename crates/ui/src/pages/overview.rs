@@ -1,0 +1,204 @@
+//! The first page: what somebody must look at, what is under way, and every channel.
+
+use maud::{Markup, html};
+use ovenbird_core::{
+    domain::{artifact, plain::plain_line, rollout::Rollout},
+    views::{
+        status::{ChannelStatus, PipelineStatus},
+        worries::{Worry, worries},
+    },
+};
+
+use super::layout::{self, Body, View};
+use crate::{
+    Account, Reader,
+    read::{Snapshot, under_way},
+    site::{Act, Page, Verb},
+};
+
+pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
+    let snapshot = reader.snapshot(view.now).await;
+    let (rollouts, lost) = under_way(&reader.account, &snapshot).await;
+    let problems = [snapshot.problems.as_slice(), &lost].concat();
+    let content = html! {
+        (layout::problems(view, &problems))
+        (look_at(view, &snapshot))
+        (running(view, &snapshot, &rollouts))
+        section aria-labelledby="channels" {
+            h2 #channels { "Channels" }
+            (channels(view, &snapshot.pipelines))
+        }
+    };
+    Body { live: true, ..Body::new(view.page.title(), content) }
+}
+
+/// Everything that is wrong, each with the command that fixes it.
+fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
+    let dead = snapshot.dead.iter().map(|dead| Worry {
+        of: format!("bake {}", dead.bake),
+        what: dead.what.to_owned(),
+        fix: dead.fix.clone(),
+    });
+    let early = snapshot.early.iter().map(|(bake, at)| Worry {
+        of: format!("bake {bake}"),
+        what: format!("failed {} ago, before it had a record", layout::age(*at, view.now)),
+        fix: format!("ovenbird show {bake}"),
+    });
+    let all: Vec<Worry> = dead.chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
+    html! {
+        section aria-labelledby="look" {
+            h2 #look { "Look at" }
+            @if all.is_empty() {
+                p.good-news { @if snapshot.problems.is_empty() { "Nothing is wrong." } @else { "Nothing else was found." } }
+            } @else {
+                (worry_table(view, &all))
+            }
+        }
+    }
+}
+
+/// What is wrong, with its fix.
+pub fn worry_table(view: &View<'_>, all: &[Worry]) -> Markup {
+    let rows = html! {
+        @for worry in all {
+            tr.bad {
+                td { (plain_line(&worry.of)) }
+                td { (plain_line(&worry.what)) }
+                td { (view.command(&worry.fix)) }
+            }
+        }
+    };
+    layout::table("What somebody must look at", &["Of", "What", "Command"], &rows)
+}
+
+/// What is under way: bakes and rollouts.
+fn running(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup {
+    let bakes: Vec<_> =
+        snapshot.pipelines.iter().flat_map(|one| one.running.iter().map(move |bake| (one, bake))).collect();
+    html! {
+        @if !bakes.is_empty() || !rollouts.is_empty() {
+            section aria-labelledby="running" {
+                h2 #running { "Under way" }
+                ul.running {
+                    @for (one, bake) in bakes {
+                        li {
+                            "Bake " (view.link(&Page::Bake(one.pipeline.clone(), bake.bake.clone()), bake.bake.as_str()))
+                            " of " (view.link(&Page::Pipeline(one.pipeline.clone()), one.pipeline.as_str()))
+                            ": stage " (bake.stage.as_str()) ", since " (view.ago(bake.started))
+                        }
+                    }
+                    @for rollout in rollouts {
+                        li {
+                            "Rollout of " (view.link(
+                                &Page::Rollout(rollout.spec.to.pipeline.clone(), rollout.spec.id.clone()),
+                                &rollout.spec.to.name(),
+                            ))
+                            " to " code { (rollout.spec.image) } ": " (rollout.progress.phase.as_str())
+                            @if !rollout.progress.awaits.is_empty() { ", waits for " (plain_line(&rollout.progress.awaits)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn channels(view: &View<'_>, all: &[PipelineStatus]) -> Markup {
+    if all.is_empty() {
+        return html! { p { "No pipeline has a recipe yet. Push one: " (view.command("ovenbird recipe push")) } };
+    }
+    let rows = html! {
+        @for one in all {
+            @if one.channels.is_empty() {
+                tr {
+                    th scope="row" { (view.link(&Page::Pipeline(one.pipeline.clone()), one.pipeline.as_str())) }
+                    td colspan="5" { "nothing is promoted" }
+                    td { (last_bake(view, one)) }
+                }
+            }
+            @for channel in &one.channels { (row(view, one, channel)) }
+        }
+    };
+    let head = ["Channel", "Image", "Since", "Artifact", "Base", "Machines", "Last bake"];
+    layout::table("Channels", &head, &rows)
+}
+
+fn row(view: &View<'_>, one: &PipelineStatus, channel: &ChannelStatus) -> Markup {
+    let current = channel.current.as_ref();
+    // What runs on an image that comes is not outdated.
+    let old = channel.on_others.iter().filter(|(image, _)| channel.outdated.contains_key(image));
+    let others: usize = old.map(|(_, machines)| machines.len()).sum();
+    html! {
+        tr {
+            th scope="row" {
+                (view.link(&Page::Pipeline(one.pipeline.clone()), &format!("{}/{}", one.pipeline, channel.channel)))
+                (stands(channel))
+            }
+            @match current {
+                Some(current) => {
+                    td { (view.link(&Page::Bake(one.pipeline.clone(), current.bake.clone()), current.image.as_str())) }
+                    td { (view.ago(current.promoted)) }
+                    td { @if let Some(artifact) = &current.artifact { (plain_line(artifact_name(&artifact.key))) } }
+                    td { (base(current.behind)) }
+                }
+                None => { td colspan="4" { "nothing is promoted" } }
+            }
+            td {
+                (channel.on_current.len())
+                @if others > 0 { " " (layout::pill("bad", &format!("{others} on older"))) }
+            }
+            td { (last_bake(view, one)) }
+        }
+    }
+}
+
+/// Whether a channel is held, or on its way.
+pub fn stands(channel: &ChannelStatus) -> Markup {
+    html! {
+        @if channel.rolling.is_some() { " " (layout::pill("busy", "rolling")) }
+        @if let Some(hold) = &channel.hold {
+            " " span.pill.dull title=(plain_line(hold.why.as_deref().unwrap_or_default())) {
+                "held by " (plain_line(&hold.by))
+            }
+        }
+        @if !channel.in_recipe { " " (layout::pill("bad", "not in the recipe")) }
+    }
+}
+
+/// Whether a bake would stand on another base now.
+pub fn base(behind: Option<bool>) -> Markup {
+    match behind {
+        Some(true) => layout::pill("bad", "behind"),
+        Some(false) => layout::pill("good", "newest"),
+        None => layout::pill("dull", "not known"),
+    }
+}
+
+fn last_bake(view: &View<'_>, one: &PipelineStatus) -> Markup {
+    let last = one.running.first().or(one.last_bake.as_ref());
+    html! {
+        @if let Some(bake) = last {
+            a href=(Page::Bake(one.pipeline.clone(), bake.bake.clone()).href(view.form, view.page)) {
+                (layout::status(bake.status))
+            }
+            " " (view.ago(bake.ended.unwrap_or(bake.started)))
+            @if let Some(error) = &bake.error { " " (plain_line(error)) }
+        } @else { "none" }
+    }
+}
+
+/// An artifact's key without the part that its pipeline says.
+pub fn artifact_name(key: &artifact::ArtifactKey) -> &str {
+    key.as_str().strip_prefix(&artifact::prefix(key.pipeline())).unwrap_or(key.as_str())
+}
+
+/// What can be done to a channel from here.
+pub fn acts(view: &View<'_>, one: &PipelineStatus, channel: &ChannelStatus) -> Markup {
+    let act = |verb| Act { verb, pipeline: one.pipeline.clone(), channel: channel.channel.clone() };
+    html! {
+        @if channel.rolling.is_none() && channel.current.is_some() {
+            @if channel.hold.is_none() { (view.act(act(Verb::Hold))) " " } @else { (view.act(act(Verb::Release))) " " }
+            @if !channel.outdated.is_empty() { (view.act(act(Verb::RollBack))) }
+        }
+    }
+}

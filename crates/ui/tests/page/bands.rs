@@ -1,0 +1,275 @@
+//! What each page tells.
+
+use std::{
+    collections::BTreeSet,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::{Arc, mpsc},
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    account::{Desk, empty, large, usual},
+    client::Served,
+    hostile::every_page,
+};
+
+fn page_of(desk: fn() -> Desk, path: &str) -> String {
+    let served = Served::new(desk, false);
+    let answer = served.get(&served.cookie(), path);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    answer.body
+}
+
+#[track_caller]
+fn has(page: &str, texts: &[&str]) {
+    for text in texts {
+        assert!(page.contains(text), "no {text:?} in {page}");
+    }
+}
+
+#[test]
+fn the_overview_says_what_is_wrong_with_the_command_that_fixes_it() {
+    let page = page_of(usual, "/");
+    has(&page, &["the last bake failed (TestsFailed in stage validation)", "ovenbird --local show broken"]);
+    has(&page, &["parameter /images/storefront/production says", "aws ssm put-parameter --name"]);
+    has(&page, &["Rollout of", ": paused", ">rolling<", "1 on older", "v2.jar"]);
+}
+
+#[test]
+fn what_could_not_be_read_is_said_and_all_else_is_shown() {
+    let denied = || {
+        let mut desk = usual();
+        desk.no_fleet = true;
+        desk
+    };
+    let page = page_of(denied, "/");
+    has(&page, &["Could not be read", "<strong>the machines</strong>", "ec2:DescribeInstances"]);
+    has(&page, &["storefront/production", "v2.jar"]);
+}
+
+#[test]
+fn a_bake_that_left_no_record_is_told() {
+    let desk = || {
+        let mut desk = usual();
+        let now = desk.cloud.now();
+        desk.failed = vec![("early-1".parse().unwrap(), now), ("broken".parse().unwrap(), now)];
+        desk
+    };
+    let page = page_of(desk, "/");
+    has(&page, &["bake early-1", "before it had a record", "ovenbird --local show early-1"]);
+    assert!(!page.contains("bake broken"), "one that has a record is told as such");
+}
+
+#[test]
+fn a_pipeline_has_its_channels_histories_and_bakes() {
+    let page = page_of(usual, "/pipelines/storefront");
+    has(
+        &page,
+        &["What it pointed at", ">current<", "Outdated", "says something else", "broken", "TestsFailed"],
+    );
+    has(&page, &["<svg class=\"bar\"", "builder 3.0 s, validation"]);
+}
+
+#[test]
+fn a_bake_has_its_steps_output_and_tests() {
+    let page = page_of(usual, "/bakes/storefront/broken");
+    has(&page, &["TestsFailed in stage validation", "ovenbird --local tests broken"]);
+    has(
+        &page,
+        &[
+            "Setting up nginx (1.22.1-9)",
+            "exit 0, tried 2 times",
+            "answered 502 for 30 s",
+            "1 passed, 1 failed",
+        ],
+    );
+    has(&page, &["Where the seconds went", "8.7 s", "What it stands on", "jvm-runtime by before-0"]);
+    let served = Served::new(usual, false);
+    let answer = served.get(&served.cookie(), "/bakes/storefront/no-such-bake");
+    assert_eq!(answer.status, 404);
+    has(&answer.body, &["is not on record"]);
+}
+
+#[test]
+fn the_fleet_says_which_machines_are_on_an_old_image_and_what_replaces_them() {
+    let page = page_of(usual, "/fleet");
+    has(&page, &["1 on an older image", ">older<", ">coming<", ">current<", "rollout under way"]);
+}
+
+#[test]
+fn a_rollout_has_stages_machines_and_what_happened() {
+    let list = page_of(usual, "/rollouts");
+    has(&list, &["paused", "settled", "storefront/production"]);
+    let link =
+        list.split("href=\"").find_map(|rest| rest.strip_prefix("/rollouts/storefront/")?.split('"').next());
+    let page = page_of(usual, &format!("/rollouts/storefront/{}", link.unwrap()));
+    has(&page, &["aria-current=\"step\"", "1 instance", ">serves<", "Instance refresh", "What happened"]);
+    has(&page, &["ovenbird --local rollout storefront --channel production pause"]);
+}
+
+#[test]
+fn the_lineage_is_a_graph_and_a_table() {
+    let page = page_of(usual, "/lineage");
+    has(
+        &page,
+        &["<svg class=\"graph\"", "class=\"edge\"", "All stand on their newest base", "jvm-runtime/stable"],
+    );
+}
+
+#[test]
+fn an_outdated_base_is_marked_with_the_command_that_bakes_on_the_new_one() {
+    let page = page_of(moved, "/lineage");
+    has(&page, &["class=\"edge outdated\"", "1 stands", "ovenbird --local bake storefront"]);
+    has(&page_of(moved, "/"), &["its base moved on", "ovenbird --local bake storefront"]);
+}
+
+/// The runtime's channel points at another image than the web application stands on.
+fn moved() -> Desk {
+    let desk = usual();
+    let other = desk.channel("storefront", "production").previous[0].image.to_string();
+    desk.edit("PIPELINE#jvm-runtime", "CHANNEL#stable", "CHANNEL#stable", |doc| {
+        doc["current"]["image"] = other.into();
+    });
+    desk
+}
+
+#[test]
+fn the_plan_of_a_prune_run_has_every_image_with_every_reason() {
+    let plan = usual().plan();
+    let all: Vec<_> = ["retire", "keep"].iter().flat_map(|list| plan[*list].as_array().unwrap()).collect();
+    assert!(all.len() >= 4, "{plan:#}");
+    let page = page_of(usual, "/prune/storefront");
+    for one in all.iter().filter(|one| one["pipeline"] == "storefront") {
+        has(&page, &[one["image"].as_str().unwrap()]);
+    }
+    has(&page, &["Every reason", "ovenbird --local prune explain"]);
+    has(&page_of(usual, "/prune"), &["prune-1", "Images of each pipeline", "href=\"/prune/storefront\""]);
+}
+
+#[test]
+fn an_empty_account_says_what_to_do_first() {
+    let served = Served::new(empty, false);
+    let cookie = served.cookie();
+    for (path, text) in [
+        ("/", "ovenbird --local recipe push"),
+        ("/bakes", "ovenbird --local bake PIPELINE"),
+        ("/lineage", "Nothing is promoted yet"),
+        ("/fleet", "No machine runs"),
+        ("/rollouts", "No rollout is on record"),
+        ("/prune", "ovenbird --local prune --dry-run"),
+    ] {
+        let answer = served.get(&cookie, path);
+        assert_eq!(answer.status, 200, "{path}");
+        has(&answer.body, &[text]);
+    }
+}
+
+/// Who hears a page jumps from part to part, and must tell them apart; and a part is named by a heading that is there.
+#[test]
+fn every_part_of_a_page_has_a_name_of_its_own() {
+    let served = Served::new(usual, true);
+    for (path, page) in every_page(&served, &served.cookie()) {
+        let after = |mark: &str| {
+            let found = page.split(mark).skip(1).filter_map(|rest| rest.split('"').next());
+            found.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let heading = |id: String| {
+            let rest =
+                page.split_once(&format!("id=\"{id}\">")).unwrap_or_else(|| panic!("{path}: no {id}")).1;
+            rest.split('<').next().unwrap().to_owned()
+        };
+        let mut names = after("<section aria-label=\"");
+        names.extend(after("role=\"region\" aria-label=\""));
+        names.extend(after("<section aria-labelledby=\"").into_iter().map(heading));
+        let different: BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{path}: {names:?}");
+        assert_eq!(page.matches("<h1>").count(), 1, "{path}");
+    }
+}
+
+/// Who asks a slow account sees at once that something comes.
+#[test]
+fn the_frame_is_there_while_aws_is_asked() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (of_page, of_test) = (gate.clone(), gate);
+    let slow = || {
+        let mut desk = usual();
+        desk.gate = Some(of_page);
+        desk
+    };
+    let served = Served::new(slow, false);
+    let cookie = served.cookie();
+    let headers = format!("Host: {}\r\nCookie: {cookie}\r\nConnection: close", served.host());
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\n{headers}\r\n\r\n").unwrap();
+    let (mut early, mut bytes) = (String::new(), [0; 4096]);
+    while !early.contains("</header>") {
+        let count = stream.read(&mut bytes).unwrap();
+        assert_ne!(count, 0, "{early}");
+        early += &String::from_utf8_lossy(&bytes[..count]);
+    }
+    assert!(early.contains("<title>Overview") && !early.contains("<main"), "{early}");
+    of_test.add_permits(1);
+    let mut late = String::new();
+    stream.read_to_string(&mut late).unwrap();
+    assert!(
+        late.contains("<main") && late.contains("storefront/production") && late.contains("</html>"),
+        "{late}"
+    );
+    assert!(!late.contains("<header>"), "{late}");
+}
+
+/// The calls that the overview of so many pipelines makes.
+fn calls(pipelines: usize) -> Vec<&'static str> {
+    let (told, hear) = mpsc::channel();
+    let desk = move || {
+        let mut desk = large(pipelines);
+        desk.counted = Some((desk.cloud.calls().len(), told));
+        desk
+    };
+    let served = Served::new(desk, false);
+    assert_eq!(served.get(&served.cookie(), "/").status, 200);
+    drop(served);
+    hear.recv().unwrap()
+}
+
+#[test]
+fn the_overview_asks_so_much_for_each_pipeline_and_ec2_no_more() {
+    let (few, many) = (calls(5), calls(15));
+    let of_ec2 = |calls: &[&str]| calls.iter().filter(|call| call.starts_with("ec2:")).count();
+    println!(
+        "5 pipelines: {} calls, 15 pipelines: {} calls, {} of EC2",
+        few.len(),
+        many.len(),
+        of_ec2(&many)
+    );
+    assert!(many.len() - few.len() <= 10 * 5, "{} and {} calls", few.len(), many.len());
+    // All of them stand on one base.
+    assert_eq!(of_ec2(&few), of_ec2(&many));
+    assert!(of_ec2(&many) <= 4, "{many:?}");
+}
+
+/// A page's calls and bytes must not grow with what an account has gathered over the years.
+#[test]
+fn a_large_account_s_pages_stay_small() {
+    let served = Served::new(|| large(100), false);
+    let cookie = served.cookie();
+    for path in [
+        "/",
+        "/bakes",
+        "/pipelines/service-042",
+        "/bakes/service-042/service-042-010",
+        "/lineage",
+        "/fleet",
+        "/prune",
+        "/prune/service-042",
+    ] {
+        let began = std::time::Instant::now();
+        let answer = served.get(&cookie, path);
+        assert_eq!(answer.status, 200, "{path}");
+        println!("{path}: {} bytes, {:?}", answer.body.len(), began.elapsed());
+        assert!(answer.body.len() < 100_000, "{path}: {} bytes", answer.body.len());
+    }
+}

@@ -1,0 +1,9 @@
+//! The page as it is served, on accounts in memory.
+
+mod account;
+mod bands;
+mod browser;
+mod client;
+mod folder;
+mod hostile;
+mod safety;
