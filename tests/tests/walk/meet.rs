@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use ovenbird_testkit::Call;
-use ovenbird_testkit::walk::meetings::Meeting;
+use ovenbird_testkit::walk::{
+    machine::{End, TOO_LONG},
+    meetings::Meeting,
+};
 
 use super::{
     ground::{Ground, Walked, walk_all},
@@ -16,7 +19,7 @@ use super::{
 pub struct Met {
     /// How often they met.
     pub walks: usize,
-    /// How often they could have met when it was too late for any guard.
+    /// How often they could have met when it was too late for any guard, or longer than a function stands still.
     pub too_late: usize,
     /// How often something was wrong.
     pub wrong: usize,
@@ -41,17 +44,26 @@ pub fn explore(meeting: &Meeting) -> Met {
     let calls: Vec<usize> = (first..last).filter(|call| !late.contains(call)).collect();
     let met = walk_all(meeting.scenario, &calls, |ground, call| {
         let mut walked = ground.meet(*call);
+        // A rollout takes minutes, and no function stands still for so long.
+        let timed_out = matches!(walked.ends.get("run-0"), Some(End::Broken(why)) if why.contains(TOO_LONG));
+        if timed_out {
+            return (*call, None, Needs::new(), true);
+        }
         walked.violations.extend(unexpected(&walked, meeting));
         let mut needs = Needs::new();
         roles::note(&mut needs, walked.calls.iter().chain(&walked.signed));
         let what = "here the other runs, whole".to_owned();
-        (*call, trace(&walked, &[(*call, what)]), needs)
+        (*call, trace(&walked, &[(*call, what)]), needs, false)
     });
     let mut tally = Met { walks: calls.len(), too_late: late.len(), ..Met::default() };
     let mut wrong = Vec::new();
-    for (call, text, needs) in met {
+    for (call, text, needs, timed_out) in met {
         roles::add(&mut tally.needs, needs);
+        tally.too_late += usize::from(timed_out);
         wrong.extend(text.map(|text| (call, text)));
+    }
+    if tally.too_late >= calls.len() {
+        wrong.push((0, "\n  VIOLATION: they never meet".to_owned()));
     }
     tally.wrong = wrong.len();
     tally.first = wrong.into_iter().min().map(|(_, text)| text);

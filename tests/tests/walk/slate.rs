@@ -211,8 +211,8 @@ fn dark(world: &World) -> Vec<String> {
     found
 }
 
-/// Versions that Ovenbird made for an image, that nothing launches by, and whose image nothing else needs: prune leaves
-/// none, or the image would stay for ever.
+/// Versions that Ovenbird made for an image that is there, that nothing launches by, and whose image nothing else needs:
+/// prune leaves none, or the image would stay for ever.
 pub fn superseded(cloud: &Cloud) -> Vec<String> {
     let needed: String = decode::<Channel>(cloud, "CHANNEL#").iter().map(|one| format!("{one:?}")).collect();
     cloud.with(|world| {
@@ -227,12 +227,16 @@ pub fn superseded(cloud: &Cloud) -> Vec<String> {
             })
             .filter_map(|spec| Some((spec.id.clone()?, spec.version.as_ref()?.parse().ok()?)))
             .collect();
+        // A recipe retains it, whatever became of it.
+        let newest = world.own_images().max_by_key(|one| one.created).map(|one| one.id.to_string());
         let mut found = Vec::new();
         for template in world.launch_templates() {
             for version in template.versions() {
                 let made = version.description.as_ref().and_then(|text| text.strip_prefix("Ovenbird: "));
                 let Some(image) = made else { continue };
-                let stays = version.number == template.default_version
+                let stays = newest.as_deref().is_none_or(|newest| newest == image)
+                    || !world.own_images().any(|one| one.id.as_str() == image)
+                    || version.number == template.default_version
                     || version.number == template.latest_version()
                     || launched.contains(&(template.id.clone(), version.number))
                     || needed.contains(image)

@@ -87,6 +87,9 @@ impl Diary {
     }
 }
 
+/// What is said of an execution of which a function stood still for longer than it may.
+pub const TOO_LONG: &str = "what went on meanwhile took longer than it may take";
+
 /// One execution of a state machine, which is walked state by state.
 pub struct Execution<'w> {
     /// Its name, which is its bake's id.
@@ -322,7 +325,7 @@ impl Execution<'_> {
                 (self.meanwhile)();
                 let most = state["TimeoutSeconds"].as_i64().unwrap_or_default();
                 if cloud.now().duration_since(now) >= SignedDuration::from_secs(most) {
-                    return broken(format!("{visit}: what went on meanwhile took longer than it may take"));
+                    return broken(format!("{visit}: {TOO_LONG}"));
                 }
                 continue;
             }

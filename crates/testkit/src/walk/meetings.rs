@@ -211,17 +211,6 @@ pub const MEETINGS: &[Meeting] = &[
         [HANDED, DONE],
     )),
     rolled(meeting("a rollout, and prune meanwhile", &[(0, V3), (0, Run::Prune)], [HANDED, PRUNED])),
-    rolled(meeting("prune, and a rollout meanwhile", &[(0, Run::Prune), (0, V3)], [PRUNED, HANDED])),
-    rolled(meeting(
-        "prune, and a rollback by a person meanwhile",
-        &[(0, Run::Prune), (0, Run::Steer(Steer::RollBack))],
-        [PRUNED, DONE],
-    )),
-    rolled(meeting(
-        "a rollback by a person, and a new version meanwhile",
-        &[(0, Run::Steer(Steer::RollBack)), (0, V3)],
-        [DONE, HANDED],
-    )),
 ];
 
 /// A group of machines follows the channel.

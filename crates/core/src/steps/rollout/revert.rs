@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{LATER, RolloutDocument, RolloutPorts, To, pair, resume, see, wait};
 use crate::{
     domain::{
-        error::{Error, Result, Retry},
+        error::Result,
         rollout::{GroupState, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
     },
     ports::{GoesBack, RefreshOrder},
@@ -48,12 +48,11 @@ pub async fn revert(
     match rollout.progress.phase {
         Phase::Ended => return Ok(document.go(&rollout, To::Finish)),
         Phase::Reverting => {}
-        // The channel has the image, which was seen to serve: an error while old machines go is no reason to go back.
+        // The channel has the image, which was seen to serve. An error while old machines are kept or go is no reason to
+        // go back: it is looked at again.
         Phase::Keeping => {
-            return Err(Error::TryAgain {
-                what: format!("what served before rollout `{}`", rollout.spec.id),
-                why: Retry::Unfinished,
-            });
+            rollout.progress.awaits = error.unwrap_or_default();
+            return wait(document, rollout, (To::Look, LATER), cloud).await;
         }
         Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused | Phase::Settling => {
             let why = error.unwrap_or_else(|| "its execution was told to go back".to_owned());
