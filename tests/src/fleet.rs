@@ -39,15 +39,7 @@ impl<'a> Fleet<'a> {
             .aws(&[&create[..], &["--launch-template-data", &data, "--tag-specifications", &tag]].concat())?;
         let template = text(&made, "/LaunchTemplate/LaunchTemplateId")?;
 
-        let port = port.to_string();
-        let create = ["elbv2", "create-target-group", "--name", name, "--vpc-id", &vpc, "--protocol", "HTTP"];
-        let checks =
-            ["--port", &port, "--health-check-interval-seconds", "5", "--health-check-timeout-seconds", "2"];
-        let targets = text(&local.aws(&[&create[..], &checks].concat())?, "/TargetGroups/0/TargetGroupArn")?;
-        let delay = "Key=deregistration_delay.timeout_seconds,Value=3";
-        let modify = ["elbv2", "modify-target-group-attributes", "--target-group-arn", &targets];
-        local.aws(&[&modify[..], &["--attributes", delay]].concat())?;
-
+        let targets = target_group(local, name, &vpc, &port.to_string())?;
         let create = ["elbv2", "create-load-balancer", "--name", name, "--subnets"];
         let balancer = local.aws(&[&create[..], &places].concat())?;
         let arn = text(&balancer, "/LoadBalancers/0/LoadBalancerArn")?;
@@ -56,31 +48,44 @@ impl<'a> Fleet<'a> {
         local.aws(&[&create[..], &["--load-balancer-arn", &arn, "--default-actions", &action]].concat())?;
         let address = format!("{}:80", text(&balancer, "/LoadBalancers/0/DNSName")?);
 
-        let (desired, most, zones) = (size.to_string(), (size * 2).to_string(), places.join(","));
-        let pinned = format!("LaunchTemplateId={template},Version=1");
-        let create = ["autoscaling", "create-auto-scaling-group", "--auto-scaling-group-name", name];
-        let sizes = ["--min-size", "1", "--max-size", &most, "--desired-capacity", &desired];
-        let tag = format!("Key=ovenbird:stack,Value={stack},PropagateAtLaunch=false");
-        let rest = [
-            "--launch-template",
-            &pinned,
-            "--health-check-type",
-            "ELB",
-            "--health-check-grace-period",
-            "300",
-            "--default-instance-warmup",
-            "0",
-            "--vpc-zone-identifier",
-            &zones,
-            "--target-group-arns",
-            &targets,
-            "--tags",
-            &tag,
-        ];
-        local.aws(&[&create[..], &sizes, &rest].concat())?;
+        scaling_group(local, name, (1, size), (&template, &stack), (&places.join(","), &targets))?;
         let fleet = Self { local, name: name.to_owned(), address, targets, balancer: arn };
         fleet.healthy(size as usize)?;
         Ok(fleet)
+    }
+
+    /// Makes a second group behind the same listener, which rests: it has no machines, and no requests go to it.
+    pub fn beside(&self, name: &str) -> Result<Fleet<'a>> {
+        let local = self.local;
+        let stack = local.operator()?["stack"].clone();
+        let query = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", &self.name];
+        let group = local.aws(&query)?;
+        let template = text(&group, "/AutoScalingGroups/0/LaunchTemplate/LaunchTemplateId")?;
+        let zones = text(&group, "/AutoScalingGroups/0/VPCZoneIdentifier")?;
+        let query = ["elbv2", "describe-target-groups", "--target-group-arns", &self.targets];
+        let first = local.aws(&query)?;
+        let port = first.pointer("/TargetGroups/0/Port").context("no port")?.to_string();
+        let vpc = text(&first, "/TargetGroups/0/VpcId")?;
+        let targets = target_group(local, name, &vpc, &port)?;
+
+        let query = ["elbv2", "describe-listeners", "--load-balancer-arn", &self.balancer];
+        let listener = text(&local.aws(&query)?, "/Listeners/0/ListenerArn")?;
+        let weights = json!([
+            {"TargetGroupArn": self.targets, "Weight": 100}, {"TargetGroupArn": targets, "Weight": 0}
+        ]);
+        let action = json!([{"Type": "forward", "ForwardConfig": {"TargetGroups": weights}}]).to_string();
+        let modify = ["elbv2", "modify-listener", "--listener-arn", &listener, "--default-actions", &action];
+        local.aws(&modify)?;
+        let tag = format!("Key=ovenbird:stack,Value={stack}");
+        local.aws(&["elbv2", "add-tags", "--resource-arns", &listener, "--tags", &tag])?;
+        scaling_group(local, name, (0, 0), (&template, &stack), (&zones, &targets))?;
+        Ok(Fleet {
+            local,
+            name: name.to_owned(),
+            address: self.address.clone(),
+            targets,
+            balancer: self.balancer.clone(),
+        })
     }
 
     /// Waits until so many targets are healthy and there is no other.
@@ -125,6 +130,50 @@ impl<'a> Fleet<'a> {
         let delete = ["ec2", "delete-launch-template", "--launch-template-name", &self.name];
         self.local.aws(&delete).map(drop)
     }
+}
+
+/// Makes a target group that checks often and drains quickly; gives its ARN.
+fn target_group(local: &Local, name: &str, vpc: &str, port: &str) -> Result<String> {
+    let create = ["elbv2", "create-target-group", "--name", name, "--vpc-id", vpc, "--protocol", "HTTP"];
+    let checks =
+        ["--port", port, "--health-check-interval-seconds", "5", "--health-check-timeout-seconds", "2"];
+    let targets = text(&local.aws(&[&create[..], &checks].concat())?, "/TargetGroups/0/TargetGroupArn")?;
+    let delay = "Key=deregistration_delay.timeout_seconds,Value=3";
+    let modify = ["elbv2", "modify-target-group-attributes", "--target-group-arn", &targets];
+    local.aws(&[&modify[..], &["--attributes", delay]].concat())?;
+    Ok(targets)
+}
+
+/// Makes a group with the stack's tag, of the first version of a launch template.
+fn scaling_group(
+    local: &Local,
+    name: &str,
+    (least, size): (u32, u32),
+    (template, stack): (&str, &str),
+    (zones, targets): (&str, &str),
+) -> Result<()> {
+    let (least, desired, most) = (least.to_string(), size.to_string(), (size * 2).max(4).to_string());
+    let pinned = format!("LaunchTemplateId={template},Version=1");
+    let create = ["autoscaling", "create-auto-scaling-group", "--auto-scaling-group-name", name];
+    let sizes = ["--min-size", &least, "--max-size", &most, "--desired-capacity", &desired];
+    let tag = format!("Key=ovenbird:stack,Value={stack},PropagateAtLaunch=false");
+    let rest = [
+        "--launch-template",
+        &pinned,
+        "--health-check-type",
+        "ELB",
+        "--health-check-grace-period",
+        "300",
+        "--default-instance-warmup",
+        "0",
+        "--vpc-zone-identifier",
+        zones,
+        "--target-group-arns",
+        targets,
+        "--tags",
+        &tag,
+    ];
+    local.aws(&[&create[..], &sizes, &rest].concat()).map(drop)
 }
 
 /// The text at a place of an answer.

@@ -3,6 +3,7 @@
 //! Each test has a cloud of its own, and much of its time is spent waiting for machines: so they run beside each other.
 
 mod access;
+mod blue_green;
 mod boots;
 mod end_to_end;
 mod many_at_once;
