@@ -256,7 +256,7 @@ mod tests {
         );
         assert_eq!(
             asked(&["deregister", "restore"]),
-            "Restore 1 image, deregister 1 image? What is deregistered or removed can't be had back."
+            "Restore 1 image, deregister 1 image? What is deregistered, deleted or removed can't be had back."
         );
         assert_eq!(asked(&["restore"]), "Restore 1 image? Nothing is taken away.");
     }
