@@ -105,7 +105,7 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
     ensure!(bad != first, "v3 is v1's image");
 
     let load = Load::start(&shop.fleet.address, RATE)?;
-    cloud.local.ovenbird(&["promote", "shop", "--image", &second, "--channel", "production"])?;
+    cloud.local.ovenbird(&["promote", "shop", "--image", &second, "--channel", "production", "--yes"])?;
     shop.ended(&second)?;
     let counts = load.stop()?;
     eprintln!("v1 to v2 for good: {counts}");
