@@ -8,7 +8,8 @@ use ovenbird_sim::{
     auto_scaling::{Configuration, CreateGroup, GroupTag, HealthCheckType},
     launch_templates::{CreateLaunchTemplate, LaunchTemplateData, TemplateSpec},
     load_balancing::{
-        Action, CreateListener, CreateLoadBalancer, CreateTargetGroup, Forward, HealthCheckChange, Weighted,
+        Action, Condition, CreateListener, CreateLoadBalancer, CreateRule, CreateTargetGroup, Forward,
+        HealthCheckChange, Weighted,
     },
 };
 
@@ -90,14 +91,23 @@ pub fn build(cloud: &Cloud, size: u32, image: &AmiId) {
     cloud.pass(SignedDuration::from_secs(60));
 }
 
-/// Makes two groups behind one listener, of which the first one has so many machines and all requests.
+/// Makes two groups behind one listener and a rule of it, of which the first one has so many machines and all requests.
 pub fn build_pair(cloud: &Cloud, size: u32, image: &AmiId) {
     let template = build_template(cloud, image);
     cloud.with(|world| {
         let groups = [GROUP, OTHER].map(|name| target_group(world, name));
         let weights = [100, 0].into_iter().zip(&groups);
         let groups_of = weights.map(|(weight, group)| Weighted { group: group.clone(), weight }).collect();
-        listen(world, Forward { groups: groups_of, stickiness: None });
+        let forward = Forward { groups: groups_of, stickiness: None };
+        let listener = listen(world, forward.clone());
+        let rule = CreateRule {
+            listener,
+            priority: 1,
+            conditions: vec![Condition::PathPattern(vec!["/api/*".into()])],
+            action: Action::Forward(forward),
+            tags: [(TAG_STACK.to_owned(), STACK.to_owned())].into(),
+        };
+        world.create_rule(&rule).expect("a rule");
         for ((name, size), target_group) in [(GROUP, size), (OTHER, 0)].into_iter().zip(groups) {
             group(world, name, &template, size, target_group);
         }
@@ -117,8 +127,8 @@ fn target_group(world: &mut World, name: &str) -> String {
     arn
 }
 
-/// Makes a load balancer whose listener forwards like that.
-fn listen(world: &mut World, forward: Forward) {
+/// Makes a load balancer whose listener forwards like that; gives the listener's ARN.
+fn listen(world: &mut World, forward: Forward) -> String {
     let request =
         CreateLoadBalancer { name: GROUP.into(), subnets: subnets(world), ..CreateLoadBalancer::default() };
     let balancer =
@@ -126,7 +136,7 @@ fn listen(world: &mut World, forward: Forward) {
     let tags = [(TAG_STACK.to_owned(), STACK.to_owned())].into();
     let listener =
         CreateListener { balancer: balancer.arn, port: 80, default_action: Action::Forward(forward), tags };
-    world.create_listener(&listener).expect("a listener");
+    world.create_listener(&listener).expect("a listener").arn
 }
 
 fn subnets(world: &World) -> Vec<String> {
