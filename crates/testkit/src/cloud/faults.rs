@@ -5,7 +5,7 @@ use ovenbird_core::Error;
 /// A fault of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// AWS refuses it with an error that no retry mends; nothing happened.
+    /// AWS refuses it with an error that no retry helps; nothing happened.
     Refused,
     /// It happened, and its reply is lost.
     ReplyLost,
