@@ -2,6 +2,7 @@
 
 use comfy_table::{Table, presets::NOTHING};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+pub use ovenbird_core::views::age;
 use ovenbird_core::{
     Error,
     domain::{
@@ -238,17 +239,6 @@ pub fn minute(at: Timestamp) -> String {
 fn zone() -> TimeZone {
     let zone = TimeZone::system();
     if zone.is_unknown() { TimeZone::UTC } else { zone }
-}
-
-/// The time between two moments, in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`.
-pub fn age(from: Timestamp, to: Timestamp) -> String {
-    let seconds = to.duration_since(from).as_secs().max(0);
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }
 
 /// A time as people write it: `90s`, `30m`, `2h`, `7d`, or several of them: `1h 30m`.

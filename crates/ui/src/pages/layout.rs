@@ -6,6 +6,7 @@ use ovenbird_core::domain::{
     bake::Status,
     plain::{plain, plain_line},
 };
+pub use ovenbird_core::views::age;
 
 use crate::{
     read::Problem,
@@ -177,17 +178,6 @@ impl View<'_> {
                 a.act href=(Page::Act(act).href(self.form, self.page)) aria-label=(label) { (word) }
             }
         }
-    }
-}
-
-/// How long, roughly.
-pub fn age(from: Timestamp, to: Timestamp) -> String {
-    let seconds = to.duration_since(from).as_secs().max(0);
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
     }
 }
 

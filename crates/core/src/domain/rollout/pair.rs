@@ -128,8 +128,8 @@ pub enum Act {
         /// Its size.
         sizes: Sizes,
     },
-    /// The requests are shared out like this.
-    Share(Vec<Route>),
+    /// This much of the requests, in per cent, goes to the group that gets the image.
+    Share(u32),
 }
 
 /// Finds which of two groups serves, and the rules that share the requests out. Gives the pair, and the place of the
@@ -169,7 +169,7 @@ pub fn find_pair(groups: [&Seen; 2], routes: &[Route]) -> Result<(Pair, usize), 
         if !only || !route.knows(&one.target_groups) || !route.knows(&other.target_groups) {
             let problem = format!(
                 "rule {} does not forward to the target groups of `{}` and `{}` and to no others",
-                rule_name(&route.rule),
+                arn_name(&route.rule),
                 one.name,
                 other.name
             );
@@ -241,7 +241,7 @@ pub fn act(
     if serving < group.desired as usize {
         return Act::Await(format!("{serving} of {} new machines serve", group.desired));
     }
-    if pair.is_at(routes, percent) { Act::Nothing } else { Act::Share(pair.shared(percent)) }
+    if pair.is_at(routes, percent) { Act::Nothing } else { Act::Share(percent) }
 }
 
 /// What is to be done next so that all is as before: first the requests, then the machines.
@@ -249,7 +249,7 @@ pub fn act_back(pair: &Pair, state: &GroupState, group: &Group, live: &Seen, rou
     let wanted = Sizes { desired: live.group.desired.max(pair.live_sizes.min), ..pair.live_sizes };
     if !pair.is_at(routes, 0) {
         if live.group.members.iter().any(|one| live.serves(one)) {
-            return Act::Share(pair.shared(0));
+            return Act::Share(0);
         }
         // Its machines had begun to go.
         let wanted = Sizes { desired: group.desired.clamp(wanted.min, wanted.max), ..wanted };
@@ -277,7 +277,7 @@ impl Pair {
     /// What is to be done next so that the machines that served before are gone.
     pub fn act_drop(&self, live: &Group, routes: &[Route]) -> Act {
         if !self.is_at(routes, 100) {
-            return Act::Share(self.shared(100));
+            return Act::Share(100);
         }
         if live.desired > 0 || live.min > 0 {
             let sizes = Sizes::of(live).none();
@@ -296,6 +296,6 @@ fn target_group_name(arn: &str) -> &str {
 }
 
 /// An ARN without the account's number, which no message should have.
-fn rule_name(arn: &str) -> &str {
+pub fn arn_name(arn: &str) -> &str {
     arn.rsplit(':').next().unwrap_or(arn)
 }

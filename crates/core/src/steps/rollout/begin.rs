@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use super::{RolloutDocument, RolloutPorts, To, pair, resume, see, way};
 use crate::{
     domain::{
-        destination::Strategy,
+        destination::{Policy, Strategy},
         error::Result,
         id::AmiId,
-        rollout::{GroupState, Outcome, Phase, Refusal, Rollout, Wish, refusals, wrong_architecture},
+        rollout::{GroupState, Outcome, Phase, Refusal, Rollout, Seen, Wish, refusals, wrong_architecture},
     },
-    ports::{Image, ImageState, Images},
+    ports::{Image, ImageState, Images, Templates},
     steps::followers::followers,
     store::{Ledger, Versioned},
 };
@@ -83,12 +83,7 @@ async fn preflight(
     let mut groups = Vec::new();
     for name in &spec.to.groups {
         let seen = see(name, &spec.to.policy.alarms, cloud, now).await?;
-        let launched = match seen.group.template() {
-            Some(template) => cloud.version_image(template).await?,
-            None => None,
-        };
-        refused.extend(refusals(&seen, launched.as_ref(), &spec.to.policy));
-        refused.extend(other_architecture(image.as_ref(), launched.as_ref(), cloud).await?);
+        refused.extend(refusals_of(&seen, image.as_ref(), &spec.to.policy, cloud).await?);
         if let Some(template) = seen.group.template() {
             groups.push(GroupState::new(&seen, template));
         }
@@ -99,15 +94,24 @@ async fn preflight(
     Ok(refused)
 }
 
-/// The refusal of an image for other machines than those that run.
-pub(super) async fn other_architecture(
+/// Everything for which one group can't be brought to the image now, and back.
+pub(super) async fn refusals_of(
+    seen: &Seen,
     image: Option<&Image>,
-    launched: Option<&AmiId>,
-    images: &impl Images,
-) -> Result<Option<Refusal>> {
-    let (Some(image), Some(before)) = (image, launched) else { return Ok(None) };
-    let Some(old) = images.image(before).await? else { return Ok(None) };
-    Ok(wrong_architecture(&image.id, &image.architecture, before, &old.architecture))
+    policy: &Policy,
+    cloud: &(impl Images + Templates),
+) -> Result<Vec<Refusal>> {
+    let launched = match seen.group.template() {
+        Some(template) => cloud.version_image(template).await?,
+        None => None,
+    };
+    let mut refused = refusals(seen, launched.as_ref(), policy);
+    if let (Some(image), Some(before)) = (image, &launched)
+        && let Some(old) = cloud.image(before).await?
+    {
+        refused.extend(wrong_architecture(&image.id, &image.architecture, before, &old.architecture));
+    }
+    Ok(refused)
 }
 
 /// Why nothing can be started from an image.

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 
 use super::{
-    LATER, RolloutDocument, RolloutPorts, To, begin::other_architecture, group, look::conclude,
-    revert::turn_back, see, wait,
+    LATER, RolloutDocument, RolloutPorts, To, begin::refusals_of, group, look::conclude, revert::turn_back,
+    see, wait,
 };
 use crate::{
     domain::{
@@ -13,7 +13,7 @@ use crate::{
         error::{Error, Result},
         rollout::{
             Act, GroupState, Outcome, Pair, Refusal, Rollout, Route, Seen, Verdict, Wish, act, act_back,
-            find_pair, judge_pair, refusals,
+            arn_name, find_pair, judge_pair,
         },
     },
     ports::Image,
@@ -35,12 +35,7 @@ pub(super) async fn preflight(
     let seen = [see(one, &to.policy.alarms, cloud, now).await?, see(other, &[], cloud, now).await?];
     let mut refused = Vec::new();
     for seen in &seen {
-        let launched = match seen.group.template() {
-            Some(template) => cloud.version_image(template).await?,
-            None => None,
-        };
-        refused.extend(refusals(seen, launched.as_ref(), &to.policy));
-        refused.extend(other_architecture(image, launched.as_ref(), cloud).await?);
+        refused.extend(refusals_of(seen, image, &to.policy, cloud).await?);
     }
     let targets: Vec<String> = seen.iter().flat_map(|seen| seen.group.target_groups.clone()).collect();
     let (routes, foreign) = cloud.find_routes(&targets).await?;
@@ -48,7 +43,7 @@ pub(super) async fn preflight(
         refused.push(Refusal {
             problem: format!(
                 "`{}` does not carry this stack's tag, so that Ovenbird may not change it",
-                name(&arn)
+                arn_name(&arn)
             ),
             fix: "aws elbv2 add-tags --resource-arns ARN --tags Key=ovenbird:stack,Value=STACK_ID".into(),
         });
@@ -201,13 +196,11 @@ async fn perform(
             rollout.progress.note(now, what.clone());
             Ok(what)
         }
-        Act::Share(routes) => {
-            for route in &routes {
-                cloud.share_out(route).await?;
+        Act::Share(percent) => {
+            let routes = rollout.progress.pair.iter().flat_map(|pair| pair.shared(percent));
+            for route in routes.collect::<Vec<_>>() {
+                cloud.share_out(&route).await?;
             }
-            let pair = rollout.progress.pair.as_ref();
-            let to = |percent: &u32| pair.is_some_and(|pair| pair.is_at(&routes, *percent));
-            let percent = (0..=100).find(to).unwrap_or_default();
             let name = &rollout.progress.groups[0].name;
             let what = format!("{percent} % of the requests to go to group `{name}`");
             rollout.progress.note(now, what.clone());
@@ -223,9 +216,4 @@ fn percent(share: Share) -> u32 {
         // A recipe of a pair has none.
         Share::Instances(_) => 100,
     }
-}
-
-/// An ARN without the account's number, which no message should have.
-fn name(arn: &str) -> &str {
-    arn.rsplit(':').next().unwrap_or(arn)
 }
