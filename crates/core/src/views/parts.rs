@@ -43,14 +43,17 @@ pub struct ArtifactView {
     pub bytes: u64,
     /// SHA-256 of its bytes.
     pub sha256: Digest,
-    /// When it was uploaded.
+    /// When it was uploaded, to the second, as S3 tells it.
     pub uploaded: Timestamp,
+    /// S3's sequencer: of two artifacts uploaded in the same second, it decides which is the newer one. Empty for a bake
+    /// that no upload started.
+    pub sequencer: String,
 }
 
 impl From<&Artifact> for ArtifactView {
     fn from(artifact: &Artifact) -> Self {
-        let Artifact { key, version, bytes, sha256, uploaded, sequencer: _ } = artifact.clone();
-        Self { key, version, bytes, sha256, uploaded }
+        let Artifact { key, version, bytes, sha256, uploaded, sequencer } = artifact.clone();
+        Self { key, version, bytes, sha256, uploaded, sequencer }
     }
 }
 
