@@ -24,6 +24,10 @@ use crate::{
 };
 
 impl Builders for Cloud {
+    fn stack_subnets(&self) -> Vec<String> {
+        self.settings.subnets.clone()
+    }
+
     async fn launch(&self, order: &LaunchOrder) -> Result<InstanceId> {
         match self.run_instance(order).await {
             Ok(id) => InstanceId::parse(&id)

@@ -76,7 +76,12 @@ impl Bench {
             purpose: "builder",
             tags: bake.spec.tags(Stack::stack(&self.cloud)),
         };
-        block_on(launch::launch(&mut bake, &wanted, &offer::offers(builder), &self.cloud))
+        block_on(launch::launch(
+            &mut bake,
+            &wanted,
+            &offer::offers(builder, &self.cloud.stack_subnets()),
+            &self.cloud,
+        ))
     }
 
     /// Type, zone and market of the only instance there is.

@@ -53,7 +53,7 @@ async fn cloud(endpoint: &str) -> Cloud {
         builder_profile: None,
         floors: None,
         builder_security_group: None,
-        subnet: None,
+        subnets: Vec::new(),
         bake_machine: None,
         rollout_machine: None,
     };

@@ -12,7 +12,7 @@ use super::recipe::Builder;
 pub struct Offer {
     /// The instance type: `c7i.large`.
     pub instance_type: String,
-    /// The subnet, and with it the zone; none means the one of the stack.
+    /// The subnet, and with it the zone; none means whatever EC2 takes of the default network.
     pub subnet: Option<String>,
     /// Whether it is spot capacity, which EC2 may take back.
     pub spot: bool,
@@ -26,12 +26,12 @@ impl fmt::Display for Offer {
 }
 
 /// Every offer, in the order of the recipe's preference: a type in all zones before the next type, and all of
-/// them as spot, where that is wanted, before the first on demand.
-pub fn offers(builder: &Builder) -> Vec<Offer> {
+/// them as spot, where that is wanted, before the first on demand. The stack's subnets are for recipes that name none.
+pub fn offers(builder: &Builder, of_stack: &[String]) -> Vec<Offer> {
     let markets = if builder.spot { &[true, false][..] } else { &[false] };
-    let subnets: Vec<Option<&String>> = match builder.subnets.as_slice() {
-        [] => vec![None],
-        some => some.iter().map(Some).collect(),
+    let subnets: Vec<Option<&String>> = match (builder.subnets.as_slice(), of_stack) {
+        ([], []) => vec![None],
+        ([], some) | (some, _) => some.iter().map(Some).collect(),
     };
     let mut offers = Vec::new();
     for spot in markets {
@@ -156,7 +156,10 @@ mod tests {
 
     #[test]
     fn a_type_is_tried_in_all_zones_before_the_next_and_spot_before_on_demand() {
-        let offers = offers(&builder(&["c7i.large", "m7i.large"], &["subnet-1", "subnet-2"], true));
+        let offers = offers(
+            &builder(&["c7i.large", "m7i.large"], &["subnet-1", "subnet-2"], true),
+            &["subnet-9".into()],
+        );
         insta::assert_snapshot!(texts(&offers).join("\n"), @r"
         c7i.large spot in subnet-1
         c7i.large spot in subnet-2
@@ -170,14 +173,25 @@ mod tests {
     }
 
     #[test]
-    fn without_subnets_the_stack_s_own_is_asked_for() {
-        let offers = offers(&builder(&["c7i.large", "m7i.large"], &[], false));
-        assert_eq!(texts(&offers), ["c7i.large on demand", "m7i.large on demand"]);
+    fn without_subnets_the_stack_s_own_are_asked_for_each() {
+        let builder = builder(&["c7i.large", "m7i.large"], &[], false);
+        let own = offers(&builder, &["subnet-8".into(), "subnet-9".into()]);
+        let expected = [
+            "c7i.large on demand in subnet-8",
+            "c7i.large on demand in subnet-9",
+            "m7i.large on demand in subnet-8",
+            "m7i.large on demand in subnet-9",
+        ];
+        assert_eq!(texts(&own), expected);
+        assert_eq!(texts(&offers(&builder, &[])), ["c7i.large on demand", "m7i.large on demand"]);
     }
 
     #[test]
     fn a_shortage_concerns_what_shares_it() {
-        let offers = offers(&builder(&["c7i.large", "m7i.large"], &["subnet-1", "subnet-2"], true));
+        let offers = offers(
+            &builder(&["c7i.large", "m7i.large"], &["subnet-1", "subnet-2"], true),
+            &["subnet-9".into()],
+        );
         let concerned = |shortage: Shortage| {
             let met = offers.iter().filter(|offer| shortage.concerns(&offers[0], offer));
             met.map(ToString::to_string).collect::<Vec<_>>()

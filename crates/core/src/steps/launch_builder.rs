@@ -327,7 +327,7 @@ async fn instance(
         purpose: role.as_str(),
         tags,
     };
-    launch::launch(bake, &wanted, &offers(builder), cloud).await
+    launch::launch(bake, &wanted, &offers(builder, &cloud.stack_subnets()), cloud).await
 }
 
 /// The instance profile that a recipe's instances need. The least is none.

@@ -53,7 +53,7 @@ impl Bench {
             builder_profile: Some("stack-builder".into()),
             floors: Some(Floors::default()),
             builder_security_group: None,
-            subnet: None,
+            subnets: Vec::new(),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let local = LocalCloud {
