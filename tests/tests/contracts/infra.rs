@@ -267,3 +267,12 @@ fn plain(resource: &Node) -> String {
         text => text.to_owned(),
     }
 }
+
+/// `ovenbird doctor` compares what the stack says with its own version.
+#[test]
+fn the_stack_says_the_version_that_the_command_has() {
+    let resources = resources();
+    let said = text(at(resources["Operator"], &["Properties", "Value"]).unwrap());
+    let version = format!(r#""version":"{}""#, env!("CARGO_PKG_VERSION"));
+    assert!(said.contains(&version), "infra/template.yaml, Operator: {said}");
+}
