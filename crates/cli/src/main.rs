@@ -195,9 +195,14 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             );
         }
         Command::Rollout(args) => {
-            let rollout = rollout::run(&args, &target).await?;
-            print(json, &RolloutView::from(&rollout), rollout::text(&rollout, Timestamp::now()).trim_end());
-            return Ok(if rollout::is_well(&rollout) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+            let shown = rollout::run(&args, &target).await?;
+            let text = rollout::text(&shown, Timestamp::now());
+            print(json, &RolloutView::from(&shown.rollout), text.trim_end());
+            return Ok(if rollout::is_well(&shown.rollout) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(FAILED)
+            });
         }
         Command::Show { what, follow } => {
             if follow {

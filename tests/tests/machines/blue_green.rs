@@ -103,6 +103,8 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
     check(&counts, &["v1"])?;
     shop.serves(&first, &shop.fleet, &shop.other)?;
     ensure!(bad != first, "v3 is v1's image");
+    let (_, said) = cloud.local.ovenbird_says(&["rollout", "shop"])?;
+    ensure!(said.contains("console of i-"), "{said}");
 
     let load = Load::start(&shop.fleet.address, RATE)?;
     cloud.local.ovenbird(&["promote", "shop", "--image", &second, "--channel", "production", "--yes"])?;

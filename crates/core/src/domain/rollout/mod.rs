@@ -9,7 +9,7 @@ mod seen;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    judge::{Counts, Verdict, judge, judge_pair},
+    judge::{Counts, Fault, Verdict, judge, judge_pair},
     pair::{Act, Pair, Route, Sizes, Weight, act, act_back, arn_name, find_pair},
     preflight::{Refusal, refusals, wrong_architecture},
     progress::{Entry, GroupState, Intent, Outcome, Phase, Progress, Sighting, Wish},

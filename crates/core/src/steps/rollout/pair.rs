@@ -77,7 +77,7 @@ pub(super) async fn look(
     let percent = percent(rollout.progress.share(&policy));
     let next = act(&pair, &rollout.progress.groups[0], &green, &live.group, &routes, percent);
     let verdict = match (verdict, next) {
-        (Verdict::Bad(why), _) => Verdict::Bad(why),
+        (Verdict::Bad(fault), _) => Verdict::Bad(fault),
         (verdict, Act::Nothing) => verdict,
         // More requests only for what is known to be well.
         (Verdict::Wait(what), Act::Share(_)) => Verdict::Wait(what),
@@ -104,8 +104,8 @@ pub(super) async fn keep(
         if rollout.progress.wish == Some(Wish::Abort) {
             return turn_back(document, rollout, "a person went back", cloud, now).await;
         }
-        if let Verdict::Bad(why) = judge_pair(&green, &rollout.progress.groups[0], &policy) {
-            return turn_back(document, rollout, &why, cloud, now).await;
+        if let Verdict::Bad(fault) = judge_pair(&green, &rollout.progress.groups[0], &policy) {
+            return turn_back(document, rollout, fault, cloud, now).await;
         }
         let left = policy.keep_for - rollout.progress.waited(now);
         let to = &rollout.spec.to;
