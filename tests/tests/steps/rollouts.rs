@@ -7,12 +7,19 @@ use jiff::SignedDuration;
 use ovenbird_core::{
     domain::{
         bake::Status,
-        id::InstanceId,
+        id::{BakeId, InstanceId},
         rollout::{Outcome, Phase, Rollout},
+    },
+    ops::{
+        plan::{PromotionPlan, plan},
+        promotion::{Person, back_to},
     },
     store::{Channel, Ledger},
 };
-use ovenbird_sim::{auto_scaling::Configuration, launch_templates::TemplateSpec};
+use ovenbird_sim::{
+    auto_scaling::{Configuration, Process},
+    launch_templates::TemplateSpec,
+};
 use ovenbird_testkit::{
     Cloud, Fitness,
     walk::{
@@ -262,4 +269,46 @@ fn a_group_that_somebody_changes_meanwhile_is_left_to_them_and_loses_the_new_ima
     assert_eq!((after.channel, after.default), (before.channel, before.default));
     let new = rollout.spec.image.to_string();
     assert!(!after.machines.contains(&new), "{:?}", after.machines);
+}
+
+/// What `rollback --dry-run` says of the channel of a street.
+fn way_back(cloud: &Cloud) -> PromotionPlan {
+    let (pipeline, channel) = ("storefront".parse().unwrap(), "production".parse().unwrap());
+    let person = Person { by: "user/alice".into(), why: None, request: BakeId::parse("by-hand-1").unwrap() };
+    let what = block_on(back_to(&pipeline, &channel, None, cloud)).unwrap();
+    block_on(plan(&what, &person, cloud, cloud.now())).unwrap()
+}
+
+#[test]
+fn a_plan_names_all_that_a_way_back_changes_in_its_order_and_changes_nothing() {
+    let Walked { cloud, before, after, .. } = walked(&STREET);
+    let (old, new) = (before.channel.unwrap(), after.channel.clone().unwrap());
+    let plan = way_back(&cloud);
+    assert_eq!(view(&cloud), after);
+    assert_eq!(channel(&cloud).rolling, None);
+    assert_eq!((plan.image.as_str(), plan.waits_for, plan.refused), (old.as_str(), None, Vec::new()));
+    let changes: Vec<(&str, bool, bool)> = plan
+        .changes
+        .iter()
+        .map(|one| (one.what.as_str(), one.before.as_ref().unwrap().contains(&new), one.after.contains(&old)))
+        .collect();
+    let expected = [
+        "group storefront with 3 instances",
+        "channel storefront/production",
+        "default version of launch template storefront",
+        "parameter /images/storefront/production",
+    ];
+    assert_eq!(changes, expected.map(|what| (what, true, true)));
+    // The image was good lately: its machines come in one stage.
+    assert!(plan.changes[0].after.ends_with("in stages: 100%"), "{:?}", plan.changes[0]);
+}
+
+#[test]
+fn a_plan_says_why_a_rollout_would_be_refused() {
+    let Walked { cloud, .. } = walked(&STREET);
+    let now = cloud.now();
+    cloud.with(|world| world.suspend_processes(now, GROUP, &[Process::Terminate])).unwrap();
+    let plan = way_back(&cloud);
+    assert_eq!(plan.refused.len(), 1, "{:?}", plan.refused);
+    assert!(plan.refused[0].fix.contains("resume-processes"), "{:?}", plan.refused);
 }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{AlarmState, Launches, Seen};
 use crate::domain::{destination::Policy, id::AmiId};
 
 /// Why a rollout is not begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// What is wrong with what.
     pub problem: String,
