@@ -97,7 +97,10 @@ pub async fn plan(
 async fn of_groups(spec: &RolloutSpec, found: &Preflight, cloud: &impl RolloutPorts) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     for group in &found.groups {
-        let before = version(group.before.version, cloud.version_image(&group.before).await?.as_ref());
+        let before = version(
+            group.before.version,
+            cloud.launched(&group.before).await?.and_then(|one| one.image).as_ref(),
+        );
         let after = format!("a version with {}", spec.image);
         changes.push(match &found.pair {
             None => rolling(group, before, after, spec),

@@ -13,7 +13,10 @@ pub use self::{
     pair::{Act, Pair, Route, Sizes, Weight, act, act_back, arn_name, find_pair},
     preflight::{Refusal, refusals, wrong_architecture},
     progress::{Entry, GroupState, Intent, Outcome, Phase, Progress, Sighting, Wish},
-    seen::{AlarmState, Group, Launches, Member, Refresh, RefreshState, Seen, Target, TargetState, Template},
+    seen::{
+        AlarmState, Group, Launched, Launches, Member, Override, Refresh, RefreshState, Seen, Target,
+        TargetState, Template,
+    },
 };
 use super::{
     bake::Order,

@@ -111,11 +111,11 @@ pub(super) async fn refusals_of(
     cloud: &(impl Images + Templates),
 ) -> Result<Vec<Refusal>> {
     let launched = match seen.group.template() {
-        Some(template) => cloud.version_image(template).await?,
+        Some(template) => cloud.launched(template).await?,
         None => None,
     };
     let mut refused = refusals(seen, launched.as_ref(), policy);
-    if let (Some(image), Some(before)) = (image, &launched)
+    if let (Some(image), Some(before)) = (image, launched.as_ref().and_then(|one| one.image.as_ref()))
         && let Some(old) = cloud.image(before).await?
     {
         refused.extend(wrong_architecture(&image.id, &image.architecture, before, &old.architecture));
