@@ -219,11 +219,7 @@ pub fn superseded(cloud: &Cloud) -> Vec<String> {
         let launched: BTreeSet<(String, u64)> = world
             .auto_scaling_groups()
             .flat_map(|group| {
-                let own = match &group.configuration {
-                    Configuration::Template(spec) => Some(spec),
-                    Configuration::Mixed(_) => None,
-                };
-                group.members.iter().map(|member| &member.template).chain(own)
+                group.members.iter().map(|member| &member.template).chain(group.configuration.templates())
             })
             .filter_map(|spec| Some((spec.id.clone()?, spec.version.as_ref()?.parse().ok()?)))
             .collect();
@@ -253,8 +249,7 @@ pub fn superseded(cloud: &Cloud) -> Vec<String> {
 
 /// The image of the launch template's version that a group names by its number.
 fn launched(world: &World, configuration: &Configuration) -> Option<String> {
-    let Configuration::Template(spec) = configuration else { return None };
-    let version = spec.version.as_ref()?.parse().ok()?;
+    let version = configuration.templates().next()?.version.as_ref()?.parse().ok()?;
     world.launch_templates().find_map(|template| template.version(version)?.data.image.clone())
 }
 
