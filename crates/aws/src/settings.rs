@@ -24,6 +24,8 @@ pub struct Settings {
     pub bake_machine: Option<String>,
     /// The rollout state machine; only promote is told.
     pub rollout_machine: Option<String>,
+    /// How many bakes may have a builder at the same time; launch-builder and poll-readiness are told.
+    pub most_builders: Option<u32>,
     /// What the account retains of every pipeline; only prune is told.
     pub floors: Option<Floors>,
 }
@@ -41,6 +43,7 @@ impl Settings {
             subnet: optional("OVENBIRD_SUBNET"),
             bake_machine: optional("OVENBIRD_BAKE_STATE_MACHINE"),
             rollout_machine: optional("OVENBIRD_ROLLOUT_STATE_MACHINE"),
+            most_builders: number("OVENBIRD_MOST_BUILDERS")?,
             floors: floors()?,
         })
     }
@@ -50,18 +53,19 @@ const STACK: &str = "OVENBIRD_STACK_ID";
 
 /// Both floors or none: with one alone, the other would be nothing without anybody having said so.
 fn floors() -> Result<Option<Floors>, Error> {
-    let number = |name: &str| -> Result<Option<u32>, Error> {
-        let Some(text) = optional(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            Error::bad_input(
-                format!("environment variable `{name}`"),
-                format!("is no number: `{text}`"),
-                "Deploy with `infra/template.yaml`, which sets it",
-            )
-        })
-    };
     let (newest, days) = (number("OVENBIRD_RETAIN_NEWEST")?, number("OVENBIRD_RETAIN_DAYS")?);
     Ok(newest.zip(days).map(|(newest, days)| Floors { newest, days }))
+}
+
+fn number(name: &str) -> Result<Option<u32>, Error> {
+    let Some(text) = optional(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        Error::bad_input(
+            format!("environment variable `{name}`"),
+            format!("is no number: `{text}`"),
+            "Deploy with `infra/template.yaml`, which sets it",
+        )
+    })
 }
 
 fn optional(name: &str) -> Option<String> {

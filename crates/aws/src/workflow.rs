@@ -71,6 +71,16 @@ impl Stack for Cloud {
             )
         })
     }
+
+    fn most_builders(&self) -> Result<u32> {
+        self.settings.most_builders.ok_or_else(|| {
+            Error::bad_input(
+                "the function's environment",
+                "doesn't say how many builders there may be",
+                "Deploy with `infra/template.yaml`, which sets `OVENBIRD_MOST_BUILDERS`",
+            )
+        })
+    }
 }
 
 impl Cloud {

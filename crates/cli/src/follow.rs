@@ -327,7 +327,12 @@ pub fn role(stage: Stage) -> Option<Role> {
     match stage {
         Stage::Builder | Stage::Validation | Stage::Seal => Some(Role::Builder),
         Stage::Boot => Some(Role::Verifier),
-        Stage::Launch | Stage::AwaitTwin | Stage::Image | Stage::Promotion | Stage::CleanUp => None,
+        Stage::Launch
+        | Stage::AwaitTwin
+        | Stage::AwaitTurn
+        | Stage::Image
+        | Stage::Promotion
+        | Stage::CleanUp => None,
     }
 }
 
@@ -337,7 +342,12 @@ fn belongs(order: Order, stage: Stage) -> bool {
         Stage::Builder => order == Order::Provision,
         Stage::Validation | Stage::Boot => order == Order::Test,
         Stage::Seal => matches!(order, Order::Seal | Order::SealRunning),
-        Stage::Launch | Stage::AwaitTwin | Stage::Image | Stage::Promotion | Stage::CleanUp => false,
+        Stage::Launch
+        | Stage::AwaitTwin
+        | Stage::AwaitTurn
+        | Stage::Image
+        | Stage::Promotion
+        | Stage::CleanUp => false,
     }
 }
 

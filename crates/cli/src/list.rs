@@ -211,6 +211,8 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
                 let ended = progress.timeline.last().and_then(|span| span.end);
                 let ended = ended.filter(|_| progress.status != Status::Running);
                 let what = progress.failure.as_ref().map(|failure| failure.error.clone());
+                let waits = (progress.status == Status::Running && progress.stage == Stage::AwaitTurn)
+                    .then(|| "waits for its turn".to_owned());
                 let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
                 [
                     render::minute(spec.started),
@@ -220,7 +222,7 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
                     render::age(spec.started, ended.unwrap_or(now)),
                     stays.map_or("-", |image| image.as_str()).to_owned(),
                     spec.pipeline.to_string(),
-                    what.or(artifact).unwrap_or_default(),
+                    what.or(waits).or(artifact).unwrap_or_default(),
                 ]
             }
             Row::Early(early) => [

@@ -298,9 +298,10 @@ pub fn verdict(bake: &Bake) -> String {
             (None, Some(why)) => format!("validated {image}{reused}, not promoted: {}", plain(why)),
             (None, None) => format!("validated {image}, not promoted as asked{reused}"),
         },
-        Status::Superseded => {
-            format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)")
-        }
+        Status::Superseded => match &bake.progress.not_promoted {
+            Some(why) => format!("superseded: {}", plain_line(why)),
+            None => format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)"),
+        },
         Status::Failed => {
             let stage = bake.progress.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
             format!("failed in stage {stage}")

@@ -38,6 +38,8 @@ pub struct Cloud {
     stack: StackId,
     /// What it retains at least.
     floors: Cell<Floors>,
+    /// What the stack was deployed with.
+    most_builders: Cell<u32>,
 }
 
 /// A call that was made through a port.
@@ -164,7 +166,7 @@ impl Cloud {
             paused: false,
         };
         let stack = StackId::parse("ovenbird/one").unwrap_or_else(|_| unreachable!("a plain name"));
-        Self { state: RefCell::new(state), stack, floors: Cell::default() }
+        Self { state: RefCell::new(state), stack, floors: Cell::default(), most_builders: Cell::new(20) }
     }
 
     /// The moment.
@@ -270,6 +272,11 @@ impl Cloud {
     /// Lets the stack retain at least so much.
     pub fn retain_at_least(&self, floors: Floors) {
         self.floors.set(floors);
+    }
+
+    /// Lets the stack have so many builders at the same time.
+    pub fn have_at_most(&self, builders: u32) {
+        self.most_builders.set(builders);
     }
 
     /// Lets EC2's own look say that something names an image.

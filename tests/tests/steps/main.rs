@@ -32,6 +32,7 @@ mod safety;
 mod seal;
 mod status;
 mod superseded;
+mod turns;
 mod volumes;
 
 use self::bench::{Bench, RECIPE, pipeline};

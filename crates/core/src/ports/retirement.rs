@@ -28,6 +28,8 @@ pub trait Stack {
     fn stack(&self) -> &StackId;
     /// What it retains at least, as it was deployed.
     fn floors(&self) -> Result<Floors>;
+    /// How many bakes may have a builder at the same time, as it was deployed.
+    fn most_builders(&self) -> Result<u32>;
 }
 
 /// A snapshot that carries our tags.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, followers::followers, inputs, is_over, resume, table::check};
+use super::{Action, followers::followers, inputs, is_over, limits, resume, table::check};
 use crate::{
     domain::{
         bake::{Bake, BakeSpec, Deadlines, Document, Options, Progress, ROOM, Settings, Stage, Status, To},
@@ -19,6 +19,7 @@ use crate::{
         recipe::Recipe,
         tags,
         trigger::Trigger,
+        turn::Answer,
     },
     ports::{
         Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Profile, Role, Stack, Table,
@@ -116,10 +117,15 @@ pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Re
     obtain(bake, material, cloud, now).await
 }
 
-/// The twin gave up: looks again for an image, then for the lease, then launches.
+/// The wait for others is over: looks again for an image, then for the lease, then asks for its turn, then launches.
 pub async fn take_over(document: Document, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Document> {
     check(Action::TakeOver, &document)?;
-    obtain(resume(cloud, &document).await?, None, cloud, now).await
+    let bake = resume(cloud, &document).await?;
+    // A newer one may have been promoted while it waited.
+    if !bake.spec.options.force && is_superseded(&bake.spec, cloud).await? {
+        return Ok(bake.into_inner().end(Status::Superseded, To::Done));
+    }
+    obtain(bake, None, cloud, now).await
 }
 
 /// Launches a fresh instance of the finished image; it runs the tests by itself.
@@ -176,6 +182,7 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
             groups: recipe.promote.groups.clone(),
             rollout: (!recipe.promote.groups.is_empty()).then(|| recipe.rollout.clone()),
             verify_boot: recipe.validate.boot,
+            concurrency: recipe.builder.concurrency,
             deadlines,
             tags,
         },
@@ -227,7 +234,9 @@ async fn obtain(
         ledger.save_reusing(&mut bake).await?;
         return Ok(bake.into_inner().go(To::Promote));
     }
-    let expires = lease_end(now, bake.spec.settings.deadlines.total());
+    // It may have to wait for its turn, and holds the lease meanwhile: its twins want what it will make.
+    let deadlines = &bake.spec.settings.deadlines;
+    let expires = lease_end(now, deadlines.of(Stage::AwaitTurn) + deadlines.total());
     let mut claim = ledger.claim(&bake.spec, now, expires, None).await?;
     if let Claim::Held(holder) = &claim
         && is_over(holder, cloud).await?
@@ -245,6 +254,22 @@ async fn obtain(
         }
         Claim::Granted(fence) => {
             bake.progress.fence = fence;
+            match turn(&bake.spec, cloud, now).await? {
+                Answer::Granted => {}
+                Answer::Wait(_) => {
+                    if bake.progress.stage != Stage::AwaitTurn {
+                        bake.progress.enter(Stage::AwaitTurn, now);
+                    }
+                    ledger.save(&mut bake).await?;
+                    return Ok(bake.into_inner().go(To::Twin));
+                }
+                Answer::Overtaken(newer) => {
+                    bake.progress.not_promoted =
+                        Some(format!("a newer upload, bake {newer}, came before this one had a builder"));
+                    ledger.save(&mut bake).await?;
+                    return Ok(bake.into_inner().end(Status::Superseded, To::Done));
+                }
+            }
             match found {
                 // Only the tests are others: the image stays, and a fresh instance of it must pass them.
                 Some(record) => {
@@ -254,6 +279,21 @@ async fn obtain(
                 }
                 None => launch_builder(bake, material, cloud, now).await,
             }
+        }
+    }
+}
+
+/// Asks for the bake's turn to have a builder. A bake in front of it whose execution is over has none any more: it was
+/// stopped, or died, and nobody cleaned up after it yet.
+async fn turn(spec: &BakeSpec, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Answer> {
+    let mut dead = Vec::new();
+    loop {
+        let answer = Ledger(cloud).take_turn(spec, limits(spec, cloud)?, &dead, now).await?;
+        match answer {
+            Answer::Wait(Some(first)) if !dead.contains(&first) && is_over(&first, cloud).await? => {
+                dead.push(first);
+            }
+            Answer::Granted | Answer::Wait(_) | Answer::Overtaken(_) => return Ok(answer),
         }
     }
 }
@@ -303,14 +343,14 @@ async fn instance(
     if let Some(instance) = ours {
         return Ok((instance.id, instance.spot));
     }
-    let mut tags = bake.spec.tags(cloud.stack());
+    let mut tags = bake.tags(cloud.stack());
     tags.insert(tags::TAG_ROLE.to_owned(), role.as_str().to_owned());
     tags.insert("Name".to_owned(), format!("ovenbird {} {}", bake.spec.pipeline, role.as_str()));
     let material = match material {
         Some(material) => material,
         None => self::material(bake, role, cloud).await?,
     };
-    let user_data = user_data::user_data(&bake.spec, &material, role, cloud, now).await?;
+    let user_data = user_data::user_data(bake, &material, role, cloud, now).await?;
     let Material { recipe, image, pointer: _ } = material;
     let builder = &recipe.builder;
     let wanted = Wanted {

@@ -51,6 +51,7 @@ impl Bench {
             bake_machine: None,
             rollout_machine: None,
             builder_profile: Some("stack-builder".into()),
+            most_builders: Some(20),
             floors: Some(Floors::default()),
             builder_security_group: None,
             subnet: None,

@@ -74,4 +74,8 @@ impl Stack for Cloud {
     fn floors(&self) -> Result<Floors> {
         Ok(self.floors.get())
     }
+
+    fn most_builders(&self) -> Result<u32> {
+        Ok(self.most_builders.get())
+    }
 }
