@@ -116,9 +116,9 @@ pub async fn follow(
         () = after(timeout) => Ok(Followed::TimedOut),
         signal = tokio::signal::ctrl_c() => {
             if let Err(error) = signal {
-                eprintln!("error: can't listen for Ctrl-C: {error}");
+                crate::tell!("error: can't listen for Ctrl-C: {error}");
             }
-            eprintln!("\n{}", goes_on(id));
+            crate::tell!("\n{}", goes_on(id));
             std::process::exit(INTERRUPTED);
         }
     }

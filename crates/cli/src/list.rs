@@ -244,17 +244,17 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
 async fn warn_of_dead(deployment: &Deployment, pipeline: Option<&PipelineName>) -> Result<()> {
     let (running, unreadable) = Ledger(&deployment.cloud).running().await?;
     for error in unreadable {
-        eprintln!("{}", plain_line(&error.chain()));
+        crate::tell!("{}", plain_line(&error.chain()));
     }
     for bake in running.iter().filter(|bake| pipeline.is_none_or(|pipeline| bake.spec.pipeline == *pipeline))
     {
         let id = &bake.spec.id;
         match deployment.cloud.bake_execution(id).await? {
-            Some(ports::Execution::Succeeded) => eprintln!(
+            Some(ports::Execution::Succeeded) => crate::tell!(
                 "the execution of bake {id} succeeded, but its record says that it runs: the table was restored to an \
                  earlier time. See \"A table that was put back\" in docs/prune.md"
             ),
-            Some(execution) if execution.is_over() => eprintln!(
+            Some(execution) if execution.is_over() => crate::tell!(
                 "bake {id} is dead: its execution ended without its clean-up. Clean up: `ovenbird clean {id}`"
             ),
             Some(_) | None => {}
