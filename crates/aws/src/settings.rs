@@ -2,7 +2,10 @@
 
 use ovenbird_core::{
     Error,
-    domain::{id::StackId, retirement::Floors},
+    domain::{
+        id::{Digest, StackId},
+        retirement::Floors,
+    },
 };
 
 /// The names of the things that `infra/template.yaml` makes.
@@ -26,6 +29,8 @@ pub struct Settings {
     pub rollout_machine: Option<String>,
     /// How many bakes may have a builder at the same time; launch-builder and poll-readiness are told.
     pub most_builders: Option<u32>,
+    /// The hashes of the runners that bakes may use; none means any. Only launch-builder is told.
+    pub runners: Vec<Digest>,
     /// What the account retains of every pipeline; only prune is told.
     pub floors: Option<Floors>,
 }
@@ -44,6 +49,7 @@ impl Settings {
             bake_machine: optional("OVENBIRD_BAKE_STATE_MACHINE"),
             rollout_machine: optional("OVENBIRD_ROLLOUT_STATE_MACHINE"),
             most_builders: number("OVENBIRD_MOST_BUILDERS")?,
+            runners: runners()?,
             floors: floors()?,
         })
     }
@@ -55,6 +61,14 @@ const STACK: &str = "OVENBIRD_STACK_ID";
 fn floors() -> Result<Option<Floors>, Error> {
     let (newest, days) = (number("OVENBIRD_RETAIN_NEWEST")?, number("OVENBIRD_RETAIN_DAYS")?);
     Ok(newest.zip(days).map(|(newest, days)| Floors { newest, days }))
+}
+
+/// Hashes with commas between them.
+fn runners() -> Result<Vec<Digest>, Error> {
+    const NAME: &str = "OVENBIRD_RUNNERS";
+    let text = optional(NAME).unwrap_or_default();
+    let hashes = text.split(',').map(str::trim).filter(|hash| !hash.is_empty());
+    hashes.map(|hash| Digest::parse(hash).map_err(|error| Error::bad_id(NAME, &error))).collect()
 }
 
 fn number(name: &str) -> Result<Option<u32>, Error> {

@@ -6,7 +6,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         bake::Failure,
-        id::{BakeId, StackId},
+        id::{BakeId, Digest, StackId},
         retirement::Floors,
     },
     ports::{self, Stack, Workflow},
@@ -80,6 +80,10 @@ impl Stack for Cloud {
                 "Deploy with `infra/template.yaml`, which sets `OVENBIRD_MOST_BUILDERS`",
             )
         })
+    }
+
+    fn runners(&self) -> Vec<Digest> {
+        self.settings.runners.clone()
     }
 }
 

@@ -126,7 +126,8 @@ pub fn bake(bake: &Bake, by: Option<&str>, lineage: &[Link], now: Timestamp) -> 
             artifact.key, artifact.bytes
         ));
     }
-    text.push_str(&format!("recipe    version {}\n", &bake.spec.recipe.as_str()[..12]));
+    text.push_str(&format!("recipe    version {}\n", bake.spec.recipe));
+    text.push_str(&format!("runner    SHA-256 {}\n", bake.spec.inputs.runner));
     let base = &bake.spec.base;
     text.push_str(&format!("base      {} ({}), {}\n", base.image, base.name, base.written));
     if let Some(parent) = &bake.spec.cascade {

@@ -77,6 +77,7 @@ impl Target {
             stack: StackId::parse(&self.stack).map_err(|error| Error::bad_id("--stack", &error))?,
             builder_profile: None,
             most_builders: None,
+            runners: Vec::new(),
             floors: None,
             builder_security_group: None,
             subnet: None,

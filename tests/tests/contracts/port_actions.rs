@@ -40,7 +40,8 @@ const BESIDE: &[&str] = &[
 ];
 
 /// Methods that ask nobody.
-const SILENT: &[&str] = &["Presigner::endpoint", "Stack::floors", "Stack::most_builders", "Stack::stack"];
+const SILENT: &[&str] =
+    &["Presigner::endpoint", "Stack::floors", "Stack::most_builders", "Stack::runners", "Stack::stack"];
 
 /// One side: the bodies of its ports' methods, and of everything else that they may call.
 #[derive(Default)]

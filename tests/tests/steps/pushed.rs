@@ -154,3 +154,16 @@ fn a_plan_of_other_steps_tests_or_files_than_the_digest_s_is_refused() {
         assert_eq!(bench.instances(), 0);
     }
 }
+
+/// Whoever may write to the bucket must not choose what is root on every builder.
+#[test]
+fn a_runner_that_the_stack_doesn_t_know_starts_nothing() {
+    let bench = Bench::new();
+    let upload = bench.upload("v1.jar");
+    bench.cloud.allow_runners(&[digest::sha256(b"another runner")]);
+    let error = bench.start("one", &upload).unwrap_err();
+    assert!(error.to_string().contains("none of those that the stack allows"), "{error}");
+    assert_eq!(bench.instances(), 0);
+    bench.cloud.allow_runners(&[digest::sha256(b"another runner"), digest::sha256(b"runner")]);
+    assert_eq!(bench.start("two", &upload).unwrap().next.to, To::Await);
+}

@@ -52,6 +52,7 @@ async fn cloud(endpoint: &str) -> Cloud {
         stack: "ovenbird/one".parse().unwrap(),
         builder_profile: None,
         most_builders: None,
+        runners: Vec::new(),
         floors: None,
         builder_security_group: None,
         subnet: None,

@@ -152,6 +152,15 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
     let pipeline = trigger.pipeline().clone();
     let Resolved { pointer, recipe, artifact, base, image, inputs } =
         inputs::resolve(&trigger, cloud, now).await?;
+    let allowed = cloud.runners();
+    if !allowed.is_empty() && !allowed.contains(&inputs.runner) {
+        // It is root on every builder: whoever may write to the bucket must not choose it.
+        return Err(Error::bad_input(
+            format!("runner {} for {}", inputs.runner, inputs.architecture),
+            "is none of those that the stack allows",
+            "Push an allowed one with `make push-runner`, or deploy with its hash in the parameter `RunnerSha256s`",
+        ));
+    }
     let digest = inputs.digest(&pipeline);
     let options = trigger.options();
     let tags = labelled(&recipe, &options, &pipeline)?;
