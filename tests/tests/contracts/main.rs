@@ -5,6 +5,7 @@ mod guard;
 mod infra;
 mod json;
 mod paths;
+mod people;
 mod policies;
 mod port_actions;
 mod state_machines;
