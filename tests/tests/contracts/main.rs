@@ -10,6 +10,7 @@ mod policies;
 mod port_actions;
 mod state_machines;
 mod steps;
+mod supply;
 mod unrun;
 
 use std::path::{Path, PathBuf};
