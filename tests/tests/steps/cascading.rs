@@ -5,8 +5,12 @@ use ovenbird_core::{
     domain::bake::{Bake, Status},
     functions,
     ports::Key,
+    store::{Ancestor, Child, Ledger},
 };
-use ovenbird_testkit::walk::scenarios::{PLAIN, Scenario};
+use ovenbird_testkit::{
+    Cloud, Fault,
+    walk::scenarios::{PLAIN, Scenario},
+};
 use serde_json::{Value, json};
 
 use super::desk::Desk;
@@ -82,5 +86,41 @@ fn what_moved_no_channel_to_another_image_starts_nothing() {
         let key = key("BAKE#before-0");
         desk.edit(&key, &key, |doc| doc["status"] = json!(status));
         assert_eq!(starts(&desk, &document).0, 0, "{status:?}");
+    }
+}
+
+/// Each child is another team's: a fix of the runtime reaches the others all the same.
+#[test]
+fn a_child_that_can_t_be_started_keeps_no_other_from_being_started() {
+    let (desk, document) = promoted();
+    let base = Ancestor { pipeline: "jvm-runtime".parse().unwrap(), channel: "stable".parse().unwrap() };
+    for name in ["aardvark", "zebra"] {
+        let child = Child { pipeline: name.parse().unwrap(), artifact: false };
+        block_on(Ledger(&desk.cloud).stand_on(&child, Some(&base))).unwrap();
+    }
+    let start = |cloud: &Cloud| {
+        let input = json!({"action": "start-children", "document": document});
+        block_on(functions::promote(cloud, input, cloud.now()))
+    };
+    let started = |cloud: &Cloud| {
+        cloud.calls().iter().filter(|call| call.actions.first() == Some(&"states:StartExecution")).count()
+    };
+    let before = started(&desk.cloud);
+    // Whichever of the three it is.
+    let rehearsal = desk.cloud.clone();
+    start(&rehearsal).unwrap();
+    let calls = rehearsal.calls();
+    let starts =
+        (0..calls.len()).filter(|call| calls[*call].actions.first() == Some(&"states:StartExecution"));
+    let starts: Vec<usize> = starts.skip(before).collect();
+    assert_eq!(starts.len(), 3);
+    for refused in starts {
+        let cloud = desk.cloud.clone();
+        cloud.inject(refused, Fault::Refused);
+        assert!(start(&cloud).is_err());
+        // The refused call is one of them.
+        assert_eq!(started(&cloud) - before, 3);
+        // Tried once more, all are.
+        start(&cloud).unwrap();
     }
 }
