@@ -124,3 +124,20 @@ fn a_child_that_can_t_be_started_keeps_no_other_from_being_started() {
         start(&cloud).unwrap();
     }
 }
+
+#[test]
+fn a_cascade_of_a_promotion_that_was_not_made_starts_nothing() {
+    let (desk, _) = promoted();
+    let start = |name: &str, generation: u64, bake: &str| {
+        let cascade =
+            json!({"pipeline": "jvm-runtime", "channel": "stable", "bake": bake, "generation": generation});
+        let trigger = json!({"pipeline": "storefront", "cascade": cascade});
+        let input = json!({"action": "start", "bake": name, "started": desk.now(), "trigger": trigger});
+        block_on(functions::launch_builder(&desk.cloud, input, desk.now()))
+    };
+    for (generation, bake) in [(99, "before-0"), (1, "of-nobody")] {
+        let error = start("forged", generation, bake).unwrap_err();
+        assert!(error.to_string().contains("a promotion that was not made"), "{error}");
+    }
+    start("true", 1, "before-0").unwrap();
+}

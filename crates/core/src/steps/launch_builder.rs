@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use super::{Action, followers::followers, inputs, is_over, limits, resume, table::check};
 use crate::{
     domain::{
-        bake::{Bake, BakeSpec, Deadlines, Document, Options, Progress, ROOM, Settings, Stage, Status, To},
+        bake::{
+            Bake, BakeSpec, Deadlines, Document, Options, Parent, Progress, ROOM, Settings, Stage, Status, To,
+        },
         digest::token,
         error::{Error, Result},
         id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
@@ -92,6 +94,14 @@ pub async fn declined(start: &Start, cloud: &impl LaunchPorts) -> Result<Option<
 pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Document> {
     let ledger = Ledger(cloud);
     let (bake, material) = match ledger.bake(start.trigger.pipeline(), &start.bake).await? {
+        // Step Functions forgets names after 90 days, and a record lasts longer: this execution asks for something else.
+        Some(bake) if bake.spec.started != start.started => {
+            return Err(Error::bad_input(
+                format!("the execution's name `{}`", start.bake),
+                format!("is that of a bake that began at {}", bake.spec.started),
+                "Start it under a name of its own, or with `ovenbird bake PIPELINE`",
+            ));
+        }
         // An earlier try of this step got this far: its choices stand.
         Some(bake) => (bake, None),
         None => {
@@ -149,6 +159,9 @@ pub async fn verify(document: Document, cloud: &impl LaunchPorts, now: Timestamp
 /// Turns a start into a bake: every alias resolved, every choice made, the digest computed.
 async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Result<(Bake, Material)> {
     let Start { bake: id, started, trigger } = start;
+    if let Some(parent) = trigger.cascade() {
+        promoted(parent, cloud).await?;
+    }
     let pipeline = trigger.pipeline().clone();
     let Resolved { pointer, recipe, artifact, base, image, inputs } =
         inputs::resolve(&trigger, cloud, now).await?;
@@ -199,6 +212,22 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
     // The stage began with the execution, not with this function's turn.
     let progress = Progress::new(started.min(now));
     Ok((Bake { spec, progress }, Material { pointer, recipe, image }))
+}
+
+/// Refuses a cascade of a promotion that never was: whoever starts executions by hand could else have its bake told as
+/// one of another pipeline's.
+async fn promoted(parent: &Parent, table: &impl Table) -> Result<()> {
+    let ledger = Ledger(table);
+    let channel = ledger.channel(&parent.pipeline, &parent.channel).await?;
+    let moved = channel.is_some_and(|channel| channel.generation >= parent.generation);
+    if moved && ledger.bake(&parent.pipeline, &parent.bake).await?.is_some() {
+        return Ok(());
+    }
+    Err(Error::bad_input(
+        "the execution's input",
+        format!("names a promotion that was not made: {parent}"),
+        "Start bakes by hand without `cascade`: promotions alone start so",
+    ))
 }
 
 /// The recipe's tags with the labels of this bake over them.
