@@ -226,3 +226,18 @@ fn the_bucket_lets_only_the_functions_write_plans_and_reports_and_only_the_named
         assert_eq!(fence(sid), (format!("!Sub ${{Bucket.Arn}}/{resource}/*"), condition));
     }
 }
+
+/// Who reads that something is held by a test must find it.
+#[test]
+fn every_test_that_the_security_page_names_is_there() {
+    let page = fs::read_to_string(repository().join("docs/security.md")).unwrap();
+    let named = Regex::new("`([a-z0-9]+(?:_[a-z0-9]+){3,})`").unwrap();
+    let folders = ["crates", "tests/tests"];
+    let sources = folders.iter().flat_map(super::sources).map(|path| fs::read_to_string(path).unwrap());
+    let sources: String = sources.collect();
+    let named: BTreeSet<&str> =
+        named.captures_iter(&page).map(|name| name.get(1).unwrap().as_str()).collect();
+    assert!(named.len() > 25, "{}", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
