@@ -171,7 +171,8 @@ fn nobody_reaches_beyond_what_the_policy_is_for() {
     assert_eq!(
         condition,
         "{ ForAllValues:StringEquals: { dynamodb:LeadingKeys: \
-         [PIPELINE#${aws:PrincipalTag/ovenbird-pipeline}] }, Null: { dynamodb:LeadingKeys: false } }"
+         [PUSHES#${aws:PrincipalTag/ovenbird-pipeline}], dynamodb:Attributes: [pk, sk, version, doc] }, \
+         Null: { dynamodb:LeadingKeys: false, dynamodb:Attributes: false } }"
     );
     // Nobody writes runners, plans or reports, and who looks reads no presigned URL.
     for name in [UPLOADER, PUSHER, VIEWER, OPERATOR] {

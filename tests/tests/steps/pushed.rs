@@ -168,7 +168,7 @@ fn a_runner_that_the_stack_doesn_t_know_starts_nothing() {
     assert_eq!(bench.start("two", &upload).unwrap().next.to, To::Await);
 }
 
-/// The policy of a pusher allows writes to the pipeline's own partition alone.
+/// The policy of a pusher allows notes of its pipeline's pushes alone, and in no index.
 #[test]
 fn a_push_of_a_known_pipeline_on_the_same_base_writes_nothing_of_others() {
     let bench = Bench::new();
@@ -184,9 +184,14 @@ fn a_push_of_a_known_pipeline_on_the_same_base_writes_nothing_of_others() {
         bench.cloud.pass(jiff::SignedDuration::from_secs(1));
         let rows = bench.cloud.table().into_iter();
         let written = rows.filter(|(row, _)| !before.iter().any(|(old, _)| old == row));
-        written.map(|(row, _)| row.key.pk).collect::<std::collections::BTreeSet<_>>()
+        let found = |(row, index): (_, ovenbird_core::ports::Index)| (row, index != Default::default());
+        let key = |(row, indexed): (ovenbird_core::ports::Row, bool)| (row.key.pk, indexed);
+        written.map(found).map(key).collect::<std::collections::BTreeSet<_>>()
     };
     // The first one is an operator's: it is noted with the other pipelines, and with its base.
     assert!(push(b"one").len() > 1);
-    assert_eq!(push(b"two"), ["PIPELINE#storefront".to_owned()].into());
+    let newest =
+        |count: usize| block_on(Ledger(&bench.cloud).pushes(&pipeline())).unwrap()[count].version.clone();
+    assert_eq!(push(b"two"), [("PUSHES#storefront".to_owned(), false)].into());
+    assert_eq!([newest(0), newest(1)], [sha256(b"two"), sha256(b"one")]);
 }
