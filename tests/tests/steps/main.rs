@@ -1,5 +1,6 @@
 //! The real steps on the world, in virtual time: a whole bake, every step delivered twice, and every decision alone.
 
+mod attackers;
 mod bench;
 mod cascading;
 mod cleaning;
