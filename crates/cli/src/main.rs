@@ -1,5 +1,8 @@
 //! `ovenbird`: the operators' command.
 
+// Others wrote much of what is shown. So what people read goes through `print` and `tell!`, which make it plain.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 mod bake;
 mod channels;
 mod command;
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
     }
     #[cfg(unix)]
     if let Some(error) = without_empty_endpoints() {
-        eprintln!("error: can't start again without the empty variables of the environment: {error}");
+        crate::tell!("error: can't start again without the empty variables of the environment: {error}");
         return ExitCode::from(FAILED);
     }
     let cli = match parsed() {
@@ -63,7 +66,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: can't start the command's threads: {error}");
+            crate::tell!("error: can't start the command's threads: {error}");
             return ExitCode::from(FAILED);
         }
     };
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
     match catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(cli)))) {
         // The panic was told by then. Its exit status lets scripts that retry what AWS refused not retry this.
         Err(_) => {
-            eprintln!("\nhint: This is a bug in Ovenbird: please report it with the lines above");
+            crate::tell!("\nhint: This is a bug in Ovenbird: please report it with the lines above");
             ExitCode::from(Kind::Bug.exit_status())
         }
         Ok(Ok(code)) => code,
@@ -81,7 +84,7 @@ fn main() -> ExitCode {
             if json {
                 print(true, &Failed::from(&error), "");
             }
-            eprintln!("{}", render::error(&error));
+            crate::tell!("{}", render::error(&error));
             ExitCode::from(error.kind().exit_status())
         }
     }
@@ -323,13 +326,13 @@ fn pruned(json: bool, pruned: &prune::Pruned) -> ExitCode {
 /// by others, so nothing of it reaches a terminal that the terminal would obey.
 fn print(json: bool, data: &impl Serialize, text: &str) {
     let text = match json {
-        true => serde_json::to_string_pretty(data).unwrap_or_default(),
+        true => render::json(data),
         false => plain(text),
     };
     if let Err(error) = writeln!(std::io::stdout(), "{text}") {
         // Who reads may have enough of it, as `head` does: that is no failure. A full disk is one.
         if error.kind() != std::io::ErrorKind::BrokenPipe {
-            eprintln!("error: can't write to standard output: {error}");
+            crate::tell!("error: can't write to standard output: {error}");
             std::process::exit(FAILED.into());
         }
     }

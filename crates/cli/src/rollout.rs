@@ -119,7 +119,7 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
     let (mut told, mut last) = (0, String::new());
     loop {
         for entry in rollout.progress.timeline.iter().skip(told) {
-            eprintln!("{}  {}", render::moment(entry.at), plain(&entry.what));
+            crate::tell!("{}  {}", render::moment(entry.at), plain(&entry.what));
         }
         told = rollout.progress.timeline.len();
         if rollout.progress.outcome.is_some() || rollout.progress.has_settled() {
@@ -127,7 +127,7 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
         }
         let line = format!("{}{}", counts(deployment, &rollout).await, plain(&rollout.progress.awaits));
         if line != last {
-            eprintln!("  {line}");
+            crate::tell!("  {line}");
             last = line;
         }
         tokio::time::sleep(LOOK).await;

@@ -8,6 +8,7 @@ use ovenbird_core::{
         id::AmiId,
         rollout::Rollout,
         tags,
+        turn::Turn,
     },
     steps::rollout::execution,
     store::{Channel, Child, ImageSet, ImageStatus, Lease},
@@ -16,9 +17,15 @@ use ovenbird_sim::{
     ImageState, InstanceState, Tags, Volume, World, auto_scaling::Configuration, load_balancing::Action,
 };
 use ovenbird_testkit::Cloud;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use ovenbird_testkit::walk::machine::End;
+
+/// Who has a builder, or waits for one.
+#[derive(Debug, Deserialize)]
+struct Turns {
+    turns: Vec<Turn>,
+}
 
 /// How every execution of a walk ended.
 pub type Ends = BTreeMap<String, End>;
@@ -61,7 +68,7 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
                 let its = instance.tags.get(tags::TAG_BAKE).is_some_and(|tag| tag == bake.spec.id.as_str());
                 its && bake.spec.options.keep_builder
                     && bake.progress.status == Status::Failed
-                    && now < bake.spec.expires
+                    && now < bake.expires()
             });
             let ours = instance.tags.contains_key(tags::TAG_BAKE);
             if ours && !kept && !excuse(&instance.tags) {
@@ -114,6 +121,11 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     for lease in leases {
         if let Some(holder) = lease.holder.filter(|holder| !excused.contains(holder.as_str())) {
             found.push(format!("bake {holder} still holds a lease"));
+        }
+    }
+    for turn in decode::<Turns>(cloud, "TURNS").into_iter().flat_map(|kept| kept.turns) {
+        if !excused.contains(turn.bake.as_str()) {
+            found.push(format!("bake {} still has its turn, or waits for it", turn.bake));
         }
     }
     for bake in &bakes {

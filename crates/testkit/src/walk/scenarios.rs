@@ -9,6 +9,13 @@ const BUILDER: &str = r#"
 instance-types = ["c7i.large"]
 "#;
 
+/// One builder of the pipeline at a time.
+const ONE_AT_A_TIME: &str = r#"
+[builder]
+instance-types = ["c7i.large"]
+concurrency = 1
+"#;
+
 /// A builder with everything that a recipe may choose of it.
 const CHOSEN: &str = r#"
 [builder]
@@ -341,6 +348,15 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "an older artifact that ends later",
         runs: &[(0, Run::Upload("v1.jar")), (1, Run::Upload("v2.jar"))],
+        ..PLAIN
+    },
+    Scenario {
+        name: "of three uploads while one is baked, the newest",
+        builder: ONE_AT_A_TIME,
+        runs: &[(0, Run::Upload("v1.jar")), (1, Run::Upload("v2.jar")), (2, Run::Upload("v3.jar"))],
+        // The first has its builder as every bake has.
+        only: &["run-1/", "run-2/LaunchBuilder", "run-2/LookForTwin", "run-2/TakeOver", "run-0/CleanUp"],
+        pairs: Pairs::OfEachState,
         ..PLAIN
     },
     Scenario {
