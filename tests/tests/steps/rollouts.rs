@@ -297,7 +297,8 @@ fn of_a_policy_of_mixed_instances_nothing_changes_but_the_version() {
 
 #[test]
 fn what_a_policy_of_mixed_instances_can_t_be_brought_back_to_is_refused() {
-    let changes: [(fn(&mut Override), &str); 4] = [
+    type Change = fn(&mut Override);
+    let changes: [(Change, &str); 4] = [
         (|one| one.image = Some("ami-0123456789abcdef0".into()), "an image that an override"),
         (|one| one.template = Some(TemplateSpec::of("web", 1)), "a launch template that an override"),
         (
