@@ -9,7 +9,7 @@ use crate::fixture::TestEndpoint;
 use ovenbird_local::Home;
 
 impl TestEndpoint {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::with(|_| {}, |routes| routes).0
     }
 

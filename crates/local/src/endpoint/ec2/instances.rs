@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use ovenbird_sim::{ApiError, Instance, InstanceState, ROOT_DEVICE, StateChange, World};
+use ovenbird_sim::{ApiError, Instance, InstanceState, ROOT_DEVICE, StateChange, World, zone_id};
 
 use super::{
     Call,
@@ -43,17 +43,17 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
     xml.text("instanceId", &instance.id);
     xml.text("imageId", &instance.image);
     state(xml, "instanceState", instance.state);
-    let host =
-        instance.address.as_ref().map(|address| format!("ip-{}.ec2.internal", address.replace('.', "-")));
-    xml.text("privateDnsName", host.filter(|_| !gone).unwrap_or_default());
+    xml.text("privateDnsName", instance.private_dns_name().unwrap_or_default());
     xml.text("dnsName", "");
     xml.text("reason", instance.state_reason.as_ref().map_or("", |(_, message)| message));
+    xml.optional("keyName", instance.key_name.as_ref());
     xml.text("amiLaunchIndex", instance.launch_index);
     xml.list("productCodes", [(); 0], |_, ()| {});
     xml.text("instanceType", &instance.instance_type);
     xml.text("launchTime", time(instance.launched));
     xml.part("placement", |xml| {
         xml.text("availabilityZone", &instance.zone);
+        xml.text("availabilityZoneId", zone_id(&instance.zone));
         xml.text("groupName", "");
         xml.text("tenancy", "default");
     });
@@ -65,14 +65,7 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
     }
     xml.text("sourceDestCheck", true);
     let groups = if gone { &[][..] } else { &instance.security_groups };
-    xml.list("groupSet", groups, |xml, id| {
-        let group = world.describe_security_groups(std::slice::from_ref(id), &[]).ok();
-        xml.text("groupId", id);
-        xml.text(
-            "groupName",
-            group.and_then(|found| Some(found.into_iter().next()?.name)).unwrap_or_default(),
-        );
-    });
+    self::groups(xml, groups, world);
     if let Some((code, message)) = &instance.state_reason {
         xml.part("stateReason", |xml| {
             xml.text("code", code);
@@ -82,15 +75,7 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
     xml.text("architecture", &instance.architecture);
     xml.text("rootDeviceType", "ebs");
     xml.text("rootDeviceName", ROOT_DEVICE);
-    xml.list("blockDeviceMapping", world.volumes_of(&instance.id), |xml, volume| {
-        xml.text("deviceName", &volume.device);
-        xml.part("ebs", |xml| {
-            xml.text("volumeId", &volume.id);
-            xml.text("status", "attached");
-            xml.text("attachTime", time(instance.launched));
-            xml.text("deleteOnTermination", volume.delete_on_termination);
-        });
-    });
+    mappings(xml, instance, world);
     xml.text("virtualizationType", "hvm");
     if instance.spot {
         xml.text("instanceLifecycle", "spot");
@@ -99,18 +84,54 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
     xml.tags(&instance.tags);
     xml.text("hypervisor", "xen");
     xml.list("networkInterfaceSet", [(); 0], |_, ()| {});
-    if let Some(profile) = &instance.profile {
-        xml.part("iamInstanceProfile", |xml| {
-            xml.text("arn", format!("arn:aws:iam::{}:instance-profile/{profile}", world.account()));
-        });
+    if let Some(arn) = world.profile_arn(instance) {
+        xml.part("iamInstanceProfile", |xml| xml.text("arn", arn));
     }
     xml.text("ebsOptimized", false);
     xml.text("enaSupport", true);
     xml.part("metadataOptions", |xml| {
         xml.text("state", "applied");
-        xml.text("httpTokens", if instance.tokens_required { "required" } else { "optional" });
+        xml.text("httpTokens", instance.http_tokens());
         xml.text("httpPutResponseHopLimit", 1);
         xml.text("httpEndpoint", "enabled");
+        xml.text("httpProtocolIpv6", "disabled");
+        xml.text("instanceMetadataTags", "disabled");
+    });
+    xml.text("currentInstanceBootMode", instance.boot_mode());
+    xml.text("platformDetails", "Linux/UNIX");
+    xml.text("usageOperation", "RunInstances");
+    xml.text("usageOperationUpdateTime", time(instance.launched));
+    xml.part("capacityReservationSpecification", |xml| {
+        xml.text("capacityReservationPreference", "open");
+    });
+    xml.part("hibernationOptions", |xml| xml.text("configured", false));
+    xml.part("enclaveOptions", |xml| xml.text("enabled", false));
+    xml.part("maintenanceOptions", |xml| xml.text("autoRecovery", "default"));
+    xml.part("privateDnsNameOptions", |xml| {
+        xml.text("hostnameType", "ip-name");
+        xml.text("enableResourceNameDnsARecord", false);
+        xml.text("enableResourceNameDnsAAAARecord", false);
+    });
+}
+
+/// The volumes of an instance by device.
+pub(super) fn mappings(xml: &mut Xml, instance: &Instance, world: &World) {
+    xml.list("blockDeviceMapping", world.volumes_of(&instance.id), |xml, volume| {
+        xml.text("deviceName", &volume.device);
+        xml.part("ebs", |xml| {
+            xml.text("volumeId", &volume.id);
+            xml.text("status", "attached");
+            xml.text("attachTime", time(volume.attached()));
+            xml.text("deleteOnTermination", volume.delete_on_termination);
+        });
+    });
+}
+
+/// The security groups of an instance.
+pub(super) fn groups(xml: &mut Xml, ids: &[String], world: &World) {
+    xml.list("groupSet", ids, |xml, id| {
+        xml.text("groupId", id);
+        xml.text("groupName", world.security_group(id).map_or("", |group| &group.name));
     });
 }
 
@@ -126,15 +147,16 @@ pub(super) fn describe_instance_status(call: &Call<'_>) -> Result<String, ApiErr
         (call.params.texts("InstanceId"), filters(&call.params)?, paging(&call.params)?);
     let all = call.params.flag("IncludeAllInstances")?;
     call.finish_look()?;
-    let page = call.look(|world| world.describe_instances(Timestamp::now(), &ids, &filters, &paging))?;
-    let shown = page.items.iter().filter(|instance| all || instance.state == InstanceState::Running);
+    let now = Timestamp::now();
+    let page = call.look(|world| world.describe_instance_status(now, &ids, &filters, all, &paging))?;
     call.answer("DescribeInstanceStatus", |xml| {
-        xml.list("instanceStatusSet", shown, |xml, instance| {
+        xml.list("instanceStatusSet", &page.items, |xml, instance| {
             xml.text("instanceId", &instance.id);
             xml.text("availabilityZone", &instance.zone);
+            xml.text("availabilityZoneId", zone_id(&instance.zone));
             xml.list("eventsSet", [(); 0], |_, ()| {});
             state(xml, "instanceState", instance.state);
-            for check in ["systemStatus", "instanceStatus"] {
+            for check in ["systemStatus", "instanceStatus", "attachedEbsStatus"] {
                 xml.part(check, |xml| status(xml, instance));
             }
         });
@@ -143,17 +165,14 @@ pub(super) fn describe_instance_status(call: &Call<'_>) -> Result<String, ApiErr
 }
 
 fn status(xml: &mut Xml, instance: &Instance) {
-    // A machine is reachable when it takes commands.
-    let (status, detail) = match (instance.state, instance.agent_since) {
-        (InstanceState::Running, Some(_)) => ("ok", "passed"),
-        (InstanceState::Running, None) => ("initializing", "initializing"),
-        _ => return xml.text("status", "not-applicable"),
-    };
+    let (status, detail) = instance.check();
     xml.text("status", status);
-    xml.list("details", [()], |xml, ()| {
-        xml.text("name", "reachability");
-        xml.text("status", detail);
-    });
+    if let Some(detail) = detail {
+        xml.list("details", [()], |xml, ()| {
+            xml.text("name", "reachability");
+            xml.text("status", detail);
+        });
+    }
 }
 
 pub(super) fn stop_instances(call: &Call<'_>) -> Result<String, ApiError> {
