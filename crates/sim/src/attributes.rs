@@ -168,6 +168,16 @@ impl Instance {
         Some(format!("ip-{}.ec2.internal", address.replace('.', "-")))
     }
 
+    /// The id of its network interface.
+    pub fn interface_id(&self) -> String {
+        format!("eni-{}", self.id.as_str().trim_start_matches("i-"))
+    }
+
+    /// The id of that interface's attachment.
+    pub fn attachment_id(&self) -> String {
+        format!("eni-attach-{}", self.id.as_str().trim_start_matches("i-"))
+    }
+
     /// How its firmware starts it.
     pub fn boot_mode(&self) -> &'static str {
         if self.architecture == "arm64" { "uefi" } else { "legacy-bios" }

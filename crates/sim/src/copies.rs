@@ -69,6 +69,25 @@ pub struct CreateSnapshot {
     pub dry_run: bool,
 }
 
+/// The parameters of `CreateSnapshots`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CreateSnapshots {
+    /// The id of the instance.
+    pub instance: String,
+    /// Not of its root volume.
+    pub without_root: bool,
+    /// Not of the volumes with these ids.
+    pub without: Vec<String>,
+    /// A text for people.
+    pub description: Option<String>,
+    /// Whether each volume's own tags are copied, too.
+    pub copies_tags: bool,
+    /// Tags by kind of resource: `snapshot`.
+    pub tags: BTreeMap<String, Tags>,
+    /// Only ask whether it would be done.
+    pub dry_run: bool,
+}
+
 impl World {
     /// Copies an image with its snapshots.
     pub fn copy_image(&mut self, now: Timestamp, request: &CopyImage) -> Result<AmiId> {
@@ -216,6 +235,40 @@ impl World {
         let snapshot = new_snapshot(now, id, &volume, state, layers, request);
         self.snapshots.insert(snapshot.id.clone(), snapshot.clone());
         Ok(snapshot)
+    }
+
+    /// Makes a snapshot of each volume of an instance: of all or of none.
+    pub fn create_snapshots(&mut self, now: Timestamp, request: &CreateSnapshots) -> Result<Vec<Snapshot>> {
+        let instance = self.instance(&request.instance)?.id.clone();
+        let all: Vec<_> = self.volumes_of(&instance).into_iter().cloned().collect();
+        let wanted = |volume: &Volume| {
+            let root = volume.device == ROOT_DEVICE;
+            !(root && request.without_root) && !request.without.iter().any(|id| id == volume.id.as_str())
+        };
+        let each = |volume: &Volume, dry_run| {
+            let mut tags = request.tags.clone();
+            if request.copies_tags {
+                let own = tags.entry("snapshot".to_owned()).or_default();
+                for (key, value) in volume.tags.iter().filter(|(key, _)| !key.starts_with("aws:")) {
+                    own.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+            }
+            CreateSnapshot {
+                volume: volume.id.to_string(),
+                description: request.description.clone(),
+                tags,
+                dry_run,
+            }
+        };
+        let volumes: Vec<_> = all.into_iter().filter(wanted).collect();
+        for volume in &volumes {
+            match self.create_snapshot(now, &each(volume, true)) {
+                Err(error) if error.code == "DryRunOperation" => {}
+                other => drop(other?),
+            }
+        }
+        refuse_dry_run(request.dry_run)?;
+        volumes.iter().map(|volume| self.create_snapshot(now, &each(volume, false))).collect()
     }
 
     /// Copies that are whole by now.

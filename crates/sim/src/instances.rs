@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiError, Filter, Layer, Order, Page, Paging, Result, Tags, World,
-    filters::{Filters, InstanceStatus},
+    filters::{Filters, InstanceStatus, NetworkInterface},
     refuse_dry_run,
 };
 
@@ -182,6 +182,24 @@ impl World {
         let everything = self.describe_instances(now, ids, &[], &Paging::default())?.items;
         let shown = everything.into_iter().filter(|one| all || one.state == InstanceState::Running);
         let found = shown.map(InstanceStatus).filter(|one| filters.pass(self, one)).map(|one| one.0);
+        paging.cut(found.collect(), 5, |instance| instance.id.to_string())
+    }
+
+    /// Network interfaces by id and filter, each as the instance that it is of: those that aren't terminated have one.
+    pub fn describe_network_interfaces(
+        &self,
+        ids: &[String],
+        filters: &[Filter],
+        paging: &Paging,
+    ) -> Result<Page<Instance>> {
+        let filters = Filters::<NetworkInterface>::read(filters)?;
+        let all: Vec<_> = self.live_instances().cloned().map(NetworkInterface).collect();
+        if let Some(unknown) = ids.iter().find(|id| !all.iter().any(|one| one.0.interface_id() == **id)) {
+            let message = format!("The networkInterface ID '{unknown}' does not exist");
+            return Err(ApiError::new("InvalidNetworkInterfaceID.NotFound", message));
+        }
+        let named = |one: &NetworkInterface| ids.is_empty() || ids.contains(&one.0.interface_id());
+        let found = all.into_iter().filter(|one| named(one) && filters.pass(self, one)).map(|one| one.0);
         paging.cut(found.collect(), 5, |instance| instance.id.to_string())
     }
 

@@ -48,7 +48,7 @@ pub use self::{
     attributes::ModifyInstance,
     capacity::{Lack, Shortage},
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
-    copies::{CopyImage, CopySnapshot, CreateSnapshot},
+    copies::{CopyImage, CopySnapshot, CreateSnapshot, CreateSnapshots},
     error::ApiError,
     filters::{Filter, time_text},
     image_stages::{LaunchPermission, Standing},

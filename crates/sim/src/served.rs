@@ -3,7 +3,7 @@
 use crate::{
     Image, Instance, InstanceType, KeyPair, SecurityGroup, Snapshot, Subnet, Volume, Vpc,
     auto_scaling::Group,
-    filters::{Filtered, Fleet, InstanceStatus, Region, Zone},
+    filters::{Filtered, Fleet, InstanceStatus, NetworkInterface, Region, Zone},
     instance_types::Offering,
     launch_templates::{LaunchTemplate, LaunchTemplateVersion},
     security_groups::RuleOf,
@@ -34,6 +34,7 @@ pub fn filters() -> Vec<(&'static str, Vec<&'static str>)> {
         ("DescribeKeyPairs", names::<KeyPair>()),
         ("DescribeLaunchTemplateVersions", names::<LaunchTemplateVersion>()),
         ("DescribeLaunchTemplates", names::<LaunchTemplate>()),
+        ("DescribeNetworkInterfaces", names::<NetworkInterface>()),
         ("DescribeRegions", names::<Region>()),
         ("DescribeSecurityGroupRules", names::<RuleOf>()),
         ("DescribeSecurityGroups", names::<SecurityGroup>()),

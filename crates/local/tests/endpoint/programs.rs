@@ -70,6 +70,11 @@ fn a_volume_that_shall_stay_outlives_its_instance_and_every_disk_is_shown() {
 }
 
 #[test]
+fn key_pairs_groups_copies_attributes_and_volumes_are_as_other_people_s_tools_want_them() {
+    boto3("tools_client.py");
+}
+
+#[test]
 fn a_group_behind_a_load_balancer_is_refreshed_to_another_version_of_its_template() {
     boto3("rollout_client.py");
 }

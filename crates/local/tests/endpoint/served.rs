@@ -76,6 +76,11 @@ fn against_the_models(script: &str) {
 }
 
 #[test]
+fn requests_are_taken_and_refused_as_aws_s_models_have_them() {
+    against_the_models("model_client.py");
+}
+
+#[test]
 fn every_filter_that_aws_documents_is_known() {
     against_the_models("filters_client.py");
 }

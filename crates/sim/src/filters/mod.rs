@@ -5,12 +5,14 @@
 
 mod images;
 mod instances;
+mod interfaces;
 mod network;
 mod places;
 mod storage;
 
 pub(crate) use self::{
     instances::InstanceStatus,
+    interfaces::NetworkInterface,
     places::{Fleet, Region, Zone},
 };
 use jiff::Timestamp;

@@ -1,8 +1,12 @@
 //! Copies of images and snapshots, and snapshots of volumes.
 
-use ovenbird_sim::{ApiError, CopyImage, CopySnapshot, CreateSnapshot};
+use ovenbird_sim::{ApiError, CopyImage, CopySnapshot, CreateSnapshot, CreateSnapshots};
 
-use super::{Call, shared::tag_specifications, snapshots::snapshot};
+use super::{
+    Call,
+    shared::{tag_specifications, time},
+    snapshots::snapshot,
+};
 use crate::endpoint::query_form::Params;
 
 pub(super) fn copy_image(call: &Call<'_>) -> Result<String, ApiError> {
@@ -63,6 +67,38 @@ pub(super) fn create_snapshot(call: &Call<'_>) -> Result<String, ApiError> {
     let made = call.world(|world, now| world.create_snapshot(now, &request))?;
     let account = call.look(|world| world.account().to_owned());
     call.answer("CreateSnapshot", |xml| snapshot(xml, &made, &account))
+}
+
+pub(super) fn create_snapshots(call: &Call<'_>) -> Result<String, ApiError> {
+    let params = &call.params;
+    let of = params.part("InstanceSpecification");
+    let _ = params.choice("Location", &["regional"])?;
+    let request = CreateSnapshots {
+        instance: of.required("InstanceId")?.to_owned(),
+        without_root: of.flag("ExcludeBootVolume")?,
+        without: of.texts("ExcludeDataVolumeId"),
+        description: params.text("Description").map(str::to_owned),
+        copies_tags: params.choice("CopyTagsFromSource", &["volume"])?.is_some(),
+        tags: tag_specifications(params)?,
+        dry_run: params.flag("DryRun")?,
+    };
+    call.finish()?;
+    let made = call.world(|world, now| world.create_snapshots(now, &request))?;
+    let account = call.look(|world| world.account().to_owned());
+    call.answer("CreateSnapshots", |xml| {
+        xml.list("snapshotSet", &made, |xml, one| {
+            xml.text("snapshotId", &one.id);
+            xml.text("volumeId", &one.volume);
+            xml.text("state", one.state.as_str());
+            xml.text("startTime", time(one.started));
+            xml.text("progress", format!("{}%", one.progress));
+            xml.text("ownerId", &account);
+            xml.text("volumeSize", one.size);
+            xml.text("description", &one.description);
+            xml.text("encrypted", one.kms_key.is_some());
+            xml.tags(&one.tags);
+        });
+    })
 }
 
 fn encryption(params: &Params<'_>) -> Result<(bool, Option<String>), ApiError> {

@@ -65,8 +65,9 @@ pub(super) async fn create_security_group(call: &Call<'_>) -> Result<String, Api
 }
 
 pub(super) fn delete_security_group(call: &Call<'_>) -> Result<String, ApiError> {
-    let (id, dry_run) = (target(call)?, call.params.flag("DryRun")?);
+    let (named, dry_run) = (named(call), call.params.flag("DryRun")?);
     call.finish()?;
+    let id = call.look(|world| world.security_group_id(named.0, named.1))?;
     call.world(|world, _| world.delete_security_group(&id, dry_run))?;
     call.answer("DeleteSecurityGroup", |xml| {
         xml.text("return", true);
@@ -75,7 +76,7 @@ pub(super) fn delete_security_group(call: &Call<'_>) -> Result<String, ApiError>
 }
 
 pub(super) fn authorize(call: &Call<'_>, direction: Direction) -> Result<String, ApiError> {
-    let (id, dry_run) = (target(call)?, call.params.flag("DryRun")?);
+    let (named, dry_run) = (named(call), call.params.flag("DryRun")?);
     let mut tags = tag_specifications(&call.params)?;
     let own = tags.remove("security-group-rule").unwrap_or_default();
     if let Some(kind) = tags.keys().next() {
@@ -84,6 +85,7 @@ pub(super) fn authorize(call: &Call<'_>, direction: Direction) -> Result<String,
     }
     let rules = rules(call, direction, &own)?;
     call.finish()?;
+    let id = call.look(|world| world.security_group_id(named.0, named.1))?;
     let made = call.world(|world, _| world.authorize(&id, &rules, dry_run))?;
     call.answer(name("Authorize", direction), |xml| {
         xml.text("return", true);
@@ -92,9 +94,10 @@ pub(super) fn authorize(call: &Call<'_>, direction: Direction) -> Result<String,
 }
 
 pub(super) fn revoke(call: &Call<'_>, direction: Direction) -> Result<String, ApiError> {
-    let (id, dry_run) = (target(call)?, call.params.flag("DryRun")?);
+    let (named, dry_run) = (named(call), call.params.flag("DryRun")?);
     let (rules, ids) = (rules(call, direction, &Tags::new())?, call.params.texts("SecurityGroupRuleId"));
     call.finish()?;
+    let id = call.look(|world| world.security_group_id(named.0, named.1))?;
     call.world(|world, _| world.revoke(&id, direction, &rules, &ids, dry_run))?;
     call.done(name("Revoke", direction))
 }
@@ -108,9 +111,9 @@ fn name(verb: &str, direction: Direction) -> &'static str {
     }
 }
 
-fn target(call: &Call<'_>) -> Result<String, ApiError> {
-    let named = (call.params.text("GroupId"), call.params.text("GroupName"));
-    call.look(|world| world.security_group_id(named.0, named.1))
+/// The group that a call is for: its id, or its name.
+fn named<'a>(call: &Call<'a>) -> (Option<&'a str>, Option<&'a str>) {
+    (call.params.text("GroupId"), call.params.text("GroupName"))
 }
 
 /// The rules that a call names: by `IpPermissions`, or one in the old form.

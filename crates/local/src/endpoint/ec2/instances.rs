@@ -14,7 +14,7 @@ pub(super) fn describe_instances(call: &Call<'_>) -> Result<String, ApiError> {
     let (ids, filters, paging) =
         (call.params.texts("InstanceId"), filters(&call.params)?, paging(&call.params)?);
     // Instances that AWS's own services manage; here are none.
-    let _ = call.params.text("IncludeManagedResources");
+    let _ = call.params.flag("IncludeManagedResources")?;
     call.finish_look()?;
     let page = call.look(|world| world.describe_instances(Timestamp::now(), &ids, &filters, &paging))?;
     let mut reservations: Vec<Vec<&Instance>> = Vec::new();
@@ -83,7 +83,10 @@ pub(super) fn instance(xml: &mut Xml, instance: &Instance, world: &World) {
     xml.text("clientToken", instance.client_token.as_deref().unwrap_or_default());
     xml.tags(&instance.tags);
     xml.text("hypervisor", "xen");
-    xml.list("networkInterfaceSet", [(); 0], |_, ()| {});
+    let own = Some(instance).filter(|_| !gone);
+    xml.list("networkInterfaceSet", own, |xml, instance| {
+        network_interface(xml, instance, world, false);
+    });
     if let Some(arn) = world.profile_arn(instance) {
         xml.part("iamInstanceProfile", |xml| xml.text("arn", arn));
     }
@@ -218,4 +221,57 @@ pub(super) fn get_console_output(call: &Call<'_>) -> Result<String, ApiError> {
         xml.text("timestamp", time(Timestamp::now()));
         xml.text("output", STANDARD.encode(text));
     })
+}
+
+pub(super) fn describe_network_interfaces(call: &Call<'_>) -> Result<String, ApiError> {
+    let params = &call.params;
+    let (ids, filters) = (params.texts("NetworkInterfaceId"), filters(params)?);
+    let (paging, _) = (paging(params)?, params.flag("IncludeManagedResources")?);
+    call.finish_look()?;
+    let page = call.look(|world| world.describe_network_interfaces(&ids, &filters, &paging))?;
+    call.answer("DescribeNetworkInterfaces", |xml| {
+        call.look(|world| {
+            xml.list("networkInterfaceSet", &page.items, |xml, instance| {
+                network_interface(xml, instance, world, true);
+                xml.text("availabilityZone", &instance.zone);
+                xml.text("availabilityZoneId", zone_id(&instance.zone));
+                xml.text("requesterManaged", false);
+                xml.list("tagSet", [(); 0], |_, ()| {});
+            });
+        });
+        next_token(xml, page.next_token.as_ref());
+    })
+}
+
+/// The one network interface of an instance; alone, it says whose it is.
+fn network_interface(xml: &mut Xml, instance: &Instance, world: &World, alone: bool) {
+    let dns_name = instance.private_dns_name();
+    xml.text("networkInterfaceId", instance.interface_id());
+    xml.text("subnetId", &instance.subnet);
+    xml.text("vpcId", &instance.vpc);
+    xml.text("description", "");
+    xml.text("ownerId", world.account());
+    xml.text("status", "in-use");
+    xml.text("interfaceType", "interface");
+    xml.optional("privateIpAddress", instance.address.as_ref());
+    xml.optional("privateDnsName", dns_name.as_ref());
+    xml.text("sourceDestCheck", true);
+    groups(xml, &instance.security_groups, world);
+    xml.part("attachment", |xml| {
+        xml.text("attachmentId", instance.attachment_id());
+        if alone {
+            xml.text("instanceId", &instance.id);
+            xml.text("instanceOwnerId", world.account());
+        }
+        xml.text("deviceIndex", 0);
+        xml.text("networkCardIndex", 0);
+        xml.text("status", "attached");
+        xml.text("attachTime", time(instance.launched));
+        xml.text("deleteOnTermination", true);
+    });
+    xml.list("privateIpAddressesSet", &instance.address, |xml, address| {
+        xml.text("privateIpAddress", address);
+        xml.optional("privateDnsName", dns_name.as_ref());
+        xml.text("primary", true);
+    });
 }

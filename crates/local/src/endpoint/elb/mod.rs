@@ -9,7 +9,7 @@ use ovenbird_sim::{ApiError, Tags};
 
 use super::{
     Endpoint,
-    query::{self, Query, tags, texts, unknown},
+    query::{self, Query, needed, parts, tags, texts, unknown},
 };
 
 const NAMESPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";
@@ -62,21 +62,24 @@ fn dispatch(query: &Query<'_>, action: &str) -> Result<String, ApiError> {
 }
 
 fn add_tags(query: &Query<'_>) -> Result<String, ApiError> {
-    let (arns, tags): (_, Tags) = (texts(&query.params, "ResourceArns"), tags(&query.params, "Tags")?);
+    let arns = needed("resourceArns", texts(&query.params, "ResourceArns"))?;
+    needed("tags", parts(&query.params, "Tags"))?;
+    let tags: Tags = tags(&query.params, "Tags")?;
     query.finish()?;
     query.world(|world, _| world.add_elb_tags(&arns, &tags))?;
     query.done()
 }
 
 fn remove_tags(query: &Query<'_>) -> Result<String, ApiError> {
-    let (arns, keys) = (texts(&query.params, "ResourceArns"), texts(&query.params, "TagKeys"));
+    let arns = needed("resourceArns", texts(&query.params, "ResourceArns"))?;
+    let keys = needed("tagKeys", texts(&query.params, "TagKeys"))?;
     query.finish()?;
     query.world(|world, _| world.remove_elb_tags(&arns, &keys))?;
     query.done()
 }
 
 fn describe_tags(query: &Query<'_>) -> Result<String, ApiError> {
-    let arns = texts(&query.params, "ResourceArns");
+    let arns = needed("resourceArns", texts(&query.params, "ResourceArns"))?;
     query.finish()?;
     let found = query.look(|world| world.describe_elb_tags(&arns))?;
     query.answer(|xml| {
