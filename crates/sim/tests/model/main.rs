@@ -6,6 +6,7 @@ use ovenbird_sim::*;
 use ovenbird_testkit::{Script, SimulatedHardware};
 
 mod balancing;
+mod copies;
 mod launch;
 mod members;
 mod properties;
