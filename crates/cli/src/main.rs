@@ -176,8 +176,10 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let views: Vec<_> = found.iter().map(ChannelView::from).collect();
             print(json, &views, &render::wrapped(channels::history(&found).trim_end()));
         }
-        Command::Promote(args) => return Ok(asked(json, channels::promote(&args, &target, json).await?)),
-        Command::Rollback(args) => return Ok(asked(json, channels::roll_back(&args, &target, json).await?)),
+        Command::Promote(args) => return Ok(answered(json, &channels::promote(&args, &target, json).await?)),
+        Command::Rollback(args) => {
+            return Ok(answered(json, &channels::roll_back(&args, &target, json).await?));
+        }
         Command::Hold(args) => {
             let channel = channels::hold(&args, &target).await?;
             print(
@@ -195,9 +197,14 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             );
         }
         Command::Rollout(args) => {
-            let rollout = rollout::run(&args, &target).await?;
-            print(json, &RolloutView::from(&rollout), rollout::text(&rollout, Timestamp::now()).trim_end());
-            return Ok(if rollout::is_well(&rollout) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+            let shown = rollout::run(&args, &target).await?;
+            let text = rollout::text(&shown, Timestamp::now());
+            print(json, &RolloutView::from(&shown.rollout), text.trim_end());
+            return Ok(if rollout::is_well(&shown.rollout) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(FAILED)
+            });
         }
         Command::Show { what, follow } => {
             if follow {
@@ -253,13 +260,17 @@ async fn run(cli: Cli) -> Result<ExitCode> {
 }
 
 /// Shows what came of a promotion by hand; a no at the terminal is a failure.
-fn asked(json: bool, asked: Option<channels::Asked>) -> ExitCode {
-    match asked {
-        Some(asked) => {
-            print(json, &asked, &asked.text());
+fn answered(json: bool, answer: &channels::Answer) -> ExitCode {
+    match answer {
+        channels::Answer::Asked(asked) => {
+            print(json, asked, &asked.text());
             ExitCode::SUCCESS
         }
-        None => ExitCode::from(FAILED),
+        channels::Answer::Plan(plan) => {
+            print(json, plan, channels::plan_text(plan).trim_end());
+            if plan.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+        }
+        channels::Answer::Declined => ExitCode::from(FAILED),
     }
 }
 

@@ -86,6 +86,8 @@ pub enum Follows {
     Template,
     /// A parameter, a launch template, and a group of so many machines.
     Group(u32),
+    /// The same, and the group has a policy of mixed instances: two types, and spot.
+    Mixed(u32),
     /// The same with two groups, of which one serves with so many machines.
     Pair(u32),
 }
@@ -390,6 +392,12 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "a version rolled out to one machine",
         follows: Follows::Group(1),
         pairs: Pairs::OfEachState,
+        ..ROLLED
+    },
+    Scenario {
+        name: "a version rolled out to a group of mixed instances",
+        follows: Follows::Mixed(2),
+        pairs: Pairs::None,
         ..ROLLED
     },
     Scenario {
