@@ -243,7 +243,8 @@ impl World {
         let all: Vec<_> = self.volumes_of(&instance).into_iter().cloned().collect();
         let wanted = |volume: &Volume| {
             let root = volume.device == ROOT_DEVICE;
-            !(root && request.without_root) && !request.without.iter().any(|id| id == volume.id.as_str())
+            let named = request.without.iter().any(|id| id == volume.id.as_str());
+            !(named || root && request.without_root)
         };
         let each = |volume: &Volume, dry_run| {
             let mut tags = request.tags.clone();

@@ -260,7 +260,7 @@ impl World {
 
     fn check_rule(&self, rule: &Rule) -> Result<()> {
         let named = matches!(rule.protocol.as_str(), "tcp" | "udp" | "icmp" | "icmpv6" | "-1");
-        if !named && !rule.protocol.parse::<u8>().is_ok() {
+        if !named && rule.protocol.parse::<u8>().is_err() {
             let message = format!("Invalid value '{}' for IP protocol. Unknown protocol.", rule.protocol);
             return Err(ApiError::new("InvalidParameterValue", message));
         }

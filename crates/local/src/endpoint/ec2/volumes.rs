@@ -1,6 +1,6 @@
 //! Volumes: make, attach, detach, look, delete.
 
-use ovenbird_sim::{ApiError, CreateVolume, NewVolume, Volume, zone_id};
+use ovenbird_sim::{ApiError, CreateVolume, NewVolume, Volume, World, zone_id};
 
 use super::{
     Call,
@@ -63,7 +63,7 @@ pub(super) fn create_volume(call: &Call<'_>) -> Result<String, ApiError> {
     let zone = match (params.text("AvailabilityZone"), params.text("AvailabilityZoneId")) {
         (Some(zone), None) => zone.to_owned(),
         (None, Some(id)) => {
-            let zones = call.look(|world| world.describe_availability_zones());
+            let zones = call.look(World::describe_availability_zones);
             let unknown =
                 || ApiError::new("InvalidZone.NotFound", format!("The zone '{id}' does not exist."));
             zones.into_iter().find(|zone| zone_id(zone) == id).ok_or_else(unknown)?
