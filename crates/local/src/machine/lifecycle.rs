@@ -214,6 +214,22 @@ impl Machine {
         self.kill();
     }
 
+    /// Asks it to boot again, once there is somebody in it to ask.
+    pub async fn reboot(&self, grace: Duration) {
+        let asked = async {
+            while let Ok(inside) = self.inside() {
+                let asked = exec(&inside, "systemctl reboot --no-block", grace).await;
+                if asked.is_ok_and(|outcome| outcome.exit == 0) {
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(grace, asked).await.is_err() {
+            tracing::warn!("{} took no order to boot again", self.instance);
+        }
+    }
+
     /// Ends every process of it at once.
     pub fn kill(&self) {
         cgroup::kill(&self.cgroup);

@@ -39,6 +39,7 @@ impl Instance {
             role: Credentials::machine(),
             user_data: self.user_data.clone(),
             tokens_required: self.tokens_required,
+            key: None,
         }
     }
 }
