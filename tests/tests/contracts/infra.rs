@@ -277,7 +277,7 @@ fn the_stack_says_the_version_that_the_command_has() {
     assert!(said.contains(&version), "infra/template.yaml, Operator: {said}");
 }
 
-/// China and GovCloud have partitions of their own, and China a DNS suffix of its own.
+/// China and `GovCloud` have partitions of their own, and China a DNS suffix of its own.
 #[test]
 fn the_template_names_no_partition() {
     let text = fs::read_to_string(repository().join("infra/template.yaml")).unwrap();

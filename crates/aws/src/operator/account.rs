@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, ProcessorInfo};
 use aws_sdk_ssm::types::{ParameterStringFilter, ParameterTier, ParameterType};
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -55,7 +55,7 @@ impl Account for Cloud {
                 let page = page
                     .map_err(|error| translate("ec2:DescribeInstanceTypes", "the recipes' types", &error))?;
                 found.extend(page.instance_types().iter().filter_map(|one| {
-                    let runs = one.processor_info().map(|one| one.supported_architectures());
+                    let runs = one.processor_info().map(ProcessorInfo::supported_architectures);
                     let runs = runs.unwrap_or_default().iter().map(|one| one.as_str().to_owned());
                     Some((one.instance_type()?.as_str().to_owned(), runs.collect()))
                 }));

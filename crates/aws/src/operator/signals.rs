@@ -64,10 +64,10 @@ impl Signals for Cloud {
             Some(Run {
                 name: BakeId::parse(one.name()).ok()?,
                 started: Timestamp::from_second(one.start_date().secs()).ok()?,
-                ended_badly: match one.status() {
-                    ExecutionStatus::Failed | ExecutionStatus::TimedOut | ExecutionStatus::Aborted => true,
-                    _ => false,
-                },
+                ended_badly: matches!(
+                    one.status(),
+                    ExecutionStatus::Failed | ExecutionStatus::TimedOut | ExecutionStatus::Aborted
+                ),
             })
         });
         Ok(found.collect())

@@ -26,7 +26,9 @@ impl fmt::Display for Offer {
 }
 
 /// Every offer, in the order of the recipe's preference: a type in all zones before the next type, and all of
-/// them as spot, where that is wanted, before the first on demand. The stack's subnets are for recipes that name none.
+/// them as spot, where that is wanted, before the first on demand.
+///
+/// The stack's subnets are for recipes that name none.
 pub fn offers(builder: &Builder, of_stack: &[String]) -> Vec<Offer> {
     let markets = if builder.spot { &[true, false][..] } else { &[false] };
     let subnets: Vec<Option<&String>> = match (builder.subnets.as_slice(), of_stack) {

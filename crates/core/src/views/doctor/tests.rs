@@ -346,7 +346,7 @@ fn every_way_to_s3_is_known() {
     let private = Subnet { gives_public_address: false, ..from.clone() };
     let none = [table(None)];
     for endpoint in [interface, pending, other, far, unrouted] {
-        assert_eq!(way(&from, &none, &[endpoint.clone()]), Way::None, "{endpoint:?}");
+        assert_eq!(way(&from, &none, std::slice::from_ref(&endpoint)), Way::None, "{endpoint:?}");
     }
     assert_eq!(way(&private, &none, &[gateway]), Way::Gateway("vpce-1".into()));
     assert_eq!(way(&private, &none, &[named]), Way::Interface("vpce-1".into()));
