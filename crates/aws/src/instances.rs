@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_ec2::types::{
     self, Filter, InstanceLifecycleType, InstanceStateName, ResourceType, Tag, TagSpecification,
 };
+use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -39,8 +40,8 @@ impl Builders for Cloud {
             }
             Err(error) => {
                 let refused = translate("ec2:RunInstances", launch::subject(order), &error);
-                let code = code(&error);
-                Err(Error::refused(&order.offer, code, shortage(code), refused))
+                let (code, message) = (code(&error), error.message().unwrap_or_default());
+                Err(Error::refused(&order.offer, code, shortage(code, message), refused))
             }
         }
     }

@@ -7,7 +7,12 @@ use jiff::Timestamp;
 
 use super::facts::{Deployed, Facts, Machine, Network, OfStack, Pipeline};
 use crate::{
-    domain::{error::Result, id::PipelineName, recipe::Promote},
+    domain::{
+        error::Result,
+        id::{ParameterName, PipelineName},
+        offer,
+        recipe::Promote,
+    },
     ports::{Account, Bucket, Groups, Images, Networks, Parameters, Signals, Table, Templates},
     steps::inputs,
     store::{Ledger, keys, recipes},
@@ -161,7 +166,7 @@ async fn pipeline(cloud: &impl DoctorPorts, name: PipelineName, now: Timestamp) 
 struct Named<'p> {
     architectures: BTreeSet<String>,
     types: BTreeSet<String>,
-    parameters: BTreeSet<crate::domain::id::ParameterName>,
+    parameters: BTreeSet<ParameterName>,
     channels: Vec<&'p Promote>,
 }
 
@@ -171,9 +176,9 @@ impl<'p> Named<'p> {
         for one in pipelines {
             let Ok(recipe) = &one.recipe else { continue };
             if let Some(Ok(base)) = &one.base {
+                named.types.extend(offer::types(&recipe.builder, &base.architecture));
                 named.architectures.insert(base.architecture.clone());
             }
-            named.types.extend(recipe.builder.instance_types.iter().cloned());
             named.parameters.extend(recipe.secrets().map(|(_, name)| name.clone()));
             let channels = std::iter::once(&recipe.promote).chain(&recipe.channels);
             for channel in channels {

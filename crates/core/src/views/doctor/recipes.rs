@@ -11,6 +11,7 @@ use crate::{
     domain::{
         error::{Error, Result},
         id::{ParameterName, PipelineName},
+        offer,
         recipe::{Promote, Recipe},
     },
     ports::{Image, ParameterKind},
@@ -104,7 +105,7 @@ fn types(base: &Image, recipe: &Recipe, of: &OfStack) -> Vec<Finding> {
         Ok(known) => known,
         Err(findings) => return findings,
     };
-    let wanted = &recipe.builder.instance_types;
+    let wanted = offer::types(&recipe.builder, &base.architecture);
     let mut findings = Vec::new();
     let missing: Vec<&str> =
         wanted.iter().filter(|one| !known.contains_key(*one)).map(String::as_str).collect();

@@ -94,6 +94,7 @@ fn well() -> Facts {
     let types = BTreeMap::from([
         ("m7i.large".to_owned(), BTreeSet::from(["x86_64".to_owned()])),
         ("m6i.large".to_owned(), BTreeSet::from(["x86_64".to_owned()])),
+        ("m7i-flex.large".to_owned(), BTreeSet::from(["x86_64".to_owned()])),
     ]);
     let ran = Run { name: "p1".parse().unwrap(), started: now(), ended_badly: false };
     Facts {
@@ -441,13 +442,14 @@ fn a_recipe_or_a_base_that_a_bake_would_end_with_is_told() {
 #[test]
 fn instance_types_that_can_not_run_the_base_are_told() {
     fails("the base is arm64, and instance type m7i.large runs x86_64", |facts| {
+        with_recipe(facts, "[builder]\ninstance-types = [\"m7i.large\"]");
         of(facts).pipelines.as_mut().unwrap()[0].base = Some(Ok(base("arm64")));
     });
     weaker("this Region has no instance type m6i.large", |facts| {
         let Some(Ok(types)) = &mut of(facts).types else { panic!("no types") };
         types.remove("m6i.large");
     });
-    fails("this Region has no instance type m7i.large, m6i.large", |facts| {
+    fails("this Region has no instance type m7i.large, m6i.large, m7i-flex.large", |facts| {
         of(facts).types = Some(Ok(BTreeMap::new()));
     });
 }
