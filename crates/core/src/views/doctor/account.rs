@@ -12,11 +12,15 @@ pub(super) fn account(facts: &Facts) -> Check {
             Check::new("account", seen, Vec::new())
         }
         Err(error) => {
-            let finding = Finding::fails(
-                "no credentials that AWS takes, or no Region",
-                error.chain().replace("\n  caused by: ", ": "),
-                "aws sts get-caller-identity, with the same profile; `aws configure` or `aws sso login` sets it up",
-            );
+            let (what, fix) = if facts.local {
+                ("the local cloud doesn't answer", "ovenbird local up")
+            } else {
+                (
+                    "no credentials that AWS takes, or no Region",
+                    "aws sts get-caller-identity, with the same profile; `aws configure` or `aws sso login` sets it up",
+                )
+            };
+            let finding = Finding::fails(what, error.chain().replace("\n  caused by: ", ": "), fix);
             Check::new("account", "nobody", vec![finding])
         }
     }

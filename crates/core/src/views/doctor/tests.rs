@@ -194,6 +194,9 @@ fn of_what_is_well_nothing_is_said() {
 #[test]
 fn without_credentials_or_a_stack_it_is_said_and_the_network_is_looked_at_all_the_same() {
     fails("no credentials", |facts| facts.caller = Err(denied("sts:GetCallerIdentity")));
+    let mut facts = well();
+    (facts.local, facts.caller) = (true, Err(denied("sts:GetCallerIdentity")));
+    assert!(told(&facts)[0].1.contains("the local cloud doesn't answer"));
     fails("is not deployed", |facts| {
         facts.stack = Err(Error::bad_input("stack `ovenbird`", "is not deployed", "make deploy"));
         facts.of_stack = None;
