@@ -257,6 +257,7 @@ fn tell(event: &Event, json: bool) {
             let stage = stage.to_string();
             eprintln!("  {stage:<10} {seconds:>6.1} s  {}", note.as_deref().unwrap_or_default());
         }
+        Event::Weaker { stage, text } => eprintln!("  {:<10} warning: {text}", stage.to_string()),
         Event::Ready { seconds } => eprintln!("  {:<10} {seconds:>6.1} s", "ready"),
     }
 }

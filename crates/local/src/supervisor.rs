@@ -26,7 +26,7 @@ use crate::{
     endpoint::{Control, Endpoint, keep_learning, router},
     error::{LocalError, Result},
     hardware::{Hardware, RealHardware, Simulated},
-    machine::serve_inside,
+    machine::{probe, serve_inside},
     ministack::MiniStack,
     network::Network,
     options::{Machines, Options},
@@ -171,7 +171,9 @@ async fn start_world(
         Some(network) => {
             let base = make_base(options).await?;
             let name = base.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let hardware = RealHardware::new(&options.home, &base, options.port, network, sender);
+            let user_namespaces = can_isolate(options).await?;
+            let hardware =
+                RealHardware::new(&options.home, &base, options.port, network, user_namespaces, sender);
             let hardware = hardware.map_err(LocalError::io("make room for machines"))?;
             (Box::new(hardware), name)
         }
@@ -204,6 +206,18 @@ async fn start_world(
     endpoint.state.keep_time();
     keep_learning(&endpoint);
     Ok(endpoint)
+}
+
+/// Whether machines get user namespaces of their own; if they can't, that is said.
+async fn can_isolate(options: &Options) -> Result<bool> {
+    let missing =
+        probe::missing(options.home.root()).await.map_err(LocalError::io("try a user namespace"))?;
+    if let Some(why) = &missing {
+        let text = probe::weaker(why);
+        tracing::warn!("{text}");
+        Event::Weaker { stage: Stage::Network, text }.emit();
+    }
+    Ok(missing.is_none())
 }
 
 async fn make_base(options: &Options) -> Result<PathBuf> {
