@@ -24,7 +24,7 @@ setup: ## Install what the demo and the tests need: apt packages, and Python pac
 # The dev profile: a release build of the SDK takes half an hour. The functions are stripped, because their zips travel;
 # what `make release` left there is newer, and maybe for another architecture: it makes way.
 build: runner ## Build everything for this machine; functions and runner go to build/
-	cargo build --quiet --workspace $(ALSO)
+	cargo build --locked --quiet --workspace $(ALSO)
 	@for name in $(FUNCTIONS); do \
 	  if [[ -e build/.release || $(TARGET)/debug/$$name -nt build/$$name/bootstrap ]]; then \
 	    mkdir -p build/$$name && strip -o build/$$name/bootstrap $(TARGET)/debug/$$name; \
@@ -34,7 +34,7 @@ build: runner ## Build everything for this machine; functions and runner go to b
 
 # Static: it runs on bases older than this machine.
 runner:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet -p ovenbird-runner --profile runner --target $(RUNNER_TARGET)
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --quiet -p ovenbird-runner --profile runner --target $(RUNNER_TARGET)
 	@mkdir -p build && install $(TARGET)/$(RUNNER_TARGET)/runner/ovenbird-runner build/ovenbird-runner
 
 demo: setup build ## Do the main job on this machine, watched: upload, tested image, machines from it (KEEP=1 leaves the cloud up)
@@ -42,26 +42,26 @@ demo: setup build ## Do the main job on this machine, watched: upload, tested im
 
 bench: setup build ## Measure, and print each figure beside its goal (the first time builds the functions for release: half an hour)
 	$(TARGET)/debug/bench
-	cargo build --release $(FUNCTIONS:%=-p %)
+	cargo build --locked --release $(FUNCTIONS:%=-p %)
 	@tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
 
 lint: setup ## Check format, clippy, the floors of crates/core, and the template
 	cargo fmt --all -- --check
-	cargo clippy --quiet --workspace --all-targets -- -D warnings
-	cargo check --quiet -p ovenbird --no-default-features
-	cargo test --quiet -p ovenbird-tests --test contracts floors
+	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+	cargo check --locked --quiet -p ovenbird --no-default-features
+	cargo test --locked --quiet -p ovenbird-tests --test contracts floors
 	$(SAM) validate --lint --region us-east-1
 
 test test-slow: ALSO := --bins --tests
 
 test: setup build ## Run every test but those that take minutes
 	@mkdir -p build
-	cargo test --workspace 2>&1 | tee build/test.log
+	cargo test --locked --workspace 2>&1 | tee build/test.log
 	@awk '/^test result:/ {passed += $$4; failed += $$6; ignored += $$8} END {print "test:", \
 	  passed, "tests passed,", failed, "failed,", ignored, "not run"}' build/test.log
 
 test-slow: setup build ## Run the tests that take minutes: every pair of faults; Puppet and Ansible in machines
-	cargo test --workspace -- --ignored
+	cargo test --locked --workspace -- --ignored
 
 test-all: lint test test-slow ## Run lint, test and test-slow
 
@@ -86,12 +86,13 @@ release: ## Build the functions for AWS into build/ (ARCHITECTURE=arm64 or x86_6
 	@tools/setup release
 	rm -rf $(FUNCTIONS:%=build/%)
 	@mkdir -p build && touch build/.release
-	PATH="$(OVENBIRD_HOME)/venv/bin:$$PATH" cargo lambda build --release --lambda-dir build \
+	PATH="$(OVENBIRD_HOME)/venv/bin:$$PATH" cargo lambda build --locked --release --lambda-dir build \
 	  $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=-p %)
+	cd build && sha256sum $(FUNCTIONS:%=%/bootstrap) | tee SHA256SUMS
 
 deploy: release ## Deploy the stack to the AWS account of your profile
 	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE)
 
 push-runner: runner ## Upload the runner to the stack's bucket, once for each architecture of your bases
-	cargo run --quiet -p ovenbird -- runner push build/ovenbird-runner \
+	cargo run --locked --quiet -p ovenbird -- runner push build/ovenbird-runner \
 	  --architecture $(if $(filter aarch64%,$(RUNNER_TARGET)),arm64,x86_64)

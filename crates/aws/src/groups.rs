@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aws_sdk_autoscaling::types::{
     AlarmSpecification, AutoScalingGroup, DesiredConfiguration, Instance, InstanceRefresh,
-    InstanceRefreshStatus, LaunchTemplateSpecification, RefreshPreferences, RefreshStrategy,
-    ScaleInProtectedInstances, StandbyInstances,
+    InstanceRefreshStatus, LaunchTemplate, LaunchTemplateOverrides, LaunchTemplateSpecification,
+    MixedInstancesPolicy, RefreshPreferences, RefreshStrategy, ScaleInProtectedInstances, StandbyInstances,
 };
 use aws_sdk_cloudwatch::types::{AlarmType, StateValue};
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -17,7 +17,8 @@ use ovenbird_core::{
         error::{Error, Retry},
         id::{GroupName, InstanceId},
         rollout::{
-            AlarmState, Group, Launches, Member, Refresh, RefreshState, Sizes, Target, TargetState, Template,
+            AlarmState, Group, Launches, Member, Override, Refresh, RefreshState, Sizes, Target, TargetState,
+            Template,
         },
         tags::TAG_STACK,
     },
@@ -31,10 +32,7 @@ use crate::{
 
 impl Groups for Cloud {
     async fn group(&self, name: &GroupName) -> Result<Option<Group>> {
-        let operation = "autoscaling:DescribeAutoScalingGroups";
-        let request = self.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(name.as_str());
-        let answer = request.send().await.map_err(|error| translate(operation, name.as_str(), &error))?;
-        let Some(group) = answer.auto_scaling_groups().first() else { return Ok(None) };
+        let Some(group) = self.describe(name).await? else { return Ok(None) };
         let members = group.instances().iter().map(member).collect::<Result<_>>()?;
         // Attached the old way or the new one; Auto Scaling may say either, or both.
         let sources = group.traffic_sources().iter().filter_map(|one| one.identifier());
@@ -47,7 +45,7 @@ impl Groups for Cloud {
             .any(|tag| tag.key() == Some(TAG_STACK) && tag.value() == Some(self.settings.stack.as_str()));
         Ok(Some(Group {
             name: name.clone(),
-            launches: launches(group),
+            launches: launches(&group),
             min: count(group.min_size()),
             max: count(group.max_size()),
             desired: count(group.desired_capacity()),
@@ -60,6 +58,7 @@ impl Groups for Cloud {
                 .map(str::to_owned)
                 .collect(),
             warm_pool: group.warm_pool_configuration().is_some(),
+            weighted: overrides(&group).iter().any(|one| one.weighted_capacity().is_some()),
             ours,
         }))
     }
@@ -77,10 +76,10 @@ impl Groups for Cloud {
 
     async fn start_refresh(&self, order: &RefreshOrder) -> Result<String> {
         let operation = "autoscaling:StartInstanceRefresh";
-        let template = LaunchTemplateSpecification::builder()
-            .launch_template_id(&order.to.id)
-            .version(order.to.version.to_string())
-            .build();
+        let desired = match self.launching(&order.group, &order.to).await? {
+            Launching::Template(template) => DesiredConfiguration::builder().launch_template(template),
+            Launching::Mixed(policy) => DesiredConfiguration::builder().mixed_instances_policy(policy),
+        };
         let mut preferences = RefreshPreferences::builder()
             // New before old: without the second number EC2 ends an instance first.
             .min_healthy_percentage(100)
@@ -102,7 +101,7 @@ impl Groups for Cloud {
             .start_instance_refresh()
             .auto_scaling_group_name(order.group.as_str())
             .strategy(RefreshStrategy::Rolling)
-            .desired_configuration(DesiredConfiguration::builder().launch_template(template).build())
+            .desired_configuration(desired.build())
             .preferences(preferences.build());
         match request.send().await {
             Ok(answer) => {
@@ -140,17 +139,15 @@ impl Groups for Cloud {
     async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()> {
         let operation = "autoscaling:UpdateAutoScalingGroup";
         let number = |size: u32| i32::try_from(size).unwrap_or(i32::MAX);
-        let launches = template.map(|template| {
-            LaunchTemplateSpecification::builder()
-                .launch_template_id(&template.id)
-                .version(template.version.to_string())
-                .build()
-        });
-        let request = self
-            .autoscaling
-            .update_auto_scaling_group()
-            .auto_scaling_group_name(group.as_str())
-            .set_launch_template(launches)
+        let request = self.autoscaling.update_auto_scaling_group().auto_scaling_group_name(group.as_str());
+        let request = match template {
+            None => request,
+            Some(template) => match self.launching(group, template).await? {
+                Launching::Template(template) => request.launch_template(template),
+                Launching::Mixed(policy) => request.mixed_instances_policy(policy),
+            },
+        };
+        let request = request
             .min_size(number(sizes.min))
             .max_size(number(sizes.max))
             .desired_capacity(number(sizes.desired));
@@ -202,6 +199,44 @@ impl Groups for Cloud {
     }
 }
 
+/// What a group is told to launch.
+enum Launching {
+    Template(LaunchTemplateSpecification),
+    Mixed(MixedInstancesPolicy),
+}
+
+impl Cloud {
+    /// What a group launches now, with this version. A policy of mixed instances is given back as it is but for the version:
+    /// AWS doesn't say what becomes of a part that is left out.
+    async fn launching(&self, group: &GroupName, template: &Template) -> Result<Launching> {
+        let specification = LaunchTemplateSpecification::builder()
+            .launch_template_id(&template.id)
+            .version(template.version.to_string())
+            .build();
+        let found = self.describe(group).await?;
+        let policy = found.as_ref().and_then(AutoScalingGroup::mixed_instances_policy);
+        Ok(match policy {
+            None => Launching::Template(specification),
+            Some(policy) => {
+                let overrides = policy.launch_template().and_then(|one| one.overrides.clone());
+                let base = LaunchTemplate::builder()
+                    .launch_template_specification(specification)
+                    .set_overrides(overrides);
+                let distribution = policy.instances_distribution().cloned();
+                let policy = MixedInstancesPolicy::builder().launch_template(base.build());
+                Launching::Mixed(policy.set_instances_distribution(distribution).build())
+            }
+        })
+    }
+
+    async fn describe(&self, name: &GroupName) -> Result<Option<AutoScalingGroup>> {
+        let operation = "autoscaling:DescribeAutoScalingGroups";
+        let request = self.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(name.as_str());
+        let answer = request.send().await.map_err(|error| translate(operation, name.as_str(), &error))?;
+        Ok(answer.auto_scaling_groups.and_then(|groups| groups.into_iter().next()))
+    }
+}
+
 fn count(number: Option<i32>) -> u32 {
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
@@ -213,23 +248,48 @@ fn version(spec: &LaunchTemplateSpecification) -> Option<(String, u64)> {
 
 fn launches(group: &AutoScalingGroup) -> Launches {
     let name = group.auto_scaling_group_name().unwrap_or_default();
-    let Some(spec) = group.launch_template() else {
+    let mixed = group.mixed_instances_policy().and_then(|policy| policy.launch_template());
+    let base = mixed.and_then(|one| one.launch_template_specification());
+    let Some(spec) = group.launch_template().or(base) else {
         let what = match group.launch_configuration_name() {
             Some(configuration) => format!("launch configuration {configuration}"),
-            None => "a policy of mixed instances".to_owned(),
+            None => "nothing that Auto Scaling names".to_owned(),
         };
         let fix = "Let the group launch a version of a launch template by its number".to_owned();
         return Launches::Unpinned { what, fix };
     };
+    let overrides: Vec<Override> = overrides(group)
+        .iter()
+        .map(|one| Override {
+            template: one.launch_template_specification().is_some(),
+            image: one.image_id().is_some(),
+            attributes: one.instance_requirements().is_some(),
+        })
+        .collect();
+    Launches::mixed(pinned(spec, name, mixed.is_some()), &overrides)
+}
+
+/// The overrides of a group's policy of mixed instances.
+fn overrides(group: &AutoScalingGroup) -> &[LaunchTemplateOverrides] {
+    let policy = group.mixed_instances_policy().and_then(|policy| policy.launch_template());
+    policy.map(LaunchTemplate::overrides).unwrap_or_default()
+}
+
+/// A version that a group names, which must be a number.
+fn pinned(spec: &LaunchTemplateSpecification, group: &str, mixed: bool) -> Launches {
     let template = spec.launch_template_name().or(spec.launch_template_id()).unwrap_or_default();
     match version(spec) {
         Some((id, version)) => Launches::Template(Template { id, name: template.to_owned(), version }),
         None => Launches::Unpinned {
             what: format!("version {} of launch template {template}", spec.version().unwrap_or("$Default")),
-            fix: format!(
-                "aws autoscaling update-auto-scaling-group --auto-scaling-group-name {name} \
-                 --launch-template LaunchTemplateName={template},Version=NUMBER"
-            ),
+            fix: if mixed {
+                "Name the version by its number in the policy's `LaunchTemplateSpecification`".to_owned()
+            } else {
+                format!(
+                    "aws autoscaling update-auto-scaling-group --auto-scaling-group-name {group} \
+                     --launch-template LaunchTemplateName={template},Version=NUMBER"
+                )
+            },
         },
     }
 }
@@ -272,10 +332,11 @@ fn refresh(one: &InstanceRefresh, group: &GroupName) -> Result<Refresh> {
         status: status.as_str().to_owned(),
         reason: one.status_reason().unwrap_or_default().to_owned(),
         percent: count(one.percentage_complete()),
-        desired: one
-            .desired_configuration()
-            .and_then(DesiredConfiguration::launch_template)
-            .and_then(version),
+        desired: one.desired_configuration().and_then(|desired| {
+            let mixed = desired.mixed_instances_policy().and_then(|policy| policy.launch_template());
+            let base = mixed.and_then(|one| one.launch_template_specification());
+            desired.launch_template().or(base).and_then(version)
+        }),
     })
 }
 

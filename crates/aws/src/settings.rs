@@ -2,7 +2,10 @@
 
 use ovenbird_core::{
     Error,
-    domain::{id::StackId, retirement::Floors},
+    domain::{
+        id::{Digest, StackId},
+        retirement::Floors,
+    },
 };
 
 /// The names of the things that `infra/template.yaml` makes.
@@ -24,6 +27,10 @@ pub struct Settings {
     pub bake_machine: Option<String>,
     /// The rollout state machine; only promote is told.
     pub rollout_machine: Option<String>,
+    /// How many bakes may have a builder at the same time; launch-builder and poll-readiness are told.
+    pub most_builders: Option<u32>,
+    /// The hashes of the runners that bakes may use; none means any. Only launch-builder is told.
+    pub runners: Vec<Digest>,
     /// What the account retains of every pipeline; only prune is told.
     pub floors: Option<Floors>,
 }
@@ -41,6 +48,8 @@ impl Settings {
             subnet: optional("OVENBIRD_SUBNET"),
             bake_machine: optional("OVENBIRD_BAKE_STATE_MACHINE"),
             rollout_machine: optional("OVENBIRD_ROLLOUT_STATE_MACHINE"),
+            most_builders: number("OVENBIRD_MOST_BUILDERS")?,
+            runners: runners()?,
             floors: floors()?,
         })
     }
@@ -50,18 +59,27 @@ const STACK: &str = "OVENBIRD_STACK_ID";
 
 /// Both floors or none: with one alone, the other would be nothing without anybody having said so.
 fn floors() -> Result<Option<Floors>, Error> {
-    let number = |name: &str| -> Result<Option<u32>, Error> {
-        let Some(text) = optional(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            Error::bad_input(
-                format!("environment variable `{name}`"),
-                format!("is no number: `{text}`"),
-                "Deploy with `infra/template.yaml`, which sets it",
-            )
-        })
-    };
     let (newest, days) = (number("OVENBIRD_RETAIN_NEWEST")?, number("OVENBIRD_RETAIN_DAYS")?);
     Ok(newest.zip(days).map(|(newest, days)| Floors { newest, days }))
+}
+
+/// Hashes with commas between them.
+fn runners() -> Result<Vec<Digest>, Error> {
+    const NAME: &str = "OVENBIRD_RUNNERS";
+    let text = optional(NAME).unwrap_or_default();
+    let hashes = text.split(',').map(str::trim).filter(|hash| !hash.is_empty());
+    hashes.map(|hash| Digest::parse(hash).map_err(|error| Error::bad_id(NAME, &error))).collect()
+}
+
+fn number(name: &str) -> Result<Option<u32>, Error> {
+    let Some(text) = optional(name) else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| {
+        Error::bad_input(
+            format!("environment variable `{name}`"),
+            format!("is no number: `{text}`"),
+            "Deploy with `infra/template.yaml`, which sets it",
+        )
+    })
 }
 
 fn optional(name: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use ovenbird_core::{
     Result,
     domain::{
         id::{AmiId, TemplateName},
-        rollout::Template,
+        rollout::{Launched, Template},
         tags::TAG_STACK,
         template::{LaunchTemplate, Version, description},
     },
@@ -19,6 +19,9 @@ use crate::{
     instances::tags,
 };
 
+/// What most of these methods ask for.
+const VERSIONS: &str = "ec2:DescribeLaunchTemplateVersions";
+
 /// EC2's codes for a template or a version that isn't there.
 const ABSENT: [&str; 4] = [
     "InvalidLaunchTemplateName.NotFoundException",
@@ -29,23 +32,26 @@ const ABSENT: [&str; 4] = [
 
 impl Templates for Cloud {
     async fn default_version(&self, name: &TemplateName) -> Result<Option<(Template, Option<AmiId>)>> {
-        let operation = "ec2:DescribeLaunchTemplateVersions";
         let request = self.ec2.describe_launch_template_versions().launch_template_name(name.as_str());
         let answer = match request.versions("$Default").send().await {
             Ok(answer) => answer,
             Err(error) if ABSENT.contains(&code(&error)) => return Ok(None),
-            Err(error) => return Err(translate(operation, name.as_str(), &error)),
+            Err(error) => return Err(translate(VERSIONS, name.as_str(), &error)),
         };
         let Some(found) = answer.launch_template_versions().first() else { return Ok(None) };
-        Ok(Some((numbered(found, operation, name.as_str())?, image(found))))
+        Ok(Some((numbered(found, VERSIONS, name.as_str())?, image(found))))
     }
 
-    async fn version_image(&self, template: &Template) -> Result<Option<AmiId>> {
+    async fn launched(&self, template: &Template) -> Result<Option<Launched>> {
         let request = self.ec2.describe_launch_template_versions().launch_template_id(&template.id);
         match request.versions(template.version.to_string()).send().await {
-            Ok(answer) => Ok(answer.launch_template_versions().first().and_then(image)),
+            Ok(answer) => Ok(answer.launch_template_versions().first().map(|found| {
+                let data = found.launch_template_data();
+                let by_attributes = data.is_some_and(|data| data.instance_requirements().is_some());
+                Launched { image: image(found), by_attributes }
+            })),
             Err(error) if ABSENT.contains(&code(&error)) => Ok(None),
-            Err(error) => Err(translate("ec2:DescribeLaunchTemplateVersions", &template.name, &error)),
+            Err(error) => Err(translate(VERSIONS, &template.name, &error)),
         }
     }
 
@@ -68,7 +74,6 @@ impl Templates for Cloud {
         };
         let ours =
             tags(found.tags()).get(TAG_STACK).map(String::as_str) == Some(self.settings.stack.as_str());
-        let operation = "ec2:DescribeLaunchTemplateVersions";
         let request = self.ec2.describe_launch_template_versions().launch_template_id(id);
         let mut pages = request.into_paginator().send();
         let mut versions = Vec::new();
@@ -77,19 +82,10 @@ impl Templates for Cloud {
                 Ok(page) => page,
                 // Deleted since the list was read.
                 Err(error) if ABSENT.contains(&code(&error)) => return Ok(None),
-                Err(error) => return Err(translate(operation, id, &error)),
+                Err(error) => return Err(translate(VERSIONS, id, &error)),
             };
             for one in page.launch_template_versions() {
-                let created = one.create_time().and_then(|at| Timestamp::from_second(at.secs()).ok());
-                let (Some(number), Some(created)) = (number(one.version_number()), created) else {
-                    return Err(unreadable(
-                        operation,
-                        id,
-                        "a version without its number, or without its time",
-                    ));
-                };
-                let description = one.version_description().unwrap_or_default().to_owned();
-                versions.push(Version { number, image: image(one), description, created });
+                versions.push(read_version(one)?);
             }
         }
         Ok(Some(LaunchTemplate { id: id.to_owned(), name: name.clone(), ours, default, versions }))
@@ -125,6 +121,21 @@ fn numbered(found: &LaunchTemplateVersion, operation: &'static str, name: &str) 
         return Err(unreadable(operation, name, "a version without its number"));
     };
     Ok(Template { id, name: name.to_owned(), version })
+}
+
+fn read_version(found: &LaunchTemplateVersion) -> Result<Version> {
+    let created = found.create_time().and_then(|at| Timestamp::from_second(at.secs()).ok());
+    let number = found.version_number().and_then(|number| u64::try_from(number).ok());
+    let (Some(number), Some(created)) = (number, created) else {
+        let id = found.launch_template_id().unwrap_or_default();
+        return Err(unreadable(VERSIONS, id, "a version without its number, or without its time"));
+    };
+    Ok(Version {
+        number,
+        image: image(found),
+        description: found.version_description().unwrap_or_default().to_owned(),
+        created,
+    })
 }
 
 /// The image that a version names by its id; none for `resolve:ssm:…` and for one without an image.

@@ -6,7 +6,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         bake::Failure,
-        id::{BakeId, StackId},
+        id::{BakeId, Digest, StackId},
         retirement::Floors,
     },
     ports::{self, Stack, Workflow},
@@ -70,6 +70,20 @@ impl Stack for Cloud {
                 "Deploy with `infra/template.yaml`, which sets `OVENBIRD_RETAIN_NEWEST` and `OVENBIRD_RETAIN_DAYS`",
             )
         })
+    }
+
+    fn most_builders(&self) -> Result<u32> {
+        self.settings.most_builders.ok_or_else(|| {
+            Error::bad_input(
+                "the function's environment",
+                "doesn't say how many builders there may be",
+                "Deploy with `infra/template.yaml`, which sets `OVENBIRD_MOST_BUILDERS`",
+            )
+        })
+    }
+
+    fn runners(&self) -> Vec<Digest> {
+        self.settings.runners.clone()
     }
 }
 

@@ -197,7 +197,7 @@ pub fn note_difference(pipeline: &PipelineName, pointer: &recipes::RecipePointer
         && here.version != pointer.version
     {
         let version = &pointer.version.as_str()[..12];
-        eprintln!(
+        crate::tell!(
             "note: ./recipe.toml isn't the pushed recipe, which is version {version}. Push it: `ovenbird recipe push`; see what \
              differs: `ovenbird recipe diff {pipeline} --with .`"
         );

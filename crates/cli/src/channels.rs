@@ -11,7 +11,10 @@ use ovenbird_core::{
         id::{AmiId, BakeId, ChannelName, PipelineName, RolloutId},
         plain::plain,
     },
-    ops::promotion::{self, Person, Promotion},
+    ops::{
+        plan::{Change, PromotionPlan, plan},
+        promotion::{self, Person, Promotion},
+    },
     store::{Channel, Hold, Ledger, Rolled},
 };
 use serde::Serialize;
@@ -74,6 +77,9 @@ pub struct PromoteArgs {
     /// Also an image that was rejected for this channel
     #[arg(long)]
     force: bool,
+    /// Show what would change, and why it would be refused; change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Bring a channel back to its image before, and hold it
@@ -88,6 +94,9 @@ pub struct RollbackArgs {
     image: Option<String>,
     #[command(flatten)]
     reason: Reason,
+    /// Show what would change, and why it would be refused; change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Hold a channel: automation promotes nothing to it
@@ -108,6 +117,40 @@ pub struct Reason {
     /// Don't ask
     #[arg(long)]
     yes: bool,
+}
+
+/// What a promotion by hand gave.
+#[derive(Debug)]
+pub enum Answer {
+    /// With `--dry-run`, what it would change.
+    Plan(PromotionPlan),
+    /// What came of it.
+    Asked(Asked),
+    /// Nothing: the person at the terminal said no.
+    Declined,
+}
+
+/// A plan for people: what goes is marked with `-`, what comes with `+`.
+pub fn plan_text(plan: &PromotionPlan) -> String {
+    let mut text = String::new();
+    let channel = format!("{}/{}", plan.pipeline, plan.channel);
+    if plan.changes.is_empty() && plan.refused.is_empty() {
+        let _ = writeln!(text, "nothing would change: {channel} has {} already", plan.image);
+    }
+    for Change { what, before, after } in &plan.changes {
+        let _ = writeln!(text, "  {}", plain(what));
+        if let Some(before) = before {
+            let _ = writeln!(text, "-   {}", plain(before));
+        }
+        let _ = writeln!(text, "+   {}", plain(after));
+    }
+    if let Some(rollout) = &plan.waits_for {
+        let _ = writeln!(text, "\nIt would wait for rollout {rollout} of {channel}, which is under way.");
+    }
+    for refusal in &plan.refused {
+        let _ = writeln!(text, "\nrefused: {}", plain(&refusal.to_string()));
+    }
+    text
 }
 
 /// What came of a promotion by hand.
@@ -164,8 +207,8 @@ fn agreed(reason: &Reason, json: bool, channel: Option<&Channel>, name: &str, im
     reason.yes || json || confirm::asked(&question)
 }
 
-/// Promotes an image; none when the person at the terminal said no.
-pub async fn promote(args: &PromoteArgs, target: &Target, json: bool) -> Result<Option<Asked>> {
+/// Promotes an image, or says what that would change.
+pub async fn promote(args: &PromoteArgs, target: &Target, json: bool) -> Result<Answer> {
     let deployment = target.deployment().await?;
     let (pipeline, channel) = args.which.resolve(&deployment).await?;
     let ledger = Ledger(&deployment.cloud);
@@ -185,33 +228,45 @@ pub async fn promote(args: &PromoteArgs, target: &Target, json: bool) -> Result<
         }
     };
     let known = ledger.channel(&pipeline, &channel).await?;
-    if !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{channel}"), &image) {
-        return Ok(None);
-    }
     let what = Promotion { pipeline: pipeline.clone(), channel: channel.clone(), image, force: args.force };
+    if args.dry_run {
+        return planned(&what, &args.reason, &deployment).await;
+    }
+    if !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{channel}"), &what.image) {
+        return Ok(Answer::Declined);
+    }
     let person = person(&args.reason, &deployment).await?;
     let rolled = promotion::promote(&what, &person, &deployment.cloud, Timestamp::now()).await?;
-    Ok(Some(Asked::new((pipeline, channel), rolled)))
+    Ok(Answer::Asked(Asked::new((pipeline, channel), rolled)))
 }
 
-/// Brings a channel back; none when the person at the terminal said no.
-pub async fn roll_back(args: &RollbackArgs, target: &Target, json: bool) -> Result<Option<Asked>> {
+async fn planned(what: &Promotion, reason: &Reason, deployment: &Deployment) -> Result<Answer> {
+    let person = person(reason, deployment).await?;
+    plan(what, &person, &deployment.cloud, Timestamp::now()).await.map(Answer::Plan)
+}
+
+/// Brings a channel back, or says what that would change.
+pub async fn roll_back(args: &RollbackArgs, target: &Target, json: bool) -> Result<Answer> {
     let deployment = target.deployment().await?;
     let (pipeline, name) = args.which.resolve(&deployment).await?;
     let image = args.image.as_deref().map(AmiId::parse).transpose();
     let image = image.map_err(|error| Error::bad_id("--image", &error))?;
+    if args.dry_run {
+        let what = promotion::back_to(&pipeline, &name, image.as_ref(), &deployment.cloud).await?;
+        return planned(&what, &args.reason, &deployment).await;
+    }
     let known = Ledger(&deployment.cloud).channel(&pipeline, &name).await?;
     let to = image.clone().or_else(|| known.as_ref().and_then(|channel| channel.goes_back_to().cloned()));
     if let Some(to) = to
         && !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{name}"), &to)
     {
-        return Ok(None);
+        return Ok(Answer::Declined);
     }
     let person = person(&args.reason, &deployment).await?;
     let cloud = &deployment.cloud;
     let rolled =
         promotion::roll_back(&pipeline, &name, image.as_ref(), &person, cloud, Timestamp::now()).await?;
-    Ok(Some(Asked::new((pipeline, name), rolled)))
+    Ok(Answer::Asked(Asked::new((pipeline, name), rolled)))
 }
 
 /// Holds a channel.

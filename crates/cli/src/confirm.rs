@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
+use ovenbird_core::domain::plain::plain;
 
 /// How far a command that destroys may go.
 #[derive(Debug, Clone, Copy, Args)]
@@ -31,8 +32,10 @@ impl Confirm {
 
 /// Whether the person at the terminal says yes; anything else is a no, and so is a question that can't be shown.
 pub fn asked(question: &str) -> bool {
-    eprint!("{question} [y/N] ");
     let mut answer = String::new();
-    let read = std::io::stderr().flush().and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    let mut stderr = std::io::stderr();
+    let shown = write!(stderr, "{} [y/N] ", plain(question));
+    let read =
+        shown.and_then(|()| stderr.flush()).and_then(|()| std::io::stdin().lock().read_line(&mut answer));
     read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

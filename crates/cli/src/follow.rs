@@ -116,9 +116,9 @@ pub async fn follow(
         () = after(timeout) => Ok(Followed::TimedOut),
         signal = tokio::signal::ctrl_c() => {
             if let Err(error) = signal {
-                eprintln!("error: can't listen for Ctrl-C: {error}");
+                crate::tell!("error: can't listen for Ctrl-C: {error}");
             }
-            eprintln!("\n{}", goes_on(id));
+            crate::tell!("\n{}", goes_on(id));
             std::process::exit(INTERRUPTED);
         }
     }
@@ -327,7 +327,12 @@ pub fn role(stage: Stage) -> Option<Role> {
     match stage {
         Stage::Builder | Stage::Validation | Stage::Seal => Some(Role::Builder),
         Stage::Boot => Some(Role::Verifier),
-        Stage::Launch | Stage::AwaitTwin | Stage::Image | Stage::Promotion | Stage::CleanUp => None,
+        Stage::Launch
+        | Stage::AwaitTwin
+        | Stage::AwaitTurn
+        | Stage::Image
+        | Stage::Promotion
+        | Stage::CleanUp => None,
     }
 }
 
@@ -337,7 +342,12 @@ fn belongs(order: Order, stage: Stage) -> bool {
         Stage::Builder => order == Order::Provision,
         Stage::Validation | Stage::Boot => order == Order::Test,
         Stage::Seal => matches!(order, Order::Seal | Order::SealRunning),
-        Stage::Launch | Stage::AwaitTwin | Stage::Image | Stage::Promotion | Stage::CleanUp => false,
+        Stage::Launch
+        | Stage::AwaitTwin
+        | Stage::AwaitTurn
+        | Stage::Image
+        | Stage::Promotion
+        | Stage::CleanUp => false,
     }
 }
 

@@ -211,6 +211,8 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
                 let ended = progress.timeline.last().and_then(|span| span.end);
                 let ended = ended.filter(|_| progress.status != Status::Running);
                 let what = progress.failure.as_ref().map(|failure| failure.error.clone());
+                let waits = (progress.status == Status::Running && progress.stage == Stage::AwaitTurn)
+                    .then(|| "waits for its turn".to_owned());
                 let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
                 [
                     render::minute(spec.started),
@@ -220,7 +222,7 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
                     render::age(spec.started, ended.unwrap_or(now)),
                     stays.map_or("-", |image| image.as_str()).to_owned(),
                     spec.pipeline.to_string(),
-                    what.or(artifact).unwrap_or_default(),
+                    what.or(waits).or(artifact).unwrap_or_default(),
                 ]
             }
             Row::Early(early) => [
@@ -242,17 +244,17 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
 async fn warn_of_dead(deployment: &Deployment, pipeline: Option<&PipelineName>) -> Result<()> {
     let (running, unreadable) = Ledger(&deployment.cloud).running().await?;
     for error in unreadable {
-        eprintln!("{}", plain_line(&error.chain()));
+        crate::tell!("{}", plain_line(&error.chain()));
     }
     for bake in running.iter().filter(|bake| pipeline.is_none_or(|pipeline| bake.spec.pipeline == *pipeline))
     {
         let id = &bake.spec.id;
         match deployment.cloud.bake_execution(id).await? {
-            Some(ports::Execution::Succeeded) => eprintln!(
+            Some(ports::Execution::Succeeded) => crate::tell!(
                 "the execution of bake {id} succeeded, but its record says that it runs: the table was restored to an \
                  earlier time. See \"A table that was put back\" in docs/prune.md"
             ),
-            Some(execution) if execution.is_over() => eprintln!(
+            Some(execution) if execution.is_over() => crate::tell!(
                 "bake {id} is dead: its execution ended without its clean-up. Clean up: `ovenbird clean {id}`"
             ),
             Some(_) | None => {}

@@ -146,7 +146,7 @@ pub async fn open(instance: &str, port: u16, target: &Target, json: bool) -> Res
         Ok(forward) => {
             print(json, &forward, &forward.address.to_string());
             if !json {
-                eprintln!("leads to {instance} port {port} while that machine runs");
+                crate::tell!("leads to {instance} port {port} while that machine runs");
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -174,16 +174,16 @@ async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Resul
         return Ok(ExitCode::SUCCESS);
     }
     if !yes {
-        eprintln!("{}", will_be_gone(&plan));
+        crate::tell!("{}", will_be_gone(&plan));
         if !std::io::stdin().is_terminal() {
-            eprintln!(
+            crate::tell!(
                 "\nerror: nothing was destroyed, because there is no terminal to ask on\n\nhint: Pass `--yes` to destroy \
                  it without a question"
             );
             return Ok(ExitCode::from(WRONG_USE));
         }
         if !asked("\nDestroy this?") {
-            eprintln!("nothing was destroyed");
+            crate::tell!("nothing was destroyed");
             return Ok(ExitCode::from(FAILED));
         }
     }
@@ -238,27 +238,27 @@ fn failed(error: &LocalError, json: bool) -> ExitCode {
     if json {
         print(true, &Failed { error: ErrorView::new(error.name(), error, error.hint()) }, "");
     }
-    eprint!("error: {error}");
+    let mut text = format!("error: {error}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
-        eprint!("\n  caused by: {cause}");
+        text.push_str(&format!("\n  caused by: {cause}"));
         source = cause.source();
     }
-    eprintln!("\n\nhint: {}", error.hint());
+    crate::tell!("{text}\n\nhint: {}", error.hint());
     ExitCode::from(FAILED)
 }
 
 fn tell(event: &Event, json: bool) {
     match event {
         _ if json => {}
-        Event::Begun { stage, note: Some(note) } => eprintln!("  {stage:<10} {note}"),
+        Event::Begun { stage, note: Some(note) } => crate::tell!("  {stage:<10} {note}"),
         Event::Begun { note: None, .. } | Event::Failed { .. } => {}
         Event::Done { stage, seconds, note } => {
             let stage = stage.to_string();
-            eprintln!("  {stage:<10} {seconds:>6.1} s  {}", note.as_deref().unwrap_or_default());
+            crate::tell!("  {stage:<10} {seconds:>6.1} s  {}", note.as_deref().unwrap_or_default());
         }
-        Event::Weaker { stage, text } => eprintln!("  {:<10} warning: {text}", stage.to_string()),
-        Event::Ready { seconds } => eprintln!("  {:<10} {seconds:>6.1} s", "ready"),
+        Event::Weaker { stage, text } => crate::tell!("  {:<10} warning: {text}", stage.to_string()),
+        Event::Ready { seconds } => crate::tell!("  {:<10} {seconds:>6.1} s", "ready"),
     }
 }
 

@@ -8,7 +8,7 @@ use ovenbird_core::{
     domain::{
         artifact::{self, ArtifactKey},
         bake::{Bake, Stage, Status},
-        plain::{plain, plain_line},
+        plain::{is_order, plain, plain_line},
     },
     views::lineage::Link,
 };
@@ -23,6 +23,35 @@ const BEFORE: u16 = 26;
 fn width() -> f64 {
     let columns = console::Term::stdout().size_checked().map(|(_, columns)| columns);
     columns.map_or(WIDTH, |columns| f64::from(columns.saturating_sub(BEFORE)).clamp(4.0, WIDTH))
+}
+
+/// Tells people something on standard error, of which a terminal obeys nothing. It takes what `format!` takes.
+///
+/// Much of it was written by others, and nobody can see of a text whether it was. So everything goes this way.
+#[macro_export]
+macro_rules! tell {
+    ($($text:tt)*) => { $crate::render::tell(&format!($($text)*)) };
+}
+
+/// What [`tell!`] calls.
+#[expect(clippy::print_stderr, reason = "the one way to standard error: it makes every text plain")]
+pub fn tell(text: &str) {
+    eprintln!("{}", plain(text));
+}
+
+/// A document as JSON that can be shown: JSON itself leaves characters as they are that a terminal obeys, or that turn
+/// the direction of the text. What it says stays the same.
+pub fn json(data: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string_pretty(data).unwrap_or_default();
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        // They are all in strings, and of the basic plane.
+        match is_order(c) && c != '\n' {
+            true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// An error with its causes and what to do about it.
@@ -97,7 +126,8 @@ pub fn bake(bake: &Bake, by: Option<&str>, lineage: &[Link], now: Timestamp) -> 
             artifact.key, artifact.bytes
         ));
     }
-    text.push_str(&format!("recipe    version {}\n", &bake.spec.recipe.as_str()[..12]));
+    text.push_str(&format!("recipe    version {}\n", bake.spec.recipe));
+    text.push_str(&format!("runner    SHA-256 {}\n", bake.spec.inputs.runner));
     let base = &bake.spec.base;
     text.push_str(&format!("base      {} ({}), {}\n", base.image, base.name, base.written));
     if let Some(parent) = &bake.spec.cascade {
@@ -298,9 +328,10 @@ pub fn verdict(bake: &Bake) -> String {
             (None, Some(why)) => format!("validated {image}{reused}, not promoted: {}", plain(why)),
             (None, None) => format!("validated {image}, not promoted as asked{reused}"),
         },
-        Status::Superseded => {
-            format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)")
-        }
+        Status::Superseded => match &bake.progress.not_promoted {
+            Some(why) => format!("superseded: {}", plain_line(why)),
+            None => format!("superseded: a newer artifact was promoted first ({image} is kept for reuse)"),
+        },
         Status::Failed => {
             let stage = bake.progress.failure.as_ref().map_or(Stage::Launch, |failure| failure.stage);
             format!("failed in stage {stage}")
@@ -426,5 +457,14 @@ BAKE     b";
         assert_eq!(lines[2], format!("日本{}c", " ".repeat(498)));
         assert_eq!(lines.len(), 3);
         assert_eq!(columns::<2>([]), "");
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_json_and_it_says_the_same() {
+        let hostile = "\u{1b}]52;c;eA==\u{7}\u{9b}2J\u{202e}txt.exe\u{2066}\u{2028}\r\n\t\"\\ü 日本";
+        let document = serde_json::json!({"cause": hostile, hostile: [hostile]});
+        let shown = json(&document);
+        assert!(!shown.contains(|c| is_order(c) && c != '\n'), "{shown:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), document);
     }
 }

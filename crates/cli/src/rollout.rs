@@ -12,6 +12,7 @@ use ovenbird_core::{
         rollout::{Counts, Outcome, Rollout, Wish},
     },
     ops::rollout as ops,
+    ports::Builders as _,
     steps::rollout::see,
     store::Ledger,
 };
@@ -24,6 +25,8 @@ use crate::{
 
 /// Between two looks of `--watch`.
 const LOOK: Duration = Duration::from_secs(2);
+/// So many of a console's last lines are shown.
+const CONSOLE_LINES: usize = 15;
 
 /// Show the rollout of a channel, watch it, or steer it
 #[derive(Debug, Args)]
@@ -55,7 +58,7 @@ pub enum Action {
 }
 
 /// The newest rollout of the channel, after the action if there is one.
-pub async fn run(args: &RolloutArgs, target: &Target) -> Result<Rollout> {
+pub async fn run(args: &RolloutArgs, target: &Target) -> Result<Shown> {
     let deployment = target.deployment().await?;
     let (pipeline, channel) = args.which.resolve(&deployment).await?;
     let (cloud, now) = (&deployment.cloud, Timestamp::now());
@@ -72,7 +75,31 @@ pub async fn run(args: &RolloutArgs, target: &Target) -> Result<Rollout> {
         Some(rollout) => rollout,
         None => newest(&deployment, &pipeline, &channel).await?,
     };
-    if args.watch { watch(&deployment, rollout).await } else { Ok(rollout) }
+    let rollout = if args.watch { watch(&deployment, rollout).await? } else { rollout };
+    let console = console(&deployment, &rollout).await;
+    Ok(Shown { rollout, console })
+}
+
+/// A rollout, and what its first sick instance said.
+#[derive(Debug)]
+pub struct Shown {
+    /// The rollout.
+    pub rollout: Rollout,
+    /// The end of that instance's console; none where no instance was sick, or where EC2 shows nothing any more.
+    console: Option<String>,
+}
+
+/// The end of the console of the first sick instance. Why an application died is often told there and nowhere else.
+async fn console(deployment: &Deployment, rollout: &Rollout) -> Option<String> {
+    let instance = rollout.progress.sick.first()?;
+    let text = match deployment.cloud.console(instance).await {
+        Ok(text) => plain(&text),
+        // The rollout is shown all the same.
+        Err(error) => error.to_string(),
+    };
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
+    (!last.is_empty()).then(|| format!("console of {instance}\n  {}\n", last.join("\n  ")))
 }
 
 async fn newest(deployment: &Deployment, pipeline: &PipelineName, channel: &ChannelName) -> Result<Rollout> {
@@ -92,7 +119,7 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
     let (mut told, mut last) = (0, String::new());
     loop {
         for entry in rollout.progress.timeline.iter().skip(told) {
-            eprintln!("{}  {}", render::moment(entry.at), plain(&entry.what));
+            crate::tell!("{}  {}", render::moment(entry.at), plain(&entry.what));
         }
         told = rollout.progress.timeline.len();
         if rollout.progress.outcome.is_some() || rollout.progress.has_settled() {
@@ -100,7 +127,7 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
         }
         let line = format!("{}{}", counts(deployment, &rollout).await, plain(&rollout.progress.awaits));
         if line != last {
-            eprintln!("  {line}");
+            crate::tell!("  {line}");
             last = line;
         }
         tokio::time::sleep(LOOK).await;
@@ -124,7 +151,8 @@ async fn counts(deployment: &Deployment, rollout: &Rollout) -> String {
 }
 
 /// A rollout for people.
-pub fn text(rollout: &Rollout, now: Timestamp) -> String {
+pub fn text(shown: &Shown, now: Timestamp) -> String {
+    let rollout = &shown.rollout;
     let (spec, progress) = (&rollout.spec, &rollout.progress);
     let mut text = format!(
         "rollout  {}\nchannel  {}\nimage    {}\nby       {}\n",
@@ -149,6 +177,7 @@ pub fn text(rollout: &Rollout, now: Timestamp) -> String {
     for entry in &progress.timeline {
         let _ = writeln!(text, "  {}  {}", render::moment(entry.at), plain(&entry.what));
     }
+    text.push_str(shown.console.as_deref().unwrap_or_default());
     text
 }
 

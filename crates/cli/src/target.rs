@@ -76,6 +76,8 @@ impl Target {
             bucket: String::new(),
             stack: StackId::parse(&self.stack).map_err(|error| Error::bad_id("--stack", &error))?,
             builder_profile: None,
+            most_builders: None,
+            runners: Vec::new(),
             floors: None,
             builder_security_group: None,
             subnet: None,

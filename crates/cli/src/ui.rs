@@ -87,7 +87,7 @@ pub async fn run(args: &UiArgs, target: &Target, json: bool) -> Result<()> {
     let server = Server::bind(args.listen, options).await.map_err(failed)?;
     let address = server.address().await;
     print(json, &serde_json::json!({ "address": address }), &address);
-    eprintln!("Open it in a browser of this machine; it works once. Ctrl-C ends the page.");
+    crate::tell!("Open it in a browser of this machine; it works once. Ctrl-C ends the page.");
     let stop = async {
         // Without a handler, Ctrl-C ends the command at once, and that is well, too.
         let _ = tokio::signal::ctrl_c().await;

@@ -137,7 +137,7 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             let stage = record.as_ref().map_or(Stage::Launch, |record| record.progress.stage);
             let failure = clean_up::caught(&document, stage);
             let keep =
-                record.as_ref().is_some_and(|bake| bake.spec.options.keep_builder && now < bake.spec.expires);
+                record.as_ref().is_some_and(|bake| bake.spec.options.keep_builder && now < bake.expires());
             let ended = clean_up::after_failure(&bake, record, Some(failure), keep, cloud, now).await?;
             log(&ended.kept);
             if let Some(Failure { error, stage, .. }) = &ended.failure {

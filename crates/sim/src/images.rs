@@ -1,16 +1,14 @@
 //! Images: make, look, deregister.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use ovenbird_core::domain::id::{AmiId, ImageName, InstanceId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Device, Disk, Filter, InstanceState, Layer, Order, Page, Paging, ROOT_DEVICE, Result, Snapshot,
-    SnapshotState, Standing, Tags, World,
-    filters::{Fields, Filtered, Filters, any, one},
-    refuse_dry_run, tags,
+    ApiError, Device, Disk, Filter, InstanceState, LaunchPermission, Layer, Order, Page, Paging, ROOT_DEVICE,
+    Result, Snapshot, SnapshotState, Standing, Tags, World, filters::Filters, refuse_dry_run, tags,
 };
 
 /// EC2's states of an image, those that occur here.
@@ -58,7 +56,7 @@ pub struct Image {
     pub created: Timestamp,
     /// `x86_64` or `arm64`.
     pub architecture: String,
-    /// Whether everybody may start it.
+    /// Whether its publisher lets everybody start it.
     pub public: bool,
     /// Its snapshot; none for a base, whose snapshot isn't shared.
     pub snapshot: Option<SnapshotId>,
@@ -73,6 +71,9 @@ pub struct Image {
     pub devices: Vec<Device>,
     /// The instance it was made of.
     pub source_instance: Option<InstanceId>,
+    /// The image it was copied from.
+    #[serde(default)]
+    pub source_image: Option<AmiId>,
     /// Its layers, the lowest first.
     pub layers: Vec<Layer>,
     /// Its tags: at most 50.
@@ -96,6 +97,16 @@ impl Image {
             delete_on_termination: self.delete_on_termination,
         };
         std::iter::once(root).chain(self.devices.iter().cloned())
+    }
+
+    /// Whether everybody may start it.
+    pub fn is_public(&self) -> bool {
+        self.public || self.standing.permissions.contains(&LaunchPermission::All)
+    }
+
+    /// Its owner and name, as EC2 shows where it is.
+    pub fn location(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
     }
 
     /// Its snapshots, the root's first.
@@ -162,6 +173,8 @@ pub struct DescribeImages {
     pub ids: Vec<String>,
     /// Of these owners: `self`, `amazon` or an account.
     pub owners: Vec<String>,
+    /// That these may start: `all`, `self` or an account.
+    pub executable_by: Vec<String>,
     /// That pass these.
     pub filters: Vec<Filter>,
     /// Disabled ones, too.
@@ -194,6 +207,7 @@ impl World {
             delete_on_termination: base.delete_on_termination,
             devices: base.devices.clone(),
             source_instance: None,
+            source_image: None,
             layers: vec![Layer::Base],
             tags: Tags::new(),
             standing: Standing::default(),
@@ -246,6 +260,8 @@ impl World {
                 description: format!("Created by CreateImage({}) for {id}", instance.id),
                 layers: layers.clone(),
                 tags: request.tags.get("snapshot").cloned().unwrap_or_default(),
+                copied: None,
+                permissions: BTreeSet::new(),
             },
         );
         let image = Image {
@@ -263,6 +279,7 @@ impl World {
             delete_on_termination,
             devices,
             source_instance: Some(instance.id.clone()),
+            source_image: None,
             layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
             standing: Standing::default(),
@@ -302,6 +319,8 @@ impl World {
                 description: format!("Created by CreateImage({instance}) for {image}"),
                 layers: Vec::new(),
                 tags: tags.cloned().unwrap_or_default(),
+                copied: None,
+                permissions: BTreeSet::new(),
             };
             self.snapshots.insert(id.clone(), snapshot);
             devices.push(Device {
@@ -343,11 +362,22 @@ impl World {
                     owner => image.owner == owner,
                 })
         };
+        let startable = |image: &Image| {
+            let permissions = &image.standing.permissions;
+            request.executable_by.is_empty()
+                || request.executable_by.iter().any(|one| match one.as_str() {
+                    "all" => image.is_public(),
+                    "self" => permissions.contains(&LaunchPermission::User(self.account.clone())),
+                    account => permissions.contains(&LaunchPermission::User(account.to_owned())),
+                })
+        };
         let named =
             |image: &Image| request.ids.is_empty() || request.ids.iter().any(|id| id == image.id.as_str());
         let found = self.images.values();
         let shown = |image: &Image| request.include_disabled || image.state != ImageState::Disabled;
-        let found = found.filter(|image| named(image) && owned(image) && shown(image) && filters.pass(image));
+        let found = found.filter(|image| {
+            named(image) && owned(image) && startable(image) && shown(image) && filters.pass(self, image)
+        });
         request.paging.cut(found.cloned().collect(), 1, |image| image.id.to_string())
     }
 
@@ -390,30 +420,4 @@ pub(crate) fn check_tags(given: &BTreeMap<String, Tags>, kinds: &[&str]) -> Resu
         tags::check(own)?;
     }
     Ok(())
-}
-
-impl Filtered for Image {
-    const FIELDS: Fields<Self> = &[
-        ("image-id", |it| one(&it.id)),
-        ("name", |it| one(&it.name)),
-        ("description", |it| one(&it.description)),
-        ("state", |it| one(it.state.as_str())),
-        ("architecture", |it| one(&it.architecture)),
-        ("is-public", |it| one(it.public)),
-        ("owner-id", |it| one(&it.owner)),
-        ("image-type", |_| one("machine")),
-        ("root-device-type", |_| one("ebs")),
-        ("root-device-name", |_| one(ROOT_DEVICE)),
-        ("virtualization-type", |_| one("hvm")),
-        ("block-device-mapping.snapshot-id", |it| it.snapshots().map(ToString::to_string).collect()),
-        ("block-device-mapping.device-name", |it| it.mappings().map(|device| device.name).collect()),
-        ("block-device-mapping.delete-on-termination", |it| {
-            it.mappings().map(|device| device.delete_on_termination.to_string()).collect()
-        }),
-        ("source-instance-id", |it| any(it.source_instance.as_ref())),
-    ];
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiError, Filter, Layer, Order, Page, Paging, Result, Tags, World,
-    filters::{Fields, Filtered, Filters, any, one},
+    filters::{Filters, InstanceStatus, NetworkInterface},
     refuse_dry_run,
 };
 
@@ -93,6 +93,18 @@ pub struct Instance {
     pub security_groups: Vec<String>,
     /// The name of its instance profile.
     pub profile: Option<String>,
+    /// The name of the key pair that it was launched with.
+    #[serde(default)]
+    pub key_name: Option<String>,
+    /// The line for `authorized_keys` that its metadata service tells.
+    #[serde(default)]
+    pub public_key: Option<String>,
+    /// Whether it can't be terminated by a call.
+    #[serde(default)]
+    pub no_termination: bool,
+    /// Whether it can't be stopped by a call.
+    #[serde(default)]
+    pub no_stop: bool,
     /// What cloud-init was given, decoded.
     #[serde(with = "crate::base64")]
     pub user_data: Option<Vec<u8>>,
@@ -153,8 +165,48 @@ impl World {
         }
         let named = |instance: &Instance| ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str());
         let found = self.instances.values();
-        let found = found.filter(|one| is_shown(one, now) && named(one) && filters.pass(one));
+        let found = found.filter(|one| is_shown(one, now) && named(one) && filters.pass(self, one));
         paging.cut(found.cloned().collect(), 5, |instance| instance.id.to_string())
+    }
+
+    /// Instances with their checks by id and filter: those that run, or all.
+    pub fn describe_instance_status(
+        &self,
+        now: Timestamp,
+        ids: &[String],
+        filters: &[Filter],
+        all: bool,
+        paging: &Paging,
+    ) -> Result<Page<Instance>> {
+        let filters = Filters::<InstanceStatus>::read(filters)?;
+        let everything = self.describe_instances(now, ids, &[], &Paging::default())?.items;
+        let shown = everything.into_iter().filter(|one| all || one.state == InstanceState::Running);
+        let found = shown.map(InstanceStatus).filter(|one| filters.pass(self, one)).map(|one| one.0);
+        paging.cut(found.collect(), 5, |instance| instance.id.to_string())
+    }
+
+    /// Network interfaces by id and filter, each as the instance that it is of: those that aren't terminated have one.
+    pub fn describe_network_interfaces(
+        &self,
+        ids: &[String],
+        filters: &[Filter],
+        paging: &Paging,
+    ) -> Result<Page<Instance>> {
+        let filters = Filters::<NetworkInterface>::read(filters)?;
+        let all: Vec<_> = self.live_instances().cloned().map(NetworkInterface).collect();
+        if let Some(unknown) = ids.iter().find(|id| !all.iter().any(|one| one.0.interface_id() == **id)) {
+            let message = format!("The networkInterface ID '{unknown}' does not exist");
+            return Err(ApiError::new("InvalidNetworkInterfaceID.NotFound", message));
+        }
+        let named = |one: &NetworkInterface| ids.is_empty() || ids.contains(&one.0.interface_id());
+        let found = all.into_iter().filter(|one| named(one) && filters.pass(self, one)).map(|one| one.0);
+        paging.cut(found.collect(), 5, |instance| instance.id.to_string())
+    }
+
+    /// The ARN of an instance's profile.
+    pub fn profile_arn(&self, instance: &Instance) -> Option<String> {
+        let name = instance.profile.as_ref()?;
+        Some(format!("arn:aws:iam::{}:instance-profile/{name}", self.account))
     }
 
     /// Stops running instances; one that is stopped stays so.
@@ -166,6 +218,9 @@ impl World {
                     instance.id
                 );
                 Err(ApiError::new("UnsupportedOperation", message))
+            }
+            InstanceState::Running | InstanceState::Pending if instance.no_stop => {
+                Err(protected(instance, "stopped", "disableApiStop"))
             }
             InstanceState::Running | InstanceState::Pending => {
                 instance.state = InstanceState::Stopping;
@@ -205,6 +260,9 @@ impl World {
     /// Terminates instances; one that is terminated stays so.
     pub fn terminate_instances(&mut self, ids: &[String], dry_run: bool) -> Result<Vec<StateChange>> {
         self.change(ids, dry_run, |instance, orders| {
+            if instance.no_termination {
+                return Err(protected(instance, "terminated", "disableApiTermination"));
+            }
             match instance.state {
                 InstanceState::ShuttingDown | InstanceState::Terminated => {}
                 InstanceState::Pending
@@ -270,7 +328,8 @@ impl World {
         Ok(changes)
     }
 
-    pub(crate) fn instance(&self, id: &str) -> Result<&Instance> {
+    /// An instance by its id, while EC2 knows it.
+    pub fn instance(&self, id: &str) -> Result<&Instance> {
         self.instances.get(&parsed(id)?).ok_or_else(|| ApiError::no_instance(id))
     }
 
@@ -302,6 +361,14 @@ fn is_shown(instance: &Instance, now: Timestamp) -> bool {
     instance.terminated.is_none_or(|at| now.duration_since(at) < SHOWN)
 }
 
+fn protected(instance: &Instance, what: &str, attribute: &str) -> ApiError {
+    let message = format!(
+        "The instance '{}' may not be {what}. Modify its '{attribute}' instance attribute and try again.",
+        instance.id
+    );
+    ApiError::new("OperationNotPermitted", message)
+}
+
 fn wrong_state(instance: &Instance, wanted: &str) -> ApiError {
     let message = format!(
         "The instance '{}' is not in a state from which it can be {wanted}: it is {}.",
@@ -309,29 +376,4 @@ fn wrong_state(instance: &Instance, wanted: &str) -> ApiError {
         instance.state.as_str()
     );
     ApiError::new("IncorrectInstanceState", message)
-}
-
-impl Filtered for Instance {
-    const FIELDS: Fields<Self> = &[
-        ("instance-id", |it| one(&it.id)),
-        ("instance-state-name", |it| one(it.state.as_str())),
-        ("instance-state-code", |it| one(it.state.code())),
-        ("instance-type", |it| one(&it.instance_type)),
-        ("image-id", |it| one(&it.image)),
-        ("vpc-id", |it| one(&it.vpc)),
-        ("subnet-id", |it| one(&it.subnet)),
-        ("availability-zone", |it| one(&it.zone)),
-        ("reservation-id", |it| one(&it.reservation)),
-        ("client-token", |it| any(it.client_token.as_ref())),
-        ("private-ip-address", |it| any(it.address.as_ref())),
-        ("instance-lifecycle", |it| one(if it.spot { "spot" } else { "scheduled" })),
-        ("iam-instance-profile.arn", |it| any(it.profile.as_ref())),
-        ("instance.group-id", |it| it.security_groups.clone()),
-        ("group-id", |it| it.security_groups.clone()),
-        ("architecture", |it| one(&it.architecture)),
-    ];
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
 }

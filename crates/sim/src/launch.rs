@@ -7,8 +7,8 @@ use ovenbird_core::domain::id::{AmiId, InstanceId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Device, ImageState, Instance, InstanceState, NewVolume, Order, ROOT_DEVICE, Result, Subnet,
-    Tags, Volume, World,
+    ApiError, AuthorizedKey, Device, ImageState, Instance, InstanceState, NewVolume, Order, ROOT_DEVICE,
+    Result, SecurityGroup, Subnet, Tags, Volume, World,
     capacity::{self, Lack},
     orders::MachineFacts,
     refuse_dry_run, tags,
@@ -43,6 +43,12 @@ pub struct RunInstances {
     pub tags: BTreeMap<String, Tags>,
     /// The name of the instance profile.
     pub profile: Option<String>,
+    /// The name of the key pair whose public half its machines let in.
+    pub key_name: Option<String>,
+    /// Whether they can't be terminated by a call.
+    pub no_termination: bool,
+    /// Whether they can't be stopped by a call.
+    pub no_stop: bool,
     /// Security groups; none means the default one.
     pub security_groups: Vec<String>,
     /// The subnet; none means one of the default network's.
@@ -69,6 +75,7 @@ struct Checked {
     groups: Vec<String>,
     devices: Vec<Device>,
     lack: Option<Lack>,
+    key: Option<AuthorizedKey>,
 }
 
 impl World {
@@ -120,7 +127,7 @@ impl World {
         reservation: &str,
         launch_index: usize,
     ) -> Instance {
-        let Checked { image, instance_type, subnet, groups, devices, lack } = checked;
+        let Checked { image, instance_type, subnet, groups, devices, lack, key: _ } = checked;
         let id = self.fresh(InstanceId::parse, "i");
         let volume = self.fresh(VolumeId::parse, "vol");
         let image = &self.images[image];
@@ -139,6 +146,10 @@ impl World {
             zone: subnet.zone.clone(),
             security_groups: groups.clone(),
             profile: request.profile.clone(),
+            key_name: request.key_name.clone(),
+            public_key: checked.key.as_ref().map(|key| key.line.clone()),
+            no_termination: request.no_termination,
+            no_stop: request.no_stop,
             user_data: request.user_data.clone(),
             tokens_required: request.http_tokens.as_deref() == Some("required"),
             terminate_on_shutdown: request.shutdown_behavior.as_deref() == Some("terminate"),
@@ -162,6 +173,7 @@ impl World {
                 disk: device.disk.clone(),
                 zone: subnet.zone.clone(),
                 created: now,
+                attached_at: None,
                 delete_on_termination: device.delete_on_termination,
                 tags: request.tags.get("volume").cloned().unwrap_or_default(),
             };
@@ -191,10 +203,15 @@ impl World {
             }
         }
         check_values(request)?;
+        let key = request.key_name.as_deref().map(|name| self.authorized_key(name)).transpose()?;
         let devices = self.devices(image, request)?;
         let groups = self.describe_security_groups(&request.security_groups, &[])?;
-        let groups: Vec<_> =
-            if request.security_groups.is_empty() { groups.into_iter().take(1).collect() } else { groups };
+        // Without a word about it, the default network's own default group.
+        let own = |group: &SecurityGroup| {
+            let default = group.name == "default" && group.vpc == self.default_vpc();
+            !request.security_groups.is_empty() || default
+        };
+        let groups: Vec<_> = groups.into_iter().filter(own).collect();
         let subnets = match &request.subnet {
             Some(id) => self.describe_subnets(std::slice::from_ref(id), &[])?,
             None => self.subnets.clone(),
@@ -215,7 +232,7 @@ impl World {
             return Err(refusal);
         }
         let groups = groups.into_iter().map(|group| group.id).collect();
-        Ok(Checked { image: id, instance_type, subnet, groups, devices, lack })
+        Ok(Checked { image: id, instance_type, subnet, groups, devices, lack, key })
     }
 
     pub(crate) fn order_boot(&mut self, instance: &Instance) {
@@ -229,9 +246,27 @@ impl World {
                 zone: instance.zone.clone(),
                 profile: instance.profile.clone(),
                 tokens_required: instance.tokens_required,
+                key: instance.authorized_key(),
             },
         });
     }
+}
+
+/// Refuses what is no instance type. Every type that reads like one can be had.
+pub(crate) fn check_type(kind: &str) -> Result<()> {
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if kind.split_once('.').is_some_and(|(family, size)| plain(family) && plain(size)) {
+        return Ok(());
+    }
+    Err(ApiError::value(kind, "InstanceType", "Unknown instance type."))
+}
+
+/// Refuses user data that EC2 doesn't take.
+pub(crate) fn check_user_data(data: &[u8]) -> Result<()> {
+    if data.len() > USER_DATA_LIMIT {
+        return Err(ApiError::new("InvalidParameterValue", "User data is limited to 16384 bytes"));
+    }
+    Ok(())
 }
 
 /// What can be judged of a launch without a look at anything else.
@@ -245,14 +280,10 @@ fn check_values(request: &RunInstances) -> Result<()> {
         return Err(ApiError::new("InstanceLimitExceeded", message));
     }
     if let Some(kind) = &request.instance_type {
-        let plain =
-            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if !kind.split_once('.').is_some_and(|(family, size)| plain(family) && plain(size)) {
-            return Err(ApiError::value(kind, "InstanceType", "Unknown instance type."));
-        }
+        check_type(kind)?;
     }
-    if request.user_data.as_ref().is_some_and(|data| data.len() > USER_DATA_LIMIT) {
-        return Err(ApiError::new("InvalidParameterValue", "User data is limited to 16384 bytes"));
+    if let Some(data) = &request.user_data {
+        check_user_data(data)?;
     }
     for (parameter, value, allowed) in [
         ("HttpTokens", &request.http_tokens, ["required", "optional"]),

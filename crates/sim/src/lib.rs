@@ -6,15 +6,20 @@
 //! stricter than AWS where it differs, never laxer.
 
 pub mod alarms;
+mod attachments;
+mod attributes;
 pub mod auto_scaling;
 mod base64;
 mod capacity;
 mod commands;
+mod copies;
 mod error;
 mod filters;
 mod image_stages;
 mod images;
+mod instance_types;
 mod instances;
+mod key_pairs;
 mod launch;
 pub mod launch_templates;
 mod lifecycle;
@@ -23,6 +28,8 @@ mod network;
 mod orders;
 mod paging;
 mod register;
+pub mod security_groups;
+mod served;
 mod snapshots;
 mod tags;
 mod volumes;
@@ -37,18 +44,25 @@ use ovenbird_core::domain::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    attachments::CreateVolume,
+    attributes::ModifyInstance,
     capacity::{Lack, Shortage},
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
+    copies::{CopyImage, CopySnapshot, CreateSnapshot, CreateSnapshots},
     error::ApiError,
-    filters::Filter,
+    filters::{Filter, time_text},
     image_stages::{LaunchPermission, Standing},
     images::{BaseImage, CreateImage, DescribeImages, Image, ImageState},
+    instance_types::InstanceType,
     instances::{Instance, InstanceState, StateChange},
+    key_pairs::{AuthorizedKey, KeyPair, NewKeyPair},
     launch::RunInstances,
-    network::{SecurityGroup, Subnet, Vpc},
+    network::{AVAILABLE_ADDRESSES, Subnet, Vpc, zone_id},
     orders::{Layer, MachineEvent, MachineFacts, Order},
     paging::{Page, Paging},
     register::RegisterImage,
+    security_groups::SecurityGroup,
+    served::filters,
     snapshots::{Snapshot, SnapshotState},
     tags::TagDescription,
     volumes::{Device, Disk, NewVolume, ROOT_DEVICE, Volume},
@@ -73,6 +87,14 @@ pub struct World {
     snapshots: BTreeMap<SnapshotId, Snapshot>,
     commands: BTreeMap<CommandId, Command>,
     tokens: BTreeMap<String, launch::Launch>,
+    /// What `CopyImage` with a token was asked for, and what it made.
+    #[serde(default)]
+    copy_tokens: BTreeMap<String, (String, AmiId)>,
+    /// The same of `CreateVolume`.
+    #[serde(default)]
+    volume_tokens: BTreeMap<String, (String, VolumeId)>,
+    #[serde(default)]
+    key_pairs: BTreeMap<String, KeyPair>,
     #[serde(default)]
     shortages: Vec<Shortage>,
     vpcs: Vec<Vpc>,
@@ -107,6 +129,9 @@ impl World {
             snapshots: BTreeMap::new(),
             commands: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            copy_tokens: BTreeMap::new(),
+            volume_tokens: BTreeMap::new(),
+            key_pairs: BTreeMap::new(),
             shortages: Vec::new(),
             vpcs,
             subnets,
@@ -184,13 +209,14 @@ impl World {
     /// Whoever holds the clock calls it again and again; a second is often enough. Twice at one time is once.
     pub fn tick(&mut self, now: Timestamp) {
         self.forget_terminated(now);
+        self.finish_copies(now);
         self.tick_load_balancing(now);
         self.tick_auto_scaling(now);
     }
 
-    /// Whether there is anything that time brings about: a group, or a load balancer with its targets.
+    /// Whether there is anything that time brings about: a group, a load balancer with its targets, a copy.
     pub fn needs_ticks(&self) -> bool {
-        self.auto_scaling_groups().next().is_some() || self.has_load_balancing()
+        self.auto_scaling_groups().next().is_some() || self.has_load_balancing() || self.is_copying()
     }
 
     /// What the machines did.

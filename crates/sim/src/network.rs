@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiError, Filter, Result, Tags, World,
-    filters::{Fields, Filtered, Filters, one},
+    filters::{Filtered, Filters, Fleet, Region, Zone},
+    security_groups::{self, Direction, RuleSource, SecurityGroup},
 };
 
 /// A virtual network.
@@ -38,19 +39,21 @@ pub struct Subnet {
     pub tags: Tags,
 }
 
-/// A security group. Its rules are not modelled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SecurityGroup {
-    /// The id that EC2 gave it: `sg-…`.
-    pub id: String,
-    /// The name, unique within its network.
-    pub name: String,
-    /// The text that its maker gave it.
-    pub description: String,
-    /// The id of the network that it is in.
-    pub vpc: String,
-    /// Its tags: at most 50.
-    pub tags: Tags,
+/// The addresses that a subnet has left, as it is shown: nobody counts them.
+pub const AVAILABLE_ADDRESSES: u32 = 4091;
+
+/// A zone's id, which is the same in every account: `use1-az1` of `us-east-1a`.
+pub fn zone_id(zone: &str) -> String {
+    let letter = zone.bytes().last().unwrap_or(b'a');
+    let mut parts = zone.trim_end_matches(|c: char| c.is_ascii_alphabetic()).split('-');
+    let (area, side) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let short = match side {
+        "northeast" | "southeast" | "northwest" | "southwest" => {
+            format!("{}{}", &side[..1], &side[5..6])
+        }
+        side => side.chars().take(1).collect(),
+    };
+    format!("{area}{short}{}-az{}", parts.next().unwrap_or_default(), letter.saturating_sub(b'a') + 1)
 }
 
 type Network = (Vec<Vpc>, Vec<Subnet>, BTreeMap<String, SecurityGroup>);
@@ -73,16 +76,49 @@ pub(crate) fn default(account: &str, region: &str) -> Network {
         name: "default".into(),
         description: "default VPC security group".into(),
         vpc: vpc.id.clone(),
+        rules: Vec::new(),
         tags: Tags::new(),
+        elsewhere: false,
+    };
+    let rule = |way: &str| format!("sgr-{}", &id(&format!("sgr/{way}"))[4..21]);
+    let group = SecurityGroup {
+        rules: vec![
+            security_groups::all(rule("in"), Direction::In, RuleSource::Group(group.id.clone())),
+            security_groups::all(rule("out"), Direction::Out, RuleSource::Ipv4("0.0.0.0/0".into())),
+        ],
+        ..group
     };
     let subnets = subnets.collect();
     (vec![vpc], subnets, BTreeMap::from([(group.id.clone(), group)]))
 }
 
 impl World {
-    /// Puts a security group that was made elsewhere, or changes it.
-    pub fn put_security_group(&mut self, group: SecurityGroup) {
-        self.security_groups.insert(group.id.clone(), group);
+    /// The id of the default network.
+    pub fn default_vpc(&self) -> String {
+        self.vpcs.iter().find(|vpc| vpc.is_default).map(|vpc| vpc.id.clone()).unwrap_or_default()
+    }
+
+    /// A subnet's ARN.
+    pub fn subnet_arn(&self, subnet: &Subnet) -> String {
+        format!("arn:aws:ec2:{}:{}:subnet/{}", self.region, self.account, subnet.id)
+    }
+
+    /// The Region, if it passes the filters.
+    pub fn describe_regions(&self, filters: &[Filter]) -> Result<Option<String>> {
+        let filters = Filters::<Region>::read(filters)?;
+        Ok(Some(self.region.clone()).filter(|region| filters.pass(self, &Region(region.clone()))))
+    }
+
+    /// The zones of the Region that pass the filters.
+    pub fn describe_zones(&self, filters: &[Filter]) -> Result<Vec<String>> {
+        let filters = Filters::<Zone>::read(filters)?;
+        let zones = self.describe_availability_zones().into_iter();
+        Ok(zones.filter(|zone| filters.pass(self, &Zone(zone.clone()))).collect())
+    }
+
+    /// Fleets: none can be made here. Filters are read all the same.
+    pub fn describe_fleets(&self, filters: &[Filter]) -> Result<()> {
+        Filters::<Fleet>::read(filters).map(drop)
     }
 
     /// The zones of the Region.
@@ -92,22 +128,25 @@ impl World {
 
     /// Networks.
     pub fn describe_vpcs(&self, ids: &[String], filters: &[Filter]) -> Result<Vec<Vpc>> {
-        described(&self.vpcs, |vpc| &vpc.id, ids, filters, "InvalidVpcID.NotFound", "vpc ID")
+        described(self, &self.vpcs, |vpc| &vpc.id, ids, filters, "InvalidVpcID.NotFound", "vpc ID")
     }
 
     /// Subnets by id and filter.
     pub fn describe_subnets(&self, ids: &[String], filters: &[Filter]) -> Result<Vec<Subnet>> {
-        described(&self.subnets, |subnet| &subnet.id, ids, filters, "InvalidSubnetID.NotFound", "subnet ID")
-    }
-
-    /// Security groups by id and filter.
-    pub fn describe_security_groups(&self, ids: &[String], filters: &[Filter]) -> Result<Vec<SecurityGroup>> {
-        let groups: Vec<_> = self.security_groups.values().cloned().collect();
-        described(&groups, |group| &group.id, ids, filters, "InvalidGroup.NotFound", "security group")
+        described(
+            self,
+            &self.subnets,
+            |subnet| &subnet.id,
+            ids,
+            filters,
+            "InvalidSubnetID.NotFound",
+            "subnet ID",
+        )
     }
 }
 
-fn described<T: Filtered + Clone>(
+pub(crate) fn described<T: Filtered + Clone>(
+    world: &World,
     all: &[T],
     id: impl Fn(&T) -> &String,
     ids: &[String],
@@ -120,49 +159,5 @@ fn described<T: Filtered + Clone>(
         return Err(ApiError::new(code, format!("The {what} '{unknown}' does not exist")));
     }
     let named = |one: &&T| ids.is_empty() || ids.contains(id(one));
-    Ok(all.iter().filter(named).filter(|one| filters.pass(one)).cloned().collect())
-}
-
-impl Filtered for Vpc {
-    const FIELDS: Fields<Self> = &[
-        ("vpc-id", |it| one(&it.id)),
-        ("cidr", |it| one(&it.cidr)),
-        ("cidr-block", |it| one(&it.cidr)),
-        ("is-default", |it| one(it.is_default)),
-        ("isDefault", |it| one(it.is_default)),
-        ("state", |_| one("available")),
-    ];
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-}
-
-impl Filtered for Subnet {
-    const FIELDS: Fields<Self> = &[
-        ("subnet-id", |it| one(&it.id)),
-        ("vpc-id", |it| one(&it.vpc)),
-        ("availability-zone", |it| one(&it.zone)),
-        ("availabilityZone", |it| one(&it.zone)),
-        ("default-for-az", |_| one(true)),
-        ("defaultForAz", |_| one(true)),
-        ("state", |_| one("available")),
-    ];
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
-}
-
-impl Filtered for SecurityGroup {
-    const FIELDS: Fields<Self> = &[
-        ("group-id", |it| one(&it.id)),
-        ("group-name", |it| one(&it.name)),
-        ("description", |it| one(&it.description)),
-        ("vpc-id", |it| one(&it.vpc)),
-    ];
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
+    Ok(all.iter().filter(named).filter(|one| filters.pass(world, one)).cloned().collect())
 }

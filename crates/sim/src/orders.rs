@@ -3,6 +3,8 @@
 use ovenbird_core::domain::id::{CommandId, InstanceId, SnapshotId};
 use serde::{Deserialize, Serialize};
 
+use crate::AuthorizedKey;
+
 /// What lies below a machine's own disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -26,6 +28,8 @@ pub struct MachineFacts {
     pub profile: Option<String>,
     /// Whether its metadata service wants a session token (IMDSv2).
     pub tokens_required: bool,
+    /// The key that it lets in.
+    pub key: Option<AuthorizedKey>,
 }
 
 /// An order to the machines.
@@ -44,6 +48,11 @@ pub enum Order {
     },
     /// Shut a machine down; its disk is kept.
     PowerOff {
+        /// The instance whose machine it is.
+        instance: InstanceId,
+    },
+    /// Let a machine boot again; its disk is kept.
+    Reboot {
         /// The instance whose machine it is.
         instance: InstanceId,
     },

@@ -21,6 +21,14 @@ pub struct Page<T> {
 }
 
 impl Paging {
+    /// The page of results that come in any order, by a key that each has to itself.
+    pub fn page<T>(&self, mut all: Vec<T>, key: impl Fn(&T) -> String) -> Result<Page<T>> {
+        if *self != Self::default() {
+            all.sort_by_key(&key);
+        }
+        self.cut(all, 5, key)
+    }
+
     /// Cuts the page out of all results, which must come in the same order each time.
     ///
     /// The token names the first result of the next page: one that appears or goes meanwhile shifts nothing.

@@ -64,6 +64,7 @@ impl World {
             delete_on_termination: request.delete_on_termination.unwrap_or(true),
             devices,
             source_instance: None,
+            source_image: None,
             layers: snapshot.layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
             standing: crate::Standing::default(),

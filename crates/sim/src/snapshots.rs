@@ -1,13 +1,14 @@
 //! Snapshots: look, delete, and how one is made.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use ovenbird_core::domain::id::{SnapshotId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Filter, ImageState, Layer, Order, Page, Paging, Result, Tags, World,
-    filters::{Fields, Filtered, Filters, one},
-    refuse_dry_run,
+    ApiError, Filter, ImageState, LaunchPermission, Layer, Order, Page, Paging, Result, Tags, World,
+    filters::Filters, refuse_dry_run,
 };
 
 /// The states of a snapshot.
@@ -59,6 +60,12 @@ pub struct Snapshot {
     pub layers: Vec<Layer>,
     /// Its tags: at most 50.
     pub tags: Tags,
+    /// When it is whole, if it is a copy.
+    #[serde(default)]
+    pub copied: Option<Timestamp>,
+    /// Who may make volumes of it beside its owner.
+    #[serde(default)]
+    pub permissions: BTreeSet<LaunchPermission>,
 }
 
 impl World {
@@ -67,6 +74,7 @@ impl World {
         &self,
         ids: &[String],
         owners: &[String],
+        restorable_by: &[String],
         filters: &[Filter],
         paging: &Paging,
     ) -> Result<Page<Snapshot>> {
@@ -77,7 +85,21 @@ impl World {
         let ours = owners.is_empty() || owners.iter().any(|owner| owner == "self" || *owner == self.account);
         let named = |snapshot: &Snapshot| ids.is_empty() || ids.iter().any(|id| id == snapshot.id.as_str());
         let found = self.snapshots.values();
-        let found = found.filter(|snapshot| ours && named(snapshot) && filters.pass(snapshot));
+        let restorable = |snapshot: &Snapshot| {
+            restorable_by.is_empty()
+                || restorable_by.iter().any(|one| match one.as_str() {
+                    // Its owner may, without anybody's permission.
+                    "self" => true,
+                    "all" => snapshot.permissions.contains(&LaunchPermission::All),
+                    account => {
+                        account == self.account
+                            || snapshot.permissions.contains(&LaunchPermission::User(account.to_owned()))
+                    }
+                })
+        };
+        let found = found.filter(|snapshot| {
+            ours && named(snapshot) && restorable(snapshot) && filters.pass(self, snapshot)
+        });
         paging.cut(found.cloned().collect(), 5, |snapshot| snapshot.id.to_string())
     }
 
@@ -146,7 +168,9 @@ impl World {
     }
 
     pub(crate) fn fail_unfinished(&mut self, reason: &str) {
-        let unfinished = self.snapshots.values().filter(|snapshot| snapshot.state == SnapshotState::Pending);
+        // A copy is no machine's: it goes on.
+        let unfinished = self.snapshots.values();
+        let unfinished = unfinished.filter(|one| one.state == SnapshotState::Pending && one.copied.is_none());
         let ids: Vec<SnapshotId> = unfinished.map(|snapshot| snapshot.id.clone()).collect();
         for id in ids {
             self.freeze_failed(&id, reason);
@@ -156,19 +180,4 @@ impl World {
 
 fn parsed(id: &str) -> Result<SnapshotId> {
     SnapshotId::parse(id).map_err(|_| ApiError::malformed("InvalidSnapshotID.Malformed", id))
-}
-
-impl Filtered for Snapshot {
-    const FIELDS: Fields<Self> = &[
-        ("snapshot-id", |it| one(&it.id)),
-        ("status", |it| one(it.state.as_str())),
-        ("volume-id", |it| one(&it.volume)),
-        ("description", |it| one(&it.description)),
-        ("progress", |it| one(format!("{}%", it.progress))),
-        ("volume-size", |it| one(it.size)),
-    ];
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
 }

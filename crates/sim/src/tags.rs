@@ -4,6 +4,7 @@ use crate::{
     ApiError, Filter, Page, Paging, Result, Tags, World,
     filters::{Fields, Filtered, Filters, one},
     refuse_dry_run,
+    security_groups::no_group,
 };
 
 /// EC2's limit of tags for one resource.
@@ -14,7 +15,7 @@ const MOST_TAGS: usize = 50;
 pub struct TagDescription {
     /// The id of the resource that has it.
     pub resource: String,
-    /// Its kind: `instance`, `image`, `launch-template`, `snapshot`, `volume`.
+    /// Its kind: `instance`, `image`, `launch-template`, `snapshot`, `volume`, `key-pair`, `security-group`.
     pub kind: &'static str,
     /// The tag's key: 1 to 127 characters.
     pub key: String,
@@ -104,7 +105,11 @@ impl World {
         let snapshots = self.snapshots.values().map(|one| (one.id.to_string(), "snapshot", &one.tags));
         let volumes = self.volumes.values().map(|one| (one.id.to_string(), "volume", &one.tags));
         let templates = self.launch_templates().map(|one| (one.id.clone(), "launch-template", &one.tags));
+        let keys = self.key_pairs.values().map(|one| (one.id.clone(), "key-pair", &one.tags));
+        let groups = self.security_groups.values();
+        let groups = groups.map(|one| (one.id.clone(), "security-group", &one.tags));
         let tagged = instances.chain(images).chain(snapshots).chain(volumes).chain(templates);
+        let tagged = tagged.chain(keys).chain(groups);
         let mut all = Vec::new();
         for (resource, kind, tags) in tagged {
             for (key, value) in tags {
@@ -115,7 +120,7 @@ impl World {
                     value: value.clone(),
                 };
                 let tagged = Tagged { tag, alone: Tags::from([(key.clone(), value.clone())]) };
-                if filters.pass(&tagged) {
+                if filters.pass(self, &tagged) {
                     all.push(tagged.tag);
                 }
             }
@@ -135,26 +140,35 @@ impl World {
                 let found = self.volumes.values_mut().find(|one| one.id.as_str() == id);
                 found.map(|one| &mut one.tags).ok_or_else(|| ApiError::no_volume(id))
             }
+            "key" => {
+                let found = self.key_pairs.values_mut().find(|one| one.id == id);
+                found.map(|one| &mut one.tags).ok_or_else(|| no("InvalidKeyPair.NotFound", id))
+            }
+            "sg" => self.security_groups.get_mut(id).map(|one| &mut one.tags).ok_or_else(|| no_group(id)),
             _ => Err(ApiError::new("InvalidID", format!("The ID '{id}' is not valid"))),
         }
     }
 }
 
+fn no(code: &'static str, id: &str) -> ApiError {
+    ApiError::new(code, format!("The ID '{id}' does not exist"))
+}
+
 /// A tag, as a resource that has no other.
-struct Tagged {
+pub(crate) struct Tagged {
     tag: TagDescription,
     alone: Tags,
 }
 
 impl Filtered for Tagged {
     const FIELDS: Fields<Self> = &[
-        ("resource-id", |it| one(&it.tag.resource)),
-        ("resource-type", |it| one(it.tag.kind)),
-        ("key", |it| one(&it.tag.key)),
-        ("value", |it| one(&it.tag.value)),
+        ("resource-id", |it, _| one(&it.tag.resource)),
+        ("resource-type", |it, _| one(it.tag.kind)),
+        ("key", |it, _| one(&it.tag.key)),
+        ("value", |it, _| one(&it.tag.value)),
     ];
 
-    fn tags(&self) -> &Tags {
-        &self.alone
+    fn tags(&self) -> Option<&Tags> {
+        Some(&self.alone)
     }
 }

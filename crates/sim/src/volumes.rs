@@ -5,8 +5,7 @@ use ovenbird_core::domain::id::{InstanceId, SnapshotId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Filter, Image, Page, Paging, Result, RunInstances, Tags, World,
-    filters::{Fields, Filtered, Filters, any, one},
+    ApiError, Filter, Image, Page, Paging, Result, RunInstances, Tags, World, filters::Filters,
     refuse_dry_run,
 };
 
@@ -81,6 +80,9 @@ pub struct Volume {
     pub zone: String,
     /// When it was made.
     pub created: Timestamp,
+    /// When it was attached; none where that was when it was made, or it is attached to nothing.
+    #[serde(default)]
+    pub attached_at: Option<Timestamp>,
     /// Whether it goes with its instance.
     pub delete_on_termination: bool,
     /// Its tags: at most 50.
@@ -92,6 +94,11 @@ fn root_device() -> String {
 }
 
 impl Volume {
+    /// When it was attached, if it is.
+    pub fn attached(&self) -> Timestamp {
+        self.attached_at.unwrap_or(self.created)
+    }
+
     /// EC2's word for its state.
     pub fn status(&self) -> &'static str {
         if self.instance.is_some() { "in-use" } else { "available" }
@@ -212,7 +219,7 @@ impl World {
     }
 
     /// A key's ARN. Whether there is such a key is not this model's to know.
-    fn key_arn(&self, key: &str) -> Result<String> {
+    pub(crate) fn key_arn(&self, key: &str) -> Result<String> {
         let plain = |text: &str| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(&b))
         };
@@ -239,7 +246,7 @@ impl World {
             self.volume(id)?;
         }
         let named = |volume: &&Volume| ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str());
-        let found = self.volumes.values().filter(named).filter(|volume| filters.pass(volume));
+        let found = self.volumes.values().filter(named).filter(|volume| filters.pass(self, volume));
         paging.cut(found.cloned().collect(), 5, |volume| volume.id.to_string())
     }
 
@@ -278,11 +285,11 @@ impl World {
         let own = |volume: &Volume| volume.instance.as_ref() == Some(instance);
         self.volumes.retain(|_, volume| !own(volume) || !volume.delete_on_termination);
         for volume in self.volumes.values_mut().filter(|volume| own(volume)) {
-            volume.instance = None;
+            (volume.instance, volume.attached_at) = (None, None);
         }
     }
 
-    fn volume(&self, id: &str) -> Result<&Volume> {
+    pub(crate) fn volume(&self, id: &str) -> Result<&Volume> {
         let malformed = |_| ApiError::value(id, "volume", "Expected: 'vol-...'.");
         let parsed = VolumeId::parse(id).map_err(malformed)?;
         self.volumes.get(&parsed).ok_or_else(|| ApiError::no_volume(id))
@@ -322,26 +329,4 @@ fn check_kind(name: &str, size: u32, iops: Option<u32>) -> Result<()> {
         return Err(ApiError::new("InvalidParameterValue", message));
     }
     Ok(())
-}
-
-impl Filtered for Volume {
-    const FIELDS: Fields<Self> = &[
-        ("volume-id", |it| one(&it.id)),
-        ("attachment.instance-id", |it| any(it.instance.as_ref())),
-        ("attachment.device", |it| any(it.instance.as_ref().map(|_| &it.device))),
-        ("attachment.status", |it| any(it.instance.as_ref().map(|_| &"attached"))),
-        ("attachment.delete-on-termination", |it| {
-            any(it.instance.as_ref().map(|_| &it.delete_on_termination))
-        }),
-        ("availability-zone", |it| one(&it.zone)),
-        ("encrypted", |it| one(it.disk.kms_key.is_some())),
-        ("snapshot-id", |it| any(it.snapshot.as_ref())),
-        ("size", |it| one(it.disk.size)),
-        ("status", |it| one(it.status())),
-        ("volume-type", |it| one(&it.disk.kind)),
-    ];
-
-    fn tags(&self) -> &Tags {
-        &self.tags
-    }
 }

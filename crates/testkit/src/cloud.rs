@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
     domain::{
-        id::{AmiId, BakeId, ParameterName, StackId},
+        id::{AmiId, BakeId, Digest, ParameterName, StackId},
         reference::{Kind, Reference},
         retirement::Floors,
     },
@@ -38,6 +38,9 @@ pub struct Cloud {
     stack: StackId,
     /// What it retains at least.
     floors: Cell<Floors>,
+    /// What the stack was deployed with.
+    most_builders: Cell<u32>,
+    runners: RefCell<Vec<Digest>>,
 }
 
 /// A call that was made through a port.
@@ -164,7 +167,13 @@ impl Cloud {
             paused: false,
         };
         let stack = StackId::parse("ovenbird/one").unwrap_or_else(|_| unreachable!("a plain name"));
-        Self { state: RefCell::new(state), stack, floors: Cell::default() }
+        Self {
+            state: RefCell::new(state),
+            stack,
+            floors: Cell::default(),
+            most_builders: Cell::new(20),
+            runners: RefCell::default(),
+        }
     }
 
     /// The moment.
@@ -270,6 +279,16 @@ impl Cloud {
     /// Lets the stack retain at least so much.
     pub fn retain_at_least(&self, floors: Floors) {
         self.floors.set(floors);
+    }
+
+    /// Lets the stack have so many builders at the same time.
+    pub fn have_at_most(&self, builders: u32) {
+        self.most_builders.set(builders);
+    }
+
+    /// Lets bakes use no runner but these.
+    pub fn allow_runners(&self, hashes: &[Digest]) {
+        *self.runners.borrow_mut() = hashes.to_vec();
     }
 
     /// Lets EC2's own look say that something names an image.

@@ -254,6 +254,11 @@ impl SimulatedHardware {
                 self.plan(now + self.pace.boot, MachineEvent::Booted { instance: instance.clone() });
                 self.plan(now + self.pace.boot + self.pace.agent, MachineEvent::AgentOnline { instance });
             }
+            Order::Reboot { instance } => {
+                self.end(&instance, now);
+                self.plan(now + second, MachineEvent::Rebooted { instance: instance.clone() });
+                self.plan(now + self.pace.boot + self.pace.agent, MachineEvent::AgentOnline { instance });
+            }
             Order::PowerOff { instance } => {
                 self.end(&instance, now);
                 self.plan(now + second, MachineEvent::PoweredOff { instance });

@@ -5,10 +5,12 @@ mod guard;
 mod infra;
 mod json;
 mod paths;
+mod people;
 mod policies;
 mod port_actions;
 mod state_machines;
 mod steps;
+mod supply;
 mod unrun;
 
 use std::path::{Path, PathBuf};

@@ -40,17 +40,18 @@ const BESIDE: &[&str] = &[
 ];
 
 /// Methods that ask nobody.
-const SILENT: &[&str] = &["Presigner::endpoint", "Stack::floors", "Stack::stack"];
+const SILENT: &[&str] =
+    &["Presigner::endpoint", "Stack::floors", "Stack::most_builders", "Stack::runners", "Stack::stack"];
 
 /// One side: the bodies of its ports' methods, and of everything else that they may call.
 #[derive(Default)]
-struct Side {
+pub(super) struct Side {
     methods: BTreeMap<String, String>,
     helpers: BTreeMap<String, String>,
 }
 
 impl Side {
-    fn read(folder: &str) -> Self {
+    pub(super) fn read(folder: &str) -> Self {
         let mut side = Self::default();
         for path in sources(folder) {
             let file = syn::parse_file(&fs::read_to_string(&path).expect("its text")).expect("Rust");
@@ -86,13 +87,22 @@ impl Side {
     }
 
     /// The actions that a method names, itself or by what it calls.
-    fn actions(&self, method: &str) -> BTreeSet<String> {
+    pub(super) fn actions(&self, method: &str) -> BTreeSet<String> {
+        self.of(vec![&self.methods[method]])
+    }
+
+    /// The actions that whatever has this name comes to: a method of any port, or one of the adapters' own.
+    pub(super) fn called(&self, name: &str) -> BTreeSet<String> {
+        let of_ports = self.methods.iter().filter(|(method, _)| method.ends_with(&format!("::{name}")));
+        self.of(of_ports.map(|(_, body)| body).chain(self.helpers.get(name)).collect())
+    }
+
+    fn of<'s>(&'s self, mut bodies: Vec<&'s String>) -> BTreeSet<String> {
         let action =
             Regex::new(r#""((?:autoscaling|cloudwatch|dynamodb|ec2|elasticloadbalancing|iam|imagebuilder|kms|s3|ssm|states):\w+)""#).expect("a pattern");
         // `self.helper(…)`, `helper(…)` and `CONSTANT`; but no method of something else that has a helper's name.
         let word = Regex::new(r"(self \. |\. )?\b(\w+) \(|\b([A-Z_]{2,})\b").expect("a pattern");
         let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::new());
-        let mut bodies = vec![&self.methods[method]];
         while let Some(body) = bodies.pop() {
             found.extend(action.captures_iter(body).map(|action| action[1].to_owned()));
             for word in word.captures_iter(body) {

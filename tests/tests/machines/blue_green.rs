@@ -103,9 +103,17 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
     check(&counts, &["v1"])?;
     shop.serves(&first, &shop.fleet, &shop.other)?;
     ensure!(bad != first, "v3 is v1's image");
+    let (_, said) = cloud.local.ovenbird_says(&["rollout", "shop"])?;
+    ensure!(said.contains("console of i-"), "{said}");
+
+    let promote = ["promote", "shop", "--image", &second, "--channel", "production"];
+    let (status, plan) = cloud.local.ovenbird_says(&[&promote[..], &["--dry-run"]].concat())?;
+    let lines =
+        ["  group shop-green\n", "instances, 100% of the requests\n", "  group shop-blue\n-   2 instances"];
+    ensure!(status == Some(0) && lines.iter().all(|line| plan.contains(line)), "{plan}");
 
     let load = Load::start(&shop.fleet.address, RATE)?;
-    cloud.local.ovenbird(&["promote", "shop", "--image", &second, "--channel", "production", "--yes"])?;
+    cloud.local.ovenbird(&[&promote[..], &["--yes"]].concat())?;
     shop.ended(&second)?;
     let counts = load.stop()?;
     eprintln!("v1 to v2 for good: {counts}");

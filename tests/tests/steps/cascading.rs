@@ -5,8 +5,12 @@ use ovenbird_core::{
     domain::bake::{Bake, Status},
     functions,
     ports::Key,
+    store::{Ancestor, Child, Ledger},
 };
-use ovenbird_testkit::walk::scenarios::{PLAIN, Scenario};
+use ovenbird_testkit::{
+    Cloud, Fault,
+    walk::scenarios::{PLAIN, Scenario},
+};
 use serde_json::{Value, json};
 
 use super::desk::Desk;
@@ -83,4 +87,57 @@ fn what_moved_no_channel_to_another_image_starts_nothing() {
         desk.edit(&key, &key, |doc| doc["status"] = json!(status));
         assert_eq!(starts(&desk, &document).0, 0, "{status:?}");
     }
+}
+
+/// Each child is another team's: a fix of the runtime reaches the others all the same.
+#[test]
+fn a_child_that_can_t_be_started_keeps_no_other_from_being_started() {
+    let (desk, document) = promoted();
+    let base = Ancestor { pipeline: "jvm-runtime".parse().unwrap(), channel: "stable".parse().unwrap() };
+    for name in ["aardvark", "zebra"] {
+        let child = Child { pipeline: name.parse().unwrap(), artifact: false };
+        block_on(Ledger(&desk.cloud).stand_on(&child, Some(&base))).unwrap();
+    }
+    let start = |cloud: &Cloud| {
+        let input = json!({"action": "start-children", "document": document});
+        block_on(functions::promote(cloud, input, cloud.now()))
+    };
+    let started = |cloud: &Cloud| {
+        cloud.calls().iter().filter(|call| call.actions.first() == Some(&"states:StartExecution")).count()
+    };
+    let before = started(&desk.cloud);
+    // Whichever of the three it is.
+    let rehearsal = desk.cloud.clone();
+    start(&rehearsal).unwrap();
+    let calls = rehearsal.calls();
+    let starts =
+        (0..calls.len()).filter(|call| calls[*call].actions.first() == Some(&"states:StartExecution"));
+    let starts: Vec<usize> = starts.skip(before).collect();
+    assert_eq!(starts.len(), 3);
+    for refused in starts {
+        let cloud = desk.cloud.clone();
+        cloud.inject(refused, Fault::Refused);
+        assert!(start(&cloud).is_err());
+        // The refused call is one of them.
+        assert_eq!(started(&cloud) - before, 3);
+        // Tried once more, all are.
+        start(&cloud).unwrap();
+    }
+}
+
+#[test]
+fn a_cascade_of_a_promotion_that_was_not_made_starts_nothing() {
+    let (desk, _) = promoted();
+    let start = |name: &str, generation: u64, bake: &str| {
+        let cascade =
+            json!({"pipeline": "jvm-runtime", "channel": "stable", "bake": bake, "generation": generation});
+        let trigger = json!({"pipeline": "storefront", "cascade": cascade});
+        let input = json!({"action": "start", "bake": name, "started": desk.now(), "trigger": trigger});
+        block_on(functions::launch_builder(&desk.cloud, input, desk.now()))
+    };
+    for (generation, bake) in [(99, "before-0"), (1, "of-nobody")] {
+        let error = start("forged", generation, bake).unwrap_err();
+        assert!(error.to_string().contains("a promotion that was not made"), "{error}");
+    }
+    start("true", 1, "before-0").unwrap();
 }

@@ -6,8 +6,9 @@ use futures::{executor::block_on, future::join_all};
 use ovenbird_core::{
     Error, Result,
     domain::{
-        bake::{Bake, Document, Status},
+        bake::{Bake, BakeSpec, Document, Status},
         id::{AmiId, ImageName, InstanceId, ParameterName, PipelineName},
+        turn::{Answer, Limits},
     },
     functions,
     ports::{Image, Images, Key, Parameters, Row, Table, Write},
@@ -62,12 +63,38 @@ fn fifty_uploads_of_one_artifact_are_one_builder_one_image_and_fifty_successes()
     assert_eq!(bakes.values().filter(|bake| !bake.progress.reused).count(), 1);
 }
 
+/// Uploads of so many artifacts, so many of them in the same second.
+fn uploads(count: usize, a_second: u64) -> &'static [(u64, Run)] {
+    let names = (0..count).map(|number| &*format!("v{number:03}.jar").leak());
+    (0..).zip(names).map(|(at, name)| (at / a_second, Run::Upload(name))).collect::<Vec<_>>().leak()
+}
+
+/// How many builders a pipeline has at the same time when its recipe doesn't say.
+const CONCURRENCY: usize = 2;
+
+#[test]
+fn a_hundred_uploads_in_a_second_start_one_builder_more_than_may_run_at_once() {
+    for (builder, concurrency) in [(PLAIN.builder, CONCURRENCY), ("[builder]\nconcurrency = 1\n", 1)] {
+        let (cloud, bakes) = run(&Scenario { builder, runs: uploads(100, 100), ..PLAIN });
+        let launched = times(&cloud, "ec2:RunInstances");
+        assert!(launched <= concurrency + 1, "{launched} builders, {concurrency} at once");
+        let newest = bakes.values().max_by(|a, b| a.spec.order().compare(&b.spec.order())).unwrap();
+        assert_eq!(newest.progress.status, Status::Promoted);
+        assert_eq!(channel(&cloud).current.unwrap().bake, newest.spec.id);
+        let overtaken = bakes.values().filter(|bake| bake.progress.image.is_none());
+        assert_eq!(overtaken.clone().count(), 100 - launched);
+        for bake in overtaken {
+            let why = bake.progress.not_promoted.as_deref().unwrap_or_default();
+            assert!(bake.progress.status == Status::Superseded && why.contains("a newer upload"), "{why}");
+            assert_eq!(bake.progress.builder, None);
+        }
+    }
+}
+
 #[test]
 fn of_twenty_artifacts_at_once_the_newest_is_promoted_last_and_none_fails() {
-    let names: Vec<&'static str> = (0..20).map(|number| &*format!("v{number:02}.jar").leak()).collect();
     // Three seconds for twenty uploads: some are of the same second.
-    let runs: Vec<(u64, Run)> = (0..).zip(names).map(|(at, name)| (at / 7, Run::Upload(name))).collect();
-    let scenario = Scenario { machines: Machines::AreUneven, runs: runs.leak(), ..PLAIN };
+    let scenario = Scenario { machines: Machines::AreUneven, runs: uploads(20, 7), ..PLAIN };
     let (cloud, bakes) = run(&scenario);
     let newest = bakes.values().max_by(|a, b| a.spec.order().compare(&b.spec.order())).unwrap();
     let current = channel(&cloud).current.unwrap();
@@ -76,7 +103,7 @@ fn of_twenty_artifacts_at_once_the_newest_is_promoted_last_and_none_fails() {
     let count = |status| bakes.values().filter(|bake| bake.progress.status == status).count();
     assert!(count(Status::Superseded) > 0, "none ended after a newer one");
     assert_eq!(count(Status::Promoted) + count(Status::Superseded), 20);
-    assert_eq!(times(&cloud, "ec2:RunInstances"), 20);
+    assert!(times(&cloud, "ec2:RunInstances") <= CONCURRENCY + 1);
 }
 
 /// A table at which whoever calls lets the others go first: what is read may be old when something is written.
@@ -207,4 +234,30 @@ fn fifty_promotions_in_each_other_s_way_all_come_through() {
         assert_eq!(bake.unwrap().ends, Some(Status::Promoted));
     }
     assert_eq!(channel(&cloud).current.unwrap().order.started, newest);
+}
+
+#[test]
+fn a_hundred_bakes_that_ask_in_one_moment_keep_the_limit_and_none_fails() {
+    let (cloud, bakes) = run(&PLAIN);
+    let (now, like) = (cloud.now(), &bakes["run-0"].spec);
+    let most = Limits { pipeline: 2, stack: 20 };
+    let specs: Vec<BakeSpec> = (0..100)
+        .map(|number| BakeSpec {
+            id: format!("ask-{number}").parse().unwrap(),
+            trigger: "manual".into(),
+            ..like.clone()
+        })
+        .collect();
+    let crowded = Crowded(&cloud);
+    let ledger = Ledger(&crowded);
+    let mut granted = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let asked = specs.iter().map(|bake| ledger.take_turn(bake, most, &[], now));
+        for (bake, answer) in specs.iter().zip(block_on(join_all(asked))) {
+            if answer.unwrap() == Answer::Granted {
+                granted.insert(&bake.id);
+            }
+        }
+        assert_eq!(granted.len(), most.pipeline);
+    }
 }

@@ -74,7 +74,7 @@ impl Bench {
             devices: base.devices,
             user_data: "#!/bin/sh".into(),
             purpose: "builder",
-            tags: bake.spec.tags(Stack::stack(&self.cloud)),
+            tags: bake.tags(Stack::stack(&self.cloud)),
         };
         block_on(launch::launch(&mut bake, &wanted, &offer::offers(builder), &self.cloud))
     }

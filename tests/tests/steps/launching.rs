@@ -309,6 +309,19 @@ fn a_launch_reads_the_recipe_and_its_base_once() {
     // the user data and the plan that an earlier try may have made.
     assert_eq!(count("s3:GetObject"), 8, "{counts:?}");
     assert_eq!(count("ec2:DescribeImages"), 1, "{counts:?}");
-    // Whether the pipeline is paused, the bake's record, the channel, the digest's image.
-    assert_eq!((count("dynamodb:GetItem"), count("dynamodb:PutItem")), (4, 4), "{counts:?}");
+    // Whether the pipeline is paused, the bake's record, the channel, the lease, who has a builder and who waits for one.
+    assert_eq!((count("dynamodb:GetItem"), count("dynamodb:PutItem")), (6, 5), "{counts:?}");
+}
+
+#[test]
+fn an_execution_with_the_name_of_an_old_bake_is_told_so_and_does_nothing_of_that() {
+    let desk = Desk::new(&WITH_OLDEST);
+    let input = |started: jiff::Timestamp| json!({"action": "start", "bake": "again", "started": started, "trigger": {"pipeline": "storefront"}});
+    let first = desk.now();
+    block_on(ovenbird_core::functions::launch_builder(&desk.cloud, input(first), first)).unwrap();
+    desk.cloud.pass(jiff::SignedDuration::from_hours(91 * 24));
+    let error =
+        block_on(ovenbird_core::functions::launch_builder(&desk.cloud, input(desk.now()), desk.now()));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("is that of a bake that began at"), "{error}");
 }

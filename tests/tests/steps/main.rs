@@ -1,5 +1,6 @@
 //! The real steps on the world, in virtual time: a whole bake, every step delivered twice, and every decision alone.
 
+mod attackers;
 mod bench;
 mod cascading;
 mod cleaning;
@@ -32,6 +33,7 @@ mod safety;
 mod seal;
 mod status;
 mod superseded;
+mod turns;
 mod volumes;
 
 use self::bench::{Bench, RECIPE, pipeline};

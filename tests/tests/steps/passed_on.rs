@@ -18,11 +18,11 @@ macro_rules! pass_on {
                 super::passed_on::Inner::inner(self).default_version(name).await
             }
 
-            async fn version_image(
+            async fn launched(
                 &self,
                 template: &ovenbird_core::domain::rollout::Template,
-            ) -> ovenbird_core::Result<Option<ovenbird_core::domain::id::AmiId>> {
-                super::passed_on::Inner::inner(self).version_image(template).await
+            ) -> ovenbird_core::Result<Option<ovenbird_core::domain::rollout::Launched>> {
+                super::passed_on::Inner::inner(self).launched(template).await
             }
 
             async fn every_version(

@@ -7,18 +7,26 @@ use jiff::SignedDuration;
 use ovenbird_core::{
     domain::{
         bake::Status,
+        id::{BakeId, InstanceId},
         rollout::{Outcome, Phase, Rollout},
+    },
+    ops::{
+        plan::{PromotionPlan, plan},
+        promotion::{Person, back_to},
     },
     store::{Channel, Ledger},
 };
-use ovenbird_sim::{auto_scaling::Configuration, launch_templates::TemplateSpec};
+use ovenbird_sim::{
+    auto_scaling::{Configuration, Override, Process, UpdateGroup},
+    launch_templates::{CreateLaunchTemplateVersion, InstanceRequirements, LaunchTemplateData, TemplateSpec},
+};
 use ovenbird_testkit::{
     Cloud, Fitness,
     walk::{
         account::walk,
         machine::{Diary, End},
         scenarios::{Follows, PLAIN, Run, Scenario, Steer},
-        street::GROUP,
+        street::{GROUP, mixed},
     },
 };
 
@@ -67,10 +75,7 @@ fn view(cloud: &Cloud) -> View {
         let group = world.auto_scaling_group(GROUP).unwrap();
         let template = world.launch_templates().next().unwrap();
         let of = |version: u64| template.version(version).unwrap().data.image.clone().unwrap();
-        let Configuration::Template(TemplateSpec { version: Some(version), .. }) = &group.configuration
-        else {
-            panic!("{:?}", group.configuration)
-        };
+        let version = group.configuration.templates().next().and_then(|spec| spec.version.clone()).unwrap();
         View {
             channel: channel.first().and_then(image),
             machines: group.members.iter().map(|member| member.image.to_string()).collect(),
@@ -136,7 +141,8 @@ fn a_bad_image_is_gone_and_all_is_as_before() {
             );
             assert_eq!(after, before, "{fitness:?}");
             let reason = rollout.progress.reason.clone().unwrap();
-            assert!(reason.contains("i-"), "no instance is named: {reason}");
+            let sick = rollout.progress.sick.iter().map(InstanceId::as_str);
+            assert!(sick.clone().count() > 0 && sick.take(3).all(|id| reason.contains(id)), "{rollout:#?}");
             let channel = channel(&cloud);
             assert_eq!(channel.rolling, None);
             assert_eq!(channel.rejected[0].image, rollout.spec.image);
@@ -260,4 +266,144 @@ fn a_group_that_somebody_changes_meanwhile_is_left_to_them_and_loses_the_new_ima
     assert_eq!((after.channel, after.default), (before.channel, before.default));
     let new = rollout.spec.image.to_string();
     assert!(!after.machines.contains(&new), "{:?}", after.machines);
+}
+
+#[test]
+fn of_a_policy_of_mixed_instances_nothing_changes_but_the_version() {
+    for (fitness, outcome) in
+        [(Fitness::Answers(200), Outcome::Settled), (Fitness::Answers(500), Outcome::Reverted)]
+    {
+        let Walked { cloud, before, after, .. } =
+            walked(&Scenario { follows: Follows::Mixed(3), fitness, ..STREET });
+        let rollout = &rollouts(&cloud)[0];
+        assert_eq!(rollout.progress.outcome, Some(outcome), "{rollout:#?}");
+        let launches = match outcome {
+            Outcome::Settled => {
+                assert_eq!(after.machines, vec![rollout.spec.image.to_string(); 3]);
+                rollout.progress.groups[0].after.as_ref().unwrap()
+            }
+            _ => {
+                assert_eq!(after, before);
+                &rollout.progress.groups[0].before
+            }
+        };
+        let expected = mixed(TemplateSpec::of(&launches.id, launches.version));
+        assert_eq!(
+            cloud.with(|world| world.auto_scaling_group(GROUP).unwrap().configuration.clone()),
+            expected
+        );
+    }
+}
+
+#[test]
+fn what_a_policy_of_mixed_instances_can_t_be_brought_back_to_is_refused() {
+    type Change = fn(&mut Override);
+    let changes: [(Change, &str); 4] = [
+        (|one| one.image = Some("ami-0123456789abcdef0".into()), "an image that an override"),
+        (|one| one.template = Some(TemplateSpec::of("web", 1)), "a launch template that an override"),
+        (
+            |one| one.requirements = Some(InstanceRequirements { vcpus_min: 2, memory_mib_min: 4096 }),
+            "attributes",
+        ),
+        (|one| one.weight = Some(2), "have weights"),
+    ];
+    for (change, problem) in changes {
+        let Walked { cloud, .. } = walked(&Scenario { follows: Follows::Mixed(2), ..STREET });
+        cloud.with(|world| {
+            let Configuration::Mixed(mut policy) =
+                world.auto_scaling_group(GROUP).unwrap().configuration.clone()
+            else {
+                panic!("a policy of mixed instances")
+            };
+            for one in &mut policy.overrides {
+                change(one);
+                if let Some(template) = &mut one.template {
+                    template.clone_from(&policy.template);
+                }
+                if one.requirements.is_some() {
+                    one.instance_type = None;
+                }
+            }
+            let configuration = Some(Configuration::Mixed(policy));
+            world
+                .update_auto_scaling_group(GROUP, &UpdateGroup { configuration, ..UpdateGroup::default() })
+                .unwrap();
+        });
+        let plan = way_back(&cloud);
+        let problems: Vec<&str> = plan.refused.iter().map(|one| one.problem.as_str()).collect();
+        assert!(problems.iter().any(|one| one.contains(problem)), "{problem}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_version_that_chooses_types_by_attributes_is_refused() {
+    let Walked { cloud, .. } = walked(&STREET);
+    cloud.with(|world| {
+        let (now, spec) = ("2026-01-02T00:00:00Z".parse().unwrap(), world.auto_scaling_group(GROUP).unwrap());
+        let spec = spec.configuration.templates().next().unwrap().clone();
+        let data = LaunchTemplateData {
+            requirements: Some(InstanceRequirements { vcpus_min: 2, memory_mib_min: 4096 }),
+            image: Some("ami-0123456789abcdef0".into()),
+            ..LaunchTemplateData::default()
+        };
+        let template = TemplateSpec { version: None, ..spec };
+        let request = CreateLaunchTemplateVersion {
+            template: template.clone(),
+            source_version: None,
+            description: None,
+            data,
+            client_token: None,
+            dry_run: false,
+        };
+        let version = world.create_launch_template_version(now, &request).unwrap().number;
+        let configuration =
+            Some(Configuration::Template(TemplateSpec { version: Some(version.to_string()), ..template }));
+        world
+            .update_auto_scaling_group(GROUP, &UpdateGroup { configuration, ..UpdateGroup::default() })
+            .unwrap();
+    });
+    let plan = way_back(&cloud);
+    assert!(plan.refused[0].problem.contains("InstanceRequirements"), "{:?}", plan.refused);
+}
+
+/// What `rollback --dry-run` says of the channel of a street.
+fn way_back(cloud: &Cloud) -> PromotionPlan {
+    let (pipeline, channel) = ("storefront".parse().unwrap(), "production".parse().unwrap());
+    let person = Person { by: "user/alice".into(), why: None, request: BakeId::parse("by-hand-1").unwrap() };
+    let what = block_on(back_to(&pipeline, &channel, None, cloud)).unwrap();
+    block_on(plan(&what, &person, cloud, cloud.now())).unwrap()
+}
+
+#[test]
+fn a_plan_names_all_that_a_way_back_changes_in_its_order_and_changes_nothing() {
+    let Walked { cloud, before, after, .. } = walked(&STREET);
+    let (old, new) = (before.channel.unwrap(), after.channel.clone().unwrap());
+    let plan = way_back(&cloud);
+    assert_eq!(view(&cloud), after);
+    assert_eq!(channel(&cloud).rolling, None);
+    assert_eq!((plan.image.as_str(), plan.waits_for, plan.refused), (old.as_str(), None, Vec::new()));
+    let changes: Vec<(&str, bool, bool)> = plan
+        .changes
+        .iter()
+        .map(|one| (one.what.as_str(), one.before.as_ref().unwrap().contains(&new), one.after.contains(&old)))
+        .collect();
+    let expected = [
+        "group storefront with 3 instances",
+        "channel storefront/production",
+        "default version of launch template storefront",
+        "parameter /images/storefront/production",
+    ];
+    assert_eq!(changes, expected.map(|what| (what, true, true)));
+    // The image was good lately: its machines come in one stage.
+    assert!(plan.changes[0].after.ends_with("in stages: 100%"), "{:?}", plan.changes[0]);
+}
+
+#[test]
+fn a_plan_says_why_a_rollout_would_be_refused() {
+    let Walked { cloud, .. } = walked(&STREET);
+    let now = cloud.now();
+    cloud.with(|world| world.suspend_processes(now, GROUP, &[Process::Terminate])).unwrap();
+    let plan = way_back(&cloud);
+    assert_eq!(plan.refused.len(), 1, "{:?}", plan.refused);
+    assert!(plan.refused[0].fix.contains("resume-processes"), "{:?}", plan.refused);
 }

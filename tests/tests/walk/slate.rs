@@ -8,6 +8,7 @@ use ovenbird_core::{
         id::AmiId,
         rollout::Rollout,
         tags,
+        turn::Turn,
     },
     steps::rollout::execution,
     store::{Channel, Child, ImageSet, ImageStatus, Lease},
@@ -16,9 +17,15 @@ use ovenbird_sim::{
     ImageState, InstanceState, Tags, Volume, World, auto_scaling::Configuration, load_balancing::Action,
 };
 use ovenbird_testkit::Cloud;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use ovenbird_testkit::walk::machine::End;
+
+/// Who has a builder, or waits for one.
+#[derive(Debug, Deserialize)]
+struct Turns {
+    turns: Vec<Turn>,
+}
 
 /// How every execution of a walk ended.
 pub type Ends = BTreeMap<String, End>;
@@ -61,7 +68,7 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
                 let its = instance.tags.get(tags::TAG_BAKE).is_some_and(|tag| tag == bake.spec.id.as_str());
                 its && bake.spec.options.keep_builder
                     && bake.progress.status == Status::Failed
-                    && now < bake.spec.expires
+                    && now < bake.expires()
             });
             let ours = instance.tags.contains_key(tags::TAG_BAKE);
             if ours && !kept && !excuse(&instance.tags) {
@@ -114,6 +121,11 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     for lease in leases {
         if let Some(holder) = lease.holder.filter(|holder| !excused.contains(holder.as_str())) {
             found.push(format!("bake {holder} still holds a lease"));
+        }
+    }
+    for turn in decode::<Turns>(cloud, "TURNS").into_iter().flat_map(|kept| kept.turns) {
+        if !excused.contains(turn.bake.as_str()) {
+            found.push(format!("bake {} still has its turn, or waits for it", turn.bake));
         }
     }
     for bake in &bakes {
@@ -219,11 +231,7 @@ pub fn superseded(cloud: &Cloud) -> Vec<String> {
         let launched: BTreeSet<(String, u64)> = world
             .auto_scaling_groups()
             .flat_map(|group| {
-                let own = match &group.configuration {
-                    Configuration::Template(spec) => Some(spec),
-                    Configuration::Mixed(_) => None,
-                };
-                group.members.iter().map(|member| &member.template).chain(own)
+                group.members.iter().map(|member| &member.template).chain(group.configuration.templates())
             })
             .filter_map(|spec| Some((spec.id.clone()?, spec.version.as_ref()?.parse().ok()?)))
             .collect();
@@ -253,8 +261,7 @@ pub fn superseded(cloud: &Cloud) -> Vec<String> {
 
 /// The image of the launch template's version that a group names by its number.
 fn launched(world: &World, configuration: &Configuration) -> Option<String> {
-    let Configuration::Template(spec) = configuration else { return None };
-    let version = spec.version.as_ref()?.parse().ok()?;
+    let version = configuration.templates().next()?.version.as_ref()?.parse().ok()?;
     world.launch_templates().find_map(|template| template.version(version)?.data.image.clone())
 }
 

@@ -51,6 +51,8 @@ async fn cloud(endpoint: &str) -> Cloud {
         bucket: "bucket".into(),
         stack: "ovenbird/one".parse().unwrap(),
         builder_profile: None,
+        most_builders: None,
+        runners: Vec::new(),
         floors: None,
         builder_security_group: None,
         subnet: None,

@@ -69,11 +69,11 @@ impl Ending<'_> {
             let Some(bake) = bake else { continue };
             let bake = with_children(deployment, bake).await?;
             if bake.progress.rollout.is_some() {
-                eprintln!("the bakes of those that stand on it start when its rollout has ended");
+                crate::tell!("the bakes of those that stand on it start when its rollout has ended");
             }
             for child in &bake.progress.children {
                 let Some(id) = &child.bake else {
-                    eprintln!("pipeline {} stands on it, and has no artifact to bake yet", child.pipeline);
+                    crate::tell!("pipeline {} stands on it, and has no artifact to bake yet", child.pipeline);
                     continue;
                 };
                 let followed = follow(deployment, &child.pipeline, id, self.args, self.json).await?;
@@ -100,8 +100,8 @@ impl Ending<'_> {
                 if self.json {
                     print(true, &Failed::from(&error), "");
                 }
-                eprintln!("{}", render::error(&error));
-                eprintln!("\nIt isn't known how the bake ends; {}", goes_on(id));
+                crate::tell!("{}", render::error(&error));
+                crate::tell!("\nIt isn't known how the bake ends; {}", goes_on(id));
                 return Ok((UNKNOWN, None));
             }
             Followed::TimedOut => {
@@ -111,7 +111,7 @@ impl Ending<'_> {
                     let error = ErrorView { name, message, causes: Vec::new(), hint: goes_on(id) };
                     print(true, &Failed { error }, "");
                 }
-                eprintln!("the time to follow it is over; {}", goes_on(id));
+                crate::tell!("the time to follow it is over; {}", goes_on(id));
                 return Ok((UNKNOWN, None));
             }
         };
@@ -119,7 +119,7 @@ impl Ending<'_> {
         let reports = match Reports::read(deployment, &bake).await {
             Ok(reports) => reports,
             Err(error) => {
-                eprintln!("{}", render::error(&error));
+                crate::tell!("{}", render::error(&error));
                 Reports::default()
             }
         };
@@ -132,7 +132,7 @@ impl Ending<'_> {
                 (self.local, bake.progress.status, &bake.progress.builder)
                 && bake.spec.options.keep_builder
             {
-                eprintln!(
+                crate::tell!(
                     "on the local cloud: `ovenbird local shell {builder}`; its steps' logs are in {FOLDER}/logs/"
                 );
             }

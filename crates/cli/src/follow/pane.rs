@@ -49,7 +49,7 @@ impl Pane {
 
     /// Prints a line that stays.
     pub fn above(&self, line: &str) {
-        self.all.suspend(|| eprintln!("{line}"));
+        self.all.suspend(|| crate::tell!("{line}"));
     }
 
     /// Shows a stage since when it lasts, what is done in it, and the last lines of that.

@@ -22,3 +22,4 @@ pub mod stage;
 pub mod tags;
 pub mod template;
 pub mod trigger;
+pub mod turn;

@@ -15,6 +15,8 @@ pub enum Stage {
     Launch,
     /// Another bake of the same digest is on its way; this one waits for its image.
     AwaitTwin,
+    /// Its turn to have a builder has not come yet: others of its pipeline, or of the stack, have theirs.
+    AwaitTurn,
     /// The builder boots and is configured.
     Builder,
     /// The tests run on the builder.
@@ -37,6 +39,7 @@ impl Stage {
         match self {
             Self::Launch => "launch",
             Self::AwaitTwin => "await-twin",
+            Self::AwaitTurn => "await-turn",
             Self::Builder => "builder",
             Self::Validation => "validation",
             Self::Seal => "seal",
@@ -64,7 +67,8 @@ pub enum Status {
     Promoted,
     /// Its image was made and validated, and it was asked not to promote.
     Validated,
-    /// A newer artifact was promoted first; the image stays for reuse until it is retired.
+    /// A newer artifact was promoted first; the image stays for reuse until it is retired. Or a newer upload was there
+    /// before it had a builder; then it has no image.
     Superseded,
     /// It failed; `failure` says why.
     Failed,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::domain::{
     artifact::{self, ArtifactKey},
-    bake::{Labels, Options, Parent},
+    bake::{Labels, Options, Parent, UPLOAD},
     error::{Error, Result},
     id::{Digest, PipelineName},
 };
@@ -134,7 +134,7 @@ impl Trigger {
     /// Its word in the record.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Upload { .. } => "upload",
+            Self::Upload { .. } => UPLOAD,
             Self::Manual { .. } => "manual",
             Self::Cascade { .. } => "cascade",
         }

@@ -45,7 +45,9 @@ fn words(document: &Document) -> String {
             Stage::Image => "ordered the image".to_owned(),
             Stage::Boot => "launched an instance of the image, to test it".to_owned(),
             Stage::Promotion => "promoted; waits for the parameter".to_owned(),
-            Stage::Launch | Stage::AwaitTwin | Stage::CleanUp => format!("started {}", bake.progress.stage),
+            Stage::Launch | Stage::AwaitTwin | Stage::AwaitTurn | Stage::CleanUp => {
+                format!("started {}", bake.progress.stage)
+            }
         },
         To::Wait => format!("still waits in stage {}", bake.progress.stage),
         To::Go => format!("stage {} is done", bake.progress.stage),

@@ -66,7 +66,22 @@ pub async fn roll_back(
     cloud: &(impl Bucket + Table + Workflow),
     now: Timestamp,
 ) -> Result<Rolled> {
-    let channel = channel(pipeline, name, cloud).await?;
+    let what = back_to(pipeline, name, image, cloud).await?;
+    let hold = Hold { by: person.by.clone(), why: person.why.clone(), since: now };
+    roll(&what, person, Some(hold), cloud, now).await
+}
+
+/// The promotion with which a channel goes back.
+///
+/// # Errors
+/// As [`roll_back`].
+pub async fn back_to(
+    pipeline: &PipelineName,
+    name: &ChannelName,
+    image: Option<&AmiId>,
+    table: &impl Table,
+) -> Result<Promotion> {
+    let channel = channel(pipeline, name, table).await?;
     let what = || format!("channel `{pipeline}/{name}`");
     if let Some(rolling) = &channel.rolling {
         return Err(Error::bad_input(
@@ -88,10 +103,8 @@ pub async fn roll_back(
             Error::bad_input(what(), "has no image before this one", "See `ovenbird history PIPELINE`")
         })?,
     };
-    let hold = Hold { by: person.by.clone(), why: person.why.clone(), since: now };
     // What the channel had once it may have again, whatever was said of it since.
-    let what = Promotion { pipeline: pipeline.clone(), channel: name.clone(), image, force: true };
-    roll(&what, person, Some(hold), cloud, now).await
+    Ok(Promotion { pipeline: pipeline.clone(), channel: name.clone(), image, force: true })
 }
 
 /// Holds a channel, so that automation promotes nothing to it; or ends that.
@@ -115,6 +128,27 @@ async fn roll(
     now: Timestamp,
 ) -> Result<Rolled> {
     let ledger = Ledger(cloud);
+    let (spec, rejected) = rollout_of(what, person, cloud).await?;
+    if rejected {
+        ledger.accept(&spec.to, &what.image).await?;
+    }
+    let asker = Asker::Person { hold };
+    let rolled = among_others(async || ledger.roll(&spec, None, asker.clone(), now).await).await?;
+    if let Rolled::Begins(id) = &rolled
+        && let Some(rollout) = ledger.rollout(&what.pipeline, id).await?
+    {
+        start(&rollout, cloud).await?;
+    }
+    Ok(rolled)
+}
+
+/// The rollout that a person asks for, and whether its image was rejected for the channel before.
+pub(super) async fn rollout_of(
+    what: &Promotion,
+    person: &Person,
+    cloud: &(impl Bucket + Table),
+) -> Result<(RolloutSpec, bool)> {
+    let ledger = Ledger(cloud);
     let to = destination(what, cloud).await?;
     let refuse = |problem: &str| Error::NotPromotable { image: what.image.clone(), problem: problem.into() };
     let maker = ledger.maker(&what.image).await?.ok_or_else(|| refuse("no bake of this stack made it"))?;
@@ -124,12 +158,10 @@ async fn roll(
     let known = ledger.channel(&what.pipeline, &what.channel).await?;
     let rejected =
         known.as_ref().and_then(|channel| channel.rejected.iter().find(|one| one.image == what.image));
-    if let Some(rejected) = rejected {
-        if !what.force {
-            return Err(refuse(&format!("it was rejected for this channel: {}", rejected.why)));
-        }
-        ledger.accept(&to, &what.image).await?;
+    if let Some(rejected) = rejected.filter(|_| !what.force) {
+        return Err(refuse(&format!("it was rejected for this channel: {}", rejected.why)));
     }
+    let rejected = rejected.is_some();
     let spec = RolloutSpec {
         id: rollout_id(&to, &person.request),
         image: what.image.clone(),
@@ -143,14 +175,7 @@ async fn roll(
         }),
         to,
     };
-    let asker = Asker::Person { hold };
-    let rolled = among_others(async || ledger.roll(&spec, None, asker.clone(), now).await).await?;
-    if let Rolled::Begins(id) = &rolled
-        && let Some(rollout) = ledger.rollout(&what.pipeline, id).await?
-    {
-        start(&rollout, cloud).await?;
-    }
-    Ok(rolled)
+    Ok((spec, rejected))
 }
 
 /// The channel, with what follows it as the current recipe says.

@@ -3,7 +3,7 @@
 use crate::domain::{
     error::Result,
     id::{AmiId, GroupName, TemplateName},
-    rollout::{AlarmState, Group, Refresh, Route, Sizes, Target, Template},
+    rollout::{AlarmState, Group, Launched, Refresh, Route, Sizes, Target, Template},
     template::LaunchTemplate,
 };
 
@@ -40,13 +40,14 @@ pub trait Groups {
     /// The newest refresh of a group; none when it never had one, or none for six weeks.
     async fn newest_refresh(&self, group: &GroupName) -> Result<Option<Refresh>>;
     /// Starts a refresh: new instances before old ones, matching ones skipped. It takes no token, so look before it is
-    /// asked again. Gives its id.
+    /// asked again. Of a policy of mixed instances nothing changes but the version. Gives its id.
     async fn start_refresh(&self, order: &RefreshOrder) -> Result<String>;
     /// Lets the refresh under way go back.
     async fn roll_back_refresh(&self, group: &GroupName) -> Result<GoesBack>;
     /// Cancels the refresh under way, if there is one; what it replaced stays so.
     async fn cancel_refresh(&self, group: &GroupName) -> Result<()>;
-    /// Gives a group other sizes, and lets it launch this version of a launch template; none leaves what it launches.
+    /// Gives a group other sizes, and lets it launch this version of a launch template; none leaves what it launches. Of a
+    /// policy of mixed instances nothing changes but the version.
     async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()>;
     /// What a target group says of its targets.
     async fn targets(&self, target_group: &str) -> Result<Vec<Target>>;
@@ -69,8 +70,8 @@ pub trait Balancers {
 pub trait Templates {
     /// The default version of a template, with its image; none when there is no such template.
     async fn default_version(&self, name: &TemplateName) -> Result<Option<(Template, Option<AmiId>)>>;
-    /// The image of a version; none when it names none by its id, or isn't there.
-    async fn version_image(&self, template: &Template) -> Result<Option<AmiId>>;
+    /// What a version launches; none when it isn't there.
+    async fn launched(&self, template: &Template) -> Result<Option<Launched>>;
     /// A template with every version that is there; none when there is no such template.
     async fn every_version(&self, name: &TemplateName) -> Result<Option<LaunchTemplate>>;
     /// Makes a version that differs from this one in nothing but the image. The same token gives the same version.

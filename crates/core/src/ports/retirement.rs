@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::{
     error::Result,
-    id::{AmiId, BakeId, SnapshotId, StackId, VolumeId},
+    id::{AmiId, BakeId, Digest, SnapshotId, StackId, VolumeId},
     retirement::Floors,
 };
 
@@ -28,6 +28,10 @@ pub trait Stack {
     fn stack(&self) -> &StackId;
     /// What it retains at least, as it was deployed.
     fn floors(&self) -> Result<Floors>;
+    /// How many bakes may have a builder at the same time, as it was deployed.
+    fn most_builders(&self) -> Result<u32>;
+    /// The hashes of the runners that bakes may use, as it was deployed; with none, they may use any.
+    fn runners(&self) -> Vec<Digest>;
 }
 
 /// A snapshot that carries our tags.

@@ -15,7 +15,7 @@ use crate::{
         trigger::Trigger,
     },
     ports::{Bucket, Table, Workflow},
-    store::Ledger,
+    store::{Child, Ledger},
 };
 
 /// Starts each child's bake under a name that is the promotion's: started twice is started once.
@@ -67,21 +67,36 @@ pub async fn after_rollout(spec: &RolloutSpec, cloud: &(impl Workflow + Bucket +
     start_children(&parent, cloud).await.map(drop)
 }
 
-/// Starts each child's bake under a name that is the promotion's.
+/// Starts each child's bake under a name that is the promotion's. One that can't be started keeps none of the others from
+/// being started: they belong to other people, who wait for a fix of what they stand on.
 async fn start_children(parent: &Parent, cloud: &(impl Workflow + Bucket + Table)) -> Result<Vec<ChildBake>> {
-    let mut children = Vec::new();
+    let (mut children, mut failed) = (Vec::new(), None);
     for child in Ledger(cloud).children(&parent.pipeline, &parent.channel).await? {
-        let started = if child.artifact && cloud.newest(&artifact::prefix(&child.pipeline)).await?.is_none() {
-            tracing::info!("{} stands on {parent}, and has no artifact to bake yet", child.pipeline);
-            None
-        } else {
-            let id = name(&child.pipeline, parent);
-            cloud.start_bake(&id, &Trigger::cascade_input(&child.pipeline, parent)).await?;
-            Some(id)
-        };
-        children.push(ChildBake { pipeline: child.pipeline, bake: started });
+        match start_child(&child, parent, cloud).await {
+            Ok(bake) => children.push(ChildBake { pipeline: child.pipeline, bake }),
+            Err(error) => {
+                tracing::warn!("{} stands on {parent}, and was not started: {error}", child.pipeline);
+                failed.get_or_insert(error);
+            }
+        }
     }
-    Ok(children)
+    // The state machine tries once more. Those that were started are not started again.
+    failed.map_or(Ok(children), Err)
+}
+
+/// Gives the child's bake; none when it has nothing to bake yet.
+async fn start_child(
+    child: &Child,
+    parent: &Parent,
+    cloud: &(impl Workflow + Bucket),
+) -> Result<Option<BakeId>> {
+    if child.artifact && cloud.newest(&artifact::prefix(&child.pipeline)).await?.is_none() {
+        tracing::info!("{} stands on {parent}, and has no artifact to bake yet", child.pipeline);
+        return Ok(None);
+    }
+    let id = name(&child.pipeline, parent);
+    cloud.start_bake(&id, &Trigger::cascade_input(&child.pipeline, parent)).await?;
+    Ok(Some(id))
 }
 
 /// The name of a child's bake: one for each promotion of its parent.

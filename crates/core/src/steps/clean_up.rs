@@ -125,7 +125,8 @@ async fn kept_instances(bake: &Bake, builders: &impl Builders) -> Result<String>
         text += &format!(
             "\nkept as asked: {id}, until {:.0}. Get in: {start}`aws ssm start-session --target {id}`. The first \
              prune run after that removes it; `ovenbird clean {}` does at once",
-            bake.spec.expires, bake.spec.id
+            bake.expires(),
+            bake.spec.id
         );
     }
     Ok(text)

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, followers::followers, inputs, is_over, resume, table::check};
+use super::{Action, followers::followers, inputs, is_over, limits, resume, table::check};
 use crate::{
     domain::{
-        bake::{Bake, BakeSpec, Deadlines, Document, Options, Progress, ROOM, Settings, Stage, Status, To},
+        bake::{
+            Bake, BakeSpec, Deadlines, Document, Options, Parent, Progress, ROOM, Settings, Stage, Status, To,
+        },
         digest::token,
         error::{Error, Result},
         id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
@@ -19,6 +21,7 @@ use crate::{
         recipe::Recipe,
         tags,
         trigger::Trigger,
+        turn::Answer,
     },
     ports::{
         Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Profile, Role, Stack, Table,
@@ -91,6 +94,14 @@ pub async fn declined(start: &Start, cloud: &impl LaunchPorts) -> Result<Option<
 pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Document> {
     let ledger = Ledger(cloud);
     let (bake, material) = match ledger.bake(start.trigger.pipeline(), &start.bake).await? {
+        // Step Functions forgets names after 90 days, and a record lasts longer: this execution asks for something else.
+        Some(bake) if bake.spec.started != start.started => {
+            return Err(Error::bad_input(
+                format!("the execution's name `{}`", start.bake),
+                format!("is that of a bake that began at {}", bake.spec.started),
+                "Start it under a name of its own, or with `ovenbird bake PIPELINE`",
+            ));
+        }
         // An earlier try of this step got this far: its choices stand.
         Some(bake) => (bake, None),
         None => {
@@ -116,10 +127,15 @@ pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Re
     obtain(bake, material, cloud, now).await
 }
 
-/// The twin gave up: looks again for an image, then for the lease, then launches.
+/// The wait for others is over: looks again for an image, then for the lease, then asks for its turn, then launches.
 pub async fn take_over(document: Document, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Document> {
     check(Action::TakeOver, &document)?;
-    obtain(resume(cloud, &document).await?, None, cloud, now).await
+    let bake = resume(cloud, &document).await?;
+    // A newer one may have been promoted while it waited.
+    if !bake.spec.options.force && is_superseded(&bake.spec, cloud).await? {
+        return Ok(bake.into_inner().end(Status::Superseded, To::Done));
+    }
+    obtain(bake, None, cloud, now).await
 }
 
 /// Launches a fresh instance of the finished image; it runs the tests by itself.
@@ -143,9 +159,21 @@ pub async fn verify(document: Document, cloud: &impl LaunchPorts, now: Timestamp
 /// Turns a start into a bake: every alias resolved, every choice made, the digest computed.
 async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Result<(Bake, Material)> {
     let Start { bake: id, started, trigger } = start;
+    if let Some(parent) = trigger.cascade() {
+        promoted(parent, cloud).await?;
+    }
     let pipeline = trigger.pipeline().clone();
     let Resolved { pointer, recipe, artifact, base, image, inputs } =
         inputs::resolve(&trigger, cloud, now).await?;
+    let allowed = cloud.runners();
+    if !allowed.is_empty() && !allowed.contains(&inputs.runner) {
+        // It is root on every builder: whoever may write to the bucket must not choose it.
+        return Err(Error::bad_input(
+            format!("runner {} for {}", inputs.runner, inputs.architecture),
+            "is none of those that the stack allows",
+            "Push an allowed one with `make push-runner`, or deploy with its hash in the parameter `RunnerSha256s`",
+        ));
+    }
     let digest = inputs.digest(&pipeline);
     let options = trigger.options();
     let tags = labelled(&recipe, &options, &pipeline)?;
@@ -176,6 +204,7 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
             groups: recipe.promote.groups.clone(),
             rollout: (!recipe.promote.groups.is_empty()).then(|| recipe.rollout.clone()),
             verify_boot: recipe.validate.boot,
+            concurrency: recipe.builder.concurrency,
             deadlines,
             tags,
         },
@@ -183,6 +212,22 @@ async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
     // The stage began with the execution, not with this function's turn.
     let progress = Progress::new(started.min(now));
     Ok((Bake { spec, progress }, Material { pointer, recipe, image }))
+}
+
+/// Refuses a cascade of a promotion that never was: whoever starts executions by hand could else have its bake told as
+/// one of another pipeline's.
+async fn promoted(parent: &Parent, table: &impl Table) -> Result<()> {
+    let ledger = Ledger(table);
+    let channel = ledger.channel(&parent.pipeline, &parent.channel).await?;
+    let moved = channel.is_some_and(|channel| channel.generation >= parent.generation);
+    if moved && ledger.bake(&parent.pipeline, &parent.bake).await?.is_some() {
+        return Ok(());
+    }
+    Err(Error::bad_input(
+        "the execution's input",
+        format!("names a promotion that was not made: {parent}"),
+        "Start bakes by hand without `cascade`: promotions alone start so",
+    ))
 }
 
 /// The recipe's tags with the labels of this bake over them.
@@ -227,7 +272,9 @@ async fn obtain(
         ledger.save_reusing(&mut bake).await?;
         return Ok(bake.into_inner().go(To::Promote));
     }
-    let expires = lease_end(now, bake.spec.settings.deadlines.total());
+    // It may have to wait for its turn, and holds the lease meanwhile: its twins want what it will make.
+    let deadlines = &bake.spec.settings.deadlines;
+    let expires = lease_end(now, deadlines.of(Stage::AwaitTurn) + deadlines.total());
     let mut claim = ledger.claim(&bake.spec, now, expires, None).await?;
     if let Claim::Held(holder) = &claim
         && is_over(holder, cloud).await?
@@ -245,6 +292,22 @@ async fn obtain(
         }
         Claim::Granted(fence) => {
             bake.progress.fence = fence;
+            match turn(&bake.spec, cloud, now).await? {
+                Answer::Granted => {}
+                Answer::Wait(_) => {
+                    if bake.progress.stage != Stage::AwaitTurn {
+                        bake.progress.enter(Stage::AwaitTurn, now);
+                    }
+                    ledger.save(&mut bake).await?;
+                    return Ok(bake.into_inner().go(To::Twin));
+                }
+                Answer::Overtaken(newer) => {
+                    bake.progress.not_promoted =
+                        Some(format!("a newer upload, bake {newer}, came before this one had a builder"));
+                    ledger.save(&mut bake).await?;
+                    return Ok(bake.into_inner().end(Status::Superseded, To::Done));
+                }
+            }
             match found {
                 // Only the tests are others: the image stays, and a fresh instance of it must pass them.
                 Some(record) => {
@@ -254,6 +317,21 @@ async fn obtain(
                 }
                 None => launch_builder(bake, material, cloud, now).await,
             }
+        }
+    }
+}
+
+/// Asks for the bake's turn to have a builder. A bake in front of it whose execution is over has none any more: it was
+/// stopped, or died, and nobody cleaned up after it yet.
+async fn turn(spec: &BakeSpec, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Answer> {
+    let mut dead = Vec::new();
+    loop {
+        let answer = Ledger(cloud).take_turn(spec, limits(spec, cloud)?, &dead, now).await?;
+        match answer {
+            Answer::Wait(Some(first)) if !dead.contains(&first) && is_over(&first, cloud).await? => {
+                dead.push(first);
+            }
+            Answer::Granted | Answer::Wait(_) | Answer::Overtaken(_) => return Ok(answer),
         }
     }
 }
@@ -303,14 +381,14 @@ async fn instance(
     if let Some(instance) = ours {
         return Ok((instance.id, instance.spot));
     }
-    let mut tags = bake.spec.tags(cloud.stack());
+    let mut tags = bake.tags(cloud.stack());
     tags.insert(tags::TAG_ROLE.to_owned(), role.as_str().to_owned());
     tags.insert("Name".to_owned(), format!("ovenbird {} {}", bake.spec.pipeline, role.as_str()));
     let material = match material {
         Some(material) => material,
         None => self::material(bake, role, cloud).await?,
     };
-    let user_data = user_data::user_data(&bake.spec, &material, role, cloud, now).await?;
+    let user_data = user_data::user_data(bake, &material, role, cloud, now).await?;
     let Material { recipe, image, pointer: _ } = material;
     let builder = &recipe.builder;
     let wanted = Wanted {

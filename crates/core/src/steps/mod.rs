@@ -22,12 +22,13 @@ pub use self::table::{Action, Function, Leaves, STEPS, Step};
 
 use crate::{
     domain::{
-        bake::{Bake, Document, Stage, Status},
+        bake::{Bake, BakeSpec, Document, Stage, Status},
         error::{Error, Result},
         id::BakeId,
         mailbox::Order,
+        turn::Limits,
     },
-    ports::{Bucket, Role, Table, Workflow},
+    ports::{Bucket, Role, Stack, Table, Workflow},
     store::{Ledger, Mailbox, Versioned},
 };
 
@@ -59,6 +60,12 @@ pub(crate) async fn recorded(table: &impl Table, bake: &Bake) -> Result<Versione
 /// Whether the execution of another bake is over, whatever its record says.
 async fn is_over(bake: &BakeId, workflow: &impl Workflow) -> Result<bool> {
     Ok(workflow.bake_execution(bake).await?.is_some_and(|execution| execution.is_over()))
+}
+
+/// How many bakes may have a builder at the same time, as a bake's recipe and its stack say.
+fn limits(spec: &BakeSpec, stack: &impl Stack) -> Result<Limits> {
+    let number = |most: u32| usize::try_from(most).unwrap_or(usize::MAX);
+    Ok(Limits { pipeline: number(spec.settings.concurrency), stack: number(stack.most_builders()?) })
 }
 
 /// Orders something of the builder, unless the bake is further already: an order that comes late must not take the place

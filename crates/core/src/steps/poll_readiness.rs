@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Action,
     followers::{Observed, followers},
-    is_over,
+    is_over, limits,
     table::{check, wrong},
 };
 use crate::{
@@ -18,9 +18,11 @@ use crate::{
         mailbox::{BOOT_DEADLINE, Heartbeat, SILENCE},
         offer::Loss,
         report::{Exit, ProvisionReport, SealReport, TestReport},
+        turn::Answer,
     },
     ports::{
-        Bucket, Builders, ImageState, Images, InstanceState, Parameters, Presigner, Role, Table, Workflow,
+        Bucket, Builders, ImageState, Images, InstanceState, Parameters, Presigner, Role, Stack, Table,
+        Workflow,
     },
     store::{ImageCopy, Ledger, Mailbox, keys},
 };
@@ -41,12 +43,13 @@ const UNSEALED: &str = "it stopped before its seal reported its end: it was stop
 /// Looks once.
 pub async fn run(
     document: Document,
-    cloud: &(impl Builders + Images + Parameters + Bucket + Presigner + Table + Workflow),
+    cloud: &(impl Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack),
     now: Timestamp,
 ) -> Result<Document> {
     check(Action::Look, &document)?;
     match document.bake.progress.stage {
         Stage::AwaitTwin => twin(document, cloud, now).await,
+        Stage::AwaitTurn => turn(document, cloud, now).await,
         Stage::Builder => builder(document, cloud, now).await,
         Stage::Validation => tests(document, Role::Builder, cloud, now).await,
         Stage::Seal => seal(document, cloud, now).await,
@@ -73,6 +76,24 @@ async fn twin(mut document: Document, cloud: &(impl Table + Workflow), now: Time
         None => Ok(document.go(To::Launch)),
         Some(holder) if is_over(&holder, cloud).await? => Ok(document.go(To::Launch)),
         Some(holder) => document.wait(now, "the twin's image", format!("bake `{holder}` still at work")),
+    }
+}
+
+/// Others have a builder, and this bake waits for its turn; or it may take it, or a newer upload has its place.
+async fn turn(
+    document: Document,
+    cloud: &(impl Table + Workflow + Stack),
+    now: Timestamp,
+) -> Result<Document> {
+    let spec = &document.bake.spec;
+    match Ledger(cloud).would_take_turn(spec, limits(spec, cloud)?, now).await? {
+        Some(Answer::Wait(Some(first))) if !is_over(&first, cloud).await? => document.wait(
+            now,
+            "its turn to have a builder",
+            format!("bake `{first}` and maybe others before it"),
+        ),
+        // launch-builder decides, and writes it down. A bake in no line is put into it there.
+        Some(Answer::Wait(_) | Answer::Granted | Answer::Overtaken(_)) | None => Ok(document.go(To::Launch)),
     }
 }
 

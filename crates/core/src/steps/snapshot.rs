@@ -60,7 +60,7 @@ pub async fn create_image(
             Some(image) => own(&bake, image)?,
             None => {
                 // EC2 can't stop a one-time spot instance: that one runs, sealed, and is taken down for its image.
-                let tags = bake.spec.tags(cloud.stack());
+                let tags = bake.tags(cloud.stack());
                 let description = bake.spec.description();
                 cloud.create(bake.builder()?, name, &description, bake.progress.spot, &tags).await?
             }

@@ -52,9 +52,9 @@ impl fmt::Display for Function {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// Resolve the inputs; reuse an image, wait for a twin, or launch the builder.
+    /// Resolve the inputs; reuse an image, wait for others, or launch the builder.
     Start,
-    /// The twin gave up: look again for an image, then for the lease, then launch.
+    /// The wait for others is over: look again for an image, for the lease and for its turn, then launch.
     TakeOver,
     /// Launch a fresh instance of the image, which tests itself.
     Verify,
@@ -101,6 +101,8 @@ impl Action {
 pub enum Leaves {
     /// The digest's lease. The clean-up gives it back; it also ends by itself.
     Lease,
+    /// The bake's turn to have a builder, or its place in the line. The clean-up gives it back.
+    Turn,
     /// An instance with its volumes.
     Instance,
     /// A command that runs on the builder, and ends with it.
@@ -120,6 +122,7 @@ impl Leaves {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lease => "the lease",
+            Self::Turn => "its turn to have a builder",
             Self::Instance => "an instance with its volumes",
             Self::Command => "a command on the builder",
             Self::Image => "an image with its snapshots",
@@ -149,19 +152,20 @@ pub const STEPS: &[Step] = &[
         action: Action::Start,
         function: Function::LaunchBuilder,
         takes: &[],
-        leaves: &[Leaves::Lease, Leaves::Instance],
+        leaves: &[Leaves::Lease, Leaves::Turn, Leaves::Instance],
     },
     Step {
         action: Action::TakeOver,
         function: Function::LaunchBuilder,
-        takes: &[Stage::AwaitTwin],
-        leaves: &[Leaves::Lease, Leaves::Instance],
+        takes: &[Stage::AwaitTwin, Stage::AwaitTurn],
+        leaves: &[Leaves::Lease, Leaves::Turn, Leaves::Instance],
     },
     Step {
         action: Action::Look,
         function: Function::PollReadiness,
         takes: &[
             Stage::AwaitTwin,
+            Stage::AwaitTurn,
             Stage::Builder,
             Stage::Validation,
             Stage::Seal,
@@ -192,15 +196,15 @@ pub const STEPS: &[Step] = &[
     Step {
         action: Action::Verify,
         function: Function::LaunchBuilder,
-        // At the first two an image is there already, for other tests.
-        takes: &[Stage::Launch, Stage::AwaitTwin, Stage::Image],
+        // At the first three an image is there already, for other tests.
+        takes: &[Stage::Launch, Stage::AwaitTwin, Stage::AwaitTurn, Stage::Image],
         leaves: &[Leaves::Instance],
     },
     Step {
         action: Action::Promote,
         function: Function::Promote,
-        // At the first two an image is there already.
-        takes: &[Stage::Launch, Stage::AwaitTwin, Stage::Image, Stage::Boot],
+        // At the first three an image is there already.
+        takes: &[Stage::Launch, Stage::AwaitTwin, Stage::AwaitTurn, Stage::Image, Stage::Boot],
         leaves: &[Leaves::Channel, Leaves::Parameter],
     },
     Step { action: Action::CleanUp, function: Function::Prune, takes: &[], leaves: &[] },

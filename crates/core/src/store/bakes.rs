@@ -84,11 +84,16 @@ impl<T: Table> Ledger<'_, T> {
         Ok(used(row, &record))
     }
 
-    /// Writes the record of a bake that has ended, and gives its lease back in the same moment: were they two
-    /// moments, an execution that dies between them would leave a lease that no prune looks for.
+    /// Writes the record of a bake that has ended, and gives its lease and its turn back in the same moment: were they
+    /// two moments, an execution that dies between them would leave a lease that no prune looks for.
     pub async fn close(&self, bake: &mut Versioned<Bake>) -> Result<()> {
-        let lease = self.released(&bake.spec.digest, &bake.spec.id).await?;
-        self.save_with(bake, lease.into_iter().collect()).await
+        // Every bake's turn is in one item: others end at this moment, too.
+        among_others(async || {
+            let mut others = self.turn_given_back(&bake.spec).await?;
+            others.extend(self.released(&bake.spec.digest, &bake.spec.id).await?);
+            self.save_with(bake, others).await
+        })
+        .await
     }
 
     /// Writes the bake's record, if it says something new, in one moment with the others.

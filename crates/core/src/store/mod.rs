@@ -15,6 +15,7 @@ pub mod recipes;
 mod retirements;
 mod rollouts;
 mod text;
+mod turns;
 mod versioned;
 
 pub(crate) use self::ledger::among_others;

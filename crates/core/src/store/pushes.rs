@@ -37,13 +37,17 @@ impl<T: Table> Ledger<'_, T> {
     pub async fn note_push(&self, push: &Push) -> Result<()> {
         // To the nanosecond, so that the order of the texts is that of the times.
         let sk = format!("{PREFIX}{:.9}#{}", push.at, push.version);
-        let key = Key { pk: format!("PIPELINE#{}", push.pipeline), sk };
+        // Not beside the pipeline's other records: who may push may write here, and there not.
+        let key = Key { pk: format!("PUSHES#{}", push.pipeline), sk };
         let (expect, index) = (Expect::Absent, Index::default());
         self.0.commit(vec![Write::Put { key, doc: encode(push), expect, index }]).await
     }
 
     /// The pushes of a pipeline's recipes, the newest first. Those of an Ovenbird that noted none are not among them.
     pub async fn pushes(&self, pipeline: &PipelineName) -> Result<Vec<Push>> {
-        self.all(&format!("PIPELINE#{pipeline}"), PREFIX).await
+        let mut pushes = self.all(&format!("PUSHES#{pipeline}"), PREFIX).await?;
+        // Where they were noted at first.
+        pushes.extend(self.all::<Push>(&format!("PIPELINE#{pipeline}"), PREFIX).await?);
+        Ok(pushes)
     }
 }

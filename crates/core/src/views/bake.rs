@@ -100,7 +100,7 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
                 | Status::Failed
                 | Status::Cancelled => progress.timeline.last().and_then(|span| span.end),
             },
-            expires: spec.expires,
+            expires: bake.expires(),
             artifact: spec.artifact.as_ref().map(ArtifactView::from),
             recipe: &spec.recipe,
             base: BaseView::from(&spec.base),

@@ -131,6 +131,8 @@ pub struct SettingsView<'a> {
     pub groups: &'a [GroupName],
     /// Whether a fresh instance of the image is tested too.
     pub verify_boot: bool,
+    /// How many bakes of the pipeline may have a builder at the same time.
+    pub concurrency: u32,
     /// How long each wait may take, in seconds.
     pub deadlines: Deadlines,
     /// The tags of people's that all has what the bake makes: the recipe's, and the labels.
@@ -146,6 +148,7 @@ impl<'a> From<&'a Settings> for SettingsView<'a> {
             groups,
             rollout: _,
             verify_boot,
+            concurrency,
             deadlines,
             tags,
         } = settings;
@@ -155,6 +158,7 @@ impl<'a> From<&'a Settings> for SettingsView<'a> {
             launch_templates,
             groups,
             verify_boot: *verify_boot,
+            concurrency: *concurrency,
             deadlines: *deadlines,
             tags,
         }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::{
-    id::{AmiId, BakeId, ChannelName, PipelineName, RolloutId},
+    id::{AmiId, BakeId, ChannelName, InstanceId, PipelineName, RolloutId},
     rollout::{Entry, Outcome, Phase, Rollout, Wish},
 };
 
@@ -39,6 +39,8 @@ pub struct RolloutView<'a> {
     pub outcome: Option<Outcome>,
     /// Why it went back, or was refused.
     pub reason: Option<&'a str>,
+    /// The new instances because of which it went back.
+    pub sick: &'a [InstanceId],
     /// What happened, in order.
     pub timeline: &'a [Entry],
 }
@@ -61,6 +63,7 @@ impl<'a> From<&'a Rollout> for RolloutView<'a> {
             began: progress.began,
             outcome: progress.outcome,
             reason: progress.reason.as_deref(),
+            sick: &progress.sick,
             timeline: &progress.timeline,
         }
     }

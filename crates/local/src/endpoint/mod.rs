@@ -48,6 +48,16 @@ pub struct Endpoint {
     pub control: Control,
 }
 
+/// What the endpoint itself answers, by the service's name in a signature: the names of its operations, in order.
+pub fn operations() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![
+        ("ec2", ec2::operations()),
+        ("autoscaling", autoscaling::operations()),
+        ("elasticloadbalancing", elb::operations()),
+        ("ssm", ssm::OPERATIONS.to_vec()),
+    ]
+}
+
 /// The endpoint as a router, for the operator and the functions.
 pub fn router(endpoint: Arc<Endpoint>) -> Router {
     Router::new().fallback(answer).with_state(endpoint)
@@ -146,7 +156,7 @@ impl Endpoint {
                 Err(refusal) => return refusal.into_response(),
             }
         };
-        if ec2::is_passed_on(&form) {
+        if ec2::is_passed_on(self, &form).await {
             return self.pass_on(Request::from_parts(parts, Body::from(form))).await;
         }
         ec2::answer(self, &form).await

@@ -121,6 +121,17 @@ impl Query<'_> {
     }
 }
 
+/// Refuses a list that the call can't do without, if it isn't there.
+pub(super) fn needed<T>(name: &str, list: Vec<T>) -> Result<Vec<T>, ApiError> {
+    if list.is_empty() {
+        let message = format!(
+            "1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must not be null"
+        );
+        return Err(ApiError::new("ValidationError", message));
+    }
+    Ok(list)
+}
+
 /// A list of texts: `Names.member.1`, `Names.member.2`.
 pub(super) fn texts(params: &Params<'_>, name: &str) -> Vec<String> {
     params.texts(&format!("{name}.member"))

@@ -12,6 +12,8 @@ use ovenbird_sim::ApiError;
 pub(super) struct Form {
     values: BTreeMap<String, String>,
     read: Mutex<BTreeSet<String>>,
+    /// Whether a parameter without a value is as one that isn't there.
+    empty_is_absent: bool,
 }
 
 impl Form {
@@ -19,7 +21,12 @@ impl Form {
     pub fn parse(body: &[u8]) -> Self {
         let values =
             form_urlencoded::parse(body).map(|(name, value)| (name.into_owned(), value.into_owned()));
-        Self { values: values.collect(), read: Mutex::default() }
+        Self { values: values.collect(), read: Mutex::default(), empty_is_absent: false }
+    }
+
+    /// Reads an encoded body as EC2 does: a parameter without a value, as `IamInstanceProfile.Name=`, says nothing.
+    pub fn ec2(body: &[u8]) -> Self {
+        Self { empty_is_absent: true, ..Self::parse(body) }
     }
 
     /// All of it.
@@ -53,8 +60,13 @@ impl<'a> Params<'a> {
         format!("{}{name}", self.prefix)
     }
 
-    /// A parameter as it stands.
+    /// A parameter's value.
     pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.possibly_empty(name).filter(|value| !(self.form.empty_is_absent && value.is_empty()))
+    }
+
+    /// A parameter as it stands: for the few that mean something when they are empty.
+    pub fn possibly_empty(&self, name: &str) -> Option<&'a str> {
         let name = self.name(name);
         let value = self.form.values.get(&name)?;
         self.form.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
@@ -80,6 +92,17 @@ impl<'a> Params<'a> {
         })
     }
 
+    /// A parameter that has one of these values, if it is there.
+    pub fn choice(&self, name: &str, allowed: &[&str]) -> Result<Option<&'a str>, ApiError> {
+        match self.text(name) {
+            Some(other) if !allowed.contains(&other) => {
+                let problem = format!("Use {}.", allowed.join(", "));
+                Err(ApiError::value(other, &self.name(name), &problem))
+            }
+            value => Ok(value),
+        }
+    }
+
     /// A truth value; false when it isn't there.
     pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
         Ok(self.parsed(name)?.unwrap_or(false))
@@ -101,7 +124,7 @@ impl<'a> Params<'a> {
         let numbers = self.numbers(name);
         numbers
             .iter()
-            .filter_map(|number| self.text(&format!("{name}.{number}")))
+            .filter_map(|number| self.possibly_empty(&format!("{name}.{number}")))
             .map(str::to_owned)
             .collect()
     }
@@ -127,6 +150,17 @@ mod tests {
         assert_eq!(root.list("F")[0].texts("Value"), ["x", "y"]);
         assert_eq!(root.texts("Id"), ["i"]);
         assert!(form.finish().is_ok());
+    }
+
+    #[test]
+    fn to_ec2_a_parameter_without_a_value_says_nothing() {
+        let form = Form::ec2(b"Profile.Name=&Tag.1.Value=&F.1.Value.1=");
+        let root = form.root();
+        assert_eq!(root.part("Profile").text("Name"), None);
+        assert_eq!(root.list("Tag")[0].possibly_empty("Value"), Some(""));
+        assert_eq!(root.list("F")[0].texts("Value"), [""]);
+        assert!(form.finish().is_ok(), "it was read all the same");
+        assert_eq!(Form::parse(b"Name=").root().text("Name"), Some(""));
     }
 
     #[test]

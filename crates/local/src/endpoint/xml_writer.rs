@@ -82,6 +82,11 @@ impl Xml {
         self.part(name, |xml| texts.into_iter().for_each(|one| xml.text("member", one)));
     }
 
+    /// A list of texts that are called `item`.
+    pub fn items(&mut self, name: &str, texts: &[&str]) {
+        self.part(name, |xml| texts.iter().for_each(|one| xml.text("item", one)));
+    }
+
     /// An element with a text.
     pub fn text(&mut self, name: &str, text: impl std::fmt::Display) {
         let text = text.to_string();

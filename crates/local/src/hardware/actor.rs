@@ -100,7 +100,13 @@ impl Actor {
                 });
                 let layers = layers.collect();
                 // Its image's layers never change, and its image may be gone by now: the first start counts.
-                self.start.get_or_insert(Start { layers, user_data, facts });
+                let start = self.start.get_or_insert(Start {
+                    layers,
+                    user_data: user_data.clone(),
+                    facts: facts.clone(),
+                });
+                // These may be changed while it is stopped.
+                (start.user_data, start.facts) = (user_data, facts);
                 self.boot().await;
             }
             Order::PowerOff { .. } => match self.going_down() {
@@ -108,6 +114,11 @@ impl Actor {
                 Some(machine) => drop(tokio::spawn(async move { machine.power_off(GRACE).await })),
                 None => self.report(MachineEvent::PoweredOff { instance: self.instance.clone() }),
             },
+            Order::Reboot { .. } => {
+                if let Some(machine) = self.machine() {
+                    drop(tokio::spawn(async move { machine.reboot(GRACE).await }));
+                }
+            }
             Order::Freeze { snapshot, reboot, .. } => self.freeze(snapshot, reboot).await,
             Order::Run { command, script, timeout_seconds, .. } => {
                 self.command(command, script, timeout_seconds);
@@ -166,6 +177,7 @@ impl Actor {
             role,
             user_data,
             tokens_required: facts.tokens_required,
+            key: facts.key,
         };
         let config = MachineConfig {
             instance: self.instance.clone(),

@@ -134,6 +134,7 @@ impl Hardware for RealHardware {
         match &order {
             Order::Boot { instance, .. }
             | Order::PowerOff { instance }
+            | Order::Reboot { instance }
             | Order::Destroy { instance }
             | Order::Freeze { instance, .. }
             | Order::Run { instance, .. }

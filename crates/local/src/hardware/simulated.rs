@@ -66,6 +66,11 @@ impl Hardware for Simulated {
                     MachineEvent::AgentOnline { instance },
                 ]);
             }
+            Order::Reboot { instance } => self.plan(vec![
+                MachineEvent::Rebooted { instance: instance.clone() },
+                MachineEvent::Booted { instance: instance.clone() },
+                MachineEvent::AgentOnline { instance },
+            ]),
             Order::PowerOff { instance } => self.plan(vec![MachineEvent::PoweredOff { instance }]),
             Order::Destroy { instance } => self.plan(vec![MachineEvent::Destroyed { instance }]),
             Order::Freeze { snapshot, .. } => self.plan(vec![

@@ -18,6 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::{SignedDuration, Timestamp};
+use ovenbird_sim::AuthorizedKey;
 use serde_json::json;
 use tokio::task::AbortHandle;
 
@@ -51,6 +52,8 @@ pub struct Identity {
     pub user_data: Option<Vec<u8>>,
     /// Whether a session token is required (IMDSv2).
     pub tokens_required: bool,
+    /// The key that it lets in.
+    pub key: Option<AuthorizedKey>,
 }
 
 struct Service {
@@ -200,8 +203,9 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
     let text = match rest {
         Some("") => {
             let iam = if identity.profile.is_some() { "iam/\n" } else { "" };
+            let keys = if identity.key.is_some() { "public-keys/\n" } else { "" };
             format!(
-                "ami-id\nhostname\n{iam}instance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\nservices/\n"
+                "ami-id\nhostname\n{iam}instance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\n{keys}services/\n"
             )
         }
         Some("ami-id") => identity.image.clone(),
@@ -213,6 +217,9 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
         Some("placement") => "availability-zone\nregion".to_owned(),
         Some("placement/availability-zone") => identity.zone.clone(),
         Some("placement/region") => identity.region.clone(),
+        Some("public-keys") => format!("0={}", identity.key.as_ref()?.name),
+        Some("public-keys/0") => identity.key.as_ref().map(|_| "openssh-key".to_owned())?,
+        Some("public-keys/0/openssh-key") => identity.key.as_ref()?.line.clone(),
         Some("services") => "domain\npartition".to_owned(),
         Some("services/domain") => "amazonaws.com".to_owned(),
         Some("services/partition") => "aws".to_owned(),
@@ -267,6 +274,7 @@ mod tests {
             role: Credentials::machine(),
             user_data: None,
             tokens_required: true,
+            key: None,
         }
     }
 
@@ -290,6 +298,18 @@ mod tests {
         assert_eq!(get(None, "meta-data/iam/security-credentials/"), None);
         assert_eq!(get(None, "meta-data/iam/security-credentials/builder"), None);
         assert!(!get(None, "meta-data/").unwrap().contains("iam"));
+    }
+
+    #[test]
+    fn the_key_of_its_launch_is_told_where_there_is_one() {
+        let key = AuthorizedKey { name: "mine".into(), line: "ssh-ed25519 AAAA mine".into() };
+        let with = Identity { key: Some(key), ..identity(None) };
+        let told = |path: &str| document(&with, path).map(|bytes| String::from_utf8(bytes).unwrap());
+        assert!(told("meta-data/").unwrap().contains("public-keys/\n"));
+        assert_eq!(told("meta-data/public-keys/").as_deref(), Some("0=mine"));
+        assert_eq!(told("meta-data/public-keys/0/openssh-key").as_deref(), Some("ssh-ed25519 AAAA mine"));
+        assert_eq!(get(None, "meta-data/public-keys/"), None);
+        assert!(!get(None, "meta-data/").unwrap().contains("public-keys"));
     }
 
     #[test]

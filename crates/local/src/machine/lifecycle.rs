@@ -113,6 +113,12 @@ impl Machine {
     /// Starts a machine; notices of it follow. A start that fails leaves nothing.
     pub async fn start(config: MachineConfig, notices: mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
         let cgroup = config.cgroup.clone();
+        // What its last life left has the ids of that life: its systemd could make nothing below.
+        if cgroup.exists() {
+            cgroup::kill(&cgroup);
+            cgroup::end(&cgroup, GRACE).await;
+        }
+        limits::remove(&cgroup);
         let groups = Groups::make(&cgroup)?;
         let cable = Cable { cloud_pid: config.cloud_pid, link: link(&config.instance) };
         let started = Self::begin(config, &groups, cable.clone(), notices).await;
@@ -224,6 +230,22 @@ impl Machine {
         // What it hasn't done by then isn't waited for.
         let _ = tokio::time::timeout(grace, gone).await;
         self.kill();
+    }
+
+    /// Asks it to boot again, once there is somebody in it to ask.
+    pub async fn reboot(&self, grace: Duration) {
+        let asked = async {
+            while let Ok(inside) = self.inside() {
+                let asked = exec(&inside, "systemctl reboot --no-block", grace).await;
+                if asked.is_ok_and(|outcome| outcome.exit == 0) {
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(grace, asked).await.is_err() {
+            tracing::warn!("{} took no order to boot again", self.instance);
+        }
     }
 
     /// Ends every process of it at once.

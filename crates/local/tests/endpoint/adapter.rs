@@ -51,6 +51,8 @@ impl Bench {
             bake_machine: None,
             rollout_machine: None,
             builder_profile: Some("stack-builder".into()),
+            most_builders: Some(20),
+            runners: Vec::new(),
             floors: Some(Floors::default()),
             builder_security_group: None,
             subnet: None,

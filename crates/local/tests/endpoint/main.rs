@@ -13,5 +13,6 @@ mod programs;
 mod refused;
 mod retirement;
 mod sam;
+mod served;
 mod supervisor;
 mod time;

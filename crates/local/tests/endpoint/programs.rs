@@ -9,7 +9,7 @@ use crate::fixture::TestEndpoint;
 use ovenbird_local::Home;
 
 impl TestEndpoint {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::with(|_| {}, |routes| routes).0
     }
 
@@ -67,6 +67,11 @@ fn boto3_with_its_waiters_and_paginators() {
 #[test]
 fn a_volume_that_shall_stay_outlives_its_instance_and_every_disk_is_shown() {
     boto3("volumes_client.py");
+}
+
+#[test]
+fn key_pairs_groups_copies_attributes_and_volumes_are_as_other_people_s_tools_want_them() {
+    boto3("tools_client.py");
 }
 
 #[test]

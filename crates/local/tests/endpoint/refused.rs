@@ -208,6 +208,57 @@ fn nobody_but_the_operator_and_the_functions_is_answered() {
     eprintln!("{} requests were refused by the endpoint", bench.refused.get());
 }
 
+/// A request for each route of the endpoint, and one beside it for each way in which nobody may come.
+#[test]
+fn every_route_refuses_a_replay_a_wrong_signature_a_foreign_host_and_no_signature() {
+    let bench = Bench::new();
+    let (key, now) = (bench.endpoint.operator.clone(), Timestamp::now());
+    let form = |action: &str| {
+        Sent::new("POST", &bench.host, "/", &format!("Action={action}"))
+            .with("content-type", "application/x-www-form-urlencoded")
+    };
+    let json = |target: &str, body: &str| {
+        let sent = Sent::new("POST", &bench.host, "/", body);
+        sent.with("content-type", "application/x-amz-json-1.1").with("x-amz-target", target)
+    };
+    let routes = [
+        ("EC2", "ec2", form("DescribeInstances")),
+        ("EC2 in the URL", "ec2", bench.get("/?Action=DescribeVpcs")),
+        ("Auto Scaling", "autoscaling", form("DescribeAutoScalingGroups")),
+        ("load balancing", "elasticloadbalancing", form("DescribeLoadBalancers")),
+        ("SSM's commands", "ssm", json("AmazonSSM.ListCommands", "{}")),
+        ("SSM's parameters", "ssm", json("AmazonSSM.GetParameter", r#"{"Name": "/aws/service/test/base"}"#)),
+        ("the rest of SSM", "ssm", json("AmazonSSM.DescribeParameters", "{}")),
+        ("S3", "s3", bench.get("/bucket/key")),
+        ("a JSON service", "dynamodb", json("DynamoDB_20120810.ListTables", "{}")),
+        ("a REST service", "lambda", bench.get("/2015-03-31/functions")),
+        ("a query service", "iam", form("ListRoles")),
+        ("the control API", "ovenbird", bench.get("/_ovenbird/status")),
+    ];
+    let foreign = |name: &str| Sent { headers: vec![("host".into(), name.into())], ..bench.get("/") };
+    for (what, service, sent) in routes {
+        bench.ahead.store(0, Ordering::SeqCst);
+        let signed = sent.clone().signed(service, &key, now);
+        bench.answers(what, &signed, &bench.endpoint.url);
+        bench.refuses(&format!("{what}, unsigned"), &sent);
+        bench.refuses(
+            &format!("{what}, another signature"),
+            &signed.clone().but("authorization", other_signature),
+        );
+        let wrong = Credentials { secret: "0".repeat(64), ..key.clone() };
+        bench.refuses(&format!("{what}, another secret"), &sent.clone().signed(service, &wrong, now));
+        for name in ["evil.example", "localhost", "169.254.169.254"] {
+            let mut headers = foreign(name).headers;
+            headers.extend(sent.headers.iter().filter(|(name, _)| name != "host").cloned());
+            let elsewhere = Sent { headers, ..sent.clone() }.signed(service, &key, now);
+            bench.refuses(&format!("{what}, Host: {name}"), &elsewhere);
+        }
+        bench.ahead.store(15 * 60 + 1, Ordering::SeqCst);
+        bench.refuses(&format!("{what}, replayed after 15 minutes"), &signed);
+    }
+    eprintln!("{} requests were refused on the routes", bench.refused.get());
+}
+
 /// Another signer than AWS's for Rust, in all the ways in which it signs.
 #[test]
 fn what_botocore_signs_is_let_in() {

@@ -105,6 +105,25 @@ pub fn a_machine_stops_at_any_moment_and_keeps_its_disk(lab: &Lab) {
     assert_eq!(fs::read_to_string(guest.path("var/tmp/rounds")).expect("its file"), "1\n3\n");
 }
 
+/// Its ids are others at each start, and what it left in the tree of control groups is its last life's.
+pub fn a_machine_starts_again_with_other_ids(lab: &Lab) {
+    let instance = lab.instance(vec![Layer::Base]);
+    let ids = |guest: &Guest| guest.sh("cat /proc/self/uid_map");
+    let mut first = lab.start(&instance);
+    first.online();
+    let before = ids(&first);
+    first.stop();
+    let mut other = lab.start(&lab.instance(vec![Layer::Base]));
+    other.online();
+    assert_eq!(ids(&other), before, "the lowest free range is taken");
+    let mut again = lab.start(&instance);
+    again.online();
+    assert_ne!(ids(&again), before);
+    // The machine of before is forgotten only now.
+    drop(first);
+    again.stop();
+}
+
 /// What the kernel says of a namespace's first process is all there is to tell the two by.
 pub fn a_machine_that_calls_for_a_reboot_is_told_from_one_that_powers_off(lab: &Lab) {
     let instance = lab.instance(vec![Layer::Base]);

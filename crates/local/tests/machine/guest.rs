@@ -39,6 +39,7 @@ impl Instance {
             role: Credentials::machine(),
             user_data: self.user_data.clone(),
             tokens_required: self.tokens_required,
+            key: None,
         }
     }
 }
@@ -97,7 +98,9 @@ impl Guest {
     }
 
     pub fn inside(&self) -> Inside {
-        self.machine.inside().expect("a first process")
+        self.machine
+            .inside()
+            .unwrap_or_else(|error| panic!("{error}; its console:\n{}", self.machine.console()))
     }
 
     /// Runs a script.

@@ -191,7 +191,7 @@ impl World {
         }
         let filters = Filters::<Group>::read(&request.filters).map_err(|error| invalid(error.message))?;
         let named = |group: &&Group| request.names.is_empty() || request.names.contains(&group.name);
-        let found = self.auto_scaling_groups().filter(named).filter(|group| filters.pass(group));
+        let found = self.auto_scaling_groups().filter(named).filter(|group| filters.pass(self, group));
         let paging = Paging { max_results: Some(most), ..request.paging.clone() };
         paging.cut(found.cloned().collect(), 1, |group| group.name.clone())
     }
@@ -296,11 +296,11 @@ impl World {
 
 impl Filtered for Group {
     const FIELDS: Fields<Self> = &[
-        ("auto-scaling-group", |it| one(&it.name)),
-        ("tag-value", |it| it.tags.values().cloned().collect()),
+        ("auto-scaling-group", |it, _| one(&it.name)),
+        ("tag-value", |it, _| it.tags.values().cloned().collect()),
     ];
 
-    fn tags(&self) -> &Tags {
-        &self.tags
+    fn tags(&self) -> Option<&Tags> {
+        Some(&self.tags)
     }
 }

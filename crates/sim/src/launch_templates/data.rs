@@ -19,6 +19,12 @@ pub struct LaunchTemplateData {
     pub user_data: Option<Vec<u8>>,
     /// The name of the instance profile.
     pub profile: Option<String>,
+    /// The name of the key pair.
+    pub key_name: Option<String>,
+    /// Whether instances can't be terminated by a call.
+    pub no_termination: Option<bool>,
+    /// Whether instances can't be stopped by a call.
+    pub no_stop: Option<bool>,
     /// The security groups.
     pub security_groups: Vec<String>,
     /// `required` or `optional`.
@@ -88,6 +94,9 @@ impl LaunchTemplateData {
             instance_type: either(own_type, over.instance_type.as_ref()),
             user_data: either(self.user_data.as_ref(), over.user_data.as_ref()),
             profile: either(self.profile.as_ref(), over.profile.as_ref()),
+            key_name: either(self.key_name.as_ref(), over.key_name.as_ref()),
+            no_termination: over.no_termination.or(self.no_termination),
+            no_stop: over.no_stop.or(self.no_stop),
             security_groups: list(&self.security_groups, &over.security_groups),
             http_tokens: either(self.http_tokens.as_ref(), over.http_tokens.as_ref()),
             shutdown_behavior: either(self.shutdown_behavior.as_ref(), over.shutdown_behavior.as_ref()),
@@ -120,6 +129,9 @@ impl LaunchTemplateData {
             user_data: self.user_data.clone(),
             tags: self.tags.clone(),
             profile: self.profile.clone(),
+            key_name: self.key_name.clone(),
+            no_termination: self.no_termination.unwrap_or(false),
+            no_stop: self.no_stop.unwrap_or(false),
             security_groups: self.security_groups.clone(),
             http_tokens: self.http_tokens.clone(),
             shutdown_behavior: self.shutdown_behavior.clone(),

@@ -3,7 +3,7 @@
 use super::{LaunchTemplate, LaunchTemplateVersion, TemplateSpec, versions};
 use crate::{
     ApiError, Filter, Page, Paging, Result, Tags, World,
-    filters::{Fields, Filtered, Filters, any, one},
+    filters::{Fields, Filtered, Filters, any, at, none, one},
 };
 
 /// EC2's limit of results on a page.
@@ -58,7 +58,7 @@ impl World {
         let wanted = |one: &LaunchTemplate| {
             everything || request.ids.contains(&one.id) || request.names.contains(&one.name)
         };
-        let found = self.launch_templates().filter(|one| wanted(one) && filters.pass(one));
+        let found = self.launch_templates().filter(|one| wanted(one) && filters.pass(self, one));
         page(&request.paging)?.cut(found.cloned().collect(), 1, |one| one.id.clone())
     }
 
@@ -67,11 +67,6 @@ impl World {
         &self,
         request: &DescribeLaunchTemplateVersions,
     ) -> Result<Page<LaunchTemplateVersion>> {
-        if let Some(tag) = request.filters.iter().find(|filter| filter.name.starts_with("tag")) {
-            // A version has no tags.
-            let message = format!("The filter '{}' is invalid", tag.name);
-            return Err(ApiError::new("InvalidParameterValue", message));
-        }
         let filters = Filters::<LaunchTemplateVersion>::read(&request.filters)?;
         let mut found = Vec::new();
         for version in self.asked(request)? {
@@ -83,7 +78,7 @@ impl World {
             {
                 version.data.image = Some(self.resolve_image(image)?);
             }
-            if filters.pass(&version) {
+            if filters.pass(self, &version) {
                 found.push(version);
             }
         }
@@ -134,26 +129,33 @@ fn page(paging: &Paging) -> Result<Paging> {
 
 impl Filtered for LaunchTemplate {
     const FIELDS: Fields<Self> =
-        &[("launch-template-name", |it| one(&it.name)), ("create-time", |it| one(it.created))];
+        &[("launch-template-name", |it, _| one(&it.name)), ("create-time", |it, _| at(it.created))];
 
-    fn tags(&self) -> &Tags {
-        &self.tags
+    fn tags(&self) -> Option<&Tags> {
+        Some(&self.tags)
     }
 }
 
-static NO_TAGS: Tags = Tags::new();
-
 impl Filtered for LaunchTemplateVersion {
+    const TAGGED: bool = false;
     const FIELDS: Fields<Self> = &[
-        ("create-time", |it| one(it.created)),
-        ("is-default-version", |it| one(it.is_default)),
-        ("image-id", |it| any(it.data.image.as_ref())),
-        ("instance-type", |it| any(it.data.instance_type.as_ref())),
-        ("iam-instance-profile", |it| any(it.data.profile.as_ref())),
-        ("http-tokens", |it| any(it.data.http_tokens.as_ref())),
+        ("create-time", |it, _| at(it.created)),
+        ("ebs-optimized", none),
+        ("host-resource-group-arn", none),
+        ("http-endpoint", none),
+        ("http-protocol-ipv4", none),
+        ("kernel-id", none),
+        ("license-configuration-arn", none),
+        ("network-card-index", none),
+        ("ram-disk-id", none),
+        ("is-default-version", |it, _| one(it.is_default)),
+        ("image-id", |it, _| any(it.data.image.as_ref())),
+        ("instance-type", |it, _| any(it.data.instance_type.as_ref())),
+        ("iam-instance-profile", |it, _| any(it.data.profile.as_ref())),
+        ("http-tokens", |it, _| any(it.data.http_tokens.as_ref())),
     ];
 
-    fn tags(&self) -> &Tags {
-        &NO_TAGS
+    fn tags(&self) -> Option<&Tags> {
+        None
     }
 }

@@ -253,6 +253,18 @@ impl World {
         }
     }
 
+    /// The same with both the id and the name of the template, if there is such a template: AWS answers with both.
+    pub fn whole_spec(&self, spec: &TemplateSpec) -> TemplateSpec {
+        match self.template_of(spec) {
+            Ok(template) => TemplateSpec {
+                id: Some(template.id.clone()),
+                name: Some(template.name.clone()),
+                version: spec.version.clone(),
+            },
+            Err(_) => spec.clone(),
+        }
+    }
+
     fn template(&self, id: &str) -> Result<&LaunchTemplate> {
         check_id(id)?;
         self.templates.by_id.get(id).ok_or_else(|| no_template(id))

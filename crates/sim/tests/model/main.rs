@@ -6,6 +6,7 @@ use ovenbird_sim::*;
 use ovenbird_testkit::{Script, SimulatedHardware};
 
 mod balancing;
+mod copies;
 mod launch;
 mod members;
 mod properties;
@@ -264,7 +265,7 @@ fn an_unknown_filter_is_refused_where_nothing_is_there_too() {
         world.describe_instances(now, &[], &filters, &paging).err(),
         world.describe_volumes(&[], &filters, &paging).err(),
         world.describe_images(&images).err(),
-        world.describe_snapshots(&[], &[], &filters, &paging).err(),
+        world.describe_snapshots(&[], &[], &[], &filters, &paging).err(),
         world.describe_tags(&filters, &paging).err(),
         world.describe_vpcs(&[], &filters).err(),
         world.describe_subnets(&[], &filters).err(),

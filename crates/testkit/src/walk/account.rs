@@ -17,7 +17,7 @@ use ovenbird_core::{
         recipes::{RecipePointer, RunnerPointer},
     },
 };
-use ovenbird_sim::{BaseImage, Device, Shortage, World};
+use ovenbird_sim::{BaseImage, Device, Shortage, World, auto_scaling::Configuration};
 use serde_json::{Value, json};
 
 use super::{
@@ -105,7 +105,7 @@ impl Scenario {
         let more = match self.follows {
             Follows::Parameter => "",
             Follows::Template => street::TEMPLATE,
-            Follows::Group(_) => street::FOLLOWS,
+            Follows::Group(_) | Follows::Mixed(_) => street::FOLLOWS,
             Follows::Pair(_) => street::PAIR,
         };
         recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{more}"));
@@ -114,7 +114,8 @@ impl Scenario {
             Follows::Template => {
                 street::build_template(&cloud, &base);
             }
-            Follows::Group(size) => street::build(&cloud, size, &base),
+            Follows::Group(size) => street::build(&cloud, size, &base, Configuration::Template),
+            Follows::Mixed(size) => street::build(&cloud, size, &base, street::mixed),
             Follows::Pair(size) => street::build_pair(&cloud, size, &base),
         }
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();

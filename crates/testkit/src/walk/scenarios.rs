@@ -9,6 +9,13 @@ const BUILDER: &str = r#"
 instance-types = ["c7i.large"]
 "#;
 
+/// One builder of the pipeline at a time.
+const ONE_AT_A_TIME: &str = r#"
+[builder]
+instance-types = ["c7i.large"]
+concurrency = 1
+"#;
+
 /// A builder with everything that a recipe may choose of it.
 const CHOSEN: &str = r#"
 [builder]
@@ -86,6 +93,8 @@ pub enum Follows {
     Template,
     /// A parameter, a launch template, and a group of so many machines.
     Group(u32),
+    /// The same, and the group has a policy of mixed instances: two types, and spot.
+    Mixed(u32),
     /// The same with two groups, of which one serves with so many machines.
     Pair(u32),
 }
@@ -342,6 +351,15 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "of three uploads while one is baked, the newest",
+        builder: ONE_AT_A_TIME,
+        runs: &[(0, Run::Upload("v1.jar")), (1, Run::Upload("v2.jar")), (2, Run::Upload("v3.jar"))],
+        // The first has its builder as every bake has.
+        only: &["run-1/", "run-2/LaunchBuilder", "run-2/LookForTwin", "run-2/TakeOver", "run-0/CleanUp"],
+        pairs: Pairs::OfEachState,
+        ..PLAIN
+    },
+    Scenario {
         name: "only the tests changed",
         before: &["v1.jar"],
         then: MORE_TESTS,
@@ -390,6 +408,12 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "a version rolled out to one machine",
         follows: Follows::Group(1),
         pairs: Pairs::OfEachState,
+        ..ROLLED
+    },
+    Scenario {
+        name: "a version rolled out to a group of mixed instances",
+        follows: Follows::Mixed(2),
+        pairs: Pairs::None,
         ..ROLLED
     },
     Scenario {

@@ -5,7 +5,9 @@ use ovenbird_core::domain::{id::AmiId, tags::TAG_STACK};
 use ovenbird_sim::{
     NewVolume, Tags, World,
     alarms::AlarmState,
-    auto_scaling::{Configuration, CreateGroup, GroupTag, HealthCheckType},
+    auto_scaling::{
+        Configuration, CreateGroup, Distribution, GroupTag, HealthCheckType, MixedInstancesPolicy, Override,
+    },
     launch_templates::{CreateLaunchTemplate, LaunchTemplateData, TemplateSpec},
     load_balancing::{
         Action, Condition, CreateListener, CreateLoadBalancer, CreateRule, CreateTargetGroup, Forward,
@@ -80,13 +82,21 @@ pub fn build_template(cloud: &Cloud, image: &AmiId) -> String {
     })
 }
 
+/// A policy of mixed instances over a version: a second type, and spot beyond the first machine.
+pub fn mixed(template: TemplateSpec) -> Configuration {
+    let of = |kind: &str| Override { instance_type: Some(kind.into()), ..Override::default() };
+    let overrides = ["m7i.large", "m7a.large"].map(of).into();
+    let distribution = Distribution { on_demand_base: 1, on_demand_percentage: 0 };
+    Configuration::Mixed(MixedInstancesPolicy { template, overrides, distribution })
+}
+
 /// Makes the group with so many machines of an image, and lets time go by until all of them serve.
-pub fn build(cloud: &Cloud, size: u32, image: &AmiId) {
+pub fn build(cloud: &Cloud, size: u32, image: &AmiId, launches: fn(TemplateSpec) -> Configuration) {
     let template = build_template(cloud, image);
     cloud.with(|world| {
         let target_group = target_group(world, GROUP);
         listen(world, Forward::to(&target_group));
-        group(world, GROUP, &template, size, target_group);
+        group(world, GROUP, launches(TemplateSpec::of(&template, 1)), size, target_group);
     });
     cloud.pass(SignedDuration::from_secs(60));
 }
@@ -109,7 +119,8 @@ pub fn build_pair(cloud: &Cloud, size: u32, image: &AmiId) {
         };
         world.create_rule(&rule).expect("a rule");
         for ((name, size), target_group) in [(GROUP, size), (OTHER, 0)].into_iter().zip(groups) {
-            group(world, name, &template, size, target_group);
+            let launches = Configuration::Template(TemplateSpec::of(&template, 1));
+            group(world, name, launches, size, target_group);
         }
     });
     cloud.pass(SignedDuration::from_secs(60));
@@ -144,9 +155,8 @@ fn subnets(world: &World) -> Vec<String> {
 }
 
 /// Makes a group of this stack, with an alarm of its name that is quiet.
-fn group(world: &mut World, name: &str, template: &str, size: u32, target_group: String) {
+fn group(world: &mut World, name: &str, configuration: Configuration, size: u32, target_group: String) {
     let now = NOW.parse().expect("a time");
-    let configuration = Configuration::Template(TemplateSpec::of(template, 1));
     let mut group = CreateGroup::new(name, configuration, (size.min(1), size, 6), &subnets(world));
     group.target_groups = vec![target_group];
     group.health_check_type = Some(HealthCheckType::Elb);

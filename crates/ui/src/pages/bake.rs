@@ -83,7 +83,13 @@ fn failure(view: &View<'_>, bake: &Bake) -> Markup {
     let look = match failure.stage {
         Stage::Validation | Stage::Boot => format!("ovenbird tests {id}"),
         Stage::Builder => format!("ovenbird logs {id}"),
-        Stage::Launch | Stage::AwaitTwin | Stage::Seal | Stage::Image | Stage::Promotion | Stage::CleanUp => {
+        Stage::Launch
+        | Stage::AwaitTwin
+        | Stage::AwaitTurn
+        | Stage::Seal
+        | Stage::Image
+        | Stage::Promotion
+        | Stage::CleanUp => {
             format!("ovenbird show {id}")
         }
     };
@@ -162,9 +168,13 @@ fn gantt(
         Stage::Builder => steps.map(|report| report.steps.iter().map(|step| step.milliseconds).sum::<u64>()),
         Stage::Validation => tests(&sets[0].1),
         Stage::Boot => tests(&sets[1].1),
-        Stage::Launch | Stage::AwaitTwin | Stage::Seal | Stage::Image | Stage::Promotion | Stage::CleanUp => {
-            None
-        }
+        Stage::Launch
+        | Stage::AwaitTwin
+        | Stage::AwaitTurn
+        | Stage::Seal
+        | Stage::Image
+        | Stage::Promotion
+        | Stage::CleanUp => None,
     };
     let rows = html! {
         @for span in &bake.progress.timeline {

@@ -110,6 +110,7 @@ pub fn legend() -> Markup {
     let stages = [
         (Stage::Launch, "launch"),
         (Stage::AwaitTwin, "waits for a twin"),
+        (Stage::AwaitTurn, "waits for its turn"),
         (Stage::Builder, "boots, steps"),
         (Stage::Validation, "tests"),
         (Stage::Seal, "seal"),

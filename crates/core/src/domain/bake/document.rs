@@ -52,9 +52,9 @@ pub enum To {
     Verify,
     /// An image of this digest exists: promote it.
     Promote,
-    /// Another bake of this digest is on its way.
+    /// Others come first: a bake of this digest that is on its way, or those that have a builder.
     Twin,
-    /// The other bake gave up: launch.
+    /// The wait for them is over: launch.
     Launch,
     /// Nothing is left but to clean up.
     Done,

@@ -9,6 +9,9 @@ mod progress;
 mod settings;
 mod spec;
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -19,12 +22,12 @@ pub use self::{
     origin::{Artifact, BaseImage, ChildBake, Parent},
     progress::{Failure, Progress, Span},
     settings::{Deadlines, Settings},
-    spec::BakeSpec,
+    spec::{BakeSpec, UPLOAD},
 };
 pub use super::stage::{Stage, Status};
 use crate::domain::{
     error::{Error, Result},
-    id::{AmiId, InstanceId},
+    id::{AmiId, InstanceId, StackId},
 };
 
 /// One execution, from its trigger over the image to the promotion: what the table records of it.
@@ -39,6 +42,17 @@ pub struct Bake {
 }
 
 impl Bake {
+    /// After this moment whatever is left of it may be reaped. What it waited for others before it had a builder doesn't
+    /// count: the builder powers itself off at this moment, in the middle of its work if need be.
+    pub fn expires(&self) -> Timestamp {
+        self.spec.expires + self.progress.waited_for_others()
+    }
+
+    /// The tags that everything it makes carries: people's, and over them ours.
+    pub fn tags(&self, stack: &StackId) -> BTreeMap<String, String> {
+        self.spec.tags(stack, self.expires())
+    }
+
     /// The document that sends the state machine on.
     #[must_use]
     pub fn go(self, to: To) -> Document {

@@ -155,6 +155,13 @@ impl Progress {
         self.timeline.last().map_or(0, |span| now.duration_since(span.start).as_secs())
     }
 
+    /// How long it waited for other bakes, up to the last of these waits that has ended.
+    pub fn waited_for_others(&self) -> SignedDuration {
+        let waits =
+            self.timeline.iter().filter(|span| matches!(span.stage, Stage::AwaitTwin | Stage::AwaitTurn));
+        waits.filter_map(|span| Some(span.end?.duration_since(span.start))).sum()
+    }
+
     /// Takes over what poll-readiness saw, which itself writes nothing.
     pub fn adopt(&mut self, seen: &Seen) {
         let Seen { tests_passed, snapshots, image, signed: _ } = seen;

@@ -29,11 +29,22 @@ pub struct Settings {
     pub rollout: Option<Policy>,
     /// Whether a fresh instance of the image is tested too.
     pub verify_boot: bool,
+    /// How many bakes of the pipeline may have a builder at the same time.
+    #[serde(default = "concurrency")]
+    pub concurrency: u32,
     /// Deadlines in seconds.
     pub deadlines: Deadlines,
     /// Tags that the recipe adds to all that the bake makes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+}
+
+/// How long a bake waits for its turn, in seconds: half a day, as long as the longest of a recipe's deadlines.
+const TURN: i64 = 43_200;
+
+/// Of a bake that was recorded before recipes said it.
+fn concurrency() -> u32 {
+    2
 }
 
 /// How long each wait may take, in seconds.
@@ -55,6 +66,7 @@ impl Deadlines {
         match stage {
             Stage::Launch | Stage::CleanUp => 900,
             Stage::AwaitTwin => self.total(),
+            Stage::AwaitTurn => TURN,
             Stage::Builder | Stage::Boot => self.builder,
             Stage::Validation => self.validation,
             Stage::Seal | Stage::Image => self.imaging,

@@ -13,6 +13,9 @@ use crate::domain::{
     tags,
 };
 
+/// The word of a bake's trigger when an upload started it.
+pub const UPLOAD: &str = "upload";
+
 /// What a bake was asked for and what it is made of. It is as it was when the bake began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BakeSpec {
@@ -28,7 +31,7 @@ pub struct BakeSpec {
     pub cascade: Option<Parent>,
     /// When its execution started.
     pub started: Timestamp,
-    /// After this moment whatever is left of it may be reaped.
+    /// After this moment whatever is left of it may be reaped, if it waited for no other bake.
     pub expires: Timestamp,
     /// What was asked for.
     pub options: Options,
@@ -96,8 +99,13 @@ impl BakeSpec {
         text.chars().take(255).map(plain).collect()
     }
 
+    /// Whether an upload started it: one that a newer upload makes pointless.
+    pub fn is_upload(&self) -> bool {
+        self.trigger == UPLOAD
+    }
+
     /// The tags that everything it makes carries: people's, and over them ours.
-    pub fn tags(&self, stack: &StackId) -> BTreeMap<String, String> {
+    pub(super) fn tags(&self, stack: &StackId, expires: Timestamp) -> BTreeMap<String, String> {
         let mut tags = self.settings.tags.clone();
         tags.extend(self.artifact.as_ref().map(|artifact| {
             // Of a long key, the end tells more. A tag has 256 characters.
@@ -106,7 +114,7 @@ impl BakeSpec {
             (tags::TAG_ARTIFACT.to_owned(), key.chars().skip(skipped).collect())
         }));
         tags.insert(tags::TAG_RECIPE.to_owned(), self.recipe.as_str()[..12].to_owned());
-        tags.extend(tags::tags(stack, &self.id, &self.pipeline, &self.digest, self.expires));
+        tags.extend(tags::tags(stack, &self.id, &self.pipeline, &self.digest, expires));
         tags
     }
 }

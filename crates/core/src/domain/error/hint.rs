@@ -49,6 +49,9 @@ impl Error {
                 Stage::Validation => "Raise `validation` under `[deadlines]` of the recipe".into(),
                 Stage::Seal | Stage::Image => "Raise `imaging` under `[deadlines]` of the recipe".into(),
                 Stage::Promotion => "Raise `promotion` under `[deadlines]` of the recipe".into(),
+                Stage::AwaitTurn => "Look what has builders with `ovenbird list --status running`. Raise `concurrency` \
+                    under `[builder]` of the recipe, or the stack's parameter `MostBuilders`"
+                    .into(),
                 Stage::Launch | Stage::AwaitTwin | Stage::CleanUp => "Start the bake again".into(),
             },
             Self::ImageFailed { .. } => "Start the bake again; EC2 gave no image for this one".into(),

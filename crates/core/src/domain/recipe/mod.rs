@@ -204,6 +204,8 @@ pub struct Builder {
     pub security_groups: Vec<String>,
     /// The instance profile, by name; none means the one of the stack.
     pub instance_profile: Option<String>,
+    /// How many bakes of the pipeline may have a builder at the same time.
+    pub concurrency: u32,
     /// Tags beside ours, on the builder, its volume, the image and its snapshots.
     pub tags: BTreeMap<String, String>,
 }

@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AlarmState, GroupState, RefreshState, Seen, TargetState};
-use crate::domain::destination::{Policy, Share};
+use crate::domain::{
+    destination::{Policy, Share},
+    id::InstanceId,
+};
 
 /// The verdict over a stage, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +17,29 @@ pub enum Verdict {
     Well,
     /// One can't tell yet. What is awaited.
     Wait(String),
-    /// The image is no good, or nobody can tell any more. Why.
-    Bad(String),
+    /// The image is no good, or nobody can tell any more.
+    Bad(Fault),
+}
+
+/// Why a rollout goes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, for a person.
+    pub why: String,
+    /// The new instances that were found sick, if that is why. Their consoles may say more.
+    pub instances: Vec<InstanceId>,
+}
+
+impl From<String> for Fault {
+    fn from(why: String) -> Self {
+        Self { why, instances: Vec::new() }
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(why: &str) -> Self {
+        why.to_owned().into()
+    }
 }
 
 /// How many instances of which kind there are.
@@ -52,14 +76,15 @@ fn evidence(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
     for (name, alarm) in &seen.alarms {
         match alarm {
             AlarmState::Ok => {}
-            AlarmState::Alarm => return Verdict::Bad(format!("alarm `{name}` is raised")),
+            AlarmState::Alarm => return Verdict::Bad(format!("alarm `{name}` is raised").into()),
             AlarmState::InsufficientData => unsure = Some(format!("alarm `{name}` to have data")),
             AlarmState::Missing => unsure = Some(format!("alarm `{name}`, which is not there")),
         }
     }
     let sick = sick(seen, state, policy);
     if sick.len() > policy.max_unhealthy as usize {
-        return Verdict::Bad(told(&sick));
+        let why = told(&sick);
+        return Verdict::Bad(Fault { why, instances: sick.into_iter().map(|(id, _)| id).collect() });
     }
     unsure.map_or(Verdict::Well, Verdict::Wait)
 }
@@ -67,10 +92,11 @@ fn evidence(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
 /// Judges the group of a pair that gets the image, by what is seen of it.
 pub fn judge_pair(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
     if let Some(bad) = changed(seen, state) {
-        return Verdict::Bad(bad);
+        return Verdict::Bad(bad.into());
     }
     if seen.refresh.as_ref().is_some_and(|refresh| refresh.state.is_active()) {
-        return Verdict::Bad(format!("somebody started an instance refresh of group `{}`", state.name));
+        let why = format!("somebody started an instance refresh of group `{}`", state.name);
+        return Verdict::Bad(why.into());
     }
     evidence(seen, state, policy)
 }
@@ -78,10 +104,10 @@ pub fn judge_pair(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
 /// Judges a stage that is to bring this share of a group to the new version, by what is seen of it.
 pub fn judge(seen: &Seen, state: &GroupState, share: Share, policy: &Policy) -> Verdict {
     if let Some(bad) = changed(seen, state).or_else(|| refresh_failed(seen, state)) {
-        return Verdict::Bad(bad);
+        return Verdict::Bad(bad.into());
     }
     let unsure = match evidence(seen, state, policy) {
-        Verdict::Bad(why) => return Verdict::Bad(why),
+        Verdict::Bad(fault) => return Verdict::Bad(fault),
         Verdict::Wait(what) => Some(what),
         Verdict::Well => None,
     };
@@ -148,42 +174,40 @@ fn refresh_failed(seen: &Seen, state: &GroupState) -> Option<String> {
 }
 
 /// What is wrong with new instances: each that is sick, late or gone, with the reason.
-fn sick(seen: &Seen, state: &GroupState, policy: &Policy) -> Vec<String> {
+fn sick(seen: &Seen, state: &GroupState, policy: &Policy) -> Vec<(InstanceId, String)> {
     let Some(after) = &state.after else { return Vec::new() };
     let mut sick = Vec::new();
     for member in seen.group.members.iter().filter(|one| one.is_of(after) && !one.is_ending()) {
         let id = &member.instance;
         if !member.healthy {
-            sick.push(format!("{id}: Auto Scaling finds it unhealthy"));
+            sick.push((id.clone(), "Auto Scaling finds it unhealthy".to_owned()));
             continue;
         }
         let mut targets = seen.targets_of(id);
         if let Some(target) = targets.find(|one| one.state == TargetState::Unhealthy || one.anomalous) {
             let reason = if target.anomalous { "it answers worse than the others" } else { &target.reason };
-            sick.push(format!("{id}: its target group finds it unhealthy: {reason}"));
+            sick.push((id.clone(), format!("its target group finds it unhealthy: {reason}")));
             continue;
         }
         let known = state.instances.get(id).map(|sighting| seen.at.duration_since(sighting.first).as_secs());
         if known.is_some_and(|seconds| seconds > policy.healthy_within) && !seen.serves(member) {
-            sick.push(format!(
-                "{id}: it does not serve after {} s; it is {}",
-                policy.healthy_within, member.lifecycle
-            ));
+            let what =
+                format!("it does not serve after {} s; it is {}", policy.healthy_within, member.lifecycle);
+            sick.push((id.clone(), what));
         }
     }
     for id in state.gone(seen) {
         let served = state.instances.get(id).is_some_and(|sighting| sighting.served);
-        sick.push(format!(
-            "{id}: {}",
-            if served { "it served, and is gone" } else { "it is gone before it served" }
-        ));
+        let what = if served { "it served, and is gone" } else { "it is gone before it served" };
+        sick.push((id.clone(), what.to_owned()));
     }
     sick
 }
 
 /// The first few of what is wrong, and how many more there are.
-fn told(sick: &[String]) -> String {
-    let shown = sick.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+fn told(sick: &[(InstanceId, String)]) -> String {
+    let each = sick.iter().take(3).map(|(id, what)| format!("{id}: {what}"));
+    let shown = each.collect::<Vec<_>>().join("; ");
     match sick.len().saturating_sub(3) {
         0 => shown,
         more => format!("{shown}; and {more} more"),

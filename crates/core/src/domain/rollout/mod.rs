@@ -9,11 +9,14 @@ mod seen;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    judge::{Counts, Verdict, judge, judge_pair},
+    judge::{Counts, Fault, Verdict, judge, judge_pair},
     pair::{Act, Pair, Route, Sizes, Weight, act, act_back, arn_name, find_pair},
     preflight::{Refusal, refusals, wrong_architecture},
     progress::{Entry, GroupState, Intent, Outcome, Phase, Progress, Sighting, Wish},
-    seen::{AlarmState, Group, Launches, Member, Refresh, RefreshState, Seen, Target, TargetState, Template},
+    seen::{
+        AlarmState, Group, Launched, Launches, Member, Override, Refresh, RefreshState, Seen, Target,
+        TargetState, Template,
+    },
 };
 use super::{
     bake::Order,

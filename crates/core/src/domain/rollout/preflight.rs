@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use super::{AlarmState, Launches, Seen};
+use serde::Serialize;
+
+use super::{AlarmState, Launched, Launches, Seen};
 use crate::domain::{destination::Policy, id::AmiId};
 
 /// Why a rollout is not begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// What is wrong with what.
     pub problem: String,
@@ -24,9 +26,9 @@ impl fmt::Display for Refusal {
 const NEEDED: [&str; 6] =
     ["Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy", "AddToLoadBalancer", "InstanceRefresh"];
 
-/// Everything for which a group can't be brought to an image now, and back. `launched` is the image of the version that it
-/// launches; none when that names none by its id.
-pub fn refusals(seen: &Seen, launched: Option<&AmiId>, policy: &Policy) -> Vec<Refusal> {
+/// Everything for which a group can't be brought to an image now, and back. `launched` is the version that it launches;
+/// none when there is none, or it has no number.
+pub fn refusals(seen: &Seen, launched: Option<&Launched>, policy: &Policy) -> Vec<Refusal> {
     let (group, name) = (&seen.group, &seen.group.name);
     let mut found = Vec::new();
     let mut refuse = |problem: String, fix: String| found.push(Refusal { problem, fix });
@@ -41,7 +43,16 @@ pub fn refusals(seen: &Seen, launched: Option<&AmiId>, policy: &Policy) -> Vec<R
     }
     if let Launches::Unpinned { what, fix } = &group.launches {
         refuse(format!("group `{name}` launches {what}: EC2 can't bring it back to that"), fix.clone());
-    } else if launched.is_none() {
+    } else if launched.is_some_and(|one| one.by_attributes) {
+        refuse(
+            format!(
+                "group `{name}` launches instance types that are chosen by attributes (`InstanceRequirements`): EC2 can't \
+                 bring it back to that"
+            ),
+            "Make a version of the launch template that names an instance type, and let the group launch it"
+                .into(),
+        );
+    } else if launched.is_none_or(|one| one.image.is_none()) {
         refuse(
             format!(
                 "the version that group `{name}` launches names no image by its id: EC2 can't bring it back to that"
@@ -72,6 +83,15 @@ pub fn refusals(seen: &Seen, launched: Option<&AmiId>, policy: &Policy) -> Vec<R
         refuse(
             format!("group `{name}` has a warm pool, whose instances no target group judges"),
             format!("aws autoscaling delete-warm-pool --auto-scaling-group-name {name}"),
+        );
+    }
+    if group.weighted {
+        refuse(
+            format!(
+                "instances of group `{name}` have weights: a refresh may replace all of them at once, when one weighs as \
+                 much as the group is to have"
+            ),
+            "Take `WeightedCapacity` out of the overrides of its policy of mixed instances".into(),
         );
     }
     let count = group.members.iter().filter(|member| !member.is_ending()).count();

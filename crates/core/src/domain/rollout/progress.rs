@@ -116,6 +116,9 @@ pub struct Progress {
     /// Why it goes back, or was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The new instances because of which it goes back. EC2 shows the console of one for about an hour after it is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sick: Vec<InstanceId>,
     /// Whether a person wanted it to go back.
     #[serde(default)]
     pub aborted: bool,
@@ -237,6 +240,7 @@ impl Progress {
             pair: None,
             wish: None,
             reason: None,
+            sick: Vec::new(),
             aborted: false,
             awaits: String::new(),
             outcome: None,

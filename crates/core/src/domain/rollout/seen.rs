@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::{GroupName, InstanceId};
+use crate::domain::id::{AmiId, GroupName, InstanceId};
 
 /// A version of a launch template, by number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,18 +16,58 @@ pub struct Template {
     pub version: u64,
 }
 
+/// What a version of a launch template launches, as far as a rollout must know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Launched {
+    /// The image that it names by its id; none for `resolve:ssm:…` and for a version without an image.
+    pub image: Option<AmiId>,
+    /// Whether it chooses instance types by their attributes (`InstanceRequirements`).
+    pub by_attributes: bool,
+}
+
 /// What a group launches its instances by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Launches {
     /// A version of a launch template, named by its number.
     Template(Template),
-    /// Something that a rollout can't bring back: `$Latest`, `$Default`, a launch configuration, a policy of mixed instances.
+    /// Something that a rollout can't bring back: `$Latest`, `$Default`, a launch configuration, types chosen by attributes.
     Unpinned {
         /// What it is, as in `the version $Latest of launch template web`.
         what: String,
         /// The command that makes it a numbered version, as far as one can tell.
         fix: String,
     },
+}
+
+/// What an override in a policy of mixed instances says beside an instance type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Override {
+    /// It has a launch template of its own.
+    pub template: bool,
+    /// It has an image of its own.
+    pub image: bool,
+    /// It chooses types by their attributes (`InstanceRequirements`).
+    pub attributes: bool,
+}
+
+impl Launches {
+    /// What a group launches whose policy of mixed instances has this base and these overrides: the base, if no override
+    /// launches something else.
+    pub fn mixed(base: Self, overrides: &[Override]) -> Self {
+        let any = |has: fn(&Override) -> bool| overrides.iter().any(has);
+        let what = if any(|one| one.attributes) {
+            "instance types that are chosen by attributes (`InstanceRequirements`)"
+        } else if any(|one| one.image) {
+            "an image that an override of its policy of mixed instances names"
+        } else if any(|one| one.template) {
+            "a launch template that an override of its policy of mixed instances names"
+        } else {
+            return base;
+        };
+        let fix = "Let the overrides name instance types alone; image and template come from the policy's own \
+                   `LaunchTemplateSpecification`";
+        Self::Unpinned { what: what.into(), fix: fix.into() }
+    }
 }
 
 /// An Auto Scaling group.
@@ -51,6 +91,8 @@ pub struct Group {
     pub suspended: Vec<String>,
     /// Whether it has a warm pool.
     pub warm_pool: bool,
+    /// Whether its instances count as several: an override has a `WeightedCapacity`.
+    pub weighted: bool,
     /// Whether it is of this stack: it carries the tag `ovenbird:stack` with the stack's id.
     pub ours: bool,
 }

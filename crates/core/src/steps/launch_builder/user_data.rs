@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::Material;
 use crate::{
     domain::{
-        bake::BakeSpec,
+        bake::{Bake, BakeSpec},
         digest::{self, canonical},
         error::Result,
         mailbox::{Order, SIGNED_FOR},
@@ -22,13 +22,13 @@ use crate::{
 /// The user data, made once: presigned URLs differ from second to second, and EC2 refuses a client token
 /// that comes back with other parameters.
 pub(super) async fn user_data(
-    bake: &BakeSpec,
+    bake: &Bake,
     material: &Material,
     role: Role,
     cloud: &(impl Bucket + Presigner),
     now: Timestamp,
 ) -> Result<String> {
-    let mailbox = Mailbox::new(cloud, bake, role);
+    let mailbox = Mailbox::new(cloud, &bake.spec, role);
     if let Some(user_data) = cloud.text(&mailbox.key(keys::USER_DATA)).await? {
         return Ok(user_data);
     }
@@ -51,8 +51,8 @@ pub(super) async fn user_data(
     mailbox.order(order).await?;
     mailbox.sign(now).await?;
     // The runner of the bake's inputs, whatever was pushed since.
-    let runner = &bake.inputs.runner;
-    let runner_key = keys::runner(&bake.inputs.architecture, runner);
+    let runner = &bake.spec.inputs.runner;
+    let runner_key = keys::runner(&bake.spec.inputs.architecture, runner);
     let runner_url = cloud.get_url(&runner_key, None, SIGNED_FOR).await?;
     let urls = cloud.get_url(&mailbox.key(keys::URLS), None, SIGNED_FOR).await?;
     let hash = digest::sha256(text.as_bytes());
@@ -61,18 +61,19 @@ pub(super) async fn user_data(
     Ok(user_data)
 }
 
-async fn plan(bake: &BakeSpec, material: &Material, cloud: &(impl Bucket + Presigner)) -> Result<Plan> {
+async fn plan(bake: &Bake, material: &Material, cloud: &(impl Bucket + Presigner)) -> Result<Plan> {
     let Material { pointer, recipe, image: _ } = material;
-    check(bake, recipe, pointer)?;
+    let spec = &bake.spec;
+    check(spec, recipe, pointer)?;
     let bundle = match (pointer.bundle.clone(), pointer.files.clone()) {
         (Some(sha256), Some(files)) => {
-            let key = keys::bundle(&bake.pipeline, &pointer.version);
+            let key = keys::bundle(&spec.pipeline, &pointer.version);
             let url = cloud.get_url(&key, None, SIGNED_FOR).await?;
             Some(plan::Bundle { archive: plan::Download { url, sha256 }, files })
         }
         (None, _) | (_, None) => None,
     };
-    let artifact = match &bake.artifact {
+    let artifact = match &spec.artifact {
         Some(artifact) => Some(plan::Download {
             url: cloud.get_url(artifact.key.as_str(), artifact.version.as_deref(), SIGNED_FOR).await?,
             sha256: artifact.sha256.clone(),
@@ -80,7 +81,7 @@ async fn plan(bake: &BakeSpec, material: &Material, cloud: &(impl Bucket + Presi
         None => None,
     };
     let endpoint = cloud.endpoint();
-    Ok(Plan { endpoint, ..Plan::new(bake.id.clone(), recipe, artifact, bundle, bake.expires) })
+    Ok(Plan { endpoint, ..Plan::new(spec.id.clone(), recipe, artifact, bundle, bake.expires()) })
 }
 
 /// What the builder is told to do must be what the bake's digest was made of. A later call reads the bucket again, and

@@ -158,7 +158,7 @@ impl Leftovers {
                 Some(bake) if made_instance(bake, instance) => {
                     let kept = bake.spec.options.keep_builder
                         && bake.progress.status == Status::Failed
-                        && now < bake.spec.expires;
+                        && now < bake.expires();
                     if !self.running.contains_key(&bake.spec.id) && !kept {
                         self.dead_bake(bake).leaves.push(id.to_owned());
                     }

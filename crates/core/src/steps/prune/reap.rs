@@ -37,7 +37,7 @@ pub fn is_dead(bake: &Bake, execution: Option<&Execution>, now: Timestamp) -> bo
         Some(Execution::Running | Execution::Succeeded) => false,
         Some(Execution::Failed | Execution::Stopped { .. } | Execution::TimedOut) => true,
         // Step Functions forgets an execution after 90 days.
-        None => bake.spec.expires < now,
+        None => bake.expires() < now,
     }
 }
 

@@ -8,11 +8,13 @@ use crate::{
         destination::{Policy, Strategy},
         error::Result,
         id::AmiId,
-        rollout::{GroupState, Outcome, Phase, Refusal, Rollout, Seen, Wish, refusals, wrong_architecture},
+        rollout::{
+            GroupState, Outcome, Pair, Phase, Refusal, RolloutSpec, Seen, Wish, refusals, wrong_architecture,
+        },
     },
     ports::{Image, ImageState, Images, Templates},
     steps::followers::followers,
-    store::{Ledger, Versioned},
+    store::Ledger,
 };
 
 /// Begins a rollout, or goes on with one whose execution died or paused.
@@ -36,9 +38,11 @@ pub async fn begin(
             return Ok(document.go(&rollout, to));
         }
     }
-    let refused = preflight(&mut rollout, cloud, now).await?;
-    if !refused.is_empty() {
-        let reasons: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    let found = preflight(&rollout.spec, cloud, now).await?;
+    if found.refused.is_empty() {
+        (rollout.progress.groups, rollout.progress.pair) = (found.groups, found.pair);
+    } else {
+        let reasons: Vec<String> = found.refused.iter().map(ToString::to_string).collect();
         rollout.progress.reason = Some(reasons.join("\n"));
         rollout.progress.end(Outcome::Refused, now);
         Ledger(cloud).save_rollout(&mut rollout).await?;
@@ -63,35 +67,40 @@ pub async fn begin(
     Ok(document.go(&rollout, to))
 }
 
-/// Everything for which the rollout can't be begun. What the groups launch now is put on record with it.
-async fn preflight(
-    rollout: &mut Versioned<Rollout>,
-    cloud: &impl RolloutPorts,
-    now: Timestamp,
-) -> Result<Vec<Refusal>> {
-    let spec = rollout.spec.clone();
-    let mut refused = Vec::new();
+/// What is found before a rollout begins.
+#[derive(Debug, Default)]
+pub struct Preflight {
+    /// Everything for which it can't be begun.
+    pub refused: Vec<Refusal>,
+    /// The groups that get the image, as they are now.
+    pub groups: Vec<GroupState>,
+    /// Which of two groups serves, where the strategy is blue-green.
+    pub pair: Option<Pair>,
+}
+
+/// Looks whether an image can come to all that follows a channel, and go back. It changes nothing.
+///
+/// # Errors
+/// When something that follows the channel isn't there, or another pipeline's.
+pub async fn preflight(spec: &RolloutSpec, cloud: &impl RolloutPorts, now: Timestamp) -> Result<Preflight> {
     for follower in followers(&spec.to) {
         follower.preflight(&spec.to, cloud).await?;
     }
     let image = cloud.image(&spec.image).await?;
-    refused.extend(unusable(&spec.image, image.as_ref()));
-    if spec.to.policy.strategy != Strategy::Rolling {
-        refused.extend(pair::preflight(rollout, image.as_ref(), cloud, now).await?);
-        return Ok(refused);
-    }
-    let mut groups = Vec::new();
-    for name in &spec.to.groups {
-        let seen = see(name, &spec.to.policy.alarms, cloud, now).await?;
-        refused.extend(refusals_of(&seen, image.as_ref(), &spec.to.policy, cloud).await?);
-        if let Some(template) = seen.group.template() {
-            groups.push(GroupState::new(&seen, template));
+    let mut found = match spec.to.policy.strategy {
+        Strategy::BlueGreen => pair::preflight(&spec.to, image.as_ref(), cloud, now).await?,
+        Strategy::Rolling => {
+            let mut found = Preflight::default();
+            for name in &spec.to.groups {
+                let seen = see(name, &spec.to.policy.alarms, cloud, now).await?;
+                found.refused.extend(refusals_of(&seen, image.as_ref(), &spec.to.policy, cloud).await?);
+                found.groups.extend(seen.group.template().map(|template| GroupState::new(&seen, template)));
+            }
+            found
         }
-    }
-    if refused.is_empty() {
-        rollout.progress.groups = groups;
-    }
-    Ok(refused)
+    };
+    found.refused.splice(0..0, unusable(&spec.image, image.as_ref()));
+    Ok(found)
 }
 
 /// Everything for which one group can't be brought to the image now, and back.
@@ -102,11 +111,11 @@ pub(super) async fn refusals_of(
     cloud: &(impl Images + Templates),
 ) -> Result<Vec<Refusal>> {
     let launched = match seen.group.template() {
-        Some(template) => cloud.version_image(template).await?,
+        Some(template) => cloud.launched(template).await?,
         None => None,
     };
     let mut refused = refusals(seen, launched.as_ref(), policy);
-    if let (Some(image), Some(before)) = (image, &launched)
+    if let (Some(image), Some(before)) = (image, launched.as_ref().and_then(|one| one.image.as_ref()))
         && let Some(old) = cloud.image(before).await?
     {
         refused.extend(wrong_architecture(&image.id, &image.architecture, before, &old.architecture));

@@ -60,11 +60,11 @@ pub(super) async fn conclude(
         (false, false) => policy.watch,
     };
     match verdict {
-        Verdict::Bad(why) => return turn_back(document, rollout, &why, cloud, now).await,
+        Verdict::Bad(fault) => return turn_back(document, rollout, fault, cloud, now).await,
         Verdict::Wait(awaits) => {
             if rollout.progress.waited(now) > policy.deadline {
                 let why = format!("after {} s it still waits for {awaits}", policy.deadline);
-                return turn_back(document, rollout, &why, cloud, now).await;
+                return turn_back(document, rollout, why, cloud, now).await;
             }
             (rollout.progress.well_since, rollout.progress.awaits) = (None, awaits);
         }

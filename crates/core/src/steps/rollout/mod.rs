@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use self::{
-    begin::begin,
+    begin::{Preflight, begin, preflight},
     look::look,
     revert::revert,
     settle::{finish, settle},

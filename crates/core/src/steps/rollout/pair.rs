@@ -4,12 +4,16 @@
 use jiff::Timestamp;
 
 use super::{
-    LATER, RolloutDocument, RolloutPorts, To, begin::refusals_of, group, look::conclude, revert::turn_back,
+    LATER, RolloutDocument, RolloutPorts, To,
+    begin::{Preflight, refusals_of},
+    group,
+    look::conclude,
+    revert::turn_back,
     see, wait,
 };
 use crate::{
     domain::{
-        destination::Share,
+        destination::{Destination, Share},
         error::{Error, Result},
         rollout::{
             Act, GroupState, Outcome, Pair, Refusal, Rollout, Route, Seen, Verdict, Wish, act, act_back,
@@ -22,25 +26,25 @@ use crate::{
 
 /// Everything for which the requests can't be moved to the other group, and back. Finds which group that is.
 pub(super) async fn preflight(
-    rollout: &mut Rollout,
+    to: &Destination,
     image: Option<&Image>,
     cloud: &impl RolloutPorts,
     now: Timestamp,
-) -> Result<Vec<Refusal>> {
-    let to = rollout.spec.to.clone();
+) -> Result<Preflight> {
     let [one, other] = to.groups.as_slice() else {
         let problem = format!("{} groups follow the channel, and blue-green takes two", to.groups.len());
-        return Ok(vec![Refusal { problem, fix: "Name two groups, or use `strategy = \"rolling\"`".into() }]);
+        let fix = "Name two groups, or use `strategy = \"rolling\"`".into();
+        return Ok(Preflight { refused: vec![Refusal { problem, fix }], ..Preflight::default() });
     };
     let seen = [see(one, &to.policy.alarms, cloud, now).await?, see(other, &[], cloud, now).await?];
-    let mut refused = Vec::new();
+    let mut found = Preflight::default();
     for seen in &seen {
-        refused.extend(refusals_of(seen, image, &to.policy, cloud).await?);
+        found.refused.extend(refusals_of(seen, image, &to.policy, cloud).await?);
     }
     let targets: Vec<String> = seen.iter().flat_map(|seen| seen.group.target_groups.clone()).collect();
     let (routes, foreign) = cloud.find_routes(&targets).await?;
     for arn in foreign {
-        refused.push(Refusal {
+        found.refused.push(Refusal {
             problem: format!(
                 "`{}` does not carry this stack's tag, so that Ovenbird may not change it",
                 arn_name(&arn)
@@ -52,14 +56,12 @@ pub(super) async fn preflight(
     match find_pair([one, other], &routes) {
         Ok((pair, place)) => {
             let idle = &seen[place];
-            if let Some(template) = idle.group.template() {
-                rollout.progress.groups = vec![GroupState::new(idle, template)];
-            }
-            rollout.progress.pair = Some(pair);
+            found.groups.extend(idle.group.template().map(|template| GroupState::new(idle, template)));
+            found.pair = Some(pair);
         }
-        Err(more) => refused.extend(more),
+        Err(more) => found.refused.extend(more),
     }
-    Ok(refused)
+    Ok(found)
 }
 
 /// Looks at both groups, and does what comes next.
@@ -77,7 +79,7 @@ pub(super) async fn look(
     let percent = percent(rollout.progress.share(&policy));
     let next = act(&pair, &rollout.progress.groups[0], &green, &live.group, &routes, percent);
     let verdict = match (verdict, next) {
-        (Verdict::Bad(why), _) => Verdict::Bad(why),
+        (Verdict::Bad(fault), _) => Verdict::Bad(fault),
         (verdict, Act::Nothing) => verdict,
         // More requests only for what is known to be well.
         (Verdict::Wait(what), Act::Share(_)) => Verdict::Wait(what),
@@ -104,8 +106,8 @@ pub(super) async fn keep(
         if rollout.progress.wish == Some(Wish::Abort) {
             return turn_back(document, rollout, "a person went back", cloud, now).await;
         }
-        if let Verdict::Bad(why) = judge_pair(&green, &rollout.progress.groups[0], &policy) {
-            return turn_back(document, rollout, &why, cloud, now).await;
+        if let Verdict::Bad(fault) = judge_pair(&green, &rollout.progress.groups[0], &policy) {
+            return turn_back(document, rollout, fault, cloud, now).await;
         }
         let left = policy.keep_for - rollout.progress.waited(now);
         let to = &rollout.spec.to;

@@ -7,7 +7,7 @@ use super::{LATER, RolloutDocument, RolloutPorts, To, pair, resume, see, wait};
 use crate::{
     domain::{
         error::Result,
-        rollout::{GroupState, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
+        rollout::{Fault, GroupState, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
     },
     ports::{GoesBack, RefreshOrder},
     steps::followers::followers,
@@ -18,19 +18,21 @@ use crate::{
 pub(super) async fn turn_back(
     document: RolloutDocument,
     mut rollout: Versioned<Rollout>,
-    why: &str,
+    why: impl Into<Fault>,
     cloud: &impl RolloutPorts,
     now: Timestamp,
 ) -> Result<RolloutDocument> {
-    turn(&mut rollout, why, now);
+    turn(&mut rollout, why.into(), now);
     Ledger(cloud).save_rollout(&mut rollout).await?;
     Ok(document.go(&rollout, To::Revert))
 }
 
-fn turn(rollout: &mut Rollout, why: &str, now: Timestamp) {
+fn turn(rollout: &mut Rollout, fault: Fault, now: Timestamp) {
     rollout.progress.aborted = rollout.progress.wish.take().is_some_and(|wish| wish == Wish::Abort);
-    rollout.progress.reason.get_or_insert_with(|| why.to_owned());
-    rollout.progress.note(now, format!("goes back: {why}"));
+    rollout.progress.note(now, format!("goes back: {}", fault.why));
+    if rollout.progress.reason.is_none() {
+        (rollout.progress.reason, rollout.progress.sick) = (Some(fault.why), fault.instances);
+    }
     rollout.progress.enter(Phase::Reverting, now);
 }
 
@@ -56,7 +58,7 @@ pub async fn revert(
         }
         Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused | Phase::Settling => {
             let why = error.unwrap_or_else(|| "its execution was told to go back".to_owned());
-            turn(&mut rollout, &why, now);
+            turn(&mut rollout, why.into(), now);
             ledger.save_rollout(&mut rollout).await?;
         }
     }

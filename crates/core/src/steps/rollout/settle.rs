@@ -37,7 +37,7 @@ pub async fn settle(
     for follower in followers(&spec.to) {
         let Observed::Behind(seen) = follower.observe(&spec.to, cloud).await? else { continue };
         if rollout.progress.waited(now) > PATIENCE {
-            return turn_back(document, rollout, &seen, cloud, now).await;
+            return turn_back(document, rollout, seen, cloud, now).await;
         }
         rollout.progress.awaits = seen;
         return wait(document, rollout, (To::Settled, LATER), cloud).await;

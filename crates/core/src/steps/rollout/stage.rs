@@ -70,7 +70,7 @@ async fn make_version(
     // Of a pair, the group that gets the image gets all else from the one that serves.
     let source = rollout.progress.pair.as_ref().map_or(&state.before, |pair| &pair.source).clone();
     let image = rollout.spec.image.clone();
-    let after = if cloud.version_image(&source).await?.as_ref() == Some(&image) {
+    let after = if cloud.launched(&source).await?.and_then(|one| one.image).as_ref() == Some(&image) {
         // The group launches the image already.
         source.clone()
     } else {

@@ -1,7 +1,7 @@
 //! What a group launches, read and written.
 
 use ovenbird_sim::{
-    ApiError,
+    ApiError, World,
     auto_scaling::{Configuration, Distribution, MixedInstancesPolicy, Override},
     launch_templates::{InstanceRequirements, TemplateSpec},
 };
@@ -103,6 +103,19 @@ pub(super) fn write(xml: &mut Xml, configuration: &Configuration) {
                 xml.text("OnDemandPercentageAboveBaseCapacity", above);
             });
         }),
+    }
+}
+
+/// Names every template by its id and its name, as AWS answers.
+pub(super) fn complete(configuration: &mut Configuration, world: &World) {
+    match configuration {
+        Configuration::Template(template) => *template = world.whole_spec(template),
+        Configuration::Mixed(policy) => {
+            policy.template = world.whole_spec(&policy.template);
+            for template in policy.overrides.iter_mut().filter_map(|one| one.template.as_mut()) {
+                *template = world.whole_spec(template);
+            }
+        }
     }
 }
 

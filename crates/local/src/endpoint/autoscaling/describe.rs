@@ -5,7 +5,7 @@ use ovenbird_sim::{
     auto_scaling::{Activity, DeletionProtection, DescribeGroups, Group, HealthCheckType, Member},
 };
 
-use super::configuration::{write, write_spec};
+use super::configuration::{complete, write, write_spec};
 use crate::endpoint::{
     query::{Query, parts, texts, time},
     xml_writer::Xml,
@@ -22,7 +22,15 @@ pub(super) fn groups(query: &Query<'_>) -> Result<String, ApiError> {
     };
     let with_instances = query.params.parsed("IncludeInstances")?.unwrap_or(true);
     query.finish()?;
-    let page = query.look(|world| world.describe_auto_scaling_groups(&request))?;
+    let mut page = query.look(|world| world.describe_auto_scaling_groups(&request))?;
+    query.look(|world| {
+        for group in &mut page.items {
+            complete(&mut group.configuration, world);
+            for member in &mut group.members {
+                member.template = world.whole_spec(&member.template);
+            }
+        }
+    });
     query.answer(|xml| {
         xml.members("AutoScalingGroups", &page.items, |xml, one| group(xml, one, with_instances));
         xml.optional("NextToken", page.next_token.as_ref());
@@ -117,7 +125,11 @@ pub(super) fn instances(query: &Query<'_>) -> Result<String, ApiError> {
         let groups = world.auto_scaling_groups();
         groups
             .flat_map(|group| {
-                group.members.iter().filter(wanted).map(|one| (group.name.clone(), one.clone()))
+                group.members.iter().filter(wanted).map(|one| {
+                    let mut member = one.clone();
+                    member.template = world.whole_spec(&member.template);
+                    (group.name.clone(), member)
+                })
             })
             .collect()
     });

@@ -12,7 +12,7 @@ use ovenbird_sim::{
 
 use super::{configuration, hooks};
 use crate::endpoint::{
-    query::{Query, parts, texts},
+    query::{Query, needed, parts, texts},
     query_form::Params,
 };
 
@@ -109,6 +109,7 @@ pub(super) fn detach(query: &Query<'_>) -> Result<String, ApiError> {
 }
 
 pub(super) fn create_or_update_tags(query: &Query<'_>) -> Result<String, ApiError> {
+    needed("tags", parts(&query.params, "Tags"))?;
     let tags = tags(&query.params)?;
     query.finish()?;
     for (group, tags) in &tags {
@@ -118,6 +119,7 @@ pub(super) fn create_or_update_tags(query: &Query<'_>) -> Result<String, ApiErro
 }
 
 pub(super) fn delete_tags(query: &Query<'_>) -> Result<String, ApiError> {
+    needed("tags", parts(&query.params, "Tags"))?;
     let tags = tags(&query.params)?;
     query.finish()?;
     for (group, tags) in &tags {

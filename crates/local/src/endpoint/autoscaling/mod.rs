@@ -29,37 +29,50 @@ pub(super) fn named_alarms(body: &[u8]) -> Vec<String> {
     texts(&form.root().part("Preferences").part("AlarmSpecification"), "Alarms")
 }
 
+/// How an operation is answered.
+type Answer = fn(&Query<'_>) -> Result<String, ApiError>;
+
+/// Every operation.
+const OPERATIONS: &[(&str, Answer)] = &[
+    ("AttachLoadBalancerTargetGroups", groups::attach),
+    ("CancelInstanceRefresh", refresh::cancel),
+    ("CompleteLifecycleAction", hooks::complete),
+    ("CreateAutoScalingGroup", groups::create),
+    ("CreateOrUpdateTags", groups::create_or_update_tags),
+    ("DeleteAutoScalingGroup", groups::delete),
+    ("DeleteLifecycleHook", hooks::delete),
+    ("DeleteTags", groups::delete_tags),
+    ("DescribeAutoScalingGroups", describe::groups),
+    ("DescribeAutoScalingInstances", describe::instances),
+    ("DescribeInstanceRefreshes", refresh::describe),
+    ("DescribeLaunchConfigurations", describe::launch_configurations),
+    ("DescribeLifecycleHooks", hooks::describe),
+    ("DescribeLoadBalancerTargetGroups", describe::target_groups),
+    ("DescribeScalingActivities", describe::activities),
+    ("DetachLoadBalancerTargetGroups", groups::detach),
+    ("EnterStandby", instances::enter_standby),
+    ("ExitStandby", instances::exit_standby),
+    ("PutLifecycleHook", hooks::put),
+    ("RecordLifecycleActionHeartbeat", hooks::heartbeat),
+    ("ResumeProcesses", groups::resume_processes),
+    ("RollbackInstanceRefresh", refresh::rollback),
+    ("SetDesiredCapacity", groups::set_desired_capacity),
+    ("SetInstanceHealth", instances::set_health),
+    ("SetInstanceProtection", instances::set_protection),
+    ("StartInstanceRefresh", refresh::start),
+    ("SuspendProcesses", groups::suspend_processes),
+    ("TerminateInstanceInAutoScalingGroup", instances::terminate),
+    ("UpdateAutoScalingGroup", groups::update),
+];
+
+/// The names of all operations, in order.
+pub(super) fn operations() -> Vec<&'static str> {
+    OPERATIONS.iter().map(|(name, _)| *name).collect()
+}
+
 fn dispatch(query: &Query<'_>, action: &str) -> Result<String, ApiError> {
-    match action {
-        "CreateAutoScalingGroup" => groups::create(query),
-        "UpdateAutoScalingGroup" => groups::update(query),
-        "DeleteAutoScalingGroup" => groups::delete(query),
-        "SetDesiredCapacity" => groups::set_desired_capacity(query),
-        "SuspendProcesses" => groups::suspend_processes(query),
-        "ResumeProcesses" => groups::resume_processes(query),
-        "AttachLoadBalancerTargetGroups" => groups::attach(query),
-        "DetachLoadBalancerTargetGroups" => groups::detach(query),
-        "CreateOrUpdateTags" => groups::create_or_update_tags(query),
-        "DeleteTags" => groups::delete_tags(query),
-        "DescribeAutoScalingGroups" => describe::groups(query),
-        "DescribeLaunchConfigurations" => describe::launch_configurations(query),
-        "DescribeAutoScalingInstances" => describe::instances(query),
-        "DescribeLoadBalancerTargetGroups" => describe::target_groups(query),
-        "DescribeScalingActivities" => describe::activities(query),
-        "TerminateInstanceInAutoScalingGroup" => instances::terminate(query),
-        "SetInstanceHealth" => instances::set_health(query),
-        "SetInstanceProtection" => instances::set_protection(query),
-        "EnterStandby" => instances::enter_standby(query),
-        "ExitStandby" => instances::exit_standby(query),
-        "PutLifecycleHook" => hooks::put(query),
-        "DeleteLifecycleHook" => hooks::delete(query),
-        "DescribeLifecycleHooks" => hooks::describe(query),
-        "CompleteLifecycleAction" => hooks::complete(query),
-        "RecordLifecycleActionHeartbeat" => hooks::heartbeat(query),
-        "StartInstanceRefresh" => refresh::start(query),
-        "CancelInstanceRefresh" => refresh::cancel(query),
-        "RollbackInstanceRefresh" => refresh::rollback(query),
-        "DescribeInstanceRefreshes" => refresh::describe(query),
-        _ => Err(unknown(action)),
+    match OPERATIONS.iter().find(|(name, _)| *name == action) {
+        Some((_, answer)) => answer(query),
+        None => Err(unknown(action)),
     }
 }

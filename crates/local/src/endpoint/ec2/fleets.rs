@@ -8,9 +8,10 @@ use super::{
 };
 
 pub(super) fn describe_fleets(call: &Call<'_>) -> Result<String, ApiError> {
-    let (_, _) = (filters(&call.params)?, paging(&call.params)?);
+    let (filters, _) = (filters(&call.params)?, paging(&call.params)?);
     let unknown = call.params.texts("FleetId").into_iter().next();
     call.finish_look()?;
+    call.look(|world| world.describe_fleets(&filters))?;
     refuse(unknown, "InvalidFleetId.NotFound")?;
     call.answer("DescribeFleets", |xml| xml.list("fleetSet", [(); 0], |_, ()| {}))
 }

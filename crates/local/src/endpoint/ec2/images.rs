@@ -6,7 +6,10 @@ use super::{
     Call,
     shared::{disk, filters, new_volume, next_token, paging, tag_specifications, time},
 };
-use crate::endpoint::{query_form::Params, xml_writer::Xml};
+use crate::{
+    deploy::REGION,
+    endpoint::{query_form::Params, xml_writer::Xml},
+};
 
 pub(super) fn create_image(call: &Call<'_>) -> Result<String, ApiError> {
     let params = &call.params;
@@ -26,25 +29,27 @@ pub(super) fn create_image(call: &Call<'_>) -> Result<String, ApiError> {
 pub(super) fn register_image(call: &Call<'_>) -> Result<String, ApiError> {
     let params = &call.params;
     // They have one value each for a machine here.
-    for name in ["VirtualizationType", "EnaSupport", "BootMode", "ImdsSupport", "SriovNetSupport"] {
-        let _ = params.text(name);
-    }
+    let _ = params.choice("VirtualizationType", &["hvm"])?;
+    let _ = params.parsed::<bool>("EnaSupport")?;
+    let _ = params.choice("BootMode", &["legacy-bios", "uefi", "uefi-preferred"])?;
+    let _ = params.choice("ImdsSupport", &["v2.0"])?;
+    let _ = params.choice("SriovNetSupport", &["simple"])?;
     let mut request = RegisterImage {
         name: params.required("Name")?.to_owned(),
         description: params.text("Description").map(str::to_owned),
-        architecture: params.text("Architecture").map(str::to_owned),
+        architecture: params.choice("Architecture", &["x86_64", "arm64"])?.map(str::to_owned),
         tags: tag_specifications(params)?,
         dry_run: params.flag("DryRun")?,
         ..RegisterImage::default()
     };
-    mappings(params, &mut request)?;
+    read_mappings(params, &mut request)?;
     call.finish()?;
     let image = call.world(|world, now| world.register_image(now, &request))?;
     call.answer("RegisterImage", |xml| xml.text("imageId", image))
 }
 
 /// Reads the mappings into the request: the root's, whose disk is its snapshot's, and the others'.
-fn mappings(params: &Params<'_>, request: &mut RegisterImage) -> Result<(), ApiError> {
+fn read_mappings(params: &Params<'_>, request: &mut RegisterImage) -> Result<(), ApiError> {
     let root = params.text("RootDeviceName").unwrap_or(ROOT_DEVICE);
     for device in params.list("BlockDeviceMapping") {
         let (name, ebs) = (device.required("DeviceName")?, device.part("Ebs"));
@@ -73,12 +78,12 @@ pub(super) fn describe_images(call: &Call<'_>) -> Result<String, ApiError> {
     let request = DescribeImages {
         ids: params.texts("ImageId"),
         owners: params.texts("Owner"),
+        executable_by: params.texts("ExecutableBy"),
         filters: filters(params)?,
         include_disabled: params.flag("IncludeDisabled")?,
         paging: paging(params)?,
     };
-    // Here, who may see an image may start it, and all are the caller's own: of those the deprecated ones are shown, too.
-    let _ = params.texts("ExecutableBy");
+    // All deprecated ones here are the caller's own, and of those they are shown, too.
     let _ = params.flag("IncludeDeprecated")?;
     call.finish_look()?;
     let page = call.look(|world| world.describe_images(&request))?;
@@ -90,11 +95,11 @@ pub(super) fn describe_images(call: &Call<'_>) -> Result<String, ApiError> {
 
 fn image(xml: &mut Xml, image: &Image) {
     xml.text("imageId", &image.id);
-    xml.text("imageLocation", format!("{}/{}", image.owner, image.name));
+    xml.text("imageLocation", image.location());
     xml.text("imageState", image.state.as_str());
     xml.text("imageOwnerId", &image.owner);
     xml.text("creationDate", time(image.created));
-    xml.text("isPublic", image.public);
+    xml.text("isPublic", image.is_public());
     xml.list("productCodes", [(); 0], |_, ()| {});
     xml.text("architecture", &image.architecture);
     xml.text("imageType", "machine");
@@ -102,15 +107,7 @@ fn image(xml: &mut Xml, image: &Image) {
     xml.text("description", &image.description);
     xml.text("rootDeviceType", "ebs");
     xml.text("rootDeviceName", ROOT_DEVICE);
-    xml.list("blockDeviceMapping", image.mappings(), |xml, device| {
-        xml.text("deviceName", &device.name);
-        xml.part("ebs", |xml| {
-            xml.optional("snapshotId", device.snapshot.as_ref());
-            xml.text("volumeSize", device.disk.size);
-            xml.text("deleteOnTermination", device.delete_on_termination);
-            disk(xml, &device.disk);
-        });
-    });
+    mappings(xml, image);
     xml.text("virtualizationType", "hvm");
     xml.tags(&image.tags);
     if let Some((code, message)) = &image.state_reason {
@@ -124,8 +121,25 @@ fn image(xml: &mut Xml, image: &Image) {
     xml.text("platformDetails", "Linux/UNIX");
     xml.text("usageOperation", "RunInstances");
     xml.optional("sourceInstanceId", image.source_instance.as_ref());
+    if let Some(source) = &image.source_image {
+        xml.text("sourceImageId", source);
+        xml.text("sourceImageRegion", REGION);
+    }
     xml.optional("deprecationTime", image.standing.deprecated.map(time).as_ref());
     xml.text("deregistrationProtection", if image.standing.protected { "enabled" } else { "disabled" });
+}
+
+/// The devices of an image's instances.
+pub(super) fn mappings(xml: &mut Xml, image: &Image) {
+    xml.list("blockDeviceMapping", image.mappings(), |xml, device| {
+        xml.text("deviceName", &device.name);
+        xml.part("ebs", |xml| {
+            xml.optional("snapshotId", device.snapshot.as_ref());
+            xml.text("volumeSize", device.disk.size);
+            xml.text("deleteOnTermination", device.delete_on_termination);
+            disk(xml, &device.disk);
+        });
+    });
 }
 
 pub(super) fn deregister_image(call: &Call<'_>) -> Result<String, ApiError> {

@@ -54,7 +54,7 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
     let user_data = user_data
         .map_err(|_| ApiError::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data."))?;
     let metadata = params.part("MetadataOptions");
-    overlook(params);
+    overlook(params)?;
     let (volume, devices) = volumes(params)?;
     let mut security_groups = params.texts("SecurityGroupId");
     security_groups.extend(groups_by_name(call, &params.texts("SecurityGroup"))?);
@@ -67,6 +67,9 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
         client_token: params.text("ClientToken").map(str::to_owned),
         tags: tag_specifications(params)?,
         profile: profile(params)?,
+        key_name: params.text("KeyName").map(str::to_owned),
+        no_termination: params.flag("DisableApiTermination")?,
+        no_stop: params.flag("DisableApiStop")?,
         security_groups,
         subnet: subnet(call)?,
         http_tokens: metadata.text("HttpTokens").map(str::to_owned),
@@ -79,16 +82,16 @@ fn read(call: &Call<'_>) -> Result<RunInstances, ApiError> {
 }
 
 /// Reads what makes no difference to a machine here.
-pub(super) fn overlook(params: &Params<'_>) {
+pub(super) fn overlook(params: &Params<'_>) -> Result<(), ApiError> {
     let metadata = params.part("MetadataOptions");
-    // A machine here has one hop to its metadata.
-    for name in ["HttpPutResponseHopLimit", "HttpEndpoint", "InstanceMetadataTags", "HttpProtocolIpv6"] {
-        let _ = metadata.text(name);
-    }
+    // A machine here has one hop to its metadata, over IPv4, and its tags aren't told there.
+    let _ = metadata.parsed::<u8>("HttpPutResponseHopLimit")?;
+    let _ = metadata.choice("HttpEndpoint", &["enabled"])?;
+    let _ = metadata.choice("InstanceMetadataTags", &["disabled"])?;
+    let _ = metadata.choice("HttpProtocolIpv6", &["disabled"])?;
     // Machines here have one kind of disk and no detailed monitoring.
-    for name in ["EbsOptimized", "Monitoring.Enabled", "DisableApiTermination"] {
-        let _ = params.text(name);
-    }
+    let _ = (params.flag("EbsOptimized")?, params.flag("Monitoring.Enabled")?);
+    Ok(())
 }
 
 fn missing(parameter: &str) -> ApiError {

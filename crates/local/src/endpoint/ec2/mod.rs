@@ -1,9 +1,14 @@
 //! EC2's query protocol: a form comes, XML goes.
 
+mod copies;
 mod fleets;
+mod groups;
 mod image_stages;
 mod images;
+mod instance_attributes;
+mod instance_types;
 mod instances;
+mod key_pairs;
 mod launch;
 mod network;
 mod references;
@@ -14,36 +19,27 @@ mod templates;
 mod volumes;
 
 use axum::response::{IntoResponse as _, Response};
+use futures::future::BoxFuture;
 use http::{StatusCode, header};
 use jiff::Timestamp;
-use ovenbird_sim::{ApiError, World};
+use ovenbird_sim::{ApiError, World, security_groups::Direction};
 
 use super::{
     Endpoint,
+    query::unknown,
     query_form::{Form, Params},
     request_id,
     xml_writer::Xml,
 };
 
-/// Actions on networks that `MiniStack`'s own EC2 answers; the world mirrors what they make.
-const NETWORK: &[&str] = &[
-    "AuthorizeSecurityGroupEgress",
-    "AuthorizeSecurityGroupIngress",
-    "CreateSecurityGroup",
-    "DeleteSecurityGroup",
-    "DescribeSecurityGroupRules",
-    "RevokeSecurityGroupEgress",
-    "RevokeSecurityGroupIngress",
-];
-
-/// Whether an action is `MiniStack`'s.
-pub(super) fn is_passed_on(body: &[u8]) -> bool {
-    form_urlencoded::parse(body).any(|(name, value)| name == "Action" && NETWORK.contains(&value.as_ref()))
+/// Whether a call is `MiniStack`'s to answer.
+pub(super) async fn is_passed_on(endpoint: &Endpoint, body: &[u8]) -> bool {
+    groups::is_elsewhere(endpoint, body).await
 }
 
 /// Answers a request.
 pub(super) async fn answer(endpoint: &Endpoint, body: &[u8]) -> Response {
-    let form = Form::parse(body);
+    let form = Form::ec2(body);
     let call = Call { endpoint, form: &form, params: form.root(), request_id: request_id() };
     let action = call.params.text("Action").unwrap_or_default();
     // Every version of the API since is read the same.
@@ -63,54 +59,104 @@ fn xml(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "text/xml;charset=UTF-8")], text).into_response()
 }
 
+/// How an operation is answered.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// From the world alone.
+    Now(fn(&Call<'_>) -> Result<String, ApiError>),
+    /// After something else was asked.
+    Later(for<'a> fn(&'a Call<'_>) -> BoxFuture<'a, Result<String, ApiError>>),
+}
+
+use Answer::{Later, Now};
+
+/// Every operation.
+const OPERATIONS: &[(&str, Answer)] = &[
+    ("AttachVolume", Now(volumes::attach_volume)),
+    ("AuthorizeSecurityGroupEgress", Now(|call| groups::authorize(call, Direction::Out))),
+    ("AuthorizeSecurityGroupIngress", Now(|call| groups::authorize(call, Direction::In))),
+    ("CopyImage", Now(copies::copy_image)),
+    ("CopySnapshot", Now(copies::copy_snapshot)),
+    ("CreateImage", Now(images::create_image)),
+    ("CreateKeyPair", Later(|call| Box::pin(key_pairs::create_key_pair(call)))),
+    ("CreateLaunchTemplate", Now(templates::create_launch_template)),
+    ("CreateLaunchTemplateVersion", Now(templates::create_launch_template_version)),
+    ("CreateSecurityGroup", Later(|call| Box::pin(groups::create_security_group(call)))),
+    ("CreateSnapshot", Now(copies::create_snapshot)),
+    ("CreateSnapshots", Now(copies::create_snapshots)),
+    ("CreateTags", Now(tags::create_tags)),
+    ("CreateVolume", Now(volumes::create_volume)),
+    ("DeleteKeyPair", Now(key_pairs::delete_key_pair)),
+    ("DeleteLaunchTemplate", Now(templates::delete_launch_template)),
+    ("DeleteLaunchTemplateVersions", Now(templates::delete_launch_template_versions)),
+    ("DeleteSecurityGroup", Now(groups::delete_security_group)),
+    ("DeleteSnapshot", Now(snapshots::delete_snapshot)),
+    ("DeleteTags", Now(tags::delete_tags)),
+    ("DeleteVolume", Now(volumes::delete_volume)),
+    ("DeregisterImage", Now(images::deregister_image)),
+    ("DescribeAvailabilityZones", Now(network::describe_availability_zones)),
+    ("DescribeFleets", Now(fleets::describe_fleets)),
+    ("DescribeImageAttribute", Now(image_stages::describe_image_attribute)),
+    ("DescribeImageReferences", Later(|call| Box::pin(references::describe_image_references(call)))),
+    ("DescribeImages", Now(images::describe_images)),
+    ("DescribeInstanceAttribute", Now(instance_attributes::describe_instance_attribute)),
+    ("DescribeInstanceStatus", Now(instances::describe_instance_status)),
+    ("DescribeInstanceTypeOfferings", Now(instance_types::describe_instance_type_offerings)),
+    ("DescribeInstanceTypes", Now(instance_types::describe_instance_types)),
+    ("DescribeInstances", Now(instances::describe_instances)),
+    ("DescribeKeyPairs", Now(key_pairs::describe_key_pairs)),
+    (
+        "DescribeLaunchTemplateVersions",
+        Later(|call| Box::pin(templates::describe_launch_template_versions(call))),
+    ),
+    ("DescribeLaunchTemplates", Now(templates::describe_launch_templates)),
+    ("DescribeNetworkInterfaces", Now(instances::describe_network_interfaces)),
+    ("DescribeRegions", Now(network::describe_regions)),
+    ("DescribeSecurityGroupRules", Later(|call| Box::pin(groups::describe_security_group_rules(call)))),
+    ("DescribeSecurityGroups", Later(|call| Box::pin(groups::describe_security_groups(call)))),
+    ("DescribeSnapshotAttribute", Now(snapshots::describe_snapshot_attribute)),
+    ("DescribeSnapshots", Now(snapshots::describe_snapshots)),
+    ("DescribeSpotFleetRequests", Now(fleets::describe_spot_fleet_requests)),
+    ("DescribeSubnets", Now(network::describe_subnets)),
+    ("DescribeTags", Now(tags::describe_tags)),
+    ("DescribeVolumes", Now(volumes::describe_volumes)),
+    ("DescribeVpcs", Now(network::describe_vpcs)),
+    ("DetachVolume", Now(volumes::detach_volume)),
+    ("DisableImage", Now(image_stages::disable_image)),
+    ("DisableImageDeprecation", Now(image_stages::disable_image_deprecation)),
+    ("DisableImageDeregistrationProtection", Now(|call| image_stages::protect_image(call, false))),
+    ("EnableImage", Now(image_stages::enable_image)),
+    ("EnableImageDeprecation", Now(image_stages::enable_image_deprecation)),
+    ("EnableImageDeregistrationProtection", Now(|call| image_stages::protect_image(call, true))),
+    ("GetConsoleOutput", Now(instances::get_console_output)),
+    ("ImportKeyPair", Now(key_pairs::import_key_pair)),
+    ("ModifyImageAttribute", Now(image_stages::modify_image_attribute)),
+    ("ModifyInstanceAttribute", Now(instance_attributes::modify_instance_attribute)),
+    ("ModifyLaunchTemplate", Now(templates::modify_launch_template)),
+    ("ModifySnapshotAttribute", Now(snapshots::modify_snapshot_attribute)),
+    ("RebootInstances", Now(instance_attributes::reboot_instances)),
+    ("RegisterImage", Now(images::register_image)),
+    ("ResetImageAttribute", Now(image_stages::reset_image_attribute)),
+    ("ResetInstanceAttribute", Now(instance_attributes::reset_instance_attribute)),
+    ("ResetSnapshotAttribute", Now(snapshots::reset_snapshot_attribute)),
+    ("RevokeSecurityGroupEgress", Now(|call| groups::revoke(call, Direction::Out))),
+    ("RevokeSecurityGroupIngress", Now(|call| groups::revoke(call, Direction::In))),
+    ("RunInstances", Later(|call| Box::pin(launch::run_instances(call)))),
+    ("StartInstances", Now(instances::start_instances)),
+    ("StopInstances", Now(instances::stop_instances)),
+    ("TerminateInstances", Now(instances::terminate_instances)),
+];
+
+/// The names of all operations, in order.
+pub(super) fn operations() -> Vec<&'static str> {
+    OPERATIONS.iter().map(|(name, _)| *name).collect()
+}
+
 async fn dispatch(call: &Call<'_>, action: &str) -> Result<String, ApiError> {
-    match action {
-        "RunInstances" => launch::run_instances(call).await,
-        "DescribeInstances" => instances::describe_instances(call),
-        "DescribeInstanceStatus" => instances::describe_instance_status(call),
-        "StopInstances" => instances::stop_instances(call),
-        "StartInstances" => instances::start_instances(call),
-        "TerminateInstances" => instances::terminate_instances(call),
-        "GetConsoleOutput" => instances::get_console_output(call),
-        "DescribeVolumes" => volumes::describe_volumes(call),
-        "DeleteVolume" => volumes::delete_volume(call),
-        "CreateImage" => images::create_image(call),
-        "RegisterImage" => images::register_image(call),
-        "DescribeImages" => images::describe_images(call),
-        "DescribeImageReferences" => references::describe_image_references(call).await,
-        "DeregisterImage" => images::deregister_image(call),
-        "EnableImageDeprecation" => image_stages::enable_image_deprecation(call),
-        "DisableImageDeprecation" => image_stages::disable_image_deprecation(call),
-        "DisableImage" => image_stages::disable_image(call),
-        "EnableImage" => image_stages::enable_image(call),
-        "EnableImageDeregistrationProtection" => image_stages::protect_image(call, true),
-        "DisableImageDeregistrationProtection" => image_stages::protect_image(call, false),
-        "DescribeImageAttribute" => image_stages::describe_image_attribute(call),
-        "ModifyImageAttribute" => image_stages::modify_image_attribute(call),
-        "DescribeFleets" => fleets::describe_fleets(call),
-        "DescribeSpotFleetRequests" => fleets::describe_spot_fleet_requests(call),
-        "DescribeSnapshots" => snapshots::describe_snapshots(call),
-        "DeleteSnapshot" => snapshots::delete_snapshot(call),
-        "CreateTags" => tags::create_tags(call),
-        "DeleteTags" => tags::delete_tags(call),
-        "DescribeTags" => tags::describe_tags(call),
-        "CreateLaunchTemplate" => templates::create_launch_template(call),
-        "CreateLaunchTemplateVersion" => templates::create_launch_template_version(call),
-        "ModifyLaunchTemplate" => templates::modify_launch_template(call),
-        "DeleteLaunchTemplate" => templates::delete_launch_template(call),
-        "DeleteLaunchTemplateVersions" => templates::delete_launch_template_versions(call),
-        "DescribeLaunchTemplates" => templates::describe_launch_templates(call),
-        "DescribeLaunchTemplateVersions" => templates::describe_launch_template_versions(call).await,
-        "DescribeRegions" => network::describe_regions(call),
-        "DescribeAvailabilityZones" => network::describe_availability_zones(call),
-        "DescribeVpcs" => network::describe_vpcs(call),
-        "DescribeSubnets" => network::describe_subnets(call),
-        "DescribeSecurityGroups" => network::describe_security_groups(call).await,
-        "" => Err(ApiError::new("MissingAction", "The request must contain the parameter Action")),
-        _ => Err(ApiError::new(
-            "InvalidAction",
-            format!("The action {action} is not valid for this web service."),
-        )),
+    match OPERATIONS.iter().find(|(name, _)| *name == action) {
+        Some((_, Now(answer))) => answer(call),
+        Some((_, Later(answer))) => answer(call).await,
+        None => Err(unknown(action)),
     }
 }
 

@@ -52,7 +52,10 @@ pub(super) async fn describe_image_references(call: &Call<'_>) -> Result<String,
     }
     let _ = paging(params)?;
     call.finish_look()?;
-    if images.is_empty() || images.len() > MOST_IMAGES {
+    if images.is_empty() {
+        return Err(ApiError::new("MissingParameter", "The request must contain the parameter ImageId"));
+    }
+    if images.len() > MOST_IMAGES {
         let message = format!("Between 1 and {MOST_IMAGES} images are checked at once.");
         return Err(ApiError::new("InvalidParameterValue", message));
     }

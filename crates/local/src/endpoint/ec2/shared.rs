@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use ovenbird_sim::{ApiError, Disk, Filter, NewVolume, Paging, Tags};
+use ovenbird_sim::{ApiError, Disk, Filter, NewVolume, Paging, Tags, time_text};
 
 use crate::endpoint::{query_form::Params, xml_writer::Xml};
 
@@ -43,7 +43,7 @@ pub(super) fn tag_specifications(params: &Params<'_>) -> Result<BTreeMap<String,
 /// What is asked of a device's volume: the part `Ebs` of a mapping.
 pub(super) fn new_volume(ebs: &Params<'_>) -> Result<NewVolume, ApiError> {
     // A local disk is as fast as its host's.
-    let _ = ebs.text("Throughput");
+    let _ = ebs.parsed::<u32>("Throughput")?;
     Ok(NewVolume {
         size: ebs.parsed("VolumeSize")?,
         kind: ebs.text("VolumeType").map(str::to_owned),
@@ -61,7 +61,7 @@ pub(super) fn next_token(xml: &mut Xml, token: Option<&String>) {
 
 /// A time as EC2 writes it.
 pub(super) fn time(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    time_text(time)
 }
 
 /// What a volume is, as volumes and the devices of images show it.

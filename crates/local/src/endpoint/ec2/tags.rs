@@ -27,7 +27,7 @@ pub(super) fn delete_tags(call: &Call<'_>) -> Result<String, ApiError> {
     let (resources, dry_run) = (resources(call)?, params.flag("DryRun")?);
     let mut tags = Vec::new();
     for tag in params.list("Tag") {
-        tags.push((tag.required("Key")?.to_owned(), tag.text("Value").map(str::to_owned)));
+        tags.push((tag.required("Key")?.to_owned(), tag.possibly_empty("Value").map(str::to_owned)));
     }
     call.finish()?;
     call.world(|world, _| world.delete_tags(&resources, &tags, dry_run))?;

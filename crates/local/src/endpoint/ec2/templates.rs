@@ -208,7 +208,7 @@ fn data(call: &Call<'_>, params: &Params<'_>) -> Result<LaunchTemplateData, ApiE
     let user_data = user_data
         .map_err(|_| ApiError::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data."))?;
     let metadata = params.part("MetadataOptions");
-    launch::overlook(params);
+    launch::overlook(params)?;
     let (root, mut mappings) = launch::volumes(params)?;
     if root != NewVolume::default() {
         mappings.insert(ROOT_DEVICE.to_owned(), root);
@@ -223,6 +223,9 @@ fn data(call: &Call<'_>, params: &Params<'_>) -> Result<LaunchTemplateData, ApiE
         instance_type: params.text("InstanceType").map(str::to_owned),
         user_data,
         profile: launch::profile(params)?,
+        key_name: params.text("KeyName").map(str::to_owned),
+        no_termination: params.parsed("DisableApiTermination")?,
+        no_stop: params.parsed("DisableApiStop")?,
         security_groups,
         http_tokens: metadata.text("HttpTokens").map(str::to_owned),
         shutdown_behavior: params.text("InstanceInitiatedShutdownBehavior").map(str::to_owned),
@@ -276,6 +279,9 @@ fn written(xml: &mut Xml, data: &LaunchTemplateData) {
     if let Some(profile) = &data.profile {
         xml.part("iamInstanceProfile", |xml| xml.text("name", profile));
     }
+    xml.optional("keyName", data.key_name.as_ref());
+    xml.optional("disableApiTermination", data.no_termination);
+    xml.optional("disableApiStop", data.no_stop);
     if !data.security_groups.is_empty() {
         xml.part("securityGroupIdSet", |xml| {
             for group in &data.security_groups {

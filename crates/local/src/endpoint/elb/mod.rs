@@ -9,7 +9,7 @@ use ovenbird_sim::{ApiError, Tags};
 
 use super::{
     Endpoint,
-    query::{self, Query, tags, texts, unknown},
+    query::{self, Query, needed, parts, tags, texts, unknown},
 };
 
 const NAMESPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";
@@ -19,51 +19,67 @@ pub(super) fn answer(endpoint: &Endpoint, body: &[u8]) -> Response {
     query::answer(endpoint, body, ("elasticloadbalancing", NAMESPACE), dispatch)
 }
 
+/// How an operation is answered.
+type Answer = fn(&Query<'_>) -> Result<String, ApiError>;
+
+/// Every operation.
+const OPERATIONS: &[(&str, Answer)] = &[
+    ("AddTags", add_tags),
+    ("CreateListener", listeners::create),
+    ("CreateLoadBalancer", balancers::create),
+    ("CreateRule", listeners::create_rule),
+    ("CreateTargetGroup", target_groups::create),
+    ("DeleteListener", listeners::delete),
+    ("DeleteLoadBalancer", balancers::delete),
+    ("DeleteRule", listeners::delete_rule),
+    ("DeleteTargetGroup", target_groups::delete),
+    ("DeregisterTargets", target_groups::deregister),
+    ("DescribeListeners", listeners::describe),
+    ("DescribeLoadBalancers", balancers::describe),
+    ("DescribeRules", listeners::describe_rules),
+    ("DescribeTags", describe_tags),
+    ("DescribeTargetGroupAttributes", target_groups::describe_attributes),
+    ("DescribeTargetGroups", target_groups::describe),
+    ("DescribeTargetHealth", target_groups::health),
+    ("ModifyListener", listeners::modify),
+    ("ModifyRule", listeners::modify_rule),
+    ("ModifyTargetGroup", target_groups::modify),
+    ("ModifyTargetGroupAttributes", target_groups::modify_attributes),
+    ("RegisterTargets", target_groups::register),
+    ("RemoveTags", remove_tags),
+];
+
+/// The names of all operations, in order.
+pub(super) fn operations() -> Vec<&'static str> {
+    OPERATIONS.iter().map(|(name, _)| *name).collect()
+}
+
 fn dispatch(query: &Query<'_>, action: &str) -> Result<String, ApiError> {
-    match action {
-        "CreateLoadBalancer" => balancers::create(query),
-        "DescribeLoadBalancers" => balancers::describe(query),
-        "DeleteLoadBalancer" => balancers::delete(query),
-        "CreateListener" => listeners::create(query),
-        "ModifyListener" => listeners::modify(query),
-        "DescribeListeners" => listeners::describe(query),
-        "DeleteListener" => listeners::delete(query),
-        "CreateRule" => listeners::create_rule(query),
-        "ModifyRule" => listeners::modify_rule(query),
-        "DescribeRules" => listeners::describe_rules(query),
-        "DeleteRule" => listeners::delete_rule(query),
-        "CreateTargetGroup" => target_groups::create(query),
-        "ModifyTargetGroup" => target_groups::modify(query),
-        "DescribeTargetGroups" => target_groups::describe(query),
-        "DeleteTargetGroup" => target_groups::delete(query),
-        "ModifyTargetGroupAttributes" => target_groups::modify_attributes(query),
-        "DescribeTargetGroupAttributes" => target_groups::describe_attributes(query),
-        "RegisterTargets" => target_groups::register(query),
-        "DeregisterTargets" => target_groups::deregister(query),
-        "DescribeTargetHealth" => target_groups::health(query),
-        "AddTags" => add_tags(query),
-        "RemoveTags" => remove_tags(query),
-        "DescribeTags" => describe_tags(query),
-        _ => Err(unknown(action)),
+    match OPERATIONS.iter().find(|(name, _)| *name == action) {
+        Some((_, answer)) => answer(query),
+        None => Err(unknown(action)),
     }
 }
 
 fn add_tags(query: &Query<'_>) -> Result<String, ApiError> {
-    let (arns, tags): (_, Tags) = (texts(&query.params, "ResourceArns"), tags(&query.params, "Tags")?);
+    let arns = needed("resourceArns", texts(&query.params, "ResourceArns"))?;
+    needed("tags", parts(&query.params, "Tags"))?;
+    let tags: Tags = tags(&query.params, "Tags")?;
     query.finish()?;
     query.world(|world, _| world.add_elb_tags(&arns, &tags))?;
     query.done()
 }
 
 fn remove_tags(query: &Query<'_>) -> Result<String, ApiError> {
-    let (arns, keys) = (texts(&query.params, "ResourceArns"), texts(&query.params, "TagKeys"));
+    let arns = needed("resourceArns", texts(&query.params, "ResourceArns"))?;
+    let keys = needed("tagKeys", texts(&query.params, "TagKeys"))?;
     query.finish()?;
     query.world(|world, _| world.remove_elb_tags(&arns, &keys))?;
     query.done()
 }
 
 fn describe_tags(query: &Query<'_>) -> Result<String, ApiError> {
-    let arns = texts(&query.params, "ResourceArns");
+    let arns = needed("resourceArns", texts(&query.params, "ResourceArns"))?;
     query.finish()?;
     let found = query.look(|world| world.describe_elb_tags(&arns))?;
     query.answer(|xml| {

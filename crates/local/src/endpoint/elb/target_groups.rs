@@ -9,7 +9,7 @@ use ovenbird_sim::{
 
 use super::only;
 use crate::endpoint::{
-    query::{Query, parts, tags, texts},
+    query::{Query, needed, parts, tags, texts},
     xml_writer::Xml,
 };
 
@@ -66,7 +66,7 @@ pub(super) fn delete(query: &Query<'_>) -> Result<String, ApiError> {
 pub(super) fn modify_attributes(query: &Query<'_>) -> Result<String, ApiError> {
     let arn = query.name("TargetGroupArn")?;
     let mut change = BTreeMap::new();
-    for part in parts(&query.params, "Attributes") {
+    for part in needed("attributes", parts(&query.params, "Attributes"))? {
         change.insert(part.required("Key")?.to_owned(), part.text("Value").unwrap_or_default().to_owned());
     }
     query.finish()?;
@@ -82,14 +82,14 @@ pub(super) fn describe_attributes(query: &Query<'_>) -> Result<String, ApiError>
 }
 
 pub(super) fn register(query: &Query<'_>) -> Result<String, ApiError> {
-    let (arn, targets) = (query.name("TargetGroupArn")?, targets(query)?);
+    let (arn, targets) = (query.name("TargetGroupArn")?, needed("targets", targets(query)?)?);
     query.finish()?;
     query.world(|world, now| world.register_targets(now, &arn, &targets))?;
     query.done()
 }
 
 pub(super) fn deregister(query: &Query<'_>) -> Result<String, ApiError> {
-    let (arn, targets) = (query.name("TargetGroupArn")?, targets(query)?);
+    let (arn, targets) = (query.name("TargetGroupArn")?, needed("targets", targets(query)?)?);
     query.finish()?;
     query.world(|world, now| world.deregister_targets(now, &arn, &targets))?;
     query.done()

@@ -16,6 +16,19 @@ use serde_json::{Value, json};
 
 use super::{Endpoint, request_id};
 
+/// The operations that the world answers, or checks before they are passed on.
+pub(super) const OPERATIONS: &[&str] = &[
+    "CancelCommand",
+    "DescribeInstanceInformation",
+    "GetCommandInvocation",
+    "GetParameter",
+    "GetParameters",
+    "ListCommandInvocations",
+    "ListCommands",
+    "PutParameter",
+    "SendCommand",
+];
+
 /// Answers a request for an operation.
 pub(super) async fn answer(endpoint: &Endpoint, operation: &str, request: Request) -> Response {
     let (parts, body) = request.into_parts();

@@ -5,7 +5,7 @@ use ovenbird_core::{
     domain::{
         error::{Error, Retry},
         id::{AmiId, GroupName, TemplateName},
-        rollout::{self, AlarmState, Launches, RefreshState, Sizes, Template},
+        rollout::{self, AlarmState, Launched, Launches, RefreshState, Sizes, Template},
         tags::TAG_STACK,
         template::{LaunchTemplate, Version, description},
     },
@@ -15,11 +15,12 @@ use ovenbird_sim::{
     ApiError, Paging, World,
     alarms::DescribeAlarms,
     auto_scaling::{
-        self, Configuration, UpdateGroup,
+        self, Configuration, MixedInstancesPolicy, UpdateGroup,
         refresh::{RefreshPreferences, RefreshStatus, StartInstanceRefresh, WhenFound},
     },
     launch_templates::{
-        CreateLaunchTemplateVersion, DescribeLaunchTemplates, LaunchTemplateData, TemplateSpec,
+        CreateLaunchTemplateVersion, DescribeLaunchTemplates, LaunchTemplateData, LaunchTemplateVersion,
+        TemplateSpec,
     },
     load_balancing::TargetState,
 };
@@ -29,18 +30,23 @@ use super::{super::Cloud, translate};
 /// A group of the model in core's words.
 fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout::Group {
     let version = |spec: &TemplateSpec| Some((spec.id.clone()?, spec.version.as_ref()?.parse().ok()?));
-    let launches = match &group.configuration {
-        Configuration::Template(spec) => match version(spec) {
-            Some((id, version)) => template(world, &id, version).map_or_else(
-                || Launches::Unpinned { what: "a template that is gone".into(), fix: String::new() },
-                Launches::Template,
-            ),
-            None => Launches::Unpinned { what: "no version by its number".into(), fix: String::new() },
-        },
-        Configuration::Mixed(_) => {
-            Launches::Unpinned { what: "a policy of mixed instances".into(), fix: String::new() }
-        }
+    let pinned = |spec: &TemplateSpec| match version(spec) {
+        Some((id, version)) => template(world, &id, version).map_or_else(
+            || Launches::Unpinned { what: "a template that is gone".into(), fix: String::new() },
+            Launches::Template,
+        ),
+        None => Launches::Unpinned { what: "no version by its number".into(), fix: String::new() },
     };
+    let overrides = match &group.configuration {
+        Configuration::Template(_) => &[],
+        Configuration::Mixed(policy) => policy.overrides.as_slice(),
+    };
+    let told = overrides.iter().map(|one| rollout::Override {
+        template: one.template.is_some(),
+        image: one.image.is_some(),
+        attributes: one.requirements.is_some(),
+    });
+    let launches = Launches::mixed(pinned(base(&group.configuration)), &told.collect::<Vec<_>>());
     rollout::Group {
         name: GroupName::parse(&group.name).expect("the walk names its groups"),
         launches,
@@ -60,7 +66,27 @@ fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout:
         target_groups: group.target_groups.clone(),
         suspended: group.suspended.keys().map(|process| process.as_str().to_owned()).collect(),
         warm_pool: false,
+        weighted: overrides.iter().any(|one| one.weight.is_some()),
         ours: group.tags.get(TAG_STACK).is_some_and(|of| of == stack),
+    }
+}
+
+/// The version that a configuration launches by.
+fn base(configuration: &Configuration) -> &TemplateSpec {
+    match configuration {
+        Configuration::Template(spec) => spec,
+        Configuration::Mixed(policy) => &policy.template,
+    }
+}
+
+/// What a group launches now, with this version.
+fn launching(world: &World, group: &GroupName, to: &Template) -> Configuration {
+    let spec = TemplateSpec::of(&to.id, to.version);
+    match world.auto_scaling_group(group.as_str()).map(|group| group.configuration.clone()) {
+        Ok(Configuration::Mixed(policy)) => {
+            Configuration::Mixed(MixedInstancesPolicy { template: spec, ..policy })
+        }
+        Ok(Configuration::Template(_)) | Err(_) => Configuration::Template(spec),
     }
 }
 
@@ -104,19 +130,16 @@ impl Groups for Cloud {
                 status: one.status.as_str().to_owned(),
                 reason: one.reason.clone().unwrap_or_default(),
                 percent: one.percentage,
-                desired: match &one.desired {
-                    Some(Configuration::Template(spec)) => {
-                        spec.id.clone().zip(spec.version.as_ref().and_then(|version| version.parse().ok()))
-                    }
-                    Some(Configuration::Mixed(_)) | None => None,
-                },
+                desired: one.desired.as_ref().map(base).and_then(|spec| {
+                    spec.id.clone().zip(spec.version.as_ref().and_then(|version| version.parse().ok()))
+                }),
             }))
         })
         .await
     }
 
     async fn start_refresh(&self, order: &RefreshOrder) -> Result<String> {
-        self.call(&["autoscaling:StartInstanceRefresh"], |state| {
+        self.call(&["autoscaling:DescribeAutoScalingGroups", "autoscaling:StartInstanceRefresh"], |state| {
             let preferences = RefreshPreferences {
                 min_healthy: Some(100),
                 max_healthy: Some(200),
@@ -129,7 +152,7 @@ impl Groups for Cloud {
                 alarms: order.alarms.clone(),
                 ..RefreshPreferences::default()
             };
-            let desired = Configuration::Template(TemplateSpec::of(&order.to.id, order.to.version));
+            let desired = launching(&state.world, &order.group, &order.to);
             let request =
                 StartInstanceRefresh { group: order.group.to_string(), desired: Some(desired), preferences };
             let now = state.now;
@@ -170,9 +193,8 @@ impl Groups for Cloud {
     }
 
     async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()> {
-        self.call(&["autoscaling:UpdateAutoScalingGroup"], |state| {
-            let configuration =
-                template.map(|one| Configuration::Template(TemplateSpec::of(&one.id, one.version)));
+        self.call(&["autoscaling:DescribeAutoScalingGroups", "autoscaling:UpdateAutoScalingGroup"], |state| {
+            let configuration = template.map(|one| launching(&state.world, group, one));
             let change = UpdateGroup {
                 configuration,
                 min_size: Some(sizes.min),
@@ -247,6 +269,16 @@ impl Groups for Cloud {
     }
 }
 
+/// A version of the model in core's words.
+fn version_of(version: &LaunchTemplateVersion) -> Version {
+    Version {
+        number: version.number,
+        image: version.data.image.as_deref().and_then(|image| AmiId::parse(image).ok()),
+        description: version.description.clone().unwrap_or_default(),
+        created: version.created,
+    }
+}
+
 /// The image of a version, if it names one by its id.
 fn image_of(world: &World, id: &str, version: u64) -> Option<AmiId> {
     let template = world.launch_templates().find(|one| one.id == id)?;
@@ -269,9 +301,13 @@ impl Templates for Cloud {
         .await
     }
 
-    async fn version_image(&self, template: &Template) -> Result<Option<AmiId>> {
+    async fn launched(&self, template: &Template) -> Result<Option<Launched>> {
         self.call(&["ec2:DescribeLaunchTemplateVersions"], |state| {
-            Ok(image_of(&state.world, &template.id, template.version))
+            let found = state.world.launch_templates().find(|one| one.id == template.id);
+            Ok(found.and_then(|one| one.version(template.version)).map(|version| Launched {
+                image: version_of(version).image,
+                by_attributes: version.data.requirements.is_some(),
+            }))
         })
         .await
     }
@@ -285,15 +321,7 @@ impl Templates for Cloud {
                 name: name.clone(),
                 ours: found.tags.get(TAG_STACK) == Some(&stack),
                 default: found.default_version,
-                versions: found
-                    .versions()
-                    .map(|version| Version {
-                        number: version.number,
-                        image: image_of(&state.world, &found.id, version.number),
-                        description: version.description.clone().unwrap_or_default(),
-                        created: version.created,
-                    })
-                    .collect(),
+                versions: found.versions().map(version_of).collect(),
             }))
         })
         .await

@@ -12,7 +12,7 @@ mod table;
 use ovenbird_core::{
     Error, Result,
     domain::{
-        id::{BakeId, StackId},
+        id::{BakeId, Digest, StackId},
         retirement::Floors,
     },
     ports::{Execution, Stack, Workflow},
@@ -73,5 +73,13 @@ impl Stack for Cloud {
 
     fn floors(&self) -> Result<Floors> {
         Ok(self.floors.get())
+    }
+
+    fn most_builders(&self) -> Result<u32> {
+        Ok(self.most_builders.get())
+    }
+
+    fn runners(&self) -> Vec<Digest> {
+        self.runners.borrow().clone()
     }
 }

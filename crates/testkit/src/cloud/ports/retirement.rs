@@ -50,7 +50,7 @@ impl Retirement for Cloud {
     async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Snapshot>> {
         let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeSnapshots"], |state| {
-            let page = state.world.describe_snapshots(&[], &[], &filters, &Paging::default());
+            let page = state.world.describe_snapshots(&[], &[], &[], &filters, &Paging::default());
             let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
             let snapshots = page.items.into_iter();
             Ok(snapshots

@@ -72,6 +72,10 @@ static BUILDER: Table = Table::of("the machine that is configured and made an im
     key("instance-profile", Line(&INSTANCE_PROFILE),
         Absent("none; the stack's, if the recipe has `secrets` or with `--keep-builder`"),
         "the instance profile's name; its role must be allowed to read the recipe's `secrets`"),
+    // With one, the fix of a bad artifact would wait until the bad one's tests have run out of time.
+    key("concurrency", Number { min: 1, max: 20 }, Default("2"),
+        "so many bakes of the pipeline may have a builder at the same time; the others wait, and of uploads that wait \
+         only the newest is baked"),
     // EC2's most tags of a resource are 50; up to ten are ours.
     key("tags", Map { names: &TAG, values: Values::Line(&TAG_VALUE), filled: None, max: Some(40) },
         Absent("none"),

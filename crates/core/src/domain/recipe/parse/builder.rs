@@ -14,6 +14,7 @@ pub(super) fn builder(reader: &mut Reader<'_>, mut builder: Fields) -> Builder {
         subnets: builder.texts("subnets").unwrap_or_default(),
         security_groups: builder.texts("security-groups").unwrap_or_default(),
         instance_profile: builder.text("instance-profile"),
+        concurrency: builder.number("concurrency").unwrap_or_default(),
         tags: builder.map("tags").unwrap_or_default(),
     }
 }

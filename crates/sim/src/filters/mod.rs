@@ -1,6 +1,23 @@
 //! Filters: a name, and values with wildcards of which one must match.
+//!
+//! Every filter that AWS documents for a kind of resource is known here, also where no resource can have what it asks
+//! for: what the API reference of `Describe…` lists is the measure.
 
-use crate::{ApiError, Result, Tags};
+mod images;
+mod instances;
+mod interfaces;
+mod network;
+mod places;
+mod storage;
+
+pub(crate) use self::{
+    instances::InstanceStatus,
+    interfaces::NetworkInterface,
+    places::{Fleet, Region, Zone},
+};
+use jiff::Timestamp;
+
+use crate::{ApiError, Result, Tags, World};
 
 /// One filter of a `Describe…` call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,13 +28,21 @@ pub struct Filter {
     pub values: Vec<String>,
 }
 
-/// The filters that a kind of resource knows: a name, and what a resource has under it.
-pub(crate) type Fields<T> = &'static [(&'static str, fn(&T) -> Vec<String>)];
+/// What a resource has under a filter's name.
+type Field<T> = fn(&T, &World) -> Vec<String>;
+
+/// The filters that a kind of resource knows, each with what a resource has under its name.
+pub(crate) type Fields<T> = &'static [(&'static str, Field<T>)];
 
 /// A kind of resource that filters choose from.
 pub(crate) trait Filtered: 'static {
     const FIELDS: Fields<Self>;
-    fn tags(&self) -> &Tags;
+
+    /// Its tags; none for a kind that has no tags, whose filters know none.
+    fn tags(&self) -> Option<&Tags>;
+
+    /// Whether resources of this kind have tags at all.
+    const TAGGED: bool = true;
 }
 
 /// The one value that a resource has.
@@ -25,16 +50,40 @@ pub(crate) fn one(value: impl ToString) -> Vec<String> {
     vec![value.to_string()]
 }
 
-/// The value that a resource may have: nothing passes a filter for what it lacks, but `*`.
+/// The value that a resource may have: nothing passes a filter for what it lacks.
 pub(crate) fn any(value: Option<&impl ToString>) -> Vec<String> {
-    one(value.map(ToString::to_string).unwrap_or_default())
+    value.map(ToString::to_string).into_iter().collect()
+}
+
+/// What no resource here has: nothing passes.
+pub(crate) fn none<T: ?Sized>(_: &T, _: &World) -> Vec<String> {
+    Vec::new()
+}
+
+/// What is false for every resource here.
+pub(crate) fn no<T: ?Sized>(_: &T, _: &World) -> Vec<String> {
+    one(false)
+}
+
+/// What is true for every resource here.
+pub(crate) fn yes<T: ?Sized>(_: &T, _: &World) -> Vec<String> {
+    one(true)
+}
+
+/// A time as EC2 writes it, and as its filters compare it.
+pub fn time_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+pub(crate) fn at(time: Timestamp) -> Vec<String> {
+    one(time_text(time))
 }
 
 /// What a filter looks at.
 enum Part<'a, T> {
     Tag(&'a str),
     TagKeys,
-    Field(fn(&T) -> Vec<String>),
+    Field(Field<T>),
 }
 
 /// Filters that the kind of resource knows. They are read before the first resource is looked at: a mistake is one
@@ -48,10 +97,10 @@ impl<'a, T: Filtered> Filters<'a, T> {
             let name = filter.name.as_str();
             let known = T::FIELDS.iter().find(|(known, _)| *known == name);
             let part = match (name.strip_prefix("tag:"), known) {
-                (Some(key), _) => Part::Tag(key),
-                (None, Some((_, field))) => Part::Field(*field),
-                (None, None) if name == "tag-key" => Part::TagKeys,
-                (None, None) => {
+                (Some(key), _) if T::TAGGED => Part::Tag(key),
+                (_, Some((_, field))) => Part::Field(*field),
+                (None, None) if name == "tag-key" && T::TAGGED => Part::TagKeys,
+                (_, None) => {
                     let message = format!("The filter '{name}' is invalid");
                     return Err(ApiError::new("InvalidParameterValue", message));
                 }
@@ -65,12 +114,14 @@ impl<'a, T: Filtered> Filters<'a, T> {
     }
 
     /// Whether a resource passes every one.
-    pub fn pass(&self, resource: &T) -> bool {
+    pub fn pass(&self, world: &World, resource: &T) -> bool {
         self.0.iter().all(|(part, values)| {
             let fields = match part {
-                Part::Tag(key) => resource.tags().get(*key).cloned().into_iter().collect(),
-                Part::TagKeys => resource.tags().keys().cloned().collect(),
-                Part::Field(field) => field(resource),
+                Part::Tag(key) => {
+                    resource.tags().and_then(|tags| tags.get(*key)).cloned().into_iter().collect()
+                }
+                Part::TagKeys => resource.tags().into_iter().flat_map(Tags::keys).cloned().collect(),
+                Part::Field(field) => field(resource, world),
             };
             fields.iter().any(|field| values.iter().any(|value| wildcard(value, field)))
         })
