@@ -6,6 +6,10 @@ SHELL := /bin/bash
 
 # What the functions run on in AWS (arm64, x86_64); what the runner runs on (a Rust target).
 ARCHITECTURE ?= arm64
+# The stack that `make deploy` deploys, and its parameters, as Name=value with spaces between them. A parameter that is not
+# named keeps the value that it has.
+STACK ?= ovenbird
+PARAMETERS ?=
 RUNNER_TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 
 export OVENBIRD_HOME ?= /var/lib/ovenbird
@@ -45,12 +49,15 @@ bench: setup build ## Measure, and print each figure beside its goal (the first 
 	cargo build --locked --release $(FUNCTIONS:%=-p %)
 	@tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
 
-lint: setup ## Check format, clippy, the floors of crates/core, and the template
+lint: ## Check format, clippy, the floors of crates/core, the template and its policies
+	@tools/setup lint
 	cargo fmt --all -- --check
 	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 	cargo check --locked --quiet -p ovenbird --no-default-features
 	cargo test --locked --quiet -p ovenbird-tests --test contracts floors
 	$(SAM) validate --lint --region us-east-1
+	$(dir $(SAM))cfn-lint --regions us-east-1 cn-north-1 us-gov-west-1 --template infra/template.yaml
+	$(dir $(SAM))python tools/lint-policies infra/template.yaml
 
 test test-slow: ALSO := --bins --tests
 
@@ -90,8 +97,11 @@ release: ## Build the functions for AWS into build/ (ARCHITECTURE=arm64 or x86_6
 	  $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=-p %)
 	cd build && sha256sum $(FUNCTIONS:%=%/bootstrap) | tee SHA256SUMS
 
-deploy: release ## Deploy the stack to the AWS account of your profile
-	$(SAM) deploy --parameter-overrides Architecture=$(ARCHITECTURE)
+# Checked first: building takes minutes, and CloudFormation would say it after them.
+deploy: ## Deploy the stack to the AWS account of your profile (STACK=ovenbird PARAMETERS="VpcId=… SubnetIds=…,…")
+	@tools/check-deploy infra/template.yaml '$(STACK)' $(PARAMETERS)
+	@$(MAKE) --no-print-directory release
+	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)
 
 push-runner: runner ## Upload the runner to the stack's bucket, once for each architecture of your bases
 	cargo run --locked --quiet -p ovenbird -- runner push build/ovenbird-runner \

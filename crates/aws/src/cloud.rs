@@ -18,6 +18,10 @@ pub struct Cloud {
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) sfn: aws_sdk_sfn::Client,
     pub(crate) sts: aws_sdk_sts::Client,
+    #[cfg(feature = "operator")]
+    pub(crate) events: aws_sdk_eventbridge::Client,
+    #[cfg(feature = "operator")]
+    pub(crate) sns: aws_sdk_sns::Client,
     pub(crate) settings: Settings,
     /// Where the cloud is, when it isn't AWS's own.
     pub(crate) endpoint: Option<String>,
@@ -77,6 +81,10 @@ impl Cloud {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
+            #[cfg(feature = "operator")]
+            events: aws_sdk_eventbridge::Client::new(&config),
+            #[cfg(feature = "operator")]
+            sns: aws_sdk_sns::Client::new(&config),
             settings,
             endpoint: config.endpoint_url().map(str::to_owned),
         }

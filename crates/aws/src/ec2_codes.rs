@@ -2,14 +2,19 @@
 
 use ovenbird_core::domain::offer::{Loss, Shortage};
 
-/// What an error code of `RunInstances` says is short; none for an error that no other offer fixes.
-pub fn shortage(code: &str) -> Option<Shortage> {
+/// What an account of the Free plan is told for a type that it may not launch. The code is that of other mistakes, too.
+const NOT_ELIGIBLE: &str = "not eligible for Free Tier";
+
+/// What an error of `RunInstances` says is short; none for an error that no other offer fixes.
+pub fn shortage(code: &str, message: &str) -> Option<Shortage> {
     match code {
+        "InvalidParameterCombination" if message.contains(NOT_ELIGIBLE) => Some(Shortage::Offer),
         // `Unsupported` is EC2's word for a type that a zone doesn't have.
         "InsufficientInstanceCapacity"
         | "InsufficientCapacity"
         | "InsufficientVolumeCapacity"
         | "SpotMaxPriceTooLow"
+        | "UnfulfillableCapacity"
         | "Unsupported" => Some(Shortage::Offer),
         "InstanceLimitExceeded" | "VcpuLimitExceeded" => Some(Shortage::Quota),
         "MaxSpotInstanceCountExceeded" => Some(Shortage::SpotQuota),

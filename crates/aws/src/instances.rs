@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_ec2::types::{
     self, Filter, InstanceLifecycleType, InstanceStateName, ResourceType, Tag, TagSpecification,
 };
+use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -24,6 +25,10 @@ use crate::{
 };
 
 impl Builders for Cloud {
+    fn stack_subnets(&self) -> Vec<String> {
+        self.settings.subnets.clone()
+    }
+
     async fn launch(&self, order: &LaunchOrder) -> Result<InstanceId> {
         match self.run_instance(order).await {
             Ok(id) => InstanceId::parse(&id)
@@ -35,8 +40,8 @@ impl Builders for Cloud {
             }
             Err(error) => {
                 let refused = translate("ec2:RunInstances", launch::subject(order), &error);
-                let code = code(&error);
-                Err(Error::refused(&order.offer, code, shortage(code), refused))
+                let (code, message) = (code(&error), error.message().unwrap_or_default());
+                Err(Error::refused(&order.offer, code, shortage(code, message), refused))
             }
         }
     }

@@ -52,7 +52,7 @@ impl Cloud {
             .metadata_options(metadata)
             .set_iam_instance_profile(profile)
             .set_security_group_ids(Some(groups).filter(|groups| !groups.is_empty()))
-            .set_subnet_id(offer.subnet.clone().or_else(|| self.settings.subnet.clone()))
+            .set_subnet_id(offer.subnet.clone())
             .set_instance_market_options(offer.spot.then(spot))
             .set_block_device_mappings(Some(mappings(order)).filter(|mappings| !mappings.is_empty()))
             .instance_initiated_shutdown_behavior(shutdown)

@@ -13,6 +13,8 @@ mod groups;
 pub mod images;
 pub mod instances;
 pub mod launch;
+#[cfg(feature = "operator")]
+mod operator;
 pub mod parameters;
 mod references;
 mod retirement;

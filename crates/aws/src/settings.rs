@@ -21,8 +21,8 @@ pub struct Settings {
     pub builder_profile: Option<String>,
     /// The builders' security group; only launch-builder is told.
     pub builder_security_group: Option<String>,
-    /// The builders' subnet; none means the default one.
-    pub subnet: Option<String>,
+    /// The builders' subnets; none means those of the default network.
+    pub subnets: Vec<String>,
     /// The bake state machine: promote starts the bakes of children, and others look whether a bake's execution runs.
     pub bake_machine: Option<String>,
     /// The rollout state machine; only promote is told.
@@ -45,7 +45,7 @@ impl Settings {
                 .map_err(|error| Error::bad_id("OVENBIRD_STACK_ID", &error))?,
             builder_profile: optional("OVENBIRD_BUILDER_PROFILE"),
             builder_security_group: optional("OVENBIRD_BUILDER_SECURITY_GROUP"),
-            subnet: optional("OVENBIRD_SUBNET"),
+            subnets: list("OVENBIRD_SUBNETS"),
             bake_machine: optional("OVENBIRD_BAKE_STATE_MACHINE"),
             rollout_machine: optional("OVENBIRD_ROLLOUT_STATE_MACHINE"),
             most_builders: number("OVENBIRD_MOST_BUILDERS")?,
@@ -84,6 +84,12 @@ fn number(name: &str) -> Result<Option<u32>, Error> {
 
 fn optional(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Values with commas between them.
+fn list(name: &str) -> Vec<String> {
+    let text = optional(name).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }
 
 fn required(name: &str) -> Result<String, Error> {

@@ -133,6 +133,9 @@ pub enum Command {
         #[command(flatten)]
         follow: follow::FollowArgs,
     },
+    /// Look at the account and the stack: what would make a bake fail, what is weaker, and what fixes it
+    #[command(after_help = "Exit status: 1 if a bake would fail, else 0.")]
+    Doctor,
     /// Stop a bake and remove what it made, without asking
     Cancel {
         /// The bake's id, as `ovenbird list` prints it

@@ -7,6 +7,7 @@ mod bake;
 mod channels;
 mod command;
 mod confirm;
+mod doctor;
 mod explain;
 mod find;
 mod follow;
@@ -245,6 +246,11 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             let (deployment, id, followed) = follow::run(bake.as_deref(), &follow, &target, json).await?;
             let how = follow::Ending { args: &follow, json, local: target.local };
             return how.ended(&deployment, id, followed).await;
+        }
+        Command::Doctor => {
+            let checkup = doctor::run(&target, Timestamp::now()).await?;
+            print(json, &checkup, &render::wrapped(&doctor::text(&checkup)));
+            return Ok(ExitCode::from(if checkup.bakes_would_fail { FAILED } else { 0 }));
         }
         Command::Cancel { bake } => {
             let bake = prune::cancel(&bake, &target).await?;

@@ -5,7 +5,8 @@ use ovenbird_aws::{Cloud, LocalCloud, errors::NO_ANSWER, settings::Settings};
 use ovenbird_core::{
     Error, Result,
     domain::id::{ParameterName, StackId},
-    ports::Parameters as _,
+    ports::{Account as _, Parameters as _},
+    views::doctor::Deployed,
 };
 #[cfg(all(feature = "local", target_os = "linux"))]
 use ovenbird_local::{Credentials, Home, LocalError, Options};
@@ -47,6 +48,24 @@ struct Operator {
     /// Below which path builders may read parameters; a stack of before doesn't say.
     #[serde(default)]
     secrets: Option<String>,
+    /// Its version; a stack of before says none of these.
+    #[serde(default)]
+    version: Option<String>,
+    /// The topic that tells of failures.
+    #[serde(default)]
+    topic: Option<String>,
+    /// The builders' network; empty means the default one.
+    #[serde(default)]
+    vpc: String,
+    /// The builders' subnets, with commas between them.
+    #[serde(default)]
+    subnets: String,
+    /// Whether builders with an unencrypted disk are refused: `true` or `false`.
+    #[serde(default)]
+    encrypted: String,
+    /// ARNs of the KMS keys that volumes may be encrypted with, with commas between them.
+    #[serde(default)]
+    keys: String,
 }
 
 /// A cloud with Ovenbird deployed.
@@ -71,7 +90,48 @@ impl Target {
 
     /// Finds the stack.
     pub async fn deployment(&self) -> Result<Deployment> {
-        let mut settings = Settings {
+        let (cloud, settings, local) = self.account().await?;
+        let operator = self.operator(&cloud).await?;
+        let cloud = self.cloud(&operator, settings, local.as_ref()).await;
+        let Operator { bake: bake_machine, prune: prune_machine, secrets, .. } = operator;
+        Ok(Deployment { cloud, bake_machine, prune_machine, secrets })
+    }
+
+    /// The account, and what the stack in it says of itself, or why it doesn't.
+    pub async fn examined(&self) -> Result<(Cloud, Result<Deployed>)> {
+        let (cloud, settings, local) = self.account().await?;
+        let operator = match self.operator(&cloud).await {
+            Ok(operator) => operator,
+            Err(error) => return Ok((cloud, Err(error))),
+        };
+        let cloud = self.cloud(&operator, settings, local.as_ref()).await;
+        let name = self.parameter()?;
+        // Who may not list parameters doesn't learn when it was: nothing else hangs on it.
+        let kinds = cloud.kinds(&[name.clone()].into()).await.unwrap_or_default();
+        let list = |text: &str| {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            items.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let deployed = Deployed {
+            version: operator.version,
+            bucket: operator.bucket,
+            bake_machine: operator.bake,
+            rollout_machine: operator.rollout,
+            prune_machine: operator.prune,
+            topic: operator.topic,
+            vpc: Some(operator.vpc).filter(|vpc| !vpc.is_empty()),
+            subnets: list(&operator.subnets),
+            encrypted_only: operator.encrypted == "true",
+            keys: list(&operator.keys),
+            secrets: operator.secrets,
+            since: kinds.get(&name).map(|kind| kind.written),
+        };
+        Ok((cloud, Ok(deployed)))
+    }
+
+    /// The account, before a stack is found in it.
+    async fn account(&self) -> Result<(Cloud, Settings, Option<LocalCloud>)> {
+        let settings = Settings {
             table: String::new(),
             bucket: String::new(),
             stack: StackId::parse(&self.stack).map_err(|error| Error::bad_id("--stack", &error))?,
@@ -80,14 +140,23 @@ impl Target {
             runners: Vec::new(),
             floors: None,
             builder_security_group: None,
-            subnet: None,
+            subnets: Vec::new(),
             bake_machine: None,
             rollout_machine: None,
         };
         let local = self.local.then(|| self.local_cloud()).transpose()?;
         let cloud = Cloud::with(settings.clone(), self.profile.as_deref(), local.as_ref()).await;
+        Ok((cloud, settings, local))
+    }
+
+    /// The name of the parameter in which the stack says where its things are.
+    fn parameter(&self) -> Result<ParameterName> {
         let name = format!("/{}/operator", self.stack);
-        let name = ParameterName::parse(&name).map_err(|error| Error::bad_id("--stack", &error))?;
+        ParameterName::parse(&name).map_err(|error| Error::bad_id("--stack", &error))
+    }
+
+    async fn operator(&self, cloud: &Cloud) -> Result<Operator> {
+        let name = self.parameter()?;
         let fix = if self.local {
             "Start the local cloud: `ovenbird local up`"
         } else {
@@ -96,18 +165,20 @@ impl Target {
         let missing = |problem: String| Error::bad_input(format!("stack `{}`", self.stack), problem, fix);
         let text = cloud.parameter(&name).await.map_err(|error| self.unasked(error, missing))?;
         let text = text.ok_or_else(|| missing("is not deployed in this account and Region".into()))?;
-        let operator: Operator = serde_json::from_str(&text)
-            .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })?;
-        settings.bucket = operator.bucket;
-        settings.table = operator.table;
+        serde_json::from_str(&text)
+            .map_err(|source| Error::Corrupt { what: format!("parameter `{name}`"), source })
+    }
+
+    /// The cloud with the names of the stack's things.
+    async fn cloud(&self, operator: &Operator, mut settings: Settings, local: Option<&LocalCloud>) -> Cloud {
+        settings.bucket.clone_from(&operator.bucket);
+        settings.table.clone_from(&operator.table);
         settings.bake_machine = Some(operator.bake.clone());
         settings.rollout_machine.clone_from(&operator.rollout);
-        if let Some(stack) = operator.stack {
-            settings.stack = stack;
+        if let Some(stack) = &operator.stack {
+            settings.stack = stack.clone();
         }
-        let cloud = Cloud::with(settings, self.profile.as_deref(), local.as_ref()).await;
-        let Operator { bake: bake_machine, prune: prune_machine, secrets, .. } = operator;
-        Ok(Deployment { cloud, bake_machine, prune_machine, secrets })
+        Cloud::with(settings, self.profile.as_deref(), local).await
     }
 
     /// The local cloud, with the key that it gave its operator.

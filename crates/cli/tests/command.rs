@@ -38,6 +38,27 @@ fn an_empty_endpoint_is_none_as_for_awss_own_tools() {
 }
 
 #[test]
+fn doctor_says_what_is_wrong_where_nothing_answers_and_a_script_sees_it() {
+    let home = tempfile::tempdir().expect("a folder");
+    let doctor = |more: &[&str]| {
+        let mut command = command(home.path(), &[&["doctor"], more].concat());
+        command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").output().expect("ovenbird")
+    };
+    let output = doctor(&[]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    for words in
+        ["FAILS    account", "can't be reached", "could not look: ec2:DescribeVpcs", "a bake would fail"]
+    {
+        assert!(said(&output).contains(words), "no {words:?} in {}", said(&output));
+    }
+    let output = doctor(&["--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let checkup: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(checkup["bakes_would_fail"], true, "{checkup}");
+    assert_eq!(checkup["checks"][0]["findings"][0]["severity"], "fails", "{checkup}");
+}
+
+#[test]
 fn a_profile_means_aws_whatever_the_environment_says() {
     let home = tempfile::tempdir().expect("a folder");
     let output = command(home.path(), &["list", "--profile", "nobody"]).env("OVENBIRD_LOCAL", "1").output();

@@ -3,6 +3,7 @@
 //! It is what the tests drive the real steps on. Time is given; nothing happens but by [`Cloud::pass`], and
 //! nothing goes wrong but by [`Cloud::inject`].
 
+mod around;
 mod faults;
 mod ports;
 
@@ -26,7 +27,10 @@ use ovenbird_core::{
 };
 
 use self::faults::Outcome;
-pub use self::faults::{Death, Fault};
+pub use self::{
+    around::Around,
+    faults::{Death, Fault},
+};
 use crate::SimulatedHardware;
 use ovenbird_sim::{InstanceState, World, load_balancing::Seen};
 
@@ -74,6 +78,8 @@ struct State {
     references: Vec<(Source, AmiId, Reference)>,
     /// How many things a look says that it saw, where that isn't so.
     seen: BTreeMap<Source, usize>,
+    /// What there is of the account beside the model.
+    around: Around,
     /// Those that nobody has taken to run yet.
     unclaimed: Vec<BakeId>,
     /// Who makes the calls now.
@@ -155,6 +161,7 @@ impl Cloud {
             fitness_of_new: Fitness::Well,
             known: BTreeSet::new(),
             seen: BTreeMap::new(),
+            around: Around::default(),
             unclaimed: Vec::new(),
             caller: String::new(),
             calls: Vec::new(),
@@ -219,6 +226,11 @@ impl Cloud {
     pub fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
         let state = &mut *self.state.borrow_mut();
         state.objects.insert(key.to_owned(), (bytes.into(), state.now));
+    }
+
+    /// Deletes an object, as a hand from outside does.
+    pub fn delete_object(&self, key: &str) {
+        self.state.borrow_mut().objects.remove(key);
     }
 
     /// Says who makes the calls from now on; a fault that stays, stays for one caller.
@@ -305,6 +317,11 @@ impl Cloud {
     /// Lets a look say that it saw so many things, as one that was cut short would.
     pub fn pretend_to_see(&self, source: Source, seen: usize) {
         self.state.borrow_mut().seen.insert(source, seen);
+    }
+
+    /// Changes what there is of the account beside the model.
+    pub fn around(&self, change: impl FnOnce(&mut Around)) {
+        change(&mut self.state.borrow_mut().around);
     }
 
     /// Writes a parameter, as a person does.

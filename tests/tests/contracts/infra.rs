@@ -1,6 +1,6 @@
 //! The template against the rest: the functions, the state machines, the calls that the adapters make.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use ovenbird_tests::{
     clients::repository,
@@ -265,5 +265,72 @@ fn plain(resource: &Node) -> String {
     match text.replace("${AWS::Region}:", "").replace("${AWS::AccountId}:", "").replace('|', "\\|").as_str() {
         "*" => "everything".to_owned(),
         text => text.to_owned(),
+    }
+}
+
+/// `ovenbird doctor` compares what the stack says with its own version.
+#[test]
+fn the_stack_says_the_version_that_the_command_has() {
+    let resources = resources();
+    let said = text(at(resources["Operator"], &["Properties", "Value"]).unwrap());
+    let version = format!(r#""version":"{}""#, env!("CARGO_PKG_VERSION"));
+    assert!(said.contains(&version), "infra/template.yaml, Operator: {said}");
+}
+
+/// China and `GovCloud` have partitions of their own, and China a DNS suffix of its own.
+#[test]
+fn the_template_names_no_partition() {
+    let text = fs::read_to_string(repository().join("infra/template.yaml")).unwrap();
+    for (number, line) in text.lines().enumerate() {
+        // An example in a description has the account that AWS's own examples have.
+        let is_example = line.contains(":123456789012:");
+        assert!(is_example || !line.contains("arn:aws"), "infra/template.yaml:{}: {line}", number + 1);
+        // Of the services that are named, EC2 alone has another name in China.
+        assert!(!line.contains("ec2.amazonaws.com"), "infra/template.yaml:{}: {line}", number + 1);
+    }
+}
+
+/// `make deploy` builds for minutes: what it is told wrong is said before that.
+#[test]
+fn a_deploy_that_could_not_work_is_refused_before_the_build() {
+    let deploy = |arguments: &[&str]| {
+        let mut command = Command::new(repository().join("tools/check-deploy"));
+        let output = command.arg("infra/template.yaml").args(arguments).current_dir(repository());
+        let output = output.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), said.is_empty(), "{said}");
+        said
+    };
+    for good in [
+        &["ovenbird"][..],
+        &["team-a", "VpcId=vpc-00000001", "SubnetIds=subnet-00000001,subnet-00000002", "AlarmEmail=a@b.c"],
+    ] {
+        assert_eq!(deploy(good), "", "{good:?}");
+    }
+    let long = "a".repeat(50);
+    for (bad, words) in [
+        (&["1st"][..], "can't be the stack's name"),
+        (&[&long], "can't be the stack's name"),
+        (&["Ssm-images"], "must not begin with aws or ssm"),
+        (&["ovenbird", "SubnetIds=subnet-00000001"], "VpcId and SubnetIds come together"),
+        (&["ovenbird", "BuilderRoles=arn"], "BuilderInstanceProfiles and BuilderRoles come together"),
+        (&["ovenbird", "SubnetId=subnet-00000001"], "no parameter `SubnetId`"),
+        (&["ovenbird", "Architecture=arm64"], "make deploy ARCHITECTURE=arm64"),
+        (&["ovenbird", "VpcId"], "`VpcId` is no parameter"),
+    ] {
+        let said = deploy(bad);
+        assert!(said.contains(words) && said.contains("fix:"), "{bad:?}: {said}");
+    }
+}
+
+/// Half of a pair deploys well, and then every bake fails: CloudFormation refuses it.
+#[test]
+fn parameters_that_come_together_have_a_rule() {
+    let rules = template(&["Rules"]).unwrap();
+    let asserted: Vec<String> = pairs(rules).map(|(_, rule)| text(rule)).collect();
+    for pair in [["VpcId", "SubnetIds"], ["BuilderInstanceProfiles", "BuilderRoles"]] {
+        let of_both =
+            |rule: &&String| pair.iter().all(|name| rule.matches(&format!("!Ref {name}")).count() == 2);
+        assert!(asserted.iter().any(|rule| of_both(&rule)), "{pair:?}: {asserted:#?}");
     }
 }

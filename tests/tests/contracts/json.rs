@@ -29,6 +29,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("cancel", "BakeView"),
     ("channels", "Vec<ChannelView>"),
     ("clean", "Pruned"),
+    ("doctor", "Checkup"),
     ("explain", "Explanation"),
     ("follow", "BakeView"),
     ("follow --children", "Vec<BakeView>"),

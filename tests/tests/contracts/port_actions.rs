@@ -40,8 +40,14 @@ const BESIDE: &[&str] = &[
 ];
 
 /// Methods that ask nobody.
-const SILENT: &[&str] =
-    &["Presigner::endpoint", "Stack::floors", "Stack::most_builders", "Stack::runners", "Stack::stack"];
+const SILENT: &[&str] = &[
+    "Builders::stack_subnets",
+    "Presigner::endpoint",
+    "Stack::floors",
+    "Stack::most_builders",
+    "Stack::runners",
+    "Stack::stack",
+];
 
 /// One side: the bodies of its ports' methods, and of everything else that they may call.
 #[derive(Default)]
@@ -99,7 +105,7 @@ impl Side {
 
     fn of<'s>(&'s self, mut bodies: Vec<&'s String>) -> BTreeSet<String> {
         let action =
-            Regex::new(r#""((?:autoscaling|cloudwatch|dynamodb|ec2|elasticloadbalancing|iam|imagebuilder|kms|s3|ssm|states):\w+)""#).expect("a pattern");
+            Regex::new(r#""((?:autoscaling|cloudwatch|dynamodb|ec2|elasticloadbalancing|events|iam|imagebuilder|kms|s3|sns|ssm|states|sts):\w+)""#).expect("a pattern");
         // `self.helper(…)`, `helper(…)` and `CONSTANT`; but no method of something else that has a helper's name.
         let word = Regex::new(r"(self \. |\. )?\b(\w+) \(|\b([A-Z_]{2,})\b").expect("a pattern");
         let (mut found, mut seen) = (BTreeSet::new(), BTreeSet::new());

@@ -76,7 +76,12 @@ impl Bench {
             purpose: "builder",
             tags: bake.tags(Stack::stack(&self.cloud)),
         };
-        block_on(launch::launch(&mut bake, &wanted, &offer::offers(builder), &self.cloud))
+        block_on(launch::launch(
+            &mut bake,
+            &wanted,
+            &offer::offers(builder, "x86_64", &self.cloud.stack_subnets()),
+            &self.cloud,
+        ))
     }
 
     /// Type, zone and market of the only instance there is.
@@ -167,9 +172,19 @@ fn a_quota_is_not_asked_again_and_the_hint_says_what_it_is() {
         Shortage::of(Lack::VcpuQuota).if_spot(false),
     ]);
     let error = bench.launch(&two(true)).unwrap_err();
-    // One spot offer stands for both.
-    assert_eq!(bench.asked(), 3);
+    // One spot offer stands for both, and so does one on demand: their types count to one quota.
+    assert_eq!(bench.asked(), 2);
     assert!(error.hint().contains("Service Quotas"), "{}", error.hint());
+}
+
+#[test]
+fn the_stack_s_subnets_are_tried_one_after_the_other() {
+    let bench = Bench::new(vec![short().in_zone("us-east-1a")]);
+    let own: Vec<String> = subnets(&bench).into_iter().take(2).collect();
+    bench.cloud.around(|around| around.subnets = own);
+    bench.launch(&two(false)).unwrap();
+    assert_eq!(bench.only(), ("c7i.large".into(), "us-east-1b".into(), false));
+    assert_eq!(bench.asked(), 2);
 }
 
 #[test]

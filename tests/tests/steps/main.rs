@@ -6,6 +6,7 @@ mod cascading;
 mod cleaning;
 mod crowd;
 mod desk;
+mod doctor;
 mod following;
 mod guard;
 mod judge;

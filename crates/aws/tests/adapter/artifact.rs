@@ -55,7 +55,7 @@ async fn cloud(endpoint: &str) -> Cloud {
         runners: Vec::new(),
         floors: None,
         builder_security_group: None,
-        subnet: None,
+        subnets: Vec::new(),
         bake_machine: None,
         rollout_machine: None,
     };

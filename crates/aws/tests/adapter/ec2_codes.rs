@@ -11,16 +11,21 @@ fn only_a_shortage_moves_on_to_the_next_offer() {
         ("VcpuLimitExceeded", Some(Shortage::Quota)),
         ("MaxSpotInstanceCountExceeded", Some(Shortage::SpotQuota)),
         ("InsufficientFreeAddressesInSubnet", Some(Shortage::Subnet)),
+        ("UnfulfillableCapacity", Some(Shortage::Offer)),
         // What the next offer would be refused for, too, or what a second try may well get.
         ("InvalidBlockDeviceMapping", None),
         ("InvalidParameterValue", None),
         ("UnauthorizedOperation", None),
         ("RequestLimitExceeded", None),
         ("InternalError", None),
+        ("InvalidParameterCombination", None),
         ("", None),
     ] {
-        assert_eq!(shortage(code), meaning, "{code}");
+        assert_eq!(shortage(code, ""), meaning, "{code}");
     }
+    // In an account of the Free plan, another type may do.
+    let message = "The specified instance type is not eligible for Free Tier.";
+    assert_eq!(shortage("InvalidParameterCombination", message), Some(Shortage::Offer));
 }
 
 #[test]

@@ -121,6 +121,8 @@ pub struct LaunchOrder {
 
 /// Instances of bakes.
 pub trait Builders {
+    /// The stack's subnets, in order of preference; none means those of the account's default network.
+    fn stack_subnets(&self) -> Vec<String>;
     /// Launches one instance, or finds the one the token already made.
     ///
     /// It asks EC2 once, for one offer. A shortage is [`crate::Error::NoCapacity`], whatever else EC2 refuses is not:

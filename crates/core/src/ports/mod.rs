@@ -8,9 +8,11 @@
     reason = "the ports are used as generics in this workspace; no trait object needs Send bounds"
 )]
 
+mod account;
 mod groups;
 mod images;
 mod instances;
+mod network;
 mod objects;
 mod parameters;
 mod references;
@@ -20,9 +22,11 @@ mod volume;
 mod workflow;
 
 pub use self::{
+    account::{Account, Caller, ParameterKind, Rule, Run, Signals, Subscription, VolumeEncryption},
     groups::{Balancers, GoesBack, Groups, RefreshOrder, Templates},
     images::{Image, ImageState, Images},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
+    network::{Endpoint, EndpointKind, Networks, RouteTable, Subnet, Vpc},
     objects::{Bucket, Object, Presigner},
     parameters::Parameters,
     references::{Look, References, Source, Versions},

@@ -391,6 +391,7 @@ async fn instance(
     let user_data = user_data::user_data(bake, &material, role, cloud, now).await?;
     let Material { recipe, image, pointer: _ } = material;
     let builder = &recipe.builder;
+    let offers = offers(builder, &image.architecture, &cloud.stack_subnets());
     let wanted = Wanted {
         image: image.id.clone(),
         security_groups: builder.security_groups.clone(),
@@ -405,7 +406,7 @@ async fn instance(
         purpose: role.as_str(),
         tags,
     };
-    launch::launch(bake, &wanted, &offers(builder), cloud).await
+    launch::launch(bake, &wanted, &offers, cloud).await
 }
 
 /// The instance profile that a recipe's instances need. The least is none.

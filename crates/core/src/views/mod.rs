@@ -2,6 +2,7 @@
 
 pub mod bake;
 pub mod channel;
+pub mod doctor;
 pub mod error;
 pub mod explain;
 pub mod lineage;

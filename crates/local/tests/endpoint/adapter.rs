@@ -55,7 +55,7 @@ impl Bench {
             runners: Vec::new(),
             floors: Some(Floors::default()),
             builder_security_group: None,
-            subnet: None,
+            subnets: Vec::new(),
         };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let local = LocalCloud {

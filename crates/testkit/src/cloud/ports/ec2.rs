@@ -146,6 +146,10 @@ const KEY_OF_A_VOLUME: [&str; 6] = [
 ];
 
 impl Builders for Cloud {
+    fn stack_subnets(&self) -> Vec<String> {
+        self.state.borrow().around.subnets.clone()
+    }
+
     async fn launch(&self, order: &ports::LaunchOrder) -> Result<InstanceId> {
         let key = order.volume.as_ref().and_then(|volume| volume.kms_key.as_deref());
         let mut actions = vec!["ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"];

@@ -1,5 +1,6 @@
 //! Core's ports, answered by the world, the table and the bucket in memory.
 
+mod account;
 mod balancers;
 mod bucket;
 mod ec2;

@@ -58,9 +58,8 @@ static NEWEST: Table = Table::of("the newest available image of an owner whose n
 
 #[rustfmt::skip]
 static BUILDER: Table = Table::of("the machine that is configured and made an image", &[
-    // Small, current and cheap; the second is of another generation, where capacity is another.
     key("instance-types", List { items: &INSTANCE_TYPE, filled: true },
-        Default(r#"["m7i.large", "m6i.large"]"#),
+        Absent(r#"`["m7i.large", "m6i.large", "m7i-flex.large"]`, on an arm64 base `["m7g.large", "m6g.large", "t4g.small"]`"#),
         "instance types in order of preference; the next is tried when capacity is short"),
     key("spot", Flag, Default("false"),
         "asks for spot capacity first, for every type and subnet, and then for on-demand"),
