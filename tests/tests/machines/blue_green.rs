@@ -108,8 +108,7 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
 
     let promote = ["promote", "shop", "--image", &second, "--channel", "production"];
     let (status, plan) = cloud.local.ovenbird_says(&[&promote[..], &["--dry-run"]].concat())?;
-    let lines =
-        ["  group shop-green\n", "% of the requests\n", "  group shop-blue\n-   2 instances"];
+    let lines = ["  group shop-green\n", "% of the requests\n", "  group shop-blue\n-   2 instances"];
     ensure!(status == Some(0) && lines.iter().all(|line| plan.contains(line)), "{plan}");
 
     let load = Load::start(&shop.fleet.address, RATE)?;
