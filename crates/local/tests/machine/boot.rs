@@ -3,6 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use ovenbird_local::machine::{Layer, MachineConfig, probe};
+use ovenbird_sim::AuthorizedKey;
 
 use crate::{
     guest::{Guest, Instance},
@@ -34,6 +35,38 @@ pub fn a_machine_cannot_change_the_host(lab: &Lab) {
     guest.sh("echo 1 > /proc/sys/net/ipv4/ip_forward");
     assert_ne!(guest.exec("echo s > /proc/sysrq-trigger", PATIENCE).exit, 0, "it reaches the host's SysRq");
     assert_ne!(guest.exec("mknod /var/tmp/disk b 254 0", PATIENCE).exit, 0, "it makes devices");
+}
+
+/// As on Debian's own image for clouds.
+pub fn who_has_the_launch_s_key_logs_in_and_may_become_root(lab: &Lab) {
+    let key = lab.home().join("key");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    assert!(made.expect("ssh-keygen").success());
+    let line = fs::read_to_string(key.with_extension("pub")).expect("its public half").trim().to_owned();
+    let mut instance = lab.instance(vec![Layer::Base]);
+    instance.key = Some(AuthorizedKey { name: "mine".into(), line });
+    let mut guest = lab.start(&instance);
+    guest.online();
+    guest.sh("cloud-init status --wait >&2");
+    guest.sh(&format!(
+        "umask 077; cat > /run/key <<'END'\n{}\nEND",
+        fs::read_to_string(&key).expect("its private half").trim()
+    ));
+    let ssh = |user: &str| {
+        format!(
+            "ssh -i /run/key -o BatchMode=yes -o StrictHostKeyChecking=no {user}@127.0.0.1 sudo -n id -un"
+        )
+    };
+    assert_eq!(guest.sh(&ssh("debian")), "root");
+    assert_ne!(guest.exec(&ssh("daemon"), PATIENCE).exit, 0);
+    // What Ansible's `become_user` does; root is in the sudoers file that came with sudo.
+    assert_eq!(
+        guest.sh("sudo -n -u daemon id -un; python3 -c 'print(1)'; gpg --version >/dev/null"),
+        "daemon\n1"
+    );
+    // Each machine has a key of its own.
+    let other = lab.strict().sh("cloud-init status --wait >&2; cat /etc/ssh/ssh_host_ed25519_key.pub");
+    assert_ne!(guest.sh("cat /etc/ssh/ssh_host_ed25519_key.pub"), other);
 }
 
 /// Not every file system can show its files with other owners: then machines run without, and the operator is told.

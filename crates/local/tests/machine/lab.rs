@@ -100,7 +100,7 @@ impl Lab {
     pub fn instance(&self, layers: Vec<Layer>) -> Instance {
         let id = InstanceId::parse(&format!("i-{:017x}", number())).expect("an id");
         let address = self.addresses.lock().expect("addresses").take().expect("a free address");
-        Instance { id, address, layers, user_data: None, tokens_required: true }
+        Instance { id, address, layers, user_data: None, tokens_required: true, key: None }
     }
 
     /// Starts an instance; its disk is what it was at its last stop.

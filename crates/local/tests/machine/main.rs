@@ -38,6 +38,10 @@ const TESTS: &[(&str, Test)] = &[
         "boot::a_machine_stops_at_any_moment_and_keeps_its_disk",
         boot::a_machine_stops_at_any_moment_and_keeps_its_disk,
     ),
+    (
+        "boot::who_has_the_launch_s_key_logs_in_and_may_become_root",
+        boot::who_has_the_launch_s_key_logs_in_and_may_become_root,
+    ),
     ("boot::a_machine_starts_again_with_other_ids", boot::a_machine_starts_again_with_other_ids),
     (
         "boot::a_machine_that_calls_for_a_reboot_is_told_from_one_that_powers_off",
