@@ -194,7 +194,7 @@ mod tests {
         if with_image {
             let launch = ovenbird_sim::RunInstances {
                 image: id.to_string(),
-                instance_type: "t3.micro".into(),
+                instance_type: Some("t3.micro".into()),
                 min_count: 1,
                 max_count: 1,
                 ..ovenbird_sim::RunInstances::default()
