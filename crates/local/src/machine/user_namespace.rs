@@ -102,7 +102,7 @@ pub(super) fn shift(folders: &[&Path], namespace: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// What mount_setattr(2) takes.
+/// What `mount_setattr(2)` takes.
 #[repr(C)]
 struct MountAttributes {
     set: u64,
