@@ -257,6 +257,7 @@ fn tell(event: &Event, json: bool) {
             let stage = stage.to_string();
             crate::tell!("  {stage:<10} {seconds:>6.1} s  {}", note.as_deref().unwrap_or_default());
         }
+        Event::Weaker { stage, text } => crate::tell!("  {:<10} warning: {text}", stage.to_string()),
         Event::Ready { seconds } => crate::tell!("  {:<10} {seconds:>6.1} s", "ready"),
     }
 }

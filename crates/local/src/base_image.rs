@@ -7,16 +7,19 @@ use std::{
 };
 
 use ovenbird_core::domain::digest;
+use ovenbird_sim::{ApiError, BaseImage, DescribeImages, World};
 use tokio::process::Command;
 
-use crate::network::RESOLVER;
+use crate::{deploy::architecture, network::RESOLVER};
 
 /// The Debian release.
 pub const SUITE: &str = "bookworm";
 
-/// What the base has beyond a minimal Debian: an init, cloud-init, and what recipes take for granted.
-const PACKAGES: &str =
-    "systemd-sysv,dbus,libpam-systemd,cloud-init,ca-certificates,curl,iproute2,mount,netbase,procps";
+/// What the base has beyond a minimal Debian: an init, cloud-init, and what recipes take for granted because Debian's own
+/// image for clouds has it. Without sudo's sudoers file, cloud-init makes one in which root is missing, and every
+/// `become_user` of Ansible fails.
+const PACKAGES: &str = "systemd-sysv,dbus,libpam-systemd,cloud-init,ca-certificates,curl,iproute2,mount,netbase,procps,\
+                        sudo,openssh-server,python3,gnupg,less,lsb-release,psmisc,wget,xz-utils";
 
 /// cloud-init asks our IMDS and nothing else; without the address it first tries a name and waits for DNS.
 const CLOUD_INIT: &str = "datasource_list: [Ec2]
@@ -28,8 +31,11 @@ datasource:
     timeout: 2
 network: {config: disabled}
 manage_etc_hosts: true
-# What a machine in namespaces has no use for: disks to grow, packages to refresh, keys nobody logs in with.
-cloud_init_modules: [write-files, set_hostname, update_hostname, update_etc_hosts, users-groups]
+# One kind of key: each costs time at the first boot.
+ssh_genkeytypes: [ed25519]
+no_ssh_fingerprints: true
+# What a machine in namespaces has no use for: disks to grow, packages to refresh.
+cloud_init_modules: [write-files, set_hostname, update_hostname, update_etc_hosts, users-groups, ssh]
 cloud_config_modules: [runcmd]
 cloud_final_modules: [scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message]
 ";
@@ -63,6 +69,36 @@ const MASKED: &[&str] = &[
     "systemd-udevd.service",
     "systemd-pstore.service",
 ];
+
+/// The base that the images of a world lie on: the newest that it knows and that is still there; none when it has no
+/// images, or knows none of the bases.
+///
+/// A layer holds what is different from the base below it: over another one, with other packages, it would be a Debian
+/// that never was.
+pub(crate) fn under(world: &World, cache: &Path) -> Result<Option<PathBuf>, ApiError> {
+    let images = world.describe_images(&DescribeImages::default())?.items;
+    let public: Vec<_> = images.iter().filter(|image| image.public).collect();
+    if public.len() == images.len() {
+        return Ok(None);
+    }
+    let folders = fs::read_dir(cache).into_iter().flatten().flatten().map(|entry| entry.path());
+    let known = folders.filter(|folder| folder.extension().is_none()).filter_map(|folder| {
+        let name = image(&folder).name;
+        let registered = public.iter().find(|image| image.name == name)?.created;
+        Some((registered, folder))
+    });
+    Ok(known.max().map(|(_, folder)| folder))
+}
+
+/// What a base is as a public image. The same base has the same name, and keeps its id.
+pub(crate) fn image(base: &Path) -> BaseImage {
+    let name = base.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let version = name.rsplit('-').next().unwrap_or(&name);
+    BaseImage {
+        description: "The base of local machines".to_owned(),
+        ..BaseImage::debian_12(version, architecture())
+    }
+}
 
 /// A base under this name is whole: it is renamed to it when it is finished.
 pub fn path(cache: &Path) -> PathBuf {
@@ -131,8 +167,67 @@ fn configure(root: &Path) -> io::Result<()> {
     }
     // A resolver that is slow to fail would hold up every boot.
     fs::write(resolver, format!("nameserver {RESOLVER}\noptions timeout:1 attempts:2\n"))?;
-    // An image's identity is each instance's own.
+    // An image's identity is each instance's own; cloud-init makes keys of its own in each.
+    for entry in fs::read_dir(root.join("etc/ssh"))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"ssh_host_")) {
+            fs::remove_file(path)?;
+        }
+    }
     fs::write(root.join("etc/machine-id"), "")?;
     fs::create_dir_all(root.join("var/log/journal"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use ovenbird_sim::{InstanceState, MachineEvent};
+
+    use super::*;
+
+    /// A world with a base, and, if wanted, an image of an instance of it.
+    fn world(base: &Path, with_image: bool) -> World {
+        let mut world = World::new("123456789012", "us-east-1");
+        let now = Timestamp::UNIX_EPOCH;
+        let id = world.register_base(now, &image(base));
+        if with_image {
+            let launch = ovenbird_sim::RunInstances {
+                image: id.to_string(),
+                instance_type: Some("t3.micro".into()),
+                min_count: 1,
+                max_count: 1,
+                ..ovenbird_sim::RunInstances::default()
+            };
+            let instance = world.run_instances(now, &launch).unwrap()[0].id.clone();
+            world.apply(now, MachineEvent::Booted { instance: instance.clone() });
+            let seen = world.describe_instances(now, &[], &[], &ovenbird_sim::Paging::default()).unwrap();
+            assert_eq!(seen.items[0].state, InstanceState::Running);
+            let request = ovenbird_sim::CreateImage {
+                instance: instance.to_string(),
+                name: "baked".into(),
+                ..ovenbird_sim::CreateImage::default()
+            };
+            world.create_image(now, &request).unwrap();
+        }
+        world
+    }
+
+    #[test]
+    fn images_stay_on_the_base_that_they_were_made_of() {
+        let cache = tempfile::tempdir().unwrap();
+        let [before, other] =
+            ["debian-bookworm-before", "debian-bookworm-other"].map(|name| cache.path().join(name));
+        fs::create_dir(&before).unwrap();
+        fs::create_dir(&other).unwrap();
+        fs::create_dir(before.with_extension("unfinished")).unwrap();
+        assert_eq!(under(&world(&before, true), cache.path()).unwrap(), Some(before.clone()));
+        assert_eq!(
+            under(&world(&before, false), cache.path()).unwrap(),
+            None,
+            "it has no images to lie on it"
+        );
+        fs::remove_dir(&before).unwrap();
+        assert_eq!(under(&world(&before, true), cache.path()).unwrap(), None, "it is gone");
+    }
 }

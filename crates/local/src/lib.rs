@@ -49,13 +49,15 @@ pub use self::{
     supervisor::serve,
 };
 
-/// The first process of a machine, and the holder of the network, are this program again.
+/// The first process of a machine, a command in one, and the holder of the network are this program again.
 ///
-/// Call it before anything else of `main`: it answers for the hidden commands `machine-init` and `cloud-net`,
-/// and gives none for every other command line.
+/// Call it before anything else of `main`: it answers for the hidden commands `machine-init`, `machine-enter`,
+/// `machine-probe` and `cloud-net`, and gives none for every other command line.
 pub fn hidden_main() -> Option<ExitCode> {
     match std::env::args().nth(1)?.as_str() {
         "machine-init" => Some(machine::init::main()),
+        "machine-enter" => Some(machine::enter::main()),
+        "machine-probe" => Some(machine::probe::main()),
         "cloud-net" => Some(network::main()),
         _ => None,
     }

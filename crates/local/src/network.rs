@@ -118,8 +118,9 @@ fn hold() -> io::Result<Infallible> {
     // One of its own: else a bridge takes the lowest of its ports', and with every machine that comes or goes all the
     // others may send to an address that is gone, until they ask for it again after up to 45 seconds.
     let hardware = mac(GATEWAY);
-    let metadata = format!("{}/32", Metadata::ADDRESS);
-    let commands: [&[&str]; 8] = [
+    let address = Metadata::ADDRESS.to_string();
+    let metadata = format!("{address}/32");
+    let commands: [&[&str]; 12] = [
         &["ip", "link", "set", "lo", "up"],
         &["ip", "addr", "add", &metadata, "dev", "lo"],
         &["ip", "link", "add", "br0", "address", &hardware, "type", "bridge"],
@@ -128,6 +129,46 @@ fn hold() -> io::Result<Infallible> {
         &["nft", "add", "table", "ip", "nat"],
         &["nft", "add", "chain", "ip", "nat", "out", "{ type nat hook postrouting priority 100 ; }"],
         &["nft", "add", "rule", "ip", "nat", "out", "oifname", "tap0", "masquerade"],
+        // Of what listens in this namespace, machines reach the metadata service alone: MiniStack and functions are
+        // here, too. Only what begins a connection is looked at, so that answers to health checks come in whatever the
+        // kernel remembers of them.
+        &["nft", "add", "chain", "ip", "nat", "in", "{ type filter hook input priority 0 ; }"],
+        &[
+            "nft", "add", "rule", "ip", "nat", "in", "iifname", "br0", "ip", "daddr", &address, "tcp",
+            "dport", "80", "accept",
+        ],
+        &[
+            "nft",
+            "add",
+            "rule",
+            "ip",
+            "nat",
+            "in",
+            "iifname",
+            "br0",
+            "tcp",
+            "flags",
+            "&",
+            "(syn|ack)",
+            "==",
+            "syn",
+            "drop",
+        ],
+        &[
+            "nft",
+            "add",
+            "rule",
+            "ip",
+            "nat",
+            "in",
+            "iifname",
+            "br0",
+            "meta",
+            "l4proto",
+            "!=",
+            "{ tcp, icmp }",
+            "drop",
+        ],
     ];
     for command in commands {
         let output = StdCommand::new(command[0]).args(&command[1..]).output()?;

@@ -212,7 +212,7 @@ fn follow(child: &mut Child, home: &Home, progress: &mut impl FnMut(&Event)) -> 
             progress(&event);
             match event {
                 Event::Begun { stage: begun, .. } => stage = begun,
-                Event::Done { .. } => {}
+                Event::Done { .. } | Event::Weaker { .. } => {}
                 Event::Ready { .. } => return Ok(()),
                 Event::Failed { stage, reason, hint } => {
                     return Err(LocalError::Start { stage, reason, hint });
@@ -315,11 +315,8 @@ async fn process(options: &Options, instance: &str) -> Result<u32> {
 
 /// A command as a machine's root would run it, on the caller's terminal; a login shell when none is given.
 pub async fn shell(options: &Options, instance: &str, command: &[String]) -> Result<Command> {
-    let mut shell = Command::new("setpriv");
-    shell.args(machine::way_in(process(options, instance).await?)).current_dir("/");
-    if let Some(terminal) = std::env::var_os("TERM") {
-        shell.arg(format!("TERM={}", terminal.display()));
-    }
+    let mut shell = Command::new("/proc/self/exe");
+    shell.args(machine::way_in(process(options, instance).await?, None)).current_dir("/");
     if command.is_empty() {
         shell.args(["/bin/bash", "--login"]);
     } else {

@@ -54,6 +54,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
+    /// Something works less well here than it could.
+    Weaker {
+        /// Which part it is of.
+        stage: Stage,
+        /// What is missing, what that means, and what would help.
+        text: String,
+    },
     /// Everything is there.
     Ready {
         /// How long all of it took.

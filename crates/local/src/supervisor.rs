@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Write as _,
+    io::{self, Write as _},
     net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ovenbird_sim::{BaseImage, MachineEvent};
+use ovenbird_sim::{MachineEvent, World};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -26,7 +26,7 @@ use crate::{
     endpoint::{Control, Endpoint, keep_learning, router},
     error::{LocalError, Result},
     hardware::{Hardware, RealHardware, Simulated},
-    machine::serve_inside,
+    machine::{probe, serve_inside},
     ministack::MiniStack,
     network::Network,
     options::{Machines, Options},
@@ -166,23 +166,18 @@ async fn start_world(
     let inside =
         network.as_ref().map(Network::pid).transpose().map_err(LocalError::io("find the network"))?;
     *stage = Stage::Base;
-    let (hardware, name): (Box<dyn Hardware>, String) = match network {
+    let (hardware, base): (Box<dyn Hardware>, PathBuf) = match network {
         None => (Box::new(Simulated::new(sender)), "simulated".into()),
         Some(network) => {
-            let base = make_base(options).await?;
-            let name = base.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let hardware = RealHardware::new(&options.home, &base, options.port, network, sender);
+            let base = make_base(options, &world).await?;
+            let user_namespaces = can_isolate(options).await?;
+            let hardware =
+                RealHardware::new(&options.home, &base, options.port, network, user_namespaces, sender);
             let hardware = hardware.map_err(LocalError::io("make room for machines"))?;
-            (Box::new(hardware), name)
+            (Box::new(hardware), base)
         }
     };
-    // The same base keeps its id.
-    let version = name.rsplit('-').next().unwrap_or(&name);
-    let base = BaseImage {
-        description: "The base of local machines".to_owned(),
-        ..BaseImage::debian_12(version, crate::deploy::architecture())
-    };
-    let image = world.register_base(Timestamp::now(), &base).to_string();
+    let image = world.register_base(Timestamp::now(), &base_image::image(&base)).to_string();
     let mut control = Control::new(options.clone());
     control.ministack_version.clone_from(&ministack.version);
     control.ministack_pid = u32::try_from(ministack.pid.as_raw()).ok();
@@ -206,11 +201,33 @@ async fn start_world(
     Ok(endpoint)
 }
 
-async fn make_base(options: &Options) -> Result<PathBuf> {
+/// Whether machines get user namespaces of their own; if they can't, that is said.
+async fn can_isolate(options: &Options) -> Result<bool> {
+    let missing =
+        probe::missing(options.home.root()).await.map_err(LocalError::io("try a user namespace"))?;
+    if let Some(why) = &missing {
+        let text = probe::weaker(why);
+        tracing::warn!("{text}");
+        Event::Weaker { stage: Stage::Network, text }.emit();
+    }
+    Ok(missing.is_none())
+}
+
+/// The base of this home's images; today's, made if it isn't there, for a home that has none.
+async fn make_base(options: &Options, world: &World) -> Result<PathBuf> {
     let cache = options.home.bases();
-    let there = base_image::path(&cache).is_dir();
-    let note = "a Debian with a JDK is made by mmdebstrap; this takes minutes, once";
-    let span = Span::begin(Stage::Base, (!there).then_some(note));
+    let today = base_image::path(&cache);
+    let under = base_image::under(world, &cache);
+    let under = under.map_err(|error| {
+        LocalError::io("look for the base of this home's images")(io::Error::other(error))
+    })?;
+    if let Some(base) = under.filter(|base| *base != today) {
+        let note = "the one that this home's images were made of; `ovenbird local reset` forgets them, and gets today's";
+        Span::begin(Stage::Base, None).done(Some(note.to_owned()));
+        return Ok(base);
+    }
+    let note = "a Debian is made by mmdebstrap; this takes a minute or two, once";
+    let span = Span::begin(Stage::Base, (!today.is_dir()).then_some(note));
     let base = base_image::make(&cache).await.map_err(LocalError::io("make the base image"))?;
     span.done(None);
     Ok(base)

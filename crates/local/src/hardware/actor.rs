@@ -20,7 +20,7 @@ use crate::{
     auth::Credentials,
     deploy::REGION,
     endpoint::machine_router,
-    machine::{Identity, Layer, Machine, MachineConfig, Notice, cgroup, exec},
+    machine::{Identity, Layer, Machine, MachineConfig, Notice, exec, remove_groups},
     ministack::ACCOUNT,
 };
 
@@ -184,6 +184,7 @@ impl Actor {
             disk: self.shared.disks.prepare(&self.instance)?,
             lower: self.shared.disks.lower(&layers),
             cgroup: self.shared.cgroup.join(self.instance.as_str()),
+            user_namespace: self.shared.user_namespaces,
             address,
             cloud_pid: self.shared.network_pid,
             endpoint_port: self.shared.port,
@@ -298,7 +299,7 @@ impl Actor {
             tracing::warn!("the disk of {} could not be deleted: {error}", self.instance);
         }
         // Its machine tried that when it ended; by now its last process is surely reaped.
-        cgroup::remove(&self.shared.cgroup.join(self.instance.as_str()));
+        remove_groups(&self.shared.cgroup.join(self.instance.as_str()));
         self.let_go();
         if let Some(address) = lock(&self.seen).address.take() {
             lock(&self.shared.addresses).give_back(address);

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     endpoint::Endpoint,
     home::Home,
-    machine::{Disks, Machine, cgroup, forward, reach},
+    machine::{Disks, Machine, cgroup, forward, reach, remove_groups},
     network::Network,
 };
 
@@ -58,16 +58,18 @@ impl RealHardware {
         base: &Path,
         port: u16,
         network: Network,
+        user_namespaces: bool,
         events: mpsc::UnboundedSender<MachineEvent>,
     ) -> io::Result<Self> {
         allow_inotify();
         let disks = Disks::new(home.root(), base);
         disks.delete_instances()?;
         let cgroup = own_cgroup(home)?;
-        cgroup::remove(&cgroup);
+        remove_groups(&cgroup);
         let shared = Shared {
             disks,
             cgroup,
+            user_namespaces,
             port,
             endpoint: OnceLock::new(),
             network_pid: network.pid()?,

@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct Shared {
     pub disks: Disks,
     pub cgroup: PathBuf,
+    /// Whether machines have user namespaces.
+    pub user_namespaces: bool,
     pub port: u16,
     /// The endpoint, once it is there: it answers from the world, which this hardware is of.
     pub endpoint: OnceLock<Weak<Endpoint>>,

@@ -14,13 +14,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{cgroup, output::Outputs};
+use super::{cgroup, enter::way_in, output::Outputs};
 
 /// How long the kernel may take to end killed processes.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// What `machine-init` takes from the machine's own processes, commands don't have either.
-const BOUNDS: &str = "--bounding-set=-sys_module,-sys_rawio,-sys_time,-mknod";
 
 /// Where commands of a machine run.
 #[derive(Debug, Clone)]
@@ -88,25 +85,10 @@ async fn work(
     child.wait().await
 }
 
-/// `setpriv`'s arguments that lead into every namespace of a machine, with an environment of its own and no more
-/// power than its own processes have. What shall run there follows them.
-pub fn way_in(pid: u32) -> Vec<String> {
-    let target = format!("--target={pid}");
-    [BOUNDS, "nsenter", &target, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root"]
-        .into_iter()
-        .chain(["/usr/bin/env", "-i", "HOME=/root"])
-        .chain(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
-        .map(str::to_owned)
-        .collect()
-}
-
 fn command(pid: u32, group: &Path) -> Command {
-    let mut command = Command::new("/bin/sh");
+    let mut command = Command::new("/proc/self/exe");
     command
-        // Into its cgroup first, so that nothing of it is ever outside; then it may do what the machine may.
-        .args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec setpriv \"$@\""])
-        .arg(group)
-        .args(way_in(pid))
+        .args(way_in(pid, Some(group)))
         // The script comes on standard input and is read whole before it runs: a command in it can't eat the rest.
         .args(["/bin/sh", "-c", "cd /; script=$(cat); exec /bin/sh -c \"$script\" </dev/null"])
         .current_dir("/")

@@ -14,6 +14,7 @@ use std::{
 };
 
 use axum::Router;
+use nix::unistd::{Gid, Uid};
 use ovenbird_core::domain::{digest, id::InstanceId};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -23,12 +24,14 @@ use tokio::{
 };
 
 use super::{
-    address::{GATEWAY, PREFIX, mac},
+    cable::Cable,
     cgroup,
     exec::{Inside, exec},
     forward::serve_inside,
+    ids::Range,
     imds::{Identity, Known, Metadata},
     init::{InitConfig, RESTART},
+    limits::{self, Groups},
     spawn::spawn,
 };
 
@@ -52,6 +55,8 @@ pub struct MachineConfig {
     pub lower: Vec<PathBuf>,
     /// The cgroup to make for it.
     pub cgroup: PathBuf,
+    /// Whether its root is nobody on the host. Where the host can't have that ([`super::probe`]), it is the host's.
+    pub user_namespace: bool,
     /// Its address, of the local cloud's network.
     pub address: Ipv4Addr,
     /// The process that holds the cloud's network.
@@ -108,12 +113,19 @@ impl Machine {
     /// Starts a machine; notices of it follow. A start that fails leaves nothing.
     pub async fn start(config: MachineConfig, notices: mpsc::UnboundedSender<Notice>) -> io::Result<Self> {
         let cgroup = config.cgroup.clone();
-        fs::create_dir_all(&cgroup)?;
+        // What its last life left has the ids of that life: its systemd could make nothing below.
+        if cgroup.exists() {
+            cgroup::kill(&cgroup);
+            cgroup::end(&cgroup, GRACE).await;
+        }
+        limits::remove(&cgroup);
+        let groups = Groups::make(&cgroup)?;
         let cable = Cable { cloud_pid: config.cloud_pid, link: link(&config.instance) };
-        let started = Self::begin(config, cable.clone(), notices).await;
+        let started = Self::begin(config, &groups, cable.clone(), notices).await;
         if started.is_err() {
             cgroup::kill(&cgroup);
             cgroup::end(&cgroup, GRACE).await;
+            limits::remove(&cgroup);
             cable.unplug().await;
         }
         started
@@ -121,22 +133,26 @@ impl Machine {
 
     async fn begin(
         config: MachineConfig,
+        groups: &Groups,
         cable: Cable,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> io::Result<Self> {
         let terminal = nix::pty::openpty(None, None)?;
         let name = fs::read_link(format!("/proc/self/fd/{}", terminal.slave.as_raw_fd()))?;
+        let range = config.user_namespace.then(Range::take).transpose()?;
+        let first_id = range.as_ref().map(Range::first);
+        if let Some(first) = first_id {
+            groups.delegate(first)?;
+            // Its console is its root's.
+            nix::unistd::fchown(&terminal.slave, Some(Uid::from_raw(first)), Some(Gid::from_raw(first)))?;
+        }
         let init = InitConfig {
-            cgroup: config.cgroup.clone(),
+            cgroups: groups.all(),
+            first_id,
             layers: config.lower.clone(),
             disk: config.disk.clone(),
             hostname: config.identity.hostname.clone(),
             uuid: uuid(&config.instance),
-            address: format!("{}/{PREFIX}", config.address),
-            mac: mac(config.address),
-            gateway: GATEWAY.to_string(),
-            cloud_pid: config.cloud_pid,
-            link: cable.link.clone(),
             console: name,
             supervisor: i32::try_from(std::process::id()).map_err(io::Error::other)?,
         };
@@ -153,6 +169,7 @@ impl Machine {
             let output = child.wait_with_output().await?;
             return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
         }
+        cable.lay(outer, config.address).await?;
         let mut tasks = Tasks::default();
         let known = config.metadata.know(config.identity.clone());
         tasks.0.push(serve_inside(outer, config.endpoint_port, config.endpoint)?);
@@ -173,7 +190,8 @@ impl Machine {
             _tasks: tasks,
             _known: known,
         };
-        tokio::spawn(live(config.instance, cable, child, stdin, terminal.slave, outer, notices));
+        let held = Held { _stdin: stdin, _terminal: terminal.slave, _range: range };
+        tokio::spawn(live(config.instance, cable, child, held, outer, notices));
         Ok(machine)
     }
 
@@ -240,8 +258,16 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
         // While it has processes it stays: whoever waits for the machine's end removes it then.
-        cgroup::remove(&self.cgroup);
+        limits::remove(&self.cgroup);
     }
+}
+
+/// What a machine needs for as long as it runs.
+struct Held {
+    _stdin: ChildStdin,
+    /// A terminal whose last slave is closed gives its reader an end.
+    _terminal: OwnedFd,
+    _range: Option<Range>,
 }
 
 /// Follows a machine from its boot to its end.
@@ -249,8 +275,7 @@ async fn live(
     instance: InstanceId,
     cable: Cable,
     mut child: Child,
-    _stdin: ChildStdin,
-    slave: OwnedFd,
+    held: Held,
     outer: u32,
     notices: mpsc::UnboundedSender<Notice>,
 ) {
@@ -269,39 +294,11 @@ async fn live(
         _ = child.wait() => {}
     }
     let ended = child.wait().await;
-    // Held until now: a terminal whose last slave is closed gives its reader an end.
-    drop(slave);
+    drop(held);
     cable.unplug().await;
     match ended {
         Ok(status) if status.code() == Some(i32::from(RESTART)) => tell(Notice::Rebooted(instance)),
         Ok(_) | Err(_) => tell(Notice::Ended(instance)),
-    }
-}
-
-/// A machine's cable to the cloud's bridge.
-#[derive(Debug, Clone)]
-struct Cable {
-    cloud_pid: u32,
-    link: String,
-}
-
-impl Cable {
-    /// Takes it out. The network of a machine that ended stays for as long as a socket in it is open, and answers for
-    /// the machine's address: the same instance started again would lose what is sent to it, and cloud-init waits for
-    /// an answer of IMDS for ever.
-    async fn unplug(&self) {
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net=/proc/{}/ns/net", self.cloud_pid))
-            .args(["ip", "link", "delete", &self.link])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true);
-        // It fails when the machine's network is gone already, and the cable with it.
-        if let Ok(mut child) = spawn(command).await {
-            let _ = child.wait().await;
-        }
     }
 }
 

@@ -5,15 +5,23 @@
 //! ends with the supervisor.
 
 mod address;
+mod cable;
 pub mod cgroup;
+mod confine;
 mod disk;
+pub mod enter;
 mod exec;
 mod forward;
+mod ids;
 mod imds;
 pub mod init;
 mod lifecycle;
+mod limits;
 mod output;
+pub mod probe;
+mod root;
 mod spawn;
+mod user_namespace;
 
 pub(crate) use self::{
     address::mac,
@@ -23,8 +31,10 @@ pub(crate) use self::{
 pub use self::{
     address::{Addresses, GATEWAY},
     disk::{Disks, Layer},
-    exec::{Inside, Outcome, exec, way_in},
+    enter::way_in,
+    exec::{Inside, Outcome, exec},
     forward::{forward, reach},
     imds::{Identity, Metadata},
     lifecycle::{Machine, MachineConfig, Notice},
+    limits::remove as remove_groups,
 };

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ovenbird_local::machine::{Layer, cgroup};
+use ovenbird_local::machine::{Layer, remove_groups};
 
 use crate::lab::{Lab, until};
 
@@ -57,7 +57,7 @@ pub fn sigkill_of_the_supervisor_leaves_nothing(lab: &Lab) {
     until("every process ends", || left() == 0);
     let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
     assert!(!mounts.contains(folder.to_str().expect("a path")), "{mounts}");
-    cgroup::remove(&group);
+    remove_groups(&group);
     assert!(!group.exists(), "a cgroup has processes");
 }
 

@@ -1,13 +1,13 @@
 //! Disks: a frozen one is a layer, and machines boot from it.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _};
 
-use ovenbird_local::machine::Layer;
+use ovenbird_local::machine::{Layer, MachineConfig};
 
 use crate::{
     boot::refused,
-    guest::Instance,
-    lab::{Lab, snapshot_id},
+    guest::{Guest, Instance},
+    lab::{Lab, PATIENCE, snapshot_id},
 };
 
 const RUNS: &str = "var/tmp/runs";
@@ -44,6 +44,70 @@ pub fn an_image_boots_whether_sealed_or_not(lab: &Lab) {
     guest.sh("echo changed > /opt/artifact");
     let frozen = fs::read_to_string(lab.disks.snapshot(&snapshot).join("opt/artifact"));
     assert_eq!(frozen.expect("the layer's file"), "baked\n", "a machine wrote into a snapshot");
+}
+
+/// On disk, owners are what they are in any Debian: no range of the host's ids is in an image.
+pub fn an_image_boots_with_other_ids_than_its_maker_s(lab: &Lab) {
+    let first = lab.instance(vec![Layer::Base]);
+    let mut guest = lab.start(&first);
+    guest.online();
+    let ids = |guest: &Guest| guest.sh("cat /proc/self/uid_map");
+    let maker = ids(&guest);
+    // A file of a user's, a program with the setuid bit, and one with a capability of its own.
+    guest
+        .sh("echo data > /opt/data; chown daemon:mail /opt/data; cp /usr/bin/id /opt/id; chmod 4755 /opt/id");
+    let capability = "import os, struct; value = struct.pack(\"<5I\", 0x02000001, 1 << 13, 0, 0, 0)";
+    guest.sh(&format!("cp /bin/true /opt/raw; python3 -c '{capability}; os.setxattr(\"/opt/raw\", \"security.capability\", value)'"));
+    guest.sh("rm /etc/motd");
+    guest.stop();
+    let snapshot = snapshot_id();
+    lab.disks.freeze(&first.id, &snapshot).expect("it freezes");
+    let frozen = lab.disks.snapshot(&snapshot);
+    let owner = |path: &str| {
+        let about = fs::symlink_metadata(frozen.join(path)).expect(path);
+        (about.uid(), about.gid())
+    };
+    assert_eq!(owner("opt/data"), (1, 8));
+    for path in ["", "opt", "opt/id", "etc/motd"] {
+        assert_eq!(owner(path), (0, 0), "{path}");
+    }
+
+    // The first one's ids are another's now.
+    let mut between = lab.start(&lab.instance(vec![Layer::Base]));
+    between.online();
+    assert_eq!(ids(&between), maker, "the lowest free range is taken");
+    let mut guest = lab.start(&lab.instance(vec![Layer::Base, Layer::Snapshot(snapshot)]));
+    guest.online();
+    assert_ne!(ids(&guest), maker);
+    assert_eq!(guest.sh("stat -c %U:%G:%a /opt/data /opt/id"), "daemon:mail:644\nroot:root:4755");
+    assert_eq!(guest.sh("setpriv --reuid=daemon --clear-groups /opt/id -u"), "0");
+    let read = format!("{capability}; print(os.getxattr(\"/opt/raw\", \"security.capability\") == value)");
+    assert_eq!(guest.sh(&format!("python3 -c '{read}'")), "True");
+    guest.sh("echo more >> /opt/data; [ ! -e /etc/motd ]");
+}
+
+/// Images of before there were user namespaces, and hosts that have none.
+pub fn an_image_made_without_a_user_namespace_boots_in_one(lab: &Lab) {
+    let first = lab.instance(vec![Layer::Base]);
+    let config = MachineConfig { user_namespace: false, ..lab.config(&first) };
+    let mut guest = Guest::start(lab.runtime.handle(), config, &first).expect("it starts");
+    guest.online();
+    assert!(guest.sh("cat /proc/self/uid_map").ends_with(" 4294967295"), "it has a user namespace");
+    guest.sh(
+        "echo data > /opt/data; chown daemon /opt/data; rm -r /usr/share/doc/curl; mkdir /usr/share/doc/curl",
+    );
+    assert_ne!(
+        guest.exec("echo 0 > /proc/sys/kernel/panic", PATIENCE).exit,
+        0,
+        "it sets up the host's kernel"
+    );
+    guest.stop();
+    let snapshot = snapshot_id();
+    lab.disks.freeze(&first.id, &snapshot).expect("it freezes");
+    let mut guest = lab.start(&lab.instance(vec![Layer::Base, Layer::Snapshot(snapshot)]));
+    guest.online();
+    assert_eq!(guest.sh("stat -c %U /opt/data; ls /usr/share/doc/curl"), "daemon");
+    guest.sh("echo more >> /opt/data; echo here > /usr/share/doc/curl/here");
 }
 
 pub fn a_hundred_and_twenty_layers_boot(lab: &Lab) {

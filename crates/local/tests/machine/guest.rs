@@ -10,6 +10,7 @@ use std::{
 use ovenbird_core::domain::id::InstanceId;
 use ovenbird_local::Credentials;
 use ovenbird_local::machine::{Identity, Inside, Layer, Machine, MachineConfig, Notice, Outcome, exec};
+use ovenbird_sim::AuthorizedKey;
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::lab::{PATIENCE, until};
@@ -22,6 +23,7 @@ pub struct Instance {
     pub layers: Vec<Layer>,
     pub user_data: Option<Vec<u8>>,
     pub tokens_required: bool,
+    pub key: Option<AuthorizedKey>,
 }
 
 impl Instance {
@@ -39,7 +41,7 @@ impl Instance {
             role: Credentials::machine(),
             user_data: self.user_data.clone(),
             tokens_required: self.tokens_required,
-            key: None,
+            key: self.key.clone(),
         }
     }
 }
@@ -98,7 +100,9 @@ impl Guest {
     }
 
     pub fn inside(&self) -> Inside {
-        self.machine.inside().expect("a first process")
+        self.machine
+            .inside()
+            .unwrap_or_else(|error| panic!("{error}; its console:\n{}", self.machine.console()))
     }
 
     /// Runs a script.

@@ -16,7 +16,7 @@ use axum::{Router, routing::get};
 use ovenbird_core::domain::id::{InstanceId, SnapshotId};
 use ovenbird_local::{
     Home, base_image,
-    machine::{Addresses, Disks, Layer, MachineConfig, cgroup},
+    machine::{Addresses, Disks, Layer, MachineConfig, cgroup, remove_groups},
     network::Network,
 };
 use tokio::runtime::Runtime;
@@ -100,7 +100,7 @@ impl Lab {
     pub fn instance(&self, layers: Vec<Layer>) -> Instance {
         let id = InstanceId::parse(&format!("i-{:017x}", number())).expect("an id");
         let address = self.addresses.lock().expect("addresses").take().expect("a free address");
-        Instance { id, address, layers, user_data: None, tokens_required: true }
+        Instance { id, address, layers, user_data: None, tokens_required: true, key: None }
     }
 
     /// Starts an instance; its disk is what it was at its last stop.
@@ -115,6 +115,7 @@ impl Lab {
             disk: self.disks.prepare(&instance.id).expect("a disk"),
             lower: self.disks.lower(&instance.layers),
             cgroup: self.cgroup.join(instance.id.as_str()),
+            user_namespace: true,
             address: instance.address,
             cloud_pid: self.network.pid().expect("the network"),
             endpoint_port: self.endpoint.local_addr().expect("an address").port(),
@@ -155,7 +156,7 @@ pub fn close() {
         let _ = fs::write(path.join("cgroup.kill"), "1");
         let gone = Instant::now() + PATIENCE;
         while path.exists() && Instant::now() < gone {
-            cgroup::remove(&path);
+            remove_groups(&path);
             let _ = fs::remove_dir_all(&path);
             std::thread::sleep(Duration::from_millis(10));
         }

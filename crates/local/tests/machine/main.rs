@@ -7,6 +7,7 @@ mod boot;
 mod commands;
 mod death;
 mod disks;
+mod escapes;
 mod guest;
 mod lab;
 mod network;
@@ -38,6 +39,11 @@ const TESTS: &[(&str, Test)] = &[
         boot::a_machine_stops_at_any_moment_and_keeps_its_disk,
     ),
     (
+        "boot::who_has_the_launch_s_key_logs_in_and_may_become_root",
+        boot::who_has_the_launch_s_key_logs_in_and_may_become_root,
+    ),
+    ("boot::a_machine_starts_again_with_other_ids", boot::a_machine_starts_again_with_other_ids),
+    (
         "boot::a_machine_that_calls_for_a_reboot_is_told_from_one_that_powers_off",
         boot::a_machine_that_calls_for_a_reboot_is_told_from_one_that_powers_off,
     ),
@@ -54,6 +60,33 @@ const TESTS: &[(&str, Test)] = &[
         "disks::more_layers_than_overlayfs_takes_are_refused",
         disks::more_layers_than_overlayfs_takes_are_refused,
     ),
+    (
+        "disks::an_image_boots_with_other_ids_than_its_maker_s",
+        disks::an_image_boots_with_other_ids_than_its_maker_s,
+    ),
+    (
+        "disks::an_image_made_without_a_user_namespace_boots_in_one",
+        disks::an_image_made_without_a_user_namespace_boots_in_one,
+    ),
+    ("boot::a_home_that_cannot_map_owners_is_told", boot::a_home_that_cannot_map_owners_is_told),
+    (
+        "escapes::root_in_a_machine_gets_nothing_of_the_host",
+        escapes::root_in_a_machine_gets_nothing_of_the_host,
+    ),
+    (
+        "escapes::a_machine_with_another_s_address_gets_none_of_its_metadata",
+        escapes::a_machine_with_another_s_address_gets_none_of_its_metadata,
+    ),
+    (
+        "escapes::a_machine_reaches_nothing_of_the_cloud_s_network_but_its_metadata",
+        escapes::a_machine_reaches_nothing_of_the_cloud_s_network_but_its_metadata,
+    ),
+    ("escapes::root_in_a_machine_is_nobody_on_the_host", escapes::root_in_a_machine_is_nobody_on_the_host),
+    (
+        "escapes::nothing_of_the_supervisor_s_environment_is_shown",
+        escapes::nothing_of_the_supervisor_s_environment_is_shown,
+    ),
+    ("escapes::a_machine_has_only_so_many_processes", escapes::a_machine_has_only_so_many_processes),
     ("network::imds_wants_a_token_when_told_so", network::imds_wants_a_token_when_told_so),
     ("network::imds_answers_without_a_token_when_it_may", network::imds_answers_without_a_token_when_it_may),
     ("network::the_gateway_keeps_its_hardware_address", network::the_gateway_keeps_its_hardware_address),

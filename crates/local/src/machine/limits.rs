@@ -1,0 +1,150 @@
+//! How much of the host a machine may take: memory and processes.
+//!
+//! Where the host's one hierarchy of control groups has the controllers, a machine's own group has its limits. On a
+//! host that still has the hierarchies of before for them, it has a group in each of these, too.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Gid, Uid, chown};
+
+use super::cgroup;
+
+/// How many processes and threads a machine may have.
+const PROCESSES: u32 = 4096;
+
+/// The least memory that a machine is limited to, in bytes: a JVM and Puppet work with it.
+const LEAST_MEMORY: u64 = 1 << 30;
+
+/// The files of a control group that a systemd in it writes, as `/sys/kernel/cgroup/delegate` says. Its limits are
+/// not among them.
+const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+
+/// A limit: the controller, and its file in a group of the one hierarchy and of one of before.
+struct Limit {
+    controller: &'static str,
+    file: &'static str,
+    before: &'static str,
+    value: u64,
+}
+
+/// The control groups of a machine, with its limits in them.
+#[derive(Debug)]
+pub(super) struct Groups {
+    unified: PathBuf,
+    more: Vec<PathBuf>,
+}
+
+impl Groups {
+    /// Makes them for a machine whose group of the one hierarchy is to be `unified`.
+    pub fn make(unified: &Path) -> io::Result<Self> {
+        let mut groups = Self { unified: unified.to_owned(), more: Vec::new() };
+        fs::create_dir_all(unified)?;
+        for limit in limits()? {
+            groups.limit(&limit)?;
+        }
+        Ok(groups)
+    }
+
+    fn limit(&mut self, limit: &Limit) -> io::Result<()> {
+        let root = cgroup::unified()?;
+        let has = |group: &Path, file: &str| {
+            let list = fs::read_to_string(group.join(file)).unwrap_or_default();
+            list.split_whitespace().any(|known| known == limit.controller)
+        };
+        if has(&root, "cgroup.controllers") {
+            // Each group above hands it down.
+            let between = self.unified.strip_prefix(&root).map_err(io::Error::other)?.to_owned();
+            let mut above = root;
+            for part in between.iter() {
+                if !has(&above, "cgroup.subtree_control") {
+                    fs::write(above.join("cgroup.subtree_control"), format!("+{}", limit.controller))?;
+                }
+                above.push(part);
+            }
+            return fs::write(self.unified.join(limit.file), limit.value.to_string());
+        }
+        if let Some(hierarchy) = hierarchy(limit.controller)? {
+            let root = cgroup::unified()?;
+            let group = hierarchy.join(self.unified.strip_prefix(root).map_err(io::Error::other)?);
+            fs::create_dir_all(&group)?;
+            fs::write(group.join(limit.before), limit.value.to_string())?;
+            self.more.push(group);
+        }
+        Ok(())
+    }
+
+    /// Lets the machine's root, which is this user and group on the host, make groups below its own.
+    pub fn delegate(&self, first: u32) -> io::Result<()> {
+        for file in DELEGATED {
+            chown(&self.unified.join(file), Some(Uid::from_raw(first)), Some(Gid::from_raw(first)))?;
+        }
+        Ok(())
+    }
+
+    /// All of them; a process of the machine must be in each.
+    pub fn all(&self) -> Vec<PathBuf> {
+        [&self.unified].into_iter().chain(&self.more).cloned().collect()
+    }
+}
+
+/// Removes a group of the one hierarchy with its companions in those of before, and what is below them; groups that
+/// have processes stay.
+pub fn remove(unified: &Path) {
+    cgroup::remove(unified);
+    let Ok(root) = cgroup::unified() else { return };
+    let Ok(path) = unified.strip_prefix(root) else { return };
+    for limit in limits().into_iter().flatten() {
+        if let Ok(Some(hierarchy)) = hierarchy(limit.controller) {
+            cgroup::remove(&hierarchy.join(path));
+        }
+    }
+}
+
+/// Puts this process into the groups that limit another.
+pub(super) fn join_those_of(pid: u32) -> io::Result<()> {
+    for limit in limits()? {
+        if let Some(hierarchy) = hierarchy(limit.controller)? {
+            let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+            let group = groups.lines().find_map(|line| {
+                let (_, line) = line.split_once(':')?;
+                let (controllers, path) = line.split_once(':')?;
+                controllers.split(',').any(|known| known == limit.controller).then_some(path)
+            });
+            if let Some(path) = group {
+                let procs = hierarchy.join(path.trim_start_matches('/')).join("cgroup.procs");
+                fs::write(procs, std::process::id().to_string())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn limits() -> io::Result<[Limit; 2]> {
+    let about = fs::read_to_string("/proc/meminfo")?;
+    let total = about.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next());
+    let kib: u64 = total.and_then(|kib| kib.parse().ok()).ok_or_else(|| io::Error::other("no MemTotal"))?;
+    Ok([
+        Limit {
+            controller: "memory",
+            file: "memory.max",
+            before: "memory.limit_in_bytes",
+            // One machine alone can't take all that the host has.
+            value: (kib * 1024 / 2).max(LEAST_MEMORY),
+        },
+        Limit { controller: "pids", file: "pids.max", before: "pids.max", value: PROCESSES.into() },
+    ])
+}
+
+/// Where a controller's own hierarchy of before is mounted.
+fn hierarchy(controller: &str) -> io::Result<Option<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    Ok(mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (point, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+        let found = kind == "cgroup" && options.split(',').any(|option| option == controller);
+        found.then(|| PathBuf::from(point))
+    }))
+}
