@@ -113,6 +113,13 @@ pub async fn make(cache: &Path) -> io::Result<PathBuf> {
         return Ok(finished);
     }
     fs::create_dir_all(cache)?;
+    // Of clouds that come up at once one makes it, and the others wait: they would write into one folder.
+    let file = fs::File::create(cache.join("base.lock"))?;
+    let waiting = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
+    let _lock = waiting.await.map_err(io::Error::other)??;
+    if finished.is_dir() {
+        return Ok(finished);
+    }
     let unfinished = finished.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
