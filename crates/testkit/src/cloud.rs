@@ -147,6 +147,7 @@ impl State {
 impl Cloud {
     /// An empty account at a moment.
     pub fn new(world: World, hardware: SimulatedHardware, now: Timestamp) -> Self {
+        crate::listener::ask_each_time();
         let state = State {
             world,
             hardware,

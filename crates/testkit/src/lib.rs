@@ -2,6 +2,7 @@
 //! the state machines walked with the real steps.
 
 mod cloud;
+mod listener;
 mod simulated;
 pub mod walk;
 
