@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use ovenbird_core::domain::id::{InstanceId, VolumeId};
 
 use crate::{
-    ApiError, Instance, InstanceState, NewVolume, ROOT_DEVICE, Result, SnapshotState, Tags, Volume, World,
+    ApiError, Instance, NewVolume, ROOT_DEVICE, Result, SnapshotState, Tags, Volume, World,
     images::check_tags, refuse_dry_run,
 };
 
@@ -175,14 +175,9 @@ pub(crate) fn no_device(instance: &InstanceId, device: &str) -> ApiError {
 }
 
 fn can_change_volumes(instance: &Instance) -> Result<()> {
-    match instance.state {
-        InstanceState::Running | InstanceState::Stopped => Ok(()),
-        InstanceState::Pending
-        | InstanceState::Stopping
-        | InstanceState::ShuttingDown
-        | InstanceState::Terminated => {
-            let message = format!("Instance '{}' is not 'running'.", instance.id);
-            Err(ApiError::new("IncorrectState", message))
-        }
+    if instance.state.is_settled() {
+        return Ok(());
     }
+    let message = format!("Instance '{}' is not 'running'.", instance.id);
+    Err(ApiError::new("IncorrectState", message))
 }

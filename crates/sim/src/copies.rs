@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::domain::id::{AmiId, SnapshotId, VolumeId};
 
 use crate::{
-    ApiError, Device, Image, ImageState, Instance, InstanceState, Layer, Order, ROOT_DEVICE, Result,
-    Snapshot, SnapshotState, Standing, Tags, Volume, World, images::check_tags, refuse_dry_run,
+    ApiError, Device, Image, ImageState, Instance, Layer, Order, ROOT_DEVICE, Result, Snapshot,
+    SnapshotState, Standing, Tags, Volume, World, images::check_tags, refuse_dry_run,
 };
 
 /// How long a copy is under way: long enough for who doesn't wait to be seen.
@@ -313,16 +313,11 @@ fn no_volume() -> VolumeId {
 }
 
 fn can_freeze(instance: &Instance) -> Result<()> {
-    match instance.state {
-        InstanceState::Running | InstanceState::Stopped => Ok(()),
-        InstanceState::Pending
-        | InstanceState::Stopping
-        | InstanceState::ShuttingDown
-        | InstanceState::Terminated => {
-            let message = format!("The instance {} is {}.", instance.id, instance.state.as_str());
-            Err(ApiError::new("IncorrectState", message))
-        }
+    if instance.state.is_settled() {
+        return Ok(());
     }
+    let message = format!("The instance {} is {}.", instance.id, instance.state.as_str());
+    Err(ApiError::new("IncorrectState", message))
 }
 
 fn new_snapshot(

@@ -221,19 +221,13 @@ impl World {
         self.check_name(&request.name)?;
         check_tags(&request.tags, &["image", "snapshot"])?;
         let instance = self.instance(&request.instance)?.clone();
-        match instance.state {
-            InstanceState::Running | InstanceState::Stopped => {}
-            InstanceState::Pending
-            | InstanceState::Stopping
-            | InstanceState::ShuttingDown
-            | InstanceState::Terminated => {
-                let message = format!(
-                    "The instance '{}' is not in a valid state for this operation: it is {}.",
-                    instance.id,
-                    instance.state.as_str()
-                );
-                return Err(ApiError::new("IncorrectInstanceState", message));
-            }
+        if !instance.state.is_settled() {
+            let message = format!(
+                "The instance '{}' is not in a valid state for this operation: it is {}.",
+                instance.id,
+                instance.state.as_str()
+            );
+            return Err(ApiError::new("IncorrectInstanceState", message));
         }
         refuse_dry_run(request.dry_run)?;
         let snapshot = self.fresh(SnapshotId::parse, "snap");

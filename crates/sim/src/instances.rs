@@ -55,6 +55,14 @@ impl InstanceState {
             Self::Stopped => 80,
         }
     }
+
+    /// Whether it runs or is stopped, and is on no way between: only then may its disks be frozen or changed.
+    pub(crate) fn is_settled(self) -> bool {
+        match self {
+            Self::Running | Self::Stopped => true,
+            Self::Pending | Self::Stopping | Self::ShuttingDown | Self::Terminated => false,
+        }
+    }
 }
 
 fn x86_64() -> String {

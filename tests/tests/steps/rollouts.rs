@@ -75,7 +75,7 @@ fn view(cloud: &Cloud) -> View {
         let group = world.auto_scaling_group(GROUP).unwrap();
         let template = world.launch_templates().next().unwrap();
         let of = |version: u64| template.version(version).unwrap().data.image.clone().unwrap();
-        let version = group.configuration.templates().next().and_then(|spec| spec.version.clone()).unwrap();
+        let version = group.configuration.base().version.clone().unwrap();
         View {
             channel: channel.first().and_then(image),
             machines: group.members.iter().map(|member| member.image.to_string()).collect(),
@@ -340,7 +340,7 @@ fn a_version_that_chooses_types_by_attributes_is_refused() {
     let Walked { cloud, .. } = walked(&STREET);
     cloud.with(|world| {
         let (now, spec) = ("2026-01-02T00:00:00Z".parse().unwrap(), world.auto_scaling_group(GROUP).unwrap());
-        let spec = spec.configuration.templates().next().unwrap().clone();
+        let spec = spec.configuration.base().clone();
         let data = LaunchTemplateData {
             requirements: Some(InstanceRequirements { vcpus_min: 2, memory_mib_min: 4096 }),
             image: Some("ami-0123456789abcdef0".into()),

@@ -261,7 +261,7 @@ pub fn superseded(cloud: &Cloud) -> Vec<String> {
 
 /// The image of the launch template's version that a group names by its number.
 fn launched(world: &World, configuration: &Configuration) -> Option<String> {
-    let version = configuration.templates().next()?.version.as_ref()?.parse().ok()?;
+    let version = configuration.base().version.as_ref()?.parse().ok()?;
     world.launch_templates().find_map(|template| template.version(version)?.data.image.clone())
 }
 

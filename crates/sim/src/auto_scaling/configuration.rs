@@ -74,13 +74,18 @@ pub(super) struct Choice {
 }
 
 impl Configuration {
-    /// Every template that it names.
+    /// The template that it launches by, unless an override names another.
+    pub fn base(&self) -> &TemplateSpec {
+        match self {
+            Self::Template(template) => template,
+            Self::Mixed(policy) => &policy.template,
+        }
+    }
+
+    /// Every template that it names, the base first.
     pub fn templates(&self) -> impl Iterator<Item = &TemplateSpec> {
-        let (first, overrides) = match self {
-            Self::Template(template) => (template, [].as_slice()),
-            Self::Mixed(policy) => (&policy.template, policy.overrides.as_slice()),
-        };
-        std::iter::once(first).chain(overrides.iter().filter_map(|one| one.template.as_ref()))
+        let own = self.overrides().iter().filter_map(|one| one.template.as_ref());
+        std::iter::once(self.base()).chain(own)
     }
 
     /// Whether every template is named by the number of its version.
@@ -88,7 +93,8 @@ impl Configuration {
         self.templates().all(TemplateSpec::is_pinned)
     }
 
-    fn overrides(&self) -> &[Override] {
+    /// What differs from the base, in the order in which it is tried.
+    pub fn overrides(&self) -> &[Override] {
         match self {
             Self::Template(_) => &[],
             Self::Mixed(policy) => &policy.overrides,

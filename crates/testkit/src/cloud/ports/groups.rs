@@ -37,16 +37,13 @@ fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout:
         ),
         None => Launches::Unpinned { what: "no version by its number".into(), fix: String::new() },
     };
-    let overrides = match &group.configuration {
-        Configuration::Template(_) => &[],
-        Configuration::Mixed(policy) => policy.overrides.as_slice(),
-    };
+    let overrides = group.configuration.overrides();
     let told = overrides.iter().map(|one| rollout::Override {
         template: one.template.is_some(),
         image: one.image.is_some(),
         attributes: one.requirements.is_some(),
     });
-    let launches = Launches::mixed(pinned(base(&group.configuration)), &told.collect::<Vec<_>>());
+    let launches = Launches::mixed(pinned(group.configuration.base()), &told.collect::<Vec<_>>());
     rollout::Group {
         name: GroupName::parse(&group.name).expect("the walk names its groups"),
         launches,
@@ -68,14 +65,6 @@ fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout:
         warm_pool: false,
         weighted: overrides.iter().any(|one| one.weight.is_some()),
         ours: group.tags.get(TAG_STACK).is_some_and(|of| of == stack),
-    }
-}
-
-/// The version that a configuration launches by.
-fn base(configuration: &Configuration) -> &TemplateSpec {
-    match configuration {
-        Configuration::Template(spec) => spec,
-        Configuration::Mixed(policy) => &policy.template,
     }
 }
 
@@ -130,7 +119,7 @@ impl Groups for Cloud {
                 status: one.status.as_str().to_owned(),
                 reason: one.reason.clone().unwrap_or_default(),
                 percent: one.percentage,
-                desired: one.desired.as_ref().map(base).and_then(|spec| {
+                desired: one.desired.as_ref().map(Configuration::base).and_then(|spec| {
                     spec.id.clone().zip(spec.version.as_ref().and_then(|version| version.parse().ok()))
                 }),
             }))
