@@ -4,22 +4,13 @@ import os
 import time
 
 import boto3
-from botocore.exceptions import ClientError
+
+from expect import refused
 
 ec2, ssm = boto3.client("ec2"), boto3.client("ssm")
 BASE = os.environ["BASE"]
 SOON = {"Delay": 1, "MaxAttempts": 30}
 TAGS = [{"Key": "ovenbird:bake", "Value": "b<1>&'2'"}]
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-        assert error.response["ResponseMetadata"]["RequestId"], error
-        return
-    raise AssertionError(f"{code} was expected")
 
 
 # A launch, twice the same by its token.

@@ -4,19 +4,11 @@ import os
 import time
 
 import boto3
-from botocore.exceptions import ClientError
+
+from expect import refused
 
 ec2, scaling, elb = boto3.client("ec2"), boto3.client("autoscaling"), boto3.client("elbv2")
 BASE = os.environ["BASE"]
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-        return
-    raise AssertionError(f"{code} was expected")
 
 
 def soon(what):

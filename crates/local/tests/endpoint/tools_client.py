@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 
 import boto3
-from botocore.exceptions import ClientError
 
+from expect import refused
 from models import unknown_elements
 
 ec2 = boto3.client("ec2")
@@ -26,15 +26,6 @@ def check_answer(response_dict, operation_model, **_):
 
 
 ec2.meta.events.register("before-parse.ec2", check_answer)
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-        return
-    raise AssertionError(f"{code} was expected")
 
 
 def openssl(*arguments, data=None):

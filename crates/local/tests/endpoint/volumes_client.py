@@ -3,21 +3,13 @@
 import os
 
 import boto3
-from botocore.exceptions import ClientError
+
+from expect import refused
 
 ec2 = boto3.client("ec2")
 BASE = os.environ["BASE"]
 SOON = {"Delay": 1, "MaxAttempts": 30}
 TAGS = [{"Key": "team", "Value": "shop"}]
-
-
-def refused(code, call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        assert error.response["Error"]["Code"] == code, error
-        return
-    raise AssertionError(f"{code} was expected")
 
 
 def launch(image, *devices):
