@@ -120,55 +120,23 @@ fn hold() -> io::Result<Infallible> {
     let hardware = mac(GATEWAY);
     let address = Metadata::ADDRESS.to_string();
     let metadata = format!("{address}/32");
+    let accept = format!("add rule ip nat in iifname br0 ip daddr {address} tcp dport 80 accept");
     let commands: [&[&str]; 12] = [
         &["ip", "link", "set", "lo", "up"],
         &["ip", "addr", "add", &metadata, "dev", "lo"],
         &["ip", "link", "add", "br0", "address", &hardware, "type", "bridge"],
         &["ip", "addr", "add", &gateway, "dev", "br0"],
         &["ip", "link", "set", "br0", "up"],
-        &["nft", "add", "table", "ip", "nat"],
-        &["nft", "add", "chain", "ip", "nat", "out", "{ type nat hook postrouting priority 100 ; }"],
-        &["nft", "add", "rule", "ip", "nat", "out", "oifname", "tap0", "masquerade"],
+        &["nft", "add table ip nat"],
+        &["nft", "add chain ip nat out { type nat hook postrouting priority 100 ; }"],
+        &["nft", "add rule ip nat out oifname tap0 masquerade"],
         // Of what listens in this namespace, machines reach the metadata service alone: MiniStack and functions are
         // here, too. Only what begins a connection is looked at, so that answers to health checks come in whatever the
         // kernel remembers of them.
-        &["nft", "add", "chain", "ip", "nat", "in", "{ type filter hook input priority 0 ; }"],
-        &[
-            "nft", "add", "rule", "ip", "nat", "in", "iifname", "br0", "ip", "daddr", &address, "tcp",
-            "dport", "80", "accept",
-        ],
-        &[
-            "nft",
-            "add",
-            "rule",
-            "ip",
-            "nat",
-            "in",
-            "iifname",
-            "br0",
-            "tcp",
-            "flags",
-            "&",
-            "(syn|ack)",
-            "==",
-            "syn",
-            "drop",
-        ],
-        &[
-            "nft",
-            "add",
-            "rule",
-            "ip",
-            "nat",
-            "in",
-            "iifname",
-            "br0",
-            "meta",
-            "l4proto",
-            "!=",
-            "{ tcp, icmp }",
-            "drop",
-        ],
+        &["nft", "add chain ip nat in { type filter hook input priority 0 ; }"],
+        &["nft", &accept],
+        &["nft", "add rule ip nat in iifname br0 tcp flags & (syn|ack) == syn drop"],
+        &["nft", "add rule ip nat in iifname br0 meta l4proto != { tcp, icmp } drop"],
     ];
     for command in commands {
         let output = StdCommand::new(command[0]).args(&command[1..]).output()?;
