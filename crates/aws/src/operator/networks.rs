@@ -13,55 +13,42 @@ const INTERNET: &str = "0.0.0.0/0";
 
 impl Networks for Cloud {
     async fn vpcs(&self) -> Result<Vec<Vpc>> {
-        let mut pages = self.ec2.describe_vpcs().into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| translate("ec2:DescribeVpcs", "all networks", &error))?;
-            found.extend(page.vpcs().iter().map(|one| Vpc {
-                id: one.vpc_id().unwrap_or_default().to_owned(),
-                is_default: one.is_default().unwrap_or_default(),
-            }));
-        }
-        Ok(found)
+        let all = self.ec2.describe_vpcs().into_paginator().items().send().try_collect().await;
+        let all = all.map_err(|error| translate("ec2:DescribeVpcs", "all networks", &error))?;
+        Ok(all.iter().map(vpc).collect())
     }
 
     async fn subnets(&self) -> Result<Vec<Subnet>> {
-        let mut pages = self.ec2.describe_subnets().into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| translate("ec2:DescribeSubnets", "all subnets", &error))?;
-            found.extend(page.subnets().iter().map(|one| Subnet {
-                id: one.subnet_id().unwrap_or_default().to_owned(),
-                vpc: one.vpc_id().unwrap_or_default().to_owned(),
-                zone: one.availability_zone().unwrap_or_default().to_owned(),
-                free: one.available_ip_address_count().and_then(|free| free.try_into().ok()).unwrap_or(0),
-                is_default: one.default_for_az().unwrap_or_default(),
-                gives_public_address: one.map_public_ip_on_launch().unwrap_or_default(),
-            }));
-        }
-        Ok(found)
+        let all = self.ec2.describe_subnets().into_paginator().items().send().try_collect().await;
+        let all = all.map_err(|error| translate("ec2:DescribeSubnets", "all subnets", &error))?;
+        Ok(all.iter().map(subnet).collect())
     }
 
     async fn route_tables(&self) -> Result<Vec<RouteTable>> {
-        let mut pages = self.ec2.describe_route_tables().into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|error| translate("ec2:DescribeRouteTables", "all route tables", &error))?;
-            found.extend(page.route_tables().iter().map(table));
-        }
-        Ok(found)
+        let all = self.ec2.describe_route_tables().into_paginator().items().send().try_collect().await;
+        let all = all.map_err(|error| translate("ec2:DescribeRouteTables", "all route tables", &error))?;
+        Ok(all.iter().map(table).collect())
     }
 
     async fn endpoints(&self) -> Result<Vec<Endpoint>> {
-        let mut pages = self.ec2.describe_vpc_endpoints().into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|error| translate("ec2:DescribeVpcEndpoints", "all endpoints", &error))?;
-            found.extend(page.vpc_endpoints().iter().map(endpoint));
-        }
-        Ok(found)
+        let all = self.ec2.describe_vpc_endpoints().into_paginator().items().send().try_collect().await;
+        let all = all.map_err(|error| translate("ec2:DescribeVpcEndpoints", "all endpoints", &error))?;
+        Ok(all.iter().map(endpoint).collect())
+    }
+}
+
+fn vpc(vpc: &types::Vpc) -> Vpc {
+    Vpc { id: vpc.vpc_id().unwrap_or_default().to_owned(), is_default: vpc.is_default().unwrap_or_default() }
+}
+
+fn subnet(subnet: &types::Subnet) -> Subnet {
+    Subnet {
+        id: subnet.subnet_id().unwrap_or_default().to_owned(),
+        vpc: subnet.vpc_id().unwrap_or_default().to_owned(),
+        zone: subnet.availability_zone().unwrap_or_default().to_owned(),
+        free: subnet.available_ip_address_count().and_then(|free| free.try_into().ok()).unwrap_or(0),
+        is_default: subnet.default_for_az().unwrap_or_default(),
+        gives_public_address: subnet.map_public_ip_on_launch().unwrap_or_default(),
     }
 }
 
