@@ -2,21 +2,18 @@
 //! builder. It launches the instance that tests a finished image, too.
 
 pub mod launch;
+mod resolve;
 mod user_data;
-
-use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, followers::followers, inputs, is_over, limits, resume, table::check};
+use self::{launch::Wanted, resolve::resolve};
+use super::{Action, followers::followers, is_over, limits, resume, table::check};
 use crate::{
     domain::{
-        bake::{
-            Bake, BakeSpec, Deadlines, Document, Options, Parent, Progress, ROOM, Settings, Stage, Status, To,
-        },
-        digest::token,
+        bake::{Bake, BakeSpec, Document, Progress, Stage, Status, To},
         error::{Error, Result},
-        id::{BakeId, Digest, ImageName, InstanceId, PipelineName},
+        id::{BakeId, Digest, InstanceId},
         offer::offers,
         recipe::Recipe,
         tags,
@@ -27,7 +24,6 @@ use crate::{
         Bucket, Builders, Image, ImageState, Images, Parameters, Presigner, Profile, Role, Stack, Table,
         Workflow,
     },
-    steps::{inputs::Resolved, launch_builder::launch::Wanted},
     store::{
         Claim, Halt, ImageSet, ImageStatus, Ledger, Versioned, lease_end,
         recipes::{self, RecipePointer},
@@ -154,94 +150,6 @@ pub async fn verify(document: Document, cloud: &impl LaunchPorts, now: Timestamp
         ledger.save(&mut bake).await?;
     }
     Ok(bake.into_inner().go(To::Await))
-}
-
-/// Turns a start into a bake: every alias resolved, every choice made, the digest computed.
-async fn resolve(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Result<(Bake, Material)> {
-    let Start { bake: id, started, trigger } = start;
-    if let Some(parent) = trigger.cascade() {
-        promoted(parent, cloud).await?;
-    }
-    let pipeline = trigger.pipeline().clone();
-    let Resolved { pointer, recipe, artifact, base, image, inputs } =
-        inputs::resolve(&trigger, cloud, now).await?;
-    let allowed = cloud.runners();
-    if !allowed.is_empty() && !allowed.contains(&inputs.runner) {
-        // It is root on every builder: whoever may write to the bucket must not choose it.
-        return Err(Error::bad_input(
-            format!("runner {} for {}", inputs.runner, inputs.architecture),
-            "is none of those that the stack allows",
-            "Push an allowed one with `make push-runner`, or deploy with its hash in the parameter `RunnerSha256s`",
-        ));
-    }
-    let digest = inputs.digest(&pipeline);
-    let options = trigger.options();
-    let tags = labelled(&recipe, &options, &pipeline)?;
-    let deadlines = Deadlines {
-        builder: seconds(recipe.deadlines.builder),
-        validation: seconds(recipe.deadlines.validation),
-        imaging: seconds(recipe.deadlines.imaging),
-        promotion: seconds(recipe.deadlines.promotion),
-    };
-    let spec = BakeSpec {
-        image_name: image_name(&pipeline, &digest, &id),
-        expires: lease_end(started, deadlines.total()),
-        id,
-        pipeline,
-        trigger: trigger.word().to_owned(),
-        cascade: trigger.cascade().cloned(),
-        started,
-        options,
-        artifact,
-        recipe: pointer.version.clone(),
-        base,
-        inputs,
-        digest,
-        settings: Settings {
-            channel: recipe.promote.channel.clone(),
-            parameter: recipe.promote.parameter.clone(),
-            launch_templates: recipe.promote.launch_templates.clone(),
-            groups: recipe.promote.groups.clone(),
-            rollout: (!recipe.promote.groups.is_empty()).then(|| recipe.rollout.clone()),
-            verify_boot: recipe.validate.boot,
-            concurrency: recipe.builder.concurrency,
-            deadlines,
-            tags,
-        },
-    };
-    // The stage began with the execution, not with this function's turn.
-    let progress = Progress::new(started.min(now));
-    Ok((Bake { spec, progress }, Material { pointer, recipe, image }))
-}
-
-/// Refuses a cascade of a promotion that never was: whoever starts executions by hand could else have its bake told as
-/// one of another pipeline's.
-async fn promoted(parent: &Parent, table: &impl Table) -> Result<()> {
-    let ledger = Ledger(table);
-    let channel = ledger.channel(&parent.pipeline, &parent.channel).await?;
-    let moved = channel.is_some_and(|channel| channel.generation >= parent.generation);
-    if moved && ledger.bake(&parent.pipeline, &parent.bake).await?.is_some() {
-        return Ok(());
-    }
-    Err(Error::bad_input(
-        "the execution's input",
-        format!("names a promotion that was not made: {parent}"),
-        "Start bakes by hand without `cascade`: promotions alone start so",
-    ))
-}
-
-/// The recipe's tags with the labels of this bake over them.
-fn labelled(recipe: &Recipe, options: &Options, pipeline: &PipelineName) -> Result<BTreeMap<String, String>> {
-    let mut tags = recipe.builder.tags.clone();
-    tags.extend(options.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
-    if tags.len() > ROOM {
-        return Err(Error::bad_input(
-            format!("the bake of pipeline `{pipeline}`"),
-            format!("would have {} tags and labels, and EC2 has room for {ROOM}", tags.len()),
-            "Pass fewer labels, or take tags out of the recipe's `[builder]`",
-        ));
-    }
-    Ok(tags)
 }
 
 async fn is_superseded(spec: &BakeSpec, table: &impl Table) -> Result<bool> {
@@ -443,16 +351,4 @@ fn take(progress: &mut Progress, record: &ImageSet) {
     progress.image = Some(record.home.image.clone());
     progress.snapshots.clone_from(&record.home.snapshots);
     progress.reused = true;
-}
-
-/// Unique for the bake, and readable: `storefront-3f9a1c22b7d0-1b2c3d4e`.
-fn image_name(pipeline: &PipelineName, digest: &Digest, bake: &BakeId) -> ImageName {
-    let name = format!("{pipeline}-{}-{}", &digest.as_str()[..12], &token(bake, "image")[..8]);
-    ImageName::parse(&name)
-        .unwrap_or_else(|_| unreachable!("a pipeline's name is at most 40 plain characters"))
-}
-
-/// A recipe's times are at most half a day long.
-fn seconds(time: std::time::Duration) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(43_200)
 }
