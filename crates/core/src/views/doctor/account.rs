@@ -1,6 +1,6 @@
 //! Who asks, which stack is there, and what its builders' volumes are encrypted with.
 
-use super::{Check, Finding, facts::Facts, seen};
+use super::{Check, Finding, facts::Facts, in_one_line, seen};
 
 /// AWS's own key for volumes, as EC2 names it while nobody chose another.
 const AWS_OWN: &str = "alias/aws/ebs";
@@ -20,7 +20,7 @@ pub(super) fn account(facts: &Facts) -> Check {
                     "aws sts get-caller-identity, with the same profile; `aws configure` or `aws sso login` sets it up",
                 )
             };
-            let finding = Finding::fails(what, error.chain().replace("\n  caused by: ", ": "), fix);
+            let finding = Finding::fails(what, in_one_line(error), fix);
             Check::new("account", "nobody", vec![finding])
         }
     }
@@ -41,7 +41,7 @@ pub(super) fn stack(facts: &Facts) -> Check {
     match &stack.version {
         Some(version) if version == command => {}
         version => {
-            let version = version.as_deref().unwrap_or("of before it said so");
+            let version = version.as_deref().unwrap_or("too old to say its version");
             findings.push(Finding::weaker(
                 format!("the stack is {version}, this command is {command}"),
                 "An older one refuses, or doesn't know, what a newer one writes",

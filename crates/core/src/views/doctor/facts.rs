@@ -19,7 +19,7 @@ use crate::{
 /// A deployed stack, as it says of itself.
 #[derive(Debug, Clone, Default)]
 pub struct Deployed {
-    /// Its version; a stack of before doesn't say.
+    /// Its version; an older stack doesn't say.
     pub version: Option<String>,
     /// The bucket.
     pub bucket: String,
@@ -29,7 +29,7 @@ pub struct Deployed {
     pub rollout_machine: Option<String>,
     /// The prune state machine.
     pub prune_machine: String,
-    /// The topic that tells of failures; a stack of before doesn't say.
+    /// The topic that tells of failures; an older stack doesn't say.
     pub topic: Option<String>,
     /// The builders' network; none means the default one.
     pub vpc: Option<String>,

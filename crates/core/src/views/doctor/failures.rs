@@ -3,13 +3,14 @@
 use jiff::SignedDuration;
 
 use super::{
-    Check, Finding,
+    Check, Finding, Severity,
     facts::{Deployed, Facts, Machine},
-    seen, trigger,
+    seen,
+    trigger::rules,
 };
 use crate::{ports::Run, views::age};
 
-/// A failure of before that is history.
+/// An older failure is history.
 const LATELY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Prune runs each hour, unless the stack's parameter says otherwise.
@@ -21,21 +22,14 @@ pub(super) fn told(facts: &Facts) -> Check {
     let looks =
         facts.of_stack.as_ref().and_then(|of| Some((of.tellers.as_ref()?, of.subscriptions.as_ref()?)));
     let (Some(topic), Some((tellers, subscriptions))) = (topic, looks) else {
-        return Check::new(NAME, "the stack doesn't say its topic: it is of before", Vec::new());
+        return Check::new(NAME, "the stack is too old to say its topic", Vec::new());
     };
-    let mut findings = Vec::new();
-    match seen(tellers).map(Vec::as_slice) {
-        Err(unseen) => findings.extend(unseen),
-        Ok([]) => findings.push(Finding::weaker(
-            "no rule leads from failures to the topic",
-            "nobody is told of a failed bake",
-            "make deploy",
-        )),
-        Ok(rules) => findings.extend(trigger::disabled(rules).map(|rule| {
-            let fix = format!("aws events enable-rule --name {}", rule.name);
-            Finding::weaker(format!("rule {} is disabled", rule.name), "nobody is told of a failed bake", fix)
-        })),
-    }
+    let mut findings = rules(
+        tellers,
+        Severity::Weaker,
+        "no rule leads from failures to the topic",
+        "nobody is told of a failed bake",
+    );
     let told = match seen(subscriptions) {
         Err(unseen) => {
             findings.extend(unseen);

@@ -55,7 +55,7 @@ impl Finding {
 
     /// A look that failed says nothing of what it was to see.
     fn unseen(error: &Error) -> Self {
-        let why = error.chain().replace("\n  caused by: ", ": ");
+        let why = in_one_line(error);
         let looked = if let Error::Denied { operation, .. }
         | Error::Throttled { operation, .. }
         | Error::Aws { operation, .. } = error
@@ -124,6 +124,11 @@ pub fn checkup(facts: &Facts) -> Checkup {
     }
     let bakes_would_fail = checks.iter().any(|check| check.worst() == Some(Severity::Fails));
     Checkup { stack: facts.name.clone(), bakes_would_fail, checks }
+}
+
+/// An error with its causes, as one line.
+fn in_one_line(error: &Error) -> String {
+    error.chain().replace("\n  caused by: ", ": ")
 }
 
 /// Whether an error says that a thing isn't there or is wrong, and not that it could not be looked at.

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::{
-    Check, Finding,
+    Check, Finding, Severity,
     facts::{Facts, OfStack},
     seen,
 };
@@ -19,7 +19,12 @@ pub(super) fn uploads(facts: &Facts) -> Check {
         return Check::new(NAME, "unknown", Vec::new());
     };
     let mut findings = told(of, &stack.bucket);
-    findings.extend(rules(&of.triggers, "no upload starts a bake"));
+    findings.extend(rules(
+        &of.triggers,
+        Severity::Fails,
+        "no rule leads from uploads to the bake state machine",
+        "no upload starts a bake",
+    ));
     let young = stack.since.filter(|since| facts.now.duration_since(*since) < BEGINS && !facts.local);
     if let Some(since) = young {
         findings.push(Finding::weaker(
@@ -51,22 +56,19 @@ fn told(of: &OfStack, bucket: &str) -> Vec<Finding> {
     }
 }
 
-/// Whether there is a rule that does something.
-fn rules(look: &Result<Vec<Rule>>, why: &str) -> Vec<Finding> {
+/// What is wrong with the rules that lead somewhere: there is `none`, or one is disabled. `why` says what comes of it.
+pub(super) fn rules(look: &Result<Vec<Rule>>, severity: Severity, none: &str, why: &str) -> Vec<Finding> {
+    let finding = |what: String, fix: String| Finding { severity, what, why: why.to_owned(), fix };
     match seen(look).map(Vec::as_slice) {
         Err(findings) => findings,
-        Ok([]) => {
-            vec![Finding::fails("no rule leads from uploads to the bake state machine", why, "make deploy")]
-        }
-        Ok(rules) => disabled(rules)
+        Ok([]) => vec![finding(none.to_owned(), "make deploy".to_owned())],
+        Ok(rules) => rules
+            .iter()
+            .filter(|rule| !rule.is_enabled)
             .map(|rule| {
                 let fix = format!("aws events enable-rule --name {}", rule.name);
-                Finding::fails(format!("rule {} is disabled", rule.name), why, fix)
+                finding(format!("rule {} is disabled", rule.name), fix)
             })
             .collect(),
     }
-}
-
-pub(super) fn disabled(rules: &[Rule]) -> impl Iterator<Item = &Rule> {
-    rules.iter().filter(|rule| !rule.is_enabled)
 }
