@@ -38,17 +38,17 @@ struct Operator {
     bucket: String,
     table: String,
     bake: String,
-    /// A stack of before has none.
+    /// An older stack has none.
     #[serde(default)]
     rollout: Option<String>,
     prune: String,
-    /// The stack's id; a stack of before doesn't say.
+    /// The stack's id; an older stack doesn't say.
     #[serde(default)]
     stack: Option<StackId>,
-    /// Below which path builders may read parameters; a stack of before doesn't say.
+    /// Below which path builders may read parameters; an older stack doesn't say.
     #[serde(default)]
     secrets: Option<String>,
-    /// Its version; a stack of before says none of these.
+    /// Its version; an older stack says none of these.
     #[serde(default)]
     version: Option<String>,
     /// The topic that tells of failures.

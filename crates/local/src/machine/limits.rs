@@ -1,7 +1,7 @@
 //! How much of the host a machine may take: memory and processes.
 //!
 //! Where the host's one hierarchy of control groups has the controllers, a machine's own group has its limits. On a
-//! host that still has the hierarchies of before for them, it has a group in each of these, too.
+//! host where they still have hierarchies of their own (cgroup v1), it has a group in each of these, too.
 
 use std::{
     fs, io,
@@ -22,11 +22,11 @@ const LEAST_MEMORY: u64 = 1 << 30;
 /// not among them.
 const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
 
-/// A limit: the controller, and its file in a group of the one hierarchy and of one of before.
+/// A limit: the controller, and its file in a group of the one hierarchy (cgroup v2) and of an older one (v1).
 struct Limit {
     controller: &'static str,
     file: &'static str,
-    before: &'static str,
+    older: &'static str,
     value: u64,
 }
 
@@ -70,7 +70,7 @@ impl Groups {
             let root = cgroup::unified()?;
             let group = hierarchy.join(self.unified.strip_prefix(root).map_err(io::Error::other)?);
             fs::create_dir_all(&group)?;
-            fs::write(group.join(limit.before), limit.value.to_string())?;
+            fs::write(group.join(limit.older), limit.value.to_string())?;
             self.more.push(group);
         }
         Ok(())
@@ -90,7 +90,7 @@ impl Groups {
     }
 }
 
-/// Removes a group of the one hierarchy with its companions in those of before, and what is below them; groups that
+/// Removes a group of the one hierarchy with its companions in the older ones, and what is below them; groups that
 /// have processes stay.
 pub fn remove(unified: &Path) {
     cgroup::remove(unified);
@@ -130,15 +130,15 @@ fn limits() -> io::Result<[Limit; 2]> {
         Limit {
             controller: "memory",
             file: "memory.max",
-            before: "memory.limit_in_bytes",
+            older: "memory.limit_in_bytes",
             // One machine alone can't take all that the host has.
             value: (kib * 1024 / 2).max(LEAST_MEMORY),
         },
-        Limit { controller: "pids", file: "pids.max", before: "pids.max", value: PROCESSES.into() },
+        Limit { controller: "pids", file: "pids.max", older: "pids.max", value: PROCESSES.into() },
     ])
 }
 
-/// Where a controller's own hierarchy of before is mounted.
+/// Where a controller's own, older hierarchy is mounted.
 fn hierarchy(controller: &str) -> io::Result<Option<PathBuf>> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     Ok(mounts.lines().find_map(|line| {

@@ -86,7 +86,7 @@ pub fn an_image_boots_with_other_ids_than_its_maker_s(lab: &Lab) {
     guest.sh("echo more >> /opt/data; [ ! -e /etc/motd ]");
 }
 
-/// Images of before there were user namespaces, and hosts that have none.
+/// Images that were made before there were user namespaces, and hosts that have none.
 pub fn an_image_made_without_a_user_namespace_boots_in_one(lab: &Lab) {
     let first = lab.instance(vec![Layer::Base]);
     let config = MachineConfig { user_namespace: false, ..lab.config(&first) };
