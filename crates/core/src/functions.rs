@@ -12,15 +12,17 @@ use crate::{
     domain::{
         bake::{Bake, Document, Failure, Next, Stage, Status, To},
         error::{Error, Result},
+        event::Event,
         id::{BakeId, PipelineName},
+        retirement::Act,
         trigger::Trigger,
     },
     ports::Ports,
     steps::{
-        Function, cascade, clean_up,
+        Function, cascade, clean_up, events,
         launch_builder::{self, Start},
         poll_readiness, promote,
-        prune::{self, DeadBake, Kept, Outcome, Request, Verdict},
+        prune::{self, DeadBake, Kept, Outcome, Reason, Request, Verdict},
         recorded,
         rollout::{self, RolloutDocument},
         run_validation, snapshot,
@@ -143,10 +145,15 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             if let Some(Failure { error, stage, .. }) = &ended.failure {
                 tracing::warn!(function = "prune", bake.id = %bake, %stage, error, "cleaned up after a failed bake");
             }
-            output(&json!({"failure": ended.failure}))
+            let event = match (&ended.record, &ended.failure) {
+                (Some(bake), Some(failure)) => Some(events::of_failure(bake, failure)),
+                (None, Some(failure)) => Some(events::of_unrecorded(&bake, pipeline(&document), failure)),
+                (_, None) => None,
+            };
+            output(&json!({"failure": ended.failure, "events": event.into_iter().collect::<Vec<_>>()}))
         }
         Prune::Plan { run, request } => {
-            let (plan, acts) = prune::planned(&Request::parse(&request)?, cloud, now).await?;
+            let (plan, drifts, acts) = prune::planned(&Request::parse(&request)?, cloud, now).await?;
             for verdict in plan.verdicts() {
                 let Verdict { image, pipeline, name, act, reason, .. } = verdict;
                 tracing::info!(image.id = %image, "{pipeline} {name}: {act}: {reason}");
@@ -162,21 +169,32 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
                 (Vec::new(), Vec::new(), Vec::new())
             };
             let problems = shortened(problems);
-            Ok(
-                json!({"run": run, "dead_bakes": dead_bakes, "retire": retire, "kept": kept, "problems": problems}),
-            )
+            let plan = json!({"run": run, "dead_bakes": dead_bakes, "retire": retire, "kept": kept, "problems": problems});
+            telling(&plan, if acts { &drifts } else { &[] })
         }
         Prune::Clean { item } => {
             let reaped = prune::reap(&item, cloud, now).await?;
             log(&reaped.kept);
             tracing::info!(function = "prune", bake.id = %item.bake, "cleaned up after a dead bake");
-            output(&reaped)
+            let record = Ledger(cloud).bake(&item.pipeline, &item.bake).await?;
+            let told = match record {
+                Some(bake) => events::of_ended(&bake, cloud).await?,
+                None => Vec::new(),
+            };
+            telling(&reaped, &told)
         }
         Prune::Retire { item } => {
             let verdict = prune::retire(&item, cloud, now).await?;
-            let Verdict { image, name, act, reason, .. } = &verdict;
+            let Verdict { image, name, pipeline, bake, act, reason, .. } = &verdict;
             tracing::info!(function = "prune", image.id = %image, "{name}: {act}: {reason}");
-            output(&verdict)
+            let gone = verdict.act == Act::Deregister && *reason == Reason::Retired;
+            telling(
+                &verdict,
+                &gone
+                    .then(|| events::of_retired(image, name, pipeline, bake.as_ref()))
+                    .into_iter()
+                    .collect::<Vec<_>>(),
+            )
         }
         Prune::Report { run, cleaned, retired, problems } => {
             let failed = |item: &&Value| item.get("error").is_some();
@@ -184,8 +202,8 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             let failures: Vec<String> = items.chain(problems).collect();
             let outcome = Outcome {
                 ended: now,
-                cleaned: cleaned.clone(),
-                retired: retired.clone(),
+                cleaned: cleaned.iter().cloned().map(untelling).collect(),
+                retired: retired.iter().cloned().map(untelling).collect(),
                 failures: failures.clone(),
             };
             cloud.put_text(&keys::prune_result(&run), &output(&outcome)?.to_string()).await?;
@@ -329,16 +347,39 @@ enum Prune {
 
 /// The record of a bake that failed; none when it failed before it had one.
 async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<Option<Versioned<Bake>>> {
-    let named =
-        document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
-    let pipeline = named.or_else(|| Some(Trigger::parse(document).ok()??.pipeline().clone()));
-    let Some(pipeline) = pipeline else { return Ok(None) };
+    let Some(pipeline) = pipeline(document) else { return Ok(None) };
     let record = Ledger(cloud).bake(&pipeline, bake).await?;
     Ok(record.filter(|record| match record.progress.status {
         Status::Running | Status::Failed | Status::Cancelled => true,
         // A lost reply of the last clean-up: the bake ended well, and nothing is to be undone.
         Status::Promoted | Status::Validated | Status::Superseded => false,
     }))
+}
+
+/// The pipeline of a bake that failed, as far as what started it says which.
+fn pipeline(document: &Value) -> Option<PipelineName> {
+    let named =
+        document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
+    named.or_else(|| Some(Trigger::parse(document).ok()??.pipeline().clone()))
+}
+
+/// An item of a prune run with what is to be told of it, and whether that is anything: EventBridge takes no empty list.
+fn telling(item: &impl Serialize, events: &[Event]) -> Result<Value> {
+    let mut item = output(item)?;
+    if let Some(fields) = item.as_object_mut() {
+        fields.insert("events".to_owned(), output(&events)?);
+        fields.insert("next".to_owned(), json!({"to": if events.is_empty() { "go" } else { "tell" }}));
+    }
+    Ok(item)
+}
+
+/// An item of a prune run without that, as it is kept.
+fn untelling(mut item: Value) -> Value {
+    if let Some(fields) = item.as_object_mut() {
+        fields.remove("events");
+        fields.remove("next");
+    }
+    item
 }
 
 /// Logs what a step decided, and answers with the document.

@@ -82,6 +82,10 @@ struct State {
     around: Around,
     /// Those that nobody has taken to run yet.
     unclaimed: Vec<BakeId>,
+    /// What EventBridge was told.
+    told: Vec<serde_json::Value>,
+    /// What it was to be told, whether it took it or not.
+    tellings: Vec<serde_json::Value>,
     /// Who makes the calls now.
     caller: String,
     calls: Vec<Call>,
@@ -164,6 +168,8 @@ impl Cloud {
             seen: BTreeMap::new(),
             around: Around::default(),
             unclaimed: Vec::new(),
+            told: Vec::new(),
+            tellings: Vec::new(),
             caller: String::new(),
             calls: Vec::new(),
             signed: Vec::new(),
@@ -345,6 +351,34 @@ impl Cloud {
         let state = &mut *self.state.borrow_mut();
         let names = std::mem::take(&mut state.unclaimed);
         names.into_iter().map(|name| (name.clone(), state.executions[&name].clone())).collect()
+    }
+
+    /// Puts events, as a state machine does.
+    ///
+    /// # Errors
+    /// When a fault says so.
+    pub async fn put_events(&self, entries: &[serde_json::Value]) -> Result<()> {
+        assert!(
+            (1..=10).contains(&entries.len()),
+            "PutEvents takes one to ten entries, not {}",
+            entries.len()
+        );
+        self.state.borrow_mut().tellings.extend(entries.iter().cloned());
+        self.call(&["events:PutEvents"], |state| {
+            state.told.extend(entries.iter().cloned());
+            Ok(())
+        })
+        .await
+    }
+
+    /// What EventBridge was told, in order.
+    pub fn told(&self) -> Vec<serde_json::Value> {
+        self.state.borrow().told.clone()
+    }
+
+    /// What EventBridge was to be told, whether it took it or not.
+    pub fn tellings(&self) -> Vec<serde_json::Value> {
+        self.state.borrow().tellings.clone()
     }
 
     /// Every call that was made through a port, in order.

@@ -46,7 +46,11 @@ fn substitutions_name_the_functions_they_are_named_for() {
         let given = at(resources[machine], &["Properties", "DefinitionSubstitutions"]).unwrap();
         assert_eq!(pairs(given).map(|(name, _)| name).collect::<BTreeSet<_>>(), used, "{file}");
         for (name, arn) in pairs(given) {
-            assert_eq!(text(arn), format!("!GetAtt {}", name.replace("Arn", "Function.Arn")), "{file}");
+            let wanted = match name {
+                "Partition" => "!Ref AWS::Partition".to_owned(),
+                name => format!("!GetAtt {}", name.replace("Arn", "Function.Arn")),
+            };
+            assert_eq!(text(arn), wanted, "{file}");
         }
     }
 }
@@ -60,6 +64,9 @@ fn a_task_waits_longer_than_its_function_runs() {
         let text = fs::read_to_string(repository().join("statemachine").join(file)).unwrap();
         for task in tasks_of(&serde_json::from_str(&text).unwrap()) {
             let arn = task["Resource"].as_str().unwrap();
+            if arn.ends_with(":events:putEvents") {
+                continue;
+            }
             let function = format!("{}Function", arn.trim_start_matches("${").trim_end_matches("Arn}"));
             let own = at(resources[function.as_str()], &["Properties", "Timeout"]);
             let timeout = own.unwrap_or(globals).as_integer().unwrap();

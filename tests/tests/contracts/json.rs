@@ -3,8 +3,8 @@
 //! Within a version, fields are added; none goes, is renamed, or gets another type. There is one naming (`snake_case`), and
 //! what there is none of is `null` and not missing.
 
-mod model;
-mod types;
+pub(super) mod model;
+pub(super) mod types;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -125,7 +125,8 @@ fn the_documents_of_json_are_what_docs_say_and_nothing_of_a_version_goes() {
     );
     generated("docs/json.md", "documents", &made.0);
     generated("docs/json.md", "types", &made.1);
-    let schema = format!("{}\n", serde_json::to_string_pretty(&model.schema(version())).expect("a schema"));
+    let title = format!("What `ovenbird --json` prints, version {}", version());
+    let schema = format!("{}\n", serde_json::to_string_pretty(&model.schema(&title)).expect("a schema"));
     let path = repository().join("docs/json.schema.json");
     if std::env::var_os("OVENBIRD_UPDATE").is_some() {
         fs::write(&path, &schema).expect("a schema that can be written");
@@ -138,7 +139,7 @@ fn the_documents_of_json_are_what_docs_say_and_nothing_of_a_version_goes() {
 }
 
 /// What a text of the documents promises, and the types no longer keep: `Bake.image: text or null`.
-fn broken(docs: &str, version: u64, now: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn broken(docs: &str, version: u64, now: &BTreeMap<String, String>) -> Vec<String> {
     let promised = Regex::new(r"(?m)^Version (\d+)$").expect("a pattern");
     let Some(promised) = promised.captures(docs).map(|found| found[1].parse::<u64>().expect("a number"))
     else {
@@ -251,7 +252,7 @@ fn every_command_has_a_document() {
 
 #[test]
 fn the_schema_takes_an_error_and_refuses_one_without_a_hint() {
-    let schema = model().schema(version());
+    let schema = model().schema("What `ovenbird --json` prints");
     assert_eq!(schema["$defs"]["Error"]["required"], json!(["causes", "hint", "message", "name"]));
     assert_eq!(schema["$defs"]["Bake"]["properties"]["image"]["type"], json!(["string", "null"]));
     assert_eq!(schema["documents"]["list"]["items"]["anyOf"].as_array().map(Vec::len), Some(2));

@@ -1,5 +1,6 @@
 //! What no compiler sees: the state machines' graphs, the template with its roles, the floors of core, the paths in texts.
 
+mod events;
 mod floors;
 mod guard;
 mod infra;

@@ -51,6 +51,9 @@ fn collect(name: &str, machine: &Value, graphs: &mut Vec<Graph>) {
     });
 }
 
+/// Step Functions' own way to EventBridge: a task without a function.
+const PUT_EVENTS: &str = "arn:${Partition}:states:::events:putEvents";
+
 /// Where a state may go: next, by choice, by default, by catch.
 fn targets(state: &Value) -> Vec<&str> {
     let lists = ["Choices", "Catch"].into_iter().filter_map(|key| state[key].as_array()).flatten();
@@ -162,12 +165,17 @@ fn every_task_has_a_timeout_retries_and_a_catch_that_keeps_the_document() {
             let at = format!("{}: {state}", graph.name);
             assert!(task["TimeoutSeconds"].as_u64().is_some(), "{at} has no timeout");
             let retry: Vec<&str> = errors(&task["Retry"]);
-            for error in RETRIED {
+            if task["Resource"] == PUT_EVENTS {
+                assert_eq!(retry, ["States.ALL"], "{at}");
+            }
+            for error in RETRIED.into_iter().filter(|_| task["Resource"] != PUT_EVENTS) {
                 assert!(retry.contains(&error), "{at} doesn't retry {error}");
             }
             let catch = task["Catch"].as_array().unwrap_or_else(|| panic!("{at} has no catch"));
             assert_eq!(catch.last().unwrap()["ErrorEquals"], serde_json::json!(["States.ALL"]), "{at}");
             for catcher in catch {
+                let keeps = catcher["ResultPath"].is_null() && catcher.get("ResultPath").is_some();
+                assert!(keeps || task["Resource"] != PUT_EVENTS, "{at}: nothing may hang on who listens");
                 // `null` keeps the document as it is.
                 let path = if catcher["ResultPath"].is_null() && catcher.get("ResultPath").is_some() {
                     "$.nothing"
@@ -197,6 +205,13 @@ fn errors(clauses: &Value) -> Vec<&str> {
 fn every_failure_of_a_bake_leads_to_its_clean_up() {
     let graph = graphs().into_iter().find(|graph| graph.name == "bake").unwrap();
     for (state, task) in of_type(&graph, "Task") {
+        // What can't be told changes nothing of the way.
+        if task["Resource"] == PUT_EVENTS {
+            let caught: Vec<_> =
+                task["Catch"].as_array().unwrap().iter().map(|catcher| &catcher["Next"]).collect();
+            assert_eq!(caught, [&task["Next"]], "{state}");
+            continue;
+        }
         // After its clean-up a bake has nothing any more to clean up, and its promotion stands.
         if !["CleanUp", "CleanUpFailed", "StartChildren"].contains(&state.as_str()) {
             let ways: Vec<_> =
@@ -235,6 +250,7 @@ fn every_failure_of_a_rollout_leads_back_or_is_picked_up() {
         let way = match state.as_str() {
             "Revert" | "RevertAfterError" => "NotReverted",
             "Finish" => "NotFinished",
+            "Tell" => "Finish",
             _ => "RevertAfterError",
         };
         assert_eq!(ways, [way], "{state}");

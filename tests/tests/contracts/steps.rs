@@ -13,7 +13,9 @@ fn asked() -> Vec<(String, String, Action)> {
     let text = std::fs::read_to_string(repository().join("statemachine/bake.asl.json")).unwrap();
     let machine: Value = serde_json::from_str(&text).unwrap();
     let states = machine["States"].as_object().unwrap().clone();
-    let tasks = states.into_iter().filter(|(_, state)| state["Type"] == "Task");
+    let tasks = states
+        .into_iter()
+        .filter(|(_, state)| state["Type"] == "Task" && state["Parameters"].get("action").is_some());
     let asked = tasks.map(|(name, state)| {
         let action = serde_json::from_value(state["Parameters"]["action"].clone());
         (name.clone(), state["Resource"].as_str().unwrap().to_owned(), action.expect(&name))

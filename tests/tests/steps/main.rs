@@ -7,6 +7,7 @@ mod cleaning;
 mod crowd;
 mod desk;
 mod doctor;
+mod events;
 mod following;
 mod guard;
 mod judge;

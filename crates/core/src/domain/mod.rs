@@ -5,6 +5,8 @@ pub mod bake;
 pub mod destination;
 pub mod digest;
 pub mod error;
+pub mod event;
+pub mod event_details;
 pub mod id;
 pub mod inputs;
 pub mod mailbox;

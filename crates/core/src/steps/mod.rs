@@ -5,6 +5,7 @@
 
 pub mod cascade;
 pub mod clean_up;
+pub mod events;
 pub mod followers;
 pub mod guard;
 pub mod inputs;

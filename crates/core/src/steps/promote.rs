@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, followers::followers, resume, rollout, table::check};
+use super::{Action, events, followers::followers, resume, rollout, table::check};
 use crate::{
     domain::{
         bake::{Bake, Document, Stage, Status, To},
@@ -17,8 +17,19 @@ use crate::{
     },
 };
 
-/// Promotes the bake's image, unless something newer was promoted already.
+/// Promotes the bake's image, unless something newer was promoted already, and says what is to be told of it.
 pub async fn run(
+    document: Document,
+    cloud: &(impl Images + Parameters + Templates + Table + Workflow),
+    now: Timestamp,
+) -> Result<Document> {
+    let document = promoted(document, cloud, now).await?;
+    let Some(ends) = document.ends else { return Ok(document) };
+    let events = events::of_bake(&document.bake, ends, cloud).await?;
+    Ok(Document { events, ..document })
+}
+
+async fn promoted(
     document: Document,
     cloud: &(impl Images + Parameters + Templates + Table + Workflow),
     now: Timestamp,

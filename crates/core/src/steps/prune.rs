@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::judge::tag;
 pub use self::{
     judge::{Basis, Because, Retention, Verdict, judge},
-    plan::{plan, plan_of},
+    plan::{plan, plan_and_drifts, plan_of},
     reap::{Reaped, is_dead, reap, refuse},
     request::Request,
     result::Outcome,
@@ -30,6 +30,7 @@ pub use super::guard::{Kept, Reason, Terms};
 use crate::{
     domain::{
         error::{Error, Result},
+        event::Event,
         id::{BakeId, PipelineName},
         price::AtMost,
         retirement::Act,
@@ -120,25 +121,30 @@ impl Plan {
     }
 }
 
-/// The plan for a request, and whether it is to be acted on.
-pub async fn planned(request: &Request, cloud: &impl PrunePorts, now: Timestamp) -> Result<(Plan, bool)> {
-    match request {
+/// The plan for a request, what is to be told of the parameters that were read for it, and whether it is to be acted on.
+pub async fn planned(
+    request: &Request,
+    cloud: &impl PrunePorts,
+    now: Timestamp,
+) -> Result<(Plan, Vec<Event>, bool)> {
+    let (plan, acts) = match request {
         Request::Everything { pipeline, dry_run } => {
-            let mut plan = plan(cloud, cloud, now).await?;
+            let (mut plan, drifts) = plan_and_drifts(cloud, cloud, now).await?;
             if let Some(pipeline) = pipeline {
                 plan.only(pipeline);
             }
-            Ok((plan, !dry_run))
+            return Ok((plan, drifts, !dry_run));
         }
-        Request::Bake { dead, dry_run } => Ok((plan_of(dead, cloud, now).await?, !dry_run)),
+        Request::Bake { dead, dry_run } => (plan_of(dead, cloud, now).await?, !dry_run),
         Request::Act { plan } => {
             // Who asked for it has seen its problems, too.
             let plan = seen(plan, cloud, now).await?;
-            Ok((Plan { problems: Vec::new(), halted: None, ..plan }, true))
+            (Plan { problems: Vec::new(), halted: None, ..plan }, true)
         }
-        Request::Undo { image } => Ok((plan::undo(image, cloud, now).await?, true)),
-        Request::Nothing => Ok((plan::nothing(now), true)),
-    }
+        Request::Undo { image } => (plan::undo(image, cloud, now).await?, true),
+        Request::Nothing => (plan::nothing(now), true),
+    };
+    Ok((plan, Vec::new(), acts))
 }
 
 /// The plan of an earlier run, as somebody saw it.

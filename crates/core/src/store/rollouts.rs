@@ -161,13 +161,15 @@ impl<T: Table> Ledger<'_, T> {
         Ok(answer)
     }
 
-    /// Lets the channel point at the image of its rollout. The rollout stays the channel's until it has ended.
-    pub async fn settle(&self, spec: &RolloutSpec, now: Timestamp) -> Result<()> {
+    /// Lets the channel point at the image of its rollout. The rollout stays the channel's until it has ended. Gives the
+    /// image that the channel had before.
+    pub async fn settle(&self, spec: &RolloutSpec, now: Timestamp) -> Result<Option<AmiId>> {
         let (row, mut channel) = self.channel_or_new(&spec.to.pipeline, &spec.to.channel).await?;
         own(&channel, spec)?;
         if channel.current.as_ref().is_some_and(|current| current.rollout.as_ref() == Some(&spec.id)) {
-            return Ok(());
+            return Ok(channel.previous.first().map(|before| before.image.clone()));
         }
+        let previous = channel.current.as_ref().map(|before| before.image.clone());
         let image = self.image_row(&spec.digest, &spec.image).await?;
         let (image_row, record) = image.ok_or_else(|| Error::NotPromotable {
             image: spec.image.clone(),
@@ -186,7 +188,8 @@ impl<T: Table> Ledger<'_, T> {
         });
         let mut writes = vec![put_channel(&channel, row.as_ref()), used(image_row, &record)];
         writes.extend(self.owned_parameter(&spec.to).await?);
-        self.0.commit(writes).await
+        self.0.commit(writes).await?;
+        Ok(previous)
     }
 
     /// Takes the image of a rollout out of its channel again, if the channel points at it.

@@ -112,6 +112,9 @@ enum Stop {
     End(End),
 }
 
+/// Step Functions' own way to EventBridge: no function of ours.
+const PUT_EVENTS: &str = "arn:${Partition}:states:::events:putEvents";
+
 type Step<T> = Result<T, Stop>;
 
 fn broken<T>(what: impl Into<String>) -> Step<T> {
@@ -312,9 +315,16 @@ impl Execution<'_> {
             "${SnapshotArn}" => Box::pin(functions::snapshot(cloud, input, now)),
             "${PromoteArn}" => Box::pin(functions::promote(cloud, input, now)),
             "${PruneArn}" => Box::pin(functions::prune(cloud, input, now)),
+            PUT_EVENTS => Box::pin(async move {
+                let entries = input["Entries"].as_array().cloned().unwrap_or_default();
+                cloud.put_events(&entries).await.map(|()| json!({"FailedEntryCount": 0}))
+            }),
             other => return broken(format!("no function is {other}")),
         };
-        let caller = format!("{visit} {}", function.trim_matches(['$', '{', '}']));
+        let caller = match function {
+            PUT_EVENTS => format!("{visit} states"),
+            function => format!("{visit} {}", function.trim_matches(['$', '{', '}'])),
+        };
         let answer = loop {
             // Said at each turn: the others had theirs meanwhile.
             cloud.enter(&caller);

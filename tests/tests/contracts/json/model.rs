@@ -163,7 +163,7 @@ impl Model {
     }
 
     /// As JSON Schema, with the documents by their commands.
-    pub fn schema(&self, version: u64) -> Value {
+    pub fn schema(&self, title: &str) -> Value {
         let documents: Map<String, Value> =
             self.documents.iter().map(|(command, json)| (command.clone(), json.schema())).collect();
         let shapes: Map<String, Value> = self
@@ -187,7 +187,7 @@ impl Model {
             .collect();
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "title": format!("What `ovenbird --json` prints, version {version}"),
+            "title": title,
             "documents": documents,
             "$defs": shapes,
         })

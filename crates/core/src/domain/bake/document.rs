@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bake, Status};
 use crate::domain::{
     error::{Error, Result},
+    event::Event,
     id::{AmiId, SnapshotId},
 };
 
@@ -26,6 +27,9 @@ pub struct Document {
     /// looks after it whatever happens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Status>,
+    /// What EventBridge is told of it, before it is cleaned up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
 }
 
 /// Where a state machine goes next. It is all that the state machine looks at.

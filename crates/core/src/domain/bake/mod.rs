@@ -56,7 +56,13 @@ impl Bake {
     /// The document that sends the state machine on.
     #[must_use]
     pub fn go(self, to: To) -> Document {
-        Document { bake: self, next: Next { to, seconds: 1 }, seen: Seen::default(), ends: None }
+        Document {
+            bake: self,
+            next: Next { to, seconds: 1 },
+            seen: Seen::default(),
+            ends: None,
+            events: Vec::new(),
+        }
     }
 
     /// The document that sends the state machine on to the bake's end.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Pair, Seen, Template};
 use crate::domain::{
     destination::{Destination, Policy, Share},
-    id::{GroupName, InstanceId},
+    id::{AmiId, GroupName, InstanceId},
 };
 
 /// Where a rollout is.
@@ -116,6 +116,9 @@ pub struct Progress {
     /// Why it goes back, or was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The image that the channel had before, once the channel has this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<AmiId>,
     /// The new instances because of which it goes back. EC2 shows the console of one for about an hour after it is gone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sick: Vec<InstanceId>,
@@ -239,6 +242,7 @@ impl Progress {
             groups: Vec::new(),
             pair: None,
             wish: None,
+            previous: None,
             reason: None,
             sick: Vec::new(),
             aborted: false,

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     domain::{
+        bake::Stage,
         error::{Error, Result},
+        event::Event,
         id::{AmiId, ParameterName, PipelineName, SnapshotId},
         price::AtMost,
         recipe::{Base, Recipe, Retain},
@@ -21,6 +23,7 @@ use crate::{
     },
     ports::{Bucket, Image, PrunePorts, Versions},
     steps::{
+        events,
         guard::{Guard, Kept, Purpose, Reason, Terms},
         inventory::{self, Inventory, Named, Seen},
     },
@@ -99,6 +102,15 @@ pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp)
 ///
 /// Dead bakes come first, and rest on no recipe: a recipe that can't be read must not leave their builders running.
 pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp) -> Result<Plan> {
+    Ok(plan_and_drifts(cloud, bucket, now).await?.0)
+}
+
+/// The same, with what is to be told of the parameters that were read.
+pub async fn plan_and_drifts<C: PrunePorts>(
+    cloud: &C,
+    bucket: &impl Bucket,
+    now: Timestamp,
+) -> Result<(Plan, Vec<Event>)> {
     let found = Found::look(cloud, None).await?;
     let mut left = Leftovers::of_running(cloud, now).await?;
     let retiring = Ledger(cloud).retirements().await?;
@@ -107,7 +119,8 @@ pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp
     left.sort(&found, &retiring, cloud, now).await?;
     let mut plan = nothing(now);
     let inventory = Inventory::take(cloud, Versions::Every).await?;
-    let Based { mut basis, problems } = basis(&found.images, &left, &inventory.named, cloud, bucket).await?;
+    let Based { mut basis, problems, drifts } =
+        basis(&found.images, &left, &inventory.named, cloud, bucket).await?;
     basis.retiring = retiring;
     let mut verdicts = judge(&basis, now);
     match versions::standings(&verdicts, &basis, &inventory.pins, cloud, now).await {
@@ -132,7 +145,7 @@ pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp
     plan.halted = unrecorded(left.unrecorded.len()).or(implausible(&inventory, bucket, now).await?);
     if plan.halted.is_some() {
         plan.keep.extend(verdicts.into_iter().map(|one| held(one, Reason::Halted)));
-        return Ok(plan);
+        return Ok((plan, drifts));
     }
     plan.later = left.dead.len().saturating_sub(MOST_PER_RUN);
     plan.dead_bakes = left.dead.into_values().take(MOST_PER_RUN).collect();
@@ -145,7 +158,7 @@ pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp
     };
     if let Some(reason) = all_stay {
         plan.keep.extend(verdicts.into_iter().map(|one| held(one, reason)));
-        return Ok(plan);
+        return Ok((plan, drifts));
     }
     let guard = Guard::planning(cloud, &inventory);
     let mut room = Room::new(found.images.len());
@@ -170,7 +183,7 @@ pub async fn plan<C: PrunePorts>(cloud: &C, bucket: &impl Bucket, now: Timestamp
         }
     }
     count_room(&mut plan, &found);
-    Ok(plan)
+    Ok((plan, drifts))
 }
 
 /// Counts how much room goes: with this run, and with all images that are on their way.
@@ -275,6 +288,8 @@ impl Room {
 struct Based {
     basis: Basis,
     problems: Vec<String>,
+    /// Parameters that say something else than their channels.
+    drifts: Vec<Event>,
 }
 
 async fn basis<C: PrunePorts>(
@@ -307,8 +322,10 @@ async fn basis<C: PrunePorts>(
     pipelines.extend(here.into_keys());
     let floors = cloud.floors()?;
     let mut problems = Vec::new();
+    let owners = ledger.parameters().await?;
     let mut parameters: BTreeSet<ParameterName> =
-        ledger.parameters().await?.into_iter().map(|owner| owner.parameter).collect();
+        owners.iter().map(|owner| owner.parameter.clone()).collect();
+    let mut currents = BTreeMap::new();
     for pipeline in pipelines {
         match of_pipeline(&pipeline, &ledger, bucket).await {
             Ok((channels, recipe)) => {
@@ -318,6 +335,12 @@ async fn basis<C: PrunePorts>(
                 {
                     note(&mut basis.named, &image, reference);
                 }
+                currents.extend(channels.into_iter().filter_map(|channel| {
+                    // One that a rollout is about to settle is written at this moment.
+                    let settled = channel.rolling.is_none();
+                    let current = channel.current.filter(|_| settled)?;
+                    Some(((channel.pipeline, channel.name), current.image))
+                }));
                 let Some(recipe) = recipe else { continue };
                 if let Base::Image(image) = &recipe.base {
                     note(&mut basis.named, image, Reference::new(Kind::Recipe, pipeline.as_str()));
@@ -345,12 +368,18 @@ async fn basis<C: PrunePorts>(
         }
     }
     let names: Vec<ParameterName> = parameters.into_iter().collect();
-    for (name, value) in cloud.values(&names).await? {
-        for image in images_in(&value) {
+    let values = cloud.values(&names).await?;
+    for (name, value) in &values {
+        for image in images_in(value) {
             note(&mut basis.named, &image, Reference::new(Kind::Parameter, name.as_str()));
         }
     }
-    Ok(Based { basis, problems })
+    // A bake that promotes at this moment has moved its channel, and writes the parameter next.
+    for bake in left.running.values().filter(|bake| bake.progress.stage == Stage::Promotion) {
+        currents.remove(&(bake.spec.pipeline.clone(), bake.spec.settings.channel.clone()));
+    }
+    let drifts = events::of_drifts(&owners, &currents, &values);
+    Ok(Based { basis, problems, drifts })
 }
 
 /// What a pipeline retains: as its recipe says, and never less than the account's floors.

@@ -22,10 +22,12 @@ use crate::{
         destination::Destination,
         digest::token,
         error::{Error, Result},
+        event::Event,
         id::{AmiId, BakeId, GroupName, PipelineName, RolloutId},
         rollout::{GroupState, Outcome, Phase, Rollout, RolloutSpec, Seen},
     },
     ports::{Balancers, Bucket, Groups, Images, Parameters, Table, Templates, Workflow},
+    steps::events,
     store::{Ledger, Versioned},
 };
 
@@ -63,6 +65,9 @@ pub struct RolloutDocument {
     /// How the rollout stands, for whoever looks at the execution.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stands: String,
+    /// What EventBridge is told once the rollout has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
 }
 
 /// The ways that the rollout's state machine knows.
@@ -114,12 +119,15 @@ impl RolloutDocument {
             next: None,
             waits: 0,
             stands: String::new(),
+            events: Vec::new(),
         }
     }
 
     fn go(mut self, rollout: &Rollout, to: To) -> Self {
         self.stands = rollout.progress.phase.as_str().to_owned();
         self.next = Some(Next { to, seconds: 0 });
+        // Before the channel is told: from then on no execution comes by here again.
+        self.events = if to == To::Finish { vec![events::of_rollout(rollout)] } else { Vec::new() };
         self
     }
 

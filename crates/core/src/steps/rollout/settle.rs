@@ -30,7 +30,7 @@ pub async fn settle(
         return Ok(document.go(&rollout, to));
     }
     let (ledger, spec) = (Ledger(cloud), rollout.spec.clone());
-    among_others(async || ledger.settle(&spec, now).await).await?;
+    rollout.progress.previous = among_others(async || ledger.settle(&spec, now).await).await?;
     for follower in followers(&spec.to) {
         follower.apply(&spec.to, cloud).await?;
     }
