@@ -28,35 +28,53 @@ function buttons(root) {
 }
 buttons(document);
 
-// A live page asks for itself again, and takes over what changed. What a person opened stays open, and a page that
-// somebody writes or selects in is left alone.
+// A live page is sent what changed, and takes it over. What a person opened stays open, and a page that somebody writes or
+// selects in is left alone until that is over.
 const main = document.querySelector("main[data-live]");
-let shown = "";
-async function refresh() {
-  const busy = document.hidden || main.contains(document.activeElement) || !getSelection().isCollapsed;
-  if (!busy) {
-    try {
-      const answer = await fetch(location.href, { redirect: "error" });
-      const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-      document.body.classList.toggle("stale", !answer.ok);
-      if (answer.ok && next && next.innerHTML !== shown) {
-        const details = (root) => [...root.querySelectorAll("details")];
-        const name = (one) => one.querySelector("summary").firstChild.textContent;
-        const open = new Map(details(main).map((one) => [name(one), one.open]));
-        shown = next.innerHTML;
-        for (const one of details(next)) {
-          if (open.has(name(one))) one.open = open.get(name(one));
-        }
-        main.replaceChildren(...next.childNodes);
-        buttons(main);
-        if (!next.dataset.live) return;
-      }
-    } catch {
-      document.body.classList.add("stale");
-    }
+let source = null;
+let waiting = null;
+let retry = 0;
+
+function take(html) {
+  if (main.contains(document.activeElement) && document.activeElement !== main || !getSelection().isCollapsed) {
+    waiting = html;
+    clearTimeout(retry);
+    retry = setTimeout(() => { if (waiting !== null) take(waiting); }, 1000);
+    return;
   }
-  setTimeout(refresh, Number(main.dataset.live));
+  waiting = null;
+  const next = new DOMParser().parseFromString(html, "text/html").querySelector("main");
+  if (!next) return;
+  const details = (root) => [...root.querySelectorAll("details")];
+  const name = (one) => one.querySelector("summary").firstChild.textContent;
+  const open = new Map(details(main).map((one) => [name(one), one.open]));
+  for (const one of details(next)) {
+    if (open.has(name(one))) one.open = open.get(name(one));
+  }
+  main.replaceChildren(...next.childNodes);
+  buttons(main);
 }
+
+function watch() {
+  if (document.hidden || source) return;
+  source = new EventSource(main.dataset.live);
+  source.addEventListener("open", () => document.body.classList.remove("stale"));
+  source.addEventListener("error", () => document.body.classList.add("stale"));
+  source.addEventListener("page", (event) => take(event.data));
+  source.addEventListener("end", (event) => { leave(); document.removeEventListener("visibilitychange", turn); take(event.data); });
+}
+
+function leave() {
+  if (source) source.close();
+  source = null;
+}
+
+// Nobody asks AWS for a page that nobody looks at.
+function turn() {
+  if (document.hidden) leave(); else watch();
+}
+
 if (main) {
-  setTimeout(refresh, Number(main.dataset.live));
+  document.addEventListener("visibilitychange", turn);
+  watch();
 }

@@ -6,6 +6,7 @@
 mod account;
 mod export;
 mod guard;
+mod live;
 mod pages;
 mod read;
 mod server;

@@ -13,13 +13,14 @@ use http::{HeaderValue, Method, StatusCode, header};
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::{
     net::TcpListener,
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot, watch},
     task::LocalSet,
 };
 
 use crate::{
     Account, Reader,
     guard::{Guard, Pass, same},
+    live::{self, Made},
     pages::{
         self, act,
         layout::{View, late},
@@ -41,6 +42,9 @@ const MOST_BYTES: usize = 16 * 1024;
 
 /// A page that takes longer is sent in two parts, so that the reader sees soon that something comes.
 const PATIENCE: Duration = Duration::from_millis(150);
+
+/// Where the events of a page are: before its own path.
+const LIVE: &str = "/live";
 
 /// What is said when a page panicked.
 const BROKEN: &str = "The page could not be made. This is a bug in Ovenbird: see the terminal.";
@@ -67,6 +71,7 @@ pub struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Job>,
+    stop: watch::Sender<bool>,
 }
 
 /// What every request needs.
@@ -76,6 +81,8 @@ struct Shared {
     /// The token of the address that was printed; none when it was used.
     token: Mutex<Option<String>>,
     jobs: mpsc::Sender<Job>,
+    /// Whether the server stops: what is sent without an end must end then.
+    stopped: watch::Receiver<bool>,
     options: Options,
 }
 
@@ -85,7 +92,7 @@ struct Job {
     page: Page,
     /// What a form said; none where the page is only looked at.
     answer: Option<act::Answer>,
-    reply: oneshot::Sender<(StatusCode, String)>,
+    reply: oneshot::Sender<(StatusCode, Made)>,
 }
 
 impl Server {
@@ -101,13 +108,15 @@ impl Server {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (sender, jobs) = mpsc::channel(64);
+        let (stop, stopped) = watch::channel(false);
         let shared = Shared {
             guard: Guard::new(address.port(), &secret()),
             token: Mutex::new(Some(secret())),
             jobs: sender,
+            stopped,
             options,
         };
-        Ok(Self { listener, address, shared: Arc::new(shared), jobs })
+        Ok(Self { listener, address, shared: Arc::new(shared), jobs, stop })
     }
 
     /// The address to open. Its token works once. It stands behind a `#`: no browser sends that part, and no log has it.
@@ -125,7 +134,12 @@ impl Server {
         account: A,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let Self { listener, shared, mut jobs, address: _ } = self;
+        let Self { listener, shared, mut jobs, stop: tell, address: _ } = self;
+        let stop = async move {
+            stop.await;
+            // Nobody may be watching.
+            let _ = tell.send(true);
+        };
         let options = shared.options.clone();
         let reader = Rc::new(Reader::new(account));
         let pages = LocalSet::new();
@@ -159,7 +173,7 @@ async fn make<A: Account>(
     options: &Options,
     page: &Page,
     answer: Option<act::Answer>,
-) -> (StatusCode, String) {
+) -> (StatusCode, Made) {
     let view = view(options, page);
     let body = match (page, answer) {
         (Page::Act(act), Some(answer)) => {
@@ -170,7 +184,7 @@ async fn make<A: Account>(
         _ => pages::body(reader, &view).await,
     };
     let status = if body.missing { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    (status, view.document(&body))
+    (status, Made { html: view.document(&body), live: body.live })
 }
 
 /// Answers every request, whatever its path: no route is beside the guard.
@@ -191,6 +205,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         ("/session", _, true) => enter(&shared, &body).await,
         (_, Pass::Stranger, false) => respond(StatusCode::UNAUTHORIZED, "text/html", entrance("")),
         (_, Pass::Stranger, true) => respond(StatusCode::UNAUTHORIZED, "text/plain", "no session".to_owned()),
+        (path, Pass::Operator, false) if path.starts_with(LIVE) => watch_page(shared, path),
         (path, Pass::Operator, writes) => page(&shared, path, writes.then_some(&body)).await,
     }
 }
@@ -233,20 +248,45 @@ async fn page(shared: &Shared, path: &str, form: Option<&Bytes>) -> Response {
         return respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", BROKEN.to_owned());
     }
     match tokio::time::timeout(PATIENCE, &mut made).await {
-        Ok(Ok((status, html))) => respond(status, "text/html", html),
+        Ok(Ok((status, made))) => respond(status, "text/html", made.html),
         Ok(Err(_)) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", BROKEN.to_owned()),
         // The reader sees the frame while AWS is asked. Its status is sent with it, and so it is a good one.
         Err(_) => {
             let rest = async {
                 let text = made
                     .await
-                    .map_or_else(|_| format!("<main><p>{BROKEN}</p></main>"), |(_, html)| late(&html));
+                    .map_or_else(|_| format!("<main><p>{BROKEN}</p></main>"), |(_, made)| late(&made.html));
                 Ok(text)
             };
             let chunks = stream::once(async { Ok::<_, Infallible>(early) }).chain(stream::once(rest));
             respond_with(StatusCode::OK, "text/html", Body::from_stream(chunks))
         }
     }
+}
+
+/// Sends what changes on a page while somebody looks at it.
+fn watch_page(shared: Arc<Shared>, path: &str) -> Response {
+    let page = match Page::parse(path.strip_prefix(LIVE).unwrap_or_default()) {
+        // A question stays as it is.
+        None | Some(Page::Act(_)) => {
+            return respond(StatusCode::NOT_FOUND, "text/plain", "There is no such page.".to_owned());
+        }
+        Some(page) => page,
+    };
+    let stopped = shared.stopped.clone();
+    let make = move || {
+        let (jobs, page) = (shared.jobs.clone(), page.clone());
+        async move {
+            let (reply, made) = oneshot::channel();
+            jobs.send(Job { page, answer: None, reply }).await.ok()?;
+            made.await.ok().map(|(_, made)| made)
+        }
+    };
+    respond_with(
+        StatusCode::OK,
+        "text/event-stream",
+        Body::from_stream(live::events(make, live::LOOK, stopped)),
+    )
 }
 
 /// What of a page is known before anything was asked.

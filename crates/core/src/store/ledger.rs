@@ -60,7 +60,7 @@ pub(super) fn doc<D: DeserializeOwned>(row: &Row) -> Result<D> {
         let newer = format!("it has format {format}, and this Ovenbird knows those up to {FORMAT}");
         Err(serde_json::Error::custom(newer))
     } else {
-        serde_json::from_value(row.doc.clone())
+        D::deserialize(&row.doc)
     };
     decoded.map_err(|source| Error::Corrupt { what: format!("item {} {}", row.key.pk, row.key.sk), source })
 }

@@ -66,6 +66,14 @@ pub fn late(document: &str) -> String {
     document.split_once(MAIN).map_or_else(|| document.to_owned(), |(_, after)| format!("{MAIN}{after}"))
 }
 
+/// The content of a document, without its frame.
+pub fn main_of(document: &str) -> &str {
+    let from = document.find(MAIN).unwrap_or_default();
+    let end = "</main>";
+    let to = document[from..].find(end).map_or(document.len(), |at| from + at + end.len());
+    &document[from..to]
+}
+
 const BANDS: [(&str, Page); 6] = [
     ("Overview", Page::Overview),
     ("Bakes", Page::Bakes),
@@ -114,7 +122,7 @@ impl View<'_> {
                             }
                         }
                     }
-                    main #main tabindex="-1" data-live=[live.then_some("3000")] {
+                    main #main tabindex="-1" data-live=[live.then(|| format!("/live{}", self.page.href(Form::Live, self.page)))] {
                         h1 { (body.title) }
                         (body.content)
                     }

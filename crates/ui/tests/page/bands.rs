@@ -273,3 +273,74 @@ fn a_large_account_s_pages_stay_small() {
         assert!(answer.body.len() < 100_000, "{path}: {} bytes", answer.body.len());
     }
 }
+
+/// Reads from a stream until a text came.
+fn until(stream: &mut TcpStream, wanted: &str) -> String {
+    let (mut text, mut bytes) = (String::new(), [0; 4096]);
+    while !text.contains(wanted) {
+        let count = stream.read(&mut bytes).unwrap();
+        assert_ne!(count, 0, "no `{wanted}` in {text}");
+        text += &String::from_utf8_lossy(&bytes[..count]);
+    }
+    text
+}
+
+/// Asks for a path as the operator's browser does, and leaves the answer in the stream.
+fn ask(served: &Served, cookie: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\n\r\n", served.host()).unwrap();
+    stream
+}
+
+/// Who looks at a live page sees what somebody else does, without asking again; and the server can still stop.
+#[test]
+fn what_changes_is_sent_to_who_looks() {
+    let served = Served::new(usual, true);
+    let cookie = served.cookie();
+    assert!(served.get(&cookie, "/").body.contains("data-live=\"/live/\""));
+    let mut stream = ask(&served, &cookie, "/live/");
+    let first = until(&mut stream, "</main>");
+    assert!(
+        first.to_lowercase().contains("content-type: text/event-stream") && first.contains("event: page"),
+        "{first}"
+    );
+    assert!(!first.contains("alice holds"), "{first}");
+    let held = served.post(
+        &cookie,
+        "/do/hold/jvm-runtime/stable",
+        "typed=jvm-runtime%2Fstable&why=a+freeze&request=r1",
+    );
+    assert!(held.body.contains("is held"), "{}", held.body);
+    let next = until(&mut stream, "</main>");
+    assert!(next.contains("a freeze"), "{next}");
+    // A stranger is sent nothing, and what is no page has no events.
+    assert_eq!(served.send("GET", "/live/", &[("Host", &served.host())], "").status, 401);
+    assert_eq!(served.get(&cookie, "/live/nowhere").status, 404);
+    drop(served);
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+}
+
+/// The reader sees the frame within 300 ms, however long AWS takes for the rest.
+#[test]
+fn the_first_paint_of_a_large_account_is_soon() {
+    let paint = || {
+        // Nothing is read yet.
+        let served = Served::new(|| large(100), false);
+        let cookie = served.cookie();
+        let began = std::time::Instant::now();
+        let mut stream = ask(&served, &cookie, "/");
+        until(&mut stream, "</header>");
+        let frame = began.elapsed();
+        until(&mut stream, "</main>");
+        println!(
+            "100 pipelines, 1,000 images, 10,000 bakes: the frame after {frame:?}, all after {:?}",
+            began.elapsed()
+        );
+        frame
+    };
+    // The machine may be busy with other tests.
+    let soon = (0..3).map(|_| paint()).any(|frame| frame < std::time::Duration::from_millis(300));
+    assert!(soon, "three times the frame took longer than 300 ms");
+}

@@ -41,7 +41,9 @@ impl Served {
         let (told, hear) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            // As the command has it: the account answers on one thread, and requests are taken on others.
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             let desk = desk();
             runtime.block_on(async {
                 let options = Options { changes, command: "ovenbird --local".into(), place: "a test".into() };

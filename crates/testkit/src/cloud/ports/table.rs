@@ -16,9 +16,13 @@ impl Table for Cloud {
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
         assert!(!prefix.is_empty(), "DynamoDB refuses a query with an empty prefix");
         self.call(&["dynamodb:Query"], |state| {
-            let rows = state.table.values().map(|(row, _)| row);
-            let found = rows.filter(|row| row.key.pk == pk && row.key.sk.starts_with(prefix));
-            Ok(found.rev().cloned().collect())
+            // The keys are in order: an account of years must not make every question slow.
+            let from = Key { pk: pk.to_owned(), sk: prefix.to_owned() };
+            let rows = state.table.range(from..).map(|(_, (row, _))| row);
+            let found = rows.take_while(|row| row.key.pk == pk && row.key.sk.starts_with(prefix));
+            let mut found: Vec<_> = found.cloned().collect();
+            found.reverse();
+            Ok(found)
         })
         .await
     }
@@ -35,11 +39,13 @@ impl Table for Cloud {
 
     async fn by_time(&self, pipeline: &PipelineName, most: usize) -> Result<Vec<Row>> {
         self.call(&["dynamodb:Query"], |state| {
-            let time = |index: &ports::Index| index.time.clone().filter(|(one, _)| one == pipeline);
-            let rows = state.table.values().filter_map(|(row, index)| Some((time(index)?, row.clone())));
+            let time = |index: &ports::Index| {
+                index.time.as_ref().filter(|(one, _)| one == pipeline).map(|(_, time)| *time)
+            };
+            let rows = state.table.values().filter_map(|(row, index)| Some((time(index)?, row)));
             let mut found: Vec<_> = rows.collect();
-            found.sort_by(|(a, _), (b, _)| b.cmp(a));
-            Ok(found.into_iter().take(most).map(|(_, row)| row).collect())
+            found.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+            Ok(found.into_iter().take(most).map(|(_, row)| row.clone()).collect())
         })
         .await
     }
