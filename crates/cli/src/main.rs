@@ -5,6 +5,7 @@
 
 mod bake;
 mod channels;
+mod colour;
 mod command;
 mod confirm;
 mod doctor;
@@ -333,6 +334,7 @@ fn pruned(json: bool, pruned: &prune::Pruned) -> ExitCode {
 fn print(json: bool, data: &impl Serialize, text: &str) {
     let text = match json {
         true => render::json(data),
+        false if colour::wanted() => colour::words(&plain(text)),
         false => plain(text),
     };
     if let Err(error) = writeln!(std::io::stdout(), "{text}") {

@@ -1,5 +1,7 @@
 //! `ovenbird pipeline`: which pipelines there are; pauses one, lets it go on, or removes it.
 
+mod rename;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -40,6 +42,13 @@ pub enum PipelineCommand {
     Resume {
         /// The pipeline's name
         pipeline: String,
+    },
+    /// Show what a new name of a pipeline takes; it can't be given one, and nothing is changed
+    Rename {
+        /// The pipeline's name
+        pipeline: String,
+        /// The name that it is to have
+        to: String,
     },
     /// Remove a pipeline: show what goes and what stands against it, then ask
     Remove {
@@ -129,6 +138,12 @@ pub async fn run(command: &PipelineCommand, target: &Target, json: bool) -> Resu
                  newest"
             );
             print(json, &row(&deployment, &name, None).await?, &text);
+        }
+        PipelineCommand::Rename { pipeline: name, to } => {
+            let plan = rename::plan(&parsed(name)?, &parsed(to)?, cloud).await?;
+            print(json, &plan, plan.text().trim_end());
+            // It was asked for, and isn't done.
+            return Ok(ExitCode::from(FAILED));
         }
         PipelineCommand::Remove { pipeline: name, why, confirm } => {
             return remove(&deployment, &parsed(name)?, why.as_deref(), *confirm, json).await;

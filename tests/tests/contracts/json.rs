@@ -52,6 +52,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("pipeline list", "Vec<PipelineRow>"),
     ("pipeline pause", "PipelineRow"),
     ("pipeline remove", "RemovalView"),
+    ("pipeline rename", "RenamePlan"),
     ("pipeline resume", "PipelineRow"),
     ("promote", "Asked"),
     ("promote --dry-run", "PromotionPlan"),

@@ -37,6 +37,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("bake.rs", &[VIEWER, OPERATOR]),
     ("channels.rs", &[VIEWER, OPERATOR]),
     ("pipeline.rs", &[VIEWER, OPERATOR]),
+    ("pipeline/rename.rs", &[VIEWER]),
     ("prune.rs", &[VIEWER, OPERATOR]),
     ("rollout.rs", &[VIEWER, OPERATOR]),
     ("ui.rs", &[VIEWER, OPERATOR]),

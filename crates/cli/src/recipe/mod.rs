@@ -2,6 +2,7 @@
 
 mod bundle;
 pub mod history;
+mod machine;
 mod new;
 mod notes;
 
@@ -23,7 +24,7 @@ use ovenbird_core::{
 };
 use serde::Serialize;
 
-use self::bundle::Bundle;
+use self::{bundle::Bundle, machine::Format};
 use crate::{
     print,
     target::{Deployment, Target},
@@ -39,6 +40,9 @@ pub enum RecipeCommand {
         /// The recipe, or the folder that has it
         #[arg(default_value = "recipe.toml")]
         path: PathBuf,
+        /// How to print what was found
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
     },
     /// Upload the recipe and its files, and make it the pipeline's current one
     Push {
@@ -184,16 +188,25 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
             let written = args.run(target.local)?;
             print(json, &written, &written.text());
         }
-        RecipeCommand::Check { path } => {
-            let checked = match Bundle::checked(path)? {
-                Err((_, mistakes)) if json => {
-                    print(true, &Checked::wrong(&mistakes), "");
-                    return Ok(ExitCode::FAILURE);
+        RecipeCommand::Check { path, format } => {
+            let format = if json { Format::Json } else { *format };
+            let (checked, found) = match Bundle::checked(path)? {
+                // What was found is an error for people alone.
+                Err((name, mistakes)) if format == Format::Text => {
+                    return Err(bundle::refused(&name, &mistakes));
                 }
-                Err((name, mistakes)) => return Err(bundle::refused(&name, &mistakes)),
-                Ok(bundle) => bundle,
+                Err((_, mistakes)) => (Checked::wrong(&mistakes), String::new()),
+                Ok(bundle) => (Checked::right(&bundle), text("no mistake in", &bundle)),
             };
-            print(json, &Checked::right(&checked), &text("no mistake in", &checked));
+            match format {
+                Format::Text => print(false, &checked, &found),
+                Format::Json => print(true, &checked, ""),
+                Format::Sarif => print(true, &machine::sarif(&checked), ""),
+                Format::Github => print(false, &checked, &machine::github(&checked)),
+            }
+            if !checked.mistakes.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         RecipeCommand::Push { path, message } => {
             let bundle = Bundle::read(path)?;
