@@ -5,11 +5,15 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 use ovenbird_aws::Cloud;
-use ovenbird_core::{Error, Result, domain::id::BakeId, views::status::Fleet};
+use ovenbird_core::{
+    Error, Result,
+    domain::id::BakeId,
+    views::{doctor::Checkup, status::Fleet},
+};
 use ovenbird_ui::{Account, Options, Server};
 
 use crate::{
-    print, show,
+    doctor, print, show,
     target::{Deployment, Target},
 };
 
@@ -29,7 +33,7 @@ pub struct UiArgs {
 
 /// The account, as the page asks it.
 #[derive(Debug)]
-struct Operator(Deployment);
+struct Operator(Deployment, Target);
 
 impl Account for Operator {
     type Cloud = Cloud;
@@ -54,6 +58,10 @@ impl Account for Operator {
         self.0.cloud.newest_executions(&self.0.prune_machine, most.into()).await
     }
 
+    async fn checkup(&self, now: Timestamp) -> Result<Checkup> {
+        doctor::run(&self.1, now).await
+    }
+
     async fn failed(&self) -> Result<Vec<(BakeId, Timestamp)>> {
         self.0.cloud.failed_executions(&self.0.bake_machine).await
     }
@@ -61,7 +69,7 @@ impl Account for Operator {
 
 /// Serves the page until Ctrl-C, or writes it.
 pub async fn run(args: &UiArgs, target: &Target, json: bool) -> Result<()> {
-    let account = Operator(target.deployment().await?);
+    let account = Operator(target.deployment().await?, target.clone());
     let options = Options { changes: args.allow_changes, command: command(target), place: place(target) };
     if let Some(folder) = &args.export {
         let written = ovenbird_ui::export(account, folder, &options, Timestamp::now()).await;

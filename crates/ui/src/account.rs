@@ -5,7 +5,7 @@ use ovenbird_core::{
     Result,
     domain::id::BakeId,
     ports::{Bucket, Groups, Images, Parameters, Table, Workflow},
-    views::status::Fleet,
+    views::{doctor::Checkup, status::Fleet},
 };
 
 /// An account with Ovenbird deployed, as an operator reaches it with their own credentials.
@@ -40,6 +40,12 @@ pub trait Account {
     /// # Errors
     /// When Step Functions can't be asked.
     async fn prune_runs(&self, most: u8) -> Result<Vec<(BakeId, Timestamp)>>;
+
+    /// What of the account and the stack would make a bake fail.
+    ///
+    /// # Errors
+    /// When not even the account can be asked.
+    async fn checkup(&self, now: Timestamp) -> Result<Checkup>;
 
     /// The bakes that ended badly lately, the newest first: some of them never had a record.
     ///

@@ -52,6 +52,7 @@ async fn every<A: Account>(reader: &Reader<A>, snapshot: Rc<Snapshot>) -> BTreeS
         Page::Fleet,
         Page::Rollouts,
         Page::Prune,
+        Page::Doctor,
     ]);
     for one in &snapshot.pipelines {
         all.insert(Page::Pipeline(one.pipeline.clone()));

@@ -25,6 +25,8 @@ pub enum Page {
     Prune,
     /// What that says of every image of one pipeline.
     PruneOf(PipelineName),
+    /// What of the account and the stack would make a bake fail.
+    Doctor,
     /// Asks before something is changed.
     Act(Act),
 }
@@ -145,6 +147,7 @@ impl Page {
             ["fleet"] => Some(Self::Fleet),
             ["rollouts"] => Some(Self::Rollouts),
             ["prune"] => Some(Self::Prune),
+            ["doctor"] => Some(Self::Doctor),
             ["pipelines", pipeline] => Some(Self::Pipeline(PipelineName::parse(pipeline).ok()?)),
             ["bakes", pipeline, bake] => {
                 Some(Self::Bake(PipelineName::parse(pipeline).ok()?, BakeId::parse(bake).ok()?))
@@ -170,6 +173,7 @@ impl Page {
             Self::Rollouts => "rollouts".to_owned(),
             Self::Rollout(pipeline, rollout) => format!("rollouts/{pipeline}/{rollout}"),
             Self::Prune => "prune".to_owned(),
+            Self::Doctor => "doctor".to_owned(),
             Self::PruneOf(pipeline) => format!("prune/{pipeline}"),
             Self::Act(Act { verb, pipeline, channel }) => match verb {
                 Verb::Promote(image) => format!("do/promote/{pipeline}/{channel}/{image}"),
@@ -190,6 +194,7 @@ impl Page {
             Self::Rollouts => "Rollouts".to_owned(),
             Self::Rollout(_, rollout) => format!("Rollout {rollout}"),
             Self::Prune => "Prune".to_owned(),
+            Self::Doctor => "Doctor".to_owned(),
             Self::PruneOf(pipeline) => format!("Images of {pipeline}"),
             Self::Act(act) => format!("{} {}", act.verb.word(), act.agreement()),
         }

@@ -74,13 +74,14 @@ pub fn main_of(document: &str) -> &str {
     &document[from..to]
 }
 
-const BANDS: [(&str, Page); 6] = [
+const BANDS: [(&str, Page); 7] = [
     ("Overview", Page::Overview),
     ("Bakes", Page::Bakes),
     ("Lineage", Page::Lineage),
     ("Fleet", Page::Fleet),
     ("Rollouts", Page::Rollouts),
     ("Prune", Page::Prune),
+    ("Doctor", Page::Doctor),
 ];
 
 impl View<'_> {

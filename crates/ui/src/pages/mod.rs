@@ -3,6 +3,7 @@
 pub mod act;
 mod bake;
 mod bakes;
+mod doctor;
 mod fleet;
 pub mod layout;
 mod lineage;
@@ -33,6 +34,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
         Page::Rollout(pipeline, rollout) => rollout::one(reader, view, pipeline, rollout).await,
         Page::Prune => prune::body(reader, view, None).await,
         Page::PruneOf(pipeline) => prune::body(reader, view, Some(pipeline)).await,
+        Page::Doctor => doctor::body(reader, view).await,
         Page::Act(act) => act::question(view, act, None),
     }
 }

@@ -17,7 +17,10 @@ use ovenbird_core::{
     functions,
     ports::{Bucket as _, Expect, Index, Key, Table as _, Write},
     store::{Ledger, keys, recipes::RecipePointer},
-    views::status::Fleet,
+    views::{
+        doctor::{self, Checkup, Deployed},
+        status::Fleet,
+    },
 };
 use ovenbird_sim::{RunInstances, World};
 use ovenbird_testkit::{
@@ -94,6 +97,18 @@ impl Account for Desk {
 
     async fn prune_runs(&self, most: u8) -> Result<Vec<(BakeId, Timestamp)>> {
         Ok(self.runs.iter().take(most.into()).cloned().collect())
+    }
+
+    async fn checkup(&self, now: Timestamp) -> Result<Checkup> {
+        let stack = Deployed {
+            bucket: "bucket".to_owned(),
+            bake_machine: "arn:bake".to_owned(),
+            prune_machine: "arn:prune".to_owned(),
+            topic: Some("arn:topic".to_owned()),
+            ..Deployed::default()
+        };
+        let facts = doctor::gather(&self.cloud, "ovenbird", Ok(stack), "0.1.0", false, now).await;
+        Ok(doctor::checkup(&facts))
     }
 
     async fn failed(&self) -> Result<Vec<(BakeId, Timestamp)>> {

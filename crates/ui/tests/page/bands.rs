@@ -344,3 +344,21 @@ fn the_first_paint_of_a_large_account_is_soon() {
     let soon = (0..3).map(|_| paint()).any(|frame| frame < std::time::Duration::from_millis(300));
     assert!(soon, "three times the frame took longer than 300 ms");
 }
+
+/// What doctor finds is the same on the page, each with its fix.
+#[test]
+fn doctor_s_findings_are_on_the_page() {
+    let served = Served::new(usual, false);
+    let cookie = served.cookie();
+    let page = served.get(&cookie, "/doctor").body;
+    has(
+        &page,
+        &[
+            "<h1>Doctor</h1>",
+            "<th scope=\"row\">network</th>",
+            "the stack is too old to say its version",
+            "Fix: make deploy",
+        ],
+    );
+    assert!(!page.contains("data-live"), "it would ask the account again and again");
+}

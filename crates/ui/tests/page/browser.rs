@@ -103,6 +103,7 @@ fn no_page_stands_beyond_the_edge_in_light_or_dark() {
         "fleet",
         "rollouts",
         "prune",
+        "doctor",
         "pipelines/storefront",
         "bakes/storefront/broken",
     ] {
