@@ -176,8 +176,8 @@ pub enum Command {
     Open {
         /// The instance's id, as `ovenbird local status` prints it
         instance: String,
-        /// The port in the machine
-        #[arg(id = "MACHINE_PORT")]
-        port: u16,
+        /// The port in the machine, after one of this host if you want a certain one: `80`, `8080:80`
+        #[arg(value_name = "[PORT:]MACHINE_PORT")]
+        ports: crate::local::Ports,
     },
 }

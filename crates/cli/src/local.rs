@@ -140,9 +140,34 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
     Ok(done.map_or_else(|error| failed(&error, json), |()| ExitCode::SUCCESS))
 }
 
+/// A port of a machine, and the one on this host that leads to it: `80`, `8080:80`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    here: Option<u16>,
+    machine: u16,
+}
+
+impl std::str::FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let port = |text: &str| match text.parse() {
+            Ok(0) | Err(_) => {
+                Err(format!("`{text}` is no port: write the machine's, as in `80`, or both, as in `8080:80`"))
+            }
+            Ok(port) => Ok(port),
+        };
+        match text.split_once(':') {
+            Some((here, machine)) => Ok(Self { here: Some(port(here)?), machine: port(machine)? }),
+            None => Ok(Self { here: None, machine: port(text)? }),
+        }
+    }
+}
+
 /// `ovenbird open`: the forward lasts as long as the local cloud.
-pub async fn open(instance: &str, port: u16, target: &Target, json: bool) -> Result<ExitCode> {
-    match ovenbird_local::open(&Options::new(target.port), instance, port).await {
+pub async fn open(instance: &str, ports: Ports, target: &Target, json: bool) -> Result<ExitCode> {
+    let Ports { here, machine: port } = ports;
+    match ovenbird_local::open(&Options::new(target.port), instance, port, here).await {
         Ok(forward) => {
             print(json, &forward, &forward.address.to_string());
             if !json {
@@ -319,4 +344,18 @@ fn disk_use(found: &DiskUse) -> String {
         .map(|folder| [mib(folder.bytes), folder.path.display().to_string(), folder.holds.clone()]);
     let total = [mib(found.bytes), found.home.display().to_string(), "all of it".to_owned()];
     render::columns(rows.chain([total]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ports;
+
+    #[test]
+    fn a_port_of_this_host_stands_before_the_machine_s() {
+        assert_eq!("80".parse(), Ok(Ports { here: None, machine: 80 }));
+        assert_eq!("8080:80".parse(), Ok(Ports { here: Some(8080), machine: 80 }));
+        for wrong in ["", ":80", "80:", "0", "8080:80:1", "70000", "http"] {
+            assert!(wrong.parse::<Ports>().is_err(), "{wrong}");
+        }
+    }
 }

@@ -143,7 +143,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Local(command) => return local::run(&command, &target, json).await,
         #[cfg(all(feature = "local", target_os = "linux"))]
-        Command::Open { instance, port } => return local::open(&instance, port, &target, json).await,
+        Command::Open { instance, ports } => return local::open(&instance, ports, &target, json).await,
         Command::Recipe(command) => return recipe::run(&command, &target, json).await,
         Command::Pipeline(command) => return pipeline::run(&command, &target, json).await,
         Command::Runner(command) => {

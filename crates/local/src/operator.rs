@@ -325,9 +325,14 @@ pub async fn shell(options: &Options, instance: &str, command: &[String]) -> Res
     Ok(shell)
 }
 
-/// Makes a machine's port reachable on loopback; asked again, the address is the same.
-pub async fn open(options: &Options, instance: &str, port: u16) -> Result<Forward> {
-    let answer = post(options, "forward", &serde_json::json!({"instance": instance, "port": port})).await;
+/// Makes a machine's port reachable on loopback, at the port `here` or at a free one; asked again, the address is the same.
+pub async fn open(options: &Options, instance: &str, port: u16, here: Option<u16>) -> Result<Forward> {
+    let mut wish = serde_json::json!({"instance": instance, "port": port});
+    // A supervisor that was started by an older command knows no such field.
+    if let Some(here) = here {
+        wish["here"] = here.into();
+    }
+    let answer = post(options, "forward", &wish).await;
     if matches!(answer, Err(LocalError::Refused { .. })) {
         // That no such machine runs is the usual reason, and says more than the refusal.
         process(options, instance).await?;

@@ -67,6 +67,9 @@ impl Control {
 struct ForwardRequest {
     instance: InstanceId,
     port: u16,
+    /// The port on loopback; none takes a free one.
+    #[serde(default)]
+    here: Option<u16>,
 }
 
 /// Answers a request for `/_ovenbird/PATH`.
@@ -97,11 +100,11 @@ async fn forward(endpoint: &Endpoint, request: Request) -> Response {
         Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
-    let ForwardRequest { instance, port } = match serde_json::from_slice(&body) {
+    let ForwardRequest { instance, port, here } = match serde_json::from_slice(&body) {
         Ok(asked) => asked,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
-    match endpoint.state.hardware().forward(instance.clone(), port).await {
+    match endpoint.state.hardware().forward(instance.clone(), port, here).await {
         Ok(address) => json_answer(&Forward { instance: instance.to_string(), port, address }),
         Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
     }

@@ -31,8 +31,14 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
     /// The first process of a machine, as the host numbers it, while it runs.
     fn process(&self, instance: &InstanceId) -> Option<u32>;
 
-    /// Makes a machine's port reachable on loopback; asked again, the address is the same.
-    fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>>;
+    /// Makes a machine's port reachable on loopback, at a port of one's choice or at a free one; asked again, the address is
+    /// the same.
+    fn forward(
+        &self,
+        instance: InstanceId,
+        port: u16,
+        here: Option<u16>,
+    ) -> BoxFuture<'_, io::Result<SocketAddr>>;
 
     /// Connects to a machine's port from the network that all machines are in, as another machine there would.
     ///

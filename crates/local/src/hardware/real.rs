@@ -25,12 +25,15 @@ use crate::{
     network::Network,
 };
 
+/// The instance, its port, and the port on loopback that was asked for.
+type Forwarded = (InstanceId, u16, Option<u16>);
+
 /// The machines of one local cloud.
 #[derive(Debug)]
 pub(crate) struct RealHardware {
     shared: Arc<Shared>,
     actors: Mutex<HashMap<InstanceId, Running>>,
-    forwards: Mutex<HashMap<(InstanceId, u16), (SocketAddr, AbortHandle)>>,
+    forwards: Mutex<HashMap<Forwarded, (SocketAddr, AbortHandle)>>,
     /// Machines reach the world through it; it ends when it is dropped.
     network: Network,
 }
@@ -97,7 +100,7 @@ impl RealHardware {
         if last {
             // The actor has its order, and ends with it.
             actors.remove(instance);
-            lock(&self.forwards).retain(|(of, _), (_, task)| {
+            lock(&self.forwards).retain(|(of, ..), (_, task)| {
                 let other = of != instance;
                 if !other {
                     task.abort();
@@ -113,8 +116,8 @@ impl RealHardware {
         look(&seen)
     }
 
-    async fn open(&self, instance: InstanceId, port: u16) -> io::Result<SocketAddr> {
-        let key = (instance, port);
+    async fn open(&self, instance: InstanceId, port: u16, wanted: Option<u16>) -> io::Result<SocketAddr> {
+        let key = (instance, port, wanted);
         if let Some((address, task)) = lock(&self.forwards).get(&key)
             && !task.is_finished()
         {
@@ -123,7 +126,7 @@ impl RealHardware {
         let target = self.seen(&key.0, |seen| Some((seen.machine.as_ref()?.network_pid(), seen.address?)));
         let not_running = || io::Error::new(io::ErrorKind::NotFound, format!("{} doesn't run", key.0));
         let (pid, address) = target.ok_or_else(not_running)?;
-        let (here, task) = forward(pid, address, port).await?;
+        let (here, task) = forward(pid, address, port, wanted).await?;
         lock(&self.forwards).insert(key, (here, task));
         Ok(here)
     }
@@ -158,8 +161,13 @@ impl Hardware for RealHardware {
         self.seen(instance, |seen| Some(seen.machine.as_ref()?.inside().ok()?.pid))
     }
 
-    fn forward(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
-        Box::pin(self.open(instance, port))
+    fn forward(
+        &self,
+        instance: InstanceId,
+        port: u16,
+        here: Option<u16>,
+    ) -> BoxFuture<'_, io::Result<SocketAddr>> {
+        Box::pin(self.open(instance, port, here))
     }
 
     fn reach(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {

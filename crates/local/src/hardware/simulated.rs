@@ -107,7 +107,12 @@ impl Hardware for Simulated {
         None
     }
 
-    fn forward(&self, instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
+    fn forward(
+        &self,
+        instance: InstanceId,
+        _port: u16,
+        _here: Option<u16>,
+    ) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(async move { Err(io::Error::other(format!("{instance} is simulated: it has no ports"))) })
     }
 

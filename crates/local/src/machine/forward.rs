@@ -52,9 +52,23 @@ pub(crate) fn serve_inside(pid: u32, port: u16, routes: Router) -> io::Result<Ab
     Ok(tokio::spawn(async move { axum::serve(listener, routes).await }).abort_handle())
 }
 
-/// Makes a port of the machine reachable on the host's loopback; gives the address there.
-pub async fn forward(pid: u32, address: Ipv4Addr, port: u16) -> io::Result<(SocketAddr, AbortHandle)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+/// Makes a port of the machine reachable on the host's loopback, at a port of one's choice or at a free one; gives the address
+/// there.
+pub async fn forward(
+    pid: u32,
+    address: Ipv4Addr,
+    port: u16,
+    wanted: Option<u16>,
+) -> io::Result<(SocketAddr, AbortHandle)> {
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, wanted.unwrap_or(0)));
+    let listener = TcpListener::bind(wanted).await;
+    let listener = listener.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => io::Error::new(
+            error.kind(),
+            format!("{wanted} is taken: name another port, or none for a free one"),
+        ),
+        _ => error,
+    })?;
     let here = listener.local_addr()?;
     let connect = move || async move {
         let stream = tokio::task::spawn_blocking(move || {

@@ -38,7 +38,12 @@ impl Hardware for Noted {
         None
     }
 
-    fn forward(&self, _instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<SocketAddr>> {
+    fn forward(
+        &self,
+        _instance: InstanceId,
+        _port: u16,
+        _here: Option<u16>,
+    ) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 

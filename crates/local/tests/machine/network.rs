@@ -115,8 +115,12 @@ pub fn a_port_is_forwarded_to_the_host(lab: &Lab) {
     let guest = lab.strict();
     guest.sh("systemd-run --quiet --working-directory=/etc python3 -m http.server 8000");
     let (pid, address) = (guest.machine.network_pid(), guest.instance.address);
-    let (here, task) = lab.runtime.block_on(forward(pid, address, 8000)).expect("a forward");
+    let (here, task) = lab.runtime.block_on(forward(pid, address, 8000, None)).expect("a forward");
     assert!(here.ip().is_loopback());
+    // That port is taken now, and whoever wants it hears so.
+    let taken =
+        lab.runtime.block_on(forward(pid, address, 8000, Some(here.port()))).expect_err("two at one port");
+    assert!(taken.to_string().contains("is taken"), "{taken}");
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(here)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
