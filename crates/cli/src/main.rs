@@ -137,9 +137,9 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ovenbird", &mut script);
-            print(false, &(), String::from_utf8_lossy(&script).trim_end());
+            print_as_is(false, &(), String::from_utf8_lossy(&script).trim_end());
         }
-        Command::Man => print(false, &(), &man()),
+        Command::Man => print_as_is(false, &(), &man()),
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Local(command) => return local::run(&command, &target, json).await,
         #[cfg(all(feature = "local", target_os = "linux"))]
@@ -332,11 +332,20 @@ fn pruned(json: bool, pruned: &prune::Pruned) -> ExitCode {
 /// Data goes to standard output, as JSON or as text; everything else goes to standard error. Much of the text was written
 /// by others, so nothing of it reaches a terminal that the terminal would obey.
 fn print(json: bool, data: &impl Serialize, text: &str) {
-    let text = match json {
-        true => render::json(data),
-        false if colour::wanted() => colour::words(&plain(text)),
-        false => plain(text),
-    };
+    match json {
+        true => write_out(&render::json(data)),
+        // Coloured last: a colour has no width.
+        false if colour::wanted() => write_out(&colour::words(&render::fitted(&plain(text)))),
+        false => write_out(&render::fitted(&plain(text))),
+    }
+}
+
+/// The same for what isn't ours to lay out, line by line: scripts, pages of the manual, what a step printed.
+fn print_as_is(json: bool, data: &impl Serialize, text: &str) {
+    write_out(&if json { render::json(data) } else { plain(text) });
+}
+
+fn write_out(text: &str) {
     if let Err(error) = writeln!(std::io::stdout(), "{text}") {
         // Who reads may have enough of it, as `head` does: that is no failure. A full disk is one.
         if error.kind() != std::io::ErrorKind::BrokenPipe {

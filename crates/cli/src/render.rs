@@ -1,6 +1,8 @@
 //! What people see: timelines, tables and errors.
 
-use comfy_table::{Table, presets::NOTHING};
+mod layout;
+
+pub use self::layout::{columns, fitted, table, wrapped};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 pub use ovenbird_core::views::age;
 use ovenbird_core::{
@@ -36,7 +38,7 @@ macro_rules! tell {
 /// What [`tell!`] calls.
 #[expect(clippy::print_stderr, reason = "the one way to standard error: it makes every text plain")]
 pub fn tell(text: &str) {
-    eprintln!("{}", plain(text));
+    eprintln!("{}", layout::fitted_error(&plain(text)));
 }
 
 /// A document as JSON that can be shown: JSON itself leaves characters as they are that a terminal obeys, or that turn
@@ -180,81 +182,6 @@ fn asked(bake: &Bake) -> String {
     asked.iter().filter(|(is, _)| *is).map(|(_, option)| format!(", {option}")).collect()
 }
 
-/// Rows as lines below each other, each column as wide as its widest cell.
-///
-/// Without borders and colour, and nothing is cut or wrapped: what people read, `grep` and `awk` read as well.
-pub fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut table = Table::new();
-    // A cell with a line break would make two lines of its row.
-    table.load_style(NOTHING).add_rows(rows.into_iter().map(|row| row.map(|cell| plain_line(&cell))));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
-}
-
-/// Rows below a head, for people: a table where the terminal has room for it, and else a block for each row.
-pub fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-    laid_out(head, &rows.into_iter().collect::<Vec<_>>(), columns)
-}
-
-/// The same on a terminal of so many columns; without one it is a table, however wide: what people read there, `grep` and
-/// `awk` read as well.
-fn laid_out<const N: usize>(head: [&str; N], rows: &[[String; N]], width: Option<usize>) -> String {
-    let table = columns(std::iter::once(head.map(str::to_owned)).chain(rows.iter().cloned()));
-    let Some(width) =
-        width.filter(|width| table.lines().any(|line| console::measure_text_width(line) > *width))
-    else {
-        return table;
-    };
-    let names = head.iter().map(|name| name.len()).max().unwrap_or_default();
-    let blocks = rows.iter().map(|row| {
-        let cells = head.iter().zip(row).filter(|(_, cell)| !cell.is_empty() && *cell != "-");
-        let lines: Vec<String> =
-            cells.map(|(name, cell)| format!("{name:<names$}  {}", plain_line(cell))).collect();
-        wrap(&lines.join("\n"), width)
-    });
-    blocks.collect::<Vec<_>>().join("\n\n")
-}
-
-/// A text that is no wider than the terminal that standard output is; as it is where that is none.
-pub fn wrapped(text: &str) -> String {
-    let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
-    columns.map_or_else(|| text.to_owned(), |columns| wrap(text, columns))
-}
-
-/// Breaks lines that are wider, between words where that goes; what comes on a new line is indented as its line was, and
-/// by two more.
-fn wrap(text: &str, columns: usize) -> String {
-    // Narrower than this, nothing can be read anyway.
-    let columns = columns.max(20);
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        let indent = " ".repeat((line.len() - line.trim_start().len() + 2).min(columns / 2));
-        let mut rest = line.to_owned();
-        while console::measure_text_width(&rest) > columns {
-            let (mut at, mut width, mut space) = (0, 0, None);
-            for (place, letter) in rest.char_indices() {
-                width += console::measure_text_width(letter.encode_utf8(&mut [0; 4]));
-                if width > columns {
-                    break;
-                }
-                at = place + letter.len_utf8();
-                // Not in the indentation: the line would be no shorter.
-                if letter == ' ' && !rest[..place].trim().is_empty() {
-                    space = Some(place);
-                }
-            }
-            let at = space.unwrap_or(at);
-            lines.push(rest[..at].trim_end().to_owned());
-            rest = format!("{indent}{}", rest[at..].trim_start());
-        }
-        lines.push(rest);
-    }
-    lines.join("\n")
-}
-
 /// A moment in the time zone of this machine (or of `TZ`), to the second, with the zone's name.
 pub fn moment(at: Timestamp) -> String {
     at.to_zoned_datetime(zone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
@@ -388,50 +315,6 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapped_text_is_never_wider_and_loses_no_word() {
-        let long = "x".repeat(70);
-        let text = format!(
-            "base\n  - ami-0123 debian-12 from /aws/service/debian/release\n  + {long} 日本語 end\n\nlast"
-        );
-        for columns in [20, 30, 60, 200] {
-            let wrapped = wrap(&text, columns);
-            for line in wrapped.lines() {
-                assert!(console::measure_text_width(line) <= columns, "{columns}: {line:?}");
-            }
-            let bare = |text: &str| text.split_whitespace().collect::<String>();
-            assert_eq!(bare(&wrapped), bare(&text));
-        }
-        assert_eq!(wrap(&text, 200), text);
-        assert_eq!(wrap("  - one two three four", 20), "  - one two three\n    four");
-    }
-
-    #[test]
-    fn a_table_that_is_wider_than_the_terminal_comes_as_blocks_that_are_not() {
-        let head = ["STARTED", "BAKE", "WHAT"];
-        let rows = [
-            ["2026-11-23 10:00 UTC".into(), "0626d49a-3ad3-421d-9733-8e59a3ace08d".into(), "v1.txt".into()],
-            ["2026-11-23 09:00 UTC".into(), "b".into(), "-".into()],
-        ];
-        let table = "STARTED               BAKE                                  WHAT
-2026-11-23 10:00 UTC  0626d49a-3ad3-421d-9733-8e59a3ace08d  v1.txt
-2026-11-23 09:00 UTC  b                                     -";
-        assert_eq!(laid_out(head, &rows, Some(80)), table);
-        assert_eq!(laid_out(head, &rows, Some(200)), table);
-        assert_eq!(laid_out(head, &rows, None), table);
-        let blocks = "STARTED  2026-11-23 10:00 UTC
-BAKE     0626d49a-3ad3-421d-9733-8e59a3ace08d
-WHAT     v1.txt
-
-STARTED  2026-11-23 09:00 UTC
-BAKE     b";
-        assert_eq!(laid_out(head, &rows, Some(60)), blocks);
-        for width in [20, 30, 60] {
-            let told = laid_out(head, &rows, Some(width));
-            assert!(told.lines().all(|line| line.chars().count() <= width), "{width}: {told}");
-        }
-    }
-
-    #[test]
     fn a_lineage_is_aligned_however_long_its_names_are() {
         let long = "a-pipeline-with-a-long-name-of-its-own";
         let links = [
@@ -443,20 +326,6 @@ BAKE     b";
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].find("short"), lines[1].find("a name"), "{text}");
         assert_eq!(lines[0].find("us"), lines[1].rfind("us"), "{text}");
-    }
-
-    #[test]
-    fn columns_are_plain_lines_that_are_never_cut() {
-        let long = "x".repeat(500);
-        let rows = [["ID".into(), "NAME".into()], [long.clone(), "ü\nb".into()], ["日本".into(), "c".into()]];
-        let text = columns(rows);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], format!("ID{}NAME", " ".repeat(500)));
-        assert_eq!(lines[1], format!("{long}  ü b"));
-        // Two letters that take four columns of a terminal.
-        assert_eq!(lines[2], format!("日本{}c", " ".repeat(498)));
-        assert_eq!(lines.len(), 3);
-        assert_eq!(columns::<2>([]), "");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::{
     follow::{fresh, role, title},
-    print,
+    print, print_as_is,
     target::Deployment,
 };
 
@@ -164,7 +164,7 @@ pub async fn logs(deployment: &Deployment, bake: &Bake, step: Option<&str>, json
             && !json
         {
             let text = format!("== {}, last heard of at {at}\n{}", title(&work), work.output);
-            print(false, &(), &text);
+            print_as_is(false, &(), &text);
             return Ok(());
         }
         let problem = if bake.progress.reused {
@@ -214,7 +214,7 @@ pub async fn logs(deployment: &Deployment, bake: &Bake, step: Option<&str>, json
             output.trim_end()
         );
     }
-    print(json, &wanted, text.trim_end());
+    print_as_is(json, &wanted, text.trim_end());
     Ok(())
 }
 
@@ -233,7 +233,7 @@ async fn live(deployment: &Deployment, bake: &Bake, step: Option<&str>) -> Resul
                 }
                 let old = before.map(|(_, output)| output).unwrap_or_default();
                 for line in fresh(&old, &work.output) {
-                    print(false, &(), line);
+                    print_as_is(false, &(), line);
                 }
             }
             seen = Some((work.number, work.output));

@@ -7,7 +7,7 @@ use ovenbird_core::{Result, domain::id::InstanceId, ports::Builders as _};
 use ovenbird_local::{LocalError, LogLine, Options, function_logs};
 use serde::Serialize;
 
-use crate::{follow::fresh, print, render, target::Target};
+use crate::{follow::fresh, print_as_is, render, target::Target};
 
 /// How often it is looked for more.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ struct Console<'a> {
 pub async fn console(instance: &InstanceId, follow: bool, target: &Target, json: bool) -> Result<ExitCode> {
     let deployment = target.deployment().await?;
     let mut seen = deployment.cloud.console(instance).await?;
-    print(json, &Console { instance, console: &seen }, seen.trim_end());
+    print_as_is(json, &Console { instance, console: &seen }, seen.trim_end());
     if !follow {
         return Ok(ExitCode::SUCCESS);
     }
@@ -36,7 +36,7 @@ pub async fn console(instance: &InstanceId, follow: bool, target: &Target, json:
         tokio::time::sleep(LOOK).await;
         let now = deployment.cloud.console(instance).await?;
         for line in fresh(&seen, &now) {
-            print(json, &Console { instance, console: line }, line);
+            print_as_is(json, &Console { instance, console: line }, line);
         }
         seen = now;
     }
@@ -52,7 +52,7 @@ pub async fn function(
 ) -> Result<(), LocalError> {
     let lines = function_logs(options, function, Timestamp::now() - since).await?;
     let text: Vec<String> = lines.iter().map(line).collect();
-    print(json, &lines, &text.join("\n"));
+    print_as_is(json, &lines, &text.join("\n"));
     let mut seen: BTreeSet<(Timestamp, String)> = lines.into_iter().map(|one| (one.at, one.line)).collect();
     if !follow {
         return Ok(());
@@ -63,7 +63,7 @@ pub async fn function(
         seen.retain(|(at, _)| *at >= from);
         for one in function_logs(options, function, from).await? {
             if seen.insert((one.at, one.line.clone())) {
-                print(json, &[&one], &line(&one));
+                print_as_is(json, &[&one], &line(&one));
             }
         }
     }

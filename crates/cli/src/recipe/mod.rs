@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use self::{bundle::Bundle, machine::Format};
 use crate::{
-    print,
+    print, print_as_is,
     target::{Deployment, Target},
 };
 
@@ -202,7 +202,7 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
                 Format::Text => print(false, &checked, &found),
                 Format::Json => print(true, &checked, ""),
                 Format::Sarif => print(true, &machine::sarif(&checked), ""),
-                Format::Github => print(false, &checked, &machine::github(&checked)),
+                Format::Github => print_as_is(false, &checked, &machine::github(&checked)),
             }
             if !checked.mistakes.is_empty() {
                 return Ok(ExitCode::FAILURE);
@@ -225,7 +225,7 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
         RecipeCommand::Diff { pipeline, versions, with } => {
             let deployment = target.deployment().await?;
             let diff = history::diff(&deployment, &parsed(pipeline)?, versions, with.as_deref()).await?;
-            print(json, &diff, diff.text().trim_end());
+            print_as_is(json, &diff, diff.text().trim_end());
         }
         RecipeCommand::Pull { pipeline, recipe, to } => {
             let folder = to.clone().unwrap_or_else(|| PathBuf::from(pipeline));
