@@ -58,6 +58,10 @@ impl Account for Operator {
         self.0.cloud.newest_executions(&self.0.prune_machine, most.into()).await
     }
 
+    async fn start_prune(&self, run: &BakeId, input: &serde_json::Value) -> Result<()> {
+        self.0.cloud.start(&self.0.prune_machine, run, &input.to_string()).await
+    }
+
     async fn checkup(&self, now: Timestamp) -> Result<Checkup> {
         doctor::run(&self.1, now).await
     }

@@ -25,6 +25,7 @@ const TYPED: &[(&str, &[&str])] = &[
     ("no local cloud", &["local", "status"]),
     ("an option of both clouds", &["--local", "--profile", "x", "list"]),
     ("a recipe without a mistake", &["recipe", "check", "good.toml"]),
+    ("a recipe with a note", &["recipe", "check", "noted.toml"]),
     ("a recipe with mistakes", &["recipe", "check", "bad.toml"]),
     ("mistakes for code scanning", &["recipe", "check", "bad.toml", "--format", "github"]),
     ("help of a command", &["prune", "undo", "--help"]),
@@ -96,6 +97,12 @@ fn each_width_has_its_text_and_all_the_same_exit_status() {
     let home = tempfile::tempdir().expect("a folder");
     std::fs::write(home.path().join("good.toml"), GOOD).expect("written");
     std::fs::write(home.path().join("bad.toml"), BAD).expect("written");
+    std::fs::write(
+        home.path().join("noted.toml"),
+        GOOD.replace("shell = \"true\"", "shell = \"sh ./setup.sh\""),
+    )
+    .expect("written");
+    std::fs::write(home.path().join("setup.sh"), "#!/bin/sh\ntrue\n").expect("written");
     for (name, arguments) in TYPED {
         let mut whole = format!("$ ovenbird {}\n", arguments.join(" "));
         let mut statuses = Vec::new();
@@ -107,6 +114,12 @@ fn each_width_has_its_text_and_all_the_same_exit_status() {
             };
             if let Where::Pipe = place {
                 assert!(!text.contains('\u{1b}'), "{name}: a colour without a terminal: {text}");
+            }
+            // What points at a place of a recipe is as wide as that, and GitHub reads its own lines.
+            if let (Where::Columns(columns), false) = (place, name.contains("mistakes")) {
+                let width = usize::from(columns);
+                let wide = text.lines().find(|line| !line.contains('\u{1b}') && line.chars().count() > width);
+                assert_eq!(wide, None, "{name} at {columns}");
             }
             let shown = console_text(&text);
             whole.push_str(&format!("\n--- {head}: exit status {status}\n{}\n", shown.trim_end()));

@@ -47,6 +47,12 @@ pub trait Account {
     /// When not even the account can be asked.
     async fn checkup(&self, now: Timestamp) -> Result<Checkup>;
 
+    /// Starts a prune run under this name.
+    ///
+    /// # Errors
+    /// When Step Functions refuses it.
+    async fn start_prune(&self, run: &BakeId, input: &serde_json::Value) -> Result<()>;
+
     /// The bakes that ended badly lately, the newest first: some of them never had a record.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ use crate::{
     pages::{
         self, act,
         layout::{View, late},
+        prune_act,
     },
     site::{Form, Page},
 };
@@ -181,6 +182,7 @@ async fn make<A: Account>(
             reader.forget();
             body
         }
+        (Page::PruneAct(act), Some(answer)) => prune_act::answered(&reader.account, &view, act, answer).await,
         _ => pages::body(reader, &view).await,
     };
     let status = if body.missing { StatusCode::NOT_FOUND } else { StatusCode::OK };
@@ -235,7 +237,7 @@ fn entrance(problem: &str) -> String {
 async fn page(shared: &Shared, path: &str, form: Option<&Bytes>) -> Response {
     let found = Page::parse(path);
     let answer = match (&found, form) {
-        (Some(Page::Act(_)), Some(form)) => Some(act::Answer::parse(form)),
+        (Some(Page::Act(_) | Page::PruneAct(_)), Some(form)) => Some(act::Answer::parse(form)),
         (_, Some(_)) => return respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET".to_owned()),
         (_, None) => None,
     };
@@ -268,7 +270,7 @@ async fn page(shared: &Shared, path: &str, form: Option<&Bytes>) -> Response {
 fn watch_page(shared: Arc<Shared>, path: &str) -> Response {
     let page = match Page::parse(path.strip_prefix(LIVE).unwrap_or_default()) {
         // A question stays as it is.
-        None | Some(Page::Act(_)) => {
+        None | Some(Page::Act(_) | Page::PruneAct(_)) => {
             return respond(StatusCode::NOT_FOUND, "text/plain", "There is no such page.".to_owned());
         }
         Some(page) => page,

@@ -29,6 +29,58 @@ pub enum Page {
     Doctor,
     /// Asks before something is changed.
     Act(Act),
+    /// Asks before a prune run is started.
+    PruneAct(PruneAct),
+}
+
+/// A prune run that a person may start from the page.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PruneAct {
+    /// It only plans.
+    Plan,
+    /// It does what the plan of this run says.
+    Run(BakeId),
+    /// It takes an image back.
+    Undo(AmiId),
+}
+
+impl PruneAct {
+    /// The word on the button.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Run(_) => "prune",
+            Self::Undo(_) => "take back",
+        }
+    }
+
+    /// What a person types to agree.
+    pub fn agreement(&self) -> String {
+        match self {
+            Self::Plan => "plan".to_owned(),
+            Self::Run(plan) => plan.to_string(),
+            Self::Undo(image) => image.to_string(),
+        }
+    }
+
+    /// The command that does the same.
+    pub fn command(&self) -> String {
+        match self {
+            Self::Plan => "ovenbird prune --dry-run".to_owned(),
+            // It makes a plan anew, and acts on that.
+            Self::Run(_) => "ovenbird prune --yes".to_owned(),
+            Self::Undo(image) => format!("ovenbird prune undo {image}"),
+        }
+    }
+
+    fn parse(parts: &[&str]) -> Option<Self> {
+        match parts {
+            ["plan"] => Some(Self::Plan),
+            ["prune", plan] => Some(Self::Run(BakeId::parse(plan).ok()?)),
+            ["undo", image] => Some(Self::Undo(AmiId::parse(image).ok()?)),
+            _ => None,
+        }
+    }
 }
 
 /// Something that a person may change from the page.
@@ -156,7 +208,10 @@ impl Page {
                 Some(Self::Rollout(PipelineName::parse(pipeline).ok()?, RolloutId::parse(rollout).ok()?))
             }
             ["prune", pipeline] => Some(Self::PruneOf(PipelineName::parse(pipeline).ok()?)),
-            ["do", act @ ..] => Act::parse(act).map(Self::Act),
+            ["do", act @ ..] => {
+                let of_prune = PruneAct::parse(act).map(Self::PruneAct);
+                of_prune.or_else(|| Act::parse(act).map(Self::Act))
+            }
             _ => None,
         }
     }
@@ -179,6 +234,9 @@ impl Page {
                 Verb::Promote(image) => format!("do/promote/{pipeline}/{channel}/{image}"),
                 verb => format!("do/{}/{pipeline}/{channel}", verb.word()),
             },
+            Self::PruneAct(PruneAct::Plan) => "do/plan".to_owned(),
+            Self::PruneAct(PruneAct::Run(plan)) => format!("do/prune/{plan}"),
+            Self::PruneAct(PruneAct::Undo(image)) => format!("do/undo/{image}"),
         }
     }
 
@@ -197,6 +255,8 @@ impl Page {
             Self::Doctor => "Doctor".to_owned(),
             Self::PruneOf(pipeline) => format!("Images of {pipeline}"),
             Self::Act(act) => format!("{} {}", act.verb.word(), act.agreement()),
+            Self::PruneAct(PruneAct::Plan) => "plan a prune run".to_owned(),
+            Self::PruneAct(act) => format!("{} {}", act.word(), act.agreement()),
         }
     }
 

@@ -10,7 +10,7 @@ pub use ovenbird_core::views::age;
 
 use crate::{
     read::Problem,
-    site::{Act, Form, Page, up},
+    site::{Act, Form, Page, PruneAct, up},
 };
 
 /// How a page is shown.
@@ -185,6 +185,17 @@ impl View<'_> {
         html! {
             @if self.changes && self.form == Form::Live {
                 a.act href=(Page::Act(act).href(self.form, self.page)) aria-label=(label) { (word) }
+            }
+        }
+    }
+}
+
+impl View<'_> {
+    /// A prune run that can be started, as a link to the question; nothing where nothing may be changed.
+    pub fn prune(&self, act: PruneAct, text: &str) -> Markup {
+        html! {
+            @if self.changes && self.form == Form::Live {
+                a.act href=(Page::PruneAct(act).href(self.form, self.page)) { (text) }
             }
         }
     }

@@ -10,6 +10,7 @@ mod lineage;
 mod overview;
 mod pipeline;
 mod prune;
+pub mod prune_act;
 mod rollout;
 
 use ovenbird_core::{domain::id::PipelineName, store::Ledger};
@@ -36,6 +37,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
         Page::PruneOf(pipeline) => prune::body(reader, view, Some(pipeline)).await,
         Page::Doctor => doctor::body(reader, view).await,
         Page::Act(act) => act::question(view, act, None),
+        Page::PruneAct(act) => prune_act::question(view, act, None),
     }
 }
 

@@ -19,7 +19,7 @@ use super::layout::{self, Body, View};
 use crate::{
     Account, Reader,
     read::{Problem, each},
-    site::Page,
+    site::{Page, PruneAct},
 };
 
 /// Among so many of the newest runs a plan of everything is looked for: `ovenbird clean` makes plans of one bake.
@@ -47,7 +47,8 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, only: Option<
         plan.keep.iter().filter(wanted).partition(|one| one.act == Act::Wait);
     let content = html! {
         p { "The plan that run " code { (run) } " made " (view.ago(plan.made)) " ago. Make a new one, which changes nothing: "
-            (view.command("ovenbird prune --dry-run")) }
+            (view.command("ovenbird prune --dry-run")) " " (view.prune(PruneAct::Plan, "plan"))
+            @if acts(&plan) { " " (view.prune(PruneAct::Run(run.clone()), "do what it says")) } }
         @if only.is_none() { (alerts(view, &plan)) (money(&plan)) }
         (images(view, "Goes a step further, or back", &due))
         (images(view, "Waits for the end of its soak", &waiting))
@@ -58,6 +59,11 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, only: Option<
         @if only.is_none() && !plan.dead_bakes.is_empty() { (dead(view, &plan)) }
     };
     Body::new(title, content)
+}
+
+/// Whether a plan is one to act on: it takes something away.
+fn acts(plan: &Plan) -> bool {
+    plan.halted.is_none() && !plan.is_empty()
 }
 
 async fn newest(account: &impl Account) -> Result<Option<(BakeId, Plan)>> {
@@ -122,7 +128,8 @@ fn images(view: &View<'_>, heading: &str, all: &[&Verdict]) -> Markup {
                 li { (plain_line(&because(one.reason, &one.by))) @if let Some(until) = one.until { ", until " (view.moment(until)) } }
                 @for also in &one.also { li { (plain_line(&because(also.reason, &also.by))) } }
             } }
-            td { @if one.act == Act::Disable || one.was.is_some() { (view.command(&format!("ovenbird prune undo {}", one.image))) }
+            td { @if one.act == Act::Disable || one.was.is_some() { (view.command(&format!("ovenbird prune undo {}", one.image))) " "
+                (view.prune(PruneAct::Undo(one.image.clone()), "take back")) }
                 @else { (view.command(&format!("ovenbird prune explain {}", one.image))) } }
         }
     } };

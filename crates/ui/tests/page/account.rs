@@ -44,6 +44,8 @@ pub struct Desk {
     pub no_fleet: bool,
     /// EC2 answers when there is one more of these.
     pub gate: Option<Arc<Semaphore>>,
+    /// Whom prune runs are told that were started.
+    pub started: Option<mpsc::Sender<(String, Value)>>,
     /// Whom the calls are told that were made after so many, when all is over.
     pub counted: Option<(usize, mpsc::Sender<Vec<&'static str>>)>,
 }
@@ -97,6 +99,13 @@ impl Account for Desk {
 
     async fn prune_runs(&self, most: u8) -> Result<Vec<(BakeId, Timestamp)>> {
         Ok(self.runs.iter().take(most.into()).cloned().collect())
+    }
+
+    async fn start_prune(&self, run: &BakeId, input: &Value) -> Result<()> {
+        if let Some(told) = &self.started {
+            let _ = told.send((run.to_string(), input.clone()));
+        }
+        Ok(())
     }
 
     async fn checkup(&self, now: Timestamp) -> Result<Checkup> {
@@ -261,7 +270,7 @@ fn shift(bake: &mut Value, by: SignedDuration) {
 impl Desk {
     fn of(cloud: Cloud) -> Self {
         let (runs, failed) = (Vec::new(), Vec::new());
-        Self { cloud, runs, failed, no_fleet: false, gate: None, counted: None }
+        Self { cloud, runs, failed, no_fleet: false, gate: None, started: None, counted: None }
     }
 
     /// Runs an execution to its end, or to where it pauses.

@@ -158,3 +158,48 @@ fn a_form_that_is_too_long_is_refused() {
     let answer = served.post(&cookie, "/do/hold/jvm-runtime/stable", &"x".repeat(20_000));
     assert_eq!(answer.status, 413);
 }
+
+/// A prune run from the page is one that a person agreed to by its plan's name, and the page itself removes nothing.
+#[test]
+fn a_prune_run_is_started_only_when_its_plan_s_name_was_typed() {
+    let (told, hear) = std::sync::mpsc::channel();
+    let desk = move || {
+        let mut desk = usual();
+        desk.started = Some(told);
+        desk
+    };
+    let served = Served::new(desk, true);
+    let cookie = served.cookie();
+    assert!(served.get(&cookie, "/prune").body.contains("href=\"/do/plan\""));
+    let question = served.get(&cookie, "/do/prune/prune-1").body;
+    assert!(
+        question.contains("Type <strong>prune-1</strong>")
+            && question.contains("ovenbird --local prune --yes")
+    );
+    for typed in ["", "yes", "prune-2"] {
+        let answer = served.post(&cookie, "/do/prune/prune-1", &format!("typed={typed}&request=r1"));
+        assert!(answer.body.contains("nothing was started"), "{typed}");
+    }
+    assert!(hear.try_recv().is_err());
+    let done = served.post(&cookie, "/do/prune/prune-1", "typed=prune-1&request=r1").body;
+    assert!(done.contains("Run <code>r1</code> begins"), "{done}");
+    assert_eq!(hear.try_recv().unwrap(), ("r1".to_owned(), serde_json::json!({"act": "prune-1"})));
+    served.post(&cookie, "/do/plan", "typed=plan&request=r2");
+    assert_eq!(hear.try_recv().unwrap().1, serde_json::json!({"dry-run": true}));
+    // Another site's form, and a page that is read-only, start none.
+    let foreign = [("Host", &*served.host()), ("Cookie", &cookie), ("Origin", "http://evil.example")];
+    assert_eq!(served.send("POST", "/do/prune/prune-1", &foreign, "typed=prune-1&request=r3").status, 403);
+    assert!(hear.try_recv().is_err());
+    drop(served);
+    let (told, hear) = std::sync::mpsc::channel();
+    let desk = move || {
+        let mut desk = usual();
+        desk.started = Some(told);
+        desk
+    };
+    let served = Served::new(desk, false);
+    let cookie = served.cookie();
+    assert!(!served.get(&cookie, "/prune").body.contains("/do/plan"));
+    let answer = served.post(&cookie, "/do/prune/prune-1", "typed=prune-1&request=r1").body;
+    assert!(answer.contains("read-only") && hear.try_recv().is_err(), "{answer}");
+}
