@@ -94,8 +94,8 @@ pub struct RolloutReverted {
     pub image: AmiId,
     /// The bake that made the image, or found it made already.
     pub bake: BakeId,
-    /// How it ended: `reverted` (the image was found bad, and is rejected), `aborted` by a person, or `refused` (nothing was
-    /// changed).
+    /// How it ended: `reverted` (the image was found bad, and is rejected), `aborted` by a person, `left` by one as
+    /// it was then, or `refused` (nothing was changed).
     pub outcome: Outcome,
     /// Why.
     pub reason: Option<String>,
