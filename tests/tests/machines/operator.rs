@@ -60,6 +60,7 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
         fs::write(path("app"), content)?;
         says(&cloud, &[&["bake", "desk", "--artifact", &path("app")], options].concat(), status)
     };
+    let queue = listen(&cloud)?;
     // A first version, that is shown while it is made.
     push("for i in 1 2 3 4; do echo line $i; sleep 1; done", "the first")?;
     has(&says(&cloud, &["status"], 0)?, &["desk/production"])?;
@@ -82,6 +83,8 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     let said = says(&cloud, &["list", "--status", "failed"], 0)?;
     has(&said, &["TestsFailed"])?;
     ensure!(!said.contains("promoted"), "{said}");
+
+    hears(&cloud, &queue, &["Image Baked", "Image Promoted", "Bake Failed"])?;
 
     // An artifact that is baked by hand starts no second bake, and one that isn't to be promoted is nobody's newest.
     let count = cloud.local.bakes("desk", 20)?.len();
@@ -150,15 +153,81 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     following(&cloud, &push, &path)
 }
 
+/// A queue to which EventBridge brings Ovenbird's events; gives its URL.
+fn listen(cloud: &Cloud) -> Result<String> {
+    let aws = |arguments: &[&str]| cloud.local.aws(arguments);
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("a text");
+    let url = text(&aws(&["sqs", "create-queue", "--queue-name", "told"])?["QueueUrl"])?;
+    let attributes =
+        aws(&["sqs", "get-queue-attributes", "--queue-url", &url, "--attribute-names", "QueueArn"])?;
+    let target = format!("Id=queue,Arn={}", text(&attributes["Attributes"]["QueueArn"])?);
+    aws(&["events", "put-rule", "--name", "told", "--event-pattern", r#"{"source": ["ovenbird"]}"#])?;
+    aws(&["events", "put-targets", "--rule", "told", "--targets", &target])?;
+    Ok(url)
+}
+
+/// These events came, in whatever order, and each is as `docs/events.schema.json` has it.
+fn hears(cloud: &Cloud, queue: &str, kinds: &[&str]) -> Result<()> {
+    let path = ovenbird_tests::clients::repository().join("docs/events.schema.json");
+    let schema: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let mut heard = std::collections::BTreeSet::new();
+    within("the events", PATIENCE, || {
+        let got = cloud.local.aws(&[
+            "sqs",
+            "receive-message",
+            "--queue-url",
+            queue,
+            "--max-number-of-messages",
+            "10",
+        ])?;
+        for message in got["Messages"].as_array().into_iter().flatten() {
+            let event: Value = serde_json::from_str(message["Body"].as_str().context("a body")?)?;
+            let kind = event["detail-type"].as_str().context("a kind")?.to_owned();
+            conforms(&schema, &kind, &event["detail"])?;
+            ensure!(event["detail"]["pipeline"] == "desk", "{event}");
+            heard.insert(kind);
+        }
+        let missing: Vec<_> = kinds.iter().filter(|kind| !heard.contains(**kind)).collect();
+        ensure!(missing.is_empty(), "no {missing:?} among {heard:?}");
+        Ok(())
+    })
+}
+
+/// Whether a value is as a schema has a document of it.
+fn conforms(schema: &Value, document: &str, value: &Value) -> Result<()> {
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource("schema.json", schema.clone()).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let pointer = document.replace(' ', "%20");
+    let index = compiler
+        .compile(&format!("schema.json#/documents/{pointer}"), &mut schemas)
+        .map_err(|error| anyhow::anyhow!("{document}: {error:#}"))?;
+    if let Err(error) = schemas.validate(value, index) {
+        anyhow::bail!("`{document}` isn't as the docs have it: {error:#}\n{value:#}");
+    }
+    Ok(())
+}
+
 /// What is printed for people is no wider than their terminal, and loses nothing on a narrow one.
 fn terminals(cloud: &Cloud, path: &dyn Fn(&str) -> String) -> Result<()> {
     let images = regex::Regex::new("ami-[0-9a-f]{17}")?;
     let orders = regex::Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]")?;
-    let questions =
-        ["list", "status", "status desk", "show desk", "explain desk", "channels", "history desk"];
-    for question in
-        questions.into_iter().chain(["recipe history desk", "pipeline list", "help", "bake --help"])
-    {
+    let answered = ["list", "status", "status desk", "show desk", "explain desk", "channels", "history desk"];
+    let more = [
+        "recipe history desk",
+        "pipeline list",
+        "lineage desk",
+        "prune --dry-run",
+        "prune history",
+        "local status",
+        "local df",
+        "local list",
+        "doctor",
+        "help",
+        "bake --help",
+    ];
+    let refused = [("pipeline rename desk table", 1), ("show nobody", 1), ("rollback", 2)];
+    let answered = answered.into_iter().chain(more).map(|question| (question, 0));
+    for (question, exit) in answered.chain(refused) {
         let mut words = std::collections::BTreeSet::new();
         for columns in [60, 80, 200] {
             let log = path("question");
@@ -171,7 +240,7 @@ fn terminals(cloud: &Cloud, path: &dyn Fn(&str) -> String) -> Result<()> {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .status()?;
-            ensure!(status.success(), "`{question}` at {columns} columns: {status}");
+            ensure!(status.code() == Some(exit), "`{question}` at {columns} columns: {status}");
             let seen = fs::read_to_string(&log)?;
             let seen = orders.replace_all(&seen, "");
             let lines = seen.lines().map(str::trim_end).filter(|line| !line.starts_with("Script "));
@@ -213,17 +282,7 @@ fn documents(cloud: &Cloud, image: &str) -> Result<()> {
         (&["local", "logs", "nobody"], "any, when it fails"),
     ] {
         let printed = cloud.local.ovenbird_json(arguments, true)?;
-        let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
-        compiler
-            .add_resource("json.schema.json", schema.clone())
-            .map_err(|error| anyhow::anyhow!("{error}"))?;
-        let pointer = document.replace(' ', "%20");
-        let index = compiler
-            .compile(&format!("json.schema.json#/documents/{pointer}"), &mut schemas)
-            .map_err(|error| anyhow::anyhow!("{document}: {error:#}"))?;
-        if let Err(error) = schemas.validate(&printed, index) {
-            anyhow::bail!("`{}` prints what isn't in the docs: {error:#}\n{printed:#}", arguments.join(" "));
-        }
+        conforms(&schema, document, &printed).with_context(|| format!("`{}`", arguments.join(" ")))?;
     }
     Ok(())
 }
@@ -308,6 +367,7 @@ fn drawn(seen: &str) -> Vec<String> {
     let told = |line: &String| {
         line.starts_with("Script ")
             || line.starts_with("bake ")
+            || line.starts_with("the time to follow")
             || line.contains("goes on")
             || line.contains("ovenbird ")
     };
