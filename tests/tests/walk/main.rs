@@ -10,6 +10,7 @@ mod meet;
 mod roles;
 mod slate;
 mod strangers;
+mod told;
 mod trace;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};

@@ -1,8 +1,8 @@
 //! `ovenbird recipe`: begins a recipe, checks it with the files beside it, pushes both, and shows what was pushed.
 
 mod bundle;
+mod checked;
 pub mod history;
-mod machine;
 mod new;
 mod notes;
 
@@ -17,14 +17,17 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         id::{Digest, PipelineName},
-        recipe::{Base, Recipe, RecipeErrors},
+        recipe::{Base, Recipe},
     },
     ports::Bucket as _,
     store::{Ancestor, Child, Ledger, Push, keys, recipes::RecipePointer},
 };
 use serde::Serialize;
 
-use self::{bundle::Bundle, machine::Format};
+use self::{
+    bundle::Bundle,
+    checked::{Checked, Format},
+};
 use crate::{
     print, print_as_is,
     target::{Deployment, Target},
@@ -124,63 +127,6 @@ impl Pushed {
     }
 }
 
-/// A recipe as checked.
-#[derive(Debug, Serialize)]
-struct Checked {
-    /// The pipeline that the recipe names; none with a mistake.
-    pipeline: Option<PipelineName>,
-    /// The version that a push would make current; none with a mistake.
-    version: Option<Digest>,
-    /// How many files go with it; none with a mistake.
-    files: Option<usize>,
-    /// What is no mistake, and may still surprise on the builder.
-    notes: Vec<String>,
-    /// Every mistake.
-    mistakes: Vec<Mistake>,
-}
-
-/// One mistake of a recipe.
-#[derive(Debug, Serialize)]
-struct Mistake {
-    /// The file.
-    file: String,
-    /// The line, from 1.
-    line: usize,
-    /// The column in characters, from 1.
-    column: usize,
-    /// How many characters are meant.
-    width: usize,
-    /// What is wrong.
-    problem: String,
-    /// How to make it right.
-    hint: String,
-}
-
-impl Checked {
-    fn right(bundle: &Bundle) -> Self {
-        Self {
-            pipeline: Some(bundle.recipe.pipeline.clone()),
-            version: Some(bundle.pointer().version),
-            files: Some(bundle.files.len()),
-            notes: bundle.notes.clone(),
-            mistakes: Vec::new(),
-        }
-    }
-
-    fn wrong(mistakes: &RecipeErrors) -> Self {
-        let mistakes = mistakes.0.iter().map(|one| Mistake {
-            file: one.source_name.clone(),
-            line: one.line,
-            column: one.column,
-            width: one.width,
-            problem: one.problem.clone(),
-            hint: one.hint.clone(),
-        });
-        let mistakes = mistakes.collect();
-        Self { pipeline: None, version: None, files: None, notes: Vec::new(), mistakes }
-    }
-}
-
 /// Checks; a push also uploads.
 pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result<ExitCode> {
     match command {
@@ -201,8 +147,8 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
             match format {
                 Format::Text => print(false, &checked, &found),
                 Format::Json => print(true, &checked, ""),
-                Format::Sarif => print(true, &machine::sarif(&checked), ""),
-                Format::Github => print_as_is(false, &checked, &machine::github(&checked)),
+                Format::Sarif => print(true, &checked::sarif(&checked), ""),
+                Format::Github => print_as_is(false, &checked, &checked::github(&checked)),
             }
             if !checked.mistakes.is_empty() {
                 return Ok(ExitCode::FAILURE);

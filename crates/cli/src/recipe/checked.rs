@@ -1,9 +1,73 @@
-//! What `recipe check` prints for machines: SARIF for code scanning, and GitHub's workflow commands for annotations.
+//! What `recipe check` found, and how it is printed for machines: SARIF for code scanning, and GitHub's workflow commands for annotations.
 
 use clap::ValueEnum;
+use ovenbird_core::domain::{
+    id::{Digest, PipelineName},
+    recipe::RecipeErrors,
+};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Checked;
+use super::bundle::Bundle;
+
+/// A recipe as checked.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// The pipeline that the recipe names; none with a mistake.
+    pipeline: Option<PipelineName>,
+    /// The version that a push would make current; none with a mistake.
+    version: Option<Digest>,
+    /// How many files go with it; none with a mistake.
+    files: Option<usize>,
+    /// What is no mistake, and may still surprise on the builder.
+    notes: Vec<String>,
+    /// Every mistake.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// One mistake of a recipe.
+#[derive(Debug, Serialize)]
+pub struct Mistake {
+    /// The file.
+    file: String,
+    /// The line, from 1.
+    line: usize,
+    /// The column in characters, from 1.
+    column: usize,
+    /// How many characters are meant.
+    width: usize,
+    /// What is wrong.
+    problem: String,
+    /// How to make it right.
+    hint: String,
+}
+
+impl Checked {
+    /// One without a mistake.
+    pub fn right(bundle: &Bundle) -> Self {
+        Self {
+            pipeline: Some(bundle.recipe.pipeline.clone()),
+            version: Some(bundle.pointer().version),
+            files: Some(bundle.files.len()),
+            notes: bundle.notes.clone(),
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// One with mistakes.
+    pub fn wrong(mistakes: &RecipeErrors) -> Self {
+        let mistakes = mistakes.0.iter().map(|one| Mistake {
+            file: one.source_name.clone(),
+            line: one.line,
+            column: one.column,
+            width: one.width,
+            problem: one.problem.clone(),
+            hint: one.hint.clone(),
+        });
+        let mistakes = mistakes.collect();
+        Self { pipeline: None, version: None, files: None, notes: Vec::new(), mistakes }
+    }
+}
 
 /// How `recipe check` prints what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -78,7 +142,7 @@ fn property(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Mistake, *};
+    use super::*;
 
     fn checked() -> Checked {
         let mistake = Mistake {
