@@ -84,7 +84,7 @@ const WRITES: f64 = 0.000_625;
 const GETS: f64 = 0.000_4;
 const PUTS: f64 = 0.005;
 const REQUESTS: f64 = 0.000_2;
-/// A function of 128 MB on arm64 for a second; most take a twentieth of it.
+/// A function of 128 MB on arm64 for a second; most take a twentieth of it, and a watch twenty.
 const FUNCTION_SECOND: f64 = 0.000_013_333_4 / 8.0;
 /// An hour of c7i.large.
 const MACHINE_HOUR: f64 = 0.089_25;
@@ -95,7 +95,11 @@ pub fn price(walk: &Walk) -> Vec<(&'static str, f64)> {
     let invocations = walk.invocations as f64;
     vec![
         ("Step Functions", walk.diary.transitions.get() as f64 * TRANSITIONS / 1000.0),
-        ("Lambda", invocations * (REQUESTS / 1000.0 + 0.05 * FUNCTION_SECOND)),
+        (
+            "Lambda",
+            invocations * (REQUESTS / 1000.0 + 0.05 * FUNCTION_SECOND)
+                + walk.diary.slept.get() as f64 * FUNCTION_SECOND,
+        ),
         (
             "DynamoDB",
             // An item of up to 4 KB is read by one unit and written by four.
