@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build runner demo bench test test-slow test-all mutants lint release deploy push-runner
+.PHONY: help setup build runner demo bench rehearse test test-slow test-all mutants lint release deploy push-runner
 
 # What the functions run on in AWS (arm64, x86_64); what the runner runs on (a Rust target).
 ARCHITECTURE ?= arm64
@@ -48,6 +48,9 @@ bench: setup build ## Measure, and print each figure beside its goal (the first 
 	$(TARGET)/debug/bench
 	cargo build --locked --release $(FUNCTIONS:%=-p %)
 	@tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
+
+rehearse: ## Walk bakes in virtual time with AWS's latencies, and print what they take and cost
+	cargo run --locked --quiet -p ovenbird-testkit --example rehearse
 
 lint: ## Check format, clippy, the floors of crates/core, the template and its policies
 	@tools/setup lint

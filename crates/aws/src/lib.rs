@@ -6,6 +6,7 @@
 mod balancers;
 pub mod bucket;
 mod caller;
+mod clock;
 pub mod cloud;
 pub mod ec2_codes;
 pub mod errors;

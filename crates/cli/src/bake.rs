@@ -23,6 +23,7 @@ use serde_json::json;
 use crate::{
     find::Early,
     follow::{self, FollowArgs, Followed},
+    pace::{Pace, Seldom},
     recipe, render,
     reports::Reports,
     target::{Deployment, Target},
@@ -93,11 +94,14 @@ pub struct Detached<'a> {
 /// Among how many of a pipeline's newest bakes that of an upload is looked for.
 const NEWEST: usize = 20;
 
-/// How often the record of an upload's bake is looked for.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often the record of a bake is looked for in the end.
+pub const LOOK: Duration = Duration::from_secs(2);
+
+/// How often the executions that failed are listed: the account's bucket for that is refilled by two a second.
+pub const LIST: Duration = Duration::from_secs(2);
 
 /// After an upload, the bake's record is there within this time, or the trigger doesn't work.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts, and follows unless that isn't wanted.
 pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Started> {
@@ -152,19 +156,19 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Started
 
 /// Waits until a bake that was started has a record: from then on every command knows it.
 async fn recorded(deployment: &Deployment, pipeline: &PipelineName, id: &BakeId) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let pace = Pace::up_to(LOOK);
     while Ledger(&deployment.cloud).bake(pipeline, id).await?.is_none() {
         if let Some(early) = Early::find(deployment, id).await? {
             return Err(early.error());
         }
-        if tokio::time::Instant::now() > deadline {
+        if pace.waited() > PATIENCE {
             return Err(Error::bad_input(
                 format!("bake `{id}`"),
                 format!("was started and has no record after {} s", PATIENCE.as_secs()),
                 format!("See whether it comes: `ovenbird follow {id}`"),
             ));
         }
-        tokio::time::sleep(LOOK).await;
+        pace.pause().await;
     }
     Ok(())
 }
@@ -239,7 +243,7 @@ async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &Path) -
         ledger.bakes(pipeline, NEWEST).await?.into_iter().map(|bake| bake.spec.id).collect();
     let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
     let key = put(deployment, pipeline, "", file).await?;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let (pace, mut listed) = (Pace::up_to(LOOK), Seldom::every(LIST));
     loop {
         let ours = ledger.bakes(pipeline, NEWEST).await?.into_iter().find(|bake| {
             !before.contains(&bake.spec.id)
@@ -248,7 +252,11 @@ async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &Path) -
         if let Some(bake) = ours {
             return Ok(bake.spec.id);
         }
-        for (id, _) in deployment.cloud.failed_executions(&deployment.bake_machine).await? {
+        let now_failed = match listed.is_due(pace.waited()) {
+            true => deployment.cloud.failed_executions(&deployment.bake_machine).await?,
+            false => Vec::new(),
+        };
+        for (id, _) in now_failed {
             // Somebody else's upload may fail at the same time.
             if !failed.iter().any(|(known, _)| *known == id)
                 && let Some(early) = Early::find(deployment, &id).await?
@@ -257,7 +265,7 @@ async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &Path) -
                 return Err(early.error());
             }
         }
-        if tokio::time::Instant::now() > deadline {
+        if pace.waited() > PATIENCE {
             return Err(Error::bad_input(
                 format!("upload of `{key}`"),
                 format!("started no bake within {} s", PATIENCE.as_secs()),
@@ -265,7 +273,7 @@ async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &Path) -
                  has no record; if there is none, S3's event started nothing",
             ));
         }
-        tokio::time::sleep(LOOK).await;
+        pace.pause().await;
     }
 }
 

@@ -24,6 +24,7 @@ use self::pane::Pane;
 pub use self::{ended::Ending, pane::fresh};
 use crate::{
     find::{self, Early},
+    pace::Pace,
     render,
     target::{Deployment, Target},
 };
@@ -53,8 +54,8 @@ pub enum Followed {
     TimedOut,
 }
 
-/// How often the record is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often the record is looked at while nothing happens.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How often the record is looked at when it couldn't be seen.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -156,6 +157,7 @@ async fn watch(
     let mut show = Show::new(json);
     show.say(&format!("bake {id}"));
     let mut lost: Option<Instant> = None;
+    let (mut pace, mut stages) = (Pace::up_to(LOOK), 0);
     loop {
         match look(deployment, pipeline, id, &mut show).await {
             Ok(Look::Ended(bake)) => {
@@ -170,7 +172,11 @@ async fn watch(
                 if lost.take().is_some() {
                     show.tell("seen again");
                 }
-                tokio::time::sleep(LOOK).await;
+                if show.ended != stages {
+                    stages = show.ended;
+                    pace.restart();
+                }
+                pace.pause().await;
             }
             Err(error) => {
                 let since = *lost.get_or_insert_with(|| {

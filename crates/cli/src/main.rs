@@ -15,6 +15,7 @@ mod follow;
 mod list;
 #[cfg(all(feature = "local", target_os = "linux"))]
 mod local;
+mod pace;
 mod pipeline;
 mod prune;
 mod recipe;

@@ -25,12 +25,14 @@ use self::text::question;
 pub use self::text::{explained, past, report, text_of, undone};
 use crate::{
     confirm::Confirm,
-    find, print,
+    find,
+    pace::Pace,
+    print,
     target::{Deployment, Target},
 };
 
 /// How often the execution is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A plan, and what was done of it.
 #[derive(Debug, Serialize)]
@@ -225,6 +227,7 @@ async fn start(deployment: &Deployment, request: &Request) -> Result<BakeId> {
 
 /// Waits for a run's end, and gives its output.
 async fn finish(deployment: &Deployment, run: &BakeId) -> Result<Output> {
+    let pace = Pace::up_to(LOOK);
     loop {
         match deployment.cloud.execution(&deployment.prune_machine, run).await? {
             Some(Execution::Succeeded(output)) => {
@@ -241,7 +244,7 @@ async fn finish(deployment: &Deployment, run: &BakeId) -> Result<Output> {
                     .unwrap_or((&message, "Fix what it names, then run `ovenbird prune` again"));
                 return Err(Error::bad_input(format!("prune run `{run}`: {error}"), problem, fix));
             }
-            Some(Execution::Running) | None => tokio::time::sleep(LOOK).await,
+            Some(Execution::Running) | None => pace.pause().await,
         }
     }
 }

@@ -95,6 +95,10 @@ struct State {
     staying: BTreeMap<(String, &'static str), Fault>,
     death: Option<Death>,
     lingers: bool,
+    /// Whether somebody else lets time go on while a function sleeps.
+    walked: bool,
+    /// How long the function that was polled last sleeps.
+    nap: Option<SignedDuration>,
     /// The call before which its function stands still, once.
     pause: Option<usize>,
     paused: bool,
@@ -177,6 +181,8 @@ impl Cloud {
             staying: BTreeMap::new(),
             death: None,
             lingers: false,
+            walked: false,
+            nap: None,
             pause: None,
             paused: false,
         };
@@ -258,6 +264,20 @@ impl Cloud {
     /// How many seconds the call that was just made takes, said once: then the function may go on.
     pub fn take_delay(&self) -> Option<u64> {
         std::mem::take(&mut self.state.borrow_mut().lingers).then_some(faults::SLOW_SECONDS)
+    }
+
+    /// Polls a function once. While it sleeps, whoever walks lets time go on; without a walk, sleeping itself does.
+    pub(crate) fn walk<T>(&self, poll: impl FnOnce() -> T) -> T {
+        self.state.borrow_mut().walked = true;
+        let polled = poll();
+        self.state.borrow_mut().walked = false;
+        polled
+    }
+
+    /// How many seconds the function that was just polled sleeps, said once.
+    pub(crate) fn take_nap(&self) -> Option<u64> {
+        let nap = self.state.borrow_mut().nap.take()?;
+        Some(u64::try_from(nap.as_secs()).unwrap_or_default())
     }
 
     /// The same account by the ports of another stack, which has a table of its own.

@@ -3,6 +3,7 @@
 
 mod cloud;
 mod listener;
+pub mod rehearsal;
 mod simulated;
 pub mod walk;
 

@@ -66,6 +66,8 @@ pub struct Pace {
     pub boot: SignedDuration,
     /// From there to the agent's registration.
     pub agent: SignedDuration,
+    /// From the end of what powers a machine off until it has stopped.
+    pub stop: SignedDuration,
     /// A snapshot.
     pub imaging: SignedDuration,
 }
@@ -73,7 +75,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         let seconds = SignedDuration::from_secs;
-        Self { boot: seconds(2), agent: seconds(1), imaging: seconds(2) }
+        Self { boot: seconds(2), agent: seconds(1), stop: seconds(1), imaging: seconds(2) }
     }
 }
 
@@ -235,10 +237,7 @@ impl SimulatedHardware {
         let end = now + script.takes;
         self.upload(end, instance, script.uploads);
         if script.powers_off {
-            self.plan(
-                end + SignedDuration::from_secs(1),
-                MachineEvent::PoweredOff { instance: instance.clone() },
-            );
+            self.plan(end + self.pace.stop, MachineEvent::PoweredOff { instance: instance.clone() });
         }
     }
 

@@ -1,4 +1,4 @@
-//! Looks once at what a bake waits for.
+//! Watches what a bake waits for, for up to 40 s.
 
 use ovenbird_aws::{core::functions, serve::serve};
 

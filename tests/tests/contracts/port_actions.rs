@@ -42,6 +42,8 @@ const BESIDE: &[&str] = &[
 /// Methods that ask nobody.
 const SILENT: &[&str] = &[
     "Builders::stack_subnets",
+    "Clock::now",
+    "Clock::sleep",
     "Presigner::endpoint",
     "Stack::floors",
     "Stack::most_builders",

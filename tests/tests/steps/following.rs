@@ -14,6 +14,7 @@ use ovenbird_core::{
     steps::{followers::followers, promote},
     store::{ImageSet, Ledger, Promotion},
 };
+use ovenbird_testkit::walk::scenarios::Scenario;
 use serde_json::json;
 
 use super::{
@@ -57,7 +58,7 @@ fn the_parameter_is_written_when_it_differs_and_only_then() {
 
 #[test]
 fn a_promotion_waits_until_its_parameter_is_read_back_as_its_channel_says() {
-    let desk = Desk::new(&TWO);
+    let desk = Desk::new(&Scenario { deadlines: "", ..TWO });
     let promoted = block_on(step(&desk.cloud, &rollback(&desk))).unwrap();
     let look = || {
         let input = json!({"action": "look", "document": promoted});

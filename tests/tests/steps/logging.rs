@@ -7,7 +7,7 @@ use std::{
 
 use futures::executor::block_on;
 use ovenbird_core::{domain::bake::Bake, functions};
-use ovenbird_testkit::walk::scenarios::Scenario;
+use ovenbird_testkit::walk::scenarios::{Scenario, Times};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -50,7 +50,7 @@ fn logged(work: impl FnOnce()) -> Vec<Value> {
 
 #[test]
 fn each_decision_of_a_bake_is_one_line_with_its_ids() {
-    let desk = Desk::new(&Scenario { lying: &["v9.jar"], ..TWO });
+    let desk = Desk::new(&Scenario { lying: &["v9.jar"], times: Times { boot: 100, ..TWO.times }, ..TWO });
     let lines = logged(|| {
         let trigger = json!({"artifact": "artifacts/storefront/v9.jar", "force": true});
         let input = json!({"action": "start", "bake": "one", "started": desk.now(), "trigger": trigger});
@@ -59,7 +59,14 @@ fn each_decision_of_a_bake_is_one_line_with_its_ids() {
         assert!(bake.progress.builder.is_some());
         // It boots: that is no decision, and no line.
         let look = json!({"action": "look", "document": answer});
+        let (calls, began) = (desk.cloud.calls().len(), desk.now());
         block_on(functions::poll_readiness(&desk.cloud, look, desk.now())).unwrap();
+        // It watches: for its report each second, and each ten whether it lives.
+        assert_eq!(desk.now().duration_since(began).as_secs(), 39);
+        let calls = desk.cloud.calls().split_off(calls);
+        let count = |action: &str| calls.iter().filter(|call| call.actions[0] == action).count();
+        assert_eq!(count("ec2:DescribeInstances"), 4, "{calls:?}");
+        assert_eq!(count("s3:GetObject"), 40 + 4, "{calls:?}");
         let seal = json!({"action": "seal", "document": answer});
         block_on(functions::snapshot(&desk.cloud, seal, desk.now())).unwrap_err();
     });

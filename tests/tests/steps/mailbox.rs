@@ -149,7 +149,7 @@ fn a_machine_that_boots_again_may_be_silent_for_as_long_as_at_its_first_boot() {
     let bench = Bench::new();
     let document = bench.start("one", &bench.upload("v1.jar")).unwrap();
     bench.say(&document, keys::PROGRESS, &Heartbeat { reboots: true, ..at_work() });
-    bench.cloud.pass(SignedDuration::from_secs(290));
+    bench.cloud.pass(SignedDuration::from_secs(250));
     bench.look(&document).unwrap();
     bench.cloud.pass(SignedDuration::from_secs(15));
     let error = bench.look(&document).unwrap_err();

@@ -37,6 +37,7 @@ mod status;
 mod superseded;
 mod turns;
 mod volumes;
+mod waiting;
 
 use self::bench::{Bench, RECIPE, pipeline};
 use futures::executor::block_on;

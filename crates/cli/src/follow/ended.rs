@@ -16,11 +16,12 @@ use ovenbird_core::{
         error::{ErrorView, Failed},
     },
 };
-use tokio::time::Instant;
 
 use super::{FollowArgs, Followed, follow, goes_on};
 use crate::{
-    FAILED, bake, print, render,
+    FAILED, bake,
+    pace::Pace,
+    print, render,
     reports::{self, Reports},
     target::Deployment,
 };
@@ -32,7 +33,7 @@ const SUPERSEDED: u8 = 3;
 const UNKNOWN: u8 = 4;
 
 /// How often the execution of a bake that was promoted is looked at: its last state starts the bakes of others.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// That state takes no longer, with all its repetitions.
 const STARTING: Duration = Duration::from_secs(600);
@@ -164,11 +165,11 @@ async fn with_children(deployment: &Deployment, bake: Bake) -> Result<Bake> {
     if bake.progress.status != Status::Promoted {
         return Ok(bake);
     }
-    let begun = Instant::now();
+    let pace = Pace::up_to(LOOK);
     while let Some(Execution::Running) = deployment.cloud.execution(&deployment.bake_machine, id).await?
-        && begun.elapsed() < STARTING
+        && pace.waited() < STARTING
     {
-        tokio::time::sleep(LOOK).await;
+        pace.pause().await;
     }
     let recorded = Ledger(&deployment.cloud).bake(pipeline, id).await?.map(Versioned::into_inner);
     Ok(recorded.unwrap_or(bake))

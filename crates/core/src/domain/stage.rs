@@ -49,6 +49,19 @@ impl Stage {
             Self::CleanUp => "clean-up",
         }
     }
+
+    /// Whether what is waited for is a report in the instance's mailbox. The bucket can be asked as often as one likes.
+    pub fn reports(self) -> bool {
+        match self {
+            Self::Builder | Self::Validation | Self::Seal | Self::Boot => true,
+            Self::Launch
+            | Self::AwaitTwin
+            | Self::AwaitTurn
+            | Self::Image
+            | Self::Promotion
+            | Self::CleanUp => false,
+        }
+    }
 }
 
 impl fmt::Display for Stage {

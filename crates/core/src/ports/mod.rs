@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod clock;
 mod groups;
 mod images;
 mod instances;
@@ -23,6 +24,7 @@ mod workflow;
 
 pub use self::{
     account::{Account, Caller, ParameterKind, Rule, Run, Signals, Subscription, VolumeEncryption},
+    clock::Clock,
     groups::{Balancers, GoesBack, Groups, RefreshOrder, Templates},
     images::{Image, ImageState, Images},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
@@ -37,6 +39,6 @@ pub use self::{
 };
 
 /// All ports at once: what a function is given.
-pub trait Ports: Images + Presigner + PrunePorts + Groups + Balancers + Templates {}
+pub trait Ports: Images + Presigner + PrunePorts + Groups + Balancers + Templates + Clock {}
 
-impl<C: Images + Presigner + PrunePorts + Groups + Balancers + Templates> Ports for C {}
+impl<C: Images + Presigner + PrunePorts + Groups + Balancers + Templates + Clock> Ports for C {}

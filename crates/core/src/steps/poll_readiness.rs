@@ -1,9 +1,15 @@
-//! poll-readiness: looks once, at whatever the bake waits for, and says whether it is there.
+//! poll-readiness: watches whatever the bake waits for, and says whether it is there.
 //!
 //! It starts nothing, removes nothing, and writes nothing but fresh URLs for the instance. A stage's deadline is judged here.
+//!
+//! It looks again and again inside one call: a second of a small function costs a fortieth of what a round of the
+//! state machine does.
+
+mod vitals;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::vitals::{CONSOLE_LINES, alive, heard, last_lines, lost};
 use super::{
     Action,
     followers::{Observed, followers},
@@ -15,20 +21,16 @@ use crate::{
         bake::{Bake, Document, Seen, Stage, To},
         error::{Error, Result},
         id::InstanceId,
-        mailbox::{BOOT_DEADLINE, Heartbeat, SILENCE},
         offer::Loss,
         report::{Exit, ProvisionReport, SealReport, TestReport},
         turn::Answer,
     },
     ports::{
-        Bucket, Builders, ImageState, Images, InstanceState, Parameters, Presigner, Role, Stack, Table,
-        Workflow,
+        Bucket, Builders, Clock, ImageState, Images, InstanceState, Parameters, Presigner, Role, Stack,
+        Table, Workflow,
     },
     store::{ImageCopy, Ledger, Mailbox, keys},
 };
-
-/// How many of the console's last lines an error shows.
-const CONSOLE_LINES: usize = 15;
 
 /// And where there is a boot in between: what was said before it matters most.
 const BOOT_LINES: usize = 60;
@@ -40,9 +42,66 @@ const NAMED: usize = 20;
 const UNSEALED: &str = "it stopped before its seal reported its end: it was stopped from outside, or it died. (A \
     runner that is older than the functions reports none: `make push-runner`)";
 
-/// Looks once.
+/// How long one call watches. A round of the state machine is three transitions, so a usual bake needs less than sixty.
+/// The function's timeout leaves a last look, with its retries, as long again.
+const WATCH: SignedDuration = SignedDuration::from_secs(40);
+
+/// How often the mailbox is looked at for a report.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(1);
+
+/// How often it is asked whether an instance still lives: EC2 allows an account few requests, and all bakes share them.
+const ASK_EVERY: SignedDuration = SignedDuration::from_secs(10);
+
+/// What is known of an instance from an earlier look of the same call.
+#[derive(Debug, Default)]
+struct Memory {
+    /// When EC2 and the heartbeat were asked last, and what they said.
+    asked: Option<(Timestamp, String)>,
+}
+
+impl Memory {
+    /// What was said of the instance, unless that is too long ago. At the stage's deadline all is asked once more: what
+    /// is wrong with the builder says more than that its time is over.
+    fn fresh(&self, bake: &Bake, now: Timestamp) -> Option<String> {
+        let allowed = bake.spec.settings.deadlines.of(bake.progress.stage);
+        let (at, seen) = self.asked.as_ref()?;
+        let fresh = now.duration_since(*at) < ASK_EVERY && bake.progress.waited(now) < allowed;
+        fresh.then(|| seen.clone())
+    }
+}
+
+/// Looks until it is there, or until the watch is over: the state machine then waits, and calls again.
+///
+/// # Errors
+/// When what is waited for failed or died, and when the stage's deadline has passed.
 pub async fn run(
+    mut document: Document,
+    cloud: &(impl Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack + Clock),
+    began: Timestamp,
+) -> Result<Document> {
+    let (mut memory, mut now) = (Memory::default(), began);
+    loop {
+        // Boxed: the compiler follows the types of nested futures only so deep.
+        document = Box::pin(look(document, &mut memory, cloud, now)).await?;
+        if document.next.to != To::Wait {
+            return Ok(document);
+        }
+        let pause = if document.bake.progress.stage.reports() {
+            LOOK_EVERY
+        } else {
+            SignedDuration::from_secs(document.next.seconds.into())
+        };
+        if now.duration_since(began) + pause >= WATCH {
+            return Ok(document);
+        }
+        cloud.sleep(pause).await;
+        now = cloud.now();
+    }
+}
+
+async fn look(
     document: Document,
+    memory: &mut Memory,
     cloud: &(impl Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack),
     now: Timestamp,
 ) -> Result<Document> {
@@ -50,11 +109,11 @@ pub async fn run(
     match document.bake.progress.stage {
         Stage::AwaitTwin => twin(document, cloud, now).await,
         Stage::AwaitTurn => turn(document, cloud, now).await,
-        Stage::Builder => builder(document, cloud, now).await,
-        Stage::Validation => tests(document, Role::Builder, cloud, now).await,
-        Stage::Seal => seal(document, cloud, now).await,
+        Stage::Builder => builder(document, memory, cloud, now).await,
+        Stage::Validation => tests(document, Role::Builder, memory, cloud, now).await,
+        Stage::Seal => seal(document, memory, cloud, now).await,
         Stage::Image => image(document, cloud, now).await,
-        Stage::Boot => tests(document, Role::Verifier, cloud, now).await,
+        Stage::Boot => tests(document, Role::Verifier, memory, cloud, now).await,
         Stage::Promotion => promotion(document, cloud, now).await,
         Stage::Launch | Stage::CleanUp => Err(wrong(Action::Look, &document)),
     }
@@ -99,6 +158,7 @@ async fn turn(
 
 async fn builder(
     document: Document,
+    memory: &mut Memory,
     cloud: &(impl Builders + Bucket + Presigner),
     now: Timestamp,
 ) -> Result<Document> {
@@ -119,13 +179,14 @@ async fn builder(
         };
     }
     let id = document.bake.builder()?.clone();
-    at_work(document, &id, Role::Builder, "the steps to end", cloud, now).await
+    at_work(document, (&id, Role::Builder, "the steps to end"), memory, cloud, now).await
 }
 
 /// The tests on the builder, or on a fresh instance of the image: each leaves a report.
 async fn tests(
     mut document: Document,
     role: Role,
+    memory: &mut Memory,
     cloud: &(impl Builders + Bucket + Presigner),
     now: Timestamp,
 ) -> Result<Document> {
@@ -143,22 +204,27 @@ async fn tests(
         }
     };
     let id = id.clone();
-    at_work(document, &id, role, awaited, cloud, now).await
+    at_work(document, (&id, role, awaited), memory, cloud, now).await
 }
 
 /// Another round of waiting for an instance that is at work; an error once it can't be.
 async fn at_work(
     mut document: Document,
-    id: &InstanceId,
-    role: Role,
-    awaited: &'static str,
+    (id, role, awaited): (&InstanceId, Role, &'static str),
+    memory: &mut Memory,
     cloud: &(impl Builders + Bucket + Presigner),
     now: Timestamp,
 ) -> Result<Document> {
-    let state = alive(&document.bake, id, role, cloud).await?;
-    let seen = heard(&document, id, state, role, cloud, now).await?;
-    let mailbox = Mailbox::new(cloud, &document.bake.spec, role);
-    document.seen.signed = Some(mailbox.renew(document.seen.signed, now).await?);
+    let seen = if let Some(seen) = memory.fresh(&document.bake, now) {
+        seen
+    } else {
+        let state = alive(&document.bake, id, role, cloud).await?;
+        let seen = heard(&document, id, state, role, cloud, now).await?;
+        let mailbox = Mailbox::new(cloud, &document.bake.spec, role);
+        document.seen.signed = Some(mailbox.renew(document.seen.signed, now).await?);
+        memory.asked = Some((now, seen.clone()));
+        seen
+    };
     match document.wait(now, awaited, seen) {
         Err(Error::DeadlinePassed { stage, allowed, awaited, seen }) => {
             let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
@@ -169,79 +235,30 @@ async fn at_work(
     }
 }
 
-/// What an instance that runs was last heard to do; an error when it was not heard of for too long.
-async fn heard(
-    document: &Document,
-    id: &InstanceId,
-    state: InstanceState,
-    role: Role,
-    cloud: &(impl Builders + Bucket),
-    now: Timestamp,
-) -> Result<String> {
-    let heartbeat = Mailbox::new(cloud, &document.bake.spec, role).heartbeat().await?;
-    let (silent, allowed, what) = match &heartbeat {
-        Some((heartbeat, _)) if heartbeat.failure.is_some() => {
-            let problem = heartbeat.failure.clone().unwrap_or_default();
-            return Err(Error::RunnerFailed { instance: id.clone(), problem });
-        }
-        Some((Heartbeat { interruption: Some(words), .. }, _)) => {
-            let reason = Some(words.clone());
-            return Err(lost(
-                &document.bake,
-                id.clone(),
-                (reason, Loss::SpotReclaimed),
-                state,
-                String::new(),
-            ));
-        }
-        Some((heartbeat, written)) => {
-            let what = did(heartbeat);
-            let silent = now.duration_since(*written);
-            match heartbeat.reboots {
-                true => (silent, BOOT_DEADLINE, format!("{what}, and then went down to boot again")),
-                false => (silent, SILENCE, what),
-            }
-        }
-        None => {
-            let waited = SignedDuration::from_secs(document.bake.progress.waited(now));
-            (waited, BOOT_DEADLINE, "was not heard of since its launch".to_owned())
-        }
-    };
-    if silent < allowed {
-        return Ok(format!("instance {id} {}, no report yet; it {what}", state.as_str()));
-    }
-    let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
-    let (instance, stage, seconds) = (id.clone(), document.bake.progress.stage, silent.as_secs());
-    let heard = heartbeat.is_some();
-    Err(Error::BuilderSilent { instance, stage, seconds, heard, what, console })
-}
-
-/// What a builder did when it was last heard of, as `was at …`.
-fn did(heartbeat: &Heartbeat) -> String {
-    heartbeat.work.as_ref().map_or_else(
-        || "waited for an order".to_owned(),
-        |work| format!("was at `{}`, {} of {}", work.name, work.number, work.of),
-    )
-}
-
 /// A builder is sealed when its seal's report says so, and ready for its image when it has then powered itself off;
 /// a spot builder, which runs on, with the report. A stop alone says nothing: it may have come from outside, in the
 /// middle of the seal, with host keys and the plan still on the disk.
 ///
 /// The order of the looks matters. The report last: a builder that was seen stopped had reported by then, if it ever
-/// did.
+/// did. Once it has reported, only EC2 can say that it has stopped, so EC2 is asked by every look.
 async fn seal(
     mut document: Document,
+    memory: &mut Memory,
     cloud: &(impl Builders + Bucket + Presigner),
     now: Timestamp,
 ) -> Result<Document> {
     let bake = &document.bake;
     let (id, spot) = (bake.builder()?.clone(), bake.progress.spot);
+    let mailbox = Mailbox::new(cloud, &bake.spec, Role::Builder);
+    if let Some(seen) = memory.fresh(bake, now)
+        && mailbox.report::<SealReport>(keys::SEAL_REPORT).await?.is_none()
+    {
+        return document.wait(now, "the seal's report", seen);
+    }
     let instance = cloud.instance(&id).await?;
     let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
     let loss = instance.as_ref().map_or(Loss::Unknown, |instance| instance.loss);
     let reason = instance.map(|instance| instance.reason).filter(|reason| !reason.is_empty());
-    let mailbox = Mailbox::new(cloud, &bake.spec, Role::Builder);
     let sealed = match mailbox.report::<SealReport>(keys::SEAL_REPORT).await?.map(|report| report.problem) {
         Some(Some(problem)) => return Err(Error::SealFailed { instance: id, problem }),
         Some(None) => true,
@@ -268,6 +285,7 @@ async fn seal(
     }
     let seen = heard(&document, &id, state, Role::Builder, cloud, now).await?;
     document.seen.signed = Some(mailbox.renew(document.seen.signed, now).await?);
+    memory.asked = Some((now, seen.clone()));
     document.wait(now, "the seal's report", seen)
 }
 
@@ -308,53 +326,6 @@ async fn promotion(
     Ok(document.go(To::Go))
 }
 
-/// The instance's state while it may still do its work; an error once it can't.
-async fn alive(
-    bake: &Bake,
-    id: &InstanceId,
-    role: Role,
-    cloud: &(impl Builders + Bucket),
-) -> Result<InstanceState> {
-    let Some(instance) = cloud.instance(id).await? else {
-        // Not visible yet, most likely; if it never is, the deadline says so.
-        return Ok(InstanceState::Pending);
-    };
-    match instance.state {
-        InstanceState::Pending | InstanceState::Running => Ok(instance.state),
-        InstanceState::Stopping
-        | InstanceState::Stopped
-        | InstanceState::ShuttingDown
-        | InstanceState::Terminated => {
-            let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
-            let heartbeat = Mailbox::new(cloud, &bake.spec, role).heartbeat().await?;
-            let did = heartbeat.map(|(heartbeat, _)| format!("it {}", did(&heartbeat)));
-            let reason = Some(instance.reason).filter(|reason| !reason.is_empty());
-            let reason: Vec<String> = reason.into_iter().chain(did).collect();
-            let reason = (Some(reason.join("; ")), instance.loss);
-            Err(lost(bake, id.clone(), reason, instance.state, console))
-        }
-    }
-}
-
-fn lost(
-    bake: &Bake,
-    instance: InstanceId,
-    (reason, loss): (Option<String>, Loss),
-    state: InstanceState,
-    console: String,
-) -> Error {
-    let reason =
-        reason.filter(|reason| !reason.is_empty()).map_or_else(String::new, |reason| format!(": {reason}"));
-    Error::BuilderLost {
-        instance,
-        stage: bake.progress.stage,
-        state: state.as_str().to_owned(),
-        reason,
-        loss,
-        console,
-    }
-}
-
 /// How many tests passed, or the failures that the report of this key tells.
 fn passed(key: &str, report: &TestReport) -> Result<usize> {
     let mut failures = report.tests.iter().filter(|test| !test.passed);
@@ -372,9 +343,4 @@ fn passed(key: &str, report: &TestReport) -> Result<usize> {
     }
     let (failed, total) = (1 + others.len(), report.tests.len());
     Err(Error::TestsFailed { failed, total, detail, report: key.to_owned() })
-}
-
-fn last_lines(text: &str, most: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(most)..].join("\n")
 }

@@ -247,7 +247,7 @@ fn own_time(folder: &str) -> i64 {
 }
 
 /// What a machine does, as the runner in it would.
-fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
+pub(crate) fn script(work: Work<'_>, machines: Machines, times: Times) -> Script {
     let (Some(order), Some(mailbox)) = (work.order, mailbox(work.user_data)) else {
         return Script::default();
     };

@@ -1,8 +1,8 @@
 //! What a bake costs on AWS, beside the machine that it runs on, and how near it comes to the limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::Call;
+use crate::{Call, Cloud};
 use jiff::SignedDuration;
 
 use super::{
@@ -49,16 +49,30 @@ pub struct Walk {
     pub took: SignedDuration,
     /// How often a function was called, the retries of one state counted once.
     pub invocations: usize,
+    /// How many of them were watches.
+    pub watches: usize,
+    /// The calls that no watch made, by API.
+    pub calls_outside_watches: BTreeMap<&'static str, usize>,
+    /// How many functions were called.
+    pub functions: usize,
 }
 
 /// Walks a scenario with nothing going wrong, and counts what AWS would charge for.
 pub fn measure(scenario: &Scenario) -> Walk {
     let (cloud, _) = scenario.account();
+    measure_on(&cloud, scenario)
+}
+
+/// The same in an account that is there already.
+pub fn measure_on(cloud: &Cloud, scenario: &Scenario) -> Walk {
     let (first, start) = (cloud.calls().len(), cloud.now());
     let diary = Diary::default();
-    let mut ends = walk(&cloud, &scenario.runs(), &diary);
+    let mut ends = walk(cloud, &scenario.runs(), &diary);
     let calls = cloud.calls().split_off(first);
-    let invocations = calls.iter().map(|call| &call.by).collect::<std::collections::BTreeSet<_>>().len();
+    let of_watches = |by: &str| by.ends_with("PollReadinessArn");
+    let watches = calls.iter().map(|call| &call.by).filter(|by| of_watches(by));
+    let functions = calls.iter().filter_map(|call| call.by.rsplit(' ').next());
+    let invocations = calls.iter().map(|call| &call.by).collect::<BTreeSet<_>>().len();
     let (name, _) = scenario.runs().pop().expect("a scenario runs something");
     Walk {
         end: ends.remove(&name).expect("every execution ends"),
@@ -66,10 +80,13 @@ pub fn measure(scenario: &Scenario) -> Walk {
         calls: by_api(&calls),
         took: cloud.now().duration_since(start),
         invocations,
+        watches: watches.collect::<BTreeSet<_>>().len(),
+        calls_outside_watches: by_api(calls.iter().filter(|call| !of_watches(&call.by))),
+        functions: functions.collect::<BTreeSet<_>>().len(),
     }
 }
 
-fn by_api(calls: &[Call]) -> BTreeMap<&'static str, usize> {
+fn by_api<'c>(calls: impl IntoIterator<Item = &'c Call>) -> BTreeMap<&'static str, usize> {
     let mut count = BTreeMap::new();
     for call in calls {
         *count.entry(call.actions[0]).or_default() += 1;
@@ -84,7 +101,7 @@ const WRITES: f64 = 0.000_625;
 const GETS: f64 = 0.000_4;
 const PUTS: f64 = 0.005;
 const REQUESTS: f64 = 0.000_2;
-/// A function of 128 MB on arm64 for a second; most take a twentieth of it.
+/// A function of 128 MB on arm64 for a second; most take a twentieth of it, and a watch twenty.
 const FUNCTION_SECOND: f64 = 0.000_013_333_4 / 8.0;
 /// An hour of c7i.large.
 const MACHINE_HOUR: f64 = 0.089_25;
@@ -95,7 +112,11 @@ pub fn price(walk: &Walk) -> Vec<(&'static str, f64)> {
     let invocations = walk.invocations as f64;
     vec![
         ("Step Functions", walk.diary.transitions.get() as f64 * TRANSITIONS / 1000.0),
-        ("Lambda", invocations * (REQUESTS / 1000.0 + 0.05 * FUNCTION_SECOND)),
+        (
+            "Lambda",
+            invocations * (REQUESTS / 1000.0 + 0.05 * FUNCTION_SECOND)
+                + walk.diary.slept.get() as f64 * FUNCTION_SECOND,
+        ),
         (
             "DynamoDB",
             // An item of up to 4 KB is read by one unit and written by four.

@@ -61,6 +61,8 @@ pub struct Diary {
     pub states: RefCell<Vec<String>>,
     /// Each state entered, and each retry: what a standard workflow is billed by.
     pub transitions: Cell<usize>,
+    /// How many seconds functions slept: Lambda bills them.
+    pub slept: Cell<u64>,
     /// The events of each execution's history.
     pub events: RefCell<BTreeMap<String, usize>>,
     /// The largest document that went from state to state, in bytes.
@@ -328,8 +330,14 @@ impl Execution<'_> {
         let answer = loop {
             // Said at each turn: the others had theirs meanwhile.
             cloud.enter(&caller);
-            if let Poll::Ready(answer) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            let mut context = Context::from_waker(Waker::noop());
+            if let Poll::Ready(answer) = cloud.walk(|| work.as_mut().poll(&mut context)) {
                 break answer;
+            }
+            if let Some(seconds) = cloud.take_nap() {
+                self.diary.slept.set(self.diary.slept.get() + seconds);
+                self.clock.sleep(cloud, seconds).await;
+                continue;
             }
             if cloud.take_pause() {
                 (self.meanwhile)();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Bake, Status};
+use super::{Bake, Stage, Status};
 use crate::domain::{
     error::{Error, Result},
     event::Event,
@@ -107,16 +107,25 @@ impl Document {
 
     /// Sends the state machine into another round of its wait, or fails when the stage's deadline has passed.
     ///
-    /// The delay is an eighth of the time waited so far, between a second and two minutes: no wait overshoots by
-    /// more than an eighth, an hour of waiting costs about seventy looks, and the longest bake that a recipe allows
-    /// stays below Step Functions' 25,000 events.
+    /// Where a report is waited for, poll-readiness looks each second by itself, for up to 40 s. The state machine's delay
+    /// after that is a second for a usual bake, and grows slowly to half a minute. An image is asked for each two
+    /// seconds, and later each hundredth of the time waited. Elsewhere the delay is an eighth of the time waited, up to
+    /// ten seconds, and in a long wait up to two minutes. So the longest bake that a recipe allows stays below Step
+    /// Functions' 25,000 events.
     pub fn wait(mut self, now: Timestamp, awaited: &'static str, seen: impl Into<String>) -> Result<Self> {
         let (stage, waited) = (self.bake.progress.stage, self.bake.progress.waited(now));
         let allowed = self.bake.spec.settings.deadlines.of(stage);
         if waited >= allowed {
             return Err(Error::DeadlinePassed { stage, allowed, awaited, seen: seen.into() });
         }
-        let seconds = u32::try_from((waited / 8).clamp(1, 120)).unwrap_or(120);
+        let seconds = if stage.reports() {
+            (waited / 180).clamp(1, 30)
+        } else if stage == Stage::Image {
+            (waited / 8).clamp(1, 2).max((waited / 100).min(30))
+        } else {
+            (waited / 8).clamp(1, 10).max((waited / 120).min(120))
+        };
+        let seconds = u32::try_from(seconds).unwrap_or(120);
         self.next = Next { to: To::Wait, seconds };
         Ok(self)
     }

@@ -10,13 +10,14 @@ mod retirement;
 mod ssm;
 mod table;
 
+use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
     domain::{
         id::{BakeId, Digest, StackId},
         retirement::Floors,
     },
-    ports::{Execution, Stack, Workflow},
+    ports::{Clock, Execution, Stack, Workflow},
 };
 
 use super::Cloud;
@@ -29,6 +30,21 @@ fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
         code: error.code.to_owned(),
         message: error.message.clone(),
         request_id: String::new(),
+    }
+}
+
+impl Clock for Cloud {
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+
+    async fn sleep(&self, time: SignedDuration) {
+        let walked = self.state.borrow().walked;
+        if walked {
+            self.stand_still(|state| state.nap = Some(time)).await;
+        } else {
+            self.pass(time);
+        }
     }
 }
 

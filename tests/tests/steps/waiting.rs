@@ -1,0 +1,42 @@
+//! How much a bake's waiting costs, and how late it notices that something is there.
+
+use ovenbird_testkit::{
+    rehearsal::{Bake, percentile, rehearse},
+    walk::cost::{self, USUAL_BAKE},
+};
+
+#[test]
+fn a_usual_bake_takes_few_transitions() {
+    let walk = cost::measure(&USUAL_BAKE);
+    let transitions = walk.diary.transitions.get();
+    assert!(transitions <= 60, "{transitions} transitions\n{}", cost::table());
+}
+
+#[test]
+fn a_usual_bake_ends_soon_after_its_machines_work() {
+    let walk = cost::measure(&USUAL_BAKE);
+    let times = USUAL_BAKE.times;
+    let work = times.boot + times.steps + times.tests + times.seal + times.imaging;
+    let late = walk.took.as_secs() - work;
+    assert!((0..=10).contains(&late), "{late} s late");
+}
+
+#[test]
+fn ovenbird_itself_costs_less_than_a_third_of_a_cent() {
+    let walk = cost::measure(&USUAL_BAKE);
+    let parts = cost::price(&walk);
+    let ours: f64 = parts.iter().filter(|(what, _)| *what != "the machine").map(|(_, dollars)| dollars).sum();
+    assert!(ours <= 0.003, "$ {ours:.5}\n{}", cost::table());
+}
+
+#[test]
+fn at_aws_s_pace_little_is_added_to_what_machines_and_aws_do() {
+    let bakes: Vec<_> = (0..20).map(|seed| rehearse("plain", seed)).collect();
+    let mut overheads: Vec<f64> = bakes.iter().map(Bake::overhead).collect();
+    assert!(overheads.iter().all(|overhead| *overhead > 0.0), "{overheads:?}");
+    let median = percentile(&mut overheads, 50);
+    // Not the goal, which is 4 s: what is reached, so that it gets no worse unseen.
+    assert!(median <= 18.0, "{median:.1} s of {overheads:?}");
+    let mut transitions: Vec<f64> = bakes.iter().map(|bake| bake.transitions as f64).collect();
+    assert!(percentile(&mut transitions, 50) <= 60.0, "{transitions:?}");
+}
