@@ -15,10 +15,15 @@ use ovenbird_core::{
     ports::Balancers,
 };
 
-use crate::{Cloud, errors::translate};
+use crate::{
+    Cloud,
+    errors::{code, translate},
+};
 
 /// What errors are about: ARNs have the account's number in them.
 const RULES: &str = "the load balancer's rules";
+/// How Elastic Load Balancing says that a rule is gone, or its listener with it.
+const GONE: [&str; 2] = ["RuleNotFound", "ListenerNotFound"];
 
 impl Balancers for Cloud {
     async fn find_routes(&self, target_groups: &[String]) -> Result<(Vec<Route>, Vec<String>)> {
@@ -37,11 +42,18 @@ impl Balancers for Cloud {
     }
 
     async fn routes(&self, rules: &[String]) -> Result<Vec<Route>> {
-        let request = self.balancing.describe_rules().set_rule_arns(Some(rules.to_vec()));
-        let answer = request.send().await;
-        let answer =
-            answer.map_err(|error| translate("elasticloadbalancing:DescribeRules", RULES, &error))?;
-        Ok(answer.rules().iter().filter_map(|rule| route(rule, &listener_of(rule.rule_arn()?)?)).collect())
+        // One by one: of several, one that is gone makes all of the answer an error.
+        let mut routes = Vec::new();
+        for rule in rules {
+            match self.balancing.describe_rules().rule_arns(rule).send().await {
+                Ok(answer) => routes.extend(
+                    answer.rules().iter().filter_map(|one| route(one, &listener_of(one.rule_arn()?)?)),
+                ),
+                Err(error) if GONE.contains(&code(&error)) => {}
+                Err(error) => return Err(translate("elasticloadbalancing:DescribeRules", RULES, &error)),
+            }
+        }
+        Ok(routes)
     }
 
     async fn share_out(&self, route: &Route) -> Result<()> {

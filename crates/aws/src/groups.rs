@@ -33,6 +33,10 @@ use crate::{
 impl Groups for Cloud {
     async fn group(&self, name: &GroupName) -> Result<Option<Group>> {
         let Some(group) = self.describe(name).await? else { return Ok(None) };
+        // Auto Scaling says a status of what is being deleted, and of nothing else.
+        if group.status().is_some() {
+            return Ok(None);
+        }
         let members = group.instances().iter().map(member).collect::<Result<_>>()?;
         // Attached the old way or the new one; Auto Scaling may say either, or both.
         let sources = group.traffic_sources().iter().filter_map(|one| one.identifier());
@@ -161,7 +165,11 @@ impl Groups for Cloud {
         let subject = target_group.rsplit(':').next().unwrap_or_default();
         let request = self.balancing.describe_target_health().target_group_arn(target_group);
         let request = request.include(DescribeTargetHealthInputIncludeEnum::Anomaly);
-        let answer = request.send().await.map_err(|error| translate(operation, subject, &error))?;
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) if code(&error) == "TargetGroupNotFound" => return Ok(Vec::new()),
+            Err(error) => return Err(translate(operation, subject, &error)),
+        };
         answer
             .target_health_descriptions()
             .iter()

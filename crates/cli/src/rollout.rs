@@ -55,6 +55,8 @@ pub enum Action {
     Abort,
     /// The same: the person's word is no
     Reject,
+    /// End it as it stands, where it can't be brought back
+    Leave,
 }
 
 /// The newest rollout of the channel, after the action if there is one.
@@ -68,6 +70,7 @@ pub async fn run(args: &RolloutArgs, target: &Target) -> Result<Shown> {
         Some(Action::Abort | Action::Reject) => {
             Some(ops::wish(&pipeline, &channel, Wish::Abort, cloud, now).await?)
         }
+        Some(Action::Leave) => Some(ops::wish(&pipeline, &channel, Wish::Leave, cloud, now).await?),
         Some(Action::Resume | Action::Approve) => Some(ops::resume(&pipeline, &channel, cloud, now).await?),
         None => None,
     };
@@ -185,6 +188,6 @@ pub fn text(shown: &Shown, now: Timestamp) -> String {
 pub fn is_well(rollout: &Rollout) -> bool {
     match rollout.progress.outcome {
         Some(Outcome::Settled | Outcome::Aborted) | None => true,
-        Some(Outcome::Reverted | Outcome::Refused) => false,
+        Some(Outcome::Reverted | Outcome::Left | Outcome::Refused) => false,
     }
 }

@@ -14,7 +14,7 @@ use ovenbird_testkit::{
     walk::{
         account::walk,
         machine::Diary,
-        scenarios::{Follows, PLAIN, Run, Scenario, Steer},
+        scenarios::{Follows, PLAIN, Run, Scenario, Steer, Thing},
     },
 };
 
@@ -112,6 +112,56 @@ fn while_the_earlier_machines_are_kept_a_return_is_a_change_of_weights() {
     assert!(at("the channel has the image") < at("goes back"), "{rollout:#?}");
     let took = at("0 % of the requests").duration_since(at("goes back")).as_secs();
     assert!(took <= 15, "{took} s: {rollout:#?}");
+}
+
+#[test]
+fn a_rollout_of_a_pair_ends_though_somebody_deletes_what_it_works_with() {
+    let groups = ["storefront", "storefront-green"].map(Thing::Group);
+    for thing in groups.into_iter().chain([Thing::Template, Thing::Rule]) {
+        for second in [15, 40, 60, 80, 100, 130, KEPT, 210, 216, 222] {
+            for fitness in [Fitness::Well, Fitness::DiesAfter(60)] {
+                let runs = [(0, Run::Upload("v2.jar")), (second, Run::Steer(Steer::Delete(thing)))];
+                let runs = Box::leak(Box::new(runs));
+                let (cloud, _) = walked(&Scenario { runs, fitness, ..PAIR });
+                let rollout = rollouts(&cloud).remove(0);
+                let at = format!("{thing:?} at {second}, {fitness:?}: {:#?}", rollout.progress);
+                assert!(rollout.progress.outcome.is_some(), "{at}");
+                let channel =
+                    block_on(Ledger(&cloud).channels(&"storefront".parse().unwrap())).unwrap().remove(0);
+                assert_eq!(channel.rolling, None, "{at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_person_ends_what_can_never_be_brought_back() {
+    // The earlier machines go, and their template is deleted; then the new ones are, and nothing can be launched any more.
+    let delete = |second: u64, thing: Thing| (second, Run::Steer(Steer::Delete(thing)));
+    let mut runs = vec![
+        (0, Run::Upload("v2.jar")),
+        delete(216, Thing::Template),
+        delete(217, Thing::Group("storefront")),
+    ];
+    let (cloud, _) = walked(&Scenario { runs: runs.clone().leak(), ..PAIR });
+    let rollout = rollouts(&cloud).remove(0);
+    assert_eq!((rollout.progress.phase, rollout.progress.outcome), (Phase::Reverting, None), "{rollout:#?}");
+
+    runs.push((300, Run::Steer(Steer::Leave)));
+    let (cloud, _) = walked(&Scenario { runs: runs.leak(), ..PAIR });
+    let rollout = rollouts(&cloud).remove(0);
+    assert_eq!(rollout.progress.outcome, Some(Outcome::Left), "{rollout:#?}");
+    let channel = block_on(Ledger(&cloud).channels(&"storefront".parse().unwrap())).unwrap().remove(0);
+    assert_eq!((channel.rolling, channel.rejected.len()), (None, 1));
+}
+
+#[test]
+fn only_what_goes_back_already_is_left_as_it_stands() {
+    for second in [60, KEPT] {
+        let runs = Box::leak(Box::new([(0, Run::Upload("v2.jar")), (second, Run::Steer(Steer::Leave))]));
+        let (cloud, _) = walked(&Scenario { runs, ..PAIR });
+        assert_eq!(rollouts(&cloud)[0].progress.outcome, Some(Outcome::Settled));
+    }
 }
 
 /// A second at which the channel has the image, and the earlier machines are there.

@@ -25,7 +25,7 @@ use ovenbird_testkit::{
     walk::{
         account::walk,
         machine::{Diary, End},
-        scenarios::{Follows, PLAIN, Run, Scenario, Steer},
+        scenarios::{Follows, PLAIN, Run, Scenario, Steer, Thing},
         street::{GROUP, mixed},
     },
 };
@@ -266,6 +266,27 @@ fn a_group_that_somebody_changes_meanwhile_is_left_to_them_and_loses_the_new_ima
     assert_eq!((after.channel, after.default), (before.channel, before.default));
     let new = rollout.spec.image.to_string();
     assert!(!after.machines.contains(&new), "{:?}", after.machines);
+}
+
+#[test]
+fn a_rollout_ends_though_somebody_deletes_what_it_works_with() {
+    for thing in [Thing::Group(GROUP), Thing::Template] {
+        for second in [15, 40, 60, 80, 95, 110, 130, 150, 170] {
+            for fitness in [Fitness::Well, Fitness::DiesAfter(60)] {
+                let runs = Box::leak(Box::new([
+                    (0, Run::Upload("v2.jar")),
+                    (second, Run::Steer(Steer::Delete(thing))),
+                ]));
+                let walked = Scenario { runs, fitness, ..STREET };
+                let (cloud, _) = walked.account();
+                walk(&cloud, &walked.runs(), &Diary::default());
+                let rollout = rollouts(&cloud).remove(0);
+                let at = format!("{thing:?} at {second}, {fitness:?}: {:#?}", rollout.progress);
+                assert!(rollout.progress.outcome.is_some(), "{at}");
+                assert_eq!(channel(&cloud).rolling, None, "{at}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A person steers a rollout that is under way: pause, resume, skip, abort.
+//! A person steers a rollout that is under way: pause, resume, skip, abort, leave.
 
 use jiff::Timestamp;
 
@@ -48,10 +48,18 @@ pub async fn wish(
     let wished = among_others(async || {
         let mut rollout = current(pipeline, name, cloud).await?;
         let problem = match rollout.progress.phase {
-            Phase::Reverting => Some("goes back already"),
+            Phase::Reverting if wish != Wish::Leave => Some("goes back already"),
             Phase::Settling | Phase::Ended => Some("is at its end"),
+            phase if wish == Wish::Leave && phase != Phase::Reverting => {
+                Some("does not go back: what can be brought back is aborted, not left")
+            }
             Phase::Keeping if wish == Wish::Pause => Some("has no stage left to pause before"),
-            Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused | Phase::Keeping => None,
+            Phase::Preflight
+            | Phase::Stage
+            | Phase::Watch
+            | Phase::Paused
+            | Phase::Keeping
+            | Phase::Reverting => None,
         };
         if let Some(problem) = problem {
             let fix = "See how it ends: `ovenbird rollout PIPELINE --watch`";
@@ -62,10 +70,17 @@ pub async fn wish(
         Ok(rollout)
     })
     .await?;
-    match (wished.progress.phase, wish) {
-        (Phase::Paused, Wish::Abort | Wish::Skip) => resume(pipeline, name, cloud, now).await,
-        _ => Ok(wished.into_inner()),
-    }
+    let runs = async || {
+        let execution = cloud.rollout_execution(&execution(&wished)).await?;
+        Ok::<_, Error>(execution.is_some_and(|one| !one.is_over()))
+    };
+    let resumes = match (wished.progress.phase, wish) {
+        (Phase::Paused, Wish::Abort | Wish::Skip) => true,
+        // Its execution has often failed by then.
+        (_, Wish::Leave) => !runs().await?,
+        _ => false,
+    };
+    if resumes { resume(pipeline, name, cloud, now).await } else { Ok(wished.into_inner()) }
 }
 
 /// Lets a paused rollout go on, or one whose execution died.

@@ -49,7 +49,7 @@ pub trait Groups {
     /// Gives a group other sizes, and lets it launch this version of a launch template; none leaves what it launches. Of a
     /// policy of mixed instances nothing changes but the version.
     async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()>;
-    /// What a target group says of its targets.
+    /// What a target group says of its targets: of one that is gone, that it has none.
     async fn targets(&self, target_group: &str) -> Result<Vec<Target>>;
     /// The states of alarms, in the order asked for.
     async fn alarms(&self, names: &[String]) -> Result<Vec<(String, AlarmState)>>;
@@ -60,7 +60,7 @@ pub trait Balancers {
     /// The rules that forward to any of these target groups, and the ARNs of those rules and listeners among them that
     /// are not this stack's to change.
     async fn find_routes(&self, target_groups: &[String]) -> Result<(Vec<Route>, Vec<String>)>;
-    /// Rules by their ARNs, as they are now.
+    /// Rules by their ARNs, as they are now, without those that are gone.
     async fn routes(&self, rules: &[String]) -> Result<Vec<Route>>;
     /// Lets a rule share out requests like this.
     async fn share_out(&self, route: &Route) -> Result<()>;

@@ -211,7 +211,12 @@ impl<T: Table> Ledger<'_, T> {
             // An earlier try did it, and what follows may not have been started.
             return Ok(channel.rolling.map(|rolling| rolling.rollout));
         }
-        if rollout.progress.outcome == Some(Outcome::Reverted) {
+        let rejects = match rollout.progress.outcome {
+            Some(Outcome::Reverted) => true,
+            Some(Outcome::Left) => !rollout.progress.aborted,
+            Some(Outcome::Settled | Outcome::Aborted | Outcome::Refused) | None => false,
+        };
+        if rejects {
             let why = rollout.progress.reason.clone().unwrap_or_default();
             channel.rejected.retain(|one| one.image != spec.image);
             channel.rejected.insert(0, Rejected { image: spec.image.clone(), why, at: now });

@@ -1,6 +1,9 @@
 //! Two that meet: the other runs whole, from its beginning to its end, between any two calls of the one.
 
-use super::scenarios::{Follows, MORE_TESTS, PLAIN, Run, STAGED, Scenario, Steer};
+use super::{
+    scenarios::{Follows, MORE_TESTS, PLAIN, Run, STAGED, Scenario, Steer, Thing},
+    street::GROUP,
+};
 
 /// Two runs that can meet.
 #[derive(Debug, Clone, Copy)]
@@ -208,6 +211,11 @@ pub const MEETINGS: &[Meeting] = &[
     rolled(meeting(
         "a rollout, and its group changed by hand meanwhile",
         &[(0, V3), (0, Run::Steer(Steer::ChangeGroup))],
+        [HANDED, DONE],
+    )),
+    rolled(meeting(
+        "a rollout, and its group deleted by hand meanwhile",
+        &[(0, V3), (0, Run::Steer(Steer::Delete(Thing::Group(GROUP))))],
         [HANDED, DONE],
     )),
     rolled(meeting("a rollout, and prune meanwhile", &[(0, V3), (0, Run::Prune)], [HANDED, PRUNED])),

@@ -19,7 +19,11 @@ use ovenbird_sim::{
 };
 use serde_json::{Value, json};
 
-use super::{machine::End, scenarios::Steer, street::GROUP};
+use super::{
+    machine::End,
+    scenarios::{Steer, Thing},
+    street::GROUP,
+};
 
 const PIPELINE: &str = "PIPELINE#storefront";
 const PARAMETER: &str = "/images/storefront/production";
@@ -111,6 +115,7 @@ pub(super) async fn steer(cloud: &Cloud, steer: Steer) -> End {
         Steer::Pause => rollout::wish(&pipeline, &channel, Wish::Pause, cloud, now).await.map(drop),
         Steer::Skip => rollout::wish(&pipeline, &channel, Wish::Skip, cloud, now).await.map(drop),
         Steer::Abort => rollout::wish(&pipeline, &channel, Wish::Abort, cloud, now).await.map(drop),
+        Steer::Leave => rollout::wish(&pipeline, &channel, Wish::Leave, cloud, now).await.map(drop),
         Steer::Resume => rollout::resume(&pipeline, &channel, cloud, now).await.map(drop),
         Steer::RollBack => {
             promotion::roll_back(&pipeline, &channel, None, &person, cloud, now).await.map(drop)
@@ -122,6 +127,10 @@ pub(super) async fn steer(cloud: &Cloud, steer: Steer) -> End {
         }
         Steer::ChangeGroup => {
             change_group(cloud);
+            Ok(())
+        }
+        Steer::Delete(thing) => {
+            delete(cloud, thing);
             Ok(())
         }
     };
@@ -150,6 +159,27 @@ fn change_group(cloud: &Cloud) {
         let configuration = Configuration::Template(TemplateSpec::of(&template.id, version));
         let change = UpdateGroup { configuration: Some(configuration), ..UpdateGroup::default() };
         let _ = world.update_auto_scaling_group(GROUP, &change);
+    });
+}
+
+/// Deletes it, if it is there.
+fn delete(cloud: &Cloud, thing: Thing) {
+    let now = cloud.now();
+    cloud.with(|world| match thing {
+        Thing::Group(name) => {
+            let _ = world.delete_auto_scaling_group(now, name, true);
+        }
+        Thing::Template => {
+            let Some(template) = world.launch_templates().next().cloned() else { return };
+            let by_id = TemplateSpec { id: Some(template.id), name: None, version: None };
+            world.delete_launch_template(&by_id, false).unwrap();
+        }
+        Thing::Rule => {
+            let rules: Vec<_> = world.listeners().flat_map(|one| one.rules.clone()).collect();
+            for rule in rules.iter().filter(|rule| rule.priority.is_some()) {
+                world.delete_rule(&rule.arn).unwrap();
+            }
+        }
     });
 }
 

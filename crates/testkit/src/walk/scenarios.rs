@@ -190,19 +190,36 @@ pub enum Steer {
     Skip,
     /// Bring it back.
     Abort,
+    /// End it as it stands.
+    Leave,
     /// Go back to the image before.
     RollBack,
     /// Promote the image of this artifact.
     Promote(&'static str),
     /// Let the group launch a version of its own, with nothing of Ovenbird.
     ChangeGroup,
+    /// Delete something that the rollout works with.
+    Delete(Thing),
+}
+
+/// What a person may delete under a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thing {
+    /// The Auto Scaling group of this name, with its machines.
+    Group(&'static str),
+    /// The launch template that follows the channel, though groups launch by it.
+    Template,
+    /// The rule beside the listener's default one.
+    Rule,
 }
 
 impl Run {
     /// Whether it changes by hand what a channel or its parameter says.
     pub fn overrules(self) -> bool {
         match self {
-            Self::PutParameter(_) | Self::PointBack | Self::Steer(Steer::ChangeGroup) => true,
+            Self::PutParameter(_) | Self::PointBack | Self::Steer(Steer::ChangeGroup | Steer::Delete(_)) => {
+                true
+            }
             Self::Steer(_) => false,
             Self::Upload(_)
             | Self::Manual(_)

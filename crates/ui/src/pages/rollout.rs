@@ -70,7 +70,9 @@ fn stands(rollout: &Rollout) -> Markup {
     match rollout.progress.outcome {
         Some(outcome @ Outcome::Settled) => layout::pill("good", outcome.as_str()),
         Some(outcome @ Outcome::Aborted) => layout::pill("dull", outcome.as_str()),
-        Some(outcome @ (Outcome::Reverted | Outcome::Refused)) => layout::pill("bad", outcome.as_str()),
+        Some(outcome @ (Outcome::Reverted | Outcome::Left | Outcome::Refused)) => {
+            layout::pill("bad", outcome.as_str())
+        }
         None => layout::pill("busy", rollout.progress.phase.as_str()),
     }
 }
@@ -130,7 +132,7 @@ fn facts(view: &View<'_>, rollout: &Rollout) -> Markup {
                 }
                 p { "Steer it: " (view.command(&format!("ovenbird rollout {} --channel {} pause", shown.pipeline, shown.channel)))
                     " (or resume, skip, abort)" }
-            } @else if matches!(shown.outcome, Some(Outcome::Reverted | Outcome::Refused)) {
+            } @else if matches!(shown.outcome, Some(Outcome::Reverted | Outcome::Left | Outcome::Refused)) {
                 p { "Try this image again: " (view.command(&format!(
                     "ovenbird promote {} --channel {} --image {} --force", shown.pipeline, shown.channel, shown.image))) }
             }

@@ -101,6 +101,12 @@ impl Pair {
         routes
     }
 
+    /// The same pair with those of its rules alone that are still there: what somebody deleted can't be changed.
+    pub fn with_rules(self, there: &[Route]) -> Self {
+        let routes = self.routes.into_iter().filter(|route| there.iter().any(|one| one.rule == route.rule));
+        Self { routes: routes.collect(), ..self }
+    }
+
     /// Whether the rules share the requests out like that.
     pub fn is_at(&self, routes: &[Route], percent: u32) -> bool {
         self.routes.iter().all(|route| {
@@ -244,15 +250,26 @@ pub fn act(
     if pair.is_at(routes, percent) { Act::Nothing } else { Act::Share(percent) }
 }
 
-/// What is to be done next so that all is as before: first the requests, then the machines.
-pub fn act_back(pair: &Pair, state: &GroupState, group: &Group, live: &Seen, routes: &[Route]) -> Act {
+/// What is to be done next so that all is as before: first the requests, then the machines. A group that is none was
+/// deleted meanwhile; so was the version to go back to.
+pub fn act_back(
+    pair: &Pair,
+    state: &GroupState,
+    back: Option<&Template>,
+    group: Option<&Group>,
+    live: Option<&Seen>,
+    routes: &[Route],
+) -> Act {
+    // Nothing is there to which the requests could go back.
+    let Some(live) = live else { return Act::Nothing };
     let wanted = Sizes { desired: live.group.desired.max(pair.live_sizes.min), ..pair.live_sizes };
     if !pair.is_at(routes, 0) {
         if live.group.members.iter().any(|one| live.serves(one)) {
             return Act::Share(0);
         }
         // Its machines had begun to go.
-        let wanted = Sizes { desired: group.desired.clamp(wanted.min, wanted.max), ..wanted };
+        let serving = group.map_or(pair.live_sizes.desired, |group| group.desired);
+        let wanted = Sizes { desired: serving.clamp(wanted.min, wanted.max), ..wanted };
         if live.group.desired < wanted.desired {
             return Act::Resize { group: pair.live.clone(), template: None, sizes: wanted };
         }
@@ -261,13 +278,15 @@ pub fn act_back(pair: &Pair, state: &GroupState, group: &Group, live: &Seen, rou
     if Sizes::of(&live.group) != wanted {
         return Act::Resize { group: pair.live.clone(), template: None, sizes: wanted };
     }
-    if Some(group.template()) != Some(Some(&state.before)) || Sizes::of(group) != pair.sizes {
-        let template = Some(state.before.clone());
+    let Some(group) = group else { return Act::Nothing };
+    let Some(back) = back else { return Act::Nothing };
+    let template = (group.template() != Some(back)).then(|| back.clone());
+    if template.is_some() || Sizes::of(group) != pair.sizes {
         return Act::Resize { group: group.name.clone(), template, sizes: pair.sizes };
     }
     let is_new =
         |after: &Template| group.members.iter().filter(|one| !one.is_ending() && one.is_of(after)).count();
-    match state.after.as_ref().filter(|after| **after != state.before).map_or(0, is_new) {
+    match state.after.as_ref().filter(|after| *after != back).map_or(0, is_new) {
         0 => Act::Nothing,
         new => Act::Await(format!("{new} machines of group `{}` to go", group.name)),
     }

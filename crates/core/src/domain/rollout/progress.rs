@@ -59,6 +59,8 @@ pub enum Outcome {
     Reverted,
     /// All is as before, because a person wanted that.
     Aborted,
+    /// A person ended it while it could not be brought back: groups and rules are as they were then.
+    Left,
     /// Nothing was changed: it could not have gone forth, or not back.
     Refused,
 }
@@ -70,6 +72,7 @@ impl Outcome {
             Self::Settled => "settled",
             Self::Reverted => "reverted",
             Self::Aborted => "aborted",
+            Self::Left => "left",
             Self::Refused => "refused",
         }
     }
@@ -85,6 +88,8 @@ pub enum Wish {
     Skip,
     /// Go back.
     Abort,
+    /// End as it stands, where it can't go back.
+    Leave,
 }
 
 /// How far a rollout is.
@@ -258,6 +263,13 @@ impl Progress {
     pub fn note(&mut self, now: Timestamp, what: impl Into<String>) {
         if self.timeline.len() < MOST_ENTRIES {
             self.timeline.push(Entry { at: now, what: what.into() });
+        }
+    }
+
+    /// The same, if that doesn't stand there yet.
+    pub fn note_once(&mut self, now: Timestamp, what: String) {
+        if !self.timeline.iter().any(|entry| entry.what == what) {
+            self.note(now, what);
         }
     }
 

@@ -88,6 +88,18 @@ impl Follower {
         }
     }
 
+    /// Brings it back to what the channel points at now. What somebody deleted meanwhile needs no bringing back.
+    pub async fn bring_back(
+        &self,
+        to: &Destination,
+        cloud: &(impl Parameters + Templates + Table),
+    ) -> Result<()> {
+        match self {
+            Self::Parameter(name) => parameter::apply(name, to, cloud).await,
+            Self::Template(name) => template::bring_back(name, to, cloud).await,
+        }
+    }
+
     /// Looks whether it has what the channel points at.
     pub async fn observe(&self, to: &Destination, cloud: &(impl Parameters + Table)) -> Result<Observed> {
         match self {
@@ -114,7 +126,7 @@ impl Follower {
     ) -> Result<()> {
         match self {
             Self::Parameter(name) => parameter::revert(name, to, image, cloud).await,
-            Self::Template(name) => template::apply(name, to, cloud).await,
+            Self::Template(name) => template::bring_back(name, to, cloud).await,
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The default version is the only thing that is changed. Whoever launches by a version's number is not touched.
 
+use std::cell::Cell;
+
 use super::bring_to;
 use crate::{
     domain::{
@@ -22,15 +24,34 @@ pub(super) async fn apply(
     to: &Destination,
     cloud: &(impl Templates + Table),
 ) -> Result<()> {
+    let missing = || {
+        Error::bad_input(
+            format!("launch template `{name}`"),
+            "does not exist",
+            "Correct `launch-templates` in the recipe's `[promote]`, or make the template",
+        )
+    };
+    if bring(name, to, cloud).await? { Ok(()) } else { Err(missing()) }
+}
+
+/// The same after the channel went back. A template that somebody deleted meanwhile needs no bringing back: to insist on it
+/// would keep a rollout from ever ending.
+pub(super) async fn bring_back(
+    name: &TemplateName,
+    to: &Destination,
+    cloud: &(impl Templates + Table),
+) -> Result<()> {
+    bring(name, to, cloud).await.map(drop)
+}
+
+/// Brings it there; says whether there is such a template.
+async fn bring(name: &TemplateName, to: &Destination, cloud: &(impl Templates + Table)) -> Result<bool> {
+    let is_there = Cell::new(true);
     bring_to(to, cloud, async |image, generation| {
-        let found = cloud.default_version(name).await?;
-        let (default, has) = found.ok_or_else(|| {
-            Error::bad_input(
-                format!("launch template `{name}`"),
-                "does not exist",
-                "Correct `launch-templates` in the recipe's `[promote]`, or make the template",
-            )
-        })?;
+        let Some((default, has)) = cloud.default_version(name).await? else {
+            is_there.set(false);
+            return Ok(false);
+        };
         if has.as_ref() == Some(image) {
             return Ok(false);
         }
@@ -40,5 +61,6 @@ pub(super) async fn apply(
         cloud.make_default(&next).await?;
         Ok(true)
     })
-    .await
+    .await?;
+    Ok(is_there.get())
 }

@@ -91,7 +91,7 @@ pub enum To {
     Done,
     /// All is as before, because the image was bad.
     Bad,
-    /// All is as before, because a person wanted that.
+    /// A person wanted an end: all is as before, or left as it stands.
     Aborted,
     /// Nothing was changed.
     Refused,
@@ -231,29 +231,43 @@ fn end(rollout: &Rollout) -> To {
     match rollout.progress.outcome {
         Some(Outcome::Settled) => To::Done,
         Some(Outcome::Reverted) => To::Bad,
-        Some(Outcome::Aborted) => To::Aborted,
+        Some(Outcome::Aborted | Outcome::Left) => To::Aborted,
         Some(Outcome::Refused) | None => To::Refused,
     }
 }
 
 /// Looks at a group and all that watches over it.
+///
+/// # Errors
+/// When there is no such group.
 pub async fn see(name: &GroupName, alarms: &[String], cloud: &impl Groups, now: Timestamp) -> Result<Seen> {
-    // Before the group: all that a refresh did which had ended by now is seen in the group. The other way round, one that
-    // ends between both answers would have done nothing.
-    let refresh = cloud.newest_refresh(name).await?;
-    let group = cloud.group(name).await?.ok_or_else(|| {
+    find(name, alarms, cloud, now).await?.ok_or_else(|| {
         Error::bad_input(
             format!("Auto Scaling group `{name}`"),
             "does not exist",
             "Correct `groups` in the recipe's `[promote]`",
         )
-    })?;
+    })
+}
+
+/// The same; none when there is no such group.
+async fn find(
+    name: &GroupName,
+    alarms: &[String],
+    cloud: &impl Groups,
+    now: Timestamp,
+) -> Result<Option<Seen>> {
+    // Before the group: all that a refresh did which had ended by now is seen in the group. The other way round, one that
+    // ends between both answers would have done nothing. Of a group that is gone it is an error, which says nothing then.
+    let refresh = cloud.newest_refresh(name).await;
+    let Some(group) = cloud.group(name).await? else { return Ok(None) };
+    let refresh = refresh?;
     let mut targets = Vec::new();
     for arn in &group.target_groups {
         targets.extend(cloud.targets(arn).await?);
     }
     let alarms = if alarms.is_empty() { Vec::new() } else { cloud.alarms(alarms).await? };
-    Ok(Seen { at: now, group, refresh, targets, alarms })
+    Ok(Some(Seen { at: now, group, refresh, targets, alarms }))
 }
 
 /// The group that the rollout works on, by its place in the list.

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use super::{
     LATER, RolloutDocument, RolloutPorts, To,
     begin::{Preflight, refusals_of},
-    group,
+    find, group,
     look::conclude,
-    revert::turn_back,
+    revert::{stays, turn_back},
     see, wait,
 };
 use crate::{
@@ -23,6 +23,10 @@ use crate::{
     ports::Image,
     store::{Ledger, Versioned},
 };
+
+const GREEN_IS_GONE: &str = "somebody deleted the group that has the new image";
+const LIVE_IS_GONE: &str = "somebody deleted the group that serves the earlier image";
+const RULE_IS_GONE: &str = "somebody deleted a rule that shares out the requests";
 
 /// Everything for which the requests can't be moved to the other group, and back. Finds which group that is.
 pub(super) async fn preflight(
@@ -73,6 +77,12 @@ pub(super) async fn look(
 ) -> Result<RolloutDocument> {
     let policy = rollout.spec.to.policy.clone();
     let View { pair, green, live, routes } = View::of(&rollout, &policy.alarms, cloud, now).await?;
+    let (green, live) = match (green, live, pair.clone().with_rules(&routes) == pair) {
+        (Some(green), Some(live), true) => (green, live),
+        (None, ..) => return turn_back(document, rollout, GREEN_IS_GONE, cloud, now).await,
+        (_, None, _) => return turn_back(document, rollout, LIVE_IS_GONE, cloud, now).await,
+        (.., false) => return turn_back(document, rollout, RULE_IS_GONE, cloud, now).await,
+    };
     let state = &mut rollout.progress.groups[0];
     state.remember(&green);
     let verdict = judge_pair(&green, state, &policy);
@@ -84,7 +94,7 @@ pub(super) async fn look(
         // More requests only for what is known to be well.
         (Verdict::Wait(what), Act::Share(_)) => Verdict::Wait(what),
         (Verdict::Well | Verdict::Wait(_), next) => {
-            Verdict::Wait(perform(&mut rollout, next, cloud, now).await?)
+            Verdict::Wait(perform(&mut rollout, &pair, next, cloud, now).await?)
         }
     };
     conclude(document, rollout, verdict, cloud, now).await
@@ -99,7 +109,14 @@ pub(super) async fn keep(
 ) -> Result<RolloutDocument> {
     let ledger = Ledger(cloud);
     let policy = rollout.spec.to.policy.clone();
-    let View { mut pair, green, live, routes } = View::of(&rollout, &policy.alarms, cloud, now).await?;
+    let View { pair, green, live, routes } = View::of(&rollout, &policy.alarms, cloud, now).await?;
+    let Some(live) = live else {
+        // Somebody deleted what was to be kept.
+        return end(document, rollout, cloud, now).await;
+    };
+    // Nothing of the new image serves any more: the earlier machines must, also where they had begun to go.
+    let Some(green) = green else { return turn_back(document, rollout, GREEN_IS_GONE, cloud, now).await };
+    let mut pair = pair.with_rules(&routes);
     if !pair.leaving {
         let state = &mut rollout.progress.groups[0];
         state.remember(&green);
@@ -125,15 +142,24 @@ pub(super) async fn keep(
     }
     let next = pair.act_drop(&live.group, &routes);
     if next != Act::Nothing {
-        rollout.progress.awaits = perform(&mut rollout, next, cloud, now).await?;
+        rollout.progress.awaits = perform(&mut rollout, &pair, next, cloud, now).await?;
         return wait(document, rollout, (To::Look, LATER), cloud).await;
     }
+    end(document, rollout, cloud, now).await
+}
+
+async fn end(
+    document: RolloutDocument,
+    mut rollout: Versioned<Rollout>,
+    cloud: &impl RolloutPorts,
+    now: Timestamp,
+) -> Result<RolloutDocument> {
     rollout.progress.end(Outcome::Settled, now);
-    ledger.save_rollout(&mut rollout).await?;
+    Ledger(cloud).save_rollout(&mut rollout).await?;
     Ok(document.go(&rollout, To::Finish))
 }
 
-/// Brings both groups a step further back; gives what is awaited, and none when all is as it was.
+/// Brings both groups a step further back; gives what is awaited, and none when all is as it was, as far as it is there.
 pub(super) async fn bring_back(
     rollout: &mut Rollout,
     cloud: &impl RolloutPorts,
@@ -143,19 +169,30 @@ pub(super) async fn bring_back(
         return Ok(None);
     }
     let View { pair, green, live, routes } = View::of(rollout, &[], cloud, now).await?;
-    match act_back(&pair, &rollout.progress.groups[0], &green.group, &live, &routes) {
+    if live.is_none() {
+        let what = format!("group {} is gone: all other machines and rules stay as they are", pair.live);
+        rollout.progress.note_once(now, what);
+    }
+    let pair = pair.with_rules(&routes);
+    let group = green.as_ref().map(|green| &green.group);
+    let state = rollout.progress.groups[0].clone();
+    let back = cloud.launched(&state.before).await?.map(|_| &state.before);
+    if back.is_none() {
+        rollout.progress.note_once(now, stays(&state.name, &state.before));
+    }
+    match act_back(&pair, &state, back, group, live.as_ref(), &routes) {
         Act::Nothing => Ok(None),
         next @ (Act::Await(_) | Act::Resize { .. } | Act::Share(_)) => {
-            perform(rollout, next, cloud, now).await.map(Some)
+            perform(rollout, &pair, next, cloud, now).await.map(Some)
         }
     }
 }
 
-/// What AWS says of a pair now.
+/// What AWS says of a pair now. A person may delete any of it at any time.
 struct View {
     pair: Pair,
-    green: Seen,
-    live: Seen,
+    green: Option<Seen>,
+    live: Option<Seen>,
     routes: Vec<Route>,
 }
 
@@ -174,8 +211,8 @@ impl View {
                 "Deploy functions and state machine of one version",
             ));
         };
-        let green = see(&state.name, alarms, cloud, now).await?;
-        let live = see(&pair.live, &[], cloud, now).await?;
+        let green = find(&state.name, alarms, cloud, now).await?;
+        let live = find(&pair.live, &[], cloud, now).await?;
         let rules: Vec<String> = pair.routes.iter().map(|route| route.rule.clone()).collect();
         let routes = cloud.routes(&rules).await?;
         Ok(Self { pair, green, live, routes })
@@ -185,6 +222,7 @@ impl View {
 /// Does it, and says what is awaited then.
 async fn perform(
     rollout: &mut Rollout,
+    pair: &Pair,
     act: Act,
     cloud: &impl RolloutPorts,
     now: Timestamp,
@@ -199,8 +237,7 @@ async fn perform(
             Ok(what)
         }
         Act::Share(percent) => {
-            let routes = rollout.progress.pair.iter().flat_map(|pair| pair.shared(percent));
-            for route in routes.collect::<Vec<_>>() {
+            for route in pair.shared(percent) {
                 cloud.share_out(&route).await?;
             }
             let name = &rollout.progress.groups[0].name;

@@ -3,10 +3,11 @@
 
 use jiff::Timestamp;
 
-use super::{LATER, RolloutDocument, RolloutPorts, To, pair, resume, see, wait};
+use super::{LATER, RolloutDocument, RolloutPorts, To, find, pair, resume, wait};
 use crate::{
     domain::{
         error::Result,
+        id::GroupName,
         rollout::{Fault, GroupState, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
     },
     ports::{GoesBack, RefreshOrder},
@@ -63,9 +64,15 @@ pub async fn revert(
         }
     }
     ledger.unsettle(&rollout.spec).await?;
+    if rollout.progress.wish == Some(Wish::Leave) {
+        rollout.progress.note(now, "a person ends it as it stands");
+        rollout.progress.end(Outcome::Left, now);
+        ledger.save_rollout(&mut rollout).await?;
+        return Ok(document.go(&rollout, To::Finish));
+    }
     for follower in followers(&rollout.spec.to).iter().rev() {
         // Where the channel points at nothing, it stays as it is: only prune may remove a parameter.
-        follower.apply(&rollout.spec.to, cloud).await?;
+        follower.bring_back(&rollout.spec.to, cloud).await?;
     }
     let of_pair = rollout.progress.pair.is_some();
     for place in (0..rollout.progress.groups.len()).rev() {
@@ -98,7 +105,11 @@ async fn bring_back(
 ) -> Result<Option<String>> {
     let state = rollout.progress.groups[place].clone();
     let Some(after) = state.after.clone().filter(|after| *after != state.before) else { return Ok(None) };
-    let seen = see(&state.name, &[], cloud, now).await?;
+    // Somebody deleted it meanwhile. To insist on it would block the channel for ever.
+    let Some(seen) = find(&state.name, &[], cloud, now).await? else {
+        rollout.progress.note_once(now, format!("group {} is gone: it can't go back", state.name));
+        return Ok(None);
+    };
     if let Some(refresh) = seen.refresh.as_ref().filter(|refresh| refresh.state.is_active()) {
         let back = target(&seen, &state, &after);
         if refresh.brings(&after) && refresh.state == RefreshState::Running {
@@ -121,6 +132,10 @@ async fn bring_back(
     if new == 0 && !launches_new {
         return Ok(None);
     }
+    if cloud.launched(&back).await?.is_none() {
+        rollout.progress.note_once(now, stays(&state.name, &back));
+        return Ok(None);
+    }
     // Should the answer be lost, the next try finds the refresh under way, or nothing left to replace.
     let id = cloud
         .start_refresh(&RefreshOrder {
@@ -135,6 +150,12 @@ async fn bring_back(
         .progress
         .note(now, format!("group {}: back to version {}, refresh {id}", state.name, back.version));
     Ok(Some(format!("{new} instances of group `{}` to be replaced by version {}", state.name, back.version)))
+}
+
+/// Why a group can't go back to a version that somebody deleted. To insist on it would block the channel for ever, and the
+/// group launches nothing any more until a person gives it another version.
+pub(super) fn stays(group: &GroupName, back: &Template) -> String {
+    format!("version {} of {} is gone: group {group} stays as it is", back.version, back.name)
 }
 
 /// The version that a group goes back to: what it launched before, or what a person let it launch meanwhile.

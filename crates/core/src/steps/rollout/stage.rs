@@ -36,7 +36,7 @@ pub async fn start_stage(
             ledger.save_rollout(&mut rollout).await?;
             return Ok(document.go(&rollout, To::Pause));
         }
-        Some(Wish::Skip) | None => {}
+        Some(Wish::Skip | Wish::Leave) | None => {}
     }
     let Some(place) = at_work(&rollout) else {
         rollout.progress.enter(Phase::Settling, now);

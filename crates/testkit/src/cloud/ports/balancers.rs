@@ -67,10 +67,17 @@ impl Balancers for Cloud {
 
     async fn routes(&self, rules: &[String]) -> Result<Vec<Route>> {
         self.call(&["elasticloadbalancing:DescribeRules"], |state| {
-            let found = state.world.describe_rules(None, rules);
-            let found = found
-                .map_err(|error| translate("elasticloadbalancing:DescribeRules", "the rules", &error))?;
-            Ok(found.iter().filter_map(|rule| route_of(&state.world, rule)).collect())
+            let mut routes = Vec::new();
+            for rule in rules {
+                match state.world.describe_rules(None, std::slice::from_ref(rule)) {
+                    Ok(found) => routes.extend(found.iter().filter_map(|one| route_of(&state.world, one))),
+                    Err(error) if error.code == "RuleNotFound" => {}
+                    Err(error) => {
+                        return Err(translate("elasticloadbalancing:DescribeRules", "the rules", &error));
+                    }
+                }
+            }
+            Ok(routes)
         })
         .await
     }

@@ -102,7 +102,7 @@ impl Groups for Cloud {
         let stack = self.stack.to_string();
         self.call(&["autoscaling:DescribeAutoScalingGroups"], |state| {
             let group = state.world.auto_scaling_groups().find(|group| group.name == name.as_str());
-            Ok(group.map(|group| group_of(&state.world, group, &stack)))
+            Ok(group.filter(|group| !group.deleting).map(|group| group_of(&state.world, group, &stack)))
         })
         .await
     }
@@ -201,10 +201,12 @@ impl Groups for Cloud {
 
     async fn targets(&self, target_group: &str) -> Result<Vec<rollout::Target>> {
         self.call(&["elasticloadbalancing:DescribeTargetHealth"], |state| {
-            let found = state.world.describe_target_health(target_group, &[]);
-            let found = found.map_err(|error| {
-                translate("elasticloadbalancing:DescribeTargetHealth", target_group, &error)
-            })?;
+            let found = match state.world.describe_target_health(target_group, &[]) {
+                Err(error) if error.code == "TargetGroupNotFound" => return Ok(Vec::new()),
+                found => found.map_err(|error| {
+                    translate("elasticloadbalancing:DescribeTargetHealth", target_group, &error)
+                })?,
+            };
             Ok(found
                 .into_iter()
                 .map(|target| rollout::Target {
