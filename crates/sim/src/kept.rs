@@ -42,7 +42,9 @@ impl World {
         for (table, key, row) in rows {
             match row {
                 Value::Object(rest) if table == REST => {
-                    rest.into_iter().for_each(|(name, value)| whole[name.as_str()] = value)
+                    for (name, value) in rest {
+                        whole[name.as_str()] = value;
+                    }
                 }
                 // `balancing.groups` is an object in an object.
                 row => {
