@@ -38,9 +38,11 @@ fn a_reset_destroys_nothing_before_somebody_agreed() {
     }
     // A world that can't be read is a reason for a reset.
     fs::create_dir(home.path().join("state")).expect("made");
-    fs::write(home.path().join("state/world.json"), "{").expect("written");
-    let dry = ovenbird(home.path(), &["local", "reset", "--dry-run"]);
-    assert!(dry.status.success() && said(&dry).contains("can't be read"), "{}", said(&dry));
+    for world in ["world.json", "world.redb"] {
+        fs::write(home.path().join("state").join(world), "{").expect("written");
+        let dry = ovenbird(home.path(), &["local", "reset", "--dry-run"]);
+        assert!(dry.status.success() && said(&dry).contains("can't be read"), "{}", said(&dry));
+    }
     assert!(disk.exists(), "a dry run destroyed it");
     let both = ovenbird(home.path(), &["local", "reset", "--dry-run", "--yes"]);
     assert_eq!(both.status.code(), Some(2), "{}", said(&both));

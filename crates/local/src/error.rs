@@ -120,7 +120,7 @@ pub enum LocalError {
         path: PathBuf,
         /// Where and why.
         #[source]
-        source: serde_json::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// `MiniStack` ended or never answered.
     #[error("MiniStack {problem}")]
@@ -221,4 +221,15 @@ impl LocalError {
         let operation = operation.into();
         move |source| Self::Io { operation, source }
     }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }

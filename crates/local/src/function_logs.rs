@@ -95,5 +95,6 @@ async fn call<T: DeserializeOwned>(options: &Options, operation: &str, body: &Va
     let request =
         request.map_err(|source| LocalError::Request { request: name(), source: Box::new(source) })?;
     let bytes = ask(signed(request, "logs", &Credentials::of(&options.home)?)?).await?;
-    serde_json::from_slice(&bytes).map_err(|source| LocalError::Corrupt { path: name().into(), source })
+    serde_json::from_slice(&bytes)
+        .map_err(|source| LocalError::Corrupt { path: name().into(), source: source.into() })
 }

@@ -41,8 +41,13 @@ impl Home {
         self.0.join("base")
     }
 
-    /// The world as it was saved last.
+    /// The world, row by row.
     pub fn world(&self) -> PathBuf {
+        self.state().join("world.redb")
+    }
+
+    /// The world as older versions saved it: whole.
+    pub fn older_world(&self) -> PathBuf {
         self.state().join("world.json")
     }
 

@@ -27,6 +27,7 @@ mod progress;
 mod requirements;
 mod reset;
 mod state;
+mod store;
 mod supervisor;
 mod xml;
 
@@ -46,6 +47,7 @@ pub use self::{
     progress::{Event, Stage},
     reset::{DiskUse, ResetFolder, ResetImage, ResetPlan, disk_use, reset},
     state::CloudState,
+    store::Store,
     supervisor::serve,
 };
 

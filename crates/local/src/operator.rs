@@ -208,7 +208,7 @@ fn follow(child: &mut Child, home: &Home, progress: &mut impl FnMut(&Event)) -> 
             let line = &text[read..read + length];
             read += length + 1;
             let event: Event = serde_json::from_str(line)
-                .map_err(|source| LocalError::Corrupt { path: path.clone(), source })?;
+                .map_err(|source| LocalError::Corrupt { path: path.clone(), source: source.into() })?;
             progress(&event);
             match event {
                 Event::Begun { stage: begun, .. } => stage = begun,
@@ -368,8 +368,10 @@ async fn answer<T: DeserializeOwned>(options: &Options, what: &str, request: Req
         }
         Err(error) => return Err(error),
     };
-    serde_json::from_slice(&bytes)
-        .map_err(|source| LocalError::Corrupt { path: format!("/_ovenbird/{what}").into(), source })
+    serde_json::from_slice(&bytes).map_err(|source| LocalError::Corrupt {
+        path: format!("/_ovenbird/{what}").into(),
+        source: source.into(),
+    })
 }
 
 fn refused_connection(error: &(dyn std::error::Error + 'static)) -> bool {

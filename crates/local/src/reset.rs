@@ -14,7 +14,7 @@ use crate::{
     error::{LocalError, Result},
     operator::{down, is_up},
     options::Options,
-    state,
+    store,
 };
 
 /// What a reset destroys.
@@ -59,8 +59,9 @@ impl ResetPlan {
     pub fn of(options: &Options) -> Result<Self> {
         let home = &options.home;
         // A world that can't be read is a reason for a reset, and must not stand in its way.
-        let (known, unreadable) = match state::load(&home.world()) {
-            Ok(world) => in_world(&world).map_or((None, true), |known| (Some(known), false)),
+        let (known, unreadable) = match store::look(home) {
+            Ok(None) => (None, false),
+            Ok(Some(world)) => in_world(&world).map_or((None, true), |known| (Some(known), false)),
             Err(LocalError::Corrupt { .. }) => (None, true),
             Err(error) => return Err(error),
         };

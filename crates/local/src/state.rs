@@ -2,24 +2,20 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use ovenbird_core::domain::id::SnapshotId;
-use ovenbird_sim::{ApiError, MachineEvent, Order, World};
+use ovenbird_sim::{ApiError, Change, MachineEvent, Order, World};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     balancer::{Balancer, Sockets},
-    deploy::REGION,
-    error::{LocalError, Result},
     hardware::Hardware,
     health_checks::HealthChecks,
-    ministack::ACCOUNT,
+    store::Store,
 };
 
 /// How often the world does what time brings about.
@@ -37,7 +33,9 @@ pub struct CloudState {
     /// Where load balancers listen, once something carries their requests.
     sockets: OnceLock<Arc<Sockets>>,
     /// Where the world is kept; none for a world that ends with the process.
-    saved: Option<PathBuf>,
+    store: Option<Store>,
+    /// What changed and could not be written yet.
+    unwritten: Mutex<Vec<Change>>,
 }
 
 impl CloudState {
@@ -46,7 +44,7 @@ impl CloudState {
         world: World,
         hardware: Box<dyn Hardware>,
         mut events: mpsc::UnboundedReceiver<MachineEvent>,
-        saved: Option<PathBuf>,
+        store: Option<Store>,
     ) -> Arc<Self> {
         let state = Arc::new(Self {
             world: Mutex::new(world),
@@ -54,7 +52,8 @@ impl CloudState {
             dropped: Mutex::default(),
             changed: watch::Sender::default(),
             sockets: OnceLock::new(),
-            saved,
+            store,
+            unwritten: Mutex::default(),
         });
         let listener = Arc::downgrade(&state);
         tokio::spawn(async move {
@@ -88,7 +87,7 @@ impl CloudState {
     /// From now on something carries the requests of load balancers, which have addresses here. Called once.
     pub(crate) fn balance(self: &Arc<Self>, sockets: Arc<Sockets>, balancer: Balancer) {
         let _ = self.sockets.set(sockets);
-        self.follow_up(&mut self.lock());
+        let _ = self.follow_up(&mut self.lock());
         tokio::spawn(balancer.follow(Arc::downgrade(self)));
     }
 
@@ -107,15 +106,20 @@ impl CloudState {
         query(&self.lock())
     }
 
-    /// Calls an operation that may change the world; it is saved before the caller has its answer.
+    /// Calls an operation that may change the world; the change is on the disk before the caller has its answer.
+    ///
+    /// # Errors
+    /// What the operation refuses; `InternalError` when the change can't be written. It is written later then, and known
+    /// already, as after a lost answer of AWS.
     pub fn call<T>(
         &self,
         operation: impl FnOnce(&mut World, Timestamp) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let mut world = self.lock();
         let answer = operation(&mut world, Timestamp::now());
-        self.follow_up(&mut world);
-        answer
+        // What is refused may have changed something, too: what is long gone is forgotten by a look.
+        let kept = self.follow_up(&mut world);
+        answer.and_then(|answer| kept.map(|()| answer))
     }
 
     /// What a machine's console shows now becomes known to the world.
@@ -131,13 +135,17 @@ impl CloudState {
         &*self.hardware
     }
 
-    /// Lets the world do what time brings about, if there is anything that it does.
+    /// Lets the world do what time brings about, if there is anything that it does, and writes what could not be written.
     fn tick(&self) {
         let mut world = self.lock();
+        let unwritten = !self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         if world.needs_ticks() {
             world.tick(Timestamp::now());
-            self.follow_up(&mut world);
+        } else if !unwritten {
+            return;
         }
+        // It is tried again in a second.
+        let _ = self.follow_up(&mut world);
     }
 
     /// Tells the world what a machine did.
@@ -146,7 +154,8 @@ impl CloudState {
         let mut world = self.lock();
         self.note_address(&mut world, &event);
         world.apply(Timestamp::now(), event);
-        self.follow_up(&mut world);
+        // Nobody waits for an answer, and it is written with the next change.
+        let _ = self.follow_up(&mut world);
     }
 
     /// Addresses are the hardware's to choose.
@@ -158,8 +167,16 @@ impl CloudState {
         }
     }
 
-    /// Sends orders out and saves, while the world is still locked: orders keep their order.
-    fn follow_up(&self, world: &mut World) {
+    /// Keeps what changed and sends orders out, while the world is still locked: orders keep their order.
+    ///
+    /// No order goes out before what it follows from is kept: a layer that is deleted for a snapshot of a world that comes
+    /// back would be missed.
+    fn follow_up(&self, world: &mut World) -> Result<(), ApiError> {
+        if let Some(sockets) = self.sockets.get() {
+            sockets.name(world);
+        }
+        self.changed.send_replace(());
+        self.keep(world)?;
         let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
         for order in world.take_orders() {
             tracing::debug!("{order:?}");
@@ -172,35 +189,29 @@ impl CloudState {
         for snapshot in dropped.extract_if(.., |snapshot| !world.is_layer_in_use(snapshot)) {
             self.hardware.carry_out(Order::DropSnapshot { snapshot });
         }
-        if let Some(sockets) = self.sockets.get() {
-            sockets.name(world);
-        }
-        self.changed.send_replace(());
-        if let Some(path) = &self.saved
-            && let Err(error) = save(world, path)
-        {
-            tracing::error!("the world could not be saved to {}: {error}", path.display());
+        Ok(())
+    }
+
+    fn keep(&self, world: &mut World) -> Result<(), ApiError> {
+        let changes = world.take_changes();
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        // The newest of a row is the last.
+        unwritten.extend(changes);
+        match store.save(&unwritten) {
+            Ok(()) => {
+                unwritten.clear();
+                Ok(())
+            }
+            Err(error) => {
+                let reason = crate::error::chain(&error);
+                tracing::error!("{reason}");
+                Err(ApiError { code: "InternalError", message: reason, http: 500 })
+            }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The world as it was saved last, or a new one.
-pub(crate) fn load(path: &Path) -> Result<World> {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|source| LocalError::Corrupt { path: path.to_owned(), source }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(World::new(ACCOUNT, REGION)),
-        Err(error) => Err(LocalError::io(format!("read {}", path.display()))(error)),
-    }
-}
-
-/// Saves the world whole or not at all. It isn't synced: it must outlive the process, not the power.
-fn save(world: &World, path: &Path) -> std::io::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    fs::write(&unfinished, serde_json::to_vec(world)?)?;
-    fs::rename(unfinished, path)
 }

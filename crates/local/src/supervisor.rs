@@ -24,14 +24,15 @@ use crate::{
     base_image,
     deploy::deploy,
     endpoint::{Control, Endpoint, keep_learning, router},
-    error::{LocalError, Result},
+    error::{LocalError, Result, chain},
     hardware::{Hardware, RealHardware, Simulated},
     machine::{probe, serve_inside},
     ministack::MiniStack,
     network::Network,
     options::{Machines, Options},
     progress::{Event, Span, Stage},
-    state::{self, CloudState},
+    state::CloudState,
+    store::Store,
 };
 
 /// The public parameter whose value is the local base image; the name is Debian's own on AWS.
@@ -161,7 +162,7 @@ async fn start_world(
     ministack: &MiniStack,
     stage: &mut Stage,
 ) -> Result<Arc<Endpoint>> {
-    let mut world = state::load(&options.home.world())?;
+    let (store, mut world) = Store::open(&options.home)?;
     let (sender, events) = mpsc::unbounded_channel();
     let inside =
         network.as_ref().map(Network::pid).transpose().map_err(LocalError::io("find the network"))?;
@@ -174,6 +175,7 @@ async fn start_world(
             let hardware =
                 RealHardware::new(&options.home, &base, options.port, network, user_namespaces, sender);
             let hardware = hardware.map_err(LocalError::io("make room for machines"))?;
+            hardware.forget_unused(&world).map_err(LocalError::io("look for layers that nobody uses"))?;
             (Box::new(hardware), base)
         }
     };
@@ -182,7 +184,7 @@ async fn start_world(
     control.ministack_version.clone_from(&ministack.version);
     control.ministack_pid = u32::try_from(ministack.pid.as_raw()).ok();
     control.base_image = Some(image.clone());
-    let state = CloudState::start(world, hardware, events, Some(options.home.world()));
+    let state = CloudState::start(world, hardware, events, Some(store));
     // No machine outlives a supervisor: those that the world remembers are gone.
     state.apply(MachineEvent::HostLost);
     if inside.is_some() {
@@ -280,15 +282,4 @@ impl Ends {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }

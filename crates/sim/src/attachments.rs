@@ -162,8 +162,8 @@ impl World {
         device: &str,
         goes: bool,
     ) -> Result<()> {
-        let mut own = self.volumes.values_mut().filter(|one| one.instance.as_ref() == Some(instance));
-        let volume = own.find(|one| one.device == device).ok_or_else(|| no_device(instance, device))?;
+        let meant = |one: &Volume| one.instance.as_ref() == Some(instance) && one.device == device;
+        let volume = self.volumes.find_mut(meant).ok_or_else(|| no_device(instance, device))?;
         volume.delete_on_termination = goes;
         Ok(())
     }

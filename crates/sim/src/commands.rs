@@ -296,7 +296,7 @@ impl World {
 
     /// Ends a command where it hasn't ended.
     pub fn cancel_command(&mut self, command: &str, instances: &[String]) -> Result<()> {
-        let found = self.commands.values_mut().find(|one| one.id.as_str() == command);
+        let found = self.commands.find_mut(|one| one.id.as_str() == command);
         let found =
             found.ok_or_else(|| ApiError::new("InvalidCommandId", format!("{command} is no command")))?;
         for invocation in &mut found.invocations {
@@ -346,8 +346,9 @@ impl World {
 
     /// An instance went down: what ran in it can't answer any more.
     pub(crate) fn end_commands(&mut self, now: Timestamp, instance: &InstanceId) {
-        let all = self.commands.values_mut().flat_map(|command| &mut command.invocations);
-        for invocation in all.filter(|one| one.instance == *instance && !one.status.is_over()) {
+        let open = |one: &Invocation| one.instance == *instance && !one.status.is_over();
+        let all = self.commands.filter_mut(|command| command.invocations.iter().any(open));
+        for invocation in all.flat_map(|command| &mut command.invocations).filter(|one| open(one)) {
             invocation.status = CommandStatus::Failed;
             invocation.stderr = "The instance went down while the command ran".into();
             invocation.ended = Some(now);

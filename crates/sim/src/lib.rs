@@ -19,6 +19,7 @@ mod image_stages;
 mod images;
 mod instance_types;
 mod instances;
+mod kept;
 mod key_pairs;
 mod launch;
 pub mod launch_templates;
@@ -31,6 +32,7 @@ mod register;
 pub mod security_groups;
 mod served;
 mod snapshots;
+mod table;
 mod tags;
 mod volumes;
 
@@ -43,6 +45,7 @@ use ovenbird_core::domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::table::Table;
 pub use self::{
     attachments::CreateVolume,
     attributes::ModifyInstance,
@@ -55,6 +58,7 @@ pub use self::{
     images::{BaseImage, CreateImage, DescribeImages, Image, ImageState},
     instance_types::InstanceType,
     instances::{Instance, InstanceState, StateChange},
+    kept::Change,
     key_pairs::{AuthorizedKey, KeyPair, NewKeyPair},
     launch::RunInstances,
     network::{AVAILABLE_ADDRESSES, Subnet, Vpc, zone_id},
@@ -81,34 +85,41 @@ pub struct World {
     region: String,
     /// How many ids were given out; they are derived from it, so that a run can be repeated to the letter.
     sequence: u64,
-    instances: BTreeMap<InstanceId, Instance>,
-    volumes: BTreeMap<VolumeId, Volume>,
-    images: BTreeMap<AmiId, Image>,
-    snapshots: BTreeMap<SnapshotId, Snapshot>,
-    commands: BTreeMap<CommandId, Command>,
-    tokens: BTreeMap<String, launch::Launch>,
+    #[serde(default)]
+    instances: Table<InstanceId, Instance>,
+    #[serde(default)]
+    volumes: Table<VolumeId, Volume>,
+    #[serde(default)]
+    images: Table<AmiId, Image>,
+    #[serde(default)]
+    snapshots: Table<SnapshotId, Snapshot>,
+    #[serde(default)]
+    commands: Table<CommandId, Command>,
+    #[serde(default)]
+    tokens: Table<String, launch::Launch>,
     /// What `CopyImage` with a token was asked for, and what it made.
     #[serde(default)]
-    copy_tokens: BTreeMap<String, (String, AmiId)>,
+    copy_tokens: Table<String, (String, AmiId)>,
     /// The same of `CreateVolume`.
     #[serde(default)]
-    volume_tokens: BTreeMap<String, (String, VolumeId)>,
+    volume_tokens: Table<String, (String, VolumeId)>,
     #[serde(default)]
-    key_pairs: BTreeMap<String, KeyPair>,
+    key_pairs: Table<String, KeyPair>,
     #[serde(default)]
     shortages: Vec<Shortage>,
     vpcs: Vec<Vpc>,
     subnets: Vec<Subnet>,
-    security_groups: BTreeMap<String, SecurityGroup>,
+    #[serde(default)]
+    security_groups: Table<String, SecurityGroup>,
     #[serde(default)]
     templates: launch_templates::LaunchTemplates,
     /// What `resolve:ssm:` and a parameter's name stand for.
     #[serde(default)]
-    image_parameters: BTreeMap<String, String>,
+    image_parameters: Table<String, String>,
     #[serde(default)]
     balancing: load_balancing::LoadBalancing,
     #[serde(default)]
-    alarms: BTreeMap<String, alarms::Alarm>,
+    alarms: Table<String, alarms::Alarm>,
     #[serde(default)]
     scaling: auto_scaling::AutoScaling,
     #[serde(skip)]
@@ -123,23 +134,23 @@ impl World {
             account: account.to_owned(),
             region: region.to_owned(),
             sequence: 0,
-            instances: BTreeMap::new(),
-            volumes: BTreeMap::new(),
-            images: BTreeMap::new(),
-            snapshots: BTreeMap::new(),
-            commands: BTreeMap::new(),
-            tokens: BTreeMap::new(),
-            copy_tokens: BTreeMap::new(),
-            volume_tokens: BTreeMap::new(),
-            key_pairs: BTreeMap::new(),
+            instances: Table::default(),
+            volumes: Table::default(),
+            images: Table::default(),
+            snapshots: Table::default(),
+            commands: Table::default(),
+            tokens: Table::default(),
+            copy_tokens: Table::default(),
+            volume_tokens: Table::default(),
+            key_pairs: Table::default(),
             shortages: Vec::new(),
             vpcs,
             subnets,
-            security_groups,
+            security_groups: security_groups.into(),
             templates: launch_templates::LaunchTemplates::default(),
-            image_parameters: BTreeMap::new(),
+            image_parameters: Table::default(),
             balancing: load_balancing::LoadBalancing::default(),
-            alarms: BTreeMap::new(),
+            alarms: Table::default(),
             scaling: auto_scaling::AutoScaling::default(),
             orders: Vec::new(),
         }

@@ -142,7 +142,7 @@ impl World {
         snapshot.state = SnapshotState::Completed;
         snapshot.progress = 100;
         snapshot.bytes = bytes;
-        for image in self.images.values_mut().filter(|image| image.snapshot.as_ref() == Some(id)) {
+        for image in self.images.filter_mut(|image| image.snapshot.as_ref() == Some(id)) {
             image.state = ImageState::Available;
         }
     }
@@ -151,10 +151,11 @@ impl World {
         let Some(snapshot) = self.snapshots.get_mut(id) else { return };
         snapshot.state = SnapshotState::Error;
         // There is no such layer: its instance's disk is as it was.
-        for instance in self.instances.values_mut() {
-            instance.layers.retain(|layer| *layer != Layer::Snapshot(id.clone()));
+        let layer = Layer::Snapshot(id.clone());
+        for instance in self.instances.filter_mut(|instance| instance.layers.contains(&layer)) {
+            instance.layers.retain(|one| *one != layer);
         }
-        for image in self.images.values_mut().filter(|image| image.snapshot.as_ref() == Some(id)) {
+        for image in self.images.filter_mut(|image| image.snapshot.as_ref() == Some(id)) {
             image.state = ImageState::Failed;
             image.state_reason =
                 Some(("Server.InternalError".into(), format!("Server.InternalError: {reason}")));

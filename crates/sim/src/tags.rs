@@ -137,11 +137,11 @@ impl World {
             "lt" => self.template_mut(id).map(|one| &mut one.tags),
             "snap" => self.own_snapshot_mut(id).map(|one| &mut one.tags),
             "vol" => {
-                let found = self.volumes.values_mut().find(|one| one.id.as_str() == id);
+                let found = self.volumes.find_mut(|one| one.id.as_str() == id);
                 found.map(|one| &mut one.tags).ok_or_else(|| ApiError::no_volume(id))
             }
             "key" => {
-                let found = self.key_pairs.values_mut().find(|one| one.id == id);
+                let found = self.key_pairs.find_mut(|one| one.id == id);
                 found.map(|one| &mut one.tags).ok_or_else(|| no("InvalidKeyPair.NotFound", id))
             }
             "sg" => self.security_groups.get_mut(id).map(|one| &mut one.tags).ok_or_else(|| no_group(id)),

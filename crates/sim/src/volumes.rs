@@ -284,7 +284,7 @@ impl World {
     pub(crate) fn detach_volumes(&mut self, instance: &InstanceId) {
         let own = |volume: &Volume| volume.instance.as_ref() == Some(instance);
         self.volumes.retain(|_, volume| !own(volume) || !volume.delete_on_termination);
-        for volume in self.volumes.values_mut().filter(|volume| own(volume)) {
+        for volume in self.volumes.filter_mut(own) {
             (volume.instance, volume.attached_at) = (None, None);
         }
     }

@@ -1,7 +1,7 @@
 //! Real machines: one actor for each instance, and what they share.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -9,8 +9,11 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use ovenbird_core::domain::{digest, id::InstanceId};
-use ovenbird_sim::{MachineEvent, Order};
+use ovenbird_core::domain::{
+    digest,
+    id::{InstanceId, SnapshotId},
+};
+use ovenbird_sim::{MachineEvent, Order, World};
 use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
 
 use super::{
@@ -82,6 +85,18 @@ impl RealHardware {
             events,
         };
         Ok(Self { shared: Arc::new(shared), actors: Mutex::default(), forwards: Mutex::default(), network })
+    }
+
+    /// Deletes the layers that nothing of the world lies on any more: a process that was killed had them to delete, or was
+    /// making them.
+    pub fn forget_unused(&self, world: &World) -> io::Result<()> {
+        let known: HashSet<&SnapshotId> = world.snapshots().map(|snapshot| &snapshot.id).collect();
+        let unused = self.shared.disks.snapshots()?.into_iter();
+        for snapshot in unused.filter(|id| !known.contains(id) && !world.is_layer_in_use(id)) {
+            tracing::info!("the layer of {snapshot} is nobody's, and is deleted");
+            self.shared.delete_layer(&snapshot);
+        }
+        Ok(())
     }
 
     fn order(&self, instance: &InstanceId, order: Order) {

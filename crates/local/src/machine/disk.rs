@@ -79,6 +79,20 @@ impl Disks {
         remove(&self.snapshot(snapshot))
     }
 
+    /// The snapshots that have layers here.
+    pub fn snapshots(&self) -> io::Result<Vec<SnapshotId>> {
+        let entries = match fs::read_dir(self.home.join("snapshots")) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            found.extend(entry?.file_name().to_str().and_then(|name| SnapshotId::parse(name).ok()));
+        }
+        Ok(found)
+    }
+
     /// Deletes the disks of every instance: after a crash none of them runs any more.
     pub fn delete_instances(&self) -> io::Result<()> {
         remove(&self.home.join("instances"))

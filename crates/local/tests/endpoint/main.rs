@@ -8,6 +8,7 @@ mod cloud;
 mod elsewhere;
 mod fixture;
 mod health_checks;
+mod kept;
 mod killed;
 mod programs;
 mod refused;

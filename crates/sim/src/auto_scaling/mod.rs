@@ -39,12 +39,13 @@ pub use self::{
     tags::GroupTag,
     termination::TerminationPolicy,
 };
-use crate::{ApiError, Result, Tags, World};
+use crate::{ApiError, Result, Tags, World, table::Table};
 
 /// Everything of Auto Scaling in an account.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct AutoScaling {
-    groups: BTreeMap<String, Group>,
+    #[serde(default)]
+    pub(crate) groups: Table<String, Group>,
 }
 
 /// What says that an instance is healthy.

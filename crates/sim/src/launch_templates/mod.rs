@@ -20,7 +20,7 @@ pub use self::{
     launch::RunByTemplate,
     versions::{CreateLaunchTemplateVersion, Undeleted},
 };
-use crate::{ApiError, Result, Tags, World, images, refuse_dry_run};
+use crate::{ApiError, Result, Tags, World, images, refuse_dry_run, table::Table};
 
 /// How many templates an account may have in a Region.
 const MOST_TEMPLATES: usize = 5_000;
@@ -30,9 +30,11 @@ const MOST_VERSIONS: usize = 10_000;
 /// The templates of an account, and the calls that client tokens stand for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct LaunchTemplates {
-    by_id: BTreeMap<String, LaunchTemplate>,
+    #[serde(default)]
+    pub(crate) by_id: Table<String, LaunchTemplate>,
     /// By token: the request as it was, and the template and version that it made.
-    tokens: BTreeMap<String, (String, String, u64)>,
+    #[serde(default)]
+    pub(crate) tokens: Table<String, (String, String, u64)>,
 }
 
 /// A launch template.

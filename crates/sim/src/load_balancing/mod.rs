@@ -13,8 +13,6 @@ mod rule;
 mod target_group;
 mod targets;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,17 +25,20 @@ pub use self::{
     target_group::{CreateTargetGroup, HealthCheck, HealthCheckChange, TargetGroup},
     targets::{Target, TargetDescription, TargetId},
 };
-use crate::{ApiError, Result, Tags, World};
+use crate::{ApiError, Result, Tags, World, table::Table};
 
 /// Everything of Elastic Load Balancing in an account.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct LoadBalancing {
     /// By ARN.
-    balancers: BTreeMap<String, LoadBalancer>,
+    #[serde(default)]
+    pub(crate) balancers: Table<String, LoadBalancer>,
     /// By ARN.
-    listeners: BTreeMap<String, Listener>,
+    #[serde(default)]
+    pub(crate) listeners: Table<String, Listener>,
     /// By ARN.
-    groups: BTreeMap<String, TargetGroup>,
+    #[serde(default)]
+    pub(crate) groups: Table<String, TargetGroup>,
 }
 
 /// Elastic Load Balancing's limit of tags for one resource.
@@ -100,7 +101,7 @@ impl World {
 
     /// What time alone brings about: load balancers become active, drained targets and those of ended instances go.
     pub(crate) fn tick_load_balancing(&mut self, now: Timestamp) {
-        for balancer in self.balancing.balancers.values_mut() {
+        for balancer in self.balancing.balancers.filter_mut(|balancer| !balancer.active) {
             balancer.active = true;
         }
         self.drop_targets(now);

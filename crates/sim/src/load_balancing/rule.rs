@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, check_tags, validation};
+use super::{Action, Listener, check_tags, validation};
 use crate::{ApiError, Result, Tags, World};
 
 /// A rule: what happens to a request that meets every condition.
@@ -137,7 +137,8 @@ impl World {
         if self.rule(arn)?.priority.is_none() {
             return Err(ApiError::new("OperationNotPermitted", "Default rule cannot be deleted"));
         }
-        for listener in self.balancing.listeners.values_mut() {
+        let of = |listener: &Listener| listener.rules.iter().any(|rule| rule.arn == arn);
+        if let Some(listener) = self.balancing.listeners.find_mut(of) {
             listener.rules.retain(|rule| rule.arn != arn);
         }
         self.note_use();
@@ -162,8 +163,9 @@ impl World {
     }
 
     pub(super) fn rule_mut(&mut self, arn: &str) -> Result<&mut Rule> {
-        let mut rules = self.balancing.listeners.values_mut().flat_map(|listener| &mut listener.rules);
-        rules.find(|rule| rule.arn == arn).ok_or_else(|| no_rule(arn))
+        let of = |listener: &Listener| listener.rules.iter().any(|rule| rule.arn == arn);
+        let rules = self.balancing.listeners.find_mut(of).map(|listener| &mut listener.rules);
+        rules.into_iter().flatten().find(|rule| rule.arn == arn).ok_or_else(|| no_rule(arn))
     }
 }
 

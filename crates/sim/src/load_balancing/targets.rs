@@ -192,19 +192,22 @@ impl World {
     /// Removes targets whose draining is over, who can get nothing to drain, or whose instance has ended.
     pub(super) fn drop_targets(&mut self, now: Timestamp) {
         let instances = &self.instances;
-        for group in self.balancing.groups.values_mut() {
-            let delay = SignedDuration::from_secs(group.deregistration_delay());
-            let in_use = group.in_use;
-            group.targets.retain(|target| {
-                let ended = instances
-                    .get(&target.instance)
-                    .is_none_or(|instance| instance.state == InstanceState::Terminated);
-                let drained = match target.phase {
-                    Phase::Draining { since } => !in_use || now.duration_since(since) >= delay,
-                    Phase::Initial | Phase::Healthy | Phase::Unhealthy => false,
-                };
-                !ended && !drained
-            });
+        let goes = |target: &Target, in_use: bool, delay: SignedDuration| {
+            let ended = instances
+                .get(&target.instance)
+                .is_none_or(|instance| instance.state == InstanceState::Terminated);
+            let drained = match target.phase {
+                Phase::Draining { since } => !in_use || now.duration_since(since) >= delay,
+                Phase::Initial | Phase::Healthy | Phase::Unhealthy => false,
+            };
+            ended || drained
+        };
+        let delay = |group: &TargetGroup| SignedDuration::from_secs(group.deregistration_delay());
+        let meant =
+            |group: &TargetGroup| group.targets.iter().any(|target| goes(target, group.in_use, delay(group)));
+        for group in self.balancing.groups.filter_mut(meant) {
+            let (in_use, delay) = (group.in_use, delay(group));
+            group.targets.retain(|target| !goes(target, in_use, delay));
         }
     }
 

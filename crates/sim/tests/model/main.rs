@@ -7,6 +7,7 @@ use ovenbird_testkit::{Script, SimulatedHardware};
 
 mod balancing;
 mod copies;
+mod kept;
 mod launch;
 mod members;
 mod properties;
@@ -16,11 +17,15 @@ mod scaling;
 mod templates;
 mod volumes;
 
+use kept::Kept;
+
 struct Cloud {
     world: World,
     hardware: SimulatedHardware,
     now: Timestamp,
     base: String,
+    /// The world as whoever keeps it has it.
+    rows: Kept,
 }
 
 impl Cloud {
@@ -34,12 +39,13 @@ impl Cloud {
             let (fails, powers_off) = (script.contains("fail"), script.contains("poweroff"));
             Script { exit: i32::from(fails), powers_off, ..Script::default() }
         });
-        Self { world, hardware, now, base }
+        Self { world, hardware, now, base, rows: Kept::default() }
     }
 
     fn pass(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
         self.hardware.advance(&mut self.world, self.now);
+        self.rows.now_and_then(&mut self.world);
     }
 
     fn request(&self) -> RunInstances {

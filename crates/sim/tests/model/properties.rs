@@ -156,11 +156,13 @@ impl Trial {
             }
             Deed::Sick(sick) => self.sick = *sick,
             Deed::Reload => {
-                let saved = serde_json::to_string(&self.lab.cloud.world).unwrap();
-                let orders = self.lab.cloud.world.take_orders();
+                let cloud = &mut self.lab.cloud;
+                let orders = cloud.world.take_orders();
                 assert!(orders.is_empty(), "{orders:?}");
-                self.lab.cloud.world = serde_json::from_str(&saved).unwrap();
-                assert_eq!(serde_json::to_string(&self.lab.cloud.world).unwrap(), saved);
+                let before = serde_json::to_string(&cloud.world).unwrap();
+                cloud.rows.follow(&mut cloud.world);
+                cloud.world = cloud.rows.read();
+                assert_eq!(serde_json::to_string(&cloud.world).unwrap(), before);
             }
             Deed::Wait(_) => {}
         }

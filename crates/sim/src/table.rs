@@ -1,0 +1,132 @@
+//! A kind of resource by its key, which notes what of it changes: whoever keeps the world writes that, and not all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    ops::Deref,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// Rows by key. They are read as a map is; each way to change one notes its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Table<K, V> {
+    rows: BTreeMap<K, V>,
+    /// The keys of rows that were added, maybe changed, or removed.
+    changed: BTreeSet<K>,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), changed: BTreeSet::new() }
+    }
+}
+
+impl<K, V> Deref for Table<K, V> {
+    type Target = BTreeMap<K, V>;
+
+    fn deref(&self) -> &BTreeMap<K, V> {
+        &self.rows
+    }
+}
+
+impl<K: Ord + Clone, V> From<BTreeMap<K, V>> for Table<K, V> {
+    fn from(rows: BTreeMap<K, V>) -> Self {
+        let changed = rows.keys().cloned().collect();
+        Self { rows, changed }
+    }
+}
+
+impl<K: Ord + Clone, V> Table<K, V> {
+    pub fn insert(&mut self, key: K, row: V) -> Option<V> {
+        self.changed.insert(key.clone());
+        self.rows.insert(key, row)
+    }
+
+    pub fn remove<Q>(&mut self, key: &Q) -> Option<V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        let (key, row) = self.rows.remove_entry(key)?;
+        self.changed.insert(key);
+        Some(row)
+    }
+
+    pub fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        let (own, _) = self.rows.get_key_value(key)?;
+        self.changed.insert(own.clone());
+        self.rows.get_mut(key)
+    }
+
+    /// The first row that is wanted, to change it.
+    pub fn find_mut(&mut self, wanted: impl Fn(&V) -> bool) -> Option<&mut V> {
+        let (key, row) = self.rows.iter_mut().find(|(_, row)| wanted(row))?;
+        self.changed.insert(key.clone());
+        Some(row)
+    }
+
+    /// The rows that are wanted, to change them.
+    pub fn filter_mut<'a>(
+        &'a mut self,
+        wanted: impl Fn(&V) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a mut V> + 'a {
+        let changed = &mut self.changed;
+        let found = self.rows.iter_mut().filter(move |(_, row)| wanted(row));
+        found.map(move |(key, row)| {
+            changed.insert(key.clone());
+            row
+        })
+    }
+
+    pub fn retain(&mut self, stays: impl Fn(&K, &V) -> bool) {
+        let changed = &mut self.changed;
+        self.rows.retain(|key, row| {
+            let stays = stays(key, row);
+            if !stays {
+                changed.insert(key.clone());
+            }
+            stays
+        });
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Table<K, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.rows.serialize(serializer)
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Ord + Clone, V: Deserialize<'de>> Deserialize<'de> for Table<K, V> {
+    /// A map. All of it counts as changed: it may come from elsewhere than where it is kept.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// A table of any kind, as whoever keeps it sees it.
+pub(crate) trait Rows {
+    /// The rows that changed since the last time, by key; none where one was removed.
+    fn take_changes(&mut self) -> Vec<(String, Option<Value>)>;
+    /// Forgets what changed: it is kept already.
+    fn forget_changes(&mut self);
+}
+
+impl<K: Ord + Display, V: Serialize> Rows for Table<K, V> {
+    fn take_changes(&mut self) -> Vec<(String, Option<Value>)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        // What the model is made of has texts for keys and no number that JSON lacks.
+        let json =
+            |row: &V| serde_json::to_value(row).unwrap_or_else(|error| unreachable!("no JSON: {error}"));
+        changed.map(|key| (key.to_string(), self.rows.get(&key).map(json))).collect()
+    }
+
+    fn forget_changes(&mut self) {
+        self.changed.clear();
+    }
+}
