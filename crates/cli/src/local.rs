@@ -134,7 +134,7 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
         }
         LocalCommand::Serve { options } => match serde_json::from_str(options) {
             Ok(options) => ovenbird_local::serve(options).await,
-            Err(source) => Err(LocalError::Corrupt { path: "--options".into(), source }),
+            Err(source) => Err(LocalError::Corrupt { path: "--options".into(), source: Box::new(source) }),
         },
     };
     Ok(done.map_or_else(|error| failed(&error, json), |()| ExitCode::SUCCESS))

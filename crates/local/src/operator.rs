@@ -22,6 +22,7 @@ use crate::{
     around::{self, Listener, RunningCloud},
     auth::{CONTROL_SERVICE, Credentials, signed},
     error::{LocalError, Result},
+    hardware::remove_left_groups,
     home::Home,
     http_client::ask,
     machine,
@@ -246,7 +247,11 @@ pub(crate) fn tail(path: &std::path::Path) -> String {
 
 /// Ends the local cloud and waits until everything it started has ended; says whether there was one.
 pub async fn down(options: &Options) -> Result<bool> {
-    let Some(pid) = supervisor(&options.home)? else { return Ok(false) };
+    let Some(pid) = supervisor(&options.home)? else {
+        // One that was killed left its groups.
+        remove_left_groups(&options.home).await;
+        return Ok(false);
+    };
     let nothing = serde_json::Value::Null;
     let asking = post::<serde_json::Value>(options, "shutdown", &nothing);
     if !matches!(tokio::time::timeout(HEARING, asking).await, Ok(Ok(_))) {
@@ -260,6 +265,7 @@ pub async fn down(options: &Options) -> Result<bool> {
         }
         tokio::time::sleep(LOOK).await;
     }
+    remove_left_groups(&options.home).await;
     Ok(true)
 }
 

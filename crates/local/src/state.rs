@@ -21,6 +21,9 @@ use crate::{
 /// How often the world does what time brings about.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How many events are written at once, if so many have come: each write waits for the disk.
+const MOST_EVENTS: usize = 64;
+
 /// The model of EC2 and SSM's commands, as the endpoint and the hardware share it.
 #[derive(Debug)]
 pub struct CloudState {
@@ -57,9 +60,10 @@ impl CloudState {
         });
         let listener = Arc::downgrade(&state);
         tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
+            let mut come = Vec::new();
+            while events.recv_many(&mut come, MOST_EVENTS).await > 0 {
                 let Some(state) = listener.upgrade() else { return };
-                state.apply(event);
+                state.apply(come.drain(..));
             }
         });
         state
@@ -126,7 +130,7 @@ impl CloudState {
     pub fn refresh_console(&self, instance: &str) {
         let Ok(instance) = instance.parse() else { return };
         if let Some(text) = self.hardware.console(&instance) {
-            self.apply(MachineEvent::Console { instance, text });
+            self.apply([MachineEvent::Console { instance, text }]);
         }
     }
 
@@ -148,12 +152,14 @@ impl CloudState {
         let _ = self.follow_up(&mut world);
     }
 
-    /// Tells the world what a machine did.
-    pub fn apply(&self, event: MachineEvent) {
-        tracing::debug!("{event:?}");
+    /// Tells the world what machines did.
+    pub fn apply(&self, events: impl IntoIterator<Item = MachineEvent>) {
         let mut world = self.lock();
-        self.note_address(&mut world, &event);
-        world.apply(Timestamp::now(), event);
+        for event in events {
+            tracing::debug!("{event:?}");
+            self.note_address(&mut world, &event);
+            world.apply(Timestamp::now(), event);
+        }
         // Nobody waits for an answer, and it is written with the next change.
         let _ = self.follow_up(&mut world);
     }

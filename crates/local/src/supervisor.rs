@@ -186,7 +186,7 @@ async fn start_world(
     control.base_image = Some(image.clone());
     let state = CloudState::start(world, hardware, events, Some(store));
     // No machine outlives a supervisor: those that the world remembers are gone.
-    state.apply(MachineEvent::HostLost);
+    state.apply([MachineEvent::HostLost]);
     if inside.is_some() {
         let sockets = Arc::new(Sockets::new(options.port, inside));
         let pids = Arc::clone(&control.balancer_pids);

@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, Weak},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -24,12 +25,15 @@ use super::{
 use crate::{
     endpoint::Endpoint,
     home::Home,
-    machine::{Disks, Machine, cgroup, forward, reach, remove_groups},
+    machine::{Disks, Machine, cgroup, forward, reach, remove_ending_groups, remove_groups},
     network::Network,
 };
 
 /// The instance, its port, and the port on loopback that was asked for.
 type Forwarded = (InstanceId, u16, Option<u16>);
+
+/// How long the last processes of machines that were killed may take.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The machines of one local cloud.
 #[derive(Debug)]
@@ -209,6 +213,11 @@ impl Hardware for RealHardware {
                     machine.kill();
                 }
             }
+            // One that is just being started is known to its group alone.
+            cgroup::kill(&self.shared.cgroup);
+            if !remove_ending_groups(&self.shared.cgroup, GRACE).await {
+                tracing::warn!("{} has processes that don't end", self.shared.cgroup.display());
+            }
         })
     }
 }
@@ -225,6 +234,14 @@ fn allow_inotify() {
             // Where /proc may not be written, a few machines work all the same.
             Err(error) => tracing::warn!("{LIMIT} stays at {now:?}, for about 20 machines at once: {error}"),
         }
+    }
+}
+
+/// Removes the groups that a local cloud left when it was killed. Its machines ended with it.
+pub(crate) async fn remove_left_groups(home: &Home) {
+    // Where there is no such hierarchy there are no machines.
+    if let Ok(cgroup) = own_cgroup(home) {
+        remove_ending_groups(&cgroup, GRACE).await;
     }
 }
 

@@ -21,7 +21,7 @@ pub fn unified() -> io::Result<PathBuf> {
 }
 
 /// Ends every process of a cgroup and of those inside it, at once.
-pub(super) fn kill(cgroup: &Path) {
+pub fn kill(cgroup: &Path) {
     // It may be gone already.
     let _ = fs::write(cgroup.join("cgroup.kill"), "1");
 }

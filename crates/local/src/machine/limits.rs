@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::unistd::{Gid, Uid, chown};
@@ -21,6 +22,12 @@ const LEAST_MEMORY: u64 = 1 << 30;
 /// The files of a control group that a systemd in it writes, as `/sys/kernel/cgroup/delegate` says. Its limits are
 /// not among them.
 const DELEGATED: [&str; 4] = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+
+/// What limits a machine.
+const CONTROLLERS: [&str; 2] = ["memory", "pids"];
+
+/// How often the end of a group's processes is looked for.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A limit: the controller, and its file in a group of the one hierarchy (cgroup v2) and of an older one (v1).
 struct Limit {
@@ -91,16 +98,31 @@ impl Groups {
 }
 
 /// Removes a group of the one hierarchy with its companions in the older ones, and what is below them; groups that
-/// have processes stay.
-pub fn remove(unified: &Path) {
-    cgroup::remove(unified);
-    let Ok(root) = cgroup::unified() else { return };
-    let Ok(path) = unified.strip_prefix(root) else { return };
-    for limit in limits().into_iter().flatten() {
-        if let Ok(Some(hierarchy)) = hierarchy(limit.controller) {
-            cgroup::remove(&hierarchy.join(path));
+/// have processes stay. Says whether all are gone.
+pub fn remove(unified: &Path) -> bool {
+    let groups = [unified.to_owned()].into_iter().chain(companions(unified));
+    groups.fold(true, |gone, group| {
+        cgroup::remove(&group);
+        gone && !group.exists()
+    })
+}
+
+/// Removes the groups as [`remove`] does, and waits for their last processes, which are ending.
+pub async fn remove_ending(unified: &Path, patience: Duration) -> bool {
+    let gone = async {
+        while !remove(unified) {
+            tokio::time::sleep(LOOK).await;
         }
-    }
+    };
+    tokio::time::timeout(patience, gone).await.is_ok()
+}
+
+/// What a group of the one hierarchy has beside it in the older ones.
+fn companions(unified: &Path) -> Vec<PathBuf> {
+    let Ok(root) = cgroup::unified() else { return Vec::new() };
+    let Ok(path) = unified.strip_prefix(root) else { return Vec::new() };
+    let hierarchies = CONTROLLERS.iter().filter_map(|controller| hierarchy(controller).ok().flatten());
+    hierarchies.map(|hierarchy| hierarchy.join(path)).collect()
 }
 
 /// Puts this process into the groups that limit another.

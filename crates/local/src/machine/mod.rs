@@ -36,5 +36,5 @@ pub use self::{
     forward::{forward, reach},
     imds::{Identity, Metadata},
     lifecycle::{Machine, MachineConfig, Notice},
-    limits::remove as remove_groups,
+    limits::{remove as remove_groups, remove_ending as remove_ending_groups},
 };

@@ -9,6 +9,7 @@ mod death;
 mod disks;
 mod escapes;
 mod guest;
+mod kills;
 mod lab;
 mod network;
 mod services;
@@ -114,6 +115,11 @@ const TESTS: &[(&str, Test)] = &[
         services::a_service_that_flaps_passes_no_test_however_often_it_is_tried,
     ),
     ("death::sigkill_of_the_supervisor_leaves_nothing", death::sigkill_of_the_supervisor_leaves_nothing),
+    ("kills::a_cloud_that_is_down_leaves_no_cgroup", kills::a_cloud_that_is_down_leaves_no_cgroup),
+    (
+        "kills::a_cloud_that_is_killed_at_any_moment_loses_nothing_and_leaves_nothing",
+        kills::a_cloud_that_is_killed_at_any_moment_loses_nothing_and_leaves_nothing,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -122,6 +128,9 @@ fn main() -> ExitCode {
     }
     if std::env::args().nth(1).as_deref() == Some(death::SUPERVISE) {
         return death::supervise();
+    }
+    if std::env::args().nth(1).as_deref() == Some(kills::SERVE) {
+        return kills::serve_cloud();
     }
     let mut arguments = Arguments::from_args();
     // Two cores: one after another.
