@@ -24,7 +24,7 @@ use crate::{
     pages::{
         self, act,
         layout::{View, late},
-        prune_act,
+        prune_act, question,
     },
     site::{Form, Page},
 };
@@ -92,7 +92,7 @@ struct Shared {
 struct Job {
     page: Page,
     /// What a form said; none where the page is only looked at.
-    answer: Option<act::Answer>,
+    answer: Option<question::Answer>,
     reply: oneshot::Sender<(StatusCode, Made)>,
 }
 
@@ -173,7 +173,7 @@ async fn make<A: Account>(
     reader: &Reader<A>,
     options: &Options,
     page: &Page,
-    answer: Option<act::Answer>,
+    answer: Option<question::Answer>,
 ) -> (StatusCode, Made) {
     let view = view(options, page);
     let body = match (page, answer) {
@@ -237,7 +237,7 @@ fn entrance(problem: &str) -> String {
 async fn page(shared: &Shared, path: &str, form: Option<&Bytes>) -> Response {
     let found = Page::parse(path);
     let answer = match (&found, form) {
-        (Some(Page::Act(_) | Page::PruneAct(_)), Some(form)) => Some(act::Answer::parse(form)),
+        (Some(Page::Act(_) | Page::PruneAct(_)), Some(form)) => Some(question::Answer::parse(form)),
         (_, Some(_)) => return respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET".to_owned()),
         (_, None) => None,
     };

@@ -12,53 +12,17 @@ use ovenbird_core::{
     store::{Hold, Rolled},
 };
 
-use super::layout::{Body, View};
+use super::{
+    layout::{Body, View},
+    question::{Answer, Question},
+};
 use crate::{
     Account,
-    site::{Act, Form, Page, Verb},
+    site::{Act, Page, Verb},
 };
-
-/// What a person typed into the question.
-#[derive(Debug, Default, Clone)]
-pub struct Answer {
-    /// The channel, as they agree to it.
-    pub typed: String,
-    /// Why.
-    pub why: Option<String>,
-    /// The number of the request: sent twice, it is done once.
-    pub request: String,
-}
-
-impl Answer {
-    /// Reads a form.
-    pub fn parse(body: &[u8]) -> Self {
-        let mut answer = Self::default();
-        for (name, value) in form_urlencoded::parse(body) {
-            match &*name {
-                "typed" => answer.typed = value.trim().to_owned(),
-                "why" => answer.why = Some(value.trim().to_owned()).filter(|why| !why.is_empty()),
-                "request" => answer.request = value.into_owned(),
-                _ => {}
-            }
-        }
-        answer
-    }
-}
 
 /// Asks a person, and says what was wrong with their answer before.
 pub fn question(view: &View<'_>, act: &Act, wrong: Option<(&str, String)>) -> Body {
-    let title = view.page.title();
-    if !view.changes || view.form == Form::Export {
-        let content = html! {
-            p { "This page is read-only. The command is: " (view.command(&act.command())) }
-        };
-        return Body::new(title, content);
-    }
-    // Asked again, it is the same request: an answer may have been lost after the change was made.
-    let (wrong, request) = match wrong {
-        Some((wrong, request)) => (Some(wrong), request),
-        None => (None, format!("page-{}", uuid::Uuid::new_v4().simple())),
-    };
     let text = match act.verb {
         Verb::Hold => "Automation promotes nothing to the channel until somebody releases it.".to_owned(),
         Verb::Release => "Automation promotes to the channel again.".to_owned(),
@@ -69,23 +33,16 @@ pub fn question(view: &View<'_>, act: &Act, wrong: Option<(&str, String)>) -> Bo
         Verb::Skip => "The rollout leaves out its other stages and the rest of its watch.".to_owned(),
         Verb::Abort => "The rollout goes back: all is as before it.".to_owned(),
     };
-    let content = html! {
-        p { (text) }
-        p { "It does the same as " (view.command(&act.command())) }
-        @if let Some(wrong) = wrong { p.bad-news role="alert" { (plain_line(wrong)) } }
-        form.ask method="post" action=(Page::Act(act.clone()).href(Form::Live, view.page)) {
-            input type="hidden" name="request" value=(request);
-            @if act.verb.takes_why() {
-                label for="why" { "Why (for the channel's history)" }
-                input #why name="why" type="text" maxlength="200" autocomplete="off";
-            }
-            label for="typed" { "Type " strong { (act.agreement()) } " to agree" }
-            input #typed name="typed" type="text" required autocomplete="off" spellcheck="false" autocapitalize="off";
-            button type="submit" { (act.verb.word()) }
-            " " (view.link(&Page::Pipeline(act.pipeline.clone()), "Don't"))
-        }
+    let question = Question {
+        page: Page::Act(act.clone()),
+        text,
+        command: act.command(),
+        takes_why: act.verb.takes_why(),
+        agreement: act.agreement(),
+        word: act.verb.word(),
+        back: Page::Pipeline(act.pipeline.clone()),
     };
-    Body::new(title, content)
+    question.ask(view, wrong)
 }
 
 /// Does it, if the person agreed.

@@ -11,6 +11,7 @@ mod overview;
 mod pipeline;
 mod prune;
 pub mod prune_act;
+pub mod question;
 mod rollout;
 
 use ovenbird_core::{domain::id::PipelineName, store::Ledger};

@@ -2,35 +2,19 @@
 //! role: it judges each image once more, and the page removes nothing.
 
 use maud::html;
-use ovenbird_core::{
-    Error, Result,
-    domain::{id::BakeId, plain::plain_line},
-    steps::prune::Request,
-};
+use ovenbird_core::{Error, Result, domain::id::BakeId, steps::prune::Request};
 
 use super::{
-    act::Answer,
     layout::{Body, View},
+    question::{Answer, Question},
 };
 use crate::{
     Account,
-    site::{Form, Page, PruneAct},
+    site::{Page, PruneAct},
 };
 
 /// Asks a person, and says what was wrong with their answer before.
 pub fn question(view: &View<'_>, act: &PruneAct, wrong: Option<(&str, String)>) -> Body {
-    let title = view.page.title();
-    if !view.changes || view.form == Form::Export {
-        let content = html! {
-            p { "This page is read-only. The command is: " (view.command(&act.command())) }
-        };
-        return Body::new(title, content);
-    }
-    // Asked again, it is the same request: an answer may have been lost after the run was started.
-    let (wrong, request) = match wrong {
-        Some((wrong, request)) => (Some(wrong), request),
-        None => (None, format!("page-{}", uuid::Uuid::new_v4().simple())),
-    };
     let text = match act {
         PruneAct::Plan => "A run looks at everything and writes a new plan. It removes nothing.",
         PruneAct::Run(_) => {
@@ -39,19 +23,16 @@ pub fn question(view: &View<'_>, act: &PruneAct, wrong: Option<(&str, String)>) 
         }
         PruneAct::Undo(_) => "The image is as before, and is left alone for 30 days.",
     };
-    let content = html! {
-        p { (text) }
-        p { "It does the same as " (view.command(&act.command())) }
-        @if let Some(wrong) = wrong { p.bad-news role="alert" { (plain_line(wrong)) } }
-        form.ask method="post" action=(Page::PruneAct(act.clone()).href(Form::Live, view.page)) {
-            input type="hidden" name="request" value=(request);
-            label for="typed" { "Type " strong { (act.agreement()) } " to agree" }
-            input #typed name="typed" type="text" required autocomplete="off" spellcheck="false" autocapitalize="off";
-            button type="submit" { (act.word()) }
-            " " (view.link(&Page::Prune, "Don't"))
-        }
+    let question = Question {
+        page: Page::PruneAct(act.clone()),
+        text: text.to_owned(),
+        command: act.command(),
+        takes_why: false,
+        agreement: act.agreement(),
+        word: act.word(),
+        back: Page::Prune,
     };
-    Body::new(title, content)
+    question.ask(view, wrong)
 }
 
 /// Starts it, if the person agreed.
