@@ -47,19 +47,13 @@ pub async fn wish(
 ) -> Result<Rollout> {
     let wished = among_others(async || {
         let mut rollout = current(pipeline, name, cloud).await?;
-        let problem = match rollout.progress.phase {
-            Phase::Reverting if wish != Wish::Leave => Some("goes back already"),
-            Phase::Settling | Phase::Ended => Some("is at its end"),
-            phase if wish == Wish::Leave && phase != Phase::Reverting => {
-                Some("does not go back: what can be brought back is aborted, not left")
-            }
-            Phase::Keeping if wish == Wish::Pause => Some("has no stage left to pause before"),
-            Phase::Preflight
-            | Phase::Stage
-            | Phase::Watch
-            | Phase::Paused
-            | Phase::Keeping
-            | Phase::Reverting => None,
+        let problem = match (rollout.progress.phase, wish) {
+            (Phase::Reverting, Wish::Leave) => None,
+            (Phase::Reverting, Wish::Pause | Wish::Skip | Wish::Abort) => Some("goes back already"),
+            (Phase::Settling | Phase::Ended, _) => Some("is at its end"),
+            (_, Wish::Leave) => Some("does not go back: what can be brought back is aborted, not left"),
+            (Phase::Keeping, Wish::Pause) => Some("has no stage left to pause before"),
+            (Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused | Phase::Keeping, _) => None,
         };
         if let Some(problem) = problem {
             let fix = "See how it ends: `ovenbird rollout PIPELINE --watch`";
@@ -70,14 +64,10 @@ pub async fn wish(
         Ok(rollout)
     })
     .await?;
-    let runs = async || {
-        let execution = cloud.rollout_execution(&execution(&wished)).await?;
-        Ok::<_, Error>(execution.is_some_and(|one| !one.is_over()))
-    };
     let resumes = match (wished.progress.phase, wish) {
         (Phase::Paused, Wish::Abort | Wish::Skip) => true,
         // Its execution has often failed by then.
-        (_, Wish::Leave) => !runs().await?,
+        (_, Wish::Leave) => !is_driven(&wished, cloud).await?,
         _ => false,
     };
     if resumes { resume(pipeline, name, cloud, now).await } else { Ok(wished.into_inner()) }
@@ -95,7 +85,7 @@ pub async fn resume(
 ) -> Result<Rollout> {
     let rollout = among_others(async || {
         let mut rollout = current(pipeline, name, cloud).await?;
-        let runs = cloud.rollout_execution(&execution(&rollout)).await?.is_some_and(|one| !one.is_over());
+        let runs = is_driven(&rollout, cloud).await?;
         if rollout.progress.phase != Phase::Paused && runs {
             return Err(Error::bad_input(
                 format!("rollout `{}`", rollout.spec.id),
@@ -111,4 +101,9 @@ pub async fn resume(
     .await?;
     start(&rollout, cloud).await?;
     Ok(rollout.into_inner())
+}
+
+/// Whether an execution of a rollout runs.
+async fn is_driven(rollout: &Rollout, workflow: &impl Workflow) -> Result<bool> {
+    Ok(workflow.rollout_execution(&execution(rollout)).await?.is_some_and(|one| !one.is_over()))
 }
