@@ -7,7 +7,8 @@ fn main() {
     let seeds = 1000;
     if !json {
         println!(
-            "{seeds} bakes of each kind; seconds, median and 99th percentile; the model's table is crates/testkit/src/rehearsal/latencies.tsv"
+            "{seeds} bakes of each kind; seconds, median and 99th percentile.\n\
+             AWS's latencies are those of crates/testkit/src/rehearsal/latencies.tsv. Most of them are inferred, not measured."
         );
         println!(
             "{:16} {:>16} {:>16} {:>16} {:>14} {:>12} {:>18}",

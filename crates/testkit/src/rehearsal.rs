@@ -1,7 +1,7 @@
 //! Bakes at AWS's pace, in virtual time.
 //!
 //! The real steps and the real state machine work on the model, with latencies from a table. What this says of AWS is as
-//! good as the table, which names the source of each figure.
+//! good as the table: most of its figures are inferred, which it says of each, and nobody measured them for it.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub fn latencies() -> BTreeMap<&'static str, (f64, f64)> {
     let rows = LATENCIES.lines().filter(|line| !line.starts_with('#')).skip(1);
     rows.map(|row| {
         let fields: Vec<&str> = row.split('\t').collect();
-        assert!(fields.len() == 4 && !fields[3].is_empty(), "each figure has a source: {row}");
+        assert!(fields.len() == 4 && !fields[3].is_empty(), "each figure says what it rests on: {row}");
         (fields[0], (fields[1].parse().unwrap(), fields[2].parse().unwrap()))
     })
     .collect()
