@@ -6,5 +6,6 @@ pub mod cost;
 pub mod machine;
 pub mod meetings;
 mod operator;
+mod scenario;
 pub mod scenarios;
 pub mod street;

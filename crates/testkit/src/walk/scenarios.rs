@@ -1,8 +1,10 @@
-//! What is walked: an account before, executions, and what goes on in their machines.
+//! All that is walked.
 
 use ovenbird_sim::Lack;
 
 use crate::Fitness;
+
+pub use super::scenario::{Follows, Machines, Pairs, Run, Scenario, Steer, Thing, Times};
 
 const BUILDER: &str = r#"
 [builder]
@@ -46,190 +48,8 @@ imaging = "5m"
 promotion = "1m"
 "#;
 
-/// What goes on in the machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Machines {
-    /// All is well.
-    Work,
-    /// A provisioning step fails.
-    FailAStep,
-    /// A test fails.
-    FailATest,
-    /// Somebody stops them in the middle of the seal, or they die in it.
-    StopInTheSeal,
-    /// They seal themselves, and can't report it.
-    CannotReportTheSeal,
-    /// They are never heard of.
-    AreSilent,
-    /// They are heard of until they are to test, and then no more.
-    FallSilent,
-    /// They boot again in the middle of their steps, as a step asks for.
-    BootInAStep,
-    /// Each takes its own time, so that who began later may end first.
-    AreUneven,
-}
-
-/// How long machines take, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Times {
-    /// From the launch to the user data.
-    pub boot: i64,
-    /// How long the steps take, in seconds.
-    pub steps: i64,
-    /// How long the tests take, in seconds.
-    pub tests: i64,
-    /// The seal, up to the stop.
-    pub seal: i64,
-    /// The image.
-    pub imaging: i64,
-}
-
-/// What follows the channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Follows {
-    /// A parameter.
-    Parameter,
-    /// A parameter, and a launch template that nothing of Ovenbird's launches from.
-    Template,
-    /// A parameter, a launch template, and a group of so many machines.
-    Group(u32),
-    /// The same, and the group has a policy of mixed instances: two types, and spot.
-    Mixed(u32),
-    /// The same with two groups, of which one serves with so many machines.
-    Pair(u32),
-}
-
-/// Which pairs of faults are walked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairs {
-    /// Every fault, with every fault in the clean-up after it.
-    All,
-    /// The same, of the first visit of each state: a rollout looks at its groups a hundred times, each time alike.
-    OfEachState,
-    /// None: another scenario has them.
-    None,
-}
-
 /// As short as it goes: what is walked ten thousand times.
 pub const SHORT: Times = Times { boot: 2, steps: 1, tests: 1, seal: 1, imaging: 2 };
-
-/// One thing to walk.
-#[derive(Debug, Clone, Copy)]
-pub struct Scenario {
-    /// What it shows.
-    pub name: &'static str,
-    /// What goes on in the machines of its own executions; those before them work.
-    pub machines: Machines,
-    /// How long they take for it.
-    pub times: Times,
-    /// What EC2 has too little of.
-    pub lack: Option<Lack>,
-    /// The recipe's builder.
-    pub builder: &'static str,
-    /// More of the recipe.
-    pub recipe: &'static str,
-    /// How long images soak on their way out, of the recipe's `[retain]`.
-    pub soak: &'static str,
-    /// The recipe's deadlines.
-    pub deadlines: &'static str,
-    /// Whether it stands on a runtime, another pipeline's channel, and not on Debian itself.
-    pub layered: bool,
-    /// What follows the channel.
-    pub follows: Follows,
-    /// How the machines of images made of its own runs answer.
-    pub fitness: Fitness,
-    /// Artifacts that were uploaded before all others, and not baked.
-    pub lying: &'static [&'static str],
-    /// Artifacts that were baked and promoted before.
-    pub before: &'static [&'static str],
-    /// An artifact whose execution, `lost`, ended for good before the first call of this state, a day ago.
-    pub lost: Option<(&'static str, &'static str)>,
-    /// More of the recipe, pushed after that.
-    pub then: &'static str,
-    /// Its executions, with the seconds after which each starts.
-    pub runs: &'static [(u64, Run)],
-    /// Where faults hit: calls by a state whose path has one of these in it; none means every call.
-    pub only: &'static [&'static str],
-    /// Which pairs of faults are walked.
-    pub pairs: Pairs,
-    /// How the last of its executions ends when nothing goes wrong: a status, or the name of an error.
-    pub ends: &'static str,
-}
-
-/// An execution to start, or something that an operator does by hand.
-#[derive(Debug, Clone, Copy)]
-pub enum Run {
-    /// An artifact was uploaded.
-    Upload(&'static str),
-    /// A bake was started by hand with this input.
-    Manual(&'static str),
-    /// The scheduled prune.
-    Prune,
-    /// The image of this artifact is written into the parameter: a rollback that Ovenbird hears nothing of.
-    PutParameter(&'static str),
-    /// A person steers the rollout, with `ovenbird`.
-    Steer(Steer),
-    /// The channel is moved back to what it pointed at before.
-    PointBack,
-    /// An instance is started from the image of this artifact.
-    Launch(&'static str),
-    /// The image of this artifact is shared with another account.
-    Share(&'static str),
-    /// Something else comes to name the image of this artifact: a plain parameter of somebody's.
-    Name(&'static str),
-}
-
-/// What a person wants of a channel and its rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steer {
-    /// Pause before the next stage.
-    Pause,
-    /// Go on.
-    Resume,
-    /// Leave out what is left of the stages.
-    Skip,
-    /// Bring it back.
-    Abort,
-    /// End it as it stands.
-    Leave,
-    /// Go back to the image before.
-    RollBack,
-    /// Promote the image of this artifact.
-    Promote(&'static str),
-    /// Let the group launch a version of its own, with nothing of Ovenbird.
-    ChangeGroup,
-    /// Delete something that the rollout works with.
-    Delete(Thing),
-}
-
-/// What a person may delete under a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Thing {
-    /// The Auto Scaling group of this name, with its machines.
-    Group(&'static str),
-    /// The launch template that follows the channel, though groups launch by it.
-    Template,
-    /// The rule beside the listener's default one.
-    Rule,
-}
-
-impl Run {
-    /// Whether it changes by hand what a channel or its parameter says.
-    pub fn overrules(self) -> bool {
-        match self {
-            Self::PutParameter(_) | Self::PointBack | Self::Steer(Steer::ChangeGroup | Steer::Delete(_)) => {
-                true
-            }
-            Self::Steer(_) => false,
-            Self::Upload(_)
-            | Self::Manual(_)
-            | Self::Prune
-            | Self::Launch(_)
-            | Self::Share(_)
-            | Self::Name(_) => false,
-        }
-    }
-}
 
 /// The way of most bakes.
 pub const PLAIN: Scenario = Scenario {
@@ -532,15 +352,3 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
 ];
-
-impl Scenario {
-    /// The scenario's executions, by name.
-    pub fn runs(&self) -> Vec<(String, (u64, Run))> {
-        let names = self.own_bakes();
-        names.into_iter().zip(self.runs.iter().copied()).collect()
-    }
-
-    pub(super) fn own_bakes(&self) -> Vec<String> {
-        (0..self.runs.len()).map(|number| format!("run-{number}")).collect()
-    }
-}
