@@ -26,5 +26,5 @@ mod templates;
 pub mod volumes;
 pub mod workflow;
 
-pub use cloud::{Cloud, LocalCloud};
+pub use cloud::{Access, Cloud, LocalCloud};
 pub use ovenbird_core as core;

@@ -107,7 +107,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Started> {
     let pipeline = match (&args.pipeline, &args.recipe) {
         (None, Some(path)) if is_path(path) => recipe::pipeline_at(Path::new(path))?,
-        (name, _) => recipe::pipeline(name.as_deref())?,
+        (name, _) => recipe::pipeline(name.as_deref(), target)?,
     };
     let deployment = target.deployment().await?;
     let (pointer, current) = recipes::recipe(&deployment.cloud, &pipeline).await?;

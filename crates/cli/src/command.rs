@@ -181,3 +181,13 @@ pub enum Command {
         ports: crate::local::Ports,
     },
 }
+
+impl Command {
+    /// Whether it is about the local cloud, whatever account is chosen.
+    pub fn is_local(&self) -> bool {
+        #[cfg(all(feature = "local", target_os = "linux"))]
+        return matches!(self, Self::Local(_) | Self::Open { .. });
+        #[cfg(not(all(feature = "local", target_os = "linux")))]
+        false
+    }
+}

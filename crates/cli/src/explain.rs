@@ -66,7 +66,7 @@ pub async fn run(
     against: Option<&str>,
     target: &Target,
 ) -> Result<Explanation> {
-    let pipeline = recipe::pipeline(pipeline)?;
+    let pipeline = recipe::pipeline(pipeline, target)?;
     let deployment = target.deployment().await?;
     let cloud = &deployment.cloud;
     let ledger = Ledger(cloud);

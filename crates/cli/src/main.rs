@@ -8,6 +8,7 @@ mod channels;
 mod colour;
 mod command;
 mod confirm;
+mod context;
 mod doctor;
 mod explain;
 mod find;
@@ -34,10 +35,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
 use jiff::Timestamp;
 use ovenbird_core::{
-    Result,
+    Error, Result,
     domain::{error::Kind, plain::plain, retirement::Act},
     views::{bake::BakeView, channel::ChannelView, error::Failed, rollout::RolloutView},
 };
@@ -62,10 +63,17 @@ fn main() -> ExitCode {
         crate::tell!("error: can't start again without the empty variables of the environment: {error}");
         return ExitCode::from(FAILED);
     }
-    let cli = match parsed() {
-        Ok(cli) => cli,
+    let (mut cli, matches) = match parsed() {
+        Ok(parsed) => parsed,
         Err(error) => error.exit(),
     };
+    // What talks to no account has no use for a file that may be wrong.
+    if !matches!(cli.command, Command::Completions { .. } | Command::Man) {
+        let typed = context::Typed::new(&matches, cli.command.is_local());
+        if let Err(error) = context::apply(&mut cli.target, &typed) {
+            return failed(cli.json.is_some(), &error);
+        }
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -83,18 +91,21 @@ fn main() -> ExitCode {
             ExitCode::from(Kind::Bug.exit_status())
         }
         Ok(Ok(code)) => code,
-        Ok(Err(error)) => {
-            if json {
-                print(true, &Failed::from(&error), "");
-            }
-            crate::tell!("{}", render::error(&error));
-            ExitCode::from(error.kind().exit_status())
-        }
+        Ok(Err(error)) => failed(json, &error),
     }
 }
 
+/// Tells an error; gives its exit status.
+fn failed(json: bool, error: &Error) -> ExitCode {
+    if json {
+        print(true, &Failed::from(error), "");
+    }
+    crate::tell!("{}", render::error(error));
+    ExitCode::from(error.kind().exit_status())
+}
+
 /// What is typed. `--profile` means AWS, whatever the environment says of the local cloud.
-fn parsed() -> std::result::Result<Cli, clap::Error> {
+fn parsed() -> std::result::Result<(Cli, ArgMatches), clap::Error> {
     let matches = Cli::command().get_matches();
     let mut cli = Cli::from_arg_matches(&matches)?;
     if cli.target.profile.is_some() && cli.target.local {
@@ -104,7 +115,7 @@ fn parsed() -> std::result::Result<Cli, clap::Error> {
         }
         cli.target.local = false;
     }
-    Ok(cli)
+    Ok((cli, matches))
 }
 
 /// Starts the command again if the environment has an empty `AWS_ENDPOINT_URL…`: AWS's own tools take that for none, and

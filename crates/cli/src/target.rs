@@ -1,10 +1,12 @@
 //! Which cloud a command talks to: the local one or an AWS account, chosen explicitly.
 
+use std::io::IsTerminal as _;
+
 use clap::Args;
-use ovenbird_aws::{Cloud, LocalCloud, errors::NO_ANSWER, settings::Settings};
+use ovenbird_aws::{Access, Cloud, LocalCloud, errors::NO_ANSWER, settings::Settings};
 use ovenbird_core::{
     Error, Result,
-    domain::id::{ParameterName, StackId},
+    domain::id::{ParameterName, PipelineName, StackId},
     ports::{Account as _, Parameters as _},
     views::doctor::Deployed,
 };
@@ -27,9 +29,21 @@ pub struct Target {
     /// The profile of your AWS configuration
     #[arg(long, global = true, help_heading = HEADING)]
     pub profile: Option<String>,
+    /// The Region (default: as AWS's own tools choose it)
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub region: Option<String>,
     /// The name of the CloudFormation stack
     #[arg(long, global = true, help_heading = HEADING, default_value = Target::STACK, env = "OVENBIRD_STACK")]
     pub stack: String,
+    /// A context of ovenbird.toml, which says all of this (default: the one that the file has as its own)
+    #[arg(long, global = true, help_heading = HEADING, value_name = "NAME", env = "OVENBIRD_CONTEXT")]
+    pub context: Option<String>,
+    /// The pipeline that a command means which names none, as the folder's file says.
+    #[arg(skip)]
+    pub pipeline: Option<PipelineName>,
+    /// What chose the account, if that was neither typed nor in the environment.
+    #[arg(skip)]
+    pub chosen: Option<String>,
 }
 
 /// What the stack tells operators of itself, in the parameter `/<stack>/operator`.
@@ -145,7 +159,8 @@ impl Target {
             rollout_machine: None,
         };
         let local = self.local.then(|| self.local_cloud()).transpose()?;
-        let cloud = Cloud::with(settings.clone(), self.profile.as_deref(), local.as_ref()).await;
+        self.tell_context();
+        let cloud = Cloud::with(settings.clone(), self.access(local.as_ref())).await;
         Ok((cloud, settings, local))
     }
 
@@ -178,7 +193,36 @@ impl Target {
         if let Some(stack) = &operator.stack {
             settings.stack = stack.clone();
         }
-        Cloud::with(settings, self.profile.as_deref(), local).await
+        Cloud::with(settings, self.access(local)).await
+    }
+
+    fn access<'t>(&'t self, local: Option<&'t LocalCloud>) -> Access<'t> {
+        match local {
+            Some(local) => Access::Local(local),
+            None => Access::Aws { profile: self.profile.as_deref(), region: self.region.as_deref() },
+        }
+    }
+
+    /// Tells a person once which account a file chose for them.
+    fn tell_context(&self) {
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        if let Some(chosen) = self.chosen.as_ref().filter(|_| std::io::stderr().is_terminal()) {
+            TOLD.call_once(|| crate::tell!("{chosen}: {}", self.place()));
+        }
+    }
+
+    /// The account in words.
+    pub fn place(&self) -> String {
+        if self.local {
+            return format!("local cloud, port {}, stack {}", self.port, self.stack);
+        }
+        let mut place = "AWS".to_owned();
+        for (word, value) in [("profile", &self.profile), ("Region", &self.region)] {
+            if let Some(value) = value {
+                place += &format!(", {word} {value}");
+            }
+        }
+        place + &format!(", stack {}", self.stack)
     }
 
     /// The local cloud, with the key that it gave its operator.

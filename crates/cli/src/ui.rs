@@ -74,7 +74,7 @@ impl Account for Operator {
 /// Serves the page until Ctrl-C, or writes it.
 pub async fn run(args: &UiArgs, target: &Target, json: bool) -> Result<()> {
     let account = Operator(target.deployment().await?, target.clone());
-    let options = Options { changes: args.allow_changes, command: command(target), place: place(target) };
+    let options = Options { changes: args.allow_changes, command: command(target), place: target.place() };
     if let Some(folder) = &args.export {
         let written = ovenbird_ui::export(account, folder, &options, Timestamp::now()).await;
         let pages = written.map_err(|error| {
@@ -119,18 +119,13 @@ fn command(target: &Target) -> String {
     if let Some(profile) = &target.profile {
         command += &format!(" --profile '{}'", profile.replace('\'', "'\\''"));
     }
+    if let Some(region) = &target.region {
+        command += &format!(" --region '{}'", region.replace('\'', "'\\''"));
+    }
     if target.stack != Target::STACK {
         command += &format!(" --stack {}", target.stack);
     }
     command
-}
-
-fn place(target: &Target) -> String {
-    match (&target.profile, target.local) {
-        (_, true) => format!("local cloud, port {}, stack {}", target.port, target.stack),
-        (Some(profile), false) => format!("AWS, profile {profile}, stack {}", target.stack),
-        (None, false) => format!("AWS, stack {}", target.stack),
-    }
 }
 
 #[cfg(test)]
@@ -140,7 +135,9 @@ mod tests {
     #[test]
     fn commands_on_the_page_talk_to_the_account_that_the_page_shows() {
         let target = |local, port, profile: Option<&str>, stack: &str| {
-            command(&Target { local, port, profile: profile.map(Into::into), stack: stack.into() })
+            let (profile, stack) = (profile.map(Into::into), stack.into());
+            let (region, context, pipeline, chosen) = (None, None, None, None);
+            command(&Target { local, port, profile, region, stack, context, pipeline, chosen })
         };
         assert_eq!(target(false, 4566, None, "ovenbird"), "ovenbird");
         assert_eq!(target(true, 4600, None, "ovenbird"), "ovenbird --local --port 4600");

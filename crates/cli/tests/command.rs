@@ -8,7 +8,7 @@ use std::{
 fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ovenbird"));
     command.args(arguments).current_dir(home).env("OVENBIRD_HOME", home).stdin(Stdio::null());
-    for name in ["OVENBIRD_LOCAL", "OVENBIRD_STACK", "AWS_PROFILE", "AWS_ENDPOINT_URL"] {
+    for name in ["OVENBIRD_LOCAL", "OVENBIRD_STACK", "OVENBIRD_CONTEXT", "AWS_PROFILE", "AWS_ENDPOINT_URL"] {
         command.env_remove(name);
     }
     // Nobody's account is asked: the key is none, and nothing listens where SSM would be.
@@ -69,6 +69,79 @@ fn a_profile_means_aws_whatever_the_environment_says() {
         command(home.path(), &["list", "--profile", "nobody", "--local"]).output().expect("ovenbird");
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(said(&output).contains("pass one of them"), "{}", said(&output));
+}
+
+/// What a request was signed with: its `Authorization`. Whoever asks gets no answer.
+fn signature(ask: impl FnOnce(&str)) -> String {
+    use std::io::Read as _;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("somebody asks");
+        let mut request = vec![0; 16 << 10];
+        let length = stream.read(&mut request).expect("a request");
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    ask(&endpoint);
+    let request = heard.join().expect("a request");
+    let line = request.lines().find(|line| line.to_lowercase().starts_with("authorization:"));
+    line.unwrap_or_else(|| panic!("unsigned: {request}")).to_owned()
+}
+
+/// The SDK alone prefers a key of the environment, and would act in another account than the one that was named.
+#[test]
+fn a_profile_or_a_context_that_is_named_goes_before_a_key_of_the_environment() {
+    let home = tempfile::tempdir().expect("a folder");
+    let aws = home.path().join("aws");
+    let keys = "[acme]\naws_access_key_id = AKIDOFACME\naws_secret_access_key = secret\n";
+    std::fs::write(&aws, keys).expect("written");
+    let context = "default = \"a\"\n[context.a]\nprofile = \"acme\"\nregion = \"eu-north-1\"\n";
+    std::fs::write(home.path().join("ovenbird.toml"), context).expect("written");
+    let inner = home.path().join("a/folder/below");
+    std::fs::create_dir_all(&inner).expect("made");
+    let asked = |arguments: &[&str], with_key: bool| {
+        signature(|endpoint| {
+            let mut command = command(home.path(), arguments);
+            command.current_dir(&inner).env("AWS_ENDPOINT_URL_SSM", endpoint);
+            command.env("AWS_SHARED_CREDENTIALS_FILE", &aws).env_remove("AWS_REGION");
+            if !with_key {
+                command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+            }
+            command.output().expect("ovenbird");
+        })
+    };
+    for (arguments, with_key, signed) in [
+        (&["list", "--profile", "acme"][..], true, ("AKIDOFACME", "eu-north-1")),
+        (&["list", "--profile", "acme", "--region", "eu-west-3"], true, ("AKIDOFACME", "eu-west-3")),
+        (&["--context", "a", "list"], true, ("AKIDOFACME", "eu-north-1")),
+        // The file's own choice, where nobody said anything; a key in the environment says something.
+        (&["list"], false, ("AKIDOFACME", "eu-north-1")),
+        (&["list"], true, ("none", "eu-north-1")),
+    ] {
+        let authorization = asked(arguments, with_key);
+        let (key, region) = signed;
+        assert!(authorization.contains(&format!("Credential={key}/")), "{arguments:?}: {authorization}");
+        assert!(authorization.contains(&format!("/{region}/ssm/")), "{arguments:?}: {authorization}");
+    }
+}
+
+#[test]
+fn a_context_that_can_t_be_used_is_told_before_anything_is_asked() {
+    let home = tempfile::tempdir().expect("a folder");
+    let refused = |arguments: &[&str], words: &str| {
+        let output = command(home.path(), arguments).output().expect("ovenbird");
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(words), "no {words:?} in {}", said(&output));
+    };
+    refused(&["list", "--context", "a"], "there is no ovenbird.toml in this folder or above it");
+    std::fs::write(home.path().join("ovenbird.toml"), "[context.a]\nprofle = \"x\"\n").expect("written");
+    refused(&["list"], "unknown field `profle`");
+    refused(&["list", "--json"], "\"name\": \"BadInput\"");
+    // What talks to no account doesn't mind.
+    assert!(command(home.path(), &["completions", "bash"]).status().expect("run").success());
+    std::fs::write(home.path().join("ovenbird.toml"), "pipeline = \"shop\"\n").expect("written");
+    refused(&["explain", "--local"], "no local cloud was ever started");
+    refused(&["list", "--context", "a"], "which has none");
 }
 
 #[test]

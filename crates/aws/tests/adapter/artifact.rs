@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use ovenbird_aws::{Cloud, LocalCloud, settings::Settings};
+use ovenbird_aws::{Access, Cloud, LocalCloud, settings::Settings};
 use ovenbird_core::{domain::digest::Hash, ports::Bucket as _};
 
 /// Eight times what the Lambda may take.
@@ -61,7 +61,7 @@ async fn cloud(endpoint: &str) -> Cloud {
     };
     let local =
         LocalCloud { endpoint: endpoint.to_owned(), access_key: "key".into(), secret: "secret".into() };
-    Cloud::with(settings, None, Some(&local)).await
+    Cloud::with(settings, Access::Local(&local)).await
 }
 
 #[tokio::test]

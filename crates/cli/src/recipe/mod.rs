@@ -194,15 +194,16 @@ fn parsed(pipeline: &str) -> Result<PipelineName> {
     PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))
 }
 
-/// The pipeline that is named; without a name, that of the recipe beside whoever calls.
-pub fn pipeline(name: Option<&str>) -> Result<PipelineName> {
-    match name {
-        Some(name) => parsed(name),
-        None if Path::new("recipe.toml").exists() => pipeline_at(Path::new("recipe.toml")),
-        None => Err(Error::bad_input(
+/// The pipeline that is named; without a name, that of the recipe beside whoever calls, or that of the folder's file.
+pub fn pipeline(name: Option<&str>, target: &Target) -> Result<PipelineName> {
+    match (name, &target.pipeline) {
+        (Some(name), _) => parsed(name),
+        (None, _) if Path::new("recipe.toml").exists() => pipeline_at(Path::new("recipe.toml")),
+        (None, Some(pipeline)) => Ok(pipeline.clone()),
+        (None, None) => Err(Error::bad_input(
             "the pipeline",
             "is not named, and there is no recipe.toml here",
-            "Name it, or go to the folder of its recipe",
+            "Name it, go to the folder of its recipe, or write `pipeline` into an ovenbird.toml",
         )),
     }
 }

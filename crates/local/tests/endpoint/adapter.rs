@@ -11,7 +11,7 @@ use std::{
 
 use crate::fixture::TestEndpoint;
 use axum::{extract::Request, middleware};
-use ovenbird_aws::{Cloud, LocalCloud, settings::Settings};
+use ovenbird_aws::{Access, Cloud, LocalCloud, settings::Settings};
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -63,7 +63,7 @@ impl Bench {
             access_key: endpoint.operator.access_key.clone(),
             secret: endpoint.operator.secret.clone(),
         };
-        let cloud = runtime.block_on(Cloud::with(settings, None, Some(&local)));
+        let cloud = runtime.block_on(Cloud::with(settings, Access::Local(&local)));
         Self { cloud, state, requests, runtime, endpoint }
     }
 
