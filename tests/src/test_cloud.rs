@@ -19,7 +19,7 @@ pub struct TestCloud {
 impl Drop for TestCloud {
     fn drop(&mut self) {
         // A failed assertion must not leave machines behind.
-        let _ = self.local.ovenbird(&["local", "down"]);
+        let _ = self.local.ovenbird(&["local", "down", "--yes"]);
         let _ = fs::remove_dir_all(&self.home);
     }
 }
@@ -35,7 +35,7 @@ impl TestCloud {
         let home = home().join(name);
         let local = Local { port, home: Some(home.clone()) };
         // What a test before this one may have left when it was killed.
-        local.ovenbird(&["local", "down"])?;
+        local.ovenbird(&["local", "down", "--yes"])?;
         if home.exists() {
             fs::remove_dir_all(&home)?;
         }

@@ -2,7 +2,13 @@
 
 mod logs;
 
-use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::IsTerminal as _,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Subcommand;
 use jiff::SignedDuration;
@@ -11,13 +17,18 @@ use ovenbird_core::{
     domain::{id::InstanceId, plan::quote},
     views::error::{ErrorView, Failed},
 };
-use ovenbird_local::{Credentials, DiskUse, Event, LocalError, Options, ResetPlan, RunningCloud, Status};
+use ovenbird_local::{
+    Credentials, DiskUse, Event, InstanceStatus, LocalError, Options, ResetPlan, RunningCloud, Status,
+};
 use serde::Serialize;
 
 use crate::{FAILED, confirm::asked, print, render, target::Target};
 
 /// The exit status of a wrong use.
 const WRONG_USE: u8 = 2;
+
+/// How long a local cloud may take to say what it does.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// What can be done with the local cloud.
 #[derive(Debug, Subcommand)]
@@ -28,8 +39,12 @@ pub enum LocalCommand {
         #[arg(long, value_name = "FOLDER")]
         repository: Option<PathBuf>,
     },
-    /// Stop the local cloud with everything it started; bucket, table and images stay
-    Down,
+    /// Stop the local cloud: show which machines and bakes end with it, then ask; bucket, table and images stay
+    Down {
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show the endpoint, the memory that it takes, and the instances
     Status,
     /// List the local clouds that run on this machine
@@ -106,13 +121,9 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
         LocalCommand::Df => {
             ovenbird_local::disk_use(&options).map(|found| print(json, &found, &disk_use(&found)))
         }
-        LocalCommand::Down => ovenbird_local::down(&options).await.map(|ran| {
-            print(
-                json,
-                &Downed { was_up: ran },
-                if ran { "the local cloud is down" } else { "no local cloud was up" },
-            );
-        }),
+        LocalCommand::Down { yes } => {
+            return Ok(down(&options, *yes, json).await.unwrap_or_else(|error| failed(&error, json)));
+        }
         LocalCommand::Status => ovenbird_local::status(&options).await.map(|status| show(&status, json)),
         LocalCommand::Reset { yes, dry_run } => {
             let done = reset(&options, *yes, *dry_run, json).await;
@@ -187,6 +198,60 @@ async fn shell(options: &Options, instance: &str, command: &[String]) -> Result<
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)))
 }
 
+/// Shows what would end at its work, and ends the local cloud once that is wanted.
+async fn down(options: &Options, yes: bool, json: bool) -> Result<ExitCode, LocalError> {
+    // One that doesn't answer is ended without a question: nothing can be said of what it does.
+    let asked = tokio::time::timeout(ANSWER, ovenbird_local::status(options));
+    let instances = match asked.await {
+        Ok(Ok(status)) => status.instances,
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    };
+    let at_work = will_end(&instances);
+    if let Some(text) = at_work.filter(|_| !yes) {
+        crate::tell!("{text}");
+        if let Err(code) = agreed("Stop the local cloud?", "nothing was stopped", "stop it") {
+            return Ok(code);
+        }
+    }
+    let was_up = ovenbird_local::down(options).await?;
+    print(json, &Downed { was_up }, if was_up { "the local cloud is down" } else { "no local cloud was up" });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Which machines and bakes end with the local cloud; none when nothing is at work.
+fn will_end(instances: &[InstanceStatus]) -> Option<String> {
+    let running: Vec<_> = instances.iter().filter(|one| one.process.is_some()).collect();
+    if running.is_empty() {
+        return None;
+    }
+    let bakes: BTreeSet<_> = running.iter().filter_map(|one| one.bake.as_deref()).collect();
+    let mut text = "With the local cloud, these end:".to_owned();
+    for bake in bakes {
+        text.push_str(&format!("\n  bake {bake}, which is under way"));
+    }
+    for one in running {
+        let of = one.pipeline.iter().chain(&one.role).map(String::as_str).collect::<Vec<_>>().join(" ");
+        let of = if of.is_empty() { String::new() } else { format!(" ({of})") };
+        text.push_str(&format!("\n  instance {}{of}", one.instance));
+    }
+    Some(text)
+}
+
+/// Whether the person at the terminal agrees; the exit status when not, which was told.
+fn agreed(question: &str, nothing: &str, what: &str) -> std::result::Result<(), ExitCode> {
+    if !std::io::stdin().is_terminal() {
+        crate::tell!(
+            "\nerror: {nothing}, because there is no terminal to ask on\n\nhint: Pass `--yes` to {what} without a question"
+        );
+        return Err(ExitCode::from(WRONG_USE));
+    }
+    if !asked(&format!("\n{question}")) {
+        crate::tell!("{nothing}");
+        return Err(ExitCode::from(FAILED));
+    }
+    Ok(())
+}
+
 /// Shows what a reset destroys, and does it once it is wanted.
 async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Result<ExitCode, LocalError> {
     let plan = ResetPlan::of(options)?;
@@ -200,16 +265,8 @@ async fn reset(options: &Options, yes: bool, dry_run: bool, json: bool) -> Resul
     }
     if !yes {
         crate::tell!("{}", will_be_gone(&plan));
-        if !std::io::stdin().is_terminal() {
-            crate::tell!(
-                "\nerror: nothing was destroyed, because there is no terminal to ask on\n\nhint: Pass `--yes` to destroy \
-                 it without a question"
-            );
-            return Ok(ExitCode::from(WRONG_USE));
-        }
-        if !asked("\nDestroy this?") {
-            crate::tell!("nothing was destroyed");
-            return Ok(ExitCode::from(FAILED));
+        if let Err(code) = agreed("Destroy this?", "nothing was destroyed", "destroy it") {
+            return Ok(code);
         }
     }
     ovenbird_local::reset(options).await?;

@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     let local = Local { port, home: None };
     local.ovenbird(&["local", "up"])?;
     let result = measure(&local);
-    local.ovenbird(&["local", "down"])?;
+    local.ovenbird(&["local", "down", "--yes"])?;
     result
 }
 

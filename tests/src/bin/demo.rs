@@ -33,7 +33,7 @@ fn main() -> Result<()> {
         println!("\nThe local cloud stays up (KEEP=1): `ovenbird --local list`, `ovenbird local down`");
     } else {
         say("Down again");
-        local.ovenbird(&["local", "down"])?;
+        local.ovenbird(&["local", "down", "--yes"])?;
     }
     result?;
     println!("\nEverything above was seen to happen.");

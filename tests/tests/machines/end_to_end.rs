@@ -427,7 +427,7 @@ fn killed(cloud: &Cloud) -> Result<()> {
     ensure!(launched["Instances"][0]["ImageId"] == image.as_str(), "{launched}");
     let id = launched["Instances"][0]["InstanceId"].as_str().context("no instance")?.to_owned();
     cloud.local.aws(&["ec2", "wait", "instance-running", "--instance-ids", &id])?;
-    cloud.local.ovenbird(&["local", "down"])?;
+    cloud.local.ovenbird(&["local", "down", "--yes"])?;
     ensure!(processes(&cloud.home)?.is_empty());
     Ok(())
 }

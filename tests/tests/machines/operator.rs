@@ -348,7 +348,13 @@ fn following(
         })
     };
     told("builder")?;
-    cloud.local.ovenbird(&["local", "down"])?;
+    // Nobody is there to ask: what is under way is told, and goes on.
+    has(
+        &says(cloud, &["local", "down"], 2)?,
+        &[&format!("bake {id}"), "desk builder", "nothing was stopped"],
+    )?;
+    ensure!(shown(cloud, &id)?["status"] == "running", "it was stopped without a question");
+    cloud.local.ovenbird(&["local", "down", "--yes"])?;
     told("lost sight of it, still trying")?;
     cloud.local.ovenbird(&["local", "up"])?;
     told("its execution ended without its clean-up")?;
