@@ -60,7 +60,7 @@ pub struct DeadBake {
     /// Its id.
     pub bake: BakeId,
     /// What it left, by id, as far as the plan saw.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub leaves: Vec<String>,
 }
 
@@ -98,7 +98,7 @@ pub struct Plan {
     #[serde(default)]
     pub will_free: AtMost,
     /// Why nothing at all is destroyed; none in a usual run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub halted: Option<String>,
 }
 

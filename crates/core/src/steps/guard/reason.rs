@@ -105,7 +105,7 @@ pub struct Kept {
     /// Why.
     pub reason: Reason,
     /// What exactly uses it: an instance, a parameter, an image; empty where the reason says all.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub by: String,
 }
 

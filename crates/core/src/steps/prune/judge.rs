@@ -27,7 +27,7 @@ pub struct Because {
     /// The reason.
     pub reason: Reason,
     /// What exactly uses the image; empty where the reason says all.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub by: String,
 }
 
@@ -41,32 +41,32 @@ pub struct Verdict {
     /// Its pipeline.
     pub pipeline: PipelineName,
     /// The bake that made it: its snapshots are found by it, when the image itself is gone already.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub bake: Option<BakeId>,
     /// What is to be done with it, or was done.
     pub act: Act,
     /// The strongest reason for that.
     pub reason: Reason,
     /// What exactly uses it; empty where the reason says all.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub by: String,
     /// The other reasons that hold, too: with the strongest one gone, they decide.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub also: Vec<Because>,
     /// When its soak is over, if it waits for that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub until: Option<Timestamp>,
     /// How far its retirement was when it was judged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub was: Option<Since>,
     /// The superseded versions of launch templates that go before it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub versions: Vec<Template>,
     /// The snapshots that go with it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub snapshots: Vec<SnapshotId>,
     /// What its recipe says of its retirement; none without a recipe.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub terms: Option<Terms>,
     /// When it was judged.
     pub judged: Timestamp,

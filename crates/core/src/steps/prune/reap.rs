@@ -21,10 +21,10 @@ pub struct Reaped {
     #[serde(flatten)]
     pub bake: DeadBake,
     /// How its record says that it ended; none without a record.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub status: Option<Status>,
     /// What stays, and why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub kept: Vec<Kept>,
 }
 

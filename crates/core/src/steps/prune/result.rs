@@ -14,6 +14,6 @@ pub struct Outcome {
     /// What became of each image: [`super::Verdict`], or the item with its error.
     pub retired: Vec<Value>,
     /// What an operator must look at.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub failures: Vec<String>,
 }
