@@ -327,6 +327,11 @@ fn the_newest_bakes_are_read_and_no_more() {
     let bakes = block_on(Ledger(&desk.cloud).bakes(&pipeline(), 2)).unwrap();
     assert_eq!(bakes.len(), 2);
     assert!(bakes[0].spec.started > bakes[1].spec.started);
+    // A view of many pipelines tells of them only where there are no others.
+    assert_eq!(block_on(Ledger(&desk.cloud).newest_bakes(&pipeline(), 2)).unwrap(), bakes);
+    let before = queries();
+    assert_eq!(block_on(ledger.newest_bakes(&pipeline(), 9)).unwrap().len(), 3);
+    assert_eq!(queries() - before, 1);
 }
 
 #[test]

@@ -101,6 +101,19 @@ pub async fn recipe(bucket: &impl Bucket, pipeline: &PipelineName) -> Result<(Re
     }
 }
 
+/// The pipeline's current recipe, for a view of many: text and digest of the files are checked, and not what a version's
+/// own pointer says of its bundle, which only a bake uses.
+pub async fn recipe_in_view(
+    bucket: &impl Bucket,
+    pipeline: &PipelineName,
+) -> Result<(RecipePointer, Recipe)> {
+    let pointer = read_pointer(bucket, pipeline, &keys::recipe_pointer(pipeline)).await?;
+    let text = bucket.text(&keys::recipe(pipeline, &pointer.version)).await?;
+    let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
+    let recipe = checked(pipeline, &pointer, &text)?;
+    Ok((pointer, recipe))
+}
+
 /// The recipe as it was in one version, whatever was pushed since.
 pub async fn recipe_version(
     bucket: &impl Bucket,

@@ -202,11 +202,11 @@ fn outdated(channel: &Channel) -> BTreeMap<AmiId, Timestamp> {
     found
 }
 
-/// Reads what is on record of a pipeline.
+/// Reads what is on record of a pipeline: four questions for most, because a stack may have hundreds of them.
 pub async fn records(cloud: &(impl Bucket + Table), pipeline: &PipelineName) -> Result<Records> {
     let ledger = Ledger(cloud);
     let recipe = async {
-        match recipes::recipe(cloud, pipeline).await {
+        match recipes::recipe_in_view(cloud, pipeline).await {
             Ok((pointer, recipe)) => Ok((Some((pointer.version, recipe)), None)),
             Err(error @ (Error::NoRecipe { .. } | Error::BadRecipe { .. })) => {
                 Ok((None, Some(error.chain())))
@@ -216,7 +216,7 @@ pub async fn records(cloud: &(impl Bucket + Table), pipeline: &PipelineName) -> 
     };
     // None of the three needs another.
     let (recipe, channels, bakes) =
-        try_join!(recipe, ledger.channels(pipeline), ledger.bakes(pipeline, RECENT))?;
+        try_join!(recipe, ledger.channels(pipeline), ledger.newest_bakes(pipeline, RECENT))?;
     let (recipe, recipe_problem) = recipe;
     let mut promoted = BTreeMap::new();
     for target in channels.iter().filter_map(|channel| channel.current.as_ref()) {
