@@ -46,6 +46,12 @@ impl<'a> Mailbox<'a> {
         })
     }
 
+    /// The messages so far that name a bake.
+    pub fn of(&self, bake: &str) -> Result<Vec<String>> {
+        self.fetch()?;
+        Ok(self.heard.borrow().iter().filter(|message| message.contains(bake)).cloned().collect())
+    }
+
     fn fetch(&self) -> Result<()> {
         let receive = ["sqs", "receive-message", "--queue-url", &self.url, "--max-number-of-messages", "10"];
         let received = self.local.aws(&receive)?;

@@ -145,9 +145,12 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             if let Some(Failure { error, stage, .. }) = &ended.failure {
                 tracing::warn!(function = "prune", bake.id = %bake, %stage, error, "cleaned up after a failed bake");
             }
+            let stack = cloud.stack();
             let event = match (&ended.record, &ended.failure) {
-                (Some(bake), Some(failure)) => Some(events::of_failure(bake, failure)),
-                (None, Some(failure)) => Some(events::of_unrecorded(&bake, pipeline(&document), failure)),
+                (Some(bake), Some(failure)) => Some(events::of_failure(bake, failure, stack)),
+                (None, Some(failure)) => {
+                    Some(events::of_unrecorded(&bake, pipeline(&document), failure, stack))
+                }
                 (_, None) => None,
             };
             output(&json!({"failure": ended.failure, "events": event.into_iter().collect::<Vec<_>>()}))

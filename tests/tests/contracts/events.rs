@@ -68,6 +68,7 @@ fn every_kind_of_event_has_a_detail_and_is_put_in_our_name() {
     let only = format!("{{ StringEquals: {{ \"events:source\": {SOURCE} }} }}");
     assert_eq!(template.matches("Action: events:PutEvents").count(), 3, "one for each state machine");
     assert_eq!(template.matches(only.as_str()).count(), 3, "each puts in our name alone");
+    assert!(template.contains(&format!("source: [{SOURCE}]")), "the mail of a failed bake");
 }
 
 /// What all details have, so that one rule fits every event.

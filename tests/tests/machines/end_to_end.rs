@@ -222,6 +222,7 @@ fn failures(cloud: &Cloud) -> Result<()> {
     let channel = cloud.parameter("probe")?;
     let before = cloud.left()?;
     let mailbox = Mailbox::subscribe(&cloud.local)?;
+    let mut told = Vec::new();
     let step = GOOD.replace("echo hello > /opt/by-shell", "echo it broke here; exit 7");
     // With another step, too: an image that is there already is only tested anew when its tests change.
     let test = GOOD
@@ -254,7 +255,15 @@ fn failures(cloud: &Cloud) -> Result<()> {
             Ok(())
         })?;
         ensure!(cloud.parameter("probe")? == channel, "{error} moved the channel");
-        mailbox.hear(&format!("Ovenbird: {} FAILED {error}.", bake.spec.id))?;
+        let id = bake.spec.id;
+        mailbox.hear(&format!("Ovenbird: pipeline probe: bake {id} failed in stage {stage}: {error}: "))?;
+        told.push(id);
+    }
+    // Step Functions tells of each, too. By now whatever was to come of the first ones has come.
+    for bake in told {
+        let heard = mailbox.of(bake.as_str())?;
+        ensure!(heard.len() == 1, "not once: {heard:?}");
+        ensure!(heard[0].ends_with(&format!("More of it: ovenbird show {bake}")), "{heard:?}");
     }
     cloud.push_steps("probe", GOOD)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     bake::{Failure, Stage, Status},
     event::{Event, EventKind, cut, summary},
-    id::{AmiId, BakeId, ChannelName, ParameterName, PipelineName, RolloutId},
+    id::{AmiId, BakeId, ChannelName, ParameterName, PipelineName, RolloutId, StackId},
     rollout::Outcome,
 };
 
@@ -122,6 +122,8 @@ pub struct BakeFailed {
     pub cause: String,
     /// The key of the artifact in the bucket.
     pub artifact: Option<String>,
+    /// The stack whose bake it is: the ARN of its CloudFormation stack. The mail's rule asks for it.
+    pub stack: StackId,
 }
 
 /// The detail of `Image Retired`: the image and its snapshots are gone.
@@ -189,7 +191,7 @@ impl From<BakeFailed> for Event {
 
 impl BakeFailed {
     /// Of a bake with this failure.
-    pub fn new(bake: BakeId, pipeline: Option<PipelineName>, failure: &Failure) -> Self {
+    pub fn new(bake: BakeId, pipeline: Option<PipelineName>, failure: &Failure, stack: StackId) -> Self {
         let what = pipeline.as_ref().map_or_else(|| "a bake".to_owned(), |name| format!("pipeline {name}"));
         let first = failure.cause.lines().next().unwrap_or_default();
         Self {
@@ -205,6 +207,7 @@ impl BakeFailed {
             error: failure.error.clone(),
             cause: failure.cause.clone(),
             artifact: None,
+            stack,
         }
     }
 }
@@ -217,18 +220,22 @@ mod tests {
         Failure { error: "StepFailed".into(), cause: cause.into(), stage: Stage::Builder }
     }
 
+    fn told(failure: &Failure) -> Event {
+        let (bake, stack) = (BakeId::parse("b-1").unwrap(), StackId::parse("ovenbird").unwrap());
+        BakeFailed::new(bake, None, failure, stack).into()
+    }
+
     #[test]
     fn a_summary_breaks_no_input_transformer() {
         let failure = failure("step `a \"b\" \\c`\nsecond line \u{1b}[31mred");
-        let event = Event::from(BakeFailed::new(BakeId::parse("b-1").unwrap(), None, &failure));
+        let event = told(&failure);
         let summary = event.detail["summary"].as_str().unwrap();
         assert_eq!(summary, "a bake: bake b-1 failed in stage builder: StepFailed: step `a 'b' 'c`");
     }
 
     #[test]
     fn a_long_cause_is_cut_and_says_so() {
-        let event =
-            Event::from(BakeFailed::new(BakeId::parse("b-1").unwrap(), None, &failure(&"ü".repeat(9000))));
+        let event = told(&failure(&"ü".repeat(9000)));
         let cause = event.detail["cause"].as_str().unwrap();
         assert_eq!(cause.chars().count(), MOST_OF_A_CAUSE);
         assert!(cause.ends_with('…'), "{cause}");
@@ -237,8 +244,7 @@ mod tests {
 
     #[test]
     fn it_is_an_entry_of_put_events() {
-        let event =
-            Event::from(BakeFailed::new(BakeId::parse("b-1").unwrap(), None, &failure("it is broken")));
+        let event = told(&failure("it is broken"));
         insta::assert_json_snapshot!(event, @r#"
         {
           "Source": "ovenbird",
@@ -250,6 +256,7 @@ mod tests {
             "error": "StepFailed",
             "id": "failed/b-1",
             "pipeline": null,
+            "stack": "ovenbird",
             "stage": "builder",
             "summary": "a bake: bake b-1 failed in stage builder: StepFailed: it is broken",
             "version": 1

@@ -10,10 +10,10 @@ use crate::{
         event_details::{
             BakeFailed, ImageBaked, ImagePromoted, ImageRetired, ParameterDrifted, RolloutReverted, VERSION,
         },
-        id::{AmiId, BakeId, ChannelName, ParameterName, PipelineName},
+        id::{AmiId, BakeId, ChannelName, ParameterName, PipelineName, StackId},
         rollout::{Outcome, Rollout},
     },
-    ports::Table,
+    ports::{Stack, Table},
     store::{Channel, Ledger, ParameterOwner, Target},
 };
 
@@ -118,19 +118,22 @@ pub fn of_rollout(rollout: &Rollout) -> Event {
 }
 
 /// Of a bake that failed, as recorded.
-pub fn of_failure(bake: &Bake, failure: &Failure) -> Event {
+pub fn of_failure(bake: &Bake, failure: &Failure, stack: &StackId) -> Event {
+    let (id, pipeline) = (bake.spec.id.clone(), Some(bake.spec.pipeline.clone()));
     let artifact = bake.spec.artifact.as_ref().map(|artifact| artifact.key.to_string());
-    let failed = BakeFailed::new(bake.spec.id.clone(), Some(bake.spec.pipeline.clone()), failure);
+    let failed = BakeFailed::new(id, pipeline, failure, stack.clone());
     BakeFailed { artifact, ..failed }.into()
 }
 
 /// Of a bake that has ended, whichever way.
-pub async fn of_ended(bake: &Bake, table: &impl Table) -> Result<Vec<Event>> {
+pub async fn of_ended(bake: &Bake, cloud: &(impl Stack + Table)) -> Result<Vec<Event>> {
     match (bake.progress.status, &bake.progress.failure) {
         (Status::Promoted | Status::Validated | Status::Superseded, _) => {
-            of_bake(bake, bake.progress.status, table).await
+            of_bake(bake, bake.progress.status, cloud).await
         }
-        (Status::Failed | Status::Cancelled, Some(failure)) => Ok(vec![of_failure(bake, failure)]),
+        (Status::Failed | Status::Cancelled, Some(failure)) => {
+            Ok(vec![of_failure(bake, failure, cloud.stack())])
+        }
         (Status::Failed | Status::Cancelled, None) | (Status::Running, _) => Ok(Vec::new()),
     }
 }
@@ -183,6 +186,11 @@ pub fn of_retired(image: &AmiId, name: &str, pipeline: &PipelineName, bake: Opti
 }
 
 /// Of a bake that failed before it had a record.
-pub fn of_unrecorded(bake: &BakeId, pipeline: Option<PipelineName>, failure: &Failure) -> Event {
-    BakeFailed::new(bake.clone(), pipeline, failure).into()
+pub fn of_unrecorded(
+    bake: &BakeId,
+    pipeline: Option<PipelineName>,
+    failure: &Failure,
+    stack: &StackId,
+) -> Event {
+    BakeFailed::new(bake.clone(), pipeline, failure, stack.clone()).into()
 }
