@@ -36,6 +36,7 @@ mod seal;
 mod status;
 mod superseded;
 mod turns;
+mod validating;
 mod volumes;
 mod waiting;
 

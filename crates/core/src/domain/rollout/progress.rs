@@ -133,6 +133,9 @@ pub struct Progress {
     /// What it waits for, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub awaits: String,
+    /// What does not follow the channel although its time is over. The channel has the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<String>,
     /// How it ended; none while it is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -252,6 +255,7 @@ impl Progress {
             sick: Vec::new(),
             aborted: false,
             awaits: String::new(),
+            behind: None,
             outcome: None,
             timeline: Vec::new(),
         }

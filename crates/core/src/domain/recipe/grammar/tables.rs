@@ -173,5 +173,5 @@ static DEADLINES: Table = Table::of("how long each part of a bake may take", &[
     key("builder", Time, Default(r#""30m""#), "from the launch to the end of the steps"),
     key("validation", Time, Default(r#""15m""#), "the tests"),
     key("imaging", Time, Default(r#""60m""#), "sealing, and again for the imaging"),
-    key("promotion", Time, Default(r#""5m""#), "until the parameter has the new image"),
+    key("promotion", Time, Default(r#""15m""#), "until the parameter has the new image; the promotion stands if it comes later"),
 ]);
