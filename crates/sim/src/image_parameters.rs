@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::domain::digest;
+use serde::{Deserialize, Serialize};
 
 use crate::{ApiError, Result};
 
 /// How the validation of such writes goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Validation {
     /// How long it takes at least, in seconds.
     pub shortest: u32,
@@ -81,6 +83,11 @@ impl ImageParameters {
         };
         self.pending.insert(name.to_owned(), pending);
         Ok(())
+    }
+
+    /// Whether a write of this parameter is being validated.
+    pub fn is_validating(&self, name: &str) -> bool {
+        self.pending.contains_key(name)
     }
 
     /// The writes whose validation is over and found the image: each parameter with its new value. The others are forgotten.

@@ -86,7 +86,10 @@ fn a_channel_that_moves_while_the_parameter_is_written_is_followed() {
     let newer = || {
         assert_eq!(promote(&desk, &new), Promotion::Moved);
         let name = "/images/storefront/production".parse().unwrap();
-        assert_eq!(block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap(), Put::Taken);
+        assert_eq!(
+            block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap(),
+            Put::Taken
+        );
     };
     let ended = desk.interrupt(async |cloud| step(cloud, &bake).await, "ssm:PutParameter", 0, newer);
     assert_eq!(ended.unwrap().ends, Some(Status::Promoted));
@@ -248,7 +251,10 @@ fn a_parameter_that_goes_while_another_bake_is_promoted_comes_back_with_that_bak
     let newer = || {
         assert_eq!(promote(&desk, &new), Promotion::Moved);
         let name = "/images/storefront/production".parse().unwrap();
-        assert_eq!(block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap(), Put::Taken);
+        assert_eq!(
+            block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap(),
+            Put::Taken
+        );
     };
     let work = async |cloud: &ovenbird_testkit::Cloud| promote::undo(&bake, cloud, cloud.now()).await;
     desk.interrupt(work, "ssm:DeleteParameter", 0, newer).unwrap();

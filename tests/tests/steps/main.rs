@@ -39,6 +39,7 @@ mod turns;
 mod validating;
 mod volumes;
 mod waiting;
+mod wanted;
 
 use self::bench::{Bench, RECIPE, pipeline};
 use futures::executor::block_on;

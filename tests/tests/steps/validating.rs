@@ -172,7 +172,8 @@ fn a_parameter_that_never_takes_an_image_is_said_before_anything_is_launched() {
         assert!(cause.contains("aws ssm delete-parameter --name /images/storefront/production"), "{cause}");
         assert_eq!(desk.times("ec2:RunInstances"), launches);
         // A bake that promotes nothing has nothing to do with it.
-        let run = [("unpromoted".to_owned(), (0, Run::Manual(r#"{"pipeline": "storefront", "promote": false}"#)))];
+        let run =
+            [("unpromoted".to_owned(), (0, Run::Manual(r#"{"pipeline": "storefront", "promote": false}"#)))];
         let ended = account::walk(&desk.cloud, &run, &Diary::default()).remove("unpromoted").unwrap();
         assert!(matches!(ended, End::Succeeded(_)), "{ended:?}");
     }

@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::domain::{
-    error::Result,
-    id::BakeId,
-};
+use crate::domain::{error::Result, id::BakeId};
 
 /// Who calls, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

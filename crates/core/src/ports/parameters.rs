@@ -92,7 +92,8 @@ mod tests {
         let tier = "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the \
                     advanced-parameter tier to the standard-parameter tier.";
         assert_eq!(Put::refused("ValidationException", tier), None);
-        for code in ["AccessDeniedException", "HierarchyTypeMismatchException", "ParameterLimitExceeded", ""] {
+        for code in ["AccessDeniedException", "HierarchyTypeMismatchException", "ParameterLimitExceeded", ""]
+        {
             assert_eq!(Put::refused(code, validating), None, "{code}");
         }
     }

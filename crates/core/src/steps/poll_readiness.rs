@@ -130,8 +130,7 @@ async fn twin(mut document: Document, cloud: &(impl Table + Workflow), now: Time
         && let Some(count) = record.passed(&spec.inputs.tests)
     {
         let ImageCopy { image, snapshots } = record.home;
-        document.seen =
-            Seen { tests_passed: Some(count), snapshots, image: Some(image), ..Seen::default() };
+        document.seen = Seen { tests_passed: Some(count), snapshots, image: Some(image), ..Seen::default() };
         return Ok(document.go(To::Promote));
     }
     match ledger.holder(&spec.digest, now).await? {

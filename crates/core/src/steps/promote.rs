@@ -158,10 +158,7 @@ fn passed(bake: &Bake) -> Result<Passed> {
 }
 
 /// Brings everything that follows a channel to what that points at, whoever moved it last. Gives what AWS refused for now.
-async fn follow(
-    to: &Destination,
-    cloud: &(impl Parameters + Templates + Table),
-) -> Result<Option<String>> {
+async fn follow(to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<Option<String>> {
     let mut refused = None;
     for follower in followers(to) {
         if let Some(why) = follower.apply(to, cloud).await? {

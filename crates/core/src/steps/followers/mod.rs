@@ -131,10 +131,22 @@ impl Follower {
     ///
     /// # Errors
     /// `ParameterBusy` as long as SSM doesn't show it.
-    pub async fn settle(&self, to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<()> {
+    pub async fn settle(
+        &self,
+        to: &Destination,
+        cloud: &(impl Parameters + Templates + Table),
+    ) -> Result<()> {
         match self {
             Self::Parameter(name) => parameter::settle(name, to, cloud).await,
             Self::Template(name) => template::apply(name, to, cloud).await,
+        }
+    }
+
+    /// Whether what is taken back may still come into it, by a write that AWS does not show yet.
+    pub async fn may_take(&self, what: Reverting<'_>, cloud: &impl Parameters) -> Result<bool> {
+        match self {
+            Self::Parameter(name) => parameter::may_take(name, what, cloud).await,
+            Self::Template(_) => Ok(false),
         }
     }
 

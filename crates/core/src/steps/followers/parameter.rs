@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeSet};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Observed, Reverting, bring_to};
 use crate::{
@@ -97,6 +97,21 @@ pub(super) async fn settle(
     }
 }
 
+/// Whether SSM may still look at a write of this time, as at others by the same step.
+fn is_validating(written: Option<Timestamp>, now: Timestamp) -> bool {
+    written.is_some_and(|at| now < at + VALIDATION)
+}
+
+/// Whether the image may still come into the parameter, by a write that no answer of SSM shows.
+pub(super) async fn may_take(
+    name: &ParameterName,
+    Reverting { image, written, now }: Reverting<'_>,
+    parameters: &impl Parameters,
+) -> Result<bool> {
+    let Some(image) = image.filter(|_| is_validating(written, now)) else { return Ok(false) };
+    Ok(parameters.parameter(name).await?.as_deref() != Some(image.as_str()))
+}
+
 fn busy(name: &ParameterName, what: String) -> Error {
     Error::ParameterBusy { parameter: name.clone(), what }
 }
@@ -125,7 +140,7 @@ pub(super) async fn revert(
     };
     let Some(image) = image else { return Ok(()) };
     let has_it = cloud.parameter(name).await?.as_deref() == Some(image.as_str());
-    if !has_it && written.is_some_and(|at| now < at + VALIDATION) {
+    if !has_it && is_validating(written, now) {
         return Err(busy(name, format!("may still take {image}")));
     }
     if points().await? {

@@ -11,7 +11,7 @@ use crate::{
         rollout::{Fault, GroupState, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
     },
     ports::{GoesBack, RefreshOrder},
-    steps::followers::{Observed, followers},
+    steps::followers::{Observed, Reverting, followers},
     store::{Ledger, Versioned},
 };
 
@@ -87,7 +87,7 @@ pub async fn revert(
     }
     // Last: machines don't wait for a parameter.
     if rollout.progress.waited(now) <= PATIENCE
-        && let Some(seen) = behind(&rollout, cloud).await?
+        && let Some(seen) = behind(&rollout, cloud, now).await?
     {
         rollout.progress.awaits = seen;
         return wait(document, rollout, (To::Reverted, LATER), cloud).await;
@@ -104,8 +104,14 @@ pub async fn revert(
 }
 
 /// What of that which follows the channel isn't back, where the channel points at something.
-async fn behind(rollout: &Rollout, cloud: &impl RolloutPorts) -> Result<Option<String>> {
+async fn behind(rollout: &Rollout, cloud: &impl RolloutPorts, now: Timestamp) -> Result<Option<String>> {
     let to = &rollout.spec.to;
+    let what = Reverting { image: Some(&rollout.spec.image), written: rollout.progress.written, now };
+    for follower in followers(to) {
+        if follower.may_take(what, cloud).await? {
+            return Ok(Some("SSM may still take the image into the parameter".to_owned()));
+        }
+    }
     let channel = Ledger(cloud).channel(&to.pipeline, &to.channel).await?;
     if channel.is_none_or(|channel| channel.current.is_none()) {
         return Ok(None);

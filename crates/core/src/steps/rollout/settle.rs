@@ -32,6 +32,11 @@ pub async fn settle(
     }
     let (ledger, spec) = (Ledger(cloud), rollout.spec.clone());
     rollout.progress.previous = among_others(async || ledger.settle(&spec, now).await).await?;
+    if spec.to.parameter.is_some() {
+        // Before it is: should the rollout go back, SSM may take the image after it did.
+        rollout.progress.written = Some(now);
+        ledger.save_rollout(&mut rollout).await?;
+    }
     for follower in followers(&spec.to) {
         let refused = follower.apply(&spec.to, cloud).await?;
         let Observed::Behind(mut seen) = follower.observe(&spec.to, cloud).await? else { continue };

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ovenbird_core::{
     Result,
     ports::{
-        Account, Caller, Endpoint, Networks, RouteTable, Rule, Run, Signals, Subnet,
-        Subscription, VolumeEncryption, Vpc,
+        Account, Caller, Endpoint, Networks, RouteTable, Rule, Run, Signals, Subnet, Subscription,
+        VolumeEncryption, Vpc,
     },
 };
 

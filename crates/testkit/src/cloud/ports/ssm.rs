@@ -49,7 +49,7 @@ impl Parameters for Cloud {
         Ok(found)
     }
 
-        async fn kinds(&self, names: &BTreeSet<ParameterName>) -> Result<BTreeMap<ParameterName, ParameterKind>> {
+    async fn kinds(&self, names: &BTreeSet<ParameterName>) -> Result<BTreeMap<ParameterName, ParameterKind>> {
         self.call(&["ssm:DescribeParameters"], |state| {
             let usual = || ParameterKind {
                 kind: "String".to_owned(),

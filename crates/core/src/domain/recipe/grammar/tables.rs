@@ -6,8 +6,8 @@ use super::{
     Table, Values, key,
     rules::{
         ALARM, AMI, ANY, ARCHITECTURE, BASE_CHANNEL, CHANNEL, FILE_PATH, GROUP, IMAGE_OWNER,
-        INSTANCE_PROFILE, INSTANCE_TYPE, KMS_KEY, MODE, OWNER, PARAMETER, PATH, PIPELINE, SECURITY_GROUP,
-        SHARE, STRATEGY, SUBNET, TAG, TAG_VALUE, TEMPLATE, VOLUME_TYPE,
+        INSTANCE_PROFILE, INSTANCE_TYPE, KMS_KEY, MODE, NAMES, OWNER, PARAMETER, PATH, PIPELINE,
+        SECURITY_GROUP, SHARE, STRATEGY, SUBNET, TAG, TAG_VALUE, TEMPLATE, VOLUME_TYPE,
     },
     seal::SEAL,
     steps::STEP,
@@ -104,6 +104,9 @@ static ARTIFACT: Table = Table::one("place", "where the uploaded artifact goes",
     key("owner", Line(&OWNER), Absent("root"),
         "`user` or `user:group`: the owner of the file, or of the folder and all that is unpacked into it. \
          They must be in the base"),
+    key("match", Line(&NAMES), Absent("all names"),
+        "which names of uploads are artifacts: `\"*.jar\"`. `*` stands for any characters, `?` for one. The upload of any \
+         other file starts no bake. Checksums and signatures are never artifacts"),
 ]);
 
 #[rustfmt::skip]
