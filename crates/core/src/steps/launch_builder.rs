@@ -57,8 +57,9 @@ pub trait LaunchPorts:
 
 impl<C: Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack> LaunchPorts for C {}
 
-/// Why there is nothing to bake: what started it starts nothing of a pipeline that a person paused or removed, or was the
-/// upload of what is no artifact. None when there is, and for a bake that has begun.
+/// Why there is nothing to bake: what started it starts nothing of a pipeline that a person paused or removed.
+///
+/// Or it was the upload of what is no artifact. None when there is something to bake, and for a bake that has begun.
 ///
 /// # Errors
 /// When a person asks for a bake of a pipeline that was removed.

@@ -11,7 +11,7 @@ use crate::{
         error::{Error, Result},
         id::{AmiId, ParameterName},
     },
-    ports::{Parameters, Put, Table},
+    ports::{ParameterKind, Parameters, Put, Table},
     store::Ledger,
 };
 
@@ -28,7 +28,7 @@ pub(super) async fn preflight(
 ) -> Result<()> {
     Ledger(cloud).check_parameter(name, &to.pipeline).await?;
     let kinds = cloud.kinds(&BTreeSet::from([name.clone()])).await?;
-    match kinds.get(name).and_then(|kind| kind.refuses_images()) {
+    match kinds.get(name).and_then(ParameterKind::refuses_images) {
         None => Ok(()),
         Some(problem) => Err(Error::bad_input(
             format!("parameter `{name}`"),
