@@ -71,7 +71,7 @@ impl Groups for Cloud {
     async fn free_addresses(&self, subnets: &[String]) -> Result<u32> {
         let request = self.ec2.describe_subnets().set_subnet_ids(Some(subnets.to_vec()));
         let all = request.into_paginator().items().send().try_collect().await;
-        let all = all.map_err(|error| translate("ec2:DescribeSubnets", &subnets.join(" "), &error))?;
+        let all = all.map_err(|error| translate("ec2:DescribeSubnets", subnets.join(" "), &error))?;
         Ok(all.iter().map(|subnet| count(subnet.available_ip_address_count())).sum())
     }
 

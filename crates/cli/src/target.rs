@@ -5,7 +5,7 @@ use ovenbird_aws::{Cloud, LocalCloud, errors::NO_ANSWER, settings::Settings};
 use ovenbird_core::{
     Error, Result,
     domain::id::{ParameterName, StackId},
-    ports::{Account as _, Parameters as _},
+    ports::Parameters as _,
     views::doctor::Deployed,
 };
 #[cfg(all(feature = "local", target_os = "linux"))]

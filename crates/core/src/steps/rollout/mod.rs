@@ -134,7 +134,19 @@ impl RolloutDocument {
             // Before the channel is told: from then on no execution comes by here again.
             To::Finish => vec![events::of_rollout(rollout)],
             To::Ask => vec![events::of_question(rollout)],
-            _ => Vec::new(),
+            To::Stage
+            | To::Look
+            | To::Settle
+            | To::Settled
+            | To::Revert
+            | To::Reverted
+            | To::HandOver
+            | To::Pause
+            | To::Done
+            | To::Behind
+            | To::Bad
+            | To::Aborted
+            | To::Refused => Vec::new(),
         };
         self
     }
