@@ -10,7 +10,7 @@ use aws_sdk_s3::{
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
-    domain::{artifact, digest::Hash, id::Digest, plan::PresignedUrl},
+    domain::{artifact, digest::Hash, id::Digest, names::Names, plan::PresignedUrl},
     ports::{Bucket, Object, Presigner},
 };
 
@@ -62,7 +62,7 @@ impl Bucket for Cloud {
         }))
     }
 
-    async fn newest(&self, prefix: &str) -> Result<Option<Object>> {
+    async fn newest(&self, prefix: &str, names: Option<&Names>) -> Result<Option<Object>> {
         let request = self.s3.list_objects_v2().bucket(&self.settings.bucket).prefix(prefix);
         let mut pages = request.into_paginator().send();
         let mut newest: Option<Object> = None;
@@ -72,7 +72,7 @@ impl Bucket for Cloud {
                 let key = one.key().unwrap_or_default();
                 let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);
                 // No artifact, however new it is.
-                if artifact::is_passed_over(key, bytes) {
+                if artifact::is_passed_over(key, bytes, names) {
                     continue;
                 }
                 let written = time("s3:ListBucket", key, one.last_modified())?;

@@ -1,12 +1,14 @@
 //! Parameters, through SSM.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ssm::types::ParameterType;
+use aws_sdk_ssm::types::{ParameterStringFilter, ParameterTier, ParameterType};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
+use jiff::Timestamp;
 use ovenbird_core::{
     Result,
     domain::id::{AmiId, ParameterName},
-    ports::Parameters,
+    ports::{ParameterKind, Parameters, Put},
 };
 
 use crate::{
@@ -16,6 +18,9 @@ use crate::{
 
 /// `GetParameters` takes so many names.
 const MOST_NAMES: usize = 10;
+
+/// A filter of `DescribeParameters` takes so many.
+const MOST_FILTERED: usize = 50;
 
 impl Parameters for Cloud {
     async fn parameter(&self, name: &ParameterName) -> Result<Option<String>> {
@@ -42,8 +47,41 @@ impl Parameters for Cloud {
         Ok(found)
     }
 
-    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {
-        self.ssm
+    async fn kinds(&self, names: &BTreeSet<ParameterName>) -> Result<BTreeMap<ParameterName, ParameterKind>> {
+        const OPERATION: &str = "ssm:DescribeParameters";
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut found = BTreeMap::new();
+        for names in names.chunks(MOST_FILTERED) {
+            let filter = ParameterStringFilter::builder().key("Name").option("Equals");
+            let filter = filter.set_values(Some(names.to_vec())).build();
+            let filter = filter.map_err(|error| unreadable(OPERATION, "the parameters", error))?;
+            let mut pages = self.ssm.describe_parameters().parameter_filters(filter).into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| translate(OPERATION, "the parameters", &error))?;
+                for one in page.parameters() {
+                    let bad = |why: String| unreadable(OPERATION, one.name().unwrap_or("?"), why);
+                    let name = ParameterName::parse(one.name().unwrap_or_default())
+                        .map_err(|error| bad(error.to_string()))?;
+                    let written = one.last_modified_date().map(|at| Timestamp::from_second(at.secs()));
+                    let written = written.transpose().map_err(|error| bad(error.to_string()))?;
+                    let kind = ParameterKind {
+                        kind: one.r#type().map_or("?", ParameterType::as_str).to_owned(),
+                        // SSM leaves out what is usual.
+                        data_type: one.data_type().unwrap_or("text").to_owned(),
+                        tier: one.tier().map_or("Standard", ParameterTier::as_str).to_owned(),
+                        has_policies: !one.policies().is_empty(),
+                        written: written.unwrap_or_default(),
+                    };
+                    found.insert(name, kind);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<Put> {
+        let answer = self
+            .ssm
             .put_parameter()
             .name(name.as_str())
             .value(image.as_str())
@@ -51,9 +89,14 @@ impl Parameters for Cloud {
             .data_type("aws:ec2:image")
             .overwrite(true)
             .send()
-            .await
-            .map(drop)
-            .map_err(|error| translate("ssm:PutParameter", name.as_str(), &error))
+            .await;
+        match answer {
+            Ok(_) => Ok(Put::Taken),
+            Err(error) => {
+                let refused = Put::refused(code(&error), error.message().unwrap_or_default());
+                refused.ok_or_else(|| translate("ssm:PutParameter", name.as_str(), &error))
+            }
+        }
     }
 
     async fn remove(&self, name: &ParameterName) -> Result<()> {

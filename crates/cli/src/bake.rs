@@ -14,6 +14,7 @@ use ovenbird_core::{
         artifact::{self, ArtifactKey},
         bake::{Bake, Labels},
         id::{BakeId, Digest, PipelineName},
+        recipe::Recipe,
     },
     store::{Ledger, recipes},
 };
@@ -137,10 +138,10 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Started
             // The folder says that the upload starts nothing; what isn't promoted is nobody's newest artifact either.
             let promoted = !args.no_promote && version.is_none();
             let folder = if promoted { artifact::BY_HAND } else { artifact::UNPROMOTED };
-            let key = put(&deployment, &pipeline, &format!("{folder}/"), file).await?;
+            let key = put(&deployment, &recipe, &format!("{folder}/"), file).await?;
             start(&deployment, &pipeline, args, Some(&key), version.as_ref()).await?
         }
-        Some(file) => upload(&deployment, &pipeline, file).await?,
+        Some(file) => upload(&deployment, &recipe, file).await?,
         None => {
             let key = args.key.as_deref().map(|key| artifact_key(&pipeline, key)).transpose()?;
             start(&deployment, &pipeline, args, key.as_ref(), version.as_ref()).await?
@@ -209,40 +210,59 @@ pub fn note_difference(pipeline: &PipelineName, pointer: &recipes::RecipePointer
 }
 
 /// Uploads a file into a folder of the pipeline's artifacts.
-async fn put(
-    deployment: &Deployment,
-    pipeline: &PipelineName,
-    folder: &str,
-    file: &Path,
-) -> Result<ArtifactKey> {
+async fn put(deployment: &Deployment, recipe: &Recipe, folder: &str, file: &Path) -> Result<ArtifactKey> {
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let key = ArtifactKey::parse(&format!("{}{folder}{name}", artifact::prefix(pipeline)))?;
-    check(file)?;
+    let key = ArtifactKey::parse(&format!("{}{folder}{name}", artifact::prefix(&recipe.pipeline)))?;
+    check(file, recipe, &key)?;
     deployment.cloud.put_file(key.as_str(), file).await?;
     Ok(key)
 }
 
-/// Refuses what is no artifact before anything is uploaded.
-fn check(file: &Path) -> Result<()> {
+/// S3 takes so many bytes in one request: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html>
+const MOST_BYTES: u64 = 5 << 30;
+
+/// Refuses what is no artifact, or too large for one request, before anything is uploaded.
+fn check(file: &Path, recipe: &Recipe, key: &ArtifactKey) -> Result<()> {
+    let what = || format!("artifact `{}`", file.display());
     let refused = |problem: &str| {
         let fix = "Name the file that your build made; an artifact is one file that isn't empty";
-        Err(Error::bad_input(format!("artifact `{}`", file.display()), problem, fix))
+        Err(Error::bad_input(what(), problem, fix))
     };
+    if artifact::is_companion(key.as_str()) {
+        return refused("has the name of a checksum or a signature");
+    }
+    if let Some(problem) = recipe.artifact.as_ref().and_then(|artifact| artifact.refuses(key.file_name())) {
+        return Err(Error::bad_input(
+            what(),
+            problem,
+            "Give it a name that matches, or push a recipe with another `match`",
+        ));
+    }
     match std::fs::metadata(file) {
         Err(error) => refused(&error.to_string()),
         Ok(metadata) if !metadata.is_file() => refused("is not a file"),
         Ok(metadata) if metadata.len() == 0 => refused("is empty"),
+        Ok(metadata) if metadata.len() > MOST_BYTES => Err(Error::bad_input(
+            what(),
+            "is larger than 5 GiB, and S3 takes no more in one request",
+            format!(
+                "Upload it in parts, which starts the bake: `aws s3 cp {} s3://BUCKET/{key}`. The launch-builder function then \
+                 hashes it, and has five minutes for that",
+                file.display()
+            ),
+        )),
         Ok(_) => Ok(()),
     }
 }
 
 /// Uploads, and waits for the bake that the upload starts.
-async fn upload(deployment: &Deployment, pipeline: &PipelineName, file: &Path) -> Result<BakeId> {
+async fn upload(deployment: &Deployment, recipe: &Recipe, file: &Path) -> Result<BakeId> {
+    let pipeline = &recipe.pipeline;
     let ledger = Ledger(&deployment.cloud);
     let before: Vec<BakeId> =
         ledger.bakes(pipeline, NEWEST).await?.into_iter().map(|bake| bake.spec.id).collect();
     let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
-    let key = put(deployment, pipeline, "", file).await?;
+    let key = put(deployment, recipe, "", file).await?;
     let (pace, mut listed) = (Pace::up_to(LOOK), Seldom::every(LIST));
     loop {
         let ours = ledger.bakes(pipeline, NEWEST).await?.into_iter().find(|bake| {

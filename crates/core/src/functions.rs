@@ -87,7 +87,11 @@ pub async fn promote(cloud: &impl Ports, input: Value, now: Timestamp) -> Result
         Promote::Move { document } => {
             answered(Function::Promote, &given, promote::run(document, cloud, now).await)
         }
-        Promote::StartChildren { document } => output(&cascade::run(document, cloud).await?),
+        Promote::StartChildren { document } => {
+            let document = cascade::run(document, cloud).await?;
+            promote::followed(&document.bake)?;
+            output(&document)
+        }
         Promote::Begin { document } => rolled(rollout::begin(document, cloud, now).await),
         Promote::StartStage { document } => rolled(rollout::start_stage(document, cloud, now).await),
         Promote::LookAtStage { document } => rolled(rollout::look(document, cloud, now).await),
@@ -227,8 +231,9 @@ async fn clean_up(document: Document, cloud: &impl Ports, now: Timestamp) -> Res
             "Deploy functions and state machine of one version",
         ));
     };
-    let (bake, kept) =
-        clean_up::after_success(recorded(cloud, &document.bake).await?, ends, cloud, now).await?;
+    let mut bake = recorded(cloud, &document.bake).await?;
+    bake.progress.adopt(&document.seen);
+    let (bake, kept) = clean_up::after_success(bake, ends, cloud, now).await?;
     Ok((Document { bake, ..document }, kept))
 }
 

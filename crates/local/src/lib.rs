@@ -36,7 +36,7 @@ use std::process::ExitCode;
 pub use self::{
     around::{RunningCloud, running},
     auth::{Clock, Credentials, Gate, Holder, Keys, PROFILE},
-    endpoint::{Control, Endpoint, machine_router, operations, router},
+    endpoint::{Control, Endpoint, Writes, machine_router, operations, router},
     error::{LocalError, Result},
     function_logs::{LogLine, function_logs},
     hardware::{Hardware, Simulated},

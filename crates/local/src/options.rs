@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ovenbird_sim::Validation;
 use serde::{Deserialize, Serialize};
 
 use crate::home::Home;
@@ -32,6 +33,8 @@ pub struct Options {
     pub wait_scale: f64,
     /// What machines are.
     pub machines: Machines,
+    /// How Systems Manager validates parameters that hold an image: a second here, minutes on AWS.
+    pub parameters: Validation,
 }
 
 impl Options {
@@ -44,6 +47,7 @@ impl Options {
             stack: "ovenbird".into(),
             wait_scale: 0.1,
             machines: Machines::Real,
+            parameters: Validation { shortest: 1, longest: 1, dropped: 0, seed: 0 },
         }
     }
 

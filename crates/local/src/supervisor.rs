@@ -23,7 +23,7 @@ use crate::{
     balancer::{Balancer, Sockets},
     base_image,
     deploy::deploy,
-    endpoint::{Control, Endpoint, keep_learning, router},
+    endpoint::{Control, Endpoint, Writes, keep_learning, router},
     error::{LocalError, Result, chain},
     hardware::{Hardware, RealHardware, Simulated},
     machine::{probe, serve_inside},
@@ -195,8 +195,9 @@ async fn start_world(
     }
     let parameters = BTreeMap::from([(BASE_PARAMETER.to_owned(), image)]);
     let gate = Gate { keys, port: options.port, clock: Clock::system() };
-    let endpoint =
-        Arc::new(Endpoint { gate, state, ministack: Some(ministack.link.clone()), parameters, control });
+    let writes = Writes::new(options.parameters);
+    let ministack = Some(ministack.link.clone());
+    let endpoint = Arc::new(Endpoint { gate, state, ministack, parameters, writes, control });
     endpoint.state.hardware().connect(Arc::downgrade(&endpoint));
     endpoint.state.keep_time();
     keep_learning(&endpoint);

@@ -15,6 +15,7 @@ mod commands;
 mod copies;
 mod error;
 mod filters;
+mod image_parameters;
 mod image_stages;
 mod images;
 mod instance_types;
@@ -54,6 +55,7 @@ pub use self::{
     copies::{CopyImage, CopySnapshot, CreateSnapshot, CreateSnapshots},
     error::ApiError,
     filters::{Filter, time_text},
+    image_parameters::{ImageParameters, Validation},
     image_stages::{LaunchPermission, Standing},
     images::{BaseImage, CreateImage, DescribeImages, Image, ImageState},
     instance_types::InstanceType,

@@ -33,7 +33,7 @@ pub use self::{
     faults::{Death, Fault},
 };
 use crate::SimulatedHardware;
-use ovenbird_sim::{InstanceState, World, load_balancing::Seen};
+use ovenbird_sim::{ImageParameters, InstanceState, Validation, World, load_balancing::Seen};
 
 /// An account with Ovenbird deployed, in memory.
 #[derive(Debug, Clone)]
@@ -65,6 +65,10 @@ struct State {
     table: BTreeMap<Key, (Row, Index)>,
     objects: BTreeMap<String, (Vec<u8>, Timestamp)>,
     parameters: BTreeMap<ParameterName, String>,
+    /// Writes of parameters that SSM is validating.
+    image_parameters: ImageParameters,
+    /// Whether SSM takes images that nobody made.
+    takes_every_image: bool,
     /// Executions that were started, by name, with their input.
     executions: BTreeMap<BakeId, serde_json::Value>,
     /// How executions stand, as far as whoever runs them said.
@@ -164,6 +168,8 @@ impl Cloud {
             table: BTreeMap::new(),
             objects: BTreeMap::new(),
             parameters: BTreeMap::new(),
+            image_parameters: ImageParameters::new(Validation::AT_ONCE),
+            takes_every_image: false,
             executions: BTreeMap::new(),
             standings: BTreeMap::new(),
             witnesses: Vec::new(),
@@ -210,6 +216,7 @@ impl Cloud {
             state.tick();
             // What was ordered is begun at the time it was ordered.
             state.hardware.advance(&mut state.world, state.now);
+            state.take_valid_parameters();
             for (key, bytes) in state.hardware.take_uploads() {
                 state.objects.insert(key, (bytes, state.now));
             }
@@ -316,6 +323,16 @@ impl Cloud {
     /// Changes what there is of the account beside the model.
     pub fn around(&self, change: impl FnOnce(&mut Around)) {
         change(&mut self.state.borrow_mut().around);
+    }
+
+    /// From now on SSM validates image parameters so.
+    pub fn validate_parameters(&self, validation: Validation) {
+        self.state.borrow_mut().image_parameters.validate(validation);
+    }
+
+    /// From now on SSM takes images that are only on record, too.
+    pub fn take_every_image(&self) {
+        self.state.borrow_mut().takes_every_image = true;
     }
 
     /// Writes a parameter, as a person does.

@@ -50,6 +50,7 @@ const BY_CORE: &[(&str, &[&str])] = &[
         &[
             "Images::image",
             "Images::matching",
+            "Parameters::kinds",
             "Parameters::parameter",
             "Parameters::values",
             "Bucket::text",
@@ -65,7 +66,6 @@ const BY_CORE: &[(&str, &[&str])] = &[
             "Workflow::rollout_execution",
             // Doctor's.
             "Account::instance_types",
-            "Account::kinds",
             "Account::volume_encryption",
             "Groups::group",
             "Networks::endpoints",

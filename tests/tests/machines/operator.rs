@@ -109,6 +109,16 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
         "--value",
         newest["image"].as_str().context("an image")?,
     ])?;
+    // It is there when Systems Manager has looked at the image.
+    let written = || -> Result<bool> {
+        let read = cloud.local.aws(&["ssm", "get-parameter", "--name", "/images/desk/production"])?;
+        Ok(read["Parameter"]["Value"] == newest["image"])
+    };
+    let begun = std::time::Instant::now();
+    while !written()? {
+        ensure!(begun.elapsed().as_secs() < 30, "the parameter never took the image");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
     has(
         &says(&cloud, &["status"], 0)?,
         &["parameter /images/desk/production says", "and not the channel's image"],

@@ -197,7 +197,14 @@ impl Parameters for Crowded<'_> {
         self.0.values(names).await
     }
 
-    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {
+    async fn kinds(
+        &self,
+        names: &std::collections::BTreeSet<ParameterName>,
+    ) -> Result<BTreeMap<ParameterName, ovenbird_core::ports::ParameterKind>> {
+        self.0.kinds(names).await
+    }
+
+    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<ovenbird_core::ports::Put> {
         self.0.put_image(name, image).await
     }
 

@@ -1,8 +1,9 @@
 //! How the parameter follows its channel, and what is undone of a promotion that failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::executor::block_on;
+use jiff::SignedDuration;
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -10,7 +11,7 @@ use ovenbird_core::{
         id::{AmiId, ParameterName, PipelineName},
     },
     functions,
-    ports::{Key, Parameters as _, Row, Table, Write},
+    ports::{Key, ParameterKind, Parameters as _, Put, Row, Table, Write},
     steps::{followers::followers, promote},
     store::{ImageSet, Ledger, Promotion},
 };
@@ -67,24 +68,28 @@ fn a_promotion_waits_until_its_parameter_is_read_back_as_its_channel_says() {
     };
     let name = "/images/storefront/production".parse().unwrap();
     assert_eq!(look(), "go");
-    block_on(desk.cloud.put_image(&name, &desk.image("before-1"))).unwrap();
-    assert_eq!(look(), "wait", "it names another image");
+    assert_eq!(block_on(desk.cloud.put_image(&name, &desk.image("before-1"))).unwrap(), Put::Taken);
+    assert_eq!(look(), "promote", "it names another image, and is to be written again");
     block_on(desk.cloud.remove(&name)).unwrap();
-    assert_eq!(look(), "wait", "it isn't there");
+    assert_eq!(look(), "promote", "it isn't there");
     desk.edit_channel(|doc| doc["current"] = json!(null));
-    assert_eq!(look(), "wait", "neither is what it should name");
+    assert_eq!(look(), "promote", "neither is what it should name");
 }
 
 #[test]
 fn a_channel_that_moves_while_the_parameter_is_written_is_followed() {
     let desk = Desk::new(&TWO);
+    desk.cloud.take_every_image();
     let bake = rollback(&desk);
     let new = arrive(&desk, &Comer { newer: 99_999, later: 99_999, ..COMER });
     // Between what it read of the channel and what it writes, something newer is promoted, and written first.
     let newer = || {
         assert_eq!(promote(&desk, &new), Promotion::Moved);
         let name = "/images/storefront/production".parse().unwrap();
-        block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap();
+        assert_eq!(
+            block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap(),
+            Put::Taken
+        );
     };
     let ended = desk.interrupt(async |cloud| step(cloud, &bake).await, "ssm:PutParameter", 0, newer);
     assert_eq!(ended.unwrap().ends, Some(Status::Promoted));
@@ -125,13 +130,17 @@ impl ovenbird_core::ports::Parameters for Restless<'_> {
         Ok(BTreeMap::new())
     }
 
-    async fn put_image(&self, _: &ParameterName, _: &AmiId) -> Result<()> {
+    async fn kinds(&self, _: &BTreeSet<ParameterName>) -> Result<BTreeMap<ParameterName, ParameterKind>> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn put_image(&self, _: &ParameterName, _: &AmiId) -> Result<Put> {
         self.moves.set(self.moves.get() + 1);
         let key = channel_key("production");
         let on = self.desk.changed(&key, &key, |doc| {
             doc["generation"] = json!(doc["generation"].as_u64().unwrap() + 1);
         });
-        self.desk.cloud.commit(vec![on]).await
+        self.desk.cloud.commit(vec![on]).await.map(|()| Put::Taken)
     }
 
     async fn remove(&self, _: &ParameterName) -> Result<()> {
@@ -181,7 +190,7 @@ fn an_undone_promotion_leaves_channel_and_parameter_as_they_were() {
     assert_eq!((desk.current(), desk.parameter()), (Some(old.clone()), Some(old.to_string())));
     // The try before this one ended between the two: the parameter follows all the same.
     let name = "/images/storefront/production".parse().unwrap();
-    block_on(desk.cloud.put_image(&name, &desk.image("before-1"))).unwrap();
+    assert_eq!(block_on(desk.cloud.put_image(&name, &desk.image("before-1"))).unwrap(), Put::Taken);
     undone(&desk, |_| ()).unwrap();
     assert_eq!((desk.current(), desk.parameter()), (Some(old.clone()), Some(old.to_string())));
 }
@@ -216,7 +225,8 @@ fn the_first_promotion_undone_removes_the_parameter_if_it_is_its_own() {
         desk.edit_channel(|doc| doc["previous"] = json!([]));
         let name = "/images/storefront/production".parse().unwrap();
         if let Some(value) = value {
-            block_on(desk.cloud.put_image(&name, &image(value))).unwrap();
+            desk.cloud.put_parameter(&name, image(value).as_str());
+            desk.cloud.pass(SignedDuration::from_mins(5));
         }
         undone(&desk, |_| ()).unwrap();
         assert_eq!(desk.current(), None);
@@ -236,11 +246,15 @@ fn a_parameter_that_goes_while_another_bake_is_promoted_comes_back_with_that_bak
     desk.edit_channel(|doc| doc["previous"] = json!([]));
     let mut bake = desk.bake("before-1");
     (bake.progress.status, bake.progress.stage) = (Status::Running, Stage::Promotion);
+    desk.cloud.take_every_image();
     let new = arrive(&desk, &COMER);
     let newer = || {
         assert_eq!(promote(&desk, &new), Promotion::Moved);
         let name = "/images/storefront/production".parse().unwrap();
-        block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap();
+        assert_eq!(
+            block_on(desk.cloud.put_image(&name, new.progress.image.as_ref().unwrap())).unwrap(),
+            Put::Taken
+        );
     };
     let work = async |cloud: &ovenbird_testkit::Cloud| promote::undo(&bake, cloud, cloud.now()).await;
     desk.interrupt(work, "ssm:DeleteParameter", 0, newer).unwrap();

@@ -36,8 +36,10 @@ mod seal;
 mod status;
 mod superseded;
 mod turns;
+mod validating;
 mod volumes;
 mod waiting;
+mod wanted;
 
 use self::bench::{Bench, RECIPE, pipeline};
 use futures::executor::block_on;

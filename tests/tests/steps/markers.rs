@@ -68,7 +68,7 @@ fn a_marker_is_never_the_newest_artifact() {
     {
         bench.cloud.put(marker, "");
     }
-    let newest = block_on(bench.cloud.newest("artifacts/storefront/")).unwrap().unwrap();
+    let newest = block_on(bench.cloud.newest("artifacts/storefront/", None)).unwrap().unwrap();
     assert_eq!(newest.key, "artifacts/storefront/v1.jar");
     let by_hand = Trigger::manual(&json!({"pipeline": "storefront"})).unwrap();
     assert!(bench.start("one", &by_hand).is_ok());

@@ -99,7 +99,7 @@ fn a_copy_with_all_our_tags_stays_and_pushes_no_image_out() {
 fn an_operator_who_rolled_back_by_put_parameter_keeps_production_s_image() {
     let (bench, images) = baked(4);
     let name = "/images/storefront/production".parse().unwrap();
-    block_on(bench.cloud.put_image(&name, &images[0])).unwrap();
+    assert_eq!(block_on(bench.cloud.put_image(&name, &images[0])).unwrap(), ovenbird_core::ports::Put::Taken);
     let plan = bench.prune();
     assert!(bench.image(&images[0]).is_some());
     let verdict = plan.keep.iter().find(|verdict| verdict.image == images[0]).unwrap();
@@ -332,6 +332,7 @@ fn a_first_promotion_that_is_taken_back_gives_its_parameter_back() {
     let mut bake = block_on(ledger.bake(&pipeline(), &"bake-1".parse().unwrap())).unwrap().unwrap();
     bake.progress.stage = ovenbird_core::domain::bake::Stage::Promotion;
     for _ in 0..2 {
+        bench.cloud.pass(jiff::SignedDuration::from_mins(5));
         block_on(promote::undo(&bake, &bench.cloud, bench.cloud.now())).unwrap();
         assert_eq!(block_on(ledger.parameter_owner(&name)).unwrap(), None);
         assert_eq!(block_on(bench.cloud.parameter(&name)).unwrap(), None);

@@ -394,7 +394,8 @@ fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -
 
 /// Errors of the clean-up and of the start of children, which change nothing about what became of a bake.
 pub fn after_the_end(error: &str) -> bool {
-    ["LeftBehind", "NotCleanedUp", "ChildrenNotStarted", "NotReverted", "NotFinished"].contains(&error)
+    ["LeftBehind", "NotCleanedUp", "ChildrenNotStarted", "NotReverted", "NotFinished", "NotFollowed"]
+        .contains(&error)
 }
 
 fn decode<D: DeserializeOwned>(cloud: &Cloud, sort: &str) -> Vec<D> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     error::{Error, Result},
     id::PipelineName,
+    names::Names,
 };
 
 /// The prefix of the bucket under which an upload starts a bake.
@@ -31,14 +32,31 @@ pub const BY_HAND: &str = "by-hand";
 /// Likewise, for an artifact that is not to be promoted: nothing takes it for the newest one either.
 pub const UNPROMOTED: &str = "unpromoted";
 
-/// Whether the upload of an object starts no bake.
-pub fn is_quiet(key: &str, bytes: u64) -> bool {
-    is_marker(key, bytes) || is_in(key, BY_HAND) || is_in(key, UNPROMOTED)
+/// How the names of files end that build tools put beside an artifact: checksums and signatures of it.
+const COMPANIONS: [&str; 9] =
+    [".md5", ".sha1", ".sha256", ".sha384", ".sha512", ".asc", ".sig", ".minisig", ".sigstore"];
+
+/// Whether an object says something of an artifact, and is none: a checksum or a signature.
+pub fn is_companion(key: &str) -> bool {
+    let name = file_name(key).to_ascii_lowercase();
+    COMPANIONS.iter().any(|end| name.strip_suffix(end).is_some_and(|rest| !rest.is_empty()))
 }
 
-/// Whether whoever looks for the newest artifact goes past an object.
-pub fn is_passed_over(key: &str, bytes: u64) -> bool {
-    is_marker(key, bytes) || is_in(key, UNPROMOTED)
+/// Whether the upload of an object starts no bake, whatever the recipe says.
+pub fn is_quiet(key: &str, bytes: u64) -> bool {
+    is_marker(key, bytes) || is_companion(key) || is_in(key, BY_HAND) || is_in(key, UNPROMOTED)
+}
+
+/// Whether whoever looks for the newest artifact goes past an object. The recipe may say which names are artifacts.
+pub fn is_passed_over(key: &str, bytes: u64, names: Option<&Names>) -> bool {
+    is_marker(key, bytes)
+        || is_companion(key)
+        || is_in(key, UNPROMOTED)
+        || names.is_some_and(|names| !names.has(file_name(key)))
+}
+
+fn file_name(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
 }
 
 /// Whether a key is in this folder of its pipeline's.
@@ -83,6 +101,11 @@ impl ArtifactKey {
     /// The key as it is in the bucket.
     pub fn as_str(&self) -> &str {
         &self.key
+    }
+
+    /// The file's name, without its folders.
+    pub fn file_name(&self) -> &str {
+        file_name(&self.key)
     }
 
     /// The pipeline that the artifact belongs to.
@@ -141,9 +164,36 @@ mod tests {
             ("artifacts/shop/by-hand/app.jar", true, false),
             ("artifacts/shop/unpromoted/app.jar", true, true),
         ] {
-            assert_eq!((is_quiet(key, 1), is_passed_over(key, 1)), (quiet, passed_over), "{key}");
+            assert_eq!((is_quiet(key, 1), is_passed_over(key, 1, None)), (quiet, passed_over), "{key}");
         }
-        assert!(is_quiet("artifacts/shop/", 0) && is_passed_over("artifacts/shop/", 0));
+        assert!(is_quiet("artifacts/shop/", 0) && is_passed_over("artifacts/shop/", 0, None));
+    }
+
+    #[test]
+    fn checksums_and_signatures_are_no_artifacts() {
+        for end in COMPANIONS {
+            for key in [
+                format!("artifacts/shop/app.jar{end}"),
+                format!("artifacts/shop/1.2/APP{}", end.to_uppercase()),
+            ] {
+                assert!(is_quiet(&key, 64) && is_passed_over(&key, 64, None), "{key}");
+            }
+        }
+        for key in [
+            "artifacts/shop/sha256",
+            "artifacts/shop/.sig",
+            "artifacts/shop/a.sha256/app.jar",
+            "artifacts/shop/app.asc.jar",
+        ] {
+            assert!(!is_quiet(key, 64) && !is_passed_over(key, 64, None), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_the_pattern_does_not_have_is_never_the_newest() {
+        let jars = Names::parse("*.jar").unwrap();
+        assert!(is_passed_over("artifacts/shop/notes.txt", 5, Some(&jars)));
+        assert!(!is_passed_over("artifacts/shop/1.2/app.jar", 5, Some(&jars)));
     }
 
     #[test]

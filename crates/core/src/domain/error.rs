@@ -183,6 +183,22 @@ pub enum Error {
         /// The channel that it follows, with its pipeline: `storefront/production`.
         owner: String,
     },
+    /// A parameter may still take the image that is to go, or does not show yet that it went back.
+    #[error("parameter `{parameter}` {what}")]
+    ParameterBusy {
+        /// The parameter.
+        parameter: ParameterName,
+        /// What it may still do, or does not yet.
+        what: String,
+    },
+    /// The promotion stands, and something that follows the channel does not have its image.
+    #[error("channel `{channel}` has its image, and not all follows it: {what}")]
+    NotFollowed {
+        /// The channel: `storefront/production`.
+        channel: String,
+        /// What does not follow, and how it stands.
+        what: String,
+    },
     /// A step of a bake that was cancelled, or cleaned up after, meanwhile.
     #[error("bake `{bake}` has ended already: {}", status.as_str())]
     BakeEnded {
@@ -289,6 +305,8 @@ impl Error {
         "ImageFailed",
         "NotPromotable",
         "ParameterTaken",
+        "ParameterBusy",
+        "NotFollowed",
         "BakeEnded",
         "LeaseLost",
         "LeftBehind",
@@ -319,6 +337,8 @@ impl Error {
             Self::ImageFailed { .. } => "ImageFailed",
             Self::NotPromotable { .. } => "NotPromotable",
             Self::ParameterTaken { .. } => "ParameterTaken",
+            Self::ParameterBusy { .. } => "ParameterBusy",
+            Self::NotFollowed { .. } => "NotFollowed",
             Self::BakeEnded { .. } => "BakeEnded",
             Self::LeaseLost { .. } => "LeaseLost",
             Self::LeftBehind { .. } => "LeftBehind",
@@ -351,6 +371,8 @@ impl Error {
             | Self::BuilderLost { .. }
             | Self::DeadlinePassed { .. }
             | Self::ImageFailed { .. }
+            | Self::ParameterBusy { .. }
+            | Self::NotFollowed { .. }
             | Self::LeaseLost { .. }
             | Self::LeftBehind { .. }
             | Self::PruneIncomplete { .. }

@@ -10,6 +10,7 @@ pub mod event_details;
 pub mod id;
 pub mod inputs;
 pub mod mailbox;
+pub mod names;
 pub mod offer;
 pub mod place;
 pub mod plain;

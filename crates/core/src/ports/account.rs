@@ -4,10 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::domain::{
-    error::Result,
-    id::{BakeId, ParameterName},
-};
+use crate::domain::{error::Result, id::BakeId};
 
 /// Who calls, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,21 +57,6 @@ pub struct Run {
     pub ended_badly: bool,
 }
 
-/// A parameter without its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParameterKind {
-    /// SSM's word: `String`, `StringList`, `SecureString`.
-    pub kind: String,
-    /// SSM's word: `text`, `aws:ec2:image`.
-    pub data_type: String,
-    /// SSM's word: `Standard`, `Advanced`.
-    pub tier: String,
-    /// Whether it has policies, such as one by which it expires.
-    pub has_policies: bool,
-    /// When it was written last.
-    pub written: Timestamp,
-}
-
 /// What of an account decides how bakes do.
 pub trait Account {
     /// Who calls.
@@ -83,8 +65,6 @@ pub trait Account {
     async fn volume_encryption(&self) -> Result<VolumeEncryption>;
     /// Of these instance types, those that the Region has, each with the architectures that it runs.
     async fn instance_types(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>>;
-    /// Of these parameters, those that are there.
-    async fn kinds(&self, names: &BTreeSet<ParameterName>) -> Result<BTreeMap<ParameterName, ParameterKind>>;
 }
 
 /// What starts bakes, and who hears of what became of them.

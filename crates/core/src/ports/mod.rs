@@ -23,14 +23,14 @@ mod volume;
 mod workflow;
 
 pub use self::{
-    account::{Account, Caller, ParameterKind, Rule, Run, Signals, Subscription, VolumeEncryption},
+    account::{Account, Caller, Rule, Run, Signals, Subscription, VolumeEncryption},
     clock::Clock,
     groups::{Balancers, GoesBack, Groups, RefreshOrder, Templates},
     images::{Image, ImageState, Images},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     network::{Endpoint, EndpointKind, Networks, RouteTable, Subnet, Vpc},
     objects::{Bucket, Object, Presigner},
-    parameters::Parameters,
+    parameters::{ParameterKind, Parameters, Put},
     references::{Look, References, Source, Versions},
     retirement::{Permission, PrunePorts, Retirement, Snapshot, Stack, Witness},
     table::{Expect, Index, Key, Row, Table, Write},

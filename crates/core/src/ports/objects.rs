@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{error::Result, id::Digest, plan::PresignedUrl};
+use crate::domain::{error::Result, id::Digest, names::Names, plan::PresignedUrl};
 
 /// An object of the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub trait Bucket {
     /// An object's facts.
     async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Object>>;
     /// The newest object under a prefix.
-    async fn newest(&self, prefix: &str) -> Result<Option<Object>>;
+    async fn newest(&self, prefix: &str, names: Option<&Names>) -> Result<Option<Object>>;
     /// SHA-256 of an object's bytes, streamed.
     async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest>;
     /// The names directly under a prefix that ends in `/`.

@@ -90,7 +90,7 @@ async fn start_child(
     parent: &Parent,
     cloud: &(impl Workflow + Bucket),
 ) -> Result<Option<BakeId>> {
-    if child.artifact && cloud.newest(&artifact::prefix(&child.pipeline)).await?.is_none() {
+    if child.artifact && cloud.newest(&artifact::prefix(&child.pipeline), None).await?.is_none() {
         tracing::info!("{} stands on {parent}, and has no artifact to bake yet", child.pipeline);
         return Ok(None);
     }

@@ -9,6 +9,7 @@ use crate::{
         digest::canonical,
         error::{Error, Result},
         inputs::Inputs,
+        names::Names,
         recipe::{Base, Recipe},
         trigger::Trigger,
     },
@@ -47,7 +48,7 @@ pub async fn resolve(
         None => recipes::recipe(cloud, trigger.pipeline()).await?,
     };
     let artifact = match recipe.artifact {
-        Some(_) => Some(self::artifact(trigger, cloud).await?),
+        Some(ref wanted) => Some(self::artifact(trigger, wanted.names.as_ref(), cloud).await?),
         None => None,
     };
     let (image, parent) = base_image(&recipe.base, cloud, now).await?;
@@ -71,16 +72,19 @@ pub async fn resolve(
 }
 
 /// The artifact to bake: the one uploaded or named, else the newest of the pipeline.
-async fn artifact(trigger: &Trigger, bucket: &impl Bucket) -> Result<Artifact> {
+async fn artifact(trigger: &Trigger, names: Option<&Names>, bucket: &impl Bucket) -> Result<Artifact> {
     let (key, version, sequencer) = match trigger {
         Trigger::Upload { key, version, sequencer } => (key.clone(), version.clone(), sequencer.clone()),
         Trigger::Manual { artifact: Some(key), .. } => (key.clone(), None, String::new()),
         Trigger::Manual { pipeline, artifact: None, .. } | Trigger::Cascade { pipeline, .. } => {
             let prefix = artifact::prefix(pipeline);
-            let newest = bucket.newest(&prefix).await?;
+            let newest = bucket.newest(&prefix, names).await?;
             let missing = || Error::NoArtifact {
                 key: format!("{prefix}*"),
-                problem: "isn't there yet: nothing was uploaded".into(),
+                problem: match names {
+                    None => "isn't there yet: nothing was uploaded".into(),
+                    Some(names) => format!("isn't there yet: no upload matches `{names}`"),
+                },
             };
             (ArtifactKey::parse(&newest.ok_or_else(missing)?.key)?, None, String::new())
         }

@@ -57,15 +57,16 @@ pub trait LaunchPorts:
 
 impl<C: Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack> LaunchPorts for C {}
 
-/// Why there is nothing to bake: what started it starts nothing of a pipeline that a person paused or removed. None when
-/// there is, and for a bake that has begun.
+/// Why there is nothing to bake: what started it starts nothing of a pipeline that a person paused or removed.
+///
+/// Or it was the upload of what is no artifact. None when there is something to bake, and for a bake that has begun.
 ///
 /// # Errors
 /// When a person asks for a bake of a pipeline that was removed.
 pub async fn declined(start: &Start, cloud: &impl LaunchPorts) -> Result<Option<String>> {
     let ledger = Ledger(cloud);
     let pipeline = start.trigger.pipeline();
-    let Some(halt) = ledger.halt(pipeline).await? else { return Ok(None) };
+    let Some(halt) = ledger.halt(pipeline).await? else { return unwanted(&start.trigger, cloud).await };
     if ledger.bake(pipeline, &start.bake).await?.is_some() {
         return Ok(None);
     }
@@ -83,6 +84,16 @@ pub async fn declined(start: &Start, cloud: &impl LaunchPorts) -> Result<Option<
             format!("was removed by {} at {}", said.by, said.at),
             "Push its recipe, and it is there again: `ovenbird recipe push`",
         )),
+    }
+}
+
+/// Why an upload is no artifact by the recipe. Where there is none to ask, the bake itself says so.
+async fn unwanted(trigger: &Trigger, bucket: &impl Bucket) -> Result<Option<String>> {
+    let Trigger::Upload { key, .. } = trigger else { return Ok(None) };
+    match recipes::recipe(bucket, key.pipeline()).await {
+        Ok((_, recipe)) => Ok(recipe.artifact.and_then(|artifact| artifact.refuses(key.file_name()))),
+        Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

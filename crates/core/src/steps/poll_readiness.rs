@@ -92,7 +92,9 @@ pub async fn run(
             SignedDuration::from_secs(document.next.seconds.into())
         };
         if now.duration_since(began) + pause >= WATCH {
-            return Ok(document);
+            // SSM may have dropped the write without a word, or refused it: promote writes once more what differs.
+            let writes = document.bake.progress.stage == Stage::Promotion;
+            return Ok(if writes { document.go(To::Promote) } else { document });
         }
         cloud.sleep(pause).await;
         now = cloud.now();
@@ -128,7 +130,7 @@ async fn twin(mut document: Document, cloud: &(impl Table + Workflow), now: Time
         && let Some(count) = record.passed(&spec.inputs.tests)
     {
         let ImageCopy { image, snapshots } = record.home;
-        document.seen = Seen { tests_passed: Some(count), snapshots, image: Some(image), signed: None };
+        document.seen = Seen { tests_passed: Some(count), snapshots, image: Some(image), ..Seen::default() };
         return Ok(document.go(To::Promote));
     }
     match ledger.holder(&spec.digest, now).await? {
@@ -311,17 +313,23 @@ async fn image(mut document: Document, cloud: &impl Images, now: Timestamp) -> R
 
 /// What follows the channel has the image, or something newer that was promoted over it meanwhile.
 async fn promotion(
-    document: Document,
+    mut document: Document,
     cloud: &(impl Parameters + Table),
     now: Timestamp,
 ) -> Result<Document> {
     let to = document.bake.spec.destination();
     for follower in followers(&to) {
         let Some(awaited) = follower.awaited() else { continue };
-        match follower.observe(&to, cloud).await? {
-            Observed::Settled => {}
-            Observed::Behind(seen) => return document.wait(now, awaited, seen),
+        let Observed::Behind(mut seen) = follower.observe(&to, cloud).await? else { continue };
+        if let Some(refused) = &document.seen.refused {
+            seen.push_str(&format!(", and the last write was refused: {refused}"));
         }
+        if document.bake.progress.waited(now) < document.bake.spec.settings.deadlines.promotion {
+            return document.wait(now, awaited, seen);
+        }
+        // The image is good, and is the channel's: that this lags is no reason to take it back.
+        document.seen.behind = Some(seen);
+        break;
     }
     Ok(document.go(To::Go))
 }

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Action, events, followers::followers, resume, rollout, table::check};
+use super::{
+    Action, events,
+    followers::{Reverting, followers},
+    resume, rollout,
+    table::check,
+};
 use crate::{
     domain::{
         bake::{Bake, Document, Stage, Status, To},
@@ -36,9 +41,16 @@ async fn promoted(
 ) -> Result<Document> {
     check(Action::Promote, &document)?;
     let mut bake = resume(cloud, &document).await?;
-    let ledger = Ledger(cloud);
-    if bake.progress.stage != Stage::Promotion {
+    let (ledger, to) = (Ledger(cloud), bake.spec.destination());
+    let (begins, writes) = (bake.progress.stage != Stage::Promotion, to.parameter.is_some());
+    if begins {
         bake.progress.enter(Stage::Promotion, now);
+    }
+    if writes {
+        // Before it is: should this bake fail, its image must not be destroyed while SSM may still take it.
+        bake.progress.written = Some(now);
+    }
+    if begins || writes {
         ledger.save(&mut bake).await?;
     }
     startable(&bake, cloud).await?;
@@ -50,7 +62,6 @@ async fn promoted(
     if !bake.spec.options.promote {
         return Ok(bake.into_inner().end(Status::Validated, To::Done));
     }
-    let to = bake.spec.destination();
     if to.runs_machines() {
         return roll_out(bake, cloud, now).await;
     }
@@ -58,9 +69,12 @@ async fn promoted(
         Promotion::Superseded => Ok(bake.into_inner().end(Status::Superseded, To::Done)),
         Promotion::Closed(why) => closed(bake, why, cloud).await,
         Promotion::Moved | Promotion::Unchanged | Promotion::Overtaken => {
-            follow(&to, cloud).await?;
+            let refused = follow(&to, cloud).await?;
             let awaits = followers(&to).iter().any(|follower| follower.awaited().is_some());
-            Ok(bake.into_inner().end(Status::Promoted, if awaits { To::Await } else { To::Done }))
+            let to = if awaits { To::Await } else { To::Done };
+            let mut document = bake.into_inner().end(Status::Promoted, to);
+            document.seen.refused = refused;
+            Ok(document)
         }
     }
 }
@@ -143,12 +157,28 @@ fn passed(bake: &Bake) -> Result<Passed> {
     Ok(Passed { tests: bake.spec.inputs.tests.clone(), count, bake: bake.spec.id.clone() })
 }
 
-/// Brings everything that follows a channel to what that points at, whoever moved it last.
-pub(super) async fn follow(to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<()> {
+/// Brings everything that follows a channel to what that points at, whoever moved it last. Gives what AWS refused for now.
+async fn follow(to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<Option<String>> {
+    let mut refused = None;
     for follower in followers(to) {
-        follower.apply(to, cloud).await?;
+        if let Some(why) = follower.apply(to, cloud).await? {
+            tracing::info!(channel = to.name(), "written again later: {why}");
+            refused = Some(why);
+        }
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// Says at the end of a bake what does not follow its channel, although all was waited for that it may take. The promotion
+/// stands: an image is no worse for a parameter that lags.
+///
+/// # Errors
+/// `NotFollowed`, so that somebody is told.
+pub fn followed(bake: &Bake) -> Result<()> {
+    match &bake.progress.behind {
+        None => Ok(()),
+        Some(what) => Err(Error::NotFollowed { channel: bake.spec.destination().name(), what: what.clone() }),
+    }
 }
 
 /// Takes the promotion of a failed bake back: the channel, then what follows it, the last first.
@@ -172,8 +202,9 @@ pub async fn undo(
         };
     }
     ledger.take_back(&bake.spec).await?;
+    let what = Reverting { image: bake.progress.image.as_ref(), written: bake.progress.written, now };
     for follower in followers(&to).iter().rev() {
-        follower.revert(&to, bake.progress.image.as_ref(), cloud).await?;
+        follower.revert(&to, what, cloud).await?;
     }
     Ok(())
 }

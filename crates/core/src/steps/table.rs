@@ -203,8 +203,15 @@ pub const STEPS: &[Step] = &[
     Step {
         action: Action::Promote,
         function: Function::Promote,
-        // At the first three an image is there already.
-        takes: &[Stage::Launch, Stage::AwaitTwin, Stage::AwaitTurn, Stage::Image, Stage::Boot],
+        // At the first three an image is there already; at the last one the parameter is to be written again.
+        takes: &[
+            Stage::Launch,
+            Stage::AwaitTwin,
+            Stage::AwaitTurn,
+            Stage::Image,
+            Stage::Boot,
+            Stage::Promotion,
+        ],
         leaves: &[Leaves::Channel, Leaves::Parameter],
     },
     Step { action: Action::CleanUp, function: Function::Prune, takes: &[], leaves: &[] },

@@ -26,7 +26,7 @@ use http::Method;
 
 pub(crate) use self::elsewhere::keep_learning;
 use self::route::Route;
-pub use self::{control::Control, machine_access::machine_router};
+pub use self::{control::Control, machine_access::machine_router, ssm::parameters::Writes};
 use crate::{
     auth::{Admitted, Form, Gate, Holder, Refusal},
     http_client::Link,
@@ -44,6 +44,8 @@ pub struct Endpoint {
     pub ministack: Option<Link>,
     /// Public parameters (`/aws/service/…`) and their values.
     pub parameters: BTreeMap<String, String>,
+    /// Writes of parameters that hold an image, as long as they are validated.
+    pub writes: Writes,
     /// The local cloud's own affairs.
     pub control: Control,
 }

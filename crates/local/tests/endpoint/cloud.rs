@@ -9,6 +9,7 @@ use std::{
 };
 
 use ovenbird_local::{Credentials, Home, LocalError, Machines, Options};
+use ovenbird_sim::Validation;
 
 /// A local cloud in this process, on a home of its own.
 pub struct Cloud {
@@ -96,5 +97,6 @@ pub fn options(home: &Path) -> Option<Options> {
     options.home = Home::new(home);
     options.repository = None;
     options.machines = Machines::Simulated;
+    options.parameters = Validation::AT_ONCE;
     Some(options)
 }

@@ -6,9 +6,9 @@ use axum::Router;
 use jiff::Timestamp;
 use ovenbird_local::{
     Clock, CloudState, Control, Credentials, Endpoint, Gate, Home, Keys, Link, Machines, Options, Simulated,
-    machine_router, router,
+    Writes, machine_router, router,
 };
-use ovenbird_sim::{BaseImage, World};
+use ovenbird_sim::{BaseImage, Validation, World};
 
 /// An endpoint on a port of its own, for as long as it lives.
 pub struct TestEndpoint {
@@ -59,10 +59,11 @@ impl TestEndpoint {
             let mut options = Options::new(port);
             options.home = Home::new(home.path());
             options.machines = Machines::Simulated;
+            let writes = Writes::new(Validation::AT_ONCE);
             let parameters = BTreeMap::from([("/aws/service/test/base".to_owned(), base.clone())]);
             let (kept, control) = (Arc::clone(&state), Control::new(options));
             let gate = Gate { keys: gate_keys, port, clock };
-            let endpoint = Arc::new(Endpoint { gate, state, ministack, parameters, control });
+            let endpoint = Arc::new(Endpoint { gate, state, ministack, parameters, writes, control });
             // A machine has the endpoint at the same address, and the host's tests can't have two there.
             let inside = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let machine = inside.local_addr().expect("an address").port();

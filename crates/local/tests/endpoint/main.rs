@@ -10,6 +10,7 @@ mod fixture;
 mod health_checks;
 mod kept;
 mod killed;
+mod parameters;
 mod programs;
 mod refused;
 mod retirement;

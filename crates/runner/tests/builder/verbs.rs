@@ -144,7 +144,7 @@ fn an_artifact_that_is_not_what_was_uploaded_stops_everything() {
 }
 
 fn artifact(place: Placement) -> Artifact {
-    Artifact { place, mode: None, owner: None }
+    Artifact { place, mode: None, owner: None, names: None }
 }
 
 #[test]

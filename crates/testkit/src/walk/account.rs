@@ -11,7 +11,6 @@ use ovenbird_core::{
         recipe::{Base, Recipe},
         report::{Exit, ProvisionReport, SealReport, StepReport, TestOutcome, TestReport},
     },
-    ports::Parameters as _,
     store::{
         Ancestor, Child, Ledger, keys,
         recipes::{RecipePointer, RunnerPointer},
@@ -98,7 +97,7 @@ impl Scenario {
         .at(Pace { boot: seconds(times.boot), imaging: seconds(times.imaging), ..Pace::default() });
         let cloud = Cloud::new(world, hardware, now);
         let parameter = "/aws/service/debian/release/12/latest/amd64".parse().unwrap();
-        futures::executor::block_on(cloud.put_image(&parameter, &base)).unwrap();
+        cloud.put_parameter(&parameter, base.as_str());
         let runner = RunnerPointer { sha256: digest::sha256(b"runner") };
         cloud.put(&keys::runner_pointer("x86_64"), serde_json::to_string(&runner).unwrap());
         let mut recipe = format!("{RECIPE}{}{}{}{}", self.soak, self.builder, self.recipe, self.deadlines);
@@ -146,6 +145,7 @@ impl Scenario {
             }
             cloud.pass(SignedDuration::from_secs(60));
         }
+        cloud.validate_parameters(self.parameters);
         // Images that are there already are fit: what is made from now on is not.
         cloud.answer_of_new(self.fitness);
         if let Some((artifact, state)) = self.lost {

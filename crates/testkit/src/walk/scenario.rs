@@ -1,6 +1,6 @@
 //! What can be walked: an account before, executions, and what goes on in their machines.
 
-use ovenbird_sim::Lack;
+use ovenbird_sim::{Lack, Validation};
 
 use crate::Fitness;
 
@@ -79,6 +79,8 @@ pub struct Scenario {
     pub machines: Machines,
     /// How long they take for it.
     pub times: Times,
+    /// How SSM validates the parameter, from its own executions on.
+    pub parameters: Validation,
     /// What EC2 has too little of.
     pub lack: Option<Lack>,
     /// The recipe's builder.

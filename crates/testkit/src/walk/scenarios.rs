@@ -1,6 +1,6 @@
 //! All that is walked.
 
-use ovenbird_sim::Lack;
+use ovenbird_sim::{Lack, Validation};
 
 use crate::Fitness;
 
@@ -48,6 +48,15 @@ imaging = "5m"
 promotion = "1m"
 "#;
 
+/// Long enough for a parameter that SSM validates, and drops a few times.
+const PATIENT: &str = r#"
+[deadlines]
+builder = "5m"
+validation = "2m"
+imaging = "5m"
+promotion = "15m"
+"#;
+
 /// As short as it goes: what is walked ten thousand times.
 pub const SHORT: Times = Times { boot: 2, steps: 1, tests: 1, seal: 1, imaging: 2 };
 
@@ -56,6 +65,7 @@ pub const PLAIN: Scenario = Scenario {
     name: "an upload, baked and promoted",
     machines: Machines::Work,
     times: SHORT,
+    parameters: Validation::AT_ONCE,
     lack: None,
     builder: BUILDER,
     recipe: "",
@@ -96,6 +106,34 @@ pub const SCENARIOS: &[Scenario] = &[
         before: &["v1.jar"],
         runs: &[(0, Run::Upload("v2.jar"))],
         ..PLAIN
+    },
+    Scenario {
+        name: "a parameter that SSM validates for a while",
+        parameters: Validation { shortest: 20, longest: 120, dropped: 0, seed: 1 },
+        deadlines: PATIENT,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar"))],
+        // All before that is as in every other bake.
+        only: &["/Promote", "/LookAtPromotion", "/CleanUp", "/StartChildren"],
+        ..PLAIN
+    },
+    Scenario {
+        name: "a second promotion while SSM validates the first, which it drops",
+        parameters: Validation { shortest: 10, longest: 30, dropped: 300, seed: 2 },
+        deadlines: PATIENT,
+        before: &["v1.jar"],
+        runs: &[(0, Run::Upload("v2.jar")), (5, Run::Upload("v3.jar"))],
+        // The first of the two is as in the scenario before.
+        only: &["run-1/Promote", "run-1/LookAtPromotion", "run-1/CleanUp"],
+        pairs: Pairs::OfEachState,
+        ..PLAIN
+    },
+    Scenario {
+        name: "a rollout whose parameter SSM validates for a while",
+        parameters: Validation { shortest: 20, longest: 90, dropped: 200, seed: 3 },
+        follows: Follows::Group(1),
+        only: &["/Settle", "/Revert", "/Finish"],
+        ..ROLLED
     },
     Scenario {
         name: "a launch template that follows",

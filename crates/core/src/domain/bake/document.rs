@@ -54,7 +54,7 @@ pub enum To {
     Go,
     /// The image is there: also boot a fresh instance of it.
     Verify,
-    /// An image of this digest exists: promote it.
+    /// An image of this digest exists: promote it. Or what follows the channel does not have it yet: write it again.
     Promote,
     /// Others come first: a bake of this digest that is on its way, or those that have a builder.
     Twin,
@@ -78,6 +78,12 @@ pub struct Seen {
     /// The image that the twin made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<AmiId>,
+    /// What does not follow the channel although its time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<String>,
+    /// Why AWS refused for now to write what follows the channel, in its words. It is not put on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// When the instance's URLs were signed last. It is not put on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<Timestamp>,

@@ -52,6 +52,12 @@ pub struct Progress {
     /// rejected for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_promoted: Option<String>,
+    /// When its image was written into the channel's parameter last: SSM may take it minutes after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Timestamp>,
+    /// What did not follow its channel in the time that the recipe allows. The promotion stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<String>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -115,6 +121,8 @@ impl Progress {
             children: Vec::new(),
             rollout: None,
             not_promoted: None,
+            written: None,
+            behind: None,
             failure: None,
             forgotten: None,
         }
@@ -164,7 +172,10 @@ impl Progress {
 
     /// Takes over what poll-readiness saw, which itself writes nothing.
     pub fn adopt(&mut self, seen: &Seen) {
-        let Seen { tests_passed, snapshots, image, signed: _ } = seen;
+        let Seen { tests_passed, snapshots, image, behind, signed: _, refused: _ } = seen;
+        if behind.is_some() {
+            self.behind.clone_from(behind);
+        }
         if tests_passed.is_some() {
             self.tests_passed = *tests_passed;
         }

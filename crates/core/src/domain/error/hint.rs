@@ -59,6 +59,12 @@ impl Error {
             Self::ParameterTaken { .. } => {
                 "Give `parameter` under `[promote]` of the recipe a name of its own, and push the recipe".into()
             }
+            Self::ParameterBusy { .. } => {
+                "SSM looks at the image of a write for up to five minutes: try again after that".into()
+            }
+            Self::NotFollowed { .. } => {
+                "`ovenbird status` has the command that writes the parameter; CloudTrail has SSM's reason. Raise `promotion` under `[deadlines]` of the recipe if it comes later by itself".into()
+            }
             Self::BakeEnded { .. } => "Nothing to do: start another bake if you still need one".into(),
             Self::LeaseLost { .. } => "Another bake may have taken over; if none is running, start the bake again".into(),
             Self::LeftBehind { bake, .. } => format!("Run `ovenbird clean {bake}`, or wait for the scheduled prune"),

@@ -105,6 +105,14 @@ fn all() -> Vec<Error> {
             parameter: ParameterName::parse("/images/storefront").unwrap(),
             owner: "other/production".into(),
         },
+        Error::ParameterBusy {
+            parameter: ParameterName::parse("/images/storefront").unwrap(),
+            what: "may still take ami-1".into(),
+        },
+        Error::NotFollowed {
+            channel: "storefront/production".into(),
+            what: "parameter `/images/storefront` is ami-1".into(),
+        },
         Error::BakeEnded { bake: bake(), status: Status::Cancelled },
         Error::LeaseLost { bake: bake() },
         Error::LeftBehind {

@@ -30,6 +30,7 @@ pub use self::{
 use crate::domain::{
     destination::{Destination, Policy},
     id::{AmiId, ChannelName, GroupName, ParameterName, PipelineName, TemplateName},
+    names::Names,
 };
 
 /// `recipe.toml`, understood.
@@ -240,6 +241,18 @@ pub struct Artifact {
     /// Its owner, `user` or `user:group`, or the owner of all that is unpacked; none means root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Which names of uploads are artifacts; none means all. It says what starts a bake, and nothing of the image: the
+    /// digest is without it.
+    #[serde(skip)]
+    pub names: Option<Names>,
+}
+
+impl Artifact {
+    /// Why an upload of a file of this name is none of the pipeline's artifacts; none when it is one.
+    pub fn refuses(&self, name: &str) -> Option<String> {
+        let names = self.names.as_ref().filter(|names| !names.has(name))?;
+        Some(format!("`match` of the recipe's `[artifact]` is `{names}`, and `{name}` is none"))
+    }
 }
 
 /// Where the artifact goes on the machine.

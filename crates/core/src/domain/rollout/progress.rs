@@ -133,6 +133,12 @@ pub struct Progress {
     /// What it waits for, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub awaits: String,
+    /// When the image was written into the channel's parameter last: SSM may take it minutes after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Timestamp>,
+    /// What does not follow the channel although its time is over. The channel has the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<String>,
     /// How it ended; none while it is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -252,6 +258,8 @@ impl Progress {
             sick: Vec::new(),
             aborted: false,
             awaits: String::new(),
+            written: None,
+            behind: None,
             outcome: None,
             timeline: Vec::new(),
         }

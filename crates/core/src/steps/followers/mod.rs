@@ -6,6 +6,8 @@
 mod parameter;
 mod template;
 
+use jiff::Timestamp;
+
 use crate::{
     domain::{
         destination::Destination,
@@ -32,6 +34,17 @@ pub enum Observed {
     Settled,
     /// Not yet, and how it stands.
     Behind(String),
+}
+
+/// What is taken back of a failed bake.
+#[derive(Debug, Clone, Copy)]
+pub struct Reverting<'a> {
+    /// Its image, which goes after this.
+    pub image: Option<&'a AmiId>,
+    /// When the image was written into parameters last.
+    pub written: Option<Timestamp>,
+    /// This moment.
+    pub now: Timestamp,
 }
 
 /// What follows a channel and runs no machine itself, in the order in which it is brought there. Auto Scaling groups follow
@@ -72,19 +85,24 @@ async fn bring_to(
 
 impl Follower {
     /// Refuses what [`Follower::apply`] would refuse, before anything is launched or moved.
-    pub async fn preflight(&self, to: &Destination, table: &impl Table) -> Result<()> {
+    pub async fn preflight(&self, to: &Destination, cloud: &(impl Parameters + Table)) -> Result<()> {
         match self {
-            Self::Parameter(name) => parameter::preflight(name, to, table).await,
+            Self::Parameter(name) => parameter::preflight(name, to, cloud).await,
             // Whether it is there is seen when it is changed: launch-builder may not look at templates.
             Self::Template(_) => Ok(()),
         }
     }
 
-    /// Brings it to what the channel points at now, whoever moved that last.
-    pub async fn apply(&self, to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<()> {
+    /// Brings it to what the channel points at now, whoever moved that last. Gives why AWS refuses that for now, if it does:
+    /// then it is to be done again.
+    pub async fn apply(
+        &self,
+        to: &Destination,
+        cloud: &(impl Parameters + Templates + Table),
+    ) -> Result<Option<String>> {
         match self {
             Self::Parameter(name) => parameter::apply(name, to, cloud).await,
-            Self::Template(name) => template::apply(name, to, cloud).await,
+            Self::Template(name) => template::apply(name, to, cloud).await.map(|()| None),
         }
     }
 
@@ -93,10 +111,10 @@ impl Follower {
         &self,
         to: &Destination,
         cloud: &(impl Parameters + Templates + Table),
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         match self {
             Self::Parameter(name) => parameter::apply(name, to, cloud).await,
-            Self::Template(name) => template::bring_back(name, to, cloud).await,
+            Self::Template(name) => template::bring_back(name, to, cloud).await.map(|()| None),
         }
     }
 
@@ -106,6 +124,29 @@ impl Follower {
             Self::Parameter(name) => parameter::observe(name, to, cloud).await,
             // EC2 answers when it has happened.
             Self::Template(_) => Ok(Observed::Settled),
+        }
+    }
+
+    /// Brings it to what the channel points at now, and sees that it is there.
+    ///
+    /// # Errors
+    /// `ParameterBusy` as long as SSM doesn't show it.
+    pub async fn settle(
+        &self,
+        to: &Destination,
+        cloud: &(impl Parameters + Templates + Table),
+    ) -> Result<()> {
+        match self {
+            Self::Parameter(name) => parameter::settle(name, to, cloud).await,
+            Self::Template(name) => template::apply(name, to, cloud).await,
+        }
+    }
+
+    /// Whether what is taken back may still come into it, by a write that AWS does not show yet.
+    pub async fn may_take(&self, what: Reverting<'_>, cloud: &impl Parameters) -> Result<bool> {
+        match self {
+            Self::Parameter(name) => parameter::may_take(name, what, cloud).await,
+            Self::Template(_) => Ok(false),
         }
     }
 
@@ -121,11 +162,11 @@ impl Follower {
     pub async fn revert(
         &self,
         to: &Destination,
-        image: Option<&AmiId>,
+        what: Reverting<'_>,
         cloud: &(impl Parameters + Templates + Table),
     ) -> Result<()> {
         match self {
-            Self::Parameter(name) => parameter::revert(name, to, image, cloud).await,
+            Self::Parameter(name) => parameter::revert(name, to, what, cloud).await,
             Self::Template(name) => template::bring_back(name, to, cloud).await,
         }
     }

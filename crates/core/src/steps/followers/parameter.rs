@@ -1,38 +1,65 @@
 //! An SSM parameter follows a channel: it holds the id of the channel's image.
 
-use super::{Observed, bring_to};
+use std::{cell::RefCell, collections::BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Observed, Reverting, bring_to};
 use crate::{
     domain::{
         destination::Destination,
         error::{Error, Result},
         id::{AmiId, ParameterName},
     },
-    ports::{Parameters, Table},
+    ports::{ParameterKind, Parameters, Put, Table},
     store::Ledger,
 };
 
-/// Refuses a parameter that follows another pipeline's channel.
-pub(super) async fn preflight(name: &ParameterName, to: &Destination, table: &impl Table) -> Result<()> {
-    Ledger(table).check_parameter(name, &to.pipeline).await
-}
+/// So long after a write its image may still come into the parameter: "you can try again after five minutes have passed from
+/// the original attempt".
+/// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html>
+const VALIDATION: SignedDuration = SignedDuration::from_mins(5);
 
-/// Lets the parameter follow the channel, whoever moved that last.
-pub(super) async fn apply(
+/// Refuses a parameter that follows another pipeline's channel, and one that never takes an image.
+pub(super) async fn preflight(
     name: &ParameterName,
     to: &Destination,
     cloud: &(impl Parameters + Table),
 ) -> Result<()> {
+    Ledger(cloud).check_parameter(name, &to.pipeline).await?;
+    let kinds = cloud.kinds(&BTreeSet::from([name.clone()])).await?;
+    match kinds.get(name).and_then(ParameterKind::refuses_images) {
+        None => Ok(()),
+        Some(problem) => Err(Error::bad_input(
+            format!("parameter `{name}`"),
+            format!("{problem}: SSM would refuse the promotion after the whole bake"),
+            format!("Delete it, and the promotion makes it anew: `aws ssm delete-parameter --name {name}`"),
+        )),
+    }
+}
+
+/// Lets the parameter follow the channel, whoever moved that last. Gives SSM's refusal where it is one for now.
+pub(super) async fn apply(
+    name: &ParameterName,
+    to: &Destination,
+    cloud: &(impl Parameters + Table),
+) -> Result<Option<String>> {
+    let refused = RefCell::new(None);
     // A promotion that moves nothing claims nothing, and a parameter may have come into the recipe since.
     Ledger(cloud).claim_parameter(to).await?;
     bring_to(to, cloud, async |image, _| {
         // Written only when it differs: each write is a version of the parameter.
         let differs = cloud.parameter(name).await?.as_deref() != Some(image.as_str());
         if differs {
-            cloud.put_image(name, image).await?;
+            *refused.borrow_mut() = match cloud.put_image(name, image).await? {
+                Put::Taken => None,
+                Put::NotYet(why) => Some(why),
+            };
         }
         Ok(differs)
     })
-    .await
+    .await?;
+    Ok(refused.into_inner())
 }
 
 /// AWS answers a write of an image parameter before it has validated it: only reading it back tells.
@@ -51,11 +78,54 @@ pub(super) async fn observe(
     Ok(Observed::Behind(format!("parameter `{name}` is {}", value.as_deref().unwrap_or("not there"))))
 }
 
+/// Lets the parameter follow the channel, and sees that it does.
+///
+/// # Errors
+/// `ParameterBusy` as long as it doesn't.
+pub(super) async fn settle(
+    name: &ParameterName,
+    to: &Destination,
+    cloud: &(impl Parameters + Table),
+) -> Result<()> {
+    let refused = apply(name, to, cloud).await?;
+    match observe(name, to, cloud).await? {
+        Observed::Settled => Ok(()),
+        Observed::Behind(_) => {
+            let why = refused.map(|why| format!(": {why}")).unwrap_or_default();
+            Err(busy(name, format!("does not follow channel `{}` yet{why}", to.name())))
+        }
+    }
+}
+
+/// Whether SSM may still look at a write of this time, as at others by the same step.
+fn is_validating(written: Option<Timestamp>, now: Timestamp) -> bool {
+    written.is_some_and(|at| now < at + VALIDATION)
+}
+
+/// Whether the image may still come into the parameter, by a write that no answer of SSM shows.
+pub(super) async fn may_take(
+    name: &ParameterName,
+    Reverting { image, written, now }: Reverting<'_>,
+    parameters: &impl Parameters,
+) -> Result<bool> {
+    let Some(image) = image.filter(|_| is_validating(written, now)) else { return Ok(false) };
+    Ok(parameters.parameter(name).await?.as_deref() != Some(image.as_str()))
+}
+
+fn busy(name: &ParameterName, what: String) -> Error {
+    Error::ParameterBusy { parameter: name.clone(), what }
+}
+
 /// Lets the parameter follow the channel back. After the first promotion of all it goes, if what it holds is ours.
+///
+/// The image is destroyed after this, so nothing may bring it into the parameter any more.
+///
+/// # Errors
+/// `ParameterBusy` while a write of the image may still become its value, and while the way back is not seen to have.
 pub(super) async fn revert(
     name: &ParameterName,
     to: &Destination,
-    image: Option<&AmiId>,
+    Reverting { image, written, now }: Reverting<'_>,
     cloud: &(impl Parameters + Table),
 ) -> Result<()> {
     let ledger = Ledger(cloud);
@@ -68,15 +138,19 @@ pub(super) async fn revert(
         let channel = ledger.channel(&to.pipeline, &to.channel).await?;
         Ok::<_, Error>(channel.is_some_and(|channel| channel.current.is_some()))
     };
-    if points().await? {
-        return apply(name, to, cloud).await;
-    }
     let Some(image) = image else { return Ok(()) };
-    if cloud.parameter(name).await?.as_deref() == Some(image.as_str()) {
+    let has_it = cloud.parameter(name).await?.as_deref() == Some(image.as_str());
+    if !has_it && is_validating(written, now) {
+        return Err(busy(name, format!("may still take {image}")));
+    }
+    if points().await? {
+        return settle(name, to, cloud).await;
+    }
+    if has_it {
         cloud.remove(name).await?;
         // Another bake may have promoted meanwhile, and it was its image that went.
         if points().await? {
-            return apply(name, to, cloud).await;
+            return settle(name, to, cloud).await;
         }
     }
     ledger.release_parameter(to).await

@@ -10,7 +10,7 @@ use crate::{
         error::{Error, Result},
     },
     ports::{Execution, PrunePorts},
-    steps::{clean_up, guard::Kept, promote},
+    steps::{clean_up, followers::followers, guard::Kept},
     store::Ledger,
 };
 
@@ -57,7 +57,10 @@ pub async fn reap(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -> R
         let channel = ledger.channel(&bake.spec.pipeline, &bake.spec.settings.channel).await?;
         if channel.is_some_and(|channel| channel.has(&bake.spec.id)) {
             // Machines have been starting from it since: what was left undone of the promotion is done.
-            promote::follow(&bake.spec.destination(), cloud).await?;
+            let to = bake.spec.destination();
+            for follower in followers(&to) {
+                follower.settle(&to, cloud).await?;
+            }
             ends = Status::Promoted;
         } else {
             failure = Some(lost(&bake, execution));

@@ -96,6 +96,8 @@ pub enum To {
     Ask,
     /// It ended well.
     Done,
+    /// The same, and a parameter does not follow the channel.
+    Behind,
     /// All is as before, because the image was bad.
     Bad,
     /// A person wanted an end: all is as before, or left as it stands.
@@ -141,6 +143,7 @@ impl RolloutDocument {
             | To::HandOver
             | To::Pause
             | To::Done
+            | To::Behind
             | To::Bad
             | To::Aborted
             | To::Refused => Vec::new(),
@@ -255,6 +258,7 @@ fn way(rollout: &Rollout) -> To {
 /// How an execution ends, by the rollout's outcome.
 fn end(rollout: &Rollout) -> To {
     match rollout.progress.outcome {
+        Some(Outcome::Settled) if rollout.progress.behind.is_some() => To::Behind,
         Some(Outcome::Settled) => To::Done,
         Some(Outcome::Reverted) => To::Bad,
         Some(Outcome::Aborted | Outcome::Left) => To::Aborted,

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{LATER, RolloutDocument, RolloutPorts, To, find, pair, resume, wait};
+use super::{LATER, RolloutDocument, RolloutPorts, To, find, pair, resume, settle::PATIENCE, wait};
 use crate::{
     domain::{
         error::Result,
@@ -11,7 +11,7 @@ use crate::{
         rollout::{Fault, GroupState, Outcome, Phase, RefreshState, Rollout, Seen, Template, Wish},
     },
     ports::{GoesBack, RefreshOrder},
-    steps::followers::followers,
+    steps::followers::{Observed, Reverting, followers},
     store::{Ledger, Versioned},
 };
 
@@ -91,6 +91,13 @@ pub async fn revert(
         rollout.progress.awaits = awaits;
         return wait(document, rollout, (To::Reverted, LATER), cloud).await;
     }
+    // Last: machines don't wait for a parameter.
+    if rollout.progress.waited(now) <= PATIENCE
+        && let Some(seen) = behind(&rollout, cloud, now).await?
+    {
+        rollout.progress.awaits = seen;
+        return wait(document, rollout, (To::Reverted, LATER), cloud).await;
+    }
     let outcome = match (rollout.progress.groups.is_empty(), rollout.progress.aborted) {
         (_, true) => Outcome::Aborted,
         // It never came to change anything.
@@ -100,6 +107,27 @@ pub async fn revert(
     rollout.progress.end(outcome, now);
     ledger.save_rollout(&mut rollout).await?;
     Ok(document.go(&rollout, To::Finish))
+}
+
+/// What of that which follows the channel isn't back, where the channel points at something.
+async fn behind(rollout: &Rollout, cloud: &impl RolloutPorts, now: Timestamp) -> Result<Option<String>> {
+    let to = &rollout.spec.to;
+    let what = Reverting { image: Some(&rollout.spec.image), written: rollout.progress.written, now };
+    for follower in followers(to) {
+        if follower.may_take(what, cloud).await? {
+            return Ok(Some("SSM may still take the image into the parameter".to_owned()));
+        }
+    }
+    let channel = Ledger(cloud).channel(&to.pipeline, &to.channel).await?;
+    if channel.is_none_or(|channel| channel.current.is_none()) {
+        return Ok(None);
+    }
+    for follower in followers(to) {
+        if let Observed::Behind(seen) = follower.observe(to, cloud).await? {
+            return Ok(Some(seen));
+        }
+    }
+    Ok(None)
 }
 
 /// Brings a group a step further back; gives what is awaited, and none when it is as it was.

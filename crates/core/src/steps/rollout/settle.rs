@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{LATER, RolloutDocument, RolloutPorts, To, end, resume, revert::turn_back, start_waiting, wait};
+use super::{LATER, RolloutDocument, RolloutPorts, To, end, resume, start_waiting, wait};
 use crate::{
     domain::{
         error::Result,
-        rollout::{Outcome, Phase},
+        rollout::{Outcome, Phase, Progress},
     },
     steps::{
         cascade,
@@ -15,8 +15,9 @@ use crate::{
     store::{Ledger, among_others},
 };
 
-/// So long what follows the channel may take to have the image, in seconds.
-const PATIENCE: i64 = 300;
+/// So long what follows the channel may take to have the image, in seconds: SSM validates a parameter for minutes, and may
+/// drop the write without a word, which is then made again.
+pub(super) const PATIENCE: i64 = 900;
 
 /// Moves the channel to an image that was seen to serve, then the launch templates' defaults and the parameter.
 pub async fn settle(
@@ -31,16 +32,24 @@ pub async fn settle(
     }
     let (ledger, spec) = (Ledger(cloud), rollout.spec.clone());
     rollout.progress.previous = among_others(async || ledger.settle(&spec, now).await).await?;
-    for follower in followers(&spec.to) {
-        follower.apply(&spec.to, cloud).await?;
+    if spec.to.parameter.is_some() {
+        // Before it is: should the rollout go back, SSM may take the image after it did.
+        rollout.progress.written = Some(now);
+        ledger.save_rollout(&mut rollout).await?;
     }
     for follower in followers(&spec.to) {
-        let Observed::Behind(seen) = follower.observe(&spec.to, cloud).await? else { continue };
-        if rollout.progress.waited(now) > PATIENCE {
-            return turn_back(document, rollout, seen, cloud, now).await;
+        let refused = follower.apply(&spec.to, cloud).await?;
+        let Observed::Behind(mut seen) = follower.observe(&spec.to, cloud).await? else { continue };
+        if let Some(why) = refused {
+            seen.push_str(&format!(", and the last write was refused: {why}"));
         }
-        rollout.progress.awaits = seen;
-        return wait(document, rollout, (To::Settled, LATER), cloud).await;
+        if rollout.progress.waited(now) <= PATIENCE {
+            rollout.progress.awaits = seen;
+            return wait(document, rollout, (To::Settled, LATER), cloud).await;
+        }
+        // The machines serve from it: that a parameter lags is no reason to bring them back.
+        rollout.progress.note_once(now, format!("the channel has the image, and not all follows it: {seen}"));
+        rollout.progress.behind = Some(seen);
     }
     if rollout.progress.pair.is_some() {
         rollout.progress.enter(Phase::Keeping, now);
@@ -71,7 +80,7 @@ pub async fn finish(
     }
     let to = end(&rollout);
     let mut document = document.go(&rollout, to);
-    document.stands =
-        rollout.progress.reason.clone().unwrap_or_else(|| rollout.progress.phase.as_str().to_owned());
+    let Progress { reason, behind, phase, .. } = &rollout.progress;
+    document.stands = reason.clone().or(behind.clone()).unwrap_or_else(|| phase.as_str().to_owned());
     Ok(document)
 }

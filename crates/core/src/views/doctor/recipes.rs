@@ -17,9 +17,6 @@ use crate::{
     ports::{Image, ParameterKind},
 };
 
-/// What SSM must say of a parameter that a channel writes.
-const IMAGE: &str = "aws:ec2:image";
-
 pub(super) fn runner(facts: &Facts) -> Option<Check> {
     const NAME: &str = "runner";
     let of = facts.of_stack.as_ref()?;
@@ -175,13 +172,9 @@ fn parameters(
 fn written(name: &ParameterName, kind: &ParameterKind) -> Option<Finding> {
     let again = format!("aws ssm delete-parameter --name {name}; the next promotion makes it as it must be");
     let why =
-        "SSM changes neither type nor data type of a parameter: the promotion fails, after the whole bake";
-    if kind.kind != "String" {
-        return Some(Finding::fails(format!("parameter {name} is a {}", kind.kind), why, again));
-    }
-    if kind.data_type != IMAGE {
-        let what = format!("parameter {name} is of data type {}, and not {IMAGE}", kind.data_type);
-        return Some(Finding::fails(what, why, again));
+        "SSM changes neither type nor data type of a parameter: a bake ends before it launches a builder";
+    if let Some(problem) = kind.refuses_images() {
+        return Some(Finding::fails(format!("parameter {name} {problem}"), why, again));
     }
     if kind.has_policies {
         return Some(Finding::weaker(

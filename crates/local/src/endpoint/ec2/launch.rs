@@ -25,11 +25,7 @@ pub(super) async fn run_instances(call: &Call<'_>) -> Result<String, ApiError> {
     call.finish()?;
     // As EC2 takes an image by its parameter: the newest value, when the launch is asked for.
     if let Some(name) = request.image.strip_prefix("resolve:ssm:") {
-        let value = parameters::value(call.endpoint, name).await;
-        request.image = value.ok_or_else(|| {
-            let message = format!("Value ({name}) for parameter ImageId is invalid. No such parameter");
-            ApiError::new("InvalidParameterValue", message)
-        })?;
+        request.image = parameters::image(call.endpoint, name).await?;
     }
     if let Some(profile) = &request.profile {
         call.endpoint.check_instance_profile(profile).await?;

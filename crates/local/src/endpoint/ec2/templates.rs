@@ -187,7 +187,7 @@ pub(super) async fn run_by_template(call: &Call<'_>) -> Result<Vec<Instance>, Ap
 /// Tells the world what an image's parameter stands for now.
 async fn learn_parameter(call: &Call<'_>, image: Option<&str>) -> Result<(), ApiError> {
     let Some(name) = image.and_then(|image| image.strip_prefix("resolve:ssm:")) else { return Ok(()) };
-    let value = parameters::value(call.endpoint, name).await;
+    let value = parameters::image(call.endpoint, name).await.ok();
     call.world(|world, _| {
         world.set_image_parameter(name, value.as_deref());
         Ok(())

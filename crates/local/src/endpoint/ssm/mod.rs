@@ -36,6 +36,8 @@ pub(super) async fn answer(endpoint: &Endpoint, operation: &str, request: Reques
         Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
+    // Whatever is asked of parameters, it is told what has become valid by now.
+    parameters::settle(endpoint).await;
     let result = match operation {
         "SendCommand" => commands::send_command(endpoint, &body),
         "GetCommandInvocation" => commands::get_command_invocation(endpoint, &body),

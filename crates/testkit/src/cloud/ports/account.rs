@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ovenbird_core::{
     Result,
-    domain::id::ParameterName,
     ports::{
-        Account, Caller, Endpoint, Networks, ParameterKind, RouteTable, Rule, Run, Signals, Subnet,
-        Subscription, VolumeEncryption, Vpc,
+        Account, Caller, Endpoint, Networks, RouteTable, Rule, Run, Signals, Subnet, Subscription,
+        VolumeEncryption, Vpc,
     },
 };
 
@@ -85,24 +84,6 @@ impl Account for Cloud {
         self.call(&["ec2:DescribeInstanceTypes"], |state| {
             let known = state.around.types.iter().filter(|(name, _)| names.contains(*name));
             Ok(known.map(|(name, runs)| (name.clone(), runs.clone())).collect())
-        })
-        .await
-    }
-
-    async fn kinds(&self, names: &BTreeSet<ParameterName>) -> Result<BTreeMap<ParameterName, ParameterKind>> {
-        self.call(&["ssm:DescribeParameters"], |state| {
-            let usual = || ParameterKind {
-                kind: "String".to_owned(),
-                data_type: "aws:ec2:image".to_owned(),
-                tier: "Standard".to_owned(),
-                has_policies: false,
-                written: state.now,
-            };
-            let there = names.iter().filter_map(|name| match state.around.kinds.get(name) {
-                Some(kind) => Some((name.clone(), kind.clone())),
-                None => state.parameters.contains_key(name).then(|| (name.clone(), usual())),
-            });
-            Ok(there.collect())
         })
         .await
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use ovenbird_core::{
     Error, Result,
-    domain::{artifact, digest, id::Digest, plan::PresignedUrl},
+    domain::{artifact, digest, id::Digest, names::Names, plan::PresignedUrl},
     ports::{self, Bucket, Presigner},
 };
 
@@ -61,10 +61,10 @@ impl Bucket for Cloud {
         .await
     }
 
-    async fn newest(&self, prefix: &str) -> Result<Option<ports::Object>> {
+    async fn newest(&self, prefix: &str, names: Option<&Names>) -> Result<Option<ports::Object>> {
         self.call(&["s3:ListBucket"], |state| {
             let under = state.objects.iter().filter(|(key, (bytes, _))| {
-                key.starts_with(prefix) && !artifact::is_passed_over(key, bytes.len() as u64)
+                key.starts_with(prefix) && !artifact::is_passed_over(key, bytes.len() as u64, names)
             });
             Ok(under.max_by_key(|(_, (_, written))| *written).map(|(key, (bytes, written))| ports::Object {
                 key: key.clone(),

@@ -1,14 +1,34 @@
 //! Parameters of Systems Manager.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ovenbird_core::{
     Result,
     domain::id::{AmiId, ParameterName},
-    ports::Parameters,
+    ports::{ParameterKind, Parameters, Put},
 };
+use ovenbird_sim::ImageState;
 
-use super::super::Cloud;
+use super::super::{Cloud, State};
+
+impl State {
+    /// Lets the writes come in that SSM has validated by now.
+    pub(in super::super) fn take_valid_parameters(&mut self) {
+        let Self { world, image_parameters, parameters, now, takes_every_image, .. } = self;
+        let is_available = |value: &str| {
+            if *takes_every_image {
+                return true;
+            }
+            let image = AmiId::parse(value).ok().and_then(|id| world.image(&id));
+            image.is_some_and(|image| image.state == ImageState::Available)
+        };
+        for (name, value) in image_parameters.take_valid(*now, is_available) {
+            if let Ok(name) = ParameterName::parse(&name) {
+                parameters.insert(name, value);
+            }
+        }
+    }
+}
 
 impl Parameters for Cloud {
     async fn parameter(&self, name: &ParameterName) -> Result<Option<String>> {
@@ -29,10 +49,32 @@ impl Parameters for Cloud {
         Ok(found)
     }
 
-    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<()> {
+    async fn kinds(&self, names: &BTreeSet<ParameterName>) -> Result<BTreeMap<ParameterName, ParameterKind>> {
+        self.call(&["ssm:DescribeParameters"], |state| {
+            let usual = || ParameterKind {
+                kind: "String".to_owned(),
+                data_type: "aws:ec2:image".to_owned(),
+                tier: "Standard".to_owned(),
+                has_policies: false,
+                written: state.now,
+            };
+            let there = names.iter().filter_map(|name| match state.around.kinds.get(name) {
+                Some(kind) => Some((name.clone(), kind.clone())),
+                None => state.parameters.contains_key(name).then(|| (name.clone(), usual())),
+            });
+            Ok(there.collect())
+        })
+        .await
+    }
+
+    async fn put_image(&self, name: &ParameterName, image: &AmiId) -> Result<Put> {
         self.call(&["ssm:PutParameter"], |state| {
-            state.parameters.insert(name.clone(), image.to_string());
-            Ok(())
+            let put = state.image_parameters.put(state.now, name.as_str(), image.as_str());
+            state.take_valid_parameters();
+            Ok(match put {
+                Ok(()) => Put::Taken,
+                Err(refusal) => Put::NotYet(refusal.to_string()),
+            })
         })
         .await
     }

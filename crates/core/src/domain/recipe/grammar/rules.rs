@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use crate::domain::{
     destination::Share,
     id::{AmiId, ChannelName, GroupName, IdError, ParameterName, PipelineName, TemplateName},
+    names::Names,
 };
 
 /// What a text of some kind must look like.
@@ -72,6 +73,11 @@ pub(super) static AMI: Rule = id(|text| AmiId::parse(text).err(), "^ami-[0-9a-fA
 pub(super) static PARAMETER: Rule = id(|text| ParameterName::parse(text).err(), "^[A-Za-z0-9_./-]{1,1011}$");
 pub(super) static TEMPLATE: Rule = id(|text| TemplateName::parse(text).err(), "^[A-Za-z0-9()./_-]{3,128}$");
 pub(super) static GROUP: Rule = id(|text| GroupName::parse(text).err(), "^[^:]{1,255}$");
+pub(super) static NAMES: Rule =
+    word("a pattern of file names", "Write it like `*.jar`, without `/`", |text| {
+        Names::parse(text).is_some()
+    })
+    .pattern("^[^/]+$");
 pub(super) static STRATEGY: Rule = choice("a strategy", &["rolling", "blue-green"]);
 pub(super) static SHARE: Rule =
     word("a part of a group", "Write `1 instance`, `3 instances` or `25%`", |text| {

@@ -6,8 +6,8 @@ use super::{
     Table, Values, key,
     rules::{
         ALARM, AMI, ANY, ARCHITECTURE, BASE_CHANNEL, CHANNEL, FILE_PATH, GROUP, IMAGE_OWNER,
-        INSTANCE_PROFILE, INSTANCE_TYPE, KMS_KEY, MODE, OWNER, PARAMETER, PATH, PIPELINE, SECURITY_GROUP,
-        SHARE, STRATEGY, SUBNET, TAG, TAG_VALUE, TEMPLATE, VOLUME_TYPE,
+        INSTANCE_PROFILE, INSTANCE_TYPE, KMS_KEY, MODE, NAMES, OWNER, PARAMETER, PATH, PIPELINE,
+        SECURITY_GROUP, SHARE, STRATEGY, SUBNET, TAG, TAG_VALUE, TEMPLATE, VOLUME_TYPE,
     },
     seal::SEAL,
     steps::STEP,
@@ -104,6 +104,9 @@ static ARTIFACT: Table = Table::one("place", "where the uploaded artifact goes",
     key("owner", Line(&OWNER), Absent("root"),
         "`user` or `user:group`: the owner of the file, or of the folder and all that is unpacked into it. \
          They must be in the base"),
+    key("match", Line(&NAMES), Absent("all names"),
+        "which names of uploads are artifacts: `\"*.jar\"`. `*` stands for any characters, `?` for one. The upload of any \
+         other file starts no bake. Checksums and signatures are never artifacts"),
 ]);
 
 #[rustfmt::skip]
@@ -175,5 +178,5 @@ static DEADLINES: Table = Table::of("how long each part of a bake may take", &[
     key("builder", Time, Default(r#""30m""#), "from the launch to the end of the steps"),
     key("validation", Time, Default(r#""15m""#), "the tests"),
     key("imaging", Time, Default(r#""60m""#), "sealing, and again for the imaging"),
-    key("promotion", Time, Default(r#""5m""#), "until the parameter has the new image"),
+    key("promotion", Time, Default(r#""15m""#), "until the parameter has the new image; the promotion stands if it comes later"),
 ]);

@@ -6,6 +6,8 @@ mod seal;
 mod steps;
 mod test_kinds;
 
+use crate::domain::names::Names;
+
 use super::{
     Artifact, Base, Placement, Recipe, RecipeErrors, Step, Test,
     grammar::RECIPE,
@@ -79,7 +81,8 @@ fn artifact(mut artifact: Fields) -> Option<Artifact> {
     let to = artifact.text("to").map(Placement::To);
     let place = to.or(artifact.text("unpack-to").map(Placement::UnpackTo));
     let (mode, owner) = (artifact.mode("mode"), artifact.text("owner"));
-    Some(Artifact { place: place?, mode, owner })
+    let names = artifact.text("match").and_then(|text| Names::parse(&text));
+    Some(Artifact { place: place?, mode, owner, names })
 }
 
 /// The name that a step or test was given, or its place in the list with its kind: `2 service`.

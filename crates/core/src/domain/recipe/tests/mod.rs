@@ -60,7 +60,7 @@ fn a_whole_recipe_is_understood() {
     let retain = Retain { newest: 5, days: 30, history: 1, soak: 7, retire_shared: false };
     assert_eq!(recipe.retain, retain);
     let place = Placement::To("/opt/storefront/app.jar".into());
-    assert_eq!(recipe.artifact, Some(Artifact { place, mode: None, owner: None }));
+    assert_eq!(recipe.artifact, Some(Artifact { place, mode: None, owner: None, names: None }));
     // What had no `mode` and `owner` has the digest that it had before there were any.
     let written = serde_json::to_string(&recipe.artifact).unwrap();
     assert_eq!(written, r#"{"to":"/opt/storefront/app.jar"}"#);

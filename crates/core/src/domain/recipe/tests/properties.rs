@@ -208,10 +208,11 @@ fn assert_safe(recipe: &Recipe) {
         assert!(!tag.starts_with("aws:") && !tag.starts_with("ovenbird:"), "{tag:?}");
     }
     match &recipe.artifact {
-        Some(Artifact { place: Placement::To(path) | Placement::UnpackTo(path), mode, owner }) => {
+        Some(Artifact { place: Placement::To(path) | Placement::UnpackTo(path), mode, owner, names }) => {
             assert!(mode.is_none_or(|mode| mode <= 0o7777), "{mode:?}");
             absolute.push(path);
             words.extend(owner.as_deref());
+            assert!(names.as_ref().is_none_or(|names| !names.to_string().contains('/')), "{names:?}");
         }
         None => {}
     }
