@@ -25,6 +25,7 @@ use crate::{
     deploy::deploy,
     endpoint::{Control, Endpoint, keep_learning, router},
     error::{LocalError, Result, chain},
+    groups::{self, Services},
     hardware::{Hardware, RealHardware, Simulated},
     machine::{probe, serve_inside},
     ministack::MiniStack,
@@ -70,6 +71,13 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     // Held until the end of the process, whatever end that is.
     let _lock = lock(&options)?;
     let mut ends = Ends::listen()?;
+    let _services = match options.machines {
+        Machines::Simulated => None,
+        Machines::Real => {
+            groups::end_left(&options.home).await?;
+            Some(Services::join(&options.home).map_err(LocalError::io("make a control group"))?)
+        }
+    };
 
     let span = Span::begin(Stage::Endpoint, None);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;
