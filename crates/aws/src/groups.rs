@@ -61,10 +61,18 @@ impl Groups for Cloud {
                 .filter_map(|one| one.process_name())
                 .map(str::to_owned)
                 .collect(),
+            subnets: group.vpc_zone_identifier().map(subnets).unwrap_or_default(),
             warm_pool: group.warm_pool_configuration().is_some(),
             weighted: overrides(&group).iter().any(|one| one.weighted_capacity().is_some()),
             ours,
         }))
+    }
+
+    async fn free_addresses(&self, subnets: &[String]) -> Result<u32> {
+        let request = self.ec2.describe_subnets().set_subnet_ids(Some(subnets.to_vec()));
+        let all = request.into_paginator().items().send().try_collect().await;
+        let all = all.map_err(|error| translate("ec2:DescribeSubnets", &subnets.join(" "), &error))?;
+        Ok(all.iter().map(|subnet| count(subnet.available_ip_address_count())).sum())
     }
 
     async fn newest_refresh(&self, group: &GroupName) -> Result<Option<Refresh>> {
@@ -243,6 +251,11 @@ impl Cloud {
         let answer = request.send().await.map_err(|error| translate(operation, name.as_str(), &error))?;
         Ok(answer.auto_scaling_groups.and_then(|groups| groups.into_iter().next()))
     }
+}
+
+/// The subnets of a group, which Auto Scaling writes into one text: `subnet-1,subnet-2`.
+fn subnets(identifier: &str) -> Vec<String> {
+    identifier.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect()
 }
 
 fn count(number: Option<i32>) -> u32 {

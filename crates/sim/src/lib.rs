@@ -61,7 +61,7 @@ pub use self::{
     kept::Change,
     key_pairs::{AuthorizedKey, KeyPair, NewKeyPair},
     launch::RunInstances,
-    network::{AVAILABLE_ADDRESSES, Subnet, Vpc, zone_id},
+    network::{Subnet, Vpc, zone_id},
     orders::{Layer, MachineEvent, MachineFacts, Order},
     paging::{Page, Paging},
     register::RegisterImage,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ApiError, Filter, Result, Tags, World,
+    capacity::{Lack, Shortage},
     filters::{Filtered, Filters, Fleet, Region, Zone},
     security_groups::{self, Direction, RuleSource, SecurityGroup},
 };
@@ -38,9 +39,6 @@ pub struct Subnet {
     /// Its tags: at most 50.
     pub tags: Tags,
 }
-
-/// The addresses that a subnet has left, as it is shown: nobody counts them.
-pub const AVAILABLE_ADDRESSES: u32 = 4091;
 
 /// A zone's id, which is the same in every account: `use1-az1` of `us-east-1a`.
 pub fn zone_id(zone: &str) -> String {
@@ -101,6 +99,20 @@ impl World {
     /// A subnet's ARN.
     pub fn subnet_arn(&self, subnet: &Subnet) -> String {
         format!("arn:aws:ec2:{}:{}:subnet/{}", self.region, self.account, subnet.id)
+    }
+
+    /// How many addresses of a subnet are free: of each, EC2 keeps five for itself. None are where launches lack them.
+    pub fn free_addresses(&self, subnet: &Subnet) -> u32 {
+        let short = |short: &Shortage| {
+            short.lack == Lack::Addresses && short.zone.as_ref().is_none_or(|zone| *zone == subnet.zone)
+        };
+        if self.shortages.iter().any(short) {
+            return 0;
+        }
+        let bits = subnet.cidr.split_once('/').and_then(|(_, bits)| bits.parse().ok()).unwrap_or(32);
+        let all = 2_u32.pow(32 - u32::min(bits, 32));
+        let taken = self.live_instances().filter(|one| one.subnet == subnet.id).count();
+        all.saturating_sub(5).saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX))
     }
 
     /// The Region, if it passes the filters.

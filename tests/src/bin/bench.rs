@@ -4,9 +4,13 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duratio
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
-use ovenbird_core::domain::{
-    bake::{Bake, Stage, Status},
-    report::{ProvisionReport, TestReport},
+use ovenbird_core::{
+    domain::{
+        bake::{Bake, Stage, Status},
+        plan::FOLDER,
+        report::{ProvisionReport, TestReport},
+    },
+    store::keys,
 };
 use ovenbird_tests::{
     clients::{Local, get, repository, within},
@@ -42,7 +46,11 @@ fn measure(local: &Local) -> Result<()> {
     println!("{:<44} {:>8.2}", "the same from Debian in one go, s", total(&whole));
     println!("{:<44} {:>8.2}", "its runtime alone, s", total(&runtime));
     row("RunInstances to user data done, s", user_data(local)?, 4.0);
-    row("machine of the image to HTTP 200, s", serving(local, &bake)?, 5.0);
+    let baked = serving(local, &bake)?;
+    row("machine of the image to HTTP 200, s", baked, 5.0);
+    let on_the_fly = on_the_fly(local, &whole)?;
+    println!("{:<44} {on_the_fly:>8.2}", "machine that configures itself at boot, s");
+    println!("{:<44} {:>8.1}", "  times as long as a machine of the image", on_the_fly / baked);
     row("local cloud idle, as it came up, MiB", fresh, 150.0);
     let used: f64 = within("the functions' end", Duration::from_secs(120), || {
         let memory = memory(local)?;
@@ -181,6 +189,27 @@ fn user_data(local: &Local) -> Result<f64> {
     std::fs::remove_file(&to)?;
     local.aws(&["ec2", "terminate-instances", "--instance-ids", &id])?;
     Ok(end - start.as_duration().as_secs_f64())
+}
+
+/// A machine of the base that the same runner configures by the same plan as it boots: what baking saves each machine.
+fn on_the_fly(local: &Local, bake: &Bake) -> Result<f64> {
+    let bucket = local.operator()?["bucket"].clone();
+    let inputs = &bake.spec.inputs;
+    let runner = local.presign("GET", &bucket, &keys::runner(&inputs.architecture, &inputs.runner))?;
+    let plan = format!("bakes/{}/{}/plan.json", bake.spec.pipeline, bake.spec.id);
+    let plan = local.presign("GET", &bucket, &plan)?;
+    let script = format!(
+        "#!/bin/sh\nset -eu\numask 077\nmkdir -p {FOLDER}\ncd {FOLDER}\ncurl -fsS -o ovenbird-runner '{runner}'\n\
+         chmod 700 ovenbird-runner\ncurl -fsS -o plan.json '{plan}'\n./ovenbird-runner provision\n"
+    );
+    let launch = ["ec2", "run-instances", "--instance-type", "m7i.large", "--user-data", &script, "--image-id"];
+    let answer = local.aws(&[&launch[..], &[bake.spec.base.image.as_str()]].concat())?;
+    let (id, start) = launched(&answer)?;
+    let address = within("the forward", Duration::from_secs(20), || local.forward(&id, 8080))?;
+    within("HTTP 200", Duration::from_secs(120), || get(&address))?;
+    let seen = seconds(start, Timestamp::now());
+    local.aws(&["ec2", "terminate-instances", "--instance-ids", &id])?;
+    Ok(seen)
 }
 
 fn serving(local: &Local, bake: &Bake) -> Result<f64> {

@@ -16,6 +16,7 @@ use super::{
 
 /// The detail of each `detail-type`.
 const DETAILS: &[(&str, &str)] = &[
+    ("Approval Needed", "ApprovalNeeded"),
     ("Bake Failed", "BakeFailed"),
     ("Image Baked", "ImageBaked"),
     ("Image Promoted", "ImagePromoted"),

@@ -251,6 +251,7 @@ fn every_failure_of_a_rollout_leads_back_or_is_picked_up() {
             "Revert" | "RevertAfterError" => "NotReverted",
             "Finish" => "NotFinished",
             "Tell" => "Finish",
+            "Ask" => "Paused",
             _ => "RevertAfterError",
         };
         assert_eq!(ways, [way], "{state}");

@@ -44,6 +44,7 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
     let channels: Vec<Channel> = decode(cloud, "CHANNEL#");
     let leases: Vec<Lease> = decode(cloud, "LEASE");
     let records: Vec<ImageSet> = decode(cloud, "SET");
+    let rollouts: Vec<Rollout> = decode(cloud, "ROLLOUT#");
     let excuse = |tags: &Tags| tags.get(tags::TAG_BAKE).is_some_and(|bake| excused.contains(bake));
     // One whose record says so, or whose bake ended well.
     let validated = |image: &AmiId| {
@@ -120,8 +121,8 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         found.extend(outrun(&bakes, &channels));
     }
 
-    found.extend(told::silent(cloud, &bakes, &channels, ends, excused, overruled));
-    found.extend(told::untrue(cloud, &channels));
+    found.extend(told::silent(cloud, &bakes, (&channels, &rollouts), ends, excused, overruled));
+    found.extend(told::untrue(cloud, &channels, &rollouts));
 
     for lease in leases {
         if let Some(holder) = lease.holder.filter(|holder| !excused.contains(holder.as_str())) {
@@ -147,12 +148,13 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         .filter(|bake| !excused.contains(bake.spec.id.as_str()))
         .filter_map(|bake| Some((bake.spec.settings.parameter.clone()?, bake)))
         .collect();
-    let rollouts: Vec<Rollout> = decode(cloud, "ROLLOUT#");
     // One whose execution is lost goes on with the next prune run.
     let lost = |rollout: &Rollout| excused.contains(execution(rollout).as_str());
     let unsettled =
         bakes.iter().any(|bake| excused.contains(bake.spec.id.as_str())) || rollouts.iter().any(lost);
-    if !unsettled && !overruled {
+    // A person has the word until then: nothing is late yet.
+    let asks = rollouts.iter().any(|rollout| rollout.approval_ends().is_some_and(|ends| now < ends));
+    if !unsettled && !overruled && !asks {
         found.extend(uneven(cloud, &rollouts, &channels));
     }
     for (name, bake) in followed.into_iter().filter(|_| !unsettled && !overruled) {

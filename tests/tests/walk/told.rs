@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use ovenbird_core::{
-    domain::bake::{Bake, Status},
+    domain::{
+        bake::{Bake, Status},
+        rollout::Rollout,
+    },
     store::Channel,
 };
 use ovenbird_testkit::{Cloud, walk::machine::End};
@@ -16,7 +19,7 @@ use super::slate::Ends;
 pub fn silent(
     cloud: &Cloud,
     bakes: &[Bake],
-    channels: &[Channel],
+    (channels, rollouts): (&[Channel], &[Rollout]),
     ends: &Ends,
     excused: &BTreeSet<String>,
     overruled: bool,
@@ -44,12 +47,20 @@ pub fn silent(
             None => format!("promoted/{}/{}", current.bake, channel.name),
         });
     }
-    let silent = wanted.into_iter().filter(|id| !told.contains(id.as_str()));
+    let asked = rollouts.iter().filter(|one| !lost && has_asked(one));
+    let asked = asked.map(|one| format!("approval/{}/", one.spec.id));
+    let unasked = asked.filter(|id| !told.iter().any(|told| told.starts_with(id)));
+    let silent = wanted.into_iter().filter(|id| !told.contains(id.as_str())).chain(unasked);
     silent.map(|id| format!("EventBridge was never told {id}")).collect()
 }
 
+/// Whether a rollout has ever asked a person for approval.
+fn has_asked(rollout: &Rollout) -> bool {
+    rollout.progress.timeline.iter().any(|entry| entry.what.starts_with("waits for a person's approval"))
+}
+
 /// What EventBridge was told and isn't so.
-pub fn untrue(cloud: &Cloud, channels: &[Channel]) -> Vec<String> {
+pub fn untrue(cloud: &Cloud, channels: &[Channel], rollouts: &[Rollout]) -> Vec<String> {
     let mut found = Vec::new();
     for event in cloud.told() {
         let detail = &event["Detail"];
@@ -64,6 +75,10 @@ pub fn untrue(cloud: &Cloud, channels: &[Channel]) -> Vec<String> {
             Some("Image Promoted") => channel.is_some_and(has),
             Some("Image Retired") => {
                 cloud.with(|world| world.own_images().all(|one| one.id.as_str() != image))
+            }
+            Some("Approval Needed") => {
+                let asks = |one: &Rollout| detail["rollout"] == one.spec.id.as_str() && has_asked(one);
+                rollouts.iter().any(asks)
             }
             // Whatever became of the image since.
             Some("Image Baked" | "Rollout Reverted" | "Bake Failed" | "Parameter Drifted") => true,

@@ -20,6 +20,9 @@ pub enum EventKind {
     /// A channel points at an image, and what follows the channel has it.
     #[serde(rename = "Image Promoted")]
     Promoted,
+    /// A rollout waits for a person's approval.
+    #[serde(rename = "Approval Needed")]
+    Asks,
     /// A rollout ended without its image: all is as before.
     #[serde(rename = "Rollout Reverted")]
     Reverted,

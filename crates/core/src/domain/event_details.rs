@@ -3,6 +3,7 @@
 //! A state machine puts an event after the record that it tells of is written, and perhaps more than once, each time with
 //! the same `id`.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -73,6 +74,32 @@ pub struct ImagePromoted {
     pub why: Option<String>,
     /// Whether the channel had the image before: then this is a rollback.
     pub returned: bool,
+}
+
+/// The detail of `Approval Needed`: a rollout waits for a person, because the recipe says `pause-before`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalNeeded {
+    /// The version of this shape.
+    pub version: u8,
+    /// The same whenever this event is put again.
+    pub id: String,
+    /// One line for people, without quotation marks, so that an input transformer can put it into a text. It names the
+    /// command that approves.
+    pub summary: String,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The channel.
+    pub channel: ChannelName,
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The image that waits.
+    pub image: AmiId,
+    /// The bake that made the image, or found it made already.
+    pub bake: BakeId,
+    /// The stage that does not begin before the answer, from 1.
+    pub stage: usize,
+    /// After that the rollout goes back; null where the recipe has no `approve-hours`.
+    pub until: Option<Timestamp>,
 }
 
 /// The detail of `Rollout Reverted`: a rollout ended, and its image isn't the channel's.
@@ -176,7 +203,7 @@ macro_rules! events {
 }
 
 events!(
-    ImageBaked is Baked, ImagePromoted is Promoted, RolloutReverted is Reverted,
+    ImageBaked is Baked, ImagePromoted is Promoted, ApprovalNeeded is Asks, RolloutReverted is Reverted,
     ImageRetired is Retired, ParameterDrifted is Drifted
 );
 

@@ -39,6 +39,8 @@ pub trait Groups {
     async fn group(&self, name: &GroupName) -> Result<Option<Group>>;
     /// The newest refresh of a group; none when it never had one, or none for six weeks.
     async fn newest_refresh(&self, group: &GroupName) -> Result<Option<Refresh>>;
+    /// How many addresses these subnets have free, all together.
+    async fn free_addresses(&self, subnets: &[String]) -> Result<u32>;
     /// Starts a refresh: new instances before old ones, matching ones skipped. It takes no token, so look before it is
     /// asked again. Of a policy of mixed instances nothing changes but the version. Gives its id.
     async fn start_refresh(&self, order: &RefreshOrder) -> Result<String>;

@@ -8,7 +8,8 @@ use crate::{
         error::Result,
         event::Event,
         event_details::{
-            BakeFailed, ImageBaked, ImagePromoted, ImageRetired, ParameterDrifted, RolloutReverted, VERSION,
+            ApprovalNeeded, BakeFailed, ImageBaked, ImagePromoted, ImageRetired, ParameterDrifted,
+            RolloutReverted, VERSION,
         },
         id::{AmiId, BakeId, ChannelName, ParameterName, PipelineName},
         rollout::{Outcome, Rollout},
@@ -113,6 +114,33 @@ pub fn of_rollout(rollout: &Rollout) -> Event {
         bake: spec.bake.clone(),
         outcome,
         reason,
+    }
+    .into()
+}
+
+/// Of a rollout that waits for a person's approval.
+pub fn of_question(rollout: &Rollout) -> Event {
+    let (spec, to) = (&rollout.spec, &rollout.spec.to);
+    let (_, stage) = rollout.progress.place(&to.policy);
+    let until = rollout.approval_ends();
+    let limit = until.map(|until| format!(", until {until:.0}")).unwrap_or_default();
+    ApprovalNeeded {
+        version: VERSION,
+        id: format!("approval/{}/{}", spec.id, rollout.progress.position),
+        summary: format!(
+            "pipeline {pipeline}: {image} waits for approval in channel {channel}{limit}: \
+             ovenbird rollout {pipeline} --channel {channel} approve",
+            pipeline = to.pipeline,
+            channel = to.channel,
+            image = spec.image,
+        ),
+        pipeline: to.pipeline.clone(),
+        channel: to.channel.clone(),
+        rollout: spec.id.clone(),
+        image: spec.image.clone(),
+        bake: spec.bake.clone(),
+        stage: stage + 1,
+        until,
     }
     .into()
 }

@@ -3,7 +3,7 @@
 use super::{Fields, Filtered, no, none, one, yes};
 use crate::{
     SecurityGroup, Subnet, Tags, Vpc, World,
-    network::{AVAILABLE_ADDRESSES, zone_id},
+    network::zone_id,
     security_groups::{Direction, Rule, RuleSource},
 };
 
@@ -41,7 +41,7 @@ impl Filtered for Subnet {
         ("availabilityZone", |it, _| one(&it.zone)),
         ("availability-zone-id", |it, _| one(zone_id(&it.zone))),
         ("availabilityZoneId", |it, _| one(zone_id(&it.zone))),
-        ("available-ip-address-count", |_, _| one(AVAILABLE_ADDRESSES)),
+        ("available-ip-address-count", |it, world| one(world.free_addresses(it))),
         ("cidr", |it, _| one(&it.cidr)),
         ("cidr-block", |it, _| one(&it.cidr)),
         ("cidrBlock", |it, _| one(&it.cidr)),

@@ -24,7 +24,7 @@ use super::{
     clock::{Clock, Run as Started, run_all},
     machine::{Diary, End, Execution},
     operator,
-    scenarios::{DEADLINES, Follows, Machines, Run, Scenario, Times},
+    scenarios::{DEADLINES, Follows, Machines, Run, Scenario, Steer, Times},
     street,
 };
 
@@ -106,6 +106,7 @@ impl Scenario {
             Follows::Parameter => "",
             Follows::Template => street::TEMPLATE,
             Follows::Group(_) | Follows::Mixed(_) => street::FOLLOWS,
+            Follows::Asked(_) => &format!("{}{}", street::FOLLOWS, street::ASKS),
             Follows::Pair(_) => street::PAIR,
         };
         recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{more}"));
@@ -114,7 +115,9 @@ impl Scenario {
             Follows::Template => {
                 street::build_template(&cloud, &base);
             }
-            Follows::Group(size) => street::build(&cloud, size, &base, Configuration::Template),
+            Follows::Group(size) | Follows::Asked(size) => {
+                street::build(&cloud, size, &base, Configuration::Template);
+            }
             Follows::Mixed(size) => street::build(&cloud, size, &base, street::mixed),
             Follows::Pair(size) => street::build_pair(&cloud, size, &base),
         }
@@ -136,6 +139,11 @@ impl Scenario {
             let ended = walk(&cloud, &[(name.clone(), (0, run))], &Diary::default());
             assert!(matches!(ended[&name], End::Succeeded(_)), "{ended:?}");
             ends.extend(ended);
+            if matches!(self.follows, Follows::Asked(_)) {
+                let name = format!("approved-{number}");
+                let run = [(name, (0, Run::Steer(Steer::Resume)))];
+                ends.extend(walk(&cloud, &run, &Diary::default()));
+            }
             cloud.pass(SignedDuration::from_secs(60));
         }
         // Images that are there already are fit: what is made from now on is not.

@@ -51,7 +51,9 @@ pub enum Follows {
     Template,
     /// A parameter, a launch template, and a group of so many machines.
     Group(u32),
-    /// The same, and the group has a policy of mixed instances: two types, and spot.
+    /// The same, and the recipe asks a person before the last stage.
+    Asked(u32),
+    /// The same, unasked, and the group has a policy of mixed instances: two types, and spot.
     Mixed(u32),
     /// The same with two groups, of which one serves with so many machines.
     Pair(u32),

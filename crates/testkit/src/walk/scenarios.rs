@@ -259,6 +259,12 @@ pub const SCENARIOS: &[Scenario] = &[
         ..ROLLED
     },
     Scenario {
+        name: "a version that a person approves",
+        follows: Follows::Asked(2),
+        runs: &[(120, Run::Steer(Steer::Resume)), (0, Run::Upload("v2.jar"))],
+        ..ROLLED
+    },
+    Scenario {
         name: "a channel rolled back by a person",
         before: &["v1.jar", "v2.jar"],
         runs: &[(0, Run::Steer(Steer::RollBack))],

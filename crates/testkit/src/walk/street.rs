@@ -44,6 +44,9 @@ healthy-within = "60s"
 alarms = ["storefront"]
 "#;
 
+/// What follows that where a person is asked before the last stage.
+pub const ASKS: &str = "pause-before = 2\napprove-hours = 1\n";
+
 /// The part of a recipe that lets two groups follow a channel, of which one serves.
 pub const PAIR: &str = r#"
 launch-templates = ["storefront"]

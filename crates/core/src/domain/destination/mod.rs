@@ -84,6 +84,9 @@ pub struct Policy {
     /// Before this stage, counted from 1, the rollout pauses until a person resumes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_before: Option<u32>,
+    /// So long a person has for the answer; none means without limit. After that the rollout goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve_within: Option<i64>,
     /// How long the rollout of one group may take, pauses aside.
     pub deadline: i64,
 }
@@ -101,6 +104,7 @@ impl Default for Policy {
             alarms: Vec::new(),
             max_unhealthy: 0,
             pause_before: None,
+            approve_within: None,
             deadline: 4 * 3600,
         }
     }

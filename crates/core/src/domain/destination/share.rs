@@ -58,6 +58,18 @@ impl Share {
         Some((wanted * 100 / left).clamp(1, 99))
     }
 
+    /// How many new instances the largest of these stages starts in a group of this size: all of them come before the old
+    /// ones go.
+    pub fn largest_step(stages: &[Self], size: u32) -> u32 {
+        let sizes = stages.iter().map(|stage| stage.of(size).min(size)).chain([size]);
+        let steps = sizes.scan(0, |before, now| {
+            let step = now.saturating_sub(*before);
+            *before = u32::max(*before, now);
+            Some(step)
+        });
+        steps.max().unwrap_or_default()
+    }
+
     /// Whether that is the whole group, whatever its size.
     pub fn is_all(self) -> bool {
         self == Self::ALL
@@ -77,6 +89,20 @@ impl fmt::Display for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_step_is_what_comes_at_once() {
+        let step = |stages: &[&str], size| {
+            let stages: Vec<Share> = stages.iter().map(|text| Share::parse(text).unwrap()).collect();
+            Share::largest_step(&stages, size)
+        };
+        assert_eq!(step(&["1 instance", "100%"], 3), 2);
+        assert_eq!(step(&["1 instance", "25%", "100%"], 12), 9);
+        assert_eq!(step(&["75%", "100%"], 12), 9);
+        assert_eq!(step(&["100%"], 1), 1);
+        assert_eq!(step(&["1 instance", "100%"], 0), 0);
+        assert_eq!(step(&["50%", "25%", "100%"], 4), 2);
+    }
 
     #[test]
     fn a_share_is_read_and_written_the_same() {

@@ -6,12 +6,13 @@ mod preflight;
 mod progress;
 mod seen;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     judge::{Counts, Fault, Verdict, judge, judge_pair},
     pair::{Act, Pair, Route, Sizes, Weight, act, act_back, arn_name, find_pair},
-    preflight::{Refusal, refusals, wrong_architecture},
+    preflight::{Refusal, no_room, refusals, wrong_architecture},
     progress::{Entry, GroupState, Intent, Outcome, Phase, Progress, Sighting, Wish},
     seen::{
         AlarmState, Group, Launched, Launches, Member, Override, Refresh, RefreshState, Seen, Target,
@@ -31,6 +32,27 @@ pub struct Rollout {
     pub spec: RolloutSpec,
     /// How far it is.
     pub progress: Progress,
+}
+
+impl Rollout {
+    /// Whether the recipe asks a person before this stage. Of an image that was good lately nobody is asked.
+    pub fn asks_before(&self) -> bool {
+        let policy = &self.spec.to.policy;
+        let (_, stage) = self.progress.place(policy);
+        !self.spec.proven && policy.pause_before.is_some_and(|before| before as usize == stage + 1)
+    }
+
+    /// Whether it waits for a person's answer to that, and not because a person paused it elsewhere.
+    pub fn awaits_approval(&self) -> bool {
+        self.progress.phase == Phase::Paused && self.asks_before()
+    }
+
+    /// Until when a person may answer, while it waits for that; none means without limit.
+    pub fn approval_ends(&self) -> Option<Timestamp> {
+        let within = self.spec.to.policy.approve_within.filter(|_| self.awaits_approval())?;
+        // No limit that can be reached is no limit.
+        self.progress.since.checked_add(SignedDuration::from_secs(within)).ok()
+    }
 }
 
 /// What is rolled out where, as it was decided when the rollout was asked for.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{AlarmState, Launched, Launches, Seen};
+use super::{AlarmState, Group, Launched, Launches, Seen};
 use crate::domain::{destination::Policy, id::AmiId};
 
 /// Why a rollout is not begun.
@@ -133,6 +133,22 @@ pub fn refusals(seen: &Seen, launched: Option<&Launched>, policy: &Policy) -> Ve
         );
     }
     found
+}
+
+/// The refusal where the subnets of a group can't hold the instances that start at once, beside those that run. EC2 would
+/// begin, find no address, and wait until the deadline.
+pub fn no_room(group: &Group, free: u32, needed: u32) -> Option<Refusal> {
+    (free < needed).then(|| Refusal {
+        problem: format!(
+            "the subnets of group `{}` have {free} free addresses, and {needed} new instances start before old ones go",
+            group.name
+        ),
+        fix: format!(
+            "Give the group another subnet, free addresses, or use smaller `stages`. See what is free: aws ec2 \
+             describe-subnets --subnet-ids {}",
+            group.subnets.join(" ")
+        ),
+    })
 }
 
 /// The refusal of an image that the group's machines can't start from.

@@ -89,6 +89,8 @@ pub struct Group {
     pub target_groups: Vec<String>,
     /// The processes that somebody suspended.
     pub suspended: Vec<String>,
+    /// The subnets in which it launches.
+    pub subnets: Vec<String>,
     /// Whether it has a warm pool.
     pub warm_pool: bool,
     /// Whether its instances count as several: an override has a `WeightedCapacity`.

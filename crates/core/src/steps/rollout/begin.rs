@@ -5,14 +5,15 @@ use jiff::Timestamp;
 use super::{RolloutDocument, RolloutPorts, To, pair, resume, see, way};
 use crate::{
     domain::{
-        destination::{Policy, Strategy},
+        destination::{Policy, Share, Strategy},
         error::Result,
         id::AmiId,
         rollout::{
-            GroupState, Outcome, Pair, Phase, Refusal, RolloutSpec, Seen, Wish, refusals, wrong_architecture,
+            Group, GroupState, Outcome, Pair, Phase, Refusal, RolloutSpec, Seen, Wish, no_room, refusals,
+            wrong_architecture,
         },
     },
-    ports::{Image, ImageState, Images, Templates},
+    ports::{Groups, Image, ImageState, Images, Templates},
     steps::followers::followers,
     store::Ledger,
 };
@@ -55,7 +56,7 @@ pub async fn begin(
             rollout.progress.position = last;
             rollout.progress.note(now, "the image was this channel's before: no stages");
         }
-        if rollout.spec.to.policy.pause_before == Some(1) && !rollout.spec.proven {
+        if rollout.asks_before() {
             rollout.progress.wish = Some(Wish::Pause);
         }
         To::Stage
@@ -94,6 +95,10 @@ pub async fn preflight(spec: &RolloutSpec, cloud: &impl RolloutPorts, now: Times
             for name in &spec.to.groups {
                 let seen = see(name, &spec.to.policy.alarms, cloud, now).await?;
                 found.refused.extend(refusals_of(&seen, image.as_ref(), &spec.to.policy, cloud).await?);
+                // An image that was good lately has no stages.
+                let stages = if spec.proven { &[Share::ALL] } else { spec.to.policy.stages.as_slice() };
+                let needed = Share::largest_step(stages, seen.group.desired);
+                found.refused.extend(room(&seen.group, needed, cloud).await?);
                 found.groups.extend(seen.group.template().map(|template| GroupState::new(&seen, template)));
             }
             found
@@ -121,6 +126,15 @@ pub(super) async fn refusals_of(
         refused.extend(wrong_architecture(&image.id, &image.architecture, before, &old.architecture));
     }
     Ok(refused)
+}
+
+/// Why so many instances more can't start in a group's subnets.
+pub(super) async fn room(group: &Group, needed: u32, cloud: &impl Groups) -> Result<Option<Refusal>> {
+    // Outside of a network there are none to run out of.
+    if group.subnets.is_empty() || needed == 0 {
+        return Ok(None);
+    }
+    Ok(no_room(group, cloud.free_addresses(&group.subnets).await?, needed))
 }
 
 /// Why nothing can be started from an image.

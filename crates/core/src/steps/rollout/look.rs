@@ -104,10 +104,7 @@ async fn next(
             rollout.progress.position += last - stage;
         }
         rollout.progress.enter(Phase::Stage, now);
-        let (_, stage) = rollout.progress.place(&policy);
-        let asked = policy.pause_before.is_some_and(|before| before as usize == stage + 1)
-            && rollout.progress.wish.is_none();
-        if asked {
+        if rollout.asks_before() && rollout.progress.wish.is_none() {
             rollout.progress.wish = Some(Wish::Pause);
         }
         To::Stage

@@ -90,8 +90,10 @@ pub enum To {
     Finish,
     /// Another execution goes on.
     HandOver,
-    /// It waits for a person, and no execution runs meanwhile.
+    /// A person paused it, and no execution runs meanwhile.
     Pause,
+    /// The same, because the recipe asks for a person's approval: somebody is told.
+    Ask,
     /// It ended well.
     Done,
     /// All is as before, because the image was bad.
@@ -126,8 +128,12 @@ impl RolloutDocument {
     fn go(mut self, rollout: &Rollout, to: To) -> Self {
         self.stands = rollout.progress.phase.as_str().to_owned();
         self.next = Some(Next { to, seconds: 0 });
-        // Before the channel is told: from then on no execution comes by here again.
-        self.events = if to == To::Finish { vec![events::of_rollout(rollout)] } else { Vec::new() };
+        self.events = match to {
+            // Before the channel is told: from then on no execution comes by here again.
+            To::Finish => vec![events::of_rollout(rollout)],
+            To::Ask => vec![events::of_question(rollout)],
+            _ => Vec::new(),
+        };
         self
     }
 
@@ -227,6 +233,7 @@ fn way(rollout: &Rollout) -> To {
     match rollout.progress.phase {
         Phase::Preflight | Phase::Stage => To::Stage,
         Phase::Watch | Phase::Keeping => To::Look,
+        Phase::Paused if rollout.awaits_approval() => To::Ask,
         Phase::Paused => To::Pause,
         Phase::Settling => To::Settle,
         Phase::Reverting => To::Revert,
@@ -319,10 +326,18 @@ pub async fn pick_up(cloud: &impl RolloutPorts, now: Timestamp) -> Result<Picked
     Ok(picked)
 }
 
-/// Starts an execution for a rollout, if none runs and it doesn't wait for a person. Says whether it did.
+/// Starts an execution for a rollout, if none runs and it doesn't wait for a person, or waits no longer. Says whether it
+/// did.
 async fn drive(mut rollout: Versioned<Rollout>, cloud: &impl RolloutPorts, now: Timestamp) -> Result<bool> {
     if rollout.progress.phase == Phase::Paused {
-        return Ok(false);
+        if rollout.approval_ends().is_none_or(|ends| now < ends) {
+            return Ok(false);
+        }
+        rollout.progress.run += 1;
+        revert::expire(&mut rollout, now);
+        Ledger(cloud).save_rollout(&mut rollout).await?;
+        start(&rollout, cloud).await?;
+        return Ok(true);
     }
     match cloud.rollout_execution(&execution(&rollout)).await? {
         Some(execution) if !execution.is_over() => return Ok(false),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     LATER, RolloutDocument, RolloutPorts, To,
-    begin::{Preflight, refusals_of},
+    begin::{Preflight, refusals_of, room},
     find, group,
     look::conclude,
     revert::{stays, turn_back},
@@ -59,7 +59,9 @@ pub(super) async fn preflight(
     let [one, other] = &seen;
     match find_pair([one, other], &routes) {
         Ok((pair, place)) => {
-            let idle = &seen[place];
+            let (idle, serving) = (&seen[place], &seen[1 - place]);
+            let needed = serving.group.desired.saturating_sub(idle.group.desired);
+            found.refused.extend(room(&idle.group, needed, cloud).await?);
             found.groups.extend(idle.group.template().map(|template| GroupState::new(idle, template)));
             found.pair = Some(pair);
         }

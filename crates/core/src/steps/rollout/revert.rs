@@ -28,6 +28,12 @@ pub(super) async fn turn_back(
     Ok(document.go(&rollout, To::Revert))
 }
 
+/// Turns a rollout back that nobody approved in time. That says nothing against its image.
+pub(super) fn expire(rollout: &mut Rollout, now: Timestamp) {
+    rollout.progress.wish = Some(Wish::Abort);
+    turn(rollout, "nobody approved it in time".into(), now);
+}
+
 fn turn(rollout: &mut Rollout, fault: Fault, now: Timestamp) {
     rollout.progress.aborted = rollout.progress.wish.take().is_some_and(|wish| wish == Wish::Abort);
     rollout.progress.note(now, format!("goes back: {}", fault.why));

@@ -32,9 +32,11 @@ pub async fn start_stage(
         Some(Wish::Pause) => {
             rollout.progress.wish = None;
             rollout.progress.enter(Phase::Paused, now);
-            rollout.progress.note(now, "paused");
+            let words = paused(&rollout);
+            rollout.progress.note(now, words);
             ledger.save_rollout(&mut rollout).await?;
-            return Ok(document.go(&rollout, To::Pause));
+            let to = super::way(&rollout);
+            return Ok(document.go(&rollout, to));
         }
         Some(Wish::Skip | Wish::Leave) | None => {}
     }
@@ -53,6 +55,15 @@ pub async fn start_stage(
         start_refresh(&mut rollout, place, cloud, now).await?;
     }
     Ok(document.wait(&rollout, To::Look, LOOK))
+}
+
+/// What the timeline says of a pause.
+fn paused(rollout: &Rollout) -> String {
+    match (rollout.awaits_approval(), rollout.approval_ends()) {
+        (false, _) => "paused".to_owned(),
+        (true, None) => "waits for a person's approval".to_owned(),
+        (true, Some(until)) => format!("waits for a person's approval, until {until:.0}"),
+    }
 }
 
 /// Makes the launch template's version with the new image, if the group has none yet.

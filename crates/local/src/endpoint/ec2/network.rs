@@ -1,6 +1,6 @@
 //! Where machines are: Region, zones, networks, security groups.
 
-use ovenbird_sim::{AVAILABLE_ADDRESSES, ApiError, zone_id};
+use ovenbird_sim::{ApiError, zone_id};
 
 use super::{
     Call,
@@ -97,7 +97,7 @@ pub(super) fn describe_subnets(call: &Call<'_>) -> Result<String, ApiError> {
             xml.text("state", "available");
             xml.text("vpcId", &subnet.vpc);
             xml.text("cidrBlock", &subnet.cidr);
-            xml.text("availableIpAddressCount", AVAILABLE_ADDRESSES);
+            xml.text("availableIpAddressCount", call.look(|world| world.free_addresses(subnet)));
             xml.text("availabilityZone", &subnet.zone);
             xml.text("defaultForAz", true);
             xml.text("mapPublicIpOnLaunch", false);

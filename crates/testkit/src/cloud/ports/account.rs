@@ -28,10 +28,10 @@ impl Networks for Cloud {
             let all = state.world.describe_subnets(&[], &[]);
             let all = all.map_err(|error| translate("ec2:DescribeSubnets", "", &error))?;
             let all = all.into_iter().map(|one| Subnet {
+                free: state.world.free_addresses(&one),
                 id: one.id,
                 vpc: one.vpc,
                 zone: one.zone,
-                free: 4091,
                 is_default: true,
                 gives_public_address: true,
             });

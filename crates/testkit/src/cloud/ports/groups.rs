@@ -62,6 +62,7 @@ fn group_of(world: &World, group: &auto_scaling::Group, stack: &str) -> rollout:
             .collect(),
         target_groups: group.target_groups.clone(),
         suspended: group.suspended.keys().map(|process| process.as_str().to_owned()).collect(),
+        subnets: group.subnets.clone(),
         warm_pool: false,
         weighted: overrides.iter().any(|one| one.weight.is_some()),
         ours: group.tags.get(TAG_STACK).is_some_and(|of| of == stack),
@@ -123,6 +124,16 @@ impl Groups for Cloud {
                     spec.id.clone().zip(spec.version.as_ref().and_then(|version| version.parse().ok()))
                 }),
             }))
+        })
+        .await
+    }
+
+    async fn free_addresses(&self, subnets: &[String]) -> Result<u32> {
+        self.call(&["ec2:DescribeSubnets"], |state| {
+            let found = state.world.describe_subnets(subnets, &[]);
+            let found =
+                found.map_err(|error| translate("ec2:DescribeSubnets", &subnets.join(" "), &error))?;
+            Ok(found.iter().map(|subnet| state.world.free_addresses(subnet)).sum())
         })
         .await
     }

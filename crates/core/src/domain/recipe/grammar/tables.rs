@@ -151,6 +151,8 @@ static ROLLOUT: Table = Table::of("how Auto Scaling groups are brought to a new 
     key("max-unhealthy", Number { min: 0, max: 100 }, Default("0"), "so many new instances may be sick at once"),
     key("pause-before", Number { min: 1, max: 20 }, Absent("no pause"),
         "before this stage, counted from 1, the rollout waits for `ovenbird rollout PIPELINE approve`"),
+    key("approve-hours", Number { min: 1, max: 720 }, Absent("no limit"),
+        "how many hours it waits for that; then it goes back, at the next prune run"),
     key("deadline", Time, Default(r#""4h""#), "how long one stage may take"),
 ]);
 

@@ -93,6 +93,15 @@ pub(super) fn rollout(reader: &mut Reader<'_>, mut rollout: Fields, channels: &[
         );
     }
     let stages = stages(reader, &mut rollout, strategy);
+    let (pause_before, approve_hours) = (rollout.number("pause-before"), rollout.number("approve-hours"));
+    if approve_hours.is_some() && pause_before.is_none() {
+        let problem = "there is a time for approval, and nothing asks for one";
+        reader.wrong(
+            &rollout.place("approve-hours"),
+            problem,
+            "Add `pause-before = 1`, or remove `approve-hours`",
+        );
+    }
     Some(Policy {
         strategy,
         stages,
@@ -102,7 +111,8 @@ pub(super) fn rollout(reader: &mut Reader<'_>, mut rollout: Fields, channels: &[
         healthy_within: rollout.time("healthy-within").map(seconds)?,
         alarms,
         max_unhealthy: rollout.number("max-unhealthy")?,
-        pause_before: rollout.number("pause-before"),
+        pause_before,
+        approve_within: approve_hours.map(|hours: u32| i64::from(hours) * 3600),
         deadline: rollout.time("deadline").map(seconds)?,
     })
 }

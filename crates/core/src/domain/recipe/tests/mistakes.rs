@@ -397,6 +397,14 @@ fn the_builder() {
 }
 
 #[test]
+fn a_time_for_approval_needs_a_question() {
+    let shown = short("[rollout]\napprove-hours = 4");
+    assert!(shown.contains("nothing asks for one") && shown.contains("Add `pause-before = 1`"), "{shown}");
+    let asked = parse(&around("[rollout]\napprove-hours = 4\npause-before = 1"));
+    assert_eq!(asked.rollout.approve_within, Some(4 * 3600));
+}
+
+#[test]
 fn a_seal_takes_no_whole_system_and_leaves_no_folder() {
     let refused = |key: &str, pattern: &str| {
         let text = around(&format!("[seal]\n{key} = ['{pattern}']"));
