@@ -202,7 +202,8 @@ fn on_the_fly(local: &Local, bake: &Bake) -> Result<f64> {
         "#!/bin/sh\nset -eu\numask 077\nmkdir -p {FOLDER}\ncd {FOLDER}\ncurl -fsS -o ovenbird-runner '{runner}'\n\
          chmod 700 ovenbird-runner\ncurl -fsS -o plan.json '{plan}'\n./ovenbird-runner provision\n"
     );
-    let launch = ["ec2", "run-instances", "--instance-type", "m7i.large", "--user-data", &script, "--image-id"];
+    let launch =
+        ["ec2", "run-instances", "--instance-type", "m7i.large", "--user-data", &script, "--image-id"];
     let answer = local.aws(&[&launch[..], &[bake.spec.base.image.as_str()]].concat())?;
     let (id, start) = launched(&answer)?;
     let address = within("the forward", Duration::from_secs(20), || local.forward(&id, 8080))?;

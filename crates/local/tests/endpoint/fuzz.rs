@@ -50,7 +50,7 @@ impl Random {
                 1 => letters
                     .insert(from, *self.of(&[&'0', &'a', &'%', &'&', &'=', &'.', &'é', &'/', &' ', &'+'])),
                 2 if !letters.is_empty() => {
-                    letters[at] = char::from(33 + u8::try_from(self.below(94)).expect("a letter"))
+                    letters[at] = char::from(33 + u8::try_from(self.below(94)).expect("a letter"));
                 }
                 3 => {
                     let piece: Vec<char> = letters[from..to].to_vec();
@@ -203,10 +203,11 @@ fn tampered(random: &mut Random, sent: &Sent) -> Sent {
     match random.below(8) {
         0 => {
             other.method =
-                random.of(&["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "post", "X"]).to_owned()
+                random.of(&["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "post", "X"]).to_owned();
         }
         1 | 2 => {
-            other.target = format!("/{}", random.changed(other.target.trim_start_matches('/'), OF_SIGNATURES))
+            other.target =
+                format!("/{}", random.changed(other.target.trim_start_matches('/'), OF_SIGNATURES));
         }
         3 => other.body = random.changed(&other.body, OF_FORMS),
         4 if other.headers.len() > 1 => drop(other.headers.remove(random.below(other.headers.len()))),
