@@ -71,6 +71,14 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     // Held until the end of the process, whatever end that is.
     let _lock = lock(&options)?;
     let mut ends = Ends::listen()?;
+    // One that was killed may have left private keys, which are nobody's.
+    let keys = options.home.new_keys();
+    match fs::remove_dir_all(&keys) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(LocalError::io(format!("remove {}", keys.display()))(error));
+        }
+        _ => {}
+    }
     let _services = match options.machines {
         Machines::Simulated => None,
         Machines::Real => {

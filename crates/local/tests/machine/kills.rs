@@ -50,6 +50,8 @@ pub fn a_cloud_that_is_killed_at_any_moment_loses_nothing_and_leaves_nothing(lab
     let mut last = Cloud::start(&options);
     let caller = last.ready(lab, kills + 1);
     answered.check(&caller, kills + 1);
+    let keys = fs::read_dir(options.home.new_keys()).map_or(0, Iterator::count);
+    assert_eq!(keys, 0, "private keys are left");
     assert!(!answered.images.is_empty() || kills < 20, "no image was ever made: it proves little");
     assert!(lab.runtime.block_on(down(&options)).expect("it ends"), "none ran");
     nothing_runs(&options, kills + 1, Duration::ZERO);
