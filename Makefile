@@ -70,7 +70,7 @@ test: setup build ## Run every test but those that take minutes
 	@awk '/^test result:/ {passed += $$4; failed += $$6; ignored += $$8} END {print "test:", \
 	  passed, "tests passed,", failed, "failed,", ignored, "not run"}' build/test.log
 
-test-slow: setup build ## Run the tests that take minutes: every pair of faults; Puppet and Ansible in machines
+test-slow: setup build ## Run the tests that take minutes: every pair of faults; Puppet and Ansible in machines; odd requests
 	cargo test --locked --workspace -- --ignored
 
 test-all: lint test test-slow ## Run lint, test and test-slow

@@ -6,6 +6,7 @@ pub mod clients;
 pub mod fleet;
 pub mod load;
 pub mod mailbox;
+pub mod packer;
 pub mod sample;
 pub mod sign;
 pub mod template;

@@ -53,10 +53,12 @@ fn pack(page: &Path, versions: &[&str]) -> Result<Vec<PathBuf>> {
     Ok(wars)
 }
 
+/// The public parameter whose value is the local base image.
+pub const BASE: &str = "/aws/service/debian/release/12/latest/amd64";
+
 /// The local base image.
 pub fn base(local: &Local) -> Result<String> {
-    let name = "/aws/service/debian/release/12/latest/amd64";
-    let answer = local.aws(&["ssm", "get-parameter", "--name", name])?;
+    let answer = local.aws(&["ssm", "get-parameter", "--name", BASE])?;
     Ok(answer
         .pointer("/Parameter/Value")
         .and_then(|value| value.as_str())

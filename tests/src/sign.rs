@@ -35,6 +35,11 @@ impl Key {
         Ok(Self { access_key: value("aws_access_key_id")?, secret: value("aws_secret_access_key")? })
     }
 
+    /// Its id and its secret, for a program that signs for itself.
+    pub fn parts(&self) -> (&str, &str) {
+        (&self.access_key, &self.secret)
+    }
+
     /// The headers that sign an object's upload.
     pub fn put(&self, url: &str, body: &[u8]) -> Result<Vec<(String, String)>> {
         let mut settings = settings();

@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use ovenbird_core::domain::digest;
@@ -114,9 +113,10 @@ pub async fn make(cache: &Path) -> io::Result<PathBuf> {
     }
     fs::create_dir_all(cache)?;
     // Of clouds that come up at once one makes it, and the others wait: they would write into one folder.
-    let file = fs::File::create(cache.join("base.lock"))?;
+    let mut how = fs::File::options();
+    let file = how.read(true).write(true).create(true).truncate(false).open(cache.join("base.lock"))?;
     let waiting = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
-    let _lock = waiting.await.map_err(io::Error::other)??;
+    let lock = waiting.await.map_err(io::Error::other)??;
     if finished.is_dir() {
         return Ok(finished);
     }
@@ -137,7 +137,8 @@ pub async fn make(cache: &Path) -> io::Result<PathBuf> {
         Some(sources) => command.arg(sources),
         None => command.arg("--keyring=/usr/share/keyrings/debian-archive-keyring.gpg"),
     };
-    let output = command.stdin(Stdio::null()).output().await?;
+    // The lock is held for as long as anything of it runs: one whose cloud was killed goes on for a while.
+    let output = command.stdin(lock.try_clone()?).output().await?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let tail: Vec<&str> = text.lines().rev().take(8).collect();
@@ -145,6 +146,8 @@ pub async fn make(cache: &Path) -> io::Result<PathBuf> {
         return Err(io::Error::other(format!("mmdebstrap ended with {}:\n{tail}", output.status)));
     }
     configure(&unfinished)?;
+    // What has the name is believed to be whole, also after a power cut.
+    nix::unistd::syncfs(fs::File::open(&unfinished)?)?;
     fs::rename(&unfinished, &finished)?;
     Ok(finished)
 }

@@ -71,6 +71,11 @@ impl Home {
         self.0.join("run/tmp")
     }
 
+    /// Where key pairs are made: each private half is there for a moment.
+    pub fn new_keys(&self) -> PathBuf {
+        self.0.join("run/keys")
+    }
+
     /// What the load balancers' processes need for a moment.
     pub fn balancer(&self) -> PathBuf {
         self.0.join("run/lb")

@@ -13,6 +13,7 @@ mod deploy;
 mod endpoint;
 mod error;
 mod function_logs;
+mod groups;
 mod hardware;
 mod health_checks;
 mod home;

@@ -2,7 +2,9 @@
 //!
 //! A process of this program holds the namespace (`ovenbird cloud-net`), `slirp4netns` carries its packets out as
 //! an ordinary program would. Both end with the supervisor; no link, address or firewall rule of the
-//! host is changed.
+//! host is changed. What of the way out is closed is in `network/way_out.rs`.
+
+mod way_out;
 
 use std::{
     convert::Infallible,
@@ -30,12 +32,14 @@ pub struct Network {
     holder: Child,
     way_out: Child,
     metadata: Metadata,
-    service: AbortHandle,
+    tasks: [AbortHandle; 2],
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        self.service.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
@@ -65,7 +69,8 @@ impl Network {
                 String::from_utf8_lossy(&output.stderr).trim()
             )));
         }
-        // Host loopback is closed to machines: they reach the endpoint, and nothing else of the host.
+        // Before there is a way out.
+        let guard = way_out::close_host(pid).await?;
         let mut command = Command::new("setpriv");
         command
             .args([
@@ -75,6 +80,9 @@ impl Network {
                 "--configure",
                 "--mtu=65520",
                 "--disable-host-loopback",
+                // It reads what machines send, and is root of the host otherwise.
+                "--enable-sandbox",
+                "--enable-seccomp",
             ])
             .args([&pid.to_string(), "tap0"])
             .stdin(Stdio::null())
@@ -84,7 +92,7 @@ impl Network {
         let way_out = spawn(command).await?;
         let metadata = Metadata::default();
         let service = metadata.serve(pid)?;
-        Ok(Self { holder, way_out, metadata, service })
+        Ok(Self { holder, way_out, metadata, tasks: [service, guard] })
     }
 
     /// The process that holds the namespace.
@@ -118,25 +126,15 @@ fn hold() -> io::Result<Infallible> {
     // One of its own: else a bridge takes the lowest of its ports', and with every machine that comes or goes all the
     // others may send to an address that is gone, until they ask for it again after up to 45 seconds.
     let hardware = mac(GATEWAY);
-    let address = Metadata::ADDRESS.to_string();
-    let metadata = format!("{address}/32");
-    let accept = format!("add rule ip nat in iifname br0 ip daddr {address} tcp dport 80 accept");
-    let commands: [&[&str]; 12] = [
+    let metadata = format!("{}/32", Metadata::ADDRESS);
+    let rules = format!("{}\n{}", inner_rules(), way_out::rules());
+    let commands: [&[&str]; 6] = [
         &["ip", "link", "set", "lo", "up"],
         &["ip", "addr", "add", &metadata, "dev", "lo"],
         &["ip", "link", "add", "br0", "address", &hardware, "type", "bridge"],
         &["ip", "addr", "add", &gateway, "dev", "br0"],
         &["ip", "link", "set", "br0", "up"],
-        &["nft", "add table ip nat"],
-        &["nft", "add chain ip nat out { type nat hook postrouting priority 100 ; }"],
-        &["nft", "add rule ip nat out oifname tap0 masquerade"],
-        // Of what listens in this namespace, machines reach the metadata service alone: MiniStack and functions are
-        // here, too. Only what begins a connection is looked at, so that answers to health checks come in whatever the
-        // kernel remembers of them.
-        &["nft", "add chain ip nat in { type filter hook input priority 0 ; }"],
-        &["nft", &accept],
-        &["nft", "add rule ip nat in iifname br0 tcp flags & (syn|ack) == syn drop"],
-        &["nft", "add rule ip nat in iifname br0 meta l4proto != { tcp, icmp } drop"],
+        &["nft", &rules],
     ];
     for command in commands {
         let output = StdCommand::new(command[0]).args(&command[1..]).output()?;
@@ -150,4 +148,26 @@ fn hold() -> io::Result<Infallible> {
     io::stdout().flush()?;
     // Until the supervisor closes its input, which its death does too. It only waits: a small program does.
     Err(StdCommand::new("cat").stdout(Stdio::null()).exec())
+}
+
+/// Of what listens in this namespace, machines reach the metadata service alone: `MiniStack` and functions are here, too.
+///
+/// Only what begins a connection is looked at, so that answers to health checks come in whatever the kernel remembers of
+/// them.
+fn inner_rules() -> String {
+    let metadata = Metadata::ADDRESS;
+    format!(
+        "table ip nat {{
+           chain out {{
+             type nat hook postrouting priority 100;
+             oifname tap0 masquerade
+           }}
+           chain in {{
+             type filter hook input priority 0;
+             iifname br0 ip daddr {metadata} tcp dport 80 accept
+             iifname br0 tcp flags & (syn|ack) == syn drop
+             iifname br0 meta l4proto != {{ tcp, icmp }} drop
+           }}
+         }}"
+    )
 }

@@ -22,7 +22,7 @@ use crate::{
     around::{self, Listener, RunningCloud},
     auth::{CONTROL_SERVICE, Credentials, signed},
     error::{LocalError, Result},
-    hardware::remove_left_groups,
+    groups,
     home::Home,
     http_client::ask,
     machine,
@@ -246,12 +246,43 @@ pub(crate) fn tail(path: &std::path::Path) -> String {
 }
 
 /// Ends the local cloud and waits until everything it started has ended; says whether there was one.
+///
+/// What one left that was killed is ended, too: it needs no supervisor for that.
 pub async fn down(options: &Options) -> Result<bool> {
-    let Some(pid) = supervisor(&options.home)? else {
-        // One that was killed left its groups.
-        remove_left_groups(&options.home).await;
-        return Ok(false);
-    };
+    end(options).await.map(|(ran, _)| ran)
+}
+
+/// The same; gives the home's lock, too, if there is such a home: until it is dropped no local cloud comes up there.
+pub(crate) async fn end(options: &Options) -> Result<(bool, Option<File>)> {
+    let mut ran = false;
+    loop {
+        if let Some(pid) = supervisor(&options.home)? {
+            end_supervisor(options, pid).await?;
+            ran = true;
+        }
+        let path = options.home.pid_file();
+        let lock = match File::options().write(true).open(&path) {
+            Ok(lock) => Some(lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(LocalError::io(format!("open {}", path.display()))(error)),
+        };
+        match lock.as_ref().map_or(Ok(()), File::try_lock) {
+            // Another one came up at this moment.
+            Err(fs::TryLockError::WouldBlock) => continue,
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(LocalError::io(format!("lock {}", path.display()))(error));
+            }
+            Ok(()) => {}
+        }
+        // Whoever asks who holds the lock must not be told of a process that is dead.
+        let emptied = lock.as_ref().map_or(Ok(()), |lock| lock.set_len(0));
+        emptied.map_err(LocalError::io(format!("write {}", path.display())))?;
+        groups::end_left(&options.home).await?;
+        return Ok((ran, lock));
+    }
+}
+
+async fn end_supervisor(options: &Options, pid: Pid) -> Result<()> {
     let nothing = serde_json::Value::Null;
     let asking = post::<serde_json::Value>(options, "shutdown", &nothing);
     if !matches!(tokio::time::timeout(HEARING, asking).await, Ok(Ok(_))) {
@@ -265,8 +296,7 @@ pub async fn down(options: &Options) -> Result<bool> {
         }
         tokio::time::sleep(LOOK).await;
     }
-    remove_left_groups(&options.home).await;
-    Ok(true)
+    Ok(())
 }
 
 fn signal(pid: Pid, signal: Signal) -> Result<()> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{LocalError, Result},
-    operator::{down, is_up},
+    operator::{end, is_up},
     options::Options,
     store,
 };
@@ -113,7 +113,8 @@ pub fn disk_use(options: &Options) -> Result<DiskUse> {
 
 /// Ends the local cloud if it runs, and forgets every image, bucket and table; bases and the operator's key stay.
 pub async fn reset(options: &Options) -> Result<()> {
-    down(options).await?;
+    // Held until all is gone: none shall come up in a home that is half forgotten.
+    let (_ran, _lock) = end(options).await?;
     options.home.forget()
 }
 

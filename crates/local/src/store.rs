@@ -129,15 +129,16 @@ pub(crate) fn look(home: &Home) -> Result<Option<World>> {
     if !path.exists() {
         return older(home);
     }
-    let kept = match file().open_read_only(&path) {
-        Ok(database) => database.begin_read(),
-        // Nobody has it open, and its last process was killed.
+    let opened = match file().open_read_only(&path) {
+        // Nobody has it open, and its last process was killed: whoever opens it to write makes it whole.
         Err(DatabaseError::RepairAborted) => {
-            file().open(&path).map_err(|error| of_database(&path, error))?.begin_read()
+            drop(file().open(&path).map_err(|error| of_database(&path, error))?);
+            file().open_read_only(&path)
         }
-        Err(error) => return Err(of_database(&path, error)),
+        opened => opened,
     };
-    let kept = kept.map_err(|error| of_transaction(&path, error))?;
+    let database = opened.map_err(|error| of_database(&path, error))?;
+    let kept = database.begin_read().map_err(|error| of_transaction(&path, error))?;
     match read(&kept, &path)? {
         Some(world) => Ok(Some(world)),
         None => older(home),

@@ -25,6 +25,7 @@ use crate::{
     deploy::deploy,
     endpoint::{Control, Endpoint, Writes, keep_learning, router},
     error::{LocalError, Result, chain},
+    groups::{self, Services},
     hardware::{Hardware, RealHardware, Simulated},
     machine::{probe, serve_inside},
     ministack::MiniStack,
@@ -70,6 +71,21 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     // Held until the end of the process, whatever end that is.
     let _lock = lock(&options)?;
     let mut ends = Ends::listen()?;
+    // One that was killed may have left private keys, which are nobody's.
+    let keys = options.home.new_keys();
+    match fs::remove_dir_all(&keys) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(LocalError::io(format!("remove {}", keys.display()))(error));
+        }
+        _ => {}
+    }
+    let _services = match options.machines {
+        Machines::Simulated => None,
+        Machines::Real => {
+            groups::end_left(&options.home).await?;
+            Some(Services::join(&options.home).map_err(LocalError::io("make a control group"))?)
+        }
+    };
 
     let span = Span::begin(Stage::Endpoint, None);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await;

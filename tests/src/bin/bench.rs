@@ -14,7 +14,7 @@ use ovenbird_core::{
 };
 use ovenbird_tests::{
     clients::{Local, get, repository, within},
-    sample,
+    packer, sample,
 };
 use serde_json::Value;
 
@@ -59,6 +59,13 @@ fn measure(local: &Local) -> Result<()> {
     })?;
     row("local cloud idle, after bakes, MiB", used, 150.0);
     println!();
+    if let Some(rows) = packer::beside_ours(local)? {
+        println!("{:<60} {:>8}", "PACKER'S BAKE BESIDE OURS", "SECONDS");
+        for (what, seconds) in rows {
+            println!("{what:<60} {seconds:>8.1}");
+        }
+        println!();
+    }
     for bake in [&runtime, &bake, &again, &whole] {
         println!("{}:", bake.spec.pipeline);
         for span in &bake.progress.timeline {

@@ -155,7 +155,10 @@ impl Claim {
         let (time_of, system_time) = civil::DateTime::strptime("%Y%m%dT%H%M%SZ", time)
             .and_then(|time| TimeZone::UTC.to_timestamp(time))
             .and_then(|time| Ok((time, SystemTime::try_from(time)?)))
-            .map_err(|_| malformed("its time is not written as 20260131T235959Z"))?;
+            .ok()
+            // Else `20260131T2359 7Z` would be let in for `20260131T235907Z`, which was signed.
+            .filter(|(read, _)| read.strftime("%Y%m%dT%H%M%SZ").to_string() == time)
+            .ok_or_else(|| malformed("its time is not written as 20260131T235959Z"))?;
         if !time.starts_with(date) || date.len() != 8 {
             return Err(malformed("its time and the date of its credential are two days"));
         }

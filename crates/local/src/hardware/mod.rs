@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::endpoint::Endpoint;
 
-pub(crate) use self::real::{RealHardware, remove_left_groups};
+pub(crate) use self::real::RealHardware;
 pub use self::simulated::Simulated;
 
 /// Something that machines run on.

@@ -4,16 +4,13 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, OnceLock, Weak},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
-use ovenbird_core::domain::{
-    digest,
-    id::{InstanceId, SnapshotId},
-};
+use ovenbird_core::domain::id::{InstanceId, SnapshotId};
 use ovenbird_sim::{MachineEvent, Order, World};
 use tokio::{net::TcpStream, sync::mpsc, task::AbortHandle};
 
@@ -24,8 +21,9 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
+    groups,
     home::Home,
-    machine::{Disks, Machine, cgroup, forward, reach, remove_ending_groups, remove_groups},
+    machine::{Disks, Machine, cgroup, forward, reach, remove_ending_groups},
     network::Network,
 };
 
@@ -62,7 +60,7 @@ pub(super) struct Seen {
 }
 
 impl RealHardware {
-    /// Makes hardware over a base; whatever an earlier process left is removed first.
+    /// Makes hardware over a base; the disks that an earlier process left are removed first.
     pub fn new(
         home: &Home,
         base: &Path,
@@ -74,8 +72,7 @@ impl RealHardware {
         allow_inotify();
         let disks = Disks::new(home.root(), base);
         disks.delete_instances()?;
-        let cgroup = own_cgroup(home)?;
-        remove_groups(&cgroup);
+        let cgroup = groups::machines(home)?;
         let shared = Shared {
             disks,
             cgroup,
@@ -235,18 +232,4 @@ fn allow_inotify() {
             Err(error) => tracing::warn!("{LIMIT} stays at {now:?}, for about 20 machines at once: {error}"),
         }
     }
-}
-
-/// Removes the groups that a local cloud left when it was killed. Its machines ended with it.
-pub(crate) async fn remove_left_groups(home: &Home) {
-    // Where there is no such hierarchy there are no machines.
-    if let Ok(cgroup) = own_cgroup(home) {
-        remove_ending_groups(&cgroup, GRACE).await;
-    }
-}
-
-/// A cgroup of this home's own.
-fn own_cgroup(home: &Home) -> io::Result<PathBuf> {
-    let name = digest::sha256(home.root().as_os_str().as_encoded_bytes());
-    Ok(cgroup::unified()?.join(format!("ovenbird-{}", &name.as_str()[..8])))
 }

@@ -1,12 +1,10 @@
 //! The cable between a machine's network and the cloud's bridge.
 
-use std::{io, net::Ipv4Addr, process::Stdio};
-
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use std::{io, net::Ipv4Addr};
 
 use super::{
     address::{GATEWAY, PREFIX, mac},
-    spawn::spawn,
+    forward::run_inside,
 };
 
 /// A machine's cable.
@@ -71,25 +69,7 @@ impl Cable {
     }
 }
 
-/// Runs a program in the network of a process, and gives it its input.
 async fn run(pid: u32, program: &[&str], input: &str) -> io::Result<()> {
-    let mut command = Command::new("nsenter");
-    command
-        .arg(format!("--net=/proc/{pid}/ns/net"))
-        .args(program)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let mut child = spawn(command).await?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // Whoever doesn't read it to its end says why by its exit.
-        let _ = stdin.write_all(input.as_bytes()).await;
-    }
-    let output = child.wait_with_output().await?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(io::Error::other(format!("lay its cable: {}: {}", program.join(" "), text.trim())))
+    let ran = run_inside(pid, program, input).await;
+    ran.map_err(|error| io::Error::other(format!("lay its cable: {error}")))
 }

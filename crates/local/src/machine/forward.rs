@@ -5,16 +5,20 @@ use std::{
     fs::File,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
+    process::Stdio,
     time::Duration,
 };
 
 use axum::{Router, serve::ListenerExt as _};
 use nix::sched::{CloneFlags, setns};
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpSocket, TcpStream},
+    process::Command,
     task::AbortHandle,
 };
+
+use super::spawn::spawn;
 
 /// Does something in the network namespace of a process. A socket belongs to the namespace it was made in for ever.
 pub(super) fn inside<T: Send + 'static>(
@@ -28,6 +32,29 @@ pub(super) fn inside<T: Send + 'static>(
         work()
     });
     thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
+}
+
+/// Runs a program in the network namespace of a process, and gives it its input. Fails with what it says when it fails.
+pub(crate) async fn run_inside(pid: u32, program: &[&str], input: &str) -> io::Result<()> {
+    let mut command = Command::new("nsenter");
+    command
+        .arg(format!("--net=/proc/{pid}/ns/net"))
+        .args(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = spawn(command).await?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // Whoever doesn't read it to its end says why by its exit.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("{}: {}", program.join(" "), text.trim())))
 }
 
 /// Listens on an address in the network namespace of a process.

@@ -25,7 +25,7 @@ mod user_namespace;
 
 pub(crate) use self::{
     address::mac,
-    forward::{listen_std, serve_inside},
+    forward::{listen_std, run_inside, serve_inside},
     spawn::spawn,
 };
 pub use self::{

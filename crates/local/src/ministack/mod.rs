@@ -192,6 +192,12 @@ fn socket(home: &Home) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Waits until the `MiniStack` of a supervisor that was killed has saved what it had and has ended; one that hangs is
+/// killed.
+pub(crate) async fn end_left(home: &Home) -> Result<()> {
+    if home.ministack().is_dir() { lock(home).await.map(drop) } else { Ok(()) }
+}
+
 /// Waits until the `MiniStack` of a supervisor that was killed has saved what it had.
 async fn lock(home: &Home) -> Result<File> {
     let path = lock_path(home);

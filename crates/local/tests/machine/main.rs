@@ -3,7 +3,9 @@
 //! They need root and what `ovenbird local up` needs. Without it they are skipped, out loud; with `CI` set they fail.
 //! The harness is our own because a machine's first process is the running program again: this one.
 
+mod base;
 mod boot;
+mod cloud;
 mod commands;
 mod death;
 mod disks;
@@ -11,6 +13,7 @@ mod escapes;
 mod guest;
 mod kills;
 mod lab;
+mod left;
 mod network;
 mod services;
 
@@ -88,6 +91,24 @@ const TESTS: &[(&str, Test)] = &[
         escapes::nothing_of_the_supervisor_s_environment_is_shown,
     ),
     ("escapes::a_machine_has_only_so_many_processes", escapes::a_machine_has_only_so_many_processes),
+    (
+        "network::nothing_of_the_host_is_reached_but_the_endpoint",
+        network::nothing_of_the_host_is_reached_but_the_endpoint,
+    ),
+    (
+        "network::a_function_reaches_nothing_of_the_host_but_the_endpoint",
+        network::a_function_reaches_nothing_of_the_host_but_the_endpoint,
+    ),
+    (
+        "base::two_clouds_that_come_up_at_once_make_the_base_once",
+        base::two_clouds_that_come_up_at_once_make_the_base_once,
+    ),
+    (
+        "base::a_base_whose_maker_was_killed_is_not_made_twice_at_once",
+        base::a_base_whose_maker_was_killed_is_not_made_twice_at_once,
+    ),
+    ("left::down_ends_what_a_killed_cloud_left", left::down_ends_what_a_killed_cloud_left),
+    ("left::reset_of_a_killed_cloud_leaves_nothing", left::reset_of_a_killed_cloud_leaves_nothing),
     ("network::imds_wants_a_token_when_told_so", network::imds_wants_a_token_when_told_so),
     ("network::imds_answers_without_a_token_when_it_may", network::imds_answers_without_a_token_when_it_may),
     ("network::the_gateway_keeps_its_hardware_address", network::the_gateway_keeps_its_hardware_address),
@@ -129,8 +150,8 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(death::SUPERVISE) {
         return death::supervise();
     }
-    if std::env::args().nth(1).as_deref() == Some(kills::SERVE) {
-        return kills::serve_cloud();
+    if std::env::args().nth(1).as_deref() == Some(cloud::SERVE) {
+        return cloud::serve_cloud();
     }
     let mut arguments = Arguments::from_args();
     // Two cores: one after another.

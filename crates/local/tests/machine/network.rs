@@ -9,7 +9,10 @@ use std::{
 
 use ovenbird_local::machine::{GATEWAY, Layer, forward, reach};
 
-use crate::lab::{Lab, PATIENCE, until};
+use crate::{
+    cloud::{Cloud, home},
+    lab::{Lab, PATIENCE, until},
+};
 
 const STATUS: &str = "curl -s -o /dev/null -w '%{http_code}' --max-time 30";
 const METADATA: &str = "http://169.254.169.254/latest";
@@ -163,4 +166,112 @@ pub fn machines_reach_each_other_and_a_resolver(lab: &Lab) {
     one.sh(&format!("curl -sf --retry 50 --retry-delay 1 --retry-connrefused --max-time 30 {url}"));
     // Whether the name is known or not: an answer, or a failure, comes before long.
     assert!(!one.exec("getent hosts no-such-name.example", PATIENCE).timed_out);
+}
+
+/// A listener of the host's on all of its addresses, that counts who comes.
+struct Host {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl Host {
+    fn listen() -> Self {
+        let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        listener.set_nonblocking(true).expect("the listener");
+        Self { listener, port }
+    }
+
+    fn came(&self) -> bool {
+        self.listener.accept().is_ok()
+    }
+
+    /// The host's own addresses, and those that stand for it in the cloud's network.
+    fn addresses() -> Vec<String> {
+        let own = nix::ifaddrs::getifaddrs().expect("addresses");
+        let own = own.filter_map(|one| Some(one.address?.as_sockaddr_in()?.ip().to_string()));
+        let own: Vec<String> = own.collect();
+        assert!(own.iter().any(|one| !one.starts_with("127.")), "this host has no address but loopback's");
+        let standing = ["0.0.0.0", "10.0.2.2", "10.0.2.3"].map(str::to_owned);
+        own.into_iter().chain(standing).collect()
+    }
+}
+
+/// One more address of the host's, of those that are for examples, until it is dropped.
+struct Another(&'static str);
+
+impl Another {
+    fn add() -> Self {
+        let this = Self("198.51.100.77");
+        assert!(this.ip("add"), "no address can be added");
+        this
+    }
+
+    fn ip(&self, what: &str) -> bool {
+        let command = ["address", what, &format!("{}/32", self.0), "dev", "lo"];
+        Command::new("ip").args(command).status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Another {
+    fn drop(&mut self) {
+        self.ip("delete");
+    }
+}
+
+pub fn nothing_of_the_host_is_reached_but_the_endpoint(lab: &Lab) {
+    let guest = lab.strict();
+    let host = Host::listen();
+    let tries = |address: &str| {
+        let script = format!("curl -s --max-time 3 -o /dev/null http://{address}:{}/", host.port);
+        let outcome = guest.exec(&script, PATIENCE);
+        (outcome.exit, host.came())
+    };
+    for address in Host::addresses() {
+        // 7 is a refusal: it doesn't have to be waited for.
+        assert_eq!(tries(&address), (7, false), "{address}");
+    }
+    // Neither by a datagram, nor at an address that the host has got meanwhile.
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", host.port)).expect("the same port");
+    socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a time limit");
+    let another = Another::add();
+    until("it is closed", || {
+        let (exit, _) = tries(another.0);
+        exit == 7
+    });
+    for address in Host::addresses() {
+        assert_eq!(tries(&address), (7, false), "{address}");
+        let script = format!(
+            "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.sendto(b'x', ('{address}', {}))",
+            host.port
+        );
+        guest.exec(&format!("python3 -c \"{script}\""), PATIENCE);
+    }
+    assert!(socket.recv(&mut [0]).is_err(), "a datagram came through");
+    let port = lab.endpoint.local_addr().expect("an address").port();
+    assert_eq!(guest.sh(&format!("curl -sf --max-time 30 http://127.0.0.1:{port}/it")), "hello");
+}
+
+pub fn a_function_reaches_nothing_of_the_host_but_the_endpoint(lab: &Lab) {
+    let Some(options) = home(lab, "reach") else { return };
+    let mut cloud = Cloud::start(&options);
+    let caller = cloud.ready(lab, 1);
+    let host = Host::listen();
+    let urls: Vec<String> =
+        Host::addresses().iter().map(|address| format!("http://{address}:{}/", host.port)).collect();
+    let script = format!(
+        "#!/bin/sh
+next=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation
+id=$(curl -s -D - -o /dev/null $next/next | tr -d '\\r' | sed -n 's/^lambda-runtime-aws-request-id: //Ip')
+for url in $AWS_ENDPOINT_URL/ {}; do curl -s -m 3 -o /dev/null $url && seen=\"$seen $url\"; done
+curl -s -d \"\\\"$seen\\\"\" $next/$id/response
+",
+        urls.join(" ")
+    );
+    caller.function("looks", &script);
+    let seen = caller.invoke("looks").expect("an answer");
+    assert!(!host.came(), "{seen}");
+    assert_eq!(seen, format!("\" {}/\"", options.endpoint()));
+    assert!(lab.runtime.block_on(ovenbird_local::down(&options)).expect("it ends"), "none ran");
+    cloud.supervisor.wait().expect("it is dead");
 }

@@ -1,6 +1,6 @@
 //! Key pairs: the private half is made here, told once, and kept nowhere.
 
-use std::process::Stdio;
+use std::{path::Path, process::Stdio};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::Md5;
@@ -26,7 +26,8 @@ pub(super) async fn create_key_pair(call: &Call<'_>) -> Result<String, ApiError>
     let dry_run = params.flag("DryRun")?;
     call.finish()?;
     call.look(|world| world.check_key_pair(&name, &tags, dry_run))?;
-    let made = make(&kind).await.map_err(|problem| {
+    let folders = call.endpoint.control.options.home.new_keys();
+    let made = make(&folders, &kind).await.map_err(|problem| {
         tracing::warn!("no key pair could be made: {problem}");
         let message = format!("ssh-keygen of this machine could not make a key pair: {problem}");
         ApiError { code: "InternalError", message, http: 500 }
@@ -105,8 +106,8 @@ struct Made {
 }
 
 /// Has `ssh-keygen` make a pair, in a folder that nobody else can read and that is gone at the end.
-async fn make(kind: &str) -> Result<Made, String> {
-    let folder = PrivateFolder::new().map_err(|error| error.to_string())?;
+async fn make(folders: &Path, kind: &str) -> Result<Made, String> {
+    let folder = PrivateFolder::new(folders).map_err(|error| error.to_string())?;
     let file = folder.0.join("key");
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(&file);
@@ -147,9 +148,11 @@ async fn run(mut command: Command, input: &[u8]) -> Result<(), String> {
 struct PrivateFolder(std::path::PathBuf);
 
 impl PrivateFolder {
-    fn new() -> std::io::Result<Self> {
+    /// Below a folder of the home's, where the next supervisor deletes what a killed one left.
+    fn new(folders: &Path) -> std::io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let path = std::env::temp_dir().join(format!("ovenbird-key-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(folders)?;
+        let path = folders.join(uuid::Uuid::new_v4().to_string());
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
