@@ -3,6 +3,7 @@
 mod account;
 mod bands;
 mod browser;
+mod chromium;
 mod client;
 mod folder;
 mod hostile;
