@@ -7,4 +7,5 @@ mod chromium;
 mod client;
 mod folder;
 mod hostile;
+mod questions;
 mod safety;
