@@ -158,7 +158,10 @@ impl Server {
                     }
                 });
                 let router = Router::new().fallback(answer).with_state(shared);
-                axum::serve(listener, router).with_graceful_shutdown(stop).await
+                // On another thread: while a page is made here, a browser asks for the stylesheet on a new connection, and
+                // paints nothing before it has that.
+                let served = axum::serve(listener, router).with_graceful_shutdown(stop);
+                tokio::spawn(served.into_future()).await.map_err(std::io::Error::other)?
             })
             .await
     }

@@ -113,6 +113,8 @@ pub enum Verb {
     Skip,
     /// Its rollout goes back.
     Abort,
+    /// Its rollout ends as it stands, where it can't go back.
+    Leave,
 }
 
 impl Verb {
@@ -127,6 +129,7 @@ impl Verb {
             Self::Resume => "resume",
             Self::Skip => "skip",
             Self::Abort => "abort",
+            Self::Leave => "leave",
         }
     }
 
@@ -134,7 +137,7 @@ impl Verb {
     pub fn takes_why(&self) -> bool {
         match self {
             Self::Hold | Self::RollBack | Self::Promote(_) => true,
-            Self::Release | Self::Pause | Self::Resume | Self::Skip | Self::Abort => false,
+            Self::Release | Self::Pause | Self::Resume | Self::Skip | Self::Abort | Self::Leave => false,
         }
     }
 }
@@ -155,7 +158,7 @@ impl Act {
             Verb::Promote(image) => {
                 format!("ovenbird promote {pipeline} --channel {channel} --image {image}")
             }
-            Verb::Pause | Verb::Resume | Verb::Skip | Verb::Abort => {
+            Verb::Pause | Verb::Resume | Verb::Skip | Verb::Abort | Verb::Leave => {
                 format!("ovenbird rollout {pipeline} {} --channel {channel}", verb.word())
             }
         }
@@ -177,6 +180,7 @@ impl Act {
                     Verb::Resume,
                     Verb::Skip,
                     Verb::Abort,
+                    Verb::Leave,
                 ];
                 plain.into_iter().find(|verb| verb.word() == word)?
             }
@@ -254,10 +258,32 @@ impl Page {
             Self::Prune => "Prune".to_owned(),
             Self::Doctor => "Doctor".to_owned(),
             Self::PruneOf(pipeline) => format!("Images of {pipeline}"),
-            Self::Act(act) => format!("{} {}", act.verb.word(), act.agreement()),
-            Self::PruneAct(PruneAct::Plan) => "plan a prune run".to_owned(),
-            Self::PruneAct(act) => format!("{} {}", act.word(), act.agreement()),
+            Self::Act(act) => format!("{} {}?", capital(act.verb.word()), act.agreement()),
+            Self::PruneAct(PruneAct::Plan) => "Plan a prune run?".to_owned(),
+            Self::PruneAct(PruneAct::Run(plan)) => format!("Do what plan {plan} says?"),
+            Self::PruneAct(PruneAct::Undo(image)) => format!("Take {image} back?"),
         }
+    }
+
+    /// Whether a reader of this page is on a page of the bar above it, or below that: `aria-current`.
+    pub fn stands(&self, bar: &Page) -> Option<&'static str> {
+        if self == bar {
+            return Some("page");
+        }
+        let above = match self {
+            Self::Pipeline(_) | Self::Act(_) => Self::Overview,
+            Self::Bake(..) => Self::Bakes,
+            Self::Rollout(..) => Self::Rollouts,
+            Self::PruneOf(_) | Self::PruneAct(_) => Self::Prune,
+            Self::Overview
+            | Self::Bakes
+            | Self::Lineage
+            | Self::Fleet
+            | Self::Rollouts
+            | Self::Prune
+            | Self::Doctor => return None,
+        };
+        (above == *bar).then_some("true")
     }
 
     /// The file that it is in, in a folder.
@@ -275,6 +301,11 @@ impl Page {
             Form::Export => format!("{}{}", up(from), self.file()),
         }
     }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The way from a page's file up to the folder of all.
@@ -310,6 +341,7 @@ mod tests {
             "/do/hold/shop/production",
             "/do/promote/shop/production/ami-0123456789abcdef0",
             "/do/abort/shop/production",
+            "/do/leave/shop/production",
         ] {
             let page = Page::parse(path).unwrap_or_else(|| panic!("{path}"));
             assert_eq!(format!("/{}", page.path()), path);

@@ -297,6 +297,7 @@ fn the_plan_says_how_much_room_goes_now_and_with_all_that_soaks() {
     let room = |desk: &Desk| {
         let (_, plan) = desk.plan();
         let gib = |of: &str| plan[of]["bytes"].as_u64().unwrap() >> 30;
+        assert!(gib("holds") >= gib("will_free"), "{plan:#}");
         (gib("frees"), gib("will_free"))
     };
     // A root of 8 GiB, and a second disk of 4.

@@ -91,6 +91,9 @@ pub struct Plan {
     /// How many more images and bakes there are than a run takes; the next one takes them.
     #[serde(default)]
     pub later: usize,
+    /// How much room the snapshots of all images take, those that stay and those that go.
+    #[serde(default)]
+    pub holds: AtMost,
     /// How much room the snapshots take that go in this run.
     #[serde(default)]
     pub frees: AtMost,

@@ -29,9 +29,12 @@ pub fn question(view: &View<'_>, act: &Act, wrong: Option<(&str, String)>) -> Bo
         Verb::RollBack => "The channel goes back to its image before, and is held.".to_owned(),
         Verb::Promote(ref image) => format!("The channel goes to {image}. That ends a hold."),
         Verb::Pause => "The rollout pauses before its next stage.".to_owned(),
-        Verb::Resume => "The rollout goes on.".to_owned(),
+        Verb::Resume => "The rollout goes on after a pause, or where its execution died.".to_owned(),
         Verb::Skip => "The rollout leaves out its other stages and the rest of its watch.".to_owned(),
         Verb::Abort => "The rollout goes back: all is as before it.".to_owned(),
+        Verb::Leave => {
+            "The rollout ends as it stands: nothing is brought back any more. Groups and rules are as they are now, and it is for you to put them right.".to_owned()
+        }
     };
     let question = Question {
         page: Page::Act(act.clone()),
@@ -108,6 +111,7 @@ async fn perform<A: Account>(account: &A, act: &Act, answer: Answer, now: Timest
         Verb::Pause => steered(&rollout::wish(pipeline, channel, Wish::Pause, cloud, now).await?),
         Verb::Skip => steered(&rollout::wish(pipeline, channel, Wish::Skip, cloud, now).await?),
         Verb::Abort => steered(&rollout::wish(pipeline, channel, Wish::Abort, cloud, now).await?),
+        Verb::Leave => steered(&rollout::wish(pipeline, channel, Wish::Leave, cloud, now).await?),
         Verb::Resume => steered(&rollout::resume(pipeline, channel, cloud, now).await?),
     })
 }

@@ -4,13 +4,17 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use ovenbird_core::{
     domain::{
+        bake::Bake,
         id::{AmiId, BakeId, InstanceId, PipelineName, RolloutId},
         plain::plain_line,
     },
     views::status::{ChannelStatus, PipelineStatus},
 };
 
-use super::layout::{self, Body, View};
+use super::{
+    layout::{self, Body, View},
+    overview::artifact_name,
+};
 use crate::{Account, Reader, read::Snapshot, site::Page};
 
 /// So many ids of instances are shown of one image.
@@ -84,6 +88,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
         @for (image, machines, standing) in &all {
             tr class=[matches!(standing, Standing::Outdated(..)).then_some("bad")] {
                 th scope="row" { code { (image) } }
+                td { (within(image, &snapshot)) }
                 (cells(view, standing))
                 td { (ids(machines.iter(), machines.len())) }
                 td { (fix(view, standing, machines.iter().next())) }
@@ -98,10 +103,21 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
             p { (machines) " machines, those of bakes aside; "
                 @if old == 0 { "none on an older image of a channel." }
                 @else { strong { (old) " on an older image of a channel." } } }
-            (layout::table("Machines by image", &["Image", "What it is", "Outdated for", "Machines", "What to do"], &rows))
+            (layout::table("Machines by image", &["Image", "Artifact", "What it is", "Outdated for", "Machines", "What to do"], &rows))
         }
     };
     Body { live: true, ..Body::new(view.page.title(), content) }
+}
+
+/// What is in an image, as far as one of the newest bakes or a channel names it.
+fn within(image: &AmiId, snapshot: &Snapshot) -> Markup {
+    let made = |bake: &&Bake| bake.progress.image.as_ref() == Some(image);
+    let baked = snapshot.bakes.iter().find(made).and_then(|bake| Some(&bake.spec.artifact.as_ref()?.key));
+    let channels = snapshot.pipelines.iter().flat_map(|one| &one.channels);
+    let current =
+        channels.filter_map(|channel| channel.current.as_ref()).find(|current| current.image == *image);
+    let key = baked.or_else(|| Some(&current?.artifact.as_ref()?.key));
+    html! { @if let Some(key) = key { (plain_line(artifact_name(key))) } }
 }
 
 fn cells(view: &View<'_>, standing: &Standing<'_>) -> Markup {

@@ -117,7 +117,7 @@ impl View<'_> {
                                 @for (name, page) in &BANDS {
                                     li {
                                         a href=(page.href(self.form, self.page))
-                                            aria-current=[(page == self.page).then_some("page")] { (name) }
+                                            aria-current=[self.page.stands(page)] { (name) }
                                     }
                                 }
                             }

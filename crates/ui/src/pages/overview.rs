@@ -2,14 +2,17 @@
 
 use maud::{Markup, html};
 use ovenbird_core::{
-    domain::{artifact, plain::plain_line, rollout::Rollout},
+    domain::{artifact, id::ChannelName, plain::plain_line, rollout::Rollout},
     views::{
         status::{ChannelStatus, PipelineStatus},
         worries::{Worry, worries},
     },
 };
 
-use super::layout::{self, Body, View};
+use super::{
+    layout::{self, Body, View},
+    rollout,
+};
 use crate::{
     Account, Reader,
     read::{Snapshot, under_way},
@@ -94,7 +97,8 @@ fn running(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup
                                 &rollout.spec.to.name(),
                             ))
                             " to " code { (rollout.spec.image) } ": " (rollout.progress.phase.as_str())
-                            @if !rollout.progress.awaits.is_empty() { ", waits for " (plain_line(&rollout.progress.awaits)) }
+                            @let awaits = rollout::awaits(rollout);
+                            @if !awaits.is_empty() { ", waits for " (plain_line(awaits)) }
                         }
                     }
                 }
@@ -138,7 +142,8 @@ fn row(view: &View<'_>, one: &PipelineStatus, channel: &ChannelStatus) -> Markup
                 Some(current) => {
                     td { (view.link(&Page::Bake(one.pipeline.clone(), current.bake.clone()), current.image.as_str())) }
                     td { (view.ago(current.promoted)) }
-                    td { @if let Some(artifact) = &current.artifact { (plain_line(artifact_name(&artifact.key))) } }
+                    td { @if let Some(artifact) = &current.artifact { (plain_line(artifact_name(&artifact.key))) }
+                        @for ahead in ahead(one, channel) { " " (layout::pill("dull", &format!("older than {ahead}"))) } }
                     td { (base(current.behind)) }
                 }
                 None => { td colspan="4" { "nothing is promoted" } }
@@ -150,6 +155,17 @@ fn row(view: &View<'_>, one: &PipelineStatus, channel: &ChannelStatus) -> Markup
             td { (last_bake(view, one)) }
         }
     }
+}
+
+/// The pipeline's other channels whose artifact was uploaded later.
+fn ahead<'a>(one: &'a PipelineStatus, channel: &'a ChannelStatus) -> impl Iterator<Item = &'a ChannelName> {
+    let uploaded = |channel: &ChannelStatus| {
+        let artifact = channel.current.as_ref()?.artifact.as_ref()?;
+        Some((artifact.uploaded, artifact.sequencer.clone()))
+    };
+    let own = uploaded(channel);
+    let later = one.channels.iter().filter(move |other| own.is_some() && uploaded(other) > own);
+    later.map(|other| &other.channel)
 }
 
 /// Whether a channel is held, or on its way.

@@ -2,9 +2,15 @@
 
 use maud::{Markup, html};
 use ovenbird_core::{
-    domain::{id::PipelineName, plain::plain_line},
+    domain::{
+        id::{ChannelName, PipelineName},
+        plain::plain_line,
+    },
     store::{Channel, Ledger, Target},
-    views::{status::PipelineStatus, worries::worries},
+    views::{
+        status::{ChannelStatus, PipelineStatus},
+        worries::worries,
+    },
 };
 
 use super::{
@@ -40,7 +46,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, name: &Pipeli
         @if !worries.is_empty() {
             section aria-labelledby="look" { h2 #look { "Look at" } (overview::worry_table(view, &worries)) }
         }
-        @for channel in &one.channels { (of_channel(view, one, channel, &channels)) }
+        @for channel in &one.channels { (of_channel(view, one, channel, &channels, &snapshot.pipelines)) }
         section aria-labelledby="bakes" {
             h2 #bakes { "Newest bakes" }
             @if own.is_empty() { p { "None. Start one: " (view.command(&format!("ovenbird bake {name}"))) } }
@@ -51,12 +57,34 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, name: &Pipeli
     Body { live: !one.running.is_empty(), ..Body::new(view.page.title(), content) }
 }
 
+/// The channels whose images were made on this one's.
+fn standing_on<'a>(
+    pipeline: &PipelineName,
+    channel: &ChannelName,
+    all: &'a [PipelineStatus],
+) -> Vec<(&'a PipelineStatus, &'a ChannelStatus)> {
+    let on_it = |status: &ChannelStatus| {
+        let base = status.current.as_ref().and_then(|current| current.base.as_ref());
+        let parent = base.and_then(|base| base.parent.as_ref());
+        parent.is_some_and(|parent| parent.pipeline == *pipeline && parent.channel == *channel)
+    };
+    let channels = all.iter().flat_map(|one| one.channels.iter().map(move |status| (one, status)));
+    channels.filter(|(_, status)| on_it(status)).collect()
+}
+
+/// So many, in words.
+fn machines(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "machine" } else { "machines" })
+}
+
 fn of_channel(
     view: &View<'_>,
     one: &PipelineStatus,
-    status: &ovenbird_core::views::status::ChannelStatus,
+    status: &ChannelStatus,
     channels: &[Channel],
+    all: &[PipelineStatus],
 ) -> Markup {
+    let above = standing_on(&one.pipeline, &status.channel, all);
     let record = channels.iter().find(|channel| channel.name == status.channel);
     html! {
         section aria-label={ "Channel " (status.channel) } {
@@ -84,6 +112,17 @@ fn of_channel(
                             dd { code { (plain_line(parameter.parameter.as_str())) } " "
                                 @if parameter.drifted { (layout::pill("bad", "says something else")) } @else { (layout::pill("good", "says the same")) } }
                         }
+                        @if !above.is_empty() {
+                            dt { "Stands on it" }
+                            dd {
+                                "a new image of this channel starts bakes of: "
+                                @for (number, (child, channel)) in above.iter().enumerate() {
+                                    @if number > 0 { ", " }
+                                    (view.link(&Page::Pipeline(child.pipeline.clone()), &format!("{}/{}", child.pipeline, channel.channel)))
+                                    " (" (machines(channel.on_current.len())) ")"
+                                }
+                            }
+                        }
                         dt { "Machines" }
                         dd { (status.on_current.len()) " on it"
                             @for (image, machines) in &status.on_others { ", " (machines.len()) " on " code { (image) } } }
@@ -95,12 +134,7 @@ fn of_channel(
     }
 }
 
-fn history(
-    view: &View<'_>,
-    one: &PipelineStatus,
-    status: &ovenbird_core::views::status::ChannelStatus,
-    channel: &Channel,
-) -> Markup {
+fn history(view: &View<'_>, one: &PipelineStatus, status: &ChannelStatus, channel: &Channel) -> Markup {
     let targets: Vec<&Target> = channel.current.iter().chain(&channel.previous).take(20).collect();
     let act = |target: &Target| Act {
         verb: Verb::Promote(target.image.clone()),

@@ -47,9 +47,9 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, only: Option<
         plan.keep.iter().filter(wanted).partition(|one| one.act == Act::Wait);
     let content = html! {
         p { "The plan that run " code { (run) } " made " (view.ago(plan.made)) " ago. Make a new one, which changes nothing: "
-            (view.command("ovenbird prune --dry-run")) " " (view.prune(PruneAct::Plan, "plan"))
-            @if acts(&plan) { " " (view.prune(PruneAct::Run(run.clone()), "do what it says")) } }
-        @if only.is_none() { (alerts(view, &plan)) (money(&plan)) }
+            (view.command("ovenbird prune --dry-run")) " " (view.prune(PruneAct::Plan, "Make a new plan"))
+            @if acts(&plan) { " " (view.prune(PruneAct::Run(run.clone()), "Do what it says")) } }
+        @if only.is_none() { (alerts(view, &plan)) (next(view, &due, &waiting)) (money(&plan)) }
         (images(view, "Goes a step further, or back", &due))
         (images(view, "Waits for the end of its soak", &waiting))
         @match only {
@@ -101,9 +101,30 @@ fn alerts(view: &View<'_>, plan: &Plan) -> Markup {
     }
 }
 
+/// What goes next, and when, in a line.
+fn next(view: &View<'_>, due: &[&Verdict], waiting: &[&Verdict]) -> Markup {
+    let away = due.iter().filter(|one| one.act != Act::Restore).count();
+    let soonest = waiting.iter().filter_map(|one| Some((one.until?, one))).min_by_key(|(until, _)| *until);
+    html! {
+        p {
+            @match away {
+                0 => { "No image goes a step in this run. " }
+                1 => { strong { "1 image" } " goes a step in this run. " }
+                some => { strong { (some) " images" } " go a step in this run. " }
+            }
+            @if let Some((until, one)) = soonest {
+                "Next comes " code { (one.image) } " of " (one.pipeline) ", at " (view.moment(until)) ": then its soak is over."
+            } @else { "None waits for the end of its soak." }
+        }
+    }
+}
+
 fn money(plan: &Plan) -> Markup {
     let of = |room: AtMost| format!("{:.1} GB, ${:.2} a month", room.gb(), room.dollars());
     html! {
+        @if plan.holds != AtMost::default() {
+            p { "All images together take at most " strong { (of(plan.holds)) } "." }
+        }
         @if plan.will_free != AtMost::default() {
             p { "Frees at most " strong { (of(plan.frees)) } " in this run, and " (of(plan.will_free)) " with all that is on its way. "
                 "That is their full size, which they share with other snapshots, at $" (SNAPSHOT_GB_MONTH) " a GB and month (" (PRICED) ")."

@@ -6,7 +6,7 @@ use ovenbird_core::{
     domain::{
         id::{GroupName, PipelineName, RolloutId},
         plain::plain_line,
-        rollout::{Counts, GroupState, Outcome, Rollout, Seen},
+        rollout::{Counts, GroupState, Outcome, Phase, Rollout, Seen},
     },
     steps::rollout::see,
     store::Ledger,
@@ -66,6 +66,14 @@ fn row(view: &View<'_>, rollout: &Rollout) -> Markup {
     }
 }
 
+/// What a rollout waits for; empty where that isn't known.
+pub fn awaits(rollout: &Rollout) -> &str {
+    match (rollout.progress.phase, rollout.progress.awaits.as_str()) {
+        (Phase::Paused, "") => "a person, who lets it go on (resume), or not (abort)",
+        (_, awaits) => awaits,
+    }
+}
+
 fn stands(rollout: &Rollout) -> Markup {
     match rollout.progress.outcome {
         Some(outcome @ Outcome::Settled) => layout::pill("good", outcome.as_str()),
@@ -112,6 +120,20 @@ pub async fn one<A: Account>(
     Body { live, ..Body::new(title, content) }
 }
 
+/// What a person may want of a rollout in a phase, as `ops` takes it. An execution may die in each, and is resumed then.
+fn verbs(phase: Phase) -> &'static [Verb] {
+    match phase {
+        Phase::Preflight | Phase::Stage | Phase::Watch => {
+            &[Verb::Pause, Verb::Skip, Verb::Abort, Verb::Resume]
+        }
+        Phase::Paused => &[Verb::Resume, Verb::Skip, Verb::Abort],
+        Phase::Keeping => &[Verb::Skip, Verb::Abort, Verb::Resume],
+        Phase::Reverting => &[Verb::Leave, Verb::Resume],
+        Phase::Settling => &[Verb::Resume],
+        Phase::Ended => &[],
+    }
+}
+
 fn facts(view: &View<'_>, rollout: &Rollout) -> Markup {
     let shown = RolloutView::from(rollout);
     let act = |verb| Act { verb, pipeline: shown.pipeline.clone(), channel: shown.channel.clone() };
@@ -122,16 +144,19 @@ fn facts(view: &View<'_>, rollout: &Rollout) -> Markup {
                 dt { "Image" } dd { code { (shown.image) } ", by bake " (view.link(&Page::Bake(shown.pipeline.clone(), shown.bake.clone()), shown.bake.as_str())) }
                 dt { "Asked by" } dd { (plain_line(shown.by)) @if let Some(why) = shown.why { ": " (plain_line(why)) } }
                 dt { "Stands" } dd { (stands(rollout)) " " (plain_line(&shown.stage))
-                    @if !shown.awaits.is_empty() { ", waits for " (plain_line(shown.awaits)) } }
+                    @if !awaits(rollout).is_empty() { ", waits for " (plain_line(awaits(rollout))) } }
                 dt { "Began" } dd { (view.moment(shown.began)) }
                 @if let Some(reason) = shown.reason { dt { "Reason" } dd.bad-news { (layout::output(reason)) } }
             }
             @if shown.outcome.is_none() {
                 p.acts {
-                    @for verb in [Verb::Pause, Verb::Resume, Verb::Skip, Verb::Abort] { (view.act(act(verb))) " " }
+                    @for verb in verbs(shown.phase) { (view.act(act(verb.clone()))) " " }
                 }
-                p { "Steer it: " (view.command(&format!("ovenbird rollout {} --channel {} pause", shown.pipeline, shown.channel)))
-                    " (or resume, skip, abort)" }
+                @if let Some(first) = verbs(shown.phase).first() {
+                    p { "Steer it: " (view.command(&act(first.clone()).command()))
+                        @if let [_, rest @ ..] = verbs(shown.phase) { " (or "
+                            (rest.iter().map(Verb::word).collect::<Vec<_>>().join(", ")) ")" } }
+                }
             } @else if matches!(shown.outcome, Some(Outcome::Reverted | Outcome::Left | Outcome::Refused)) {
                 p { "Try this image again: " (view.command(&format!(
                     "ovenbird promote {} --channel {} --image {} --force", shown.pipeline, shown.channel, shown.image))) }

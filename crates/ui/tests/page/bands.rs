@@ -95,7 +95,7 @@ fn a_bake_has_its_steps_output_and_tests() {
 #[test]
 fn the_fleet_says_which_machines_are_on_an_old_image_and_what_replaces_them() {
     let page = page_of(usual, "/fleet");
-    has(&page, &["1 on an older image", ">older<", ">coming<", ">current<", "rollout under way"]);
+    has(&page, &["1 on an older image", "v1.jar", ">older<", ">coming<", ">current<", "rollout under way"]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_rollout_has_stages_machines_and_what_happened() {
         list.split("href=\"").find_map(|rest| rest.strip_prefix("/rollouts/storefront/")?.split('"').next());
     let page = page_of(usual, &format!("/rollouts/storefront/{}", link.unwrap()));
     has(&page, &["aria-current=\"step\"", "1 instance", ">serves<", "Instance refresh", "What happened"]);
-    has(&page, &["ovenbird --local rollout storefront --channel production pause"]);
+    has(&page, &["ovenbird --local rollout storefront resume --channel production", "(or skip, abort)"]);
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn what_others_wrote_is_text_on_every_page() {
         }
     }
     // The test is worth nothing where none of it is shown.
-    let bands = ["", "bakes", "lineage", "pipelines", "prune", "rollouts"];
+    let bands = ["", "bakes", "fleet", "lineage", "pipelines", "prune", "rollouts"];
     assert_eq!(poisoned, BTreeSet::from(bands));
     let paths: Vec<_> = pages.iter().map(|(path, _)| path.as_str()).collect();
     assert!(paths.contains(&"/bakes/storefront/broken") && paths.len() > 15, "{paths:?}");

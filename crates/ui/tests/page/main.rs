@@ -3,7 +3,9 @@
 mod account;
 mod bands;
 mod browser;
+mod chromium;
 mod client;
 mod folder;
 mod hostile;
+mod questions;
 mod safety;

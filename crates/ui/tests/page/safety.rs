@@ -203,3 +203,44 @@ fn a_prune_run_is_started_only_when_its_plan_s_name_was_typed() {
     let answer = served.post(&cookie, "/do/prune/prune-1", "typed=prune-1&request=r1").body;
     assert!(answer.contains("read-only") && hear.try_recv().is_err(), "{answer}");
 }
+
+/// A rollout that can't be brought back is left as it stands, and only such a one.
+#[test]
+fn a_rollout_that_goes_back_can_be_left_and_another_one_can_not() {
+    let form = "typed=storefront%2Fproduction&request=r1";
+    let path = "/do/leave/storefront/production";
+    let link = |served: &Served, cookie: &str| {
+        let list = served.get(cookie, "/rollouts").body;
+        let (_, rest) = list.split_once("href=\"/rollouts/storefront/").unwrap();
+        format!("/rollouts/storefront/{}", rest.split('"').next().unwrap())
+    };
+    let served = Served::new(usual, true);
+    let cookie = served.cookie();
+    let page = served.get(&cookie, &link(&served, &cookie)).body;
+    assert!(page.contains("/do/abort/storefront") && !page.contains("/do/leave/storefront"), "{page}");
+    let refused = served.post(&cookie, path, form).body;
+    assert!(refused.contains("is aborted, not left"), "{refused}");
+    drop(served);
+    let reverting = || {
+        let desk = usual();
+        let rows = desk.cloud.rows();
+        let mut rollouts = rows.iter().filter(|row| row.key.sk.starts_with("ROLLOUT#"));
+        let one = rollouts.find(|row| row.doc["progress"]["phase"] == "paused").unwrap();
+        desk.edit(&one.key.pk, &one.key.sk, &one.key.sk, |doc| doc["progress"]["phase"] = "reverting".into());
+        desk
+    };
+    let served = Served::new(reverting, true);
+    let cookie = served.cookie();
+    let page = served.get(&cookie, &link(&served, &cookie)).body;
+    assert!(page.contains("/do/leave/storefront") && !page.contains("/do/abort/storefront"), "{page}");
+    assert!(
+        served
+            .get(&cookie, path)
+            .body
+            .contains("ovenbird --local rollout storefront leave --channel production")
+    );
+    let wrong = served.post(&cookie, path, "typed=storefront&request=r1").body;
+    assert!(wrong.contains("nothing was changed"), "{wrong}");
+    let done = served.post(&cookie, path, form).body;
+    assert!(done.contains("is told to leave"), "{done}");
+}

@@ -40,6 +40,7 @@ pub(super) fn nothing(made: Timestamp) -> Plan {
         stays: Vec::new(),
         problems: Vec::new(),
         later: 0,
+        holds: AtMost::default(),
         frees: AtMost::default(),
         will_free: AtMost::default(),
         halted: None,
@@ -186,11 +187,15 @@ pub async fn plan_and_drifts<C: PrunePorts>(
     Ok((plan, drifts))
 }
 
-/// Counts how much room goes: with this run, and with all images that are on their way.
+/// Counts how much room there is, and how much goes: with this run, and with all images that are on their way.
 fn count_room(plan: &mut Plan, found: &Found) {
     let sizes: BTreeMap<&SnapshotId, Option<u64>> =
         found.snapshots.iter().map(|snapshot| (&snapshot.id, snapshot.bytes)).collect();
     let images: BTreeMap<&AmiId, &Image> = found.images.iter().map(|image| (&image.id, image)).collect();
+    let all: BTreeSet<&SnapshotId> = found.images.iter().flat_map(|image| &image.snapshots).collect();
+    for snapshot in all {
+        plan.holds.add(sizes.get(snapshot).copied().flatten());
+    }
     let mut count = |verdict: &Verdict, now: bool| {
         let Some(image) = images.get(&verdict.image) else { return };
         for snapshot in &image.snapshots {
