@@ -7,7 +7,7 @@ use ovenbird_aws::{Access, Cloud, LocalCloud, errors::NO_ANSWER, settings::Setti
 use ovenbird_core::{
     Error, Result,
     domain::id::{ParameterName, PipelineName, StackId},
-    ports::{Account as _, Parameters as _},
+    ports::Parameters as _,
     views::doctor::Deployed,
 };
 #[cfg(all(feature = "local", target_os = "linux"))]

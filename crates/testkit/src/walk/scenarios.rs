@@ -115,6 +115,7 @@ pub const SCENARIOS: &[Scenario] = &[
         runs: &[(0, Run::Upload("v2.jar"))],
         // All before that is as in every other bake.
         only: &["/Promote", "/LookAtPromotion", "/CleanUp", "/StartChildren"],
+        pairs: Pairs::OfEachState,
         ..PLAIN
     },
     Scenario {
@@ -125,7 +126,7 @@ pub const SCENARIOS: &[Scenario] = &[
         runs: &[(0, Run::Upload("v2.jar")), (5, Run::Upload("v3.jar"))],
         // The first of the two is as in the scenario before.
         only: &["run-1/Promote", "run-1/LookAtPromotion", "run-1/CleanUp"],
-        pairs: Pairs::OfEachState,
+        pairs: Pairs::None,
         ..PLAIN
     },
     Scenario {
