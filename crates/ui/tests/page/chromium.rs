@@ -183,11 +183,17 @@ impl Chromium {
         let find = format!(
             "[...document.querySelectorAll({selector})].find(one => one.textContent.includes({text}) && one.checkVisibility())"
         );
-        self.until(&format!("!!({find})"));
-        let place = self.eval(&format!(
-            "(() => {{ const one = {find}; one.scrollIntoView({{block: 'center'}}); const box = one.getClientRects()[0]; \
-             return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
-        ));
+        let place = format!(
+            "(() => {{ const one = {find}; if (!one) return null; one.scrollIntoView({{block: 'center'}}); \
+             const box = one.getClientRects()[0]; return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
+        );
+        // The click before this one may still be on its way to another page, on which the element is not.
+        let place = loop {
+            self.until(&format!("!!({find})"));
+            if let Ok(Value::Array(place)) = self.attempt(&place) {
+                break place;
+            }
+        };
         for kind in ["mousePressed", "mouseReleased"] {
             let mouse =
                 json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});

@@ -40,6 +40,12 @@ pub fn hostile() -> Desk {
         }
         desk.edit(pk, sk, sk, |doc| {
             poison(doc, &["why", "what", "awaits", "written", "cause", "error", "not_promoted"]);
+            for place in ["/written", "/progress/written"] {
+                // A time, which has the name of what a person wrote elsewhere.
+                if let Some(written) = doc.pointer_mut(place) {
+                    *written = Value::Null;
+                }
+            }
             if doc["base"].is_object() {
                 doc["base"]["name"] = json!(EVIL);
             }
