@@ -160,7 +160,7 @@ fn what_configures_the_machine_and_what_tests_it_are_inputs_of_their_own() {
         ("/storefront/token", "/storefront/other"),
         ("TOKEN", "TOKEM"),
         ("ratio = 0.5", "ratio = 0.6"),
-        ("/opt/storefront\"\nowner", "/opt/shop\"\nowner"),
+        ("unpack-to = \"/opt/storefront\"", "unpack-to = \"/opt/shop\""),
         ("owner = \"storefront\"\n\n[[step]]", "\n[[step]]"),
         ("retries = 2", "retries = 3"),
         ("reboot = true", "reboot = false"),
