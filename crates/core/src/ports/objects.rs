@@ -29,7 +29,7 @@ pub trait Bucket {
     async fn put_text(&self, key: &str, text: &str) -> Result<()>;
     /// An object's facts.
     async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Object>>;
-    /// The newest object under a prefix.
+    /// The newest artifact under a prefix, of those that a recipe's `match` has, if it has one.
     async fn newest(&self, prefix: &str, names: Option<&Names>) -> Result<Option<Object>>;
     /// SHA-256 of an object's bytes, streamed.
     async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest>;
