@@ -76,7 +76,7 @@ pub fn files_digest(files: &Files) -> Digest {
 pub async fn files(bucket: &impl Bucket, pipeline: &PipelineName, pointer: &RecipePointer) -> Result<Files> {
     let Some(digest) = &pointer.files else { return Ok(Files::new()) };
     let text = bucket.text(&keys::files(pipeline, &pointer.version)).await?;
-    let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
+    let text = there(pipeline, text)?;
     let files: Files = decode("the list of the recipe's files", &text)?;
     match files_digest(&files) == *digest {
         true => Ok(files),
@@ -109,7 +109,7 @@ pub async fn recipe_in_view(
 ) -> Result<(RecipePointer, Recipe)> {
     let pointer = read_pointer(bucket, pipeline, &keys::recipe_pointer(pipeline)).await?;
     let text = bucket.text(&keys::recipe(pipeline, &pointer.version)).await?;
-    let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
+    let text = there(pipeline, text)?;
     let recipe = checked(pipeline, &pointer, &text)?;
     Ok((pointer, recipe))
 }
@@ -122,7 +122,7 @@ pub async fn recipe_version(
 ) -> Result<(RecipePointer, Recipe)> {
     let key = keys::recipe(pipeline, version);
     let (pointer, text) = try_join!(pointer(bucket, pipeline, version), bucket.text(&key))?;
-    let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
+    let text = there(pipeline, text)?;
     let recipe = checked(pipeline, &pointer, &text)?;
     Ok((pointer, recipe))
 }
@@ -135,7 +135,7 @@ pub async fn recipe_text(
 ) -> Result<(RecipePointer, String)> {
     let key = keys::recipe(pipeline, version);
     let (pointer, text) = try_join!(pointer(bucket, pipeline, version), bucket.text(&key))?;
-    let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
+    let text = there(pipeline, text)?;
     let files = pointer.files.as_ref();
     match *version == self::version(&text, files) || *version == first_version(&text, files) {
         true => Ok((pointer, text)),
@@ -172,6 +172,11 @@ pub async fn runner(bucket: &impl Bucket, architecture: &str) -> Result<RunnerPo
     decode("the runner's pointer", &text)
 }
 
+/// A text of a recipe, which must lie in the bucket.
+fn there(pipeline: &PipelineName, text: Option<String>) -> Result<String> {
+    text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })
+}
+
 /// A version's text, understood, if it is what was pushed under this version.
 fn checked(pipeline: &PipelineName, pointer: &RecipePointer, text: &str) -> Result<Recipe> {
     let RecipePointer { version, bundle, files } = pointer;
@@ -204,6 +209,6 @@ pub fn changed(pipeline: &PipelineName, version: &Digest, what: &str) -> Error {
 
 async fn read_pointer(bucket: &impl Bucket, pipeline: &PipelineName, key: &str) -> Result<RecipePointer> {
     let text = bucket.text(key).await?;
-    let text = text.ok_or_else(|| Error::NoRecipe { pipeline: pipeline.clone() })?;
+    let text = there(pipeline, text)?;
     decode("the recipe's pointer", &text)
 }
