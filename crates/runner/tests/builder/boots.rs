@@ -106,6 +106,12 @@ fn counted(world: &World) -> String {
     fs::read_to_string(world.root.path().join("count")).unwrap().replace('\n', " ")
 }
 
+/// A shell creates a file before it writes to it, and may be killed in between.
+fn wait_for_count(world: &World) {
+    let count = world.root.path().join("count");
+    wait_for("a step's count", || fs::read_to_string(&count).is_ok_and(|text| text.ends_with('\n')));
+}
+
 #[test]
 fn a_step_with_reboot_is_followed_by_a_boot_and_then_by_the_next_step() {
     let world = world();
@@ -198,7 +204,7 @@ fn a_runner_that_was_ended_does_not_do_half_a_step_again() {
     let plan = world.plan(vec![reboots("one", &script)]);
     let mut work = AtWork::start(&world, &plan);
     work.order(Order::Provision);
-    wait_for_file(&world.root.path().join("count"));
+    wait_for_count(&world);
     end(&mut work, Signal::SIGKILL);
     let _work = AtWork::start(&world, &plan);
     let steps = provisioned(&world);
@@ -212,7 +218,7 @@ fn a_runner_that_somebody_stops_says_so() {
     let script = counting(&world, "one", "sleep 60");
     let mut work = AtWork::start(&world, &world.plan(vec![shell("one", &script)]));
     work.order(Order::Provision);
-    wait_for_file(&world.root.path().join("count"));
+    wait_for_count(&world);
     end(&mut work, Signal::SIGTERM);
     let failure = heartbeat(&world).failure.unwrap();
     assert!(failure.contains("stopped the runner's unit"), "{failure}");
