@@ -132,7 +132,11 @@ impl<'t> Filling<'t> {
         let mut source = Source::new(self.name, self.text);
         for (variable, value) in unused {
             let problem = format!("the template has no variable {}", quoted(variable));
-            source.wrong(&value.at, problem, format!("Leave it out, or write `${{var.{variable}}}` into the template"));
+            source.wrong(
+                &value.at,
+                problem,
+                format!("Leave it out, or write `${{var.{variable}}}` into the template"),
+            );
         }
         errors.0.extend(source.into_errors().0);
         if errors.0.is_empty() { Ok(filled) } else { Err(errors) }
@@ -181,7 +185,11 @@ fn values(source: &mut Source<'_>, given: Spanned<DeValue<'_>>) -> BTreeMap<Stri
         }
         if text.contains(['"', '\'', '\\']) || text.contains(char::is_control) {
             let problem = format!("variable {} has a quote, a backslash or a line break", quoted(&name));
-            source.wrong(&value_at, problem, "Put what needs them into the template, or into a file beside it");
+            source.wrong(
+                &value_at,
+                problem,
+                "Put what needs them into the template, or into a file beside it",
+            );
         }
         values.insert(name, Value { text, is_text, at });
     }
@@ -222,7 +230,8 @@ environment = { "PORT_${var.name}" = "${var.port}0" }
 port = "${var.port}"
 "#;
 
-    const VALUES: &str = "template = \"../t.toml\"\n[variables]\nname = \"cart\"\njava = \"21\"\nport = 808\n";
+    const VALUES: &str =
+        "template = \"../t.toml\"\n[variables]\nname = \"cart\"\njava = \"21\"\nport = 808\n";
 
     fn filled(values: &str, template: &str) -> Result<String, String> {
         let filling = Filling::read("cart/recipe.toml", values).map_err(|errors| errors.to_string())?;
