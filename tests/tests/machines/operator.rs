@@ -191,7 +191,7 @@ fn standing(cloud: &Cloud, image: &str) -> Result<()> {
     has(&said, &["begins", "desk/production is held", "`ovenbird release desk"])?;
     within("the image before", PATIENCE, || {
         let said = says(cloud, &["channels", "desk"], 0)?;
-        ensure!(said.contains(image), "{said}");
+        ensure!(said.contains(image) && !said.contains("is brought to"), "{said}");
         Ok(())
     })?;
     // There was nothing before that one: it doesn't go to what was left just now.
