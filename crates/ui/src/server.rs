@@ -218,9 +218,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 /// Takes the token, and gives the cookie for it. The first who has it is the operator, and nobody after that.
 async fn enter(shared: &Shared, body: &Bytes) -> Response {
     let given = form_urlencoded::parse(body).find(|(name, _)| name == "token");
-    let given = given.map(|(_, value)| value.trim().trim_start_matches('#').to_owned()).unwrap_or_default();
+    // Who has no script pastes the token, or the whole address with it.
+    let given = given.map(|(_, value)| value.into_owned()).unwrap_or_default();
+    let given = given.trim().rsplit('#').next().unwrap_or_default();
     let mut token = shared.token.lock().await;
-    if !token.as_deref().is_some_and(|token| same(token, &given)) {
+    if !token.as_deref().is_some_and(|token| same(token, given)) {
         let text = "<p role=\"alert\">This token was used already, or is another page's. Start <code>ovenbird ui</code> again.</p>";
         return respond(StatusCode::UNAUTHORIZED, "text/html", entrance(text));
     }

@@ -147,7 +147,7 @@ fn now(view: &View<'_>, beat: &Heartbeat, written: jiff::Timestamp) -> Markup {
             @if let Some(problem) = &beat.failure { p { (layout::pill("bad", "failed")) " " (plain_line(problem)) } }
             @if let Some(work) = &beat.work {
                 p { (work.number) " of " (work.of) ": " strong { (plain_line(&work.name)) } ", since " (view.ago(work.since)) }
-                (layout::output(&work.output))
+                (layout::tail(&work.output))
             }
         }
     }

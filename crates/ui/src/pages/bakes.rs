@@ -22,7 +22,9 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &snapshot.problems))
         @if shown.is_empty() {
-            p { "No bake is on record. Start one: " (view.command("ovenbird bake PIPELINE --artifact FILE")) }
+            (layout::nothing(&snapshot.problems, &html! {
+                "No bake is on record. Start one: " (view.command("ovenbird bake PIPELINE --artifact FILE"))
+            }))
         } @else {
             (legend())
             (table(view, shown, true))

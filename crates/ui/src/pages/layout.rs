@@ -135,6 +135,7 @@ impl View<'_> {
                                 (Form::Live, false) => { "Read-only: start " code { (self.cmd("ovenbird ui --allow-changes")) } " to change things from here." }
                                 (Form::Live, true) => { "Changes are allowed. Each asks first." }
                             }
+                            @if live { noscript { " Without JavaScript it reloads itself every ten seconds." } }
                         }
                     }
                 }
@@ -222,6 +223,11 @@ pub fn output(text: &str) -> Markup {
     html! { @if !text.trim().is_empty() { pre tabindex="0" { (plain(text.trim_end())) } } }
 }
 
+/// What is being printed: its end is what counts.
+pub fn tail(text: &str) -> Markup {
+    html! { @if !text.trim().is_empty() { pre.tail tabindex="0" { (plain(text.trim_end())) } } }
+}
+
 /// What could not be read.
 pub fn problems(view: &View<'_>, problems: &[Problem]) -> Markup {
     html! {
@@ -235,6 +241,11 @@ pub fn problems(view: &View<'_>, problems: &[Problem]) -> Markup {
             }
         }
     }
+}
+
+/// What is said where there is nothing. What could not be read may be there all the same.
+pub fn nothing(problems: &[Problem], text: &Markup) -> Markup {
+    html! { p.empty { @if problems.is_empty() { (text) } @else { "Nothing can be shown: see above." } } }
 }
 
 /// A table that scrolls by itself where there is no room.

@@ -119,7 +119,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &snapshot.problems))
         @if graph.nodes.is_empty() {
-            p { "Nothing is promoted yet." }
+            (layout::nothing(&snapshot.problems, &html! { "Nothing is promoted yet." }))
         } @else {
             p { "What each channel points at, right of what it stands on. "
                 @if outdated > 0 { strong { (outdated) @if outdated == 1 { " stands" } @else { " stand" } " on an older base" } " (dashed and red)." } @else { "All stand on their newest base." } }

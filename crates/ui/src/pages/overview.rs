@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Account, Reader,
-    read::{Snapshot, under_way},
+    read::{Problem, Snapshot, under_way},
     site::{Act, Page, Verb},
 };
 
@@ -29,7 +29,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
         (running(view, &snapshot, &rollouts))
         section aria-labelledby="channels" {
             h2 #channels { "Channels" }
-            (channels(view, &snapshot.pipelines))
+            (channels(view, &snapshot.pipelines, &problems))
         }
     };
     Body { live: true, ..Body::new(view.page.title(), content) }
@@ -107,9 +107,11 @@ fn running(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup
     }
 }
 
-fn channels(view: &View<'_>, all: &[PipelineStatus]) -> Markup {
+fn channels(view: &View<'_>, all: &[PipelineStatus], problems: &[Problem]) -> Markup {
     if all.is_empty() {
-        return html! { p { "No pipeline has a recipe yet. Push one: " (view.command("ovenbird recipe push")) } };
+        let text =
+            html! { "No pipeline has a recipe yet. Push one: " (view.command("ovenbird recipe push")) };
+        return layout::nothing(problems, &text);
     }
     let rows = html! {
         @for one in all {

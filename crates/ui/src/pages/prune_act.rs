@@ -49,7 +49,7 @@ pub async fn answered<A: Account>(account: &A, view: &View<'_>, act: &PruneAct, 
             let content = html! {
                 p role="status" { "Run " code { (run) } " begins." }
                 p { "It was the same as " (view.command(&act.command())) }
-                p { (view.link(&Page::Prune, "The newest plan")) ", in which the run is seen within half a minute" }
+                p { "See what it does: " (view.link(&Page::Prune, "the newest runs")) }
             };
             Body::new("Started", content)
         }

@@ -43,7 +43,9 @@ pub async fn list<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &problems))
         @if all.is_empty() {
-            p { "No rollout is on record. There is one whenever an image is promoted to a channel that Auto Scaling groups follow." }
+            (layout::nothing(&problems, &html! {
+                "No rollout is on record. There is one whenever an image is promoted to a channel that Auto Scaling groups follow."
+            }))
         } @else {
             (layout::table("Rollouts", &["Rollout", "Channel", "Image", "Stands", "Began", "Why"], &rows))
             @if more > 0 { p { (more) " older ones are not shown." } }

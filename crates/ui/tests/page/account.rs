@@ -31,14 +31,14 @@ use ovenbird_testkit::{
         scenarios::{Follows, PLAIN, Run, Scenario},
     },
 };
-use ovenbird_ui::Account;
+use ovenbird_ui::{Account, PruneRun};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// An account, and what only operators are told of it.
 pub struct Desk {
     pub cloud: Cloud,
-    pub runs: Vec<(BakeId, Timestamp)>,
+    pub runs: Vec<PruneRun>,
     pub failed: Vec<(BakeId, Timestamp)>,
     /// Whether nobody may ask for the machines.
     pub no_fleet: bool,
@@ -97,7 +97,7 @@ impl Account for Desk {
         Ok(None)
     }
 
-    async fn prune_runs(&self, most: u8) -> Result<Vec<(BakeId, Timestamp)>> {
+    async fn prune_runs(&self, most: u8) -> Result<Vec<PruneRun>> {
         Ok(self.runs.iter().take(most.into()).cloned().collect())
     }
 
@@ -249,7 +249,7 @@ pub fn large(pipelines: usize) -> Desk {
             plan["keep"].as_array_mut().unwrap().push(verdict);
         }
     }
-    desk.cloud.put(&keys::prune_plan(&desk.runs[0].0), plan.to_string());
+    desk.cloud.put(&keys::prune_plan(&desk.runs[0].name), plan.to_string());
     desk
 }
 
@@ -295,13 +295,14 @@ impl Desk {
     pub fn planned(mut self) -> Self {
         let input = json!({"run": "prune-1", "action": "plan", "request": {}});
         block_on(functions::prune(&self.cloud, input, self.cloud.now())).unwrap();
-        self.runs.insert(0, ("prune-1".parse().unwrap(), self.cloud.now()));
+        let started = self.cloud.now();
+        self.runs.insert(0, PruneRun { name: "prune-1".parse().unwrap(), started, succeeded: Some(true) });
         self
     }
 
     /// The newest plan.
     pub fn plan(&self) -> Value {
-        let text = block_on(self.cloud.text(&keys::prune_plan(&self.runs[0].0))).unwrap().unwrap();
+        let text = block_on(self.cloud.text(&keys::prune_plan(&self.runs[0].name))).unwrap().unwrap();
         serde_json::from_str(&text).unwrap()
     }
 

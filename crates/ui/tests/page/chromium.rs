@@ -183,16 +183,23 @@ impl Chromium {
         let find = format!(
             "[...document.querySelectorAll({selector})].find(one => one.textContent.includes({text}) && one.checkVisibility())"
         );
+        // While a page is still loaded, what is on it moves; and what is under another element is not hit.
         let place = format!(
-            "(() => {{ const one = {find}; if (!one) return null; one.scrollIntoView({{block: 'center'}}); \
-             const box = one.getClientRects()[0]; return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
+            "(() => {{ const one = {find}; if (!one || document.readyState != 'complete') return null; \
+             one.scrollIntoView({{block: 'center'}}); const box = one.getClientRects()[0]; \
+             const place = [box.x + box.width / 2, box.y + box.height / 2]; \
+             const hit = document.elementFromPoint(...place); \
+             return one.contains(hit) || hit?.closest('label, summary') == one ? place : null; }})()"
         );
         // The click before this one may still be on its way to another page, on which the element is not.
+        let start = Instant::now();
         let place = loop {
             self.until(&format!("!!({find})"));
             if let Ok(Value::Array(place)) = self.attempt(&place) {
                 break place;
             }
+            assert!(start.elapsed() < PATIENCE, "{selector} {text} can't be clicked");
+            std::thread::sleep(Duration::from_millis(30));
         };
         for kind in ["mousePressed", "mouseReleased"] {
             let mouse =
