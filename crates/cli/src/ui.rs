@@ -76,7 +76,9 @@ impl Account for Operator {
 /// Serves the page until Ctrl-C, or writes it.
 pub async fn run(args: &UiArgs, target: &Target, json: bool) -> Result<()> {
     let account = Operator(target.deployment().await?, target.clone());
-    let options = Options { changes: args.allow_changes, command: command(target), place: target.place() };
+    let reach = if target.local { "ovenbird local up" } else { "aws sts get-caller-identity" }.to_owned();
+    let (command, place) = (command(target), target.place());
+    let options = Options { changes: args.allow_changes, command, place, reach };
     if let Some(folder) = &args.export {
         let written = ovenbird_ui::export(account, folder, &options, Timestamp::now()).await;
         let pages = written.map_err(|error| {

@@ -63,6 +63,8 @@ pub struct Options {
     pub command: String,
     /// Which account that is, in words.
     pub place: String,
+    /// The command that helps where it doesn't answer.
+    pub reach: String,
 }
 
 /// A page that is ready to be served.
@@ -311,6 +313,7 @@ fn view<'a>(options: &'a Options, page: &'a Page) -> View<'a> {
         changes: options.changes,
         command: &options.command,
         place: &options.place,
+        reach: &options.reach,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The first page: what somebody must look at, what is under way, and every channel.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 use ovenbird_core::{
     domain::{artifact, id::ChannelName, plain::plain_line, rollout::Rollout},
@@ -25,6 +27,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let problems = [snapshot.problems.as_slice(), &lost].concat();
     let content = html! {
         (layout::problems(view, &problems))
+        (at_a_glance(view, &snapshot, rollouts.len()))
         (look_at(view, &snapshot))
         (running(view, &snapshot, &rollouts))
         section aria-labelledby="channels" {
@@ -33,6 +36,28 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
         }
     };
     Body { live: true, ..Body::new(view.page.title(), content) }
+}
+
+/// The numbers that somebody wants to know first, each with the way to what it counts.
+fn at_a_glance(view: &View<'_>, snapshot: &Snapshot, rollouts: usize) -> Markup {
+    let running: usize = snapshot.pipelines.iter().map(|one| one.running.len()).sum();
+    let machines: usize = snapshot.fleet.values().map(BTreeSet::len).sum();
+    let page = |page: Page| page.href(view.form, view.page);
+    let tile = |href: &str, count: usize, one: &str, many: &str| {
+        html! { li { a href=(href) {
+            strong { (count) } " " (if count == 1 { one } else { many })
+        } } }
+    };
+    html! {
+        @if !snapshot.pipelines.is_empty() {
+            ul.tiles aria-label="At a glance" {
+                (tile("#channels", snapshot.pipelines.len(), "pipeline", "pipelines"))
+                (tile(&page(Page::Bakes), running, "bake under way", "bakes under way"))
+                (tile(&page(Page::Rollouts), rollouts, "rollout under way", "rollouts under way"))
+                (tile(&page(Page::Fleet), machines, "machine", "machines"))
+            }
+        }
+    }
 }
 
 /// Everything that is wrong, each with the command that fixes it.
@@ -50,7 +75,7 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
     let all: Vec<Worry> = dead.chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
     html! {
         section aria-labelledby="look" {
-            h2 #look { "Look at" }
+            h2 #look { "Needs attention" }
             @if all.is_empty() {
                 p.good-news { @if snapshot.problems.is_empty() { "Nothing is wrong." } @else { "Nothing else was found." } }
             } @else {
@@ -66,12 +91,12 @@ pub fn worry_table(view: &View<'_>, all: &[Worry]) -> Markup {
         @for worry in all {
             tr.bad {
                 td { (plain_line(&worry.of)) }
-                td { (plain_line(&worry.what)) }
+                td { (layout::prose(&worry.what)) }
                 td { (view.command(&worry.fix)) }
             }
         }
     };
-    layout::table("What somebody must look at", &["Of", "What", "Command"], &rows)
+    layout::table("What somebody must look at", &["Where", "What is wrong", "Command"], &rows)
 }
 
 /// What is under way: bakes and rollouts.

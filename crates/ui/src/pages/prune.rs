@@ -80,11 +80,12 @@ fn of_plan(view: &View<'_>, of: &Run, plan: &Plan, only: Option<&PipelineName>) 
     let old = view.now.duration_since(plan.made) > PLAN_LASTS;
     html! {
         p { "The plan that run " code { (run) } " made " (view.ago(plan.made)) " ago"
-            @if done { ", and " strong { "carried out" } } ". Make a new one, which changes nothing: "
-            (view.command("ovenbird prune --dry-run")) " " (view.prune(PruneAct::Plan, "Make a new plan"))
-            @if acts(plan) && !done && of.run.succeeded == Some(true) {
-                @if old { " It is too old to be carried out." }
-                @else { " " (view.prune(PruneAct::Run(run.clone()), "Do what it says")) }
+            @if done { ", and " strong { "carried out" } } "."
+            @if acts(plan) && !done && old { " It is too old to be carried out." } }
+        p { "Make a new one, which changes nothing: " (view.command("ovenbird prune --dry-run")) " "
+            (view.prune(PruneAct::Plan, "Make a new plan")) " "
+            @if acts(plan) && !done && !old && of.run.succeeded == Some(true) {
+                (view.prune(PruneAct::Run(run.clone()), "Do what it says"))
             } }
         @if only.is_none() { (alerts(view, plan)) (next(view, done, &due, &waiting)) (money(plan)) }
         (images(view, if done { "Went a step further, or back" } else { "Goes a step further, or back" }, &due))

@@ -30,6 +30,7 @@ pub fn question(view: &View<'_>, act: &PruneAct, wrong: Option<(&str, String)>) 
         takes_why: false,
         agreement: act.agreement(),
         word: act.word(),
+        takes_away: matches!(act, PruneAct::Run(_)),
         back: Page::Prune,
     };
     question.ask(view, wrong)

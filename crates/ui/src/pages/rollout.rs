@@ -206,7 +206,7 @@ fn group(rollout: &Rollout, name: &GroupName, seen: &Result<Seen>) -> Markup {
                 td { @if after.is_some_and(|after| member.is_of(after)) { (layout::pill("busy", "new")) } @else { "old" } }
                 td { (plain_line(&member.lifecycle)) @if !member.healthy { " " (layout::pill("bad", "unhealthy")) } }
                 td { @for target in seen.targets_of(&member.instance) {
-                    @if seen.serves(member) { (layout::pill("good", "serves")) } @else { "does not serve" }
+                    @if seen.serves(member) { (layout::pill("good", "serves")) } @else { (layout::pill("dull", "does not serve")) }
                     @if !target.reason.is_empty() { " " (plain_line(&target.reason)) } " "
                 } }
             }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},
     net::TcpStream,
-    sync::{Arc, mpsc},
+    sync::Arc,
 };
 
 use tokio::sync::Semaphore;
@@ -41,12 +41,57 @@ fn the_overview_says_what_is_wrong_with_the_command_that_fixes_it() {
 fn what_could_not_be_read_is_said_and_all_else_is_shown() {
     let denied = || {
         let mut desk = usual();
-        desk.no_fleet = true;
+        desk.no_fleet = Some(|| {
+            let (operation, subject) = ("ec2:DescribeInstances".to_owned(), "all instances".to_owned());
+            ovenbird_core::Error::Denied { operation, subject, source: None }
+        });
         desk
     };
     let page = page_of(denied, "/");
     has(&page, &["Could not be read", "<strong>the machines</strong>", "ec2:DescribeInstances"]);
     has(&page, &["storefront/production", "v2.jar"]);
+}
+
+/// No network, or a local cloud that is down: nobody asked to slow down, and waiting doesn't help.
+#[test]
+fn an_account_that_does_not_answer_is_said_once_with_what_helps() {
+    use ovenbird_core::{Error, domain::error::NO_ANSWER};
+    let silent = || {
+        let mut desk = usual();
+        desk.no_fleet = Some(|| {
+            let operation = "ec2:DescribeInstances".to_owned();
+            let lost = Error::Aws {
+                operation: operation.clone(),
+                subject: "all instances".to_owned(),
+                code: NO_ANSWER.to_owned(),
+                message: "Connection refused".to_owned(),
+                request_id: String::new(),
+            };
+            Error::Throttled { operation, source: Some(Box::new(lost)) }
+        });
+        desk
+    };
+    let page = page_of(silent, "/");
+    has(&page, &["<strong>a test</strong> does not answer: Connection refused"]);
+    has(&page, &["Missing for it: the machines", "ovenbird --local local up"]);
+    assert!(!page.contains("throttled"), "{page}");
+}
+
+/// What could not be read may be there all the same.
+#[test]
+fn no_page_says_that_there_is_nothing_when_it_could_not_look() {
+    let silent = || {
+        let mut desk = empty();
+        desk.no_fleet = Some(|| ovenbird_core::Error::Denied {
+            operation: "ec2:DescribeInstances".to_owned(),
+            subject: "all instances".to_owned(),
+            source: None,
+        });
+        desk
+    };
+    let page = page_of(silent, "/fleet");
+    has(&page, &["Could not be read", "Nothing can be shown"]);
+    assert!(!page.contains("No machine runs"), "{page}");
 }
 
 #[test]
@@ -219,36 +264,6 @@ fn the_frame_is_there_while_aws_is_asked() {
         "{late}"
     );
     assert!(!late.contains("<header>"), "{late}");
-}
-
-/// The calls that the overview of so many pipelines makes.
-fn calls(pipelines: usize) -> Vec<&'static str> {
-    let (told, hear) = mpsc::channel();
-    let desk = move || {
-        let mut desk = large(pipelines);
-        desk.counted = Some((desk.cloud.calls().len(), told));
-        desk
-    };
-    let served = Served::new(desk, false);
-    assert_eq!(served.get(&served.cookie(), "/").status, 200);
-    drop(served);
-    hear.recv().unwrap()
-}
-
-#[test]
-fn the_overview_asks_so_much_for_each_pipeline_and_ec2_no_more() {
-    let (few, many) = (calls(5), calls(15));
-    let of_ec2 = |calls: &[&str]| calls.iter().filter(|call| call.starts_with("ec2:")).count();
-    println!(
-        "5 pipelines: {} calls, 15 pipelines: {} calls, {} of EC2",
-        few.len(),
-        many.len(),
-        of_ec2(&many)
-    );
-    assert!(many.len() - few.len() <= 10 * 5, "{} and {} calls", few.len(), many.len());
-    // All of them stand on one base.
-    assert_eq!(of_ec2(&few), of_ec2(&many));
-    assert!(of_ec2(&many) <= 4, "{many:?}");
 }
 
 /// A page's calls and bytes must not grow with what an account has gathered over the years.
