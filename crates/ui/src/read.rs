@@ -173,12 +173,7 @@ async fn read(account: &impl Account, looked: &Looked, now: Timestamp) -> Snapsh
 }
 
 /// The bakes whose executions are over, and whose records say that they run. Each is looked at once a minute.
-async fn dead(
-    cloud: &impl Workflow,
-    running: &[Bake],
-    looked: &Looked,
-    now: Timestamp,
-) -> Result<Vec<Dead>> {
+async fn dead(cloud: &impl Workflow, running: &[Bake], looked: &Looked, now: Timestamp) -> Result<Vec<Dead>> {
     looked.borrow_mut().retain(|id, (at, _)| {
         now.duration_since(*at) < RUNS && running.iter().any(|bake| bake.spec.id == *id)
     });

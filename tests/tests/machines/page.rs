@@ -213,7 +213,10 @@ impl<'a> Page<'a> {
         self.browser.until(&format!("{running} == 'promoted'"));
         self.browser.reads("Tests on the builder: 1 passed, 0 failed");
         self.still()?;
-        ensure!(self.browser.eval("document.activeElement.closest('main') != null") == true, "the focus is lost");
+        ensure!(
+            self.browser.eval("document.activeElement.closest('main') != null") == true,
+            "the focus is lost"
+        );
         self.browser.click("summary", "counts");
         self.browser.reads("line 6");
         self.judged("bake")?;
@@ -242,7 +245,12 @@ impl<'a> Page<'a> {
         self.judged("lineage")?;
         self.goes_to("Fleet");
         self.browser.click("summary", "2 machines");
-        let machines = self.cloud.local.aws(&["ec2", "describe-instances", "--filters", &format!("Name=image-id,Values={image}")])?;
+        let machines = self.cloud.local.aws(&[
+            "ec2",
+            "describe-instances",
+            "--filters",
+            &format!("Name=image-id,Values={image}"),
+        ])?;
         for one in machines["Reservations"].as_array().context("no machines")? {
             self.browser.reads(one["Instances"][0]["InstanceId"].as_str().context("no id")?);
         }
@@ -253,14 +261,17 @@ impl<'a> Page<'a> {
     fn rolls_live(&mut self) -> Result<String> {
         self.goes_to("Overview");
         self.stays();
-        let bake = start(self.cloud, &["bake", "shop", "--artifact", &artifact(self.cloud, "v3")?, "--json"])?;
+        let bake =
+            start(self.cloud, &["bake", "shop", "--artifact", &artifact(self.cloud, "v3")?, "--json"])?;
         self.browser.reads("Rollout of shop/production");
         self.still()?;
         self.browser.click(".running a", "shop/production");
         self.browser.until("document.title.startsWith('Rollout')");
         self.stays();
         let count = |word: &str| {
-            format!("[...document.querySelectorAll('tbody tr td:nth-child(2)')].filter(one => one.innerText.includes('{word}')).length")
+            format!(
+                "[...document.querySelectorAll('tbody tr td:nth-child(2)')].filter(one => one.innerText.includes('{word}')).length"
+            )
         };
         self.browser.until(&format!("{} > 0 && {} > 0", count("old"), count("new")));
         self.judged("rollout-live")?;
@@ -292,7 +303,8 @@ impl<'a> Page<'a> {
         let plan = self.browser.eval("document.querySelector('label strong').textContent");
         self.agrees(plan.as_str().context("no plan")?, "prune")?;
         self.browser.reads("carried out");
-        let done = format!("document.querySelector('#runs ~ div tbody tr').innerText.includes({})", json!(image));
+        let done =
+            format!("document.querySelector('#runs ~ div tbody tr').innerText.includes({})", json!(image));
         self.browser.until(&done);
         self.still()?;
         self.judged("pruned")?;
@@ -322,13 +334,18 @@ impl<'a> Page<'a> {
         self.browser.reads("Could not be read");
         self.browser.reads("ovenbird --local --port 14820 local up");
         let said = self.browser.eval("document.querySelector('main').innerText");
-        ensure!(!said.to_string().contains("No pipeline has a recipe"), "it says what it doesn't know: {said}");
+        ensure!(
+            !said.to_string().contains("No pipeline has a recipe"),
+            "it says what it doesn't know: {said}"
+        );
         self.still()?;
         self.judged("no-cloud")?;
         let pid = i32::try_from(self.server.id())?;
         kill(Pid::from_raw(pid), Signal::SIGINT)?;
         ensure!(self.server.wait()?.success(), "`ovenbird ui` did not end well");
-        self.browser.until("getComputedStyle(document.querySelector('header'), '::after').content.includes('still running')");
+        self.browser.until(
+            "getComputedStyle(document.querySelector('header'), '::after').content.includes('still running')",
+        );
         ensure!(std::net::TcpStream::connect(self.origin.trim_start_matches("http://")).is_err());
         Ok(())
     }
@@ -364,6 +381,7 @@ fn ends(mut command: Child, status: i32) -> Result<String> {
 }
 
 fn baked(cloud: &Cloud, version: &str) -> Result<String> {
-    let bake = cloud.local.ovenbird_json(&["bake", "shop", "--artifact", &artifact(cloud, version)?], false)?;
+    let bake =
+        cloud.local.ovenbird_json(&["bake", "shop", "--artifact", &artifact(cloud, version)?], false)?;
     Ok(bake["image"].as_str().context("no image")?.to_owned())
 }

@@ -44,7 +44,7 @@ fn worst(check: &Check) -> Markup {
     match check.worst() {
         None => pill("good", "ok"),
         Some(Severity::Fails) => pill("bad", "fails"),
-        Some(Severity::Weaker) => pill("busy", "weaker"),
+        Some(Severity::Weaker) => pill("warn", "weaker"),
         Some(Severity::Unknown) => pill("dull", "unknown"),
     }
 }

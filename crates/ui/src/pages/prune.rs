@@ -56,8 +56,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, only: Option<
     let live = runs.iter().any(|one| one.run.succeeded.is_none());
     // A plan that names no image may be one bake's; an older one says more.
     let planned = || runs.iter().filter(|one| one.plan.is_some());
-    let says_most =
-        planned().find(|one| one.plan.iter().any(|plan| plan.verdicts().next().is_some()));
+    let says_most = planned().find(|one| one.plan.iter().any(|plan| plan.verdicts().next().is_some()));
     let content = html! {
         @match says_most.or_else(|| planned().next()) {
             Some(one) => { @if let Some(plan) = &one.plan { (of_plan(view, one, plan, only)) } }
@@ -79,8 +78,8 @@ fn of_plan(view: &View<'_>, of: &Run, plan: &Plan, only: Option<&PipelineName>) 
     let done = of.acted();
     let old = view.now.duration_since(plan.made) > PLAN_LASTS;
     html! {
-        p { "The plan that run " code { (run) } " made " (view.ago(plan.made)) " ago"
-            @if done { ", and " strong { "carried out" } } "."
+        p { "Run " code { (run) } " made this plan " (view.ago(plan.made)) " ago"
+            @if done { ", and it was " strong { "carried out" } } "."
             @if acts(plan) && !done && old { " It is too old to be carried out." } }
         p { "Make a new one, which changes nothing: " (view.command("ovenbird prune --dry-run")) " "
             (view.prune(PruneAct::Plan, "Make a new plan")) " "
@@ -107,8 +106,10 @@ fn acts(plan: &Plan) -> bool {
 async fn newest(account: &impl Account) -> Result<Vec<Run>> {
     let runs = account.prune_runs(RUNS).await?;
     let read = each(runs, async |run: PruneRun| {
-        let (plan, outcome) =
-            futures::try_join!(document(account, keys::prune_plan(&run.name)), document(account, keys::prune_result(&run.name)))?;
+        let (plan, outcome) = futures::try_join!(
+            document(account, keys::prune_plan(&run.name)),
+            document(account, keys::prune_result(&run.name))
+        )?;
         Ok(Run { run, plan, outcome })
     });
     read.await.into_iter().collect()

@@ -81,8 +81,10 @@ impl Question {
                 }
                 label for="typed" { "Type " strong { (self.agreement) } " to agree" }
                 input #typed name="typed" type="text" required autocomplete="off" spellcheck="false" autocapitalize="off";
-                button.bad[self.takes_away] type="submit" { (self.word) }
-                " " (view.link(&self.back, "Don't"))
+                p.buttons {
+                    button.bad[self.takes_away] type="submit" { (self.word) }
+                    " " (view.link(&self.back, "Cancel"))
+                }
             }
         };
         Body::new(title, content)

@@ -278,7 +278,16 @@ fn shift(bake: &mut Value, by: SignedDuration) {
 impl Desk {
     fn of(cloud: Cloud) -> Self {
         let (runs, failed) = (Vec::new(), Vec::new());
-        Self { cloud, runs, failed, no_fleet: None, gate: None, started: None, counted: None, asked: RefCell::default() }
+        Self {
+            cloud,
+            runs,
+            failed,
+            no_fleet: None,
+            gate: None,
+            started: None,
+            counted: None,
+            asked: RefCell::default(),
+        }
     }
 
     /// Runs an execution to its end, or to where it pauses.

@@ -7,6 +7,9 @@ use std::{
     sync::Arc,
 };
 
+use ovenbird_core::store::keys;
+use ovenbird_ui::PruneRun;
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -191,6 +194,74 @@ fn the_plan_of_a_prune_run_has_every_image_with_every_reason() {
     }
     has(&page, &["Every reason", "ovenbird --local prune explain"]);
     has(&page_of(usual, "/prune"), &["prune-1", "Images of each pipeline", "href=\"/prune/storefront\""]);
+}
+
+/// A run that somebody started is seen until its end, with what it did; the page is live as long.
+#[test]
+fn the_newest_prune_runs_are_told_with_what_they_did() {
+    let desk = || {
+        let mut desk = usual();
+        let verdict = desk.plan()["keep"][0].clone();
+        let started = desk.cloud.now();
+        for (name, succeeded) in [("acted", Some(true)), ("broke", Some(false)), ("runs", None)] {
+            desk.runs.insert(0, PruneRun { name: name.parse().unwrap(), started, succeeded });
+        }
+        let mut gone = verdict;
+        gone["act"] = json!("deregister");
+        gone["image"] = json!("ami-0123456789abcdef0");
+        let failed = ["a snapshot is still there"];
+        let outcome = json!({"ended": started, "cleaned": [], "retired": [gone], "failures": failed});
+        desk.cloud.put(&keys::prune_result(&"acted".parse().unwrap()), outcome.to_string());
+        desk
+    };
+    let page = page_of(desk, "/prune");
+    has(&page, &["Newest runs", ">running<", "looks at everything", ">failed<", "only planned"]);
+    has(&page, &["deregister</span> <code>ami-0123456789abcdef0</code>", "a snapshot is still there"]);
+    has(&page, &["data-live=\"/live/prune\""]);
+    assert!(!page_of(usual, "/prune").contains("data-live"), "nothing is under way");
+}
+
+/// Prune refuses a plan that is more than an hour old, and one that was carried out is not carried out again.
+#[test]
+fn a_plan_is_offered_only_while_it_can_be_carried_out() {
+    let offered = |age: i64, acted: bool| {
+        let desk = move || {
+            let desk = usual();
+            let mut plan = desk.plan();
+            let mut goes = plan["keep"][0].clone();
+            goes["act"] = json!("deregister");
+            plan["made"] = json!(jiff::Timestamp::now() - jiff::SignedDuration::from_mins(age));
+            plan["retire"] = json!([goes]);
+            let retired = if acted { plan["retire"].clone() } else { json!([]) };
+            let outcome = json!({"ended": plan["made"], "cleaned": [], "retired": retired});
+            desk.cloud.put(&keys::prune_plan(&desk.runs[0].name), plan.to_string());
+            desk.cloud.put(&keys::prune_result(&desk.runs[0].name), outcome.to_string());
+            desk
+        };
+        let served = Served::new(desk, true);
+        served.get(&served.cookie(), "/prune").body
+    };
+    let offer = "href=\"/do/prune/prune-1\"";
+    has(&offered(1, false), &[offer, "<strong>1 image</strong> goes a step"]);
+    let old = offered(61, false);
+    assert!(!old.contains(offer) && old.contains("too old to be carried out"), "{old}");
+    let done = offered(1, true);
+    assert!(!done.contains(offer) && done.contains("it was <strong>carried out</strong>"), "{done}");
+}
+
+/// A hundred pipelines on one base are behind together: that is one piece of news.
+#[test]
+fn what_is_wrong_in_many_places_is_one_row_with_a_command_for_each() {
+    let page = page_of(|| large(6), "/");
+    assert_eq!(page.matches("its base moved on").count(), 1, "{page}");
+    has(
+        &page,
+        &[
+            "<strong>6 times</strong>",
+            "ovenbird --local bake service-000",
+            "ovenbird --local bake service-005",
+        ],
+    );
 }
 
 #[test]

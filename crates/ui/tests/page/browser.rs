@@ -116,7 +116,10 @@ fn everybody_can_read_every_page_on_a_phone_and_a_desk_in_light_and_dark() {
         if paper != "rgb(255, 255, 255) rgb(27, 31, 38)" {
             told(&format!("the colours are {paper}"));
         }
-        if browser.eval("[...document.querySelectorAll('nav, button, a.act')].some(one => one.checkVisibility())") == true {
+        if browser
+            .eval("[...document.querySelectorAll('nav, button, a.act')].some(one => one.checkVisibility())")
+            == true
+        {
             told("something is there to be clicked");
         }
         let closed = "[...document.querySelectorAll('details > :not(summary)')].filter(one => one.getBoundingClientRect().height == 0)";

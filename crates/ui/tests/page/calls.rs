@@ -61,7 +61,10 @@ fn busy() -> Desk {
         let mut doc = row.doc.clone();
         doc["status"] = json!("running");
         let status = Some(("running".to_owned(), doc["started"].as_str().unwrap().to_owned()));
-        let time = Some((format!("service-{number:03}").parse().unwrap(), doc["started"].as_str().unwrap().parse().unwrap()));
+        let time = Some((
+            format!("service-{number:03}").parse().unwrap(),
+            doc["started"].as_str().unwrap().parse().unwrap(),
+        ));
         desk.write(&pk, &sk, doc, Index { status, time, ..Index::default() });
     }
     desk
@@ -84,7 +87,8 @@ fn each_page_of_a_large_account_takes_less_than_a_tenth_of_every_bucket() {
         println!("{path}: {counts:?}");
         for (name, count) in counts {
             let bucket = BUCKETS.iter().find(|(bucket, ..)| *bucket == name);
-            let (_, holds, _) = bucket.unwrap_or_else(|| panic!("{path} calls {name}, of which no bucket is known"));
+            let (_, holds, _) =
+                bucket.unwrap_or_else(|| panic!("{path} calls {name}, of which no bucket is known"));
             assert!(count * 10 <= *holds, "{path} takes {count} of {holds} {name}");
         }
     }
@@ -109,7 +113,11 @@ fn the_overview_asks_so_much_for_each_pipeline_and_ec2_no_more() {
     let (few, many) = (calls(|| large(5), &["/"]), calls(|| large(15), &["/"]));
     let all = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
     let of_ec2 = |counts: &BTreeMap<String, usize>| {
-        counts.iter().filter(|(call, _)| call.starts_with("ec2:")).map(|(_, count)| *count).collect::<Vec<_>>()
+        counts
+            .iter()
+            .filter(|(call, _)| call.starts_with("ec2:"))
+            .map(|(_, count)| *count)
+            .collect::<Vec<_>>()
     };
     println!("5 pipelines: {few:?}, 15 pipelines: {many:?}");
     assert!(all(&many) - all(&few) <= 10 * 5, "{few:?} and {many:?}");

@@ -255,7 +255,8 @@ impl Chromium {
     /// Presses a key: `Tab` or `Enter`.
     pub fn press(&mut self, key: &str) {
         let (code, text) = if key == "Enter" { (13, "\r") } else { (9, "") };
-        let down = json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
+        let down =
+            json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
         self.call("Input.dispatchKeyEvent", down);
         let up = json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code});
         self.call("Input.dispatchKeyEvent", up);

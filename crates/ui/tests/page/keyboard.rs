@@ -54,6 +54,8 @@ fn everything_is_reached_by_the_tab_key_and_is_seen_there() {
     let (mut wrong, mut steps) = (Vec::new(), 0);
     for path in kinds(&served, &cookie) {
         browser.open(&format!("{}{path}", served.origin()));
+        // What is sent of a live page takes the place of what was marked.
+        browser.eval("leave()");
         let wanted = "[...document.querySelectorAll('a[href], button, input:not([type=hidden]), summary, [tabindex=\"0\"]')]\
                       .filter(one => one.checkVisibility({contentVisibilityAuto: true}))";
         let count = browser.eval(&format!("{wanted}.length")).as_u64().unwrap();
@@ -63,7 +65,9 @@ fn everything_is_reached_by_the_tab_key_and_is_seen_there() {
             wrong.extend(problem.map(|problem| format!("{path}: {said}: {problem}")));
             steps += 1;
         }
-        let left = browser.eval(&format!("{wanted}.filter(one => !('reached' in one.dataset)).map(one => one.outerHTML.slice(0, 90))"));
+        let left = browser.eval(&format!(
+            "{wanted}.filter(one => !('reached' in one.dataset)).map(one => one.outerHTML.slice(0, 90))"
+        ));
         if left.as_array().is_some_and(|left| !left.is_empty()) {
             wrong.push(format!("{path}: not reached: {left}"));
         }
@@ -153,7 +157,10 @@ fn everything_works_without_a_script() {
             "[...document.querySelectorAll('main section, main table, main form, main svg')].filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 10).map(one => one.outerHTML.slice(0, 90))",
         );
         assert_eq!(empty, serde_json::json!([]), "{path}");
-        assert!(browser.eval("document.querySelector('main').innerText.length").as_u64().unwrap() > 40, "{path}");
+        assert!(
+            browser.eval("document.querySelector('main').innerText.length").as_u64().unwrap() > 40,
+            "{path}"
+        );
         assert_eq!(browser.misplaced(), Vec::<String>::new(), "{path}");
     }
     browser.open(&format!("{}/pipelines/jvm-runtime", served.origin()));
@@ -166,7 +173,8 @@ fn everything_works_without_a_script() {
     browser.reads("held by user/alice");
     browser.reads("it reloads itself every ten seconds");
     // Nobody is at the browser now.
-    let released = served.post(&cookie, "/do/release/jvm-runtime/stable", "typed=jvm-runtime%2Fstable&request=r2");
+    let released =
+        served.post(&cookie, "/do/release/jvm-runtime/stable", "typed=jvm-runtime%2Fstable&request=r2");
     assert!(released.body.contains("is open"));
     let begun = Instant::now();
     browser.until("!document.body.innerText.includes('held by')");
