@@ -53,7 +53,7 @@ function take(html) {
   for (const one of all(next, "details")) {
     if (open.has(opened(one))) one.open = open.get(opened(one));
   }
-  const name = (one) => ["id", "href", "aria-label"].map((of) => one.getAttribute(of)).join() + one.firstChild?.textContent;
+  const name = (one) => ["id", "href", "aria-label"].map((of) => one.getAttribute(of)).join() + (one.matches("a, summary") ? one.textContent : "");
   const alike = active && active !== main ? () => all(main, active.tagName).filter((one) => name(one) === name(active)) : null;
   const place = alike && alike().indexOf(active);
   // The end of what is being printed stays in sight, unless a person went up.

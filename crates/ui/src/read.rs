@@ -44,7 +44,9 @@ pub struct Problem {
 impl Problem {
     /// What is missing because of an error.
     pub fn new(of: impl Into<String>, error: &Error) -> Self {
-        let no_answer = error.no_answer().map(str::to_owned);
+        // What the SDK was about is of no help to anybody.
+        let cause = |text: &str| text.rsplit("client error (Connect): ").next().unwrap_or(text).to_owned();
+        let no_answer = error.no_answer().map(cause);
         Self { of: of.into(), why: error.chain(), fix: error.hint(), no_answer }
     }
 }

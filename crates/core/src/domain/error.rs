@@ -400,11 +400,10 @@ impl Error {
 
     /// What kept an answer away, where a request got none; none for every other error.
     pub fn no_answer(&self) -> Option<&str> {
-        match self {
-            Self::Throttled { source: Some(source), .. } => source.no_answer(),
-            Self::Aws { code, message, .. } if code == NO_ANSWER => Some(message),
-            _ => None,
+        if let Self::Throttled { source: Some(source), .. } = self {
+            return source.no_answer();
         }
+        if let Self::Aws { code, message, .. } = self { (code == NO_ANSWER).then_some(message) } else { None }
     }
 
     /// EC2's refusal of one offer, when the adapter says that something is short; else the refusal as it is.

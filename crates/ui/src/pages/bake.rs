@@ -97,8 +97,8 @@ fn failure(view: &View<'_>, bake: &Bake) -> Markup {
         section.alert aria-label="Why it failed" {
             h2 { (plain_line(&failure.error)) " in stage " (failure.stage.as_str()) }
             (layout::output(&failure.cause))
-            p { "Look at it: " (view.command(&look)) " Bake again: "
-                (view.command(&format!("ovenbird bake {}", bake.spec.pipeline))) }
+            p { "Look at it: " (view.command(&look)) }
+            p { "Bake again: " (view.command(&format!("ovenbird bake {}", bake.spec.pipeline))) }
         }
     }
 }

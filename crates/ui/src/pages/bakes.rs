@@ -59,7 +59,7 @@ pub fn table(view: &View<'_>, bakes: &[Bake], with_pipeline: bool) -> Markup {
                     td { (view.link(&Page::Pipeline(bake.spec.pipeline.clone()), bake.spec.pipeline.as_str())) }
                 }
                 td { (layout::status(bake.progress.status)) }
-                td { (view.ago(bake.spec.started)) " ago" }
+                td.num { (view.ago(bake.spec.started)) " ago" }
                 td.num { (format!("{:.1} s", seconds(bake.spec.started, end(bake, view.now)))) }
                 td.bars { (bar(bake, longest, view.now)) }
                 td {

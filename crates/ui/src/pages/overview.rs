@@ -91,7 +91,8 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
         section aria-labelledby="look" {
             h2 #look { "Needs attention" @if !all.is_empty() { " (" (all.len()) ")" } }
             @if all.is_empty() {
-                p.good-news { @if snapshot.problems.is_empty() { "Nothing is wrong." } @else { "Nothing else was found." } }
+                @if snapshot.problems.is_empty() { p.good-news { "Nothing is wrong." } }
+                @else { p { "Nothing else was found." } }
             } @else {
                 (worry_table(view, &all))
             }

@@ -81,11 +81,13 @@ fn of_plan(view: &View<'_>, of: &Run, plan: &Plan, only: Option<&PipelineName>) 
         p { "Run " code { (run) } " made this plan " (view.ago(plan.made)) " ago"
             @if done { ", and it was " strong { "carried out" } } "."
             @if acts(plan) && !done && old { " It is too old to be carried out." } }
-        p { "Make a new one, which changes nothing: " (view.command("ovenbird prune --dry-run")) " "
-            (view.prune(PruneAct::Plan, "Make a new plan")) " "
+        @if view.changes { p.acts {
             @if acts(plan) && !done && !old && of.run.succeeded == Some(true) {
-                (view.prune(PruneAct::Run(run.clone()), "Do what it says"))
-            } }
+                (view.prune(PruneAct::Run(run.clone()), "Do what it says")) " "
+            }
+            (view.prune(PruneAct::Plan, "Make a new plan"))
+        } }
+        p { "A new plan changes nothing: " (view.command("ovenbird prune --dry-run")) }
         @if only.is_none() { (alerts(view, plan)) (next(view, done, &due, &waiting)) (money(plan)) }
         (images(view, if done { "Went a step further, or back" } else { "Goes a step further, or back" }, &due))
         (images(view, "Waits for the end of its soak", &waiting))
