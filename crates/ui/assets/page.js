@@ -62,7 +62,9 @@ function take(html) {
   main.replaceChildren(...next.childNodes);
   buttons(main);
   for (const [index, one] of all(main, ".scroll, pre").entries()) one.scrollTo(...scrolled[index] ?? [0, one.matches(".tail") ? 1e6 : 0]);
-  if (alike) (alike()[place] ?? main).focus({preventScroll: true});
+  if (alike) alike()[place]?.focus({preventScroll: true});
+  // It may be gone, or folded away.
+  if (active && !main.contains(document.activeElement)) main.focus({preventScroll: true});
 }
 
 function watch() {

@@ -54,6 +54,10 @@ fn nothing_that_others_wrote_runs() {
         browser.open(&format!("{}{path}", served.origin()));
         browser.reads("<script>alert(1)");
         assert_eq!(browser.eval("document.querySelectorAll('main img, main script').length"), 0, "{path}");
+        for width in [360, 1280] {
+            browser.look(width, false);
+            assert_eq!(browser.misplaced(), Vec::<String>::new(), "{path} at {width}");
+        }
     }
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
