@@ -43,7 +43,9 @@ pub async fn list<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &problems))
         @if all.is_empty() {
-            p { "No rollout is on record. There is one whenever an image is promoted to a channel that Auto Scaling groups follow." }
+            (layout::nothing(&problems, &html! {
+                "No rollout is on record. There is one whenever an image is promoted to a channel that Auto Scaling groups follow."
+            }))
         } @else {
             (layout::table("Rollouts", &["Rollout", "Channel", "Image", "Stands", "Began", "Why"], &rows))
             @if more > 0 { p { (more) " older ones are not shown." } }
@@ -196,7 +198,7 @@ fn group(rollout: &Rollout, name: &GroupName, seen: &Result<Seen>) -> Markup {
                 td { @if after.is_some_and(|after| member.is_of(after)) { (layout::pill("busy", "new")) } @else { "old" } }
                 td { (plain_line(&member.lifecycle)) @if !member.healthy { " " (layout::pill("bad", "unhealthy")) } }
                 td { @for target in seen.targets_of(&member.instance) {
-                    @if seen.serves(member) { (layout::pill("good", "serves")) } @else { "does not serve" }
+                    @if seen.serves(member) { (layout::pill("good", "serves")) } @else { (layout::pill("dull", "does not serve")) }
                     @if !target.reason.is_empty() { " " (plain_line(&target.reason)) } " "
                 } }
             }
