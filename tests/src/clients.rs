@@ -86,7 +86,8 @@ impl Local {
         Ok(self.command(arguments).status().context("ovenbird")?.code())
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// `ovenbird --local …`, to be run as its caller likes.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         // The demo and the tests are built into the same folder as the command, or one below.
         let here = env::current_exe().unwrap_or_default();
         let beside = here

@@ -1,7 +1,7 @@
 //! From the SDK's errors to core's: the few codes that need a decision, and all others with everything AWS said.
 
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use ovenbird_core::Error;
+use ovenbird_core::{Error, domain::error::NO_ANSWER};
 
 /// Codes by which AWS asks to slow down, or says that it is in trouble itself.
 const THROTTLES: &[&str] = &[
@@ -23,9 +23,6 @@ const THROTTLES: &[&str] = &[
 
 /// Codes by which AWS refuses a caller.
 const DENIALS: &[&str] = &["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
-
-/// What stands for a code where no answer came: no network, no credentials, or a connection that broke.
-pub const NO_ANSWER: &str = "NoAnswer";
 
 /// The code that AWS gave, or an empty text when the request never got an answer.
 pub fn code<E: ProvideErrorMetadata>(error: &E) -> &str {

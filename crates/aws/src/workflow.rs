@@ -17,6 +17,17 @@ use crate::{
     errors::{code, translate, unreadable},
 };
 
+/// An execution in a list of the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// Its name.
+    pub name: BakeId,
+    /// When it began.
+    pub started: Timestamp,
+    /// Whether it ended well; none while it is on its way.
+    pub succeeded: Option<bool>,
+}
+
 /// How an execution stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Execution {
@@ -182,14 +193,20 @@ impl Cloud {
         }))
     }
 
-    /// The names of the newest executions and when each began, newest first.
-    pub async fn newest_executions(&self, machine: &str, most: i32) -> Result<Vec<(BakeId, Timestamp)>> {
+    /// The newest executions, newest first.
+    pub async fn newest_executions(&self, machine: &str, most: i32) -> Result<Vec<Newest>> {
         let request = self.sfn.list_executions().state_machine_arn(machine).max_results(most);
         let answer = request.send().await;
         let answer =
             answer.map_err(|error| translate("states:ListExecutions", machine_name(machine), &error))?;
         let found = answer.executions().iter().filter_map(|one| {
-            Some((BakeId::parse(one.name()).ok()?, Timestamp::from_second(one.start_date().secs()).ok()?))
+            let name = BakeId::parse(one.name()).ok()?;
+            let started = Timestamp::from_second(one.start_date().secs()).ok()?;
+            let succeeded = match one.status() {
+                ExecutionStatus::Running | ExecutionStatus::PendingRedrive => None,
+                status => Some(*status == ExecutionStatus::Succeeded),
+            };
+            Some(Newest { name, started, succeeded })
         });
         Ok(found.collect())
     }

@@ -140,11 +140,11 @@ pub async fn history(limit: u8, target: &Target) -> Result<Vec<Past>> {
     let deployment = target.deployment().await?;
     let runs = deployment.cloud.newest_executions(&deployment.prune_machine, limit.into()).await?;
     let mut past = Vec::new();
-    for (run, started) in runs {
-        let key = keys::prune_result(&run);
+    for one in runs {
+        let key = keys::prune_result(&one.name);
         let text = deployment.cloud.text(&key).await?;
         let outcome = text.map(|text| decode(&key, &text)).transpose()?;
-        past.push(Past { run, started, outcome });
+        past.push(Past { run: one.name, started: one.started, outcome });
     }
     Ok(past)
 }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use clap::Args;
-use ovenbird_aws::{Access, Cloud, LocalCloud, errors::NO_ANSWER, settings::Settings};
+use ovenbird_aws::{Access, Cloud, LocalCloud, settings::Settings};
 use ovenbird_core::{
     Error, Result,
     domain::id::{ParameterName, PipelineName, StackId},
@@ -246,14 +246,7 @@ impl Target {
 
     /// Why the stack could not be asked: what most often keeps an answer away is no fault of the stack.
     fn unasked(&self, error: Error, missing: impl Fn(String) -> Error) -> Error {
-        let silent = match &error {
-            Error::Throttled { source: Some(source), .. } => match &**source {
-                Error::Aws { code, message, .. } if code == NO_ANSWER => Some(message),
-                _ => None,
-            },
-            _ => None,
-        };
-        match silent {
+        match error.no_answer() {
             Some(_) if self.local => missing(format!("no local cloud answers on port {}", self.port)),
             Some(message) => Error::bad_input(
                 "AWS",

@@ -4,13 +4,13 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use ovenbird_aws::Cloud;
+use ovenbird_aws::{Cloud, workflow::Newest};
 use ovenbird_core::{
     Error, Result,
     domain::id::BakeId,
     views::{doctor::Checkup, status::Fleet},
 };
-use ovenbird_ui::{Account, Options, Server};
+use ovenbird_ui::{Account, Options, PruneRun, Server};
 
 use crate::{
     doctor, print, show,
@@ -54,8 +54,10 @@ impl Account for Operator {
         show::starter(&self.0, bake).await
     }
 
-    async fn prune_runs(&self, most: u8) -> Result<Vec<(BakeId, Timestamp)>> {
-        self.0.cloud.newest_executions(&self.0.prune_machine, most.into()).await
+    async fn prune_runs(&self, most: u8) -> Result<Vec<PruneRun>> {
+        let runs = self.0.cloud.newest_executions(&self.0.prune_machine, most.into()).await?;
+        let run = |one: Newest| PruneRun { name: one.name, started: one.started, succeeded: one.succeeded };
+        Ok(runs.into_iter().map(run).collect())
     }
 
     async fn start_prune(&self, run: &BakeId, input: &serde_json::Value) -> Result<()> {
@@ -74,7 +76,9 @@ impl Account for Operator {
 /// Serves the page until Ctrl-C, or writes it.
 pub async fn run(args: &UiArgs, target: &Target, json: bool) -> Result<()> {
     let account = Operator(target.deployment().await?, target.clone());
-    let options = Options { changes: args.allow_changes, command: command(target), place: target.place() };
+    let reach = if target.local { "ovenbird local up" } else { "aws sts get-caller-identity" }.to_owned();
+    let (command, place) = (command(target), target.place());
+    let options = Options { changes: args.allow_changes, command, place, reach };
     if let Some(folder) = &args.export {
         let written = ovenbird_ui::export(account, folder, &options, Timestamp::now()).await;
         let pages = written.map_err(|error| {

@@ -27,16 +27,18 @@ function buttons(root) {
   }
 }
 buttons(document);
+for (const one of document.querySelectorAll("pre.tail")) one.scrollTop = one.scrollHeight;
 
-// A live page is sent what changed, and takes it over. What a person opened stays open, and a page that somebody writes or
-// selects in is left alone until that is over.
+// A live page is sent what changed, and takes it over. What a person opened stays open, and what has the focus keeps it; a
+// page that somebody writes or selects in is left alone until that is over.
 const main = document.querySelector("main[data-live]");
 let source = null;
 let waiting = null;
 let retry = 0;
 
 function take(html) {
-  if (main.contains(document.activeElement) && document.activeElement !== main || !getSelection().isCollapsed) {
+  const active = main.contains(document.activeElement) ? document.activeElement : null;
+  if (active && active.matches("input") || !getSelection().isCollapsed) {
     waiting = html;
     clearTimeout(retry);
     retry = setTimeout(() => { if (waiting !== null) take(waiting); }, 1000);
@@ -45,14 +47,24 @@ function take(html) {
   waiting = null;
   const next = new DOMParser().parseFromString(html, "text/html").querySelector("main");
   if (!next) return;
-  const details = (root) => [...root.querySelectorAll("details")];
-  const name = (one) => one.querySelector("summary").firstChild.textContent;
-  const open = new Map(details(main).map((one) => [name(one), one.open]));
-  for (const one of details(next)) {
-    if (open.has(name(one))) one.open = open.get(name(one));
+  const all = (root, selector) => [...root.querySelectorAll(selector)];
+  const opened = (one) => one.querySelector("summary").firstChild.textContent;
+  const open = new Map(all(main, "details").map((one) => [opened(one), one.open]));
+  for (const one of all(next, "details")) {
+    if (open.has(opened(one))) one.open = open.get(opened(one));
   }
+  const name = (one) => ["id", "href", "aria-label"].map((of) => one.getAttribute(of)).join() + (one.matches("a, summary") ? one.textContent : "");
+  const alike = active && active !== main ? () => all(main, active.tagName).filter((one) => name(one) === name(active)) : null;
+  const place = alike && alike().indexOf(active);
+  // The end of what is being printed stays in sight, unless a person went up.
+  const top = (one) => one.matches(".tail") && one.scrollTop + one.clientHeight > one.scrollHeight - 4 ? 1e6 : one.scrollTop;
+  const scrolled = all(main, ".scroll, pre").map((one) => [one.scrollLeft, top(one)]);
   main.replaceChildren(...next.childNodes);
   buttons(main);
+  for (const [index, one] of all(main, ".scroll, pre").entries()) one.scrollTo(...scrolled[index] ?? [0, one.matches(".tail") ? 1e6 : 0]);
+  if (alike) alike()[place]?.focus({preventScroll: true});
+  // It may be gone, or folded away.
+  if (active && !main.contains(document.activeElement)) main.focus({preventScroll: true});
 }
 
 function watch() {

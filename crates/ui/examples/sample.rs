@@ -20,7 +20,12 @@ fn main() -> std::io::Result<()> {
         }
     };
     let command = "ovenbird --local".to_owned();
-    let options = Options { changes: folder.is_none(), command, place: "an account in memory".to_owned() };
+    let options = Options {
+        changes: folder.is_none(),
+        command,
+        place: "an account in memory".to_owned(),
+        reach: String::new(),
+    };
     // As the command has it: the account answers on one thread, and requests are taken on others.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

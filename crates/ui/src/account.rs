@@ -8,6 +8,17 @@ use ovenbird_core::{
     views::{doctor::Checkup, status::Fleet},
 };
 
+/// A prune run.
+#[derive(Debug, Clone)]
+pub struct PruneRun {
+    /// Its name.
+    pub name: BakeId,
+    /// When it began.
+    pub started: Timestamp,
+    /// Whether it ended well; none while it is on its way.
+    pub succeeded: Option<bool>,
+}
+
 /// An account with Ovenbird deployed, as an operator reaches it with their own credentials.
 #[expect(async_fn_in_trait, reason = "the server runs every page on one thread; no future needs Send")]
 pub trait Account {
@@ -39,7 +50,7 @@ pub trait Account {
     ///
     /// # Errors
     /// When Step Functions can't be asked.
-    async fn prune_runs(&self, most: u8) -> Result<Vec<(BakeId, Timestamp)>>;
+    async fn prune_runs(&self, most: u8) -> Result<Vec<PruneRun>>;
 
     /// What of the account and the stack would make a bake fail.
     ///

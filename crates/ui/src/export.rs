@@ -32,7 +32,8 @@ pub async fn export<A: Account>(
     for page in &all {
         let (form, zone) = (Form::Export, zone.clone());
         let (command, place) = (options.command.as_str(), options.place.as_str());
-        let view = View { page, form, now, zone, changes: false, command, place };
+        let reach = options.reach.as_str();
+        let view = View { page, form, now, zone, changes: false, command, place, reach };
         let body = pages::body(&reader, &view).await;
         let file = folder.join(page.file());
         if let Some(parent) = file.parent() {

@@ -13,7 +13,7 @@ mod server;
 mod site;
 
 pub use self::{
-    account::Account,
+    account::{Account, PruneRun},
     export::export,
     read::Reader,
     server::{Options, Server},

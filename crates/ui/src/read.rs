@@ -1,6 +1,6 @@
 //! What most pages show, read once for all of them: every pipeline's state and newest bakes, side by side.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -17,11 +17,16 @@ use crate::Account;
 /// How many questions are under way at once.
 const AT_ONCE: usize = 16;
 
-/// How long what was read is good for another page: who clicks through pages asks the account once.
-const FRESH: SignedDuration = SignedDuration::from_secs(4);
+/// How long what was read is good for another page: who clicks through pages, or leaves one open, asks the account this
+/// often. Step Functions refills `ListExecutions` by 2 a second in most Regions, and this takes less than a tenth of it.
+const FRESH: SignedDuration = SignedDuration::from_secs(5);
 
-/// Of how many bakes on their way the execution is looked at.
-const MOST_RUNNING: usize = 50;
+/// Of how many bakes on their way the execution is looked at: a tenth of the 250 that Step Functions lets an account
+/// describe at once.
+const MOST_RUNNING: usize = 25;
+
+/// How long it is believed that an execution still runs.
+const RUNS: SignedDuration = SignedDuration::from_mins(1);
 
 /// Something that could not be read. The page shows it where it would else show nothing.
 #[derive(Debug, Clone)]
@@ -32,12 +37,17 @@ pub struct Problem {
     pub why: String,
     /// What to do about it.
     pub fix: String,
+    /// What kept the account's answer away, where there was none.
+    pub no_answer: Option<String>,
 }
 
 impl Problem {
     /// What is missing because of an error.
     pub fn new(of: impl Into<String>, error: &Error) -> Self {
-        Self { of: of.into(), why: error.chain(), fix: error.hint() }
+        // What the SDK was about is of no help to anybody.
+        let cause = |text: &str| text.rsplit("client error (Connect): ").next().unwrap_or(text).to_owned();
+        let no_answer = error.no_answer().map(cause);
+        Self { of: of.into(), why: error.chain(), fix: error.hint(), no_answer }
     }
 }
 
@@ -77,12 +87,16 @@ pub struct Reader<A> {
     /// The account.
     pub account: A,
     last: RefCell<Option<Rc<Snapshot>>>,
+    looked: Looked,
 }
+
+/// When the execution of a bake on its way was looked at, and whether it is dead.
+type Looked = RefCell<BTreeMap<BakeId, (Timestamp, Option<Dead>)>>;
 
 impl<A: Account> Reader<A> {
     /// Nothing is read yet.
     pub fn new(account: A) -> Self {
-        Self { account, last: RefCell::new(None) }
+        Self { account, last: RefCell::new(None), looked: Looked::default() }
     }
 
     /// What is there at this moment, or was a moment ago.
@@ -91,7 +105,7 @@ impl<A: Account> Reader<A> {
         if let Some(last) = last.filter(|last| now.duration_since(last.at) < FRESH) {
             return last;
         }
-        let new = Rc::new(read(&self.account, now).await);
+        let new = Rc::new(read(&self.account, &self.looked, now).await);
         *self.last.borrow_mut() = Some(new.clone());
         new
     }
@@ -107,7 +121,7 @@ pub async fn each<T, A>(all: impl IntoIterator<Item = T>, ask: impl AsyncFn(T) -
     stream::iter(all).map(|one| ask(one)).buffered(AT_ONCE).collect().await
 }
 
-async fn read(account: &impl Account, now: Timestamp) -> Snapshot {
+async fn read(account: &impl Account, looked: &Looked, now: Timestamp) -> Snapshot {
     let cloud = account.cloud();
     let ledger = Ledger(cloud);
     let mut problems = Vec::new();
@@ -146,7 +160,7 @@ async fn read(account: &impl Account, now: Timestamp) -> Snapshot {
     for error in unreadable {
         or_none("the record of a running bake", error);
     }
-    let dead = dead(cloud, &running).await.unwrap_or_else(|error| {
+    let dead = dead(cloud, &running, looked, now).await.unwrap_or_else(|error| {
         or_none("which bakes are dead", error);
         Vec::new()
     });
@@ -160,26 +174,32 @@ async fn read(account: &impl Account, now: Timestamp) -> Snapshot {
     Snapshot { at: now, pipelines, bakes, fleet, early, dead, problems }
 }
 
-/// The bakes whose executions are over, and whose records say that they run.
-async fn dead(cloud: &impl Workflow, running: &[Bake]) -> Result<Vec<Dead>> {
-    let asked = each(running.iter().take(MOST_RUNNING), async |bake: &Bake| {
-        (&bake.spec.id, cloud.bake_execution(&bake.spec.id).await)
+/// The bakes whose executions are over, and whose records say that they run. Each is looked at once a minute.
+async fn dead(cloud: &impl Workflow, running: &[Bake], looked: &Looked, now: Timestamp) -> Result<Vec<Dead>> {
+    looked.borrow_mut().retain(|id, (at, _)| {
+        now.duration_since(*at) < RUNS && running.iter().any(|bake| bake.spec.id == *id)
     });
-    let mut found = Vec::new();
+    let known: Vec<BakeId> = looked.borrow().keys().cloned().collect();
+    let new = running.iter().map(|bake| &bake.spec.id).filter(|id| !known.contains(id));
+    let asked = each(new.take(MOST_RUNNING), async |id: &BakeId| (id, cloud.bake_execution(id).await));
     for (id, execution) in asked.await {
-        let (what, fix) = match execution? {
-            Some(Execution::Succeeded) => (
-                "its execution succeeded, but its record says that it runs: the table was restored to an earlier time",
-                format!("ovenbird show {id}"),
-            ),
-            Some(Execution::Failed | Execution::Stopped { .. } | Execution::TimedOut) => {
-                ("it is dead: its execution ended without its clean-up", format!("ovenbird clean {id}"))
-            }
-            Some(Execution::Running) | None => continue,
-        };
-        found.push(Dead { bake: id.clone(), what, fix });
+        looked.borrow_mut().insert(id.clone(), (now, died(id, execution?.as_ref())));
     }
-    Ok(found)
+    Ok(looked.borrow().values().filter_map(|(_, dead)| dead.clone()).collect())
+}
+
+fn died(id: &BakeId, execution: Option<&Execution>) -> Option<Dead> {
+    let (what, fix) = match execution {
+        Some(Execution::Succeeded) => (
+            "its execution succeeded, but its record says that it runs: the table was restored to an earlier time",
+            format!("ovenbird show {id}"),
+        ),
+        Some(Execution::Failed | Execution::Stopped { .. } | Execution::TimedOut) => {
+            ("it is dead: its execution ended without its clean-up", format!("ovenbird clean {id}"))
+        }
+        Some(Execution::Running) | None => return None,
+    };
+    Some(Dead { bake: id.clone(), what, fix })
 }
 
 /// Those of the failed executions that left no record. One that is older than the bakes that were read may have one.

@@ -63,6 +63,8 @@ pub struct Options {
     pub command: String,
     /// Which account that is, in words.
     pub place: String,
+    /// The command that helps where it doesn't answer.
+    pub reach: String,
 }
 
 /// A page that is ready to be served.
@@ -218,9 +220,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 /// Takes the token, and gives the cookie for it. The first who has it is the operator, and nobody after that.
 async fn enter(shared: &Shared, body: &Bytes) -> Response {
     let given = form_urlencoded::parse(body).find(|(name, _)| name == "token");
-    let given = given.map(|(_, value)| value.trim().trim_start_matches('#').to_owned()).unwrap_or_default();
+    // Who has no script pastes the token, or the whole address with it.
+    let given = given.map(|(_, value)| value.into_owned()).unwrap_or_default();
+    let given = given.trim().rsplit('#').next().unwrap_or_default();
     let mut token = shared.token.lock().await;
-    if !token.as_deref().is_some_and(|token| same(token, &given)) {
+    if !token.as_deref().is_some_and(|token| same(token, given)) {
         let text = "<p role=\"alert\">This token was used already, or is another page's. Start <code>ovenbird ui</code> again.</p>";
         return respond(StatusCode::UNAUTHORIZED, "text/html", entrance(text));
     }
@@ -309,6 +313,7 @@ fn view<'a>(options: &'a Options, page: &'a Page) -> View<'a> {
         changes: options.changes,
         command: &options.command,
         place: &options.place,
+        reach: &options.reach,
     }
 }
 

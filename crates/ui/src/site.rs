@@ -148,6 +148,19 @@ impl Act {
         format!("{}/{}", self.pipeline, self.channel)
     }
 
+    /// What a person is asked.
+    fn question(&self) -> String {
+        let of = self.agreement();
+        match &self.verb {
+            Verb::RollBack => format!("Roll back {of}?"),
+            Verb::Promote(image) => format!("Promote {image} to {of}?"),
+            Verb::Hold | Verb::Release => format!("{} {of}?", capital(self.verb.word())),
+            Verb::Pause | Verb::Resume | Verb::Skip | Verb::Abort | Verb::Leave => {
+                format!("{} the rollout of {of}?", capital(self.verb.word()))
+            }
+        }
+    }
+
     /// The command that does the same.
     pub fn command(&self) -> String {
         let Self { verb, pipeline, channel } = self;
@@ -258,7 +271,7 @@ impl Page {
             Self::Prune => "Prune".to_owned(),
             Self::Doctor => "Doctor".to_owned(),
             Self::PruneOf(pipeline) => format!("Images of {pipeline}"),
-            Self::Act(act) => format!("{} {}?", capital(act.verb.word()), act.agreement()),
+            Self::Act(act) => act.question(),
             Self::PruneAct(PruneAct::Plan) => "Plan a prune run?".to_owned(),
             Self::PruneAct(PruneAct::Run(plan)) => format!("Do what plan {plan} says?"),
             Self::PruneAct(PruneAct::Undo(image)) => format!("Take {image} back?"),

@@ -5,9 +5,13 @@
 mod access;
 mod blue_green;
 mod boots;
+#[expect(dead_code, reason = "the tests of crates/ui use the rest of it")]
+#[path = "../../../crates/ui/tests/page/chromium.rs"]
+mod chromium;
 mod end_to_end;
 mod many_at_once;
 mod operator;
+mod page;
 mod provisioners;
 mod rollout;
 mod sealed_layer;

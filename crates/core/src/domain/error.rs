@@ -21,6 +21,9 @@ use crate::domain::{
 /// The result of a step or a port.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What stands for a code where no answer came: no network, no credentials, or a connection that broke.
+pub const NO_ANSWER: &str = "NoAnswer";
+
 /// A failure of a bake or of a prune run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -393,6 +396,14 @@ impl Error {
             source = cause.source();
         }
         text
+    }
+
+    /// What kept an answer away, where a request got none; none for every other error.
+    pub fn no_answer(&self) -> Option<&str> {
+        if let Self::Throttled { source: Some(source), .. } = self {
+            return source.no_answer();
+        }
+        if let Self::Aws { code, message, .. } = self { (code == NO_ANSWER).then_some(message) } else { None }
     }
 
     /// EC2's refusal of one offer, when the adapter says that something is short; else the refusal as it is.

@@ -43,6 +43,7 @@ pub fn question(view: &View<'_>, act: &Act, wrong: Option<(&str, String)>) -> Bo
         takes_why: act.verb.takes_why(),
         agreement: act.agreement(),
         word: act.verb.word(),
+        takes_away: matches!(act.verb, Verb::RollBack | Verb::Abort | Verb::Leave),
         back: Page::Pipeline(act.pipeline.clone()),
     };
     question.ask(view, wrong)

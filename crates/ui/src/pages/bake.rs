@@ -5,7 +5,7 @@ use ovenbird_core::{
     domain::{
         bake::{Bake, Stage},
         id::{BakeId, PipelineName},
-        mailbox::Heartbeat,
+        mailbox::{Heartbeat, Order},
         plain::plain_line,
         report::{ProvisionReport, TestReport},
     },
@@ -97,8 +97,8 @@ fn failure(view: &View<'_>, bake: &Bake) -> Markup {
         section.alert aria-label="Why it failed" {
             h2 { (plain_line(&failure.error)) " in stage " (failure.stage.as_str()) }
             (layout::output(&failure.cause))
-            p { "Look at it: " (view.command(&look)) " Bake again: "
-                (view.command(&format!("ovenbird bake {}", bake.spec.pipeline))) }
+            p { "Look at it: " (view.command(&look)) }
+            p { "Bake again: " (view.command(&format!("ovenbird bake {}", bake.spec.pipeline))) }
         }
     }
 }
@@ -118,7 +118,7 @@ fn facts(view: &View<'_>, bake: &Bake, by: Option<&str>) -> Markup {
                     dt { "Artifact" } dd { (plain_line(artifact_name(&artifact.key))) ", " (artifact.bytes) " bytes, SHA-256 " code { (&artifact.sha256.as_str()[..12]) } }
                 }
                 dt { "Recipe" } dd { "version " code { (&spec.recipe.as_str()[..12]) } }
-                dt { "Base" } dd { code { (spec.base.image) } " (" (plain_line(&spec.base.name)) "), " (plain_line(&spec.base.written)) }
+                dt { "Base" } dd { code { (spec.base.image) } " (" (plain_line(&spec.base.name)) "), " (layout::prose(&spec.base.written)) }
                 dt { "Digest" } dd { code { (&spec.digest.as_str()[..12]) } }
                 @if let Some(image) = &progress.image {
                     dt { "Image" } dd { code { (image) } @if progress.reused { ", which another bake made" } }
@@ -143,11 +143,12 @@ fn now(view: &View<'_>, beat: &Heartbeat, written: jiff::Timestamp) -> Markup {
     html! {
         section aria-label="What the builder does now" aria-live="polite" {
             h2 { "Now" }
-            p { "Heard of " (view.ago(written)) " ago." }
+            p { "Last heartbeat " (view.ago(written)) " ago." }
             @if let Some(problem) = &beat.failure { p { (layout::pill("bad", "failed")) " " (plain_line(problem)) } }
             @if let Some(work) = &beat.work {
-                p { (work.number) " of " (work.of) ": " strong { (plain_line(&work.name)) } ", since " (view.ago(work.since)) }
-                (layout::output(&work.output))
+                p { (match work.order { Order::Provision => "Step", Order::Test => "Test", Order::Seal | Order::SealRunning => "Seal, part" })
+                    " " (work.number) " of " (work.of) ": " strong { (plain_line(&work.name)) } ", for " (view.ago(work.since)) }
+                (layout::tail(&work.output))
             }
         }
     }
@@ -245,7 +246,7 @@ fn stands_on(view: &View<'_>, links: &[Link]) -> Markup {
                 @if let (Some(pipeline), Some(bake)) = (&link.pipeline, &link.bake) {
                     ", " (view.link(&Page::Bake(pipeline.clone(), bake.clone()), &format!("{pipeline} by {bake}")))
                 }
-                @if !link.by.is_empty() { ", " (plain_line(&link.by)) }
+                @if !link.by.is_empty() { ", " (layout::prose(&link.by)) }
                 @if let Some(made) = link.made { ", made " (view.ago(made)) " ago" }
             } } }
         }

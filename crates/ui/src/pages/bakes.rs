@@ -22,7 +22,9 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &snapshot.problems))
         @if shown.is_empty() {
-            p { "No bake is on record. Start one: " (view.command("ovenbird bake PIPELINE --artifact FILE")) }
+            (layout::nothing(&snapshot.problems, &html! {
+                "No bake is on record. Start one: " (view.command("ovenbird bake PIPELINE --artifact FILE"))
+            }))
         } @else {
             (legend())
             (table(view, shown, true))
@@ -57,7 +59,7 @@ pub fn table(view: &View<'_>, bakes: &[Bake], with_pipeline: bool) -> Markup {
                     td { (view.link(&Page::Pipeline(bake.spec.pipeline.clone()), bake.spec.pipeline.as_str())) }
                 }
                 td { (layout::status(bake.progress.status)) }
-                td { (view.ago(bake.spec.started)) " ago" }
+                td.num { (view.ago(bake.spec.started)) " ago" }
                 td.num { (format!("{:.1} s", seconds(bake.spec.started, end(bake, view.now)))) }
                 td.bars { (bar(bake, longest, view.now)) }
                 td {

@@ -44,7 +44,7 @@ fn worst(check: &Check) -> Markup {
     match check.worst() {
         None => pill("good", "ok"),
         Some(Severity::Fails) => pill("bad", "fails"),
-        Some(Severity::Weaker) => pill("busy", "weaker"),
+        Some(Severity::Weaker) => pill("warn", "weaker"),
         Some(Severity::Unknown) => pill("dull", "unknown"),
     }
 }
@@ -53,8 +53,8 @@ fn findings(view: &View<'_>, check: &Check) -> Markup {
     html! {
         @for finding in &check.findings {
             p {
-                strong { (plain_line(&finding.what)) } ": " (plain_line(&finding.why)) " "
-                span.fix { "Fix: " (plain_line(&view.cmd(&finding.fix))) }
+                strong { (plain_line(&finding.what)) } ": " (layout::prose(&finding.why)) " "
+                span.fix { "Fix: " (layout::prose(&view.cmd(&finding.fix))) }
             }
         }
     }

@@ -98,7 +98,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &snapshot.problems))
         @if all.is_empty() {
-            p { "No machine runs, those of bakes aside." }
+            (layout::nothing(&snapshot.problems, &html! { "No machine runs, those of bakes aside." }))
         } @else {
             p { (machines) " machines, those of bakes aside; "
                 @if old == 0 { "none on an older image of a channel." }

@@ -30,6 +30,8 @@ pub struct View<'a> {
     pub command: &'a str,
     /// Which account that is, in words.
     pub place: &'a str,
+    /// The command that helps where it doesn't answer.
+    pub reach: &'a str,
 }
 
 /// What a page says.
@@ -135,6 +137,7 @@ impl View<'_> {
                                 (Form::Live, false) => { "Read-only: start " code { (self.cmd("ovenbird ui --allow-changes")) } " to change things from here." }
                                 (Form::Live, true) => { "Changes are allowed. Each asks first." }
                             }
+                            @if live { noscript { " Without JavaScript it reloads itself every ten seconds." } }
                         }
                     }
                 }
@@ -212,6 +215,17 @@ pub fn status(status: Status) -> Markup {
     pill(class, status.as_str())
 }
 
+/// A line in which commands and names stand between backticks.
+pub fn prose(text: &str) -> Markup {
+    let text = plain_line(text);
+    let pieces: Vec<&str> = text.split('`').collect();
+    // Where one has no partner, it is a character as any other.
+    if pieces.len().is_multiple_of(2) {
+        return html! { (text) };
+    }
+    html! { @for (number, piece) in pieces.iter().enumerate() { @if number % 2 == 1 { code { (piece) } } @else { (piece) } } }
+}
+
 /// A word with a colour.
 pub fn pill(class: &str, text: &str) -> Markup {
     html! { span class={ "pill " (class) } { (plain_line(text)) } }
@@ -222,19 +236,39 @@ pub fn output(text: &str) -> Markup {
     html! { @if !text.trim().is_empty() { pre tabindex="0" { (plain(text.trim_end())) } } }
 }
 
+/// What is being printed: its end is what counts.
+pub fn tail(text: &str) -> Markup {
+    html! { @if !text.trim().is_empty() { pre.tail tabindex="0" { (plain(text.trim_end())) } } }
+}
+
 /// What could not be read.
 pub fn problems(view: &View<'_>, problems: &[Problem]) -> Markup {
+    // Where nobody answers, every question fails for one reason.
+    let (silent, others): (Vec<&Problem>, Vec<&Problem>) =
+        problems.iter().partition(|problem| problem.no_answer.is_some());
     html! {
         @if !problems.is_empty() {
             section.alert aria-label="What could not be read" {
                 h2 { "Could not be read" }
-                ul { @for problem in problems { li {
-                    strong { (plain_line(&problem.of)) } ": " (plain_line(&problem.why)) " "
-                    span.fix { "Fix: " (plain_line(&view.cmd(&problem.fix))) }
-                } } }
+                ul {
+                    @if let Some(first) = silent.first() { li {
+                        strong { (view.place) } " does not answer: " (plain_line(first.no_answer.as_deref().unwrap_or_default()))
+                        span.fix { "Missing for it: " (silent.iter().map(|one| plain_line(&one.of)).collect::<Vec<_>>().join("; ")) }
+                        span.fix { "Fix: " (view.command(view.reach)) }
+                    } }
+                    @for problem in others { li {
+                        strong { (plain_line(&problem.of)) } ": " (prose(&problem.why)) " "
+                        span.fix { "Fix: " (prose(&view.cmd(&problem.fix))) }
+                    } }
+                }
             }
         }
     }
+}
+
+/// What is said where there is nothing. What could not be read may be there all the same.
+pub fn nothing(problems: &[Problem], text: &Markup) -> Markup {
+    html! { p.empty { @if problems.is_empty() { (text) } @else { "Nothing can be shown: see above." } } }
 }
 
 /// A table that scrolls by itself where there is no room.

@@ -18,6 +18,10 @@ const WIDTH: usize = 230;
 const HEIGHT: usize = 44;
 const GAP: (usize, usize) = (90, 16);
 
+/// So many characters of a label are shown; so many fit in any usual font.
+const MOST: usize = 32;
+const FITS: usize = 22;
+
 /// An image in the graph.
 #[derive(Debug)]
 struct Node {
@@ -119,7 +123,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &snapshot.problems))
         @if graph.nodes.is_empty() {
-            p { "Nothing is promoted yet." }
+            (layout::nothing(&snapshot.problems, &html! { "Nothing is promoted yet." }))
         } @else {
             p { "What each channel points at, right of what it stands on. "
                 @if outdated > 0 { strong { (outdated) @if outdated == 1 { " stands" } @else { " stand" } " on an older base" } " (dashed and red)." } @else { "All stand on their newest base." } }
@@ -136,9 +140,12 @@ fn svg(view: &View<'_>, graph: &Graph) -> Markup {
     let (width, height) =
         places.values().fold((0, 0), |(x, y), place| (x.max(place.0 + WIDTH), y.max(place.1 + HEIGHT)));
     let node = |image: &AmiId, node: &Node, (x, y): (usize, usize)| {
+        let label = short(&plain_line(&node.label), MOST);
+        // Nobody knows how wide a reader's font is: a long label is made to fit.
+        let squeezed = (label.chars().count() > FITS).then_some(WIDTH - 20);
         html! {
             rect.node x=(x + 1) y=(y + 1) width=(WIDTH - 2) height=(HEIGHT - 2) rx="6" {}
-            text x=(x + 10) y=(y + 18) { (short(&plain_line(&node.label), 32)) }
+            text x=(x + 10) y=(y + 18) textLength=[squeezed] lengthAdjust=[squeezed.map(|_| "spacingAndGlyphs")] { (label) }
             text.id x=(x + 10) y=(y + 35) { (image) }
             title { (plain_line(&node.label)) " " (image) }
         }

@@ -1,8 +1,15 @@
 //! The first page: what somebody must look at, what is under way, and every channel.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 use ovenbird_core::{
-    domain::{artifact, id::ChannelName, plain::plain_line, rollout::Rollout},
+    domain::{
+        artifact,
+        id::{ChannelName, PipelineName},
+        plain::plain_line,
+        rollout::Rollout,
+    },
     views::{
         status::{ChannelStatus, PipelineStatus},
         worries::{Worry, worries},
@@ -15,7 +22,7 @@ use super::{
 };
 use crate::{
     Account, Reader,
-    read::{Snapshot, under_way},
+    read::{Problem, Snapshot, under_way},
     site::{Act, Page, Verb},
 };
 
@@ -25,14 +32,46 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let problems = [snapshot.problems.as_slice(), &lost].concat();
     let content = html! {
         (layout::problems(view, &problems))
+        (at_a_glance(view, &snapshot, rollouts.len()))
         (look_at(view, &snapshot))
         (running(view, &snapshot, &rollouts))
         section aria-labelledby="channels" {
             h2 #channels { "Channels" }
-            (channels(view, &snapshot.pipelines))
+            (channels(view, &snapshot.pipelines, &problems))
         }
     };
     Body { live: true, ..Body::new(view.page.title(), content) }
+}
+
+/// The numbers that somebody wants to know first, each with the way to what it counts.
+fn at_a_glance(view: &View<'_>, snapshot: &Snapshot, rollouts: usize) -> Markup {
+    let running: usize = snapshot.pipelines.iter().map(|one| one.running.len()).sum();
+    let machines: usize = snapshot.fleet.values().map(BTreeSet::len).sum();
+    let old: usize = snapshot.pipelines.iter().flat_map(|one| &one.channels).map(on_older).sum();
+    let page = |page: Page| page.href(view.form, view.page);
+    let tile = |href: &str, count: usize, words: [&str; 2], more: &Markup| {
+        html! { li { a href=(href) { strong { (count) } " " (words[usize::from(count != 1)]) (more) } } }
+    };
+    let bad = |count: usize, words: &str| {
+        html! { @if count > 0 { " " (layout::pill("bad", &format!("{count} {words}"))) } }
+    };
+    let none = html! {};
+    html! {
+        @if !snapshot.pipelines.is_empty() {
+            ul.tiles aria-label="At a glance" {
+                (tile("#channels", snapshot.pipelines.len(), ["pipeline", "pipelines"], &none))
+                (tile(&page(Page::Bakes), running, ["bake under way", "bakes under way"], &none))
+                (tile(&page(Page::Rollouts), rollouts, ["rollout under way", "rollouts under way"], &none))
+                (tile(&page(Page::Fleet), machines, ["machine", "machines"], &bad(old, "on older")))
+            }
+        }
+    }
+}
+
+/// How many machines run on an image that a channel pointed at before. What runs on an image that comes is not outdated.
+fn on_older(channel: &ChannelStatus) -> usize {
+    let old = channel.on_others.iter().filter(|(image, _)| channel.outdated.contains_key(image));
+    old.map(|(_, machines)| machines.len()).sum()
 }
 
 /// Everything that is wrong, each with the command that fixes it.
@@ -50,9 +89,10 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
     let all: Vec<Worry> = dead.chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
     html! {
         section aria-labelledby="look" {
-            h2 #look { "Look at" }
+            h2 #look { "Needs attention" @if !all.is_empty() { " (" (all.len()) ")" } }
             @if all.is_empty() {
-                p.good-news { @if snapshot.problems.is_empty() { "Nothing is wrong." } @else { "Nothing else was found." } }
+                @if snapshot.problems.is_empty() { p.good-news { "Nothing is wrong." } }
+                @else { p { "Nothing else was found." } }
             } @else {
                 (worry_table(view, &all))
             }
@@ -60,18 +100,45 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
     }
 }
 
-/// What is wrong, with its fix.
+/// So many places where the same is wrong are one row.
+const SAME: usize = 4;
+
+/// What is wrong, with its fix. A base that moved on is the same news of everything on it, and is told once.
 pub fn worry_table(view: &View<'_>, all: &[Worry]) -> Markup {
+    let mut groups: Vec<Vec<&Worry>> = Vec::new();
+    for worry in all {
+        match groups.iter_mut().find(|group| group[0].what == worry.what) {
+            Some(group) => group.push(worry),
+            None => groups.push(vec![worry]),
+        }
+    }
+    let one = |worry: &Worry| {
+        html! { tr.bad {
+            td { (place(view, &worry.of)) }
+            td { (layout::prose(&worry.what)) }
+            td { (view.command(&worry.fix)) }
+        } }
+    };
     let rows = html! {
-        @for worry in all {
-            tr.bad {
-                td { (plain_line(&worry.of)) }
-                td { (plain_line(&worry.what)) }
-                td { (view.command(&worry.fix)) }
-            }
+        @for group in &groups {
+            @if group.len() < SAME { @for worry in group { (one(worry)) } }
+            @else { tr.bad {
+                td { strong { (group.len()) " times" } }
+                td { (layout::prose(&group[0].what)) }
+                td { details {
+                    summary { "Where, and a command for each" }
+                    ul.reasons { @for worry in group { li { (place(view, &worry.of)) ": " (view.command(&worry.fix)) } } }
+                } }
+            } }
         }
     };
-    layout::table("What somebody must look at", &["Of", "What", "Command"], &rows)
+    layout::table("What somebody must look at", &["Where", "What is wrong", "Command"], &rows)
+}
+
+/// A pipeline or a channel, with the way to it; a bake by its name alone.
+fn place(view: &View<'_>, of: &str) -> Markup {
+    let pipeline = of.split('/').next().and_then(|name| PipelineName::parse(name).ok());
+    pipeline.map_or_else(|| html! { (plain_line(of)) }, |name| view.link(&Page::Pipeline(name), of))
 }
 
 /// What is under way: bakes and rollouts.
@@ -97,7 +164,7 @@ fn running(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup
                                 &rollout.spec.to.name(),
                             ))
                             " to " code { (rollout.spec.image) } ": " (rollout.progress.phase.as_str())
-                            @let awaits = rollout::awaits(rollout);
+                            @let awaits = &rollout.progress.awaits;
                             @if !awaits.is_empty() { ", waits for " (plain_line(awaits)) }
                         }
                     }
@@ -107,9 +174,11 @@ fn running(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup
     }
 }
 
-fn channels(view: &View<'_>, all: &[PipelineStatus]) -> Markup {
+fn channels(view: &View<'_>, all: &[PipelineStatus], problems: &[Problem]) -> Markup {
     if all.is_empty() {
-        return html! { p { "No pipeline has a recipe yet. Push one: " (view.command("ovenbird recipe push")) } };
+        let text =
+            html! { "No pipeline has a recipe yet. Push one: " (view.command("ovenbird recipe push")) };
+        return layout::nothing(problems, &text);
     }
     let rows = html! {
         @for one in all {
@@ -129,9 +198,7 @@ fn channels(view: &View<'_>, all: &[PipelineStatus]) -> Markup {
 
 fn row(view: &View<'_>, one: &PipelineStatus, channel: &ChannelStatus) -> Markup {
     let current = channel.current.as_ref();
-    // What runs on an image that comes is not outdated.
-    let old = channel.on_others.iter().filter(|(image, _)| channel.outdated.contains_key(image));
-    let others: usize = old.map(|(_, machines)| machines.len()).sum();
+    let others = on_older(channel);
     html! {
         tr {
             th scope="row" {

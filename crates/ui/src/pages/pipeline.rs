@@ -44,7 +44,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, name: &Pipeli
     let content = html! {
         (layout::problems(view, &problems))
         @if !worries.is_empty() {
-            section aria-labelledby="look" { h2 #look { "Look at" } (overview::worry_table(view, &worries)) }
+            section aria-labelledby="look" { h2 #look { "Needs attention" } (overview::worry_table(view, &worries)) }
         }
         @for channel in &one.channels { (of_channel(view, one, channel, &channels, &snapshot.pipelines)) }
         section aria-labelledby="bakes" {
@@ -104,7 +104,7 @@ fn of_channel(
                         }
                         @if let Some(base) = &current.base {
                             dt { "Base" }
-                            dd { code { (base.image) } " (" (plain_line(&base.name)) "), " (plain_line(&base.written)) " "
+                            dd { code { (base.image) } " (" (plain_line(&base.name)) "), " (layout::prose(&base.written)) " "
                                 (overview::base(current.behind)) }
                         }
                         @for parameter in &status.parameters {

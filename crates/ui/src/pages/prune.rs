@@ -1,23 +1,25 @@
-//! The newest plan of a prune run: what becomes of each image, with every reason, and what that saves.
+//! The newest plan of a prune run: what becomes of each image, with every reason, and what that saves; and what the newest
+//! runs did.
 
 use maud::{Markup, html};
 use ovenbird_core::{
     Result,
     domain::{
-        id::{BakeId, PipelineName},
+        id::PipelineName,
         plain::plain_line,
         price::{AtMost, PRICED, SNAPSHOT_GB_MONTH},
         retirement::{Act, Retiring},
     },
     ports::Bucket,
-    steps::prune::{Plan, Reason, Verdict},
+    steps::prune::{Outcome, PLAN_LASTS, Plan, Reason, Verdict},
     store::{decode, keys},
 };
+use serde::{Deserialize as _, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
 use super::layout::{self, Body, View};
 use crate::{
-    Account, Reader,
+    Account, PruneRun, Reader,
     read::{Problem, each},
     site::{Page, PruneAct},
 };
@@ -28,37 +30,73 @@ const RUNS: u8 = 10;
 /// So many images of one table are shown.
 const MOST: usize = 200;
 
+/// A run with what it planned and what it did, as far as it came.
+#[derive(Debug)]
+struct Run {
+    run: PruneRun,
+    plan: Option<Plan>,
+    outcome: Option<Outcome>,
+}
+
+impl Run {
+    /// Whether it did something. One that only planned writes that it did nothing.
+    fn acted(&self) -> bool {
+        self.outcome.as_ref().is_some_and(|one| !one.retired.is_empty() || !one.cleaned.is_empty())
+    }
+}
+
 pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, only: Option<&PipelineName>) -> Body {
     let title = view.page.title();
-    let (run, plan) = match newest(&reader.account).await {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            let content = html! { p { "No run has planned yet. Make a plan, which changes nothing: " (view.command("ovenbird prune --dry-run")) } };
-            return Body::new(title, content);
-        }
+    let runs = match newest(&reader.account).await {
+        Ok(found) => found,
         Err(error) => {
             return Body::new(title, layout::problems(view, &[Problem::new("the plan", &error)]));
         }
     };
+    let live = runs.iter().any(|one| one.run.succeeded.is_none());
+    // A plan that names no image may be one bake's; an older one says more.
+    let planned = || runs.iter().filter(|one| one.plan.is_some());
+    let says_most = planned().find(|one| one.plan.iter().any(|plan| plan.verdicts().next().is_some()));
+    let content = html! {
+        @match says_most.or_else(|| planned().next()) {
+            Some(one) => { @if let Some(plan) = &one.plan { (of_plan(view, one, plan, only)) } }
+            None => { p.empty { "No run has planned yet. Make a plan, which changes nothing: " (view.command("ovenbird prune --dry-run"))
+                " " (view.prune(PruneAct::Plan, "Make a plan")) } }
+        }
+        @if only.is_none() && !runs.is_empty() { (newest_runs(view, &runs)) }
+    };
+    Body { live, ..Body::new(title, content) }
+}
+
+fn of_plan(view: &View<'_>, of: &Run, plan: &Plan, only: Option<&PipelineName>) -> Markup {
+    let run = &of.run.name;
     let wanted = |one: &&Verdict| only.is_none_or(|pipeline| one.pipeline == *pipeline);
     let mut due: Vec<&Verdict> = plan.retire.iter().filter(wanted).collect();
     due.sort_by_key(|one| std::cmp::Reverse(one.act));
     let (waiting, kept): (Vec<&Verdict>, Vec<&Verdict>) =
         plan.keep.iter().filter(wanted).partition(|one| one.act == Act::Wait);
-    let content = html! {
-        p { "The plan that run " code { (run) } " made " (view.ago(plan.made)) " ago. Make a new one, which changes nothing: "
-            (view.command("ovenbird prune --dry-run")) " " (view.prune(PruneAct::Plan, "Make a new plan"))
-            @if acts(&plan) { " " (view.prune(PruneAct::Run(run.clone()), "Do what it says")) } }
-        @if only.is_none() { (alerts(view, &plan)) (next(view, &due, &waiting)) (money(&plan)) }
-        (images(view, "Goes a step further, or back", &due))
+    let done = of.acted();
+    let old = view.now.duration_since(plan.made) > PLAN_LASTS;
+    html! {
+        p { "Run " code { (run) } " made this plan " (view.ago(plan.made)) " ago"
+            @if done { ", and it was " strong { "carried out" } } "."
+            @if acts(plan) && !done && old { " It is too old to be carried out." } }
+        @if view.changes { p.acts {
+            @if acts(plan) && !done && !old && of.run.succeeded == Some(true) {
+                (view.prune(PruneAct::Run(run.clone()), "Do what it says")) " "
+            }
+            (view.prune(PruneAct::Plan, "Make a new plan"))
+        } }
+        p { "A new plan changes nothing: " (view.command("ovenbird prune --dry-run")) }
+        @if only.is_none() { (alerts(view, plan)) (next(view, done, &due, &waiting)) (money(plan)) }
+        (images(view, if done { "Went a step further, or back" } else { "Goes a step further, or back" }, &due))
         (images(view, "Waits for the end of its soak", &waiting))
         @match only {
             Some(_) => { (images(view, "Stays", &kept)) }
-            None => { (by_pipeline(view, &plan)) }
+            None => { (by_pipeline(view, plan)) }
         }
-        @if only.is_none() && !plan.dead_bakes.is_empty() { (dead(view, &plan)) }
-    };
-    Body::new(title, content)
+        @if only.is_none() && !plan.dead_bakes.is_empty() { (dead(view, plan)) }
+    }
 }
 
 /// Whether a plan is one to act on: it takes something away.
@@ -66,23 +104,64 @@ fn acts(plan: &Plan) -> bool {
     plan.halted.is_none() && !plan.is_empty()
 }
 
-async fn newest(account: &impl Account) -> Result<Option<(BakeId, Plan)>> {
+/// The newest runs, the newest first. A plan that can't be read is an error: an older one would be taken for the newest.
+async fn newest(account: &impl Account) -> Result<Vec<Run>> {
     let runs = account.prune_runs(RUNS).await?;
-    let read = each(&runs, async |(run, _): &(BakeId, jiff::Timestamp)| {
-        let key = keys::prune_plan(run);
-        let text = account.cloud().text(&key).await?;
-        text.map(|text| decode::<Plan>(&key, &text)).transpose()
+    let read = each(runs, async |run: PruneRun| {
+        let (plan, outcome) = futures::try_join!(
+            document(account, keys::prune_plan(&run.name)),
+            document(account, keys::prune_result(&run.name))
+        )?;
+        Ok(Run { run, plan, outcome })
     });
-    let mut first = None;
-    for ((run, _), plan) in runs.iter().zip(read.await) {
-        let Some(plan) = plan? else { continue };
-        // A plan that names no image may be one bake's; an older one says more.
-        if plan.verdicts().next().is_some() {
-            return Ok(Some((run.clone(), plan)));
+    read.await.into_iter().collect()
+}
+
+async fn document<T: DeserializeOwned>(account: &impl Account, key: String) -> Result<Option<T>> {
+    let text = account.cloud().text(&key).await?;
+    text.map(|text| decode(&key, &text)).transpose()
+}
+
+/// What the newest runs did: a run that somebody started from the page is seen here until its end.
+fn newest_runs(view: &View<'_>, runs: &[Run]) -> Markup {
+    let rows = html! { @for one in runs {
+        @let Run { run, plan, outcome } = one;
+        tr class=[(run.succeeded == Some(false)).then_some("bad")] {
+            th scope="row" { code { (run.name) } }
+            td { (view.ago(run.started)) " ago" }
+            td { @match run.succeeded {
+                None => (layout::pill("busy", "running")),
+                Some(true) => (layout::pill("good", "done")),
+                Some(false) => (layout::pill("bad", "failed")),
+            } }
+            td { @match (outcome, run.succeeded) {
+                (Some(outcome), _) if one.acted() || !outcome.failures.is_empty() => (did(outcome)),
+                (Some(_), _) => { @if plan.as_ref().is_none_or(Plan::is_empty) { "nothing was to do" } @else { "only planned" } },
+                (None, None) => { @if plan.is_some() { "acts on its plan" } @else { "looks at everything" } },
+                (None, Some(true)) => "only planned",
+                (None, Some(false)) => "It ended before it wrote what it did. Its execution in Step Functions says why.",
+            } }
         }
-        first.get_or_insert((run.clone(), plan));
+    } };
+    html! {
+        section aria-labelledby="runs" {
+            h2 #runs { "Newest runs" }
+            (layout::table("Newest runs", &["Run", "Began", "Stands", "What it did"], &rows))
+        }
     }
-    Ok(first)
+}
+
+fn did(outcome: &Outcome) -> Markup {
+    let verdicts: Vec<Verdict> =
+        outcome.retired.iter().filter_map(|one| Verdict::deserialize(one).ok()).collect();
+    html! {
+        ul.reasons {
+            @for one in verdicts.iter().take(MOST) { li { (act(one.act)) " " code { (one.image) } " of " (one.pipeline) } }
+            @if verdicts.len() > MOST { li { (verdicts.len() - MOST) " more" } }
+            @if !outcome.cleaned.is_empty() { li { "cleaned up after " (outcome.cleaned.len()) " dead bakes" } }
+            @for failure in &outcome.failures { li.bad-news { (plain_line(failure)) } }
+        }
+    }
 }
 
 fn alerts(view: &View<'_>, plan: &Plan) -> Markup {
@@ -102,15 +181,17 @@ fn alerts(view: &View<'_>, plan: &Plan) -> Markup {
 }
 
 /// What goes next, and when, in a line.
-fn next(view: &View<'_>, due: &[&Verdict], waiting: &[&Verdict]) -> Markup {
+fn next(view: &View<'_>, done: bool, due: &[&Verdict], waiting: &[&Verdict]) -> Markup {
     let away = due.iter().filter(|one| one.act != Act::Restore).count();
     let soonest = waiting.iter().filter_map(|one| Some((one.until?, one))).min_by_key(|(until, _)| *until);
     html! {
         p {
-            @match away {
-                0 => { "No image goes a step in this run. " }
-                1 => { strong { "1 image" } " goes a step in this run. " }
-                some => { strong { (some) " images" } " go a step in this run. " }
+            @match (away, done) {
+                (0, _) => { "No image goes a step in this run. " }
+                (1, false) => { strong { "1 image" } " goes a step in this run. " }
+                (some, false) => { strong { (some) " images" } " go a step in this run. " }
+                (1, true) => { strong { "1 image" } " was to go a step in this run. " }
+                (some, true) => { strong { (some) " images" } " were to go a step in this run. " }
             }
             @if let Some((until, one)) = soonest {
                 "Next comes " code { (one.image) } " of " (one.pipeline) ", at " (view.moment(until)) ": then its soak is over."
@@ -120,7 +201,10 @@ fn next(view: &View<'_>, due: &[&Verdict], waiting: &[&Verdict]) -> Markup {
 }
 
 fn money(plan: &Plan) -> Markup {
-    let of = |room: AtMost| format!("{:.1} GB, ${:.2} a month", room.gb(), room.dollars());
+    let of = |room: AtMost| match room.gb() {
+        small if small < 0.05 => "0.1 GB, $0.01 a month".to_owned(),
+        gb => format!("{gb:.1} GB, ${:.2} a month", room.dollars()),
+    };
     html! {
         @if plan.holds != AtMost::default() {
             p { "All images together take at most " strong { (of(plan.holds)) } "." }

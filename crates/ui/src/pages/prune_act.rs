@@ -30,6 +30,7 @@ pub fn question(view: &View<'_>, act: &PruneAct, wrong: Option<(&str, String)>) 
         takes_why: false,
         agreement: act.agreement(),
         word: act.word(),
+        takes_away: matches!(act, PruneAct::Run(_)),
         back: Page::Prune,
     };
     question.ask(view, wrong)
@@ -49,7 +50,7 @@ pub async fn answered<A: Account>(account: &A, view: &View<'_>, act: &PruneAct, 
             let content = html! {
                 p role="status" { "Run " code { (run) } " begins." }
                 p { "It was the same as " (view.command(&act.command())) }
-                p { (view.link(&Page::Prune, "The newest plan")) ", in which the run is seen within half a minute" }
+                p { "See what it does: " (view.link(&Page::Prune, "the newest runs")) }
             };
             Body::new("Started", content)
         }

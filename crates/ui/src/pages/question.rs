@@ -48,6 +48,8 @@ pub struct Question {
     pub agreement: String,
     /// The word on the button.
     pub word: &'static str,
+    /// Whether it takes something away, or brings something back.
+    pub takes_away: bool,
     /// Where who doesn't agree goes.
     pub back: Page,
 }
@@ -79,8 +81,10 @@ impl Question {
                 }
                 label for="typed" { "Type " strong { (self.agreement) } " to agree" }
                 input #typed name="typed" type="text" required autocomplete="off" spellcheck="false" autocapitalize="off";
-                button type="submit" { (self.word) }
-                " " (view.link(&self.back, "Don't"))
+                p.buttons {
+                    button.bad[self.takes_away] type="submit" { (self.word) }
+                    " " (view.link(&self.back, "Cancel"))
+                }
             }
         };
         Body::new(title, content)

@@ -43,7 +43,9 @@ pub async fn list<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &problems))
         @if all.is_empty() {
-            p { "No rollout is on record. There is one whenever an image is promoted to a channel that Auto Scaling groups follow." }
+            (layout::nothing(&problems, &html! {
+                "No rollout is on record. There is one whenever an image is promoted to a channel that Auto Scaling groups follow."
+            }))
         } @else {
             (layout::table("Rollouts", &["Rollout", "Channel", "Image", "Stands", "Began", "Why"], &rows))
             @if more > 0 { p { (more) " older ones are not shown." } }
@@ -63,14 +65,6 @@ fn row(view: &View<'_>, rollout: &Rollout) -> Markup {
             td { (view.ago(progress.began)) " ago" }
             td { (plain_line(progress.reason.as_deref().or(spec.why.as_deref()).unwrap_or_default())) }
         }
-    }
-}
-
-/// What a rollout waits for; empty where that isn't known.
-pub fn awaits(rollout: &Rollout) -> &str {
-    match (rollout.progress.phase, rollout.progress.awaits.as_str()) {
-        (Phase::Paused, "") => "a person, who lets it go on (resume), or not (abort)",
-        (_, awaits) => awaits,
     }
 }
 
@@ -144,7 +138,7 @@ fn facts(view: &View<'_>, rollout: &Rollout) -> Markup {
                 dt { "Image" } dd { code { (shown.image) } ", by bake " (view.link(&Page::Bake(shown.pipeline.clone(), shown.bake.clone()), shown.bake.as_str())) }
                 dt { "Asked by" } dd { (plain_line(shown.by)) @if let Some(why) = shown.why { ": " (plain_line(why)) } }
                 dt { "Stands" } dd { (stands(rollout)) " " (plain_line(&shown.stage))
-                    @if !awaits(rollout).is_empty() { ", waits for " (plain_line(awaits(rollout))) } }
+                    @if !rollout.progress.awaits.is_empty() { ", waits for " (plain_line(&rollout.progress.awaits)) } }
                 dt { "Began" } dd { (view.moment(shown.began)) }
                 @if let Some(reason) = shown.reason { dt { "Reason" } dd.bad-news { (layout::output(reason)) } }
             }
@@ -204,7 +198,7 @@ fn group(rollout: &Rollout, name: &GroupName, seen: &Result<Seen>) -> Markup {
                 td { @if after.is_some_and(|after| member.is_of(after)) { (layout::pill("busy", "new")) } @else { "old" } }
                 td { (plain_line(&member.lifecycle)) @if !member.healthy { " " (layout::pill("bad", "unhealthy")) } }
                 td { @for target in seen.targets_of(&member.instance) {
-                    @if seen.serves(member) { (layout::pill("good", "serves")) } @else { "does not serve" }
+                    @if seen.serves(member) { (layout::pill("good", "serves")) } @else { (layout::pill("dull", "does not serve")) }
                     @if !target.reason.is_empty() { " " (plain_line(&target.reason)) } " "
                 } }
             }

@@ -2,6 +2,7 @@
 //! a large one.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc},
 };
@@ -9,7 +10,7 @@ use std::{
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
-    Result,
+    Error, Result,
     domain::{
         id::{AmiId, BakeId, InstanceId, PipelineName},
         tags::TAG_BAKE,
@@ -31,17 +32,19 @@ use ovenbird_testkit::{
         scenarios::{Follows, PLAIN, Run, Scenario},
     },
 };
-use ovenbird_ui::Account;
+use ovenbird_ui::{Account, PruneRun};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// An account, and what only operators are told of it.
 pub struct Desk {
     pub cloud: Cloud,
-    pub runs: Vec<(BakeId, Timestamp)>,
+    pub runs: Vec<PruneRun>,
     pub failed: Vec<(BakeId, Timestamp)>,
-    /// Whether nobody may ask for the machines.
-    pub no_fleet: bool,
+    /// Why nobody may ask for the machines.
+    pub no_fleet: Option<fn() -> Error>,
+    /// What was asked beside the ports, as AWS is asked for it.
+    pub asked: RefCell<Vec<&'static str>>,
     /// EC2 answers when there is one more of these.
     pub gate: Option<Arc<Semaphore>>,
     /// Whom prune runs are told that were started.
@@ -54,7 +57,8 @@ impl Drop for Desk {
     fn drop(&mut self) {
         if let Some((before, told)) = self.counted.take() {
             let calls = self.cloud.calls();
-            let _ = told.send(calls[before..].iter().map(|call| call.actions[0]).collect());
+            let calls = calls[before..].iter().map(|call| call.actions[0]);
+            let _ = told.send(calls.chain(self.asked.take()).collect());
         }
     }
 }
@@ -70,9 +74,9 @@ impl Account for Desk {
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }
-        if self.no_fleet {
-            let (operation, subject) = ("ec2:DescribeInstances".to_owned(), "all instances".to_owned());
-            return Err(ovenbird_core::Error::Denied { operation, subject, source: None });
+        self.asked.borrow_mut().push("ec2:DescribeInstances");
+        if let Some(why) = self.no_fleet {
+            return Err(why());
         }
         let mut fleet: BTreeMap<AmiId, BTreeSet<InstanceId>> = BTreeMap::new();
         self.cloud.with(|world| {
@@ -90,14 +94,17 @@ impl Account for Desk {
     }
 
     async fn caller(&self) -> Result<String> {
+        self.asked.borrow_mut().push("sts:GetCallerIdentity");
         Ok("user/alice".to_owned())
     }
 
     async fn starter(&self, _: &BakeId) -> Result<Option<String>> {
+        self.asked.borrow_mut().push("states:DescribeExecution");
         Ok(None)
     }
 
-    async fn prune_runs(&self, most: u8) -> Result<Vec<(BakeId, Timestamp)>> {
+    async fn prune_runs(&self, most: u8) -> Result<Vec<PruneRun>> {
+        self.asked.borrow_mut().push("states:ListExecutions");
         Ok(self.runs.iter().take(most.into()).cloned().collect())
     }
 
@@ -121,6 +128,7 @@ impl Account for Desk {
     }
 
     async fn failed(&self) -> Result<Vec<(BakeId, Timestamp)>> {
+        self.asked.borrow_mut().push("states:ListExecutions");
         Ok(self.failed.clone())
     }
 }
@@ -249,7 +257,7 @@ pub fn large(pipelines: usize) -> Desk {
             plan["keep"].as_array_mut().unwrap().push(verdict);
         }
     }
-    desk.cloud.put(&keys::prune_plan(&desk.runs[0].0), plan.to_string());
+    desk.cloud.put(&keys::prune_plan(&desk.runs[0].name), plan.to_string());
     desk
 }
 
@@ -270,7 +278,16 @@ fn shift(bake: &mut Value, by: SignedDuration) {
 impl Desk {
     fn of(cloud: Cloud) -> Self {
         let (runs, failed) = (Vec::new(), Vec::new());
-        Self { cloud, runs, failed, no_fleet: false, gate: None, started: None, counted: None }
+        Self {
+            cloud,
+            runs,
+            failed,
+            no_fleet: None,
+            gate: None,
+            started: None,
+            counted: None,
+            asked: RefCell::default(),
+        }
     }
 
     /// Runs an execution to its end, or to where it pauses.
@@ -295,13 +312,14 @@ impl Desk {
     pub fn planned(mut self) -> Self {
         let input = json!({"run": "prune-1", "action": "plan", "request": {}});
         block_on(functions::prune(&self.cloud, input, self.cloud.now())).unwrap();
-        self.runs.insert(0, ("prune-1".parse().unwrap(), self.cloud.now()));
+        let started = self.cloud.now();
+        self.runs.insert(0, PruneRun { name: "prune-1".parse().unwrap(), started, succeeded: Some(true) });
         self
     }
 
     /// The newest plan.
     pub fn plan(&self) -> Value {
-        let text = block_on(self.cloud.text(&keys::prune_plan(&self.runs[0].0))).unwrap().unwrap();
+        let text = block_on(self.cloud.text(&keys::prune_plan(&self.runs[0].name))).unwrap().unwrap();
         serde_json::from_str(&text).unwrap()
     }
 

@@ -4,9 +4,12 @@ use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},
     net::TcpStream,
-    sync::{Arc, mpsc},
+    sync::Arc,
 };
 
+use ovenbird_core::store::keys;
+use ovenbird_ui::PruneRun;
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -41,12 +44,57 @@ fn the_overview_says_what_is_wrong_with_the_command_that_fixes_it() {
 fn what_could_not_be_read_is_said_and_all_else_is_shown() {
     let denied = || {
         let mut desk = usual();
-        desk.no_fleet = true;
+        desk.no_fleet = Some(|| {
+            let (operation, subject) = ("ec2:DescribeInstances".to_owned(), "all instances".to_owned());
+            ovenbird_core::Error::Denied { operation, subject, source: None }
+        });
         desk
     };
     let page = page_of(denied, "/");
     has(&page, &["Could not be read", "<strong>the machines</strong>", "ec2:DescribeInstances"]);
     has(&page, &["storefront/production", "v2.jar"]);
+}
+
+/// No network, or a local cloud that is down: nobody asked to slow down, and waiting doesn't help.
+#[test]
+fn an_account_that_does_not_answer_is_said_once_with_what_helps() {
+    use ovenbird_core::{Error, domain::error::NO_ANSWER};
+    let silent = || {
+        let mut desk = usual();
+        desk.no_fleet = Some(|| {
+            let operation = "ec2:DescribeInstances".to_owned();
+            let lost = Error::Aws {
+                operation: operation.clone(),
+                subject: "all instances".to_owned(),
+                code: NO_ANSWER.to_owned(),
+                message: "Connection refused".to_owned(),
+                request_id: String::new(),
+            };
+            Error::Throttled { operation, source: Some(Box::new(lost)) }
+        });
+        desk
+    };
+    let page = page_of(silent, "/");
+    has(&page, &["<strong>a test</strong> does not answer: Connection refused"]);
+    has(&page, &["Missing for it: the machines", "ovenbird --local local up"]);
+    assert!(!page.contains("throttled"), "{page}");
+}
+
+/// What could not be read may be there all the same.
+#[test]
+fn no_page_says_that_there_is_nothing_when_it_could_not_look() {
+    let silent = || {
+        let mut desk = empty();
+        desk.no_fleet = Some(|| ovenbird_core::Error::Denied {
+            operation: "ec2:DescribeInstances".to_owned(),
+            subject: "all instances".to_owned(),
+            source: None,
+        });
+        desk
+    };
+    let page = page_of(silent, "/fleet");
+    has(&page, &["Could not be read", "Nothing can be shown"]);
+    assert!(!page.contains("No machine runs"), "{page}");
 }
 
 #[test]
@@ -148,6 +196,74 @@ fn the_plan_of_a_prune_run_has_every_image_with_every_reason() {
     has(&page_of(usual, "/prune"), &["prune-1", "Images of each pipeline", "href=\"/prune/storefront\""]);
 }
 
+/// A run that somebody started is seen until its end, with what it did; the page is live as long.
+#[test]
+fn the_newest_prune_runs_are_told_with_what_they_did() {
+    let desk = || {
+        let mut desk = usual();
+        let verdict = desk.plan()["keep"][0].clone();
+        let started = desk.cloud.now();
+        for (name, succeeded) in [("acted", Some(true)), ("broke", Some(false)), ("runs", None)] {
+            desk.runs.insert(0, PruneRun { name: name.parse().unwrap(), started, succeeded });
+        }
+        let mut gone = verdict;
+        gone["act"] = json!("deregister");
+        gone["image"] = json!("ami-0123456789abcdef0");
+        let failed = ["a snapshot is still there"];
+        let outcome = json!({"ended": started, "cleaned": [], "retired": [gone], "failures": failed});
+        desk.cloud.put(&keys::prune_result(&"acted".parse().unwrap()), outcome.to_string());
+        desk
+    };
+    let page = page_of(desk, "/prune");
+    has(&page, &["Newest runs", ">running<", "looks at everything", ">failed<", "only planned"]);
+    has(&page, &["deregister</span> <code>ami-0123456789abcdef0</code>", "a snapshot is still there"]);
+    has(&page, &["data-live=\"/live/prune\""]);
+    assert!(!page_of(usual, "/prune").contains("data-live"), "nothing is under way");
+}
+
+/// Prune refuses a plan that is more than an hour old, and one that was carried out is not carried out again.
+#[test]
+fn a_plan_is_offered_only_while_it_can_be_carried_out() {
+    let offered = |age: i64, acted: bool| {
+        let desk = move || {
+            let desk = usual();
+            let mut plan = desk.plan();
+            let mut goes = plan["keep"][0].clone();
+            goes["act"] = json!("deregister");
+            plan["made"] = json!(jiff::Timestamp::now() - jiff::SignedDuration::from_mins(age));
+            plan["retire"] = json!([goes]);
+            let retired = if acted { plan["retire"].clone() } else { json!([]) };
+            let outcome = json!({"ended": plan["made"], "cleaned": [], "retired": retired});
+            desk.cloud.put(&keys::prune_plan(&desk.runs[0].name), plan.to_string());
+            desk.cloud.put(&keys::prune_result(&desk.runs[0].name), outcome.to_string());
+            desk
+        };
+        let served = Served::new(desk, true);
+        served.get(&served.cookie(), "/prune").body
+    };
+    let offer = "href=\"/do/prune/prune-1\"";
+    has(&offered(1, false), &[offer, "<strong>1 image</strong> goes a step"]);
+    let old = offered(61, false);
+    assert!(!old.contains(offer) && old.contains("too old to be carried out"), "{old}");
+    let done = offered(1, true);
+    assert!(!done.contains(offer) && done.contains("it was <strong>carried out</strong>"), "{done}");
+}
+
+/// A hundred pipelines on one base are behind together: that is one piece of news.
+#[test]
+fn what_is_wrong_in_many_places_is_one_row_with_a_command_for_each() {
+    let page = page_of(|| large(6), "/");
+    assert_eq!(page.matches("its base moved on").count(), 1, "{page}");
+    has(
+        &page,
+        &[
+            "<strong>6 times</strong>",
+            "ovenbird --local bake service-000",
+            "ovenbird --local bake service-005",
+        ],
+    );
+}
+
 #[test]
 fn an_empty_account_says_what_to_do_first() {
     let served = Served::new(empty, false);
@@ -219,36 +335,6 @@ fn the_frame_is_there_while_aws_is_asked() {
         "{late}"
     );
     assert!(!late.contains("<header>"), "{late}");
-}
-
-/// The calls that the overview of so many pipelines makes.
-fn calls(pipelines: usize) -> Vec<&'static str> {
-    let (told, hear) = mpsc::channel();
-    let desk = move || {
-        let mut desk = large(pipelines);
-        desk.counted = Some((desk.cloud.calls().len(), told));
-        desk
-    };
-    let served = Served::new(desk, false);
-    assert_eq!(served.get(&served.cookie(), "/").status, 200);
-    drop(served);
-    hear.recv().unwrap()
-}
-
-#[test]
-fn the_overview_asks_so_much_for_each_pipeline_and_ec2_no_more() {
-    let (few, many) = (calls(5), calls(15));
-    let of_ec2 = |calls: &[&str]| calls.iter().filter(|call| call.starts_with("ec2:")).count();
-    println!(
-        "5 pipelines: {} calls, 15 pipelines: {} calls, {} of EC2",
-        few.len(),
-        many.len(),
-        of_ec2(&many)
-    );
-    assert!(many.len() - few.len() <= 10 * 5, "{} and {} calls", few.len(), many.len());
-    // All of them stand on one base.
-    assert_eq!(of_ec2(&few), of_ec2(&many));
-    assert!(of_ec2(&many) <= 4, "{many:?}");
 }
 
 /// A page's calls and bytes must not grow with what an account has gathered over the years.

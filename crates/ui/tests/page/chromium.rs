@@ -19,6 +19,43 @@ const CHROMIUM: &str = "/usr/bin/chromium-headless-shell";
 /// How long anything on a page may take. It is no measure of speed: machines may boot beside the browser.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+const MISPLACED: &str = r"(() => {
+  const wide = document.documentElement.clientWidth, out = [], lines = [];
+  const said = (one) => one.textContent.trim().slice(0, 60);
+  if (document.documentElement.scrollWidth > wide) out.push('the page is ' + document.documentElement.scrollWidth);
+  for (const one of document.body.querySelectorAll('*')) {
+    const box = one.getBoundingClientRect();
+    if (box.width == 0 || !one.checkVisibility()) continue;
+    if (box.right > wide + 1 && !one.closest('.scroll, pre')) out.push(one.tagName + ' ' + said(one) + ' ends at ' + box.right);
+    if (!one.closest('svg') && ['hidden', 'clip'].includes(getComputedStyle(one).overflowX) && one.scrollWidth > one.clientWidth + 1)
+      out.push(one.tagName + ' ' + said(one) + ' is cut off');
+  }
+  for (const text of document.querySelectorAll('svg.graph text')) {
+    const node = text.parentElement.querySelector('.node').getBBox(), box = text.getBBox();
+    if (box.x + box.width > node.x + node.width) out.push('the label ' + said(text) + ' is longer than its box');
+  }
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+    if (!node.data.trim() || !node.parentElement.checkVisibility()) continue;
+    const range = document.createRange(), frame = node.parentElement.closest('.scroll, pre')?.getBoundingClientRect();
+    range.selectNodeContents(node);
+    for (const box of range.getClientRects()) {
+      // What is scrolled away is not seen, and so is what only readers of the page's text get.
+      const seen = box.right > 0 && (!frame || box.bottom <= frame.bottom + 1 && box.right <= frame.right + 1);
+      if (seen && box.width > 1) lines.push([box, node]);
+    }
+  }
+  lines.sort((a, b) => a[0].top - b[0].top);
+  for (const [index, [a, one]] of lines.entries()) {
+    for (let next = index + 1; next < lines.length && lines[next][0].top < a.bottom - 4; next++) {
+      const [b, other] = lines[next];
+      if (one != other && a.left < b.right - 2 && b.left < a.right - 2)
+        out.push(one.data.trim().slice(0, 40) + ' lies upon ' + other.data.trim().slice(0, 40));
+    }
+  }
+  return out;
+})()";
+
 /// A browser with one tab and an empty profile.
 pub struct Chromium {
     process: Child,
@@ -128,6 +165,13 @@ impl Chromium {
         self.call("Network.setCookie", json!({"url": address, "name": name, "value": value}));
     }
 
+    /// The cookie that the browser has for an address, as `name=value`.
+    pub fn session_of(&mut self, address: &str) -> String {
+        let all = self.call("Network.getCookies", json!({"urls": [address]}));
+        let one = &all["cookies"][0];
+        format!("{}={}", one["name"].as_str().unwrap(), one["value"].as_str().unwrap())
+    }
+
     /// Opens an address and waits until all of it is there.
     pub fn open(&mut self, address: &str) {
         // The same document with another fragment is not loaded again.
@@ -183,22 +227,60 @@ impl Chromium {
         let find = format!(
             "[...document.querySelectorAll({selector})].find(one => one.textContent.includes({text}) && one.checkVisibility())"
         );
+        // While a page is still loaded, what is on it moves; and what is under another element is not hit.
         let place = format!(
-            "(() => {{ const one = {find}; if (!one) return null; one.scrollIntoView({{block: 'center'}}); \
-             const box = one.getClientRects()[0]; return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
+            "(() => {{ const one = {find}; if (!one || document.readyState != 'complete') return null; \
+             one.scrollIntoView({{block: 'center'}}); const box = one.getClientRects()[0]; \
+             const place = [box.x + box.width / 2, box.y + box.height / 2]; \
+             const hit = document.elementFromPoint(...place); \
+             return one.contains(hit) || hit?.closest('label, summary') == one ? place : null; }})()"
         );
         // The click before this one may still be on its way to another page, on which the element is not.
+        let start = Instant::now();
         let place = loop {
             self.until(&format!("!!({find})"));
             if let Ok(Value::Array(place)) = self.attempt(&place) {
                 break place;
             }
+            assert!(start.elapsed() < PATIENCE, "{selector} {text} can't be clicked");
+            std::thread::sleep(Duration::from_millis(30));
         };
         for kind in ["mousePressed", "mouseReleased"] {
             let mouse =
                 json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
             self.call("Input.dispatchMouseEvent", mouse);
         }
+    }
+
+    /// Presses a key: `Tab` or `Enter`.
+    pub fn press(&mut self, key: &str) {
+        let (code, text) = if key == "Enter" { (13, "\r") } else { (9, "") };
+        let down =
+            json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
+        self.call("Input.dispatchKeyEvent", down);
+        let up = json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code});
+        self.call("Input.dispatchKeyEvent", up);
+    }
+
+    /// Runs no script of a page from now on.
+    pub fn without_script(&mut self) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({"value": true}));
+    }
+
+    /// Shows the page as it is printed.
+    pub fn on_paper(&mut self) {
+        self.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+    }
+
+    /// The picture of an element as it is on the screen, as a PNG.
+    pub fn shot(&mut self, selector: &str) -> Vec<u8> {
+        let place = format!(
+            "(() => {{ const box = document.querySelector({}).getBoundingClientRect(); return {{x: box.x + scrollX, \
+             y: box.y + scrollY, width: box.width, height: box.height, scale: 1}}; }})()",
+            json!(selector)
+        );
+        let clip = self.eval(&place);
+        self.captured(&clip)
     }
 
     /// Types into what has the focus.
@@ -218,31 +300,36 @@ impl Chromium {
         found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
     }
 
-    /// What is cut off or stands beyond the window's edge, in words. What scrolls by itself may be wider.
-    pub fn beyond_the_edge(&mut self) -> Vec<String> {
-        let found = self.eval(
-            "(() => { const wide = document.documentElement.clientWidth, out = []; \
-             if (document.documentElement.scrollWidth > wide) out.push('the page is ' + document.documentElement.scrollWidth); \
-             for (const one of document.body.querySelectorAll('*')) { \
-               const box = one.getBoundingClientRect(); \
-               if (box.width > 0 && box.right > wide + 1 && !one.closest('.scroll, pre') && one.checkVisibility()) \
-                 out.push(one.tagName + ' ' + one.textContent.trim().slice(0, 60) + ' ends at ' + box.right); } \
-             return out; })()",
-        );
+    /// What is cut off, stands beyond the window's edge, or lies upon something else, in words. What scrolls by itself may
+    /// be wider.
+    pub fn misplaced(&mut self) -> Vec<String> {
+        let found = self.eval(MISPLACED);
         found.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Where every element is, and how large.
+    pub fn layout(&mut self) -> Value {
+        self.eval(
+            "[...document.body.querySelectorAll('*')].map(one => { const box = one.getBoundingClientRect(); \
+             return [one.tagName, ...[box.x, box.y, box.width, box.height].map(Math.round)].join(' '); })",
+        )
     }
 
     /// Writes the whole page as a picture into the folder that `OVENBIRD_PICTURES` names, for people to look at.
     pub fn picture(&mut self, name: &str) {
-        use base64::Engine as _;
         let Some(folder) = std::env::var_os("OVENBIRD_PICTURES") else { return };
         let size = self.call("Page.getLayoutMetrics", json!({}))["cssContentSize"].take();
         let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
-        let whole = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
-        let shot = self.call("Page.captureScreenshot", whole);
-        let bytes = base64::engine::general_purpose::STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
+        let bytes = self.captured(&clip);
         fs::create_dir_all(&folder).unwrap();
         fs::write(Path::new(&folder).join(format!("{name}.png")), bytes).unwrap();
+    }
+
+    fn captured(&mut self, clip: &Value) -> Vec<u8> {
+        use base64::Engine as _;
+        let whole = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        let shot = self.call("Page.captureScreenshot", whole);
+        base64::engine::general_purpose::STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 
     fn call(&mut self, method: &str, parameters: Value) -> Value {

@@ -46,7 +46,8 @@ impl Served {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             let desk = desk();
             runtime.block_on(async {
-                let options = Options { changes, command: "ovenbird --local".into(), place: "a test".into() };
+                let (command, place) = ("ovenbird --local".into(), "a test".into());
+                let options = Options { changes, command, place, reach: "ovenbird local up".into() };
                 let server = Server::bind("127.0.0.1:0".parse().unwrap(), options).await.unwrap();
                 told.send(server.address().await).unwrap();
                 let end = async {

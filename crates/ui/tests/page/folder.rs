@@ -13,7 +13,12 @@ fn written() -> (tempfile::TempDir, usize) {
     let pages = runtime.block_on(async {
         let desk = usual();
         let now = desk.cloud.now();
-        let options = Options { changes: true, command: "ovenbird".into(), place: "a test".into() };
+        let options = Options {
+            changes: true,
+            command: "ovenbird".into(),
+            place: "a test".into(),
+            reach: String::new(),
+        };
         export(desk, &path, &options, now).await.unwrap()
     });
     (folder, pages)

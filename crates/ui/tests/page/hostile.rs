@@ -84,7 +84,7 @@ pub fn hostile() -> Desk {
     plan["problems"] = json!([EVIL]);
     plan["halted"] = json!(EVIL);
     plan["dead_bakes"] = json!([{"pipeline": "storefront", "bake": "broken", "leaves": [EVIL]}]);
-    desk.cloud.put(&keys::prune_plan(&desk.runs[0].0), plan.to_string());
+    desk.cloud.put(&keys::prune_plan(&desk.runs[0].name), plan.to_string());
     desk.cloud.put_parameter(&"/images/storefront/production".parse().unwrap(), EVIL);
     desk
 }

@@ -3,9 +3,11 @@
 mod account;
 mod bands;
 mod browser;
+mod calls;
 mod chromium;
 mod client;
 mod folder;
 mod hostile;
+mod keyboard;
 mod questions;
 mod safety;

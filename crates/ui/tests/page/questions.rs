@@ -32,7 +32,7 @@ fn asked() -> Desk {
         plan["keep"].as_array_mut().unwrap().iter_mut().find(|one| one["pipeline"] == "storefront").unwrap();
     old["act"] = json!("wait");
     old["until"] = json!("2026-01-08T00:00:00Z");
-    let key = ovenbird_core::store::keys::prune_plan(&desk.runs[0].0);
+    let key = ovenbird_core::store::keys::prune_plan(&desk.runs[0].name);
     desk.cloud.put(&key, plan.to_string());
     desk
 }

@@ -144,7 +144,12 @@ fn every_answer_says_what_a_browser_may_do_with_it() {
 
 #[tokio::test]
 async fn only_loopback_is_listened_at() {
-    let options = || ovenbird_ui::Options { changes: false, command: String::new(), place: String::new() };
+    let options = || ovenbird_ui::Options {
+        changes: false,
+        command: String::new(),
+        place: String::new(),
+        reach: String::new(),
+    };
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let refused = ovenbird_ui::Server::bind(address.parse().unwrap(), options()).await.unwrap_err();
         assert!(refused.to_string().contains("is not loopback"), "{address}: {refused}");

@@ -1,0 +1,127 @@
+//! What each page asks AWS, counted on a large account. An account's buckets are everybody's in it.
+
+use std::{collections::BTreeMap, sync::mpsc};
+
+use ovenbird_core::ports::Index;
+use serde_json::json;
+
+use crate::{
+    account::{Desk, large},
+    client::Served,
+};
+
+/// How many calls AWS takes at once, and how many of them come back each second; the least of all Regions. DynamoDB counts
+/// units of what is read and not calls, and S3 the requests below each prefix: theirs are what a new table and one prefix
+/// take in a second.
+const BUCKETS: [(&str, usize, usize); 9] = [
+    // Without a filter.
+    ("ec2:DescribeInstances", 50, 10),
+    ("ec2:DescribeImages", 100, 20),
+    ("states:ListExecutions", 100, 2),
+    ("states:DescribeExecution", 250, 10),
+    ("ssm:GetParameter", 40, 40),
+    ("ssm:GetParameters", 40, 40),
+    ("sts:GetCallerIdentity", 50, 50),
+    ("s3:GetObject", 5_500, 5_500),
+    ("dynamodb:", 12_000, 12_000),
+];
+
+/// While somebody watches, the account is read again after this.
+const SECONDS: usize = 6;
+
+/// So many views of a page, one after the other, and the calls of the last.
+fn calls(desk: impl FnOnce() -> Desk + Send + 'static, paths: &[&str]) -> BTreeMap<String, usize> {
+    let (told, hear) = mpsc::channel();
+    let counted = move || {
+        let mut desk = desk();
+        desk.counted = Some((desk.cloud.calls().len(), told));
+        desk
+    };
+    let served = Served::new(counted, false);
+    let cookie = served.cookie();
+    for path in paths {
+        assert_eq!(served.get(&cookie, path).status, 200, "{path}");
+    }
+    drop(served);
+    let mut counts = BTreeMap::new();
+    for call in hear.recv().unwrap() {
+        let name = if call.starts_with("dynamodb:") { "dynamodb:" } else { call };
+        *counts.entry(name.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// A hundred pipelines, a thousand images and ten thousand bakes, of which forty are on their way.
+fn busy() -> Desk {
+    let desk = large(100);
+    let rows = desk.cloud.rows();
+    for number in 0..40 {
+        let (pk, sk) = (format!("PIPELINE#service-{number:03}"), format!("BAKE#service-{number:03}-001"));
+        let row = rows.iter().find(|row| row.key.pk == pk && row.key.sk == sk).unwrap();
+        let mut doc = row.doc.clone();
+        doc["status"] = json!("running");
+        let status = Some(("running".to_owned(), doc["started"].as_str().unwrap().to_owned()));
+        let time = Some((
+            format!("service-{number:03}").parse().unwrap(),
+            doc["started"].as_str().unwrap().parse().unwrap(),
+        ));
+        desk.write(&pk, &sk, doc, Index { status, time, ..Index::default() });
+    }
+    desk
+}
+
+#[test]
+fn each_page_of_a_large_account_takes_less_than_a_tenth_of_every_bucket() {
+    for path in [
+        "/",
+        "/bakes",
+        "/pipelines/service-042",
+        "/bakes/service-042/service-042-010",
+        "/lineage",
+        "/fleet",
+        "/rollouts",
+        "/prune",
+        "/prune/service-042",
+    ] {
+        let counts = calls(busy, &[path]);
+        println!("{path}: {counts:?}");
+        for (name, count) in counts {
+            let bucket = BUCKETS.iter().find(|(bucket, ..)| *bucket == name);
+            let (_, holds, _) =
+                bucket.unwrap_or_else(|| panic!("{path} calls {name}, of which no bucket is known"));
+            assert!(count * 10 <= *holds, "{path} takes {count} of {holds} {name}");
+        }
+    }
+}
+
+/// Who leaves a page open takes no more than a tenth of what comes back.
+#[test]
+fn a_page_that_is_watched_takes_less_than_a_tenth_of_what_comes_back() {
+    // Read within one moment, the account is asked once.
+    assert_eq!(calls(|| large(1), &["/", "/fleet", "/bakes", "/lineage"]), calls(|| large(1), &["/"]));
+    let counts = calls(busy, &["/"]);
+    for (name, count) in counts {
+        let (_, _, refill) = BUCKETS.iter().find(|(bucket, ..)| *bucket == name).unwrap();
+        // Executions of bakes on their way are looked at once a minute.
+        let seconds = if name == "states:DescribeExecution" { 60 } else { SECONDS };
+        assert!(count * 10 <= refill * seconds, "{count} {name} each {seconds} s, of {refill} a second");
+    }
+}
+
+#[test]
+fn the_overview_asks_so_much_for_each_pipeline_and_ec2_no_more() {
+    let (few, many) = (calls(|| large(5), &["/"]), calls(|| large(15), &["/"]));
+    let all = |counts: &BTreeMap<String, usize>| counts.values().sum::<usize>();
+    let of_ec2 = |counts: &BTreeMap<String, usize>| {
+        counts
+            .iter()
+            .filter(|(call, _)| call.starts_with("ec2:"))
+            .map(|(_, count)| *count)
+            .collect::<Vec<_>>()
+    };
+    println!("5 pipelines: {few:?}, 15 pipelines: {many:?}");
+    assert!(all(&many) - all(&few) <= 10 * 5, "{few:?} and {many:?}");
+    // All of them stand on one base.
+    assert_eq!(of_ec2(&few), of_ec2(&many));
+    assert!(of_ec2(&many).iter().sum::<usize>() <= 5, "{many:?}");
+}
