@@ -151,7 +151,8 @@ fn a_step_that_is_too_slow_is_told_with_what_it_printed_last() {
     bench.cloud.pass(SignedDuration::from_secs(3 * 3600));
     let mut heartbeat = at_work();
     let work = heartbeat.work.as_mut().unwrap();
-    (work.since, work.output) = (bench.cloud.now() - SignedDuration::from_secs(90), "line 1\nline 2\n".into());
+    (work.since, work.output) =
+        (bench.cloud.now() - SignedDuration::from_secs(90), "line 1\nline 2\n".into());
     bench.say(&document, keys::PROGRESS, &heartbeat);
     let error = bench.look(&document).unwrap_err();
     assert_eq!(error.name(), "DeadlinePassed");
