@@ -103,6 +103,7 @@ fn what_one_person_changes_another_one_sees_without_asking_again() {
     acts.write("jvm-runtime/stable");
     acts.click("form button", "hold");
     acts.reads("Channel jvm-runtime/stable is held.");
+    watches.reads("What changes is shown as it happens.");
     watches.reads("held by user/alice");
     assert_eq!(watches.eval("window.still"), true, "it was loaded again");
     // A rollout that is paused goes back, from the page too.
