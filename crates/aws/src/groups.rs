@@ -1,28 +1,31 @@
 //! Auto Scaling groups, target groups and alarms, through their services.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_autoscaling::types::{
     AlarmSpecification, AutoScalingGroup, DesiredConfiguration, Instance, InstanceRefresh,
     InstanceRefreshStatus, LaunchTemplate, LaunchTemplateOverrides, LaunchTemplateSpecification,
-    MixedInstancesPolicy, RefreshPreferences, RefreshStrategy, ScaleInProtectedInstances, StandbyInstances,
+    MixedInstancesPolicy, RefreshPreferences, RefreshStrategy, ScaleInProtectedInstances,
+    ScalingActivityStatusCode, StandbyInstances,
 };
 use aws_sdk_cloudwatch::types::{AlarmType, StateValue};
+use aws_sdk_ec2::types::{Filter, Subnet};
 use aws_sdk_elasticloadbalancingv2::types::{
     AnomalyResultEnum, DescribeTargetHealthInputIncludeEnum, TargetHealthDescription, TargetHealthStateEnum,
 };
+use jiff::Timestamp;
 use ovenbird_core::{
     Result,
     domain::{
         error::{Error, Retry},
         id::{GroupName, InstanceId},
         rollout::{
-            AlarmState, Group, Launches, Member, Override, Refresh, RefreshState, Sizes, Target, TargetState,
-            Template,
+            AlarmState, FailedLaunch, Group, Launches, Member, Override, Refresh, RefreshState, Sizes,
+            Target, TargetState, Template,
         },
         tags::TAG_STACK,
     },
-    ports::{GoesBack, Groups, RefreshOrder},
+    ports::{GoesBack, Groups, LAUNCHING, RefreshOrder},
 };
 
 use crate::{
@@ -68,11 +71,40 @@ impl Groups for Cloud {
         }))
     }
 
-    async fn free_addresses(&self, subnets: &[String]) -> Result<u32> {
-        let request = self.ec2.describe_subnets().set_subnet_ids(Some(subnets.to_vec()));
+    async fn failed_launch(&self, group: &GroupName, since: Timestamp) -> Result<Option<FailedLaunch>> {
+        let operation = "autoscaling:DescribeScalingActivities";
+        // The newest come first; 100 is the most that one answer has.
+        let request = self
+            .autoscaling
+            .describe_scaling_activities()
+            .auto_scaling_group_name(group.as_str())
+            .max_records(100);
+        let answer = request.send().await.map_err(|error| translate(operation, group.as_str(), &error))?;
+        let launches = answer.activities().iter().filter_map(|one| {
+            let begun = Timestamp::from_second(one.start_time()?.secs()).ok()?;
+            let succeeded = match one.status_code()? {
+                ScalingActivityStatusCode::Successful => true,
+                ScalingActivityStatusCode::Failed => false,
+                _ => return None,
+            };
+            let launches = one.description()?.starts_with(LAUNCHING);
+            // Auto Scaling says whole seconds.
+            let meant = launches && begun.as_second() >= since.as_second();
+            meant.then(|| (begun, succeeded, one.status_message().unwrap_or_default().to_owned()))
+        });
+        Ok(FailedLaunch::of(launches))
+    }
+
+    async fn free_addresses(&self, subnets: &[String]) -> Result<BTreeMap<String, u32>> {
+        // By a filter: asked by its id, a subnet that is gone would be an error.
+        let only = Filter::builder().name("subnet-id").set_values(Some(subnets.to_vec())).build();
+        let request = self.ec2.describe_subnets().filters(only);
         let all = request.into_paginator().items().send().try_collect().await;
         let all = all.map_err(|error| translate("ec2:DescribeSubnets", subnets.join(" "), &error))?;
-        Ok(all.iter().map(|subnet| count(subnet.available_ip_address_count())).sum())
+        let free = |subnet: &Subnet| {
+            Some((subnet.subnet_id()?.to_owned(), count(subnet.available_ip_address_count())))
+        };
+        Ok(all.iter().filter_map(free).collect())
     }
 
     async fn newest_refresh(&self, group: &GroupName) -> Result<Option<Refresh>> {

@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
+    complete,
     find::Early,
     follow::{self, FollowArgs, Followed},
     pace::{Pace, Seldom},
@@ -39,6 +40,7 @@ use crate::{
   ovenbird bake storefront --detach --json               start it, and go on")]
 pub struct BakeArgs {
     /// The pipeline's name (default: that of ./recipe.toml)
+    #[arg(add = complete::pipelines())]
     pipeline: Option<String>,
     /// Upload this file as the artifact, and bake it
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
@@ -328,17 +330,42 @@ async fn start(
     Ok(id)
 }
 
+/// A cause without what stands in full below it: its first line, and its hint with what follows that.
+fn in_short(cause: &str) -> String {
+    let first = cause.lines().next().unwrap_or_default();
+    match cause.split_once("\nhint: ") {
+        Some((_, hint)) => format!("{first}\nhint: {hint}"),
+        None => first.to_owned(),
+    }
+}
+
 /// What is printed at the end.
 pub fn report(bake: &Bake, reports: &Reports) -> String {
     let mut text = render::timeline(bake, Timestamp::now());
     text.push('\n');
     if let Some(failure) = &bake.progress.failure {
-        text.push_str(&format!("error: {}: {}\n", failure.error, failure.cause));
         let failures = reports.failures_text();
+        let cause = if failures.is_empty() { failure.cause.clone() } else { in_short(&failure.cause) };
+        text.push_str(&format!("error: {}: {cause}\n", failure.error));
         if !failures.is_empty() {
             text.push_str(&format!("{failures}\n"));
         }
     }
     text.push_str(&render::verdict(bake));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_told_in_full_once() {
+        let cause = "1 of 2 tests failed: `serves`: no answer\nweb is active\n    a log\nhint: Fix it\nkept as asked: i-1";
+        assert_eq!(
+            in_short(cause),
+            "1 of 2 tests failed: `serves`: no answer\nhint: Fix it\nkept as asked: i-1"
+        );
+        assert_eq!(in_short("no answer\nmore"), "no answer");
+    }
 }

@@ -1,13 +1,14 @@
 //! `ovenbird channels`, `history`, `promote`, `rollback`, `hold` and `release`: what channels point at, and what a person
 //! changes about it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io::IsTerminal as _};
 
 use clap::Args;
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::{
+        artifact::ArtifactKey,
         id::{AmiId, BakeId, ChannelName, PipelineName, RolloutId},
         plain::plain,
     },
@@ -20,7 +21,7 @@ use ovenbird_core::{
 use serde::Serialize;
 
 use crate::{
-    confirm, find, render,
+    complete, confirm, find, render,
     target::{Deployment, Target},
 };
 
@@ -28,9 +29,10 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 pub struct Which {
     /// The pipeline's name
+    #[arg(add = complete::pipelines())]
     pub pipeline: String,
     /// The channel's name (default: the pipeline's only one)
-    #[arg(long)]
+    #[arg(long, add = complete::channels())]
     pub channel: Option<String>,
 }
 
@@ -70,7 +72,7 @@ pub struct PromoteArgs {
     #[command(flatten)]
     which: Which,
     /// The image, or a channel of this pipeline whose image is meant
-    #[arg(long, value_name = "IMAGE_OR_CHANNEL")]
+    #[arg(long, value_name = "IMAGE_OR_CHANNEL", add = complete::channels())]
     image: String,
     #[command(flatten)]
     reason: Reason,
@@ -200,11 +202,23 @@ async fn person(reason: &Reason, deployment: &Deployment) -> Result<Person> {
 }
 
 /// What would change, before it does.
-fn agreed(reason: &Reason, json: bool, channel: Option<&Channel>, name: &str, image: &AmiId) -> bool {
+///
+/// # Errors
+/// When nobody is there to ask: a script that lacks `--yes` must not take that for a no.
+fn agreed(reason: &Reason, json: bool, channel: Option<&Channel>, name: &str, image: &AmiId) -> Result<bool> {
     let before = channel.and_then(|channel| channel.current.as_ref());
     let before = before.map_or("nothing".to_owned(), |target| target.image.to_string());
-    let question = format!("{name}: {before} → {image}. Go on?");
-    reason.yes || json || confirm::asked(&question)
+    if reason.yes || json {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::bad_input(
+            format!("channel `{name}`"),
+            format!("stays at {before}: there is no terminal to ask on whether it is to point at {image}"),
+            "Pass `--yes` to do it without a question, or `--dry-run` to see what it changes",
+        ));
+    }
+    Ok(confirm::asked(&format!("{name}: {before} → {image}. Go on?")))
 }
 
 /// Promotes an image, or says what that would change.
@@ -232,7 +246,7 @@ pub async fn promote(args: &PromoteArgs, target: &Target, json: bool) -> Result<
     if args.dry_run {
         return planned(&what, &args.reason, &deployment).await;
     }
-    if !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{channel}"), &what.image) {
+    if !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{channel}"), &what.image)? {
         return Ok(Answer::Declined);
     }
     let person = person(&args.reason, &deployment).await?;
@@ -258,7 +272,7 @@ pub async fn roll_back(args: &RollbackArgs, target: &Target, json: bool) -> Resu
     let known = Ledger(&deployment.cloud).channel(&pipeline, &name).await?;
     let to = image.clone().or_else(|| known.as_ref().and_then(|channel| channel.goes_back_to().cloned()));
     if let Some(to) = to
-        && !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{name}"), &to)
+        && !agreed(&args.reason, json, known.as_ref(), &format!("{pipeline}/{name}"), &to)?
     {
         return Ok(Answer::Declined);
     }
@@ -266,6 +280,10 @@ pub async fn roll_back(args: &RollbackArgs, target: &Target, json: bool) -> Resu
     let cloud = &deployment.cloud;
     let rolled =
         promotion::roll_back(&pipeline, &name, image.as_ref(), &person, cloud, Timestamp::now()).await?;
+    if !json && matches!(rolled, Rolled::Begins(_) | Rolled::Waits(_)) {
+        let release = format!("ovenbird release {pipeline} --channel {name}");
+        crate::tell!("{pipeline}/{name} is held: nothing is promoted to it by itself until `{release}`");
+    }
     Ok(Answer::Asked(Asked::new((pipeline, name), rolled)))
 }
 
@@ -336,6 +354,13 @@ pub fn table(channels: &[Channel], now: Timestamp) -> String {
     render::table(head, rows)
 }
 
+/// An artifact as people know it, of its key and its SHA-256: builds of one name differ in that alone.
+fn version(artifact: &str) -> String {
+    let (key, sha256) = artifact.rsplit_once('@').unwrap_or((artifact, ""));
+    let name = ArtifactKey::parse(key).map_or_else(|_| key.to_owned(), |key| render::artifact_name(&key));
+    plain(&format!("{name} ({})", sha256.get(..8).unwrap_or(sha256)))
+}
+
 /// What the channels of a pipeline pointed at, the newest first.
 pub fn history(channels: &[Channel]) -> String {
     let mut text = String::new();
@@ -346,6 +371,7 @@ pub fn history(channels: &[Channel]) -> String {
                 format!("  {}", target.generation),
                 render::minute(target.promoted),
                 target.image.to_string(),
+                target.order.artifact.as_deref().map(version).unwrap_or_default(),
                 target.by.as_ref().map_or_else(|| format!("bake {}", target.bake), |by| plain(by)),
                 target.why.as_ref().map(|why| plain(why)).unwrap_or_default(),
             ]
@@ -358,4 +384,16 @@ pub fn history(channels: &[Channel]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_of_one_name_are_told_apart() {
+        let of = |sha: char| version(&format!("artifacts/shop/app.jar@{}", sha.to_string().repeat(64)));
+        assert_eq!(of('a'), "app.jar (aaaaaaaa)");
+        assert_ne!(of('a'), of('b'));
+    }
 }

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 #[cfg(all(feature = "local", target_os = "linux"))]
 use crate::local;
 use crate::{
-    bake, channels,
+    bake, channels, complete,
     confirm::Confirm,
     follow, list, pipeline, prune, recipe, rollout, runner,
     target::{self, Target},
@@ -55,16 +55,19 @@ pub enum Command {
     /// Show what every channel points at, what runs on it, and what is wrong with it
     Status {
         /// The pipeline's name (default: all pipelines)
+        #[arg(add = complete::pipelines())]
         pipeline: Option<String>,
     },
     /// List the channels: what each points at, since when, and by whom
     Channels {
         /// The pipeline's name (default: all pipelines)
+        #[arg(add = complete::pipelines())]
         pipeline: Option<String>,
     },
     /// Show what the channels of a pipeline pointed at, who promoted it, and why
     History {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
     },
     Promote(channels::PromoteArgs),
@@ -77,7 +80,7 @@ pub enum Command {
     /// Show one bake, an image or an instance: inputs, steps, tests, timeline, and why it failed
     Show {
         /// A bake's id or its beginning, PIPELINE@latest, PIPELINE@2, an image's id, or an instance's
-        #[arg(value_name = "BAKE_OR_IMAGE_OR_INSTANCE")]
+        #[arg(value_name = "BAKE_OR_IMAGE_OR_INSTANCE", add = complete::bakes())]
         what: String,
         /// Follow the bake to its end first
         #[arg(long)]
@@ -86,6 +89,7 @@ pub enum Command {
     /// Print the end of what each step of a bake printed; of a running bake, what it prints as it comes
     Logs {
         /// The bake's id or its beginning, or PIPELINE@latest
+        #[arg(add = complete::bakes())]
         bake: String,
         /// Only this step, by its number or its name
         #[arg(long)]
@@ -94,6 +98,7 @@ pub enum Command {
     /// Show every test of a bake, and each that failed in full
     Tests {
         /// The bake's id or its beginning, or PIPELINE@latest
+        #[arg(add = complete::bakes())]
         bake: String,
         /// Also write the bake and its tests to this file, as JUnit XML
         #[arg(long, value_name = "FILE")]
@@ -102,7 +107,7 @@ pub enum Command {
     /// Show the chain of images that an image was built on
     Lineage {
         /// The id of an image, or of the bake that made it
-        #[arg(value_name = "IMAGE_OR_BAKE")]
+        #[arg(value_name = "IMAGE_OR_BAKE", add = complete::bakes())]
         of: String,
         /// Also show what was built on it
         #[arg(long)]
@@ -114,12 +119,13 @@ pub enum Command {
     /// Show what a bake would use now that differs from what is live, and what it would do
     Explain {
         /// The pipeline's name (default: that of ./recipe.toml)
+        #[arg(add = complete::pipelines())]
         pipeline: Option<String>,
         /// Compare this bake with the one before it (default: what a bake would use now with what is live)
-        #[arg(long)]
+        #[arg(long, add = complete::bakes())]
         bake: Option<String>,
         /// Compare with this bake
-        #[arg(long, value_name = "BAKE")]
+        #[arg(long, value_name = "BAKE", add = complete::bakes())]
         against: Option<String>,
     },
     /// Follow a bake to its end
@@ -128,7 +134,7 @@ pub enum Command {
   ovenbird follow jvm-runtime --children    and the bakes of all that stand on it")]
     Follow {
         /// The bake's id or its beginning, or its pipeline (default: the one bake that is running)
-        #[arg(value_name = "BAKE_OR_PIPELINE")]
+        #[arg(value_name = "BAKE_OR_PIPELINE", add = complete::bakes())]
         bake: Option<String>,
         #[command(flatten)]
         follow: follow::FollowArgs,
@@ -139,6 +145,7 @@ pub enum Command {
     /// Stop a bake and remove what it made, without asking
     Cancel {
         /// The bake's id, as `ovenbird list` prints it
+        #[arg(add = complete::running())]
         bake: String,
     },
     /// Retire old images and clean up after dead bakes: show the plan, then ask
@@ -150,7 +157,7 @@ pub enum Command {
     )]
     Prune {
         /// This pipeline alone
-        #[arg(long)]
+        #[arg(long, add = complete::pipelines())]
         pipeline: Option<String>,
         #[command(subcommand)]
         what: Option<prune::What>,
@@ -160,33 +167,32 @@ pub enum Command {
     /// Clean up after a dead bake: show what it left, then ask
     Clean {
         /// The bake's id or its beginning, as `ovenbird list` prints it
+        #[arg(add = complete::bakes())]
         bake: String,
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// Print a script by which a shell completes this command
+    /// Print a script by which a shell completes this command, with pipelines and bakes
+    #[command(
+        after_help = "Examples:\n  source <(ovenbird completions bash)       in ~/.bashrc; for zsh in ~/.zshrc\n  ovenbird completions fish | source        in ~/.config/fish/config.fish"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page
     Man,
-    /// Make a port of a local machine reachable on this host, and print the address
+    // As `ovenbird local open`, which the help shows.
     #[cfg(all(feature = "local", target_os = "linux"))]
-    Open {
-        /// The instance's id, as `ovenbird local status` prints it
-        instance: String,
-        /// The port in the machine, after one of this host if you want a certain one: `80`, `8080:80`
-        #[arg(value_name = "[PORT:]MACHINE_PORT")]
-        ports: crate::local::Ports,
-    },
+    #[command(hide = true)]
+    Open(local::OpenArgs),
 }
 
 impl Command {
     /// Whether it is about the local cloud, whatever account is chosen.
     pub fn is_local(&self) -> bool {
         #[cfg(all(feature = "local", target_os = "linux"))]
-        return matches!(self, Self::Local(_) | Self::Open { .. });
+        return matches!(self, Self::Local(_) | Self::Open(_));
         #[cfg(not(all(feature = "local", target_os = "linux")))]
         false
     }

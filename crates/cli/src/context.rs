@@ -114,6 +114,13 @@ pub fn apply(target: &mut Target, typed: &Typed<'_>) -> Result<()> {
     }
 }
 
+/// The names of the contexts that the folder's file has; none without a file that can be read.
+pub fn names() -> Vec<String> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let text = find(&here).ok().flatten().map(|(_, text)| text).unwrap_or_default();
+    toml::from_str::<File>(&text).map(|file| file.context.into_keys().collect()).unwrap_or_default()
+}
+
 /// The nearest file, with its text.
 fn find(here: &Path) -> std::result::Result<Option<(PathBuf, String)>, (PathBuf, io::Error)> {
     for folder in here.ancestors() {

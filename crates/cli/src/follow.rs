@@ -270,13 +270,13 @@ impl Show {
 
     async fn bake(&mut self, deployment: &Deployment, bake: &Bake) {
         let stage = bake.progress.stage;
-        self.look(deployment, bake).await;
-        let ended: Vec<_> = bake.progress.timeline.iter().filter(|span| span.end.is_some()).collect();
-        for span in ended.iter().skip(self.ended) {
-            let seconds = render::seconds(span.start, span.end.unwrap_or(span.start));
-            self.say(&format!("  {:<12} {seconds:>6.1} s", span.stage.as_str()));
+        // What was printed last in a stage stands above its end; of a bake that is taken up in its midst, the stages that
+        // ended long ago come first.
+        if self.looked.is_none() {
+            self.stages(bake);
         }
-        self.ended = self.ended.max(ended.len());
+        self.look(deployment, bake).await;
+        self.stages(bake);
         let since = bake.progress.timeline.last().map_or(bake.spec.started, |span| span.start);
         let work = self.work.as_ref().filter(|(at, _)| *at == stage).map(|(_, work)| work);
         self.pane.show(
@@ -291,6 +291,16 @@ impl Show {
             let doing = doing.unwrap_or_default();
             self.say(&format!("  {:<12} since {}{doing}", stage.as_str(), render::age(since, now)));
         }
+    }
+
+    /// Prints the stages that ended since the last look.
+    fn stages(&mut self, bake: &Bake) {
+        let ended: Vec<_> = bake.progress.timeline.iter().filter(|span| span.end.is_some()).collect();
+        for span in ended.iter().skip(self.ended) {
+            let seconds = render::seconds(span.start, span.end.unwrap_or(span.start));
+            self.say(&format!("  {:<12} {seconds:>6.1} s", span.stage.as_str()));
+        }
+        self.ended = self.ended.max(ended.len());
     }
 
     /// Reads what the builder does. Where there is no terminal, each step is printed once, and below it what it prints.

@@ -16,6 +16,7 @@ use ovenbird_core::{
 use serde::Serialize;
 
 use crate::{
+    complete,
     find::{self, Early},
     render,
     target::{Deployment, Target},
@@ -28,6 +29,7 @@ use crate::{
   ovenbird list --json | jq '.[] | select(.status == \"failed\") | .failure.error'")]
 pub struct ListArgs {
     /// The pipeline's name (default: all pipelines)
+    #[arg(add = complete::pipelines())]
     pipeline: Option<String>,
     /// How many to list
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]

@@ -18,11 +18,12 @@ use ovenbird_core::{
     views::error::{ErrorView, Failed},
 };
 use ovenbird_local::{
-    Credentials, DiskUse, Event, InstanceStatus, LocalError, Options, ResetPlan, RunningCloud, Status,
+    Credentials, DiskUse, Event, Forward, InstanceStatus, LocalError, Options, ResetPlan, RunningCloud,
+    Status,
 };
 use serde::Serialize;
 
-use crate::{FAILED, confirm::asked, print, render, target::Target};
+use crate::{FAILED, complete, confirm::asked, print, render, target::Target};
 
 /// The exit status of a wrong use.
 const WRONG_USE: u8 = 2;
@@ -65,7 +66,7 @@ pub enum LocalCommand {
     /// Show where the logs are, or what a function or a machine said
     Logs {
         /// A function, such as `promote`, or an instance's id, whose console is shown (default: where the logs are)
-        #[arg(value_name = "FUNCTION_OR_INSTANCE")]
+        #[arg(value_name = "FUNCTION_OR_INSTANCE", add = complete::machines())]
         of: Option<String>,
         /// Go on, and print what comes
         #[arg(long, short, requires = "of")]
@@ -77,17 +78,42 @@ pub enum LocalCommand {
     /// Open a shell in a machine, as its root, or run one command
     Shell {
         /// The instance's id, as `ovenbird local status` prints it
+        #[arg(add = complete::machines())]
         instance: String,
         /// The command and its arguments (default: a login shell)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// Make a port of a machine reachable on this host and print the address; list such ports, or close them
+    Open(OpenArgs),
     /// The supervisor itself, which `up` starts
     #[command(hide = true)]
     Serve {
         #[arg(long)]
         options: String,
     },
+}
+
+/// Which port of which machine is opened, or closed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  ovenbird local open i-0123456789abcdef0 8080            at a free port of this host
+  ovenbird local open i-0123456789abcdef0 18080:8080
+  ovenbird local open --list
+  ovenbird local open i-0123456789abcdef0 --close         all of its ports")]
+pub struct OpenArgs {
+    /// The instance's id, as `ovenbird local status` prints it
+    #[arg(required_unless_present = "list", add = complete::machines())]
+    instance: Option<String>,
+    /// The port in the machine, after one of this host if you want a certain one: `80`, `8080:80`
+    #[arg(value_name = "[PORT:]MACHINE_PORT", required_unless_present_any = ["list", "close"])]
+    ports: Option<Ports>,
+    /// List the ports that are open
+    #[arg(long, conflicts_with_all = ["instance", "ports", "close"])]
+    list: bool,
+    /// Close this port of the machine, or all of its ports; connections that are there go on
+    #[arg(long)]
+    close: bool,
 }
 
 /// The first process of a machine is this program again: it has its own entry, before anything else.
@@ -103,6 +129,7 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
         LocalCommand::Shell { instance, command } => {
             return Ok(shell(&options, instance, command).await.unwrap_or_else(|error| failed(&error, json)));
         }
+        LocalCommand::Open(args) => return open(args, target, json).await,
         LocalCommand::Up { repository } => {
             if let Some(folder) = repository {
                 options.repository =
@@ -175,19 +202,51 @@ impl std::str::FromStr for Ports {
     }
 }
 
-/// `ovenbird open`: the forward lasts as long as the local cloud.
-pub async fn open(instance: &str, ports: Ports, target: &Target, json: bool) -> Result<ExitCode> {
-    let Ports { here, machine: port } = ports;
-    match ovenbird_local::open(&Options::new(target.port), instance, port, here).await {
-        Ok(forward) => {
-            print(json, &forward, &forward.address.to_string());
-            if !json {
-                crate::tell!("leads to {instance} port {port} while that machine runs");
-            }
-            Ok(ExitCode::SUCCESS)
+/// `ovenbird local open`: a forward lasts as long as its machine.
+pub async fn open(args: &OpenArgs, target: &Target, json: bool) -> Result<ExitCode> {
+    let options = Options::new(target.port);
+    let done = match (&args.instance, args.ports) {
+        (Some(instance), Some(Ports { here, machine: port })) if !args.close => {
+            ovenbird_local::open(&options, instance, port, here).await.map(|forward| {
+                print(json, &forward, &forward.address.to_string());
+                if !json {
+                    crate::tell!("leads to {instance} port {port} while that machine runs");
+                }
+                ExitCode::SUCCESS
+            })
         }
-        Err(error) => Ok(failed(&error, json)),
-    }
+        (Some(instance), ports) => {
+            ovenbird_local::close(&options, instance, ports.map(|ports| ports.machine)).await.map(|closed| {
+                print(
+                    json,
+                    &closed,
+                    &if closed.is_empty() { String::new() } else { forwards(&closed, "closed ") },
+                );
+                match closed.is_empty() {
+                    true => {
+                        crate::tell!("nothing of {instance} was open: `ovenbird local open --list`");
+                        ExitCode::from(FAILED)
+                    }
+                    false => ExitCode::SUCCESS,
+                }
+            })
+        }
+        (None, _) => ovenbird_local::status(&options).await.map(|status| {
+            let text = match status.forwards.is_empty() {
+                true => "no port is open".to_owned(),
+                false => forwards(&status.forwards, ""),
+            };
+            print(json, &status.forwards, &text);
+            ExitCode::SUCCESS
+        }),
+    };
+    Ok(done.unwrap_or_else(|error| failed(&error, json)))
+}
+
+/// Ports of machines, a line each.
+fn forwards(all: &[Forward], before: &str) -> String {
+    let line = |one: &Forward| format!("{before}{} leads to {} port {}", one.address, one.instance, one.port);
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Its exit status is the command's.
@@ -369,6 +428,9 @@ fn text(status: &Status) -> String {
     }));
     if !instances.is_empty() {
         text.push_str(&format!("\n{instances}"));
+    }
+    if !status.forwards.is_empty() {
+        text.push_str(&format!("\n{}", forwards(&status.forwards, "")));
     }
     text
 }

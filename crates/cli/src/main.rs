@@ -7,6 +7,7 @@ mod bake;
 mod channels;
 mod colour;
 mod command;
+mod complete;
 mod confirm;
 mod context;
 mod doctor;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         crate::tell!("error: can't start again without the empty variables of the environment: {error}");
         return ExitCode::from(FAILED);
     }
+    complete::answer();
     let (mut cli, matches) = match parsed() {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),
@@ -147,15 +149,13 @@ async fn run(cli: Cli) -> Result<ExitCode> {
     let json = json.is_some();
     match command {
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "ovenbird", &mut script);
-            print_as_is(false, &(), String::from_utf8_lossy(&script).trim_end());
+            print_as_is(false, &(), complete::script(shell).trim());
         }
         Command::Man => print_as_is(false, &(), &man()),
         #[cfg(all(feature = "local", target_os = "linux"))]
         Command::Local(command) => return local::run(&command, &target, json).await,
         #[cfg(all(feature = "local", target_os = "linux"))]
-        Command::Open { instance, ports } => return local::open(&instance, ports, &target, json).await,
+        Command::Open(args) => return local::open(&args, &target, json).await,
         Command::Recipe(command) => return recipe::run(&command, &target, json).await,
         Command::Pipeline(command) => return pipeline::run(&command, &target, json).await,
         Command::Runner(command) => {

@@ -19,7 +19,7 @@ use ovenbird_core::{
 use serde::Serialize;
 
 use crate::{
-    FAILED,
+    FAILED, complete,
     confirm::Confirm,
     find, print, render,
     target::{Deployment, Target},
@@ -33,6 +33,7 @@ pub enum PipelineCommand {
     /// Let no upload and no move of its base start a bake; people still may
     Pause {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
         /// Why, for whoever asks later
         #[arg(long)]
@@ -41,11 +42,13 @@ pub enum PipelineCommand {
     /// Let a paused pipeline go on
     Resume {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
     },
     /// Show what a new name of a pipeline takes; it can't be given one, and nothing is changed
     Rename {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
         /// The name that it is to have
         to: String,
@@ -53,6 +56,7 @@ pub enum PipelineCommand {
     /// Remove a pipeline: show what goes and what stands against it, then ask
     Remove {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
         /// Why, for whoever asks later
         #[arg(long)]

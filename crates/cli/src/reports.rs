@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::{
     follow::{fresh, role, title},
-    print, print_as_is,
+    print, print_as_is, render,
     target::Deployment,
 };
 
@@ -163,7 +163,8 @@ pub async fn logs(deployment: &Deployment, bake: &Bake, step: Option<&str>, json
         if let Some((Heartbeat { work: Some(work), .. }, at)) = heartbeat
             && !json
         {
-            let text = format!("== {}, last heard of at {at}\n{}", title(&work), work.output);
+            let text =
+                format!("== {}, last heard of at {}\n{}", title(&work), render::moment(at), work.output);
             print_as_is(false, &(), &text);
             return Ok(());
         }

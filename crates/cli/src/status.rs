@@ -5,9 +5,12 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
-    domain::id::{AmiId, InstanceId, PipelineName},
+    domain::{
+        id::{AmiId, InstanceId, PipelineName},
+        plain::plain,
+    },
     views::{
-        status::{self, BakeSummary, ChannelStatus, PipelineStatus},
+        status::{self, BakeSummary, ChannelStatus, Coming, Held, PipelineStatus},
         worries,
     },
 };
@@ -40,6 +43,23 @@ fn running(channel: &ChannelStatus) -> String {
         0 => channel.on_current.len().to_string(),
         others => format!("{} (+{others} on others)", channel.on_current.len()),
     }
+}
+
+/// What keeps a channel from moving, or moves it at this moment.
+fn stands(channel: &ChannelStatus, pipeline: &PipelineName, now: Timestamp) -> Vec<String> {
+    let name = &channel.channel;
+    let rolling = channel.rolling.as_ref().map(|coming| {
+        let Coming { rollout, image } = coming;
+        format!("is brought to {image} by rollout {rollout}: `ovenbird rollout {pipeline} --channel {name}`")
+    });
+    let hold = channel.hold.as_ref().map(|Held { by, why, since }| {
+        let why = why.as_ref().map(|why| format!(": {}", plain(why))).unwrap_or_default();
+        let (by, age) = (plain(by), render::age(*since, now));
+        format!(
+            "held by {by} for {age}{why}. Nothing is promoted to it by itself until `ovenbird release {pipeline} --channel {name}`"
+        )
+    });
+    rolling.into_iter().chain(hold).collect()
 }
 
 /// One line for each channel, and below all what somebody must look at.
@@ -90,6 +110,9 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
                 last.clone(),
                 artifact.map(|artifact| render::artifact_name(&artifact.key)).unwrap_or_default(),
             ]);
+            for text in stands(channel, &one.pipeline, now) {
+                note(&format!("/{}", channel.channel), &text);
+            }
             for worry in worries::of_channel(one, channel) {
                 note(&format!("/{}", channel.channel), &worry.what);
             }
@@ -187,6 +210,9 @@ pub fn text(one: &PipelineStatus, now: Timestamp) -> String {
         );
         for (image, instances) in &channel.on_others {
             line("", &format!("{} on {}", ids(instances), AmiId::as_str(image)));
+        }
+        for text in stands(channel, &one.pipeline, now) {
+            line("stands", &text);
         }
         for worry in worries::of_channel(one, channel) {
             line("look at", &worry.what);

@@ -36,7 +36,7 @@ pub struct Target {
     #[arg(long, global = true, help_heading = HEADING, default_value = Target::STACK, env = "OVENBIRD_STACK")]
     pub stack: String,
     /// A context of ovenbird.toml, which says all of this (default: the one that the file has as its own)
-    #[arg(long, global = true, help_heading = HEADING, value_name = "NAME", env = "OVENBIRD_CONTEXT")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "NAME", env = "OVENBIRD_CONTEXT", add = crate::complete::contexts())]
     pub context: Option<String>,
     /// The pipeline that a command means which names none, as the folder's file says.
     #[arg(skip)]

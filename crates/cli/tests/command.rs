@@ -148,9 +148,12 @@ fn a_context_that_can_t_be_used_is_told_before_anything_is_asked() {
 fn shells_complete_it_and_man_shows_it() {
     let home = tempfile::tempdir().expect("a folder");
     for (arguments, words) in [
-        (&["completions", "bash"][..], &["--no-promote", "lineage"][..]),
+        (
+            &["completions", "bash"][..],
+            &["OVENBIRD_COMPLETE=\"bash\"", "-F _clap_complete_ovenbird ovenbird"][..],
+        ),
         (&["completions", "zsh"], &["#compdef ovenbird"]),
-        (&["completions", "fish"], &["complete -c ovenbird"]),
+        (&["completions", "fish"], &["complete --keep-order --exclusive --command ovenbird"]),
         (&["man"], &[".TH ovenbird", ".SH \"ovenbird bake\"", "keep\\-builder"]),
     ] {
         let output = command(home.path(), arguments).output().expect("ovenbird");
@@ -159,6 +162,66 @@ fn shells_complete_it_and_man_shows_it() {
             assert!(said(&output).contains(word), "{arguments:?}: no {word:?}");
         }
     }
+}
+
+/// What a shell is told when somebody types this much and asks.
+fn completed(home: &Path, words: &[&str]) -> Vec<String> {
+    let mut command = command(home, &[&["--", "ovenbird"], words].concat());
+    command.env("OVENBIRD_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", words.len().to_string());
+    command.env("_CLAP_IFS", "\n");
+    let output = command.output().expect("ovenbird");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "it tells something beside what is typed");
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_completes_options_and_contexts_and_is_silent_where_no_account_answers() {
+    let home = tempfile::tempdir().expect("a folder");
+    assert_eq!(completed(home.path(), &["bake", "--no-p"]), ["--no-promote"]);
+    assert_eq!(completed(home.path(), &["recipe", "rev"]), ["revert"]);
+    let contexts = "[context.staging]\nprofile = \"a\"\n[context.production]\nprofile = \"b\"\n";
+    std::fs::write(home.path().join("ovenbird.toml"), contexts).expect("written");
+    assert_eq!(completed(home.path(), &["--context", "s"]), ["staging"]);
+    // Nothing answers at the address of Systems Manager, and no local cloud was ever started.
+    for words in
+        [&["show", "storefront-5"][..], &["--local", "show", "storefront-5"], &["local", "shell", "i-0"]]
+    {
+        assert_eq!(completed(home.path(), words), [""; 0], "{words:?}");
+    }
+}
+
+#[test]
+fn a_recipe_of_a_template_is_checked_and_shown_with_its_values() {
+    let home = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = home.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    };
+    let template = "pipeline = \"${var.name}\" # a service\nbase.channel = \"runtime/stable\"\npromote.channel = \"production\"\n\
+                    [[test]]\nport = \"${var.port}\"\n";
+    write("service.toml", template);
+    write("cart/recipe.toml", "template = \"../service.toml\"\n[variables]\nname = \"cart\"\nport = 8081\n");
+    let check = |more: &[&str]| {
+        let output = command(home.path(), &[&["recipe", "check", "cart"], more].concat()).output();
+        output.expect("ovenbird")
+    };
+    assert!(said(&check(&[])).starts_with("no mistake in pipeline cart"), "{}", said(&check(&[])));
+    let shown = check(&["--expanded"]);
+    assert!(shown.status.success());
+    let expected = template.replace("${var.name}", "cart").replace("\"${var.port}\"", "8081");
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), expected);
+    // A mistake is told where it is: in the values, or in the template.
+    write("cart/recipe.toml", "template = \"../service.toml\"\n[variables]\nname = \"cart\"\nprot = 8081\n");
+    let wrong = check(&["--json"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let checked: serde_json::Value = serde_json::from_slice(&wrong.stdout).expect("JSON");
+    let mistakes = checked["mistakes"].as_array().expect("mistakes");
+    let places = mistakes
+        .iter()
+        .map(|one| (one["file"].as_str().expect("a file"), one["line"].as_u64().expect("a line")));
+    assert_eq!(places.collect::<Vec<_>>(), [("service.toml", 5), ("cart/recipe.toml", 4)], "{checked}");
 }
 
 #[test]

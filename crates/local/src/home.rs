@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{LocalError, Result};
 
+/// The variable that names another home than the usual one.
+pub(crate) const VARIABLE: &str = "OVENBIRD_HOME";
+
 /// The home of a local cloud: `OVENBIRD_HOME`, or `/var/lib/ovenbird`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -23,7 +26,7 @@ impl Home {
 
     /// The folder that the environment names, or the default one.
     pub fn from_env() -> Self {
-        Self(env::var_os("OVENBIRD_HOME").map_or_else(|| PathBuf::from("/var/lib/ovenbird"), PathBuf::from))
+        Self(env::var_os(VARIABLE).map_or_else(|| PathBuf::from("/var/lib/ovenbird"), PathBuf::from))
     }
 
     /// The folder itself; disks and layers lie right below it.

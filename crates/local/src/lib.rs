@@ -43,7 +43,7 @@ pub use self::{
     hardware::{Hardware, Simulated},
     home::Home,
     http_client::Link,
-    operator::{Forward, InstanceStatus, Memory, Status, down, logs_path, open, shell, status, up},
+    operator::{Forward, InstanceStatus, Memory, Status, close, down, logs_path, open, shell, status, up},
     options::{Machines, Options},
     progress::{Event, Stage},
     reset::{DiskUse, ResetFolder, ResetImage, ResetPlan, disk_use, reset},

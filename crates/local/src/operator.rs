@@ -64,6 +64,9 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// How many images there are, the base aside.
     pub images: usize,
+    /// The ports of machines that are reachable on this host.
+    #[serde(default)]
+    pub forwards: Vec<Forward>,
     /// What all of it takes, machines aside.
     pub memory: Memory,
 }
@@ -134,7 +137,8 @@ pub async fn up(options: &Options, mut progress: impl FnMut(&Event)) -> Result<S
         },
     };
     match asked {
-        Ok(status) if status.ready => return Ok(status),
+        // One with another home is not the one that is meant, also where a key of the environment is its own.
+        Ok(status) if status.ready && status.home == options.home.root() => return Ok(status),
         Ok(_) | Err(LocalError::NotUp { .. } | LocalError::NoKeys { .. }) => {}
         // Who has the port says more than what it answers.
         Err(error) if ours.is_some() => return Err(error),
@@ -371,6 +375,19 @@ pub async fn open(options: &Options, instance: &str, port: u16, here: Option<u16
     let answer = post(options, "forward", &wish).await;
     if matches!(answer, Err(LocalError::Refused { .. })) {
         // That no such machine runs is the usual reason, and says more than the refusal.
+        process(options, instance).await?;
+    }
+    answer
+}
+
+/// Closes a port of a machine that was opened, or all of them; gives those that were open. Connections through them go on.
+pub async fn close(options: &Options, instance: &str, port: Option<u16>) -> Result<Vec<Forward>> {
+    let mut wish = serde_json::json!({"instance": instance});
+    if let Some(port) = port {
+        wish["port"] = port.into();
+    }
+    let answer = post(options, "close", &wish).await;
+    if matches!(answer, Err(LocalError::Refused { .. })) {
         process(options, instance).await?;
     }
     answer

@@ -2,8 +2,11 @@
 
 use std::{env, path::Path, process::Command};
 
+use ovenbird_core::domain::plan::quote;
+
 use crate::{
     error::{LocalError, Result},
+    home,
     options::{Machines, Options},
 };
 
@@ -43,7 +46,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     }
     if !has_ministack(&options.home.python()) {
         missing.push(format!("{} has no MiniStack", options.home.python().display()));
-        fixes.push("make setup".to_owned());
+        fixes.push(set_up(std::env::var(home::VARIABLE).ok().as_deref()));
     }
     if missing.is_empty() { Ok(()) } else { Err(LocalError::Missing { missing, fix: fixes.join("\n") }) }
 }
@@ -59,6 +62,14 @@ fn loadable(module: &str) -> bool {
         .args(["--dry-run", "--quiet", module])
         .status()
         .is_ok_and(|status| status.success())
+}
+
+/// The command that sets a home up. Another home than the usual one it must be told.
+fn set_up(home: Option<&str>) -> String {
+    match home {
+        Some(home) => format!("{}={} make setup", home::VARIABLE, quote(home)),
+        None => "make setup".to_owned(),
+    }
 }
 
 fn has_ministack(python: &Path) -> bool {
@@ -81,6 +92,8 @@ mod tests {
         options.machines = Machines::Simulated;
         let error = check(&options).expect_err("there is no MiniStack in an empty folder");
         assert!(error.to_string().contains("venv/bin/python has no MiniStack"), "{error}");
-        assert_eq!(error.hint(), "make setup");
+        assert!(error.hint().ends_with("make setup"), "{}", error.hint());
+        assert_eq!(set_up(None), "make setup");
+        assert_eq!(set_up(Some("/a home")), "OVENBIRD_HOME='/a home' make setup");
     }
 }

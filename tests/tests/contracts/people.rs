@@ -22,6 +22,7 @@ const OPERATOR: &str = "OperatorPolicy";
 /// The commands' files below `crates/cli/src`, and the policies that who uses them has. What is not in it talks to no
 /// account, but for `runner.rs`: nobody of these may push a runner.
 const COMMANDS: &[(&str, &[&str])] = &[
+    ("complete.rs", &[VIEWER]),
     ("explain.rs", &[VIEWER]),
     ("find.rs", &[VIEWER]),
     ("follow.rs", &[VIEWER]),

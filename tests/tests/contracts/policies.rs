@@ -76,7 +76,7 @@ fn a_rule_publishes_without_a_condition_and_alarms_with_one() {
     };
     let rules: Vec<_> =
         resources.iter().filter(|(_, resource)| publishes(resource)).map(|(name, _)| *name).collect();
-    assert_eq!(rules, ["BakeFailed", "BakeUncleaned", "ExecutionFailed"]);
+    assert_eq!(rules, ["ApprovalNeeded", "BakeFailed", "BakeUncleaned", "ExecutionFailed"]);
     for rule in rules {
         let watches = |resource: &Node| {
             [

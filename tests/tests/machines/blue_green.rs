@@ -9,6 +9,7 @@ use ovenbird_tests::{
     clients::within,
     fleet::Fleet,
     load::{Counts, Load},
+    mailbox::Mailbox,
 };
 
 const PORT: u16 = 14_730;
@@ -60,6 +61,7 @@ const FOLLOWS: &str = r#"groups = ["shop-blue", "shop-green"]
 [rollout]
 strategy = "blue-green"
 stages = ["20%", "100%"]
+pause-before = 1
 watch = "5s"
 soak = "10s"
 keep-for = "20s"
@@ -70,6 +72,7 @@ struct Shop<'a> {
     cloud: &'a Cloud,
     fleet: Fleet<'a>,
     other: Fleet<'a>,
+    mailbox: Mailbox<'a>,
 }
 
 #[test]
@@ -80,10 +83,11 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
     let fleet = Fleet::make(&cloud.local, "shop-blue", 2, &first, 8080)?;
     let other = fleet.beside("shop-green")?;
     push(&cloud, &format!("{RECIPE}{FOLLOWS}"))?;
-    let shop = Shop { cloud: &cloud, fleet, other };
+    let shop = Shop { cloud: &cloud, fleet, other, mailbox: Mailbox::subscribe(&cloud.local)? };
 
     let load = Load::start(&shop.fleet.address, RATE)?;
     let second = bake(&cloud, "v2", Status::Validated)?;
+    shop.approve(&second)?;
     shop.watched(0)?;
     ensure!(shop.other.images()? == [second.as_str(); 2], "green is not of v2");
     let begun = Instant::now();
@@ -97,6 +101,7 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
 
     let load = Load::start(&shop.fleet.address, RATE)?;
     let bad = bake(&cloud, "v3", Status::Validated)?;
+    shop.approve(&bad)?;
     shop.watched(1)?;
     let counts = load.stop()?;
     eprintln!("v3, which answers 500: {counts}");
@@ -113,6 +118,7 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
 
     let load = Load::start(&shop.fleet.address, RATE)?;
     cloud.local.ovenbird(&[&promote[..], &["--yes"]].concat())?;
+    shop.approve(&second)?;
     shop.ended(&second)?;
     let counts = load.stop()?;
     eprintln!("v1 to v2 for good: {counts}");
@@ -121,6 +127,14 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
 }
 
 impl Shop<'_> {
+    /// Approves an image with the command of the mail that asks for it.
+    fn approve(&self, image: &str) -> Result<()> {
+        let command = "rollout shop --channel production approve";
+        let asks = "waits for approval in channel production";
+        self.mailbox.hear(&format!("Ovenbird: pipeline shop: {image} {asks}: ovenbird {command}"))?;
+        self.cloud.local.ovenbird(&command.split(' ').collect::<Vec<_>>())
+    }
+
     /// Watches the rollout until the channel has the image, or it is back.
     fn watched(&self, exit: i32) -> Result<()> {
         let status = self.cloud.local.ovenbird_shows(&["rollout", "shop", "--watch"])?;

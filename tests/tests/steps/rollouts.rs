@@ -1,6 +1,7 @@
 //! Rollouts: stages, verdicts, the way back, and what a channel says meanwhile.
 
 mod approval;
+mod short;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,6 @@ use ovenbird_core::{
     store::{Channel, Ledger},
 };
 use ovenbird_sim::{
-    Lack, Shortage,
     auto_scaling::{Configuration, Override, Process, UpdateGroup},
     launch_templates::{CreateLaunchTemplateVersion, InstanceRequirements, LaunchTemplateData, TemplateSpec},
 };
@@ -430,27 +430,4 @@ fn a_plan_says_why_a_rollout_would_be_refused() {
     let plan = way_back(&cloud);
     assert_eq!(plan.refused.len(), 1, "{:?}", plan.refused);
     assert!(plan.refused[0].fix.contains("resume-processes"), "{:?}", plan.refused);
-}
-
-/// New machines come before old ones go: they need addresses of their own.
-#[test]
-fn a_rollout_that_finds_no_addresses_is_refused_before_anything_changes() {
-    let short = |short: Shortage| move |cloud: &Cloud| cloud.with(|world| world.set_shortages(vec![short]));
-    for (follows, needed) in [(Follows::Group(3), 3), (Follows::Pair(2), 2)] {
-        // A baked image is there: only its rollout meets the shortage.
-        let scenario = Scenario { before: &["v1.jar", "v2.jar"], follows, ..STREET };
-        let runs = &[(0, Run::Steer(Steer::RollBack))];
-        let Walked { cloud, before, after, .. } =
-            walked_with(&Scenario { runs, ..scenario }, short(Shortage::of(Lack::Addresses)));
-        let rollout = rollouts(&cloud).remove(0);
-        let reason = rollout.progress.reason.unwrap_or_default();
-        assert_eq!(rollout.progress.outcome, Some(Outcome::Refused), "{follows:?}: {reason}");
-        assert!(reason.contains(&format!("have 0 free addresses, and {needed} new")), "{reason}");
-        assert!(reason.contains("aws ec2 describe-subnets --subnet-ids subnet-"), "{reason}");
-        assert_eq!(after, before);
-        // Auto Scaling takes another zone where one has no room.
-        let zone = Shortage::of(Lack::Addresses).in_zone("us-east-1a");
-        let Walked { cloud, .. } = walked_with(&Scenario { runs, ..scenario }, short(zone));
-        assert_eq!(rollouts(&cloud)[0].progress.outcome, Some(Outcome::Settled), "{follows:?}");
-    }
 }

@@ -117,6 +117,17 @@ fn a_channel_that_the_recipe_gave_up_is_told_as_one() {
     let told: Vec<_> =
         channels.iter().map(|one| (one.channel.as_str(), one.in_recipe, one.current.is_some())).collect();
     assert_eq!(told, [("canary", true, false), ("production", false, true)]);
+    // A channel that people promote to is the recipe's, too.
+    let with_both = format!("{recipe}\n[[channel]]\nname = \"production\"\n[[channel]]\nname = \"later\"\n");
+    let both = recipes::RecipePointer::new(&with_both, None);
+    let both_text = serde_json::to_string(&both).unwrap();
+    put(&keys::recipe(&pipeline(), &both.version), &with_both);
+    put(&keys::recipe_version_pointer(&pipeline(), &both.version), &both_text);
+    put(&keys::recipe_pointer(&pipeline()), &both_text);
+    let channels = status(&desk, &Fleet::new()).channels;
+    let told: Vec<_> =
+        channels.iter().map(|one| (one.channel.as_str(), one.in_recipe, one.current.is_some())).collect();
+    assert_eq!(told, [("canary", true, false), ("later", true, false), ("production", true, true)]);
     // And a recipe that somebody broke leaves the channels to see.
     put(
         &keys::recipe_pointer(&pipeline()),

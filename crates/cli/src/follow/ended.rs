@@ -26,8 +26,8 @@ use crate::{
     target::Deployment,
 };
 
-/// The exit status when a bake that was to be promoted was not: something newer was promoted first.
-const SUPERSEDED: u8 = 3;
+/// The exit status when a bake that was to be promoted was not: something newer was promoted first, or the channel is held.
+const NOT_PROMOTED: u8 = 3;
 
 /// The exit status when it isn't known how the bake ends: it was lost sight of, or the time to follow it was over.
 const UNKNOWN: u8 = 4;
@@ -138,12 +138,19 @@ impl Ending<'_> {
                 );
             }
         }
-        let code = match bake.progress.status {
-            Status::Failed | Status::Cancelled => FAILED,
-            Status::Superseded => SUPERSEDED,
-            Status::Running | Status::Promoted | Status::Validated => 0,
-        };
+        let code = exit_status(bake.progress.status, bake.progress.not_promoted.is_some());
         Ok((code, Some(*bake)))
+    }
+}
+
+/// The exit status of a bake that ended so. `closed` says that it was to be promoted and the channel takes nothing, because
+/// somebody holds it or it rejected the image: a script that deploys must not take that for a deployment.
+fn exit_status(status: Status, closed: bool) -> u8 {
+    match status {
+        Status::Failed | Status::Cancelled => FAILED,
+        Status::Superseded => NOT_PROMOTED,
+        Status::Validated if closed => NOT_PROMOTED,
+        Status::Running | Status::Promoted | Status::Validated => 0,
     }
 }
 
@@ -151,7 +158,7 @@ impl Ending<'_> {
 fn worse(a: u8, b: u8) -> u8 {
     let rank = |code: u8| match code {
         0 => 0,
-        SUPERSEDED => 1,
+        NOT_PROMOTED => 1,
         UNKNOWN => 2,
         _ => 3,
     };
@@ -181,9 +188,21 @@ mod tests {
 
     #[test]
     fn the_worst_of_a_family_is_its_exit_status() {
-        assert_eq!([0, SUPERSEDED, 0].into_iter().fold(0, worse), SUPERSEDED);
-        assert_eq!([SUPERSEDED, UNKNOWN, 0].into_iter().fold(0, worse), UNKNOWN);
+        assert_eq!([0, NOT_PROMOTED, 0].into_iter().fold(0, worse), NOT_PROMOTED);
+        assert_eq!([NOT_PROMOTED, UNKNOWN, 0].into_iter().fold(0, worse), UNKNOWN);
         assert_eq!([FAILED, UNKNOWN].into_iter().fold(0, worse), FAILED);
         assert_eq!([0, 0].into_iter().fold(0, worse), 0);
+    }
+
+    #[test]
+    fn what_was_to_be_promoted_and_was_not_is_no_success() {
+        assert_eq!(exit_status(Status::Validated, true), 3, "the channel is held");
+        assert_eq!(exit_status(Status::Superseded, true), 3);
+        assert_eq!(exit_status(Status::Superseded, false), 3);
+        // As asked for: `--no-promote`; or a rollout brings it.
+        assert_eq!(exit_status(Status::Validated, false), 0);
+        assert_eq!(exit_status(Status::Promoted, false), 0);
+        assert_eq!(exit_status(Status::Failed, false), 1);
+        assert_eq!(exit_status(Status::Cancelled, false), 1);
     }
 }

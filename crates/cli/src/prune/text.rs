@@ -210,7 +210,7 @@ pub fn past(runs: &[Past]) -> String {
             one.outcome.as_ref().map_or_else(|| "-".to_owned(), |outcome| count(outcome).to_string())
         };
         [
-            format!("{:.0}", one.started),
+            render::minute(one.started),
             one.run.to_string(),
             of(|outcome| outcome.retired.len()),
             of(|outcome| outcome.cleaned.len()),

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use flate2::{Compression, GzBuilder};
@@ -14,7 +14,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         digest,
-        recipe::{Beside, HEAD, Head, Recipe, RecipeErrors},
+        recipe::{Beside, Filling, HEAD, Head, Recipe, RecipeErrors},
     },
     store::recipes::{FileFacts, Files, RecipePointer, files_digest},
 };
@@ -31,6 +31,8 @@ pub struct Bundle {
     pub archive: Option<Vec<u8>>,
     /// What is no mistake, and may still surprise.
     pub notes: Vec<String>,
+    /// The folder that its files are in: that of its template, if it has one.
+    pub folder: PathBuf,
 }
 
 impl Bundle {
@@ -43,8 +45,13 @@ impl Bundle {
     pub fn checked(path: &Path) -> Result<std::result::Result<Self, (String, RecipeErrors)>> {
         let path = if path.is_dir() { path.join("recipe.toml") } else { path.to_owned() };
         let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(&path);
         let name = path.display().to_string();
+        let (name, text, folder) = match whole(&name, text, folder) {
+            Ok(whole) => whole,
+            Err(mistakes) => return Ok(Err((name, mistakes))),
+        };
+        let folder = folder.as_path();
         let wrong = |problem: String, fix: &str| Error::bad_input(format!("recipe `{name}`"), problem, fix);
         let recipe = match Recipe::parse(&name, &text, &|path| look(folder, path)) {
             Ok(recipe) => recipe,
@@ -66,7 +73,7 @@ impl Bundle {
         };
         let files = facts(&found.files).map_err(|error| unreadable(&path, &error))?;
         let notes = notes(&recipe, folder, &files);
-        Ok(Ok(Self { recipe, text, files, archive, notes }))
+        Ok(Ok(Self { recipe, text, files, archive, notes, folder: folder.to_owned() }))
     }
 
     /// What the pipeline's pointer says when this is pushed: the version is made of all content.
@@ -75,6 +82,41 @@ impl Bundle {
             self.archive.as_deref().map(|archive| (digest::sha256(archive), files_digest(&self.files)));
         RecipePointer::new(&self.text, files)
     }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+/// A recipe with its name and the folder of its files; one that consists of a template and values as the template with the
+/// values in it, in the template's place.
+fn whole(
+    name: &str,
+    text: String,
+    folder: PathBuf,
+) -> std::result::Result<(String, String, PathBuf), RecipeErrors> {
+    let Some(filling) = Filling::read(name, &text)? else { return Ok((name.to_owned(), text, folder)) };
+    let path = plainly(&folder.join(&filling.template));
+    let template = fs::read_to_string(&path).map_err(|error| filling.unreadable(&error.to_string()))?;
+    let name = path.display().to_string();
+    let filled = filling.fill(&name, &template)?;
+    Ok((name, filled, folder_of(&path)))
+}
+
+/// A path without the folders that `..` leaves again, so that people and code review know the file by its name.
+fn plainly(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match (part, plain.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            _ => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// Why a recipe with these mistakes is refused.
@@ -250,6 +292,44 @@ mod tests {
             for recipe in recipes {
                 assert!(Bundle::read(&recipe).is_ok(), "{}: see `ovenbird recipe check`", recipe.display());
             }
+        }
+    }
+
+    #[test]
+    fn a_recipe_of_a_template_and_values_is_pushed_whole() {
+        let folder = folder();
+        let template = RECIPE.replace("'shop'", "'${var.name}'").replace("80", "'${var.port}'");
+        fs::write(folder.path().join("service.toml"), template).unwrap();
+        let recipe = folder.path().join("cart");
+        fs::create_dir(&recipe).unwrap();
+        let values = "template = '../service.toml'\n[variables]\nname = 'shop'\nport = 80\n";
+        fs::write(recipe.join("recipe.toml"), values).unwrap();
+        let bundle = Bundle::read(&recipe).unwrap();
+        // It is the same recipe, with the same files, as one that was written by hand.
+        assert_eq!((bundle.text.as_str(), bundle.files.len()), (RECIPE, 3));
+        assert_eq!(bundle.pointer().version.to_string(), version(&folder));
+        // What is wrong is told of the file that it is in.
+        let refused = |text: &str| {
+            fs::write(recipe.join("recipe.toml"), text).unwrap();
+            Bundle::read(&recipe).err().expect("it is refused").to_string()
+        };
+        let told = refused(&values.replace("80", "70000"));
+        assert!(
+            told.contains(&format!("{}/service.toml:7:8: `port` is out", folder.path().display())),
+            "{told}"
+        );
+        let told = refused(&values.replace("service", "nothere"));
+        assert!(told.contains("cart/recipe.toml:1:12: template `../nothere.toml` can't be read"), "{told}");
+    }
+
+    #[test]
+    fn a_path_has_no_folder_that_it_leaves_again() {
+        for (path, plain) in [
+            ("./cart/../service.toml", "service.toml"),
+            ("../../a/./b.toml", "../../a/b.toml"),
+            ("/x/../../b.toml", "/../b.toml"),
+        ] {
+            assert_eq!(plainly(Path::new(path)), Path::new(plain));
         }
     }
 

@@ -300,6 +300,47 @@ fn compare(before: &Side, now: &Side) -> Difference {
     }
 }
 
+/// The version that is named, or the current one.
+async fn meant(deployment: &Deployment, pipeline: &PipelineName, wanted: Option<&str>) -> Result<Digest> {
+    match wanted {
+        Some(text) => version(deployment, pipeline, text).await,
+        None => {
+            let missing = || Error::NoRecipe { pipeline: pipeline.clone() };
+            Ok(current(deployment, pipeline).await?.ok_or_else(missing)?.0.version)
+        }
+    }
+}
+
+/// A version of a recipe, to read.
+#[derive(Debug, Serialize)]
+pub struct ShownRecipe {
+    /// The version.
+    version: Digest,
+    /// The recipe.
+    recipe: String,
+    /// The files that go with it.
+    files: Vec<String>,
+}
+
+impl ShownRecipe {
+    /// For people: the recipe, so that it can be kept in a file.
+    pub fn text(&self) -> &str {
+        &self.recipe
+    }
+}
+
+/// A version as it was pushed; without one that is named, the current version.
+pub async fn show(
+    deployment: &Deployment,
+    pipeline: &PipelineName,
+    wanted: Option<&str>,
+) -> Result<ShownRecipe> {
+    let version = meant(deployment, pipeline, wanted).await?;
+    let (pointer, recipe) = recipes::recipe_text(&deployment.cloud, pipeline, &version).await?;
+    let files = recipes::files(&deployment.cloud, pipeline, &pointer).await?;
+    Ok(ShownRecipe { version, recipe, files: files.into_keys().collect() })
+}
+
 /// What was written.
 #[derive(Debug, Serialize)]
 pub struct Pulled {
@@ -327,13 +368,7 @@ pub async fn pull(
     wanted: Option<&str>,
     folder: &Path,
 ) -> Result<Pulled> {
-    let wanted = match wanted {
-        Some(text) => version(deployment, pipeline, text).await?,
-        None => {
-            let missing = || Error::NoRecipe { pipeline: pipeline.clone() };
-            current(deployment, pipeline).await?.ok_or_else(missing)?.0.version
-        }
-    };
+    let wanted = meant(deployment, pipeline, wanted).await?;
     let (pointer, text) = recipes::recipe_text(&deployment.cloud, pipeline, &wanted).await?;
     let files = recipes::files(&deployment.cloud, pipeline, &pointer).await?;
     let mut contents = BTreeMap::new();
@@ -408,14 +443,18 @@ fn write(folder: &Path, text: &str, contents: &BTreeMap<String, Vec<u8>>, files:
     })
 }
 
-/// The commit that a folder is at, with `+` behind it when files in it differ; none outside a checkout.
-pub fn commit(folder: &Path) -> Option<String> {
+/// The commit that a folder is at, with `+` behind it when files differ in it or in the folder of its template; none outside
+/// a checkout.
+pub fn commit(folder: &Path, of_template: &Path) -> Option<String> {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let head = git(&["rev-parse", "--verify", "HEAD"])?;
-    let changed = git(&["status", "--porcelain", "--", "."])?;
+    // A template somewhere else is none of this commit's.
+    let beside = of_template.canonicalize().ok()?;
+    let changed = git(&["status", "--porcelain", "--", ".", beside.to_str()?])
+        .or_else(|| git(&["status", "--porcelain", "--", "."]))?;
     Some(format!("{head}{}", if changed.is_empty() { "" } else { "+" }))
 }
 

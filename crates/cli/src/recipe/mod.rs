@@ -29,7 +29,7 @@ use self::{
     checked::{Checked, Format},
 };
 use crate::{
-    print, print_as_is,
+    complete, print, print_as_is,
     target::{Deployment, Target},
 };
 
@@ -46,6 +46,9 @@ pub enum RecipeCommand {
         /// How to print what was found
         #[arg(long, value_enum, default_value_t)]
         format: Format,
+        /// Print the recipe with its template's values in it, as it is pushed
+        #[arg(long, conflicts_with = "format")]
+        expanded: bool,
     },
     /// Upload the recipe and its files, and make it the pipeline's current one
     Push {
@@ -58,14 +61,26 @@ pub enum RecipeCommand {
     },
     /// List the current recipe of every pipeline
     List,
+    /// Print a version of a recipe
+    Show {
+        /// The pipeline's name
+        #[arg(add = complete::pipelines())]
+        pipeline: String,
+        /// The version, or its beginning (default: the current one)
+        #[arg(long, value_name = "VERSION")]
+        recipe: Option<String>,
+    },
     /// List the versions of a pipeline's recipe: when each was pushed, by whom, and from which commit
+    #[command(visible_alias = "log")]
     History {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
     },
     /// Show what differs between two versions of a recipe
     Diff {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
         /// One or two versions, or their beginnings (default: the one before the current one)
         #[arg(num_args = 0..=2)]
@@ -77,6 +92,7 @@ pub enum RecipeCommand {
     /// Write a version of a recipe and its files into a folder
     Pull {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
         /// The version, or its beginning (default: the current one)
         #[arg(long, value_name = "VERSION")]
@@ -88,6 +104,7 @@ pub enum RecipeCommand {
     /// Make an older version of the recipe the current one again
     Revert {
         /// The pipeline's name
+        #[arg(add = complete::pipelines())]
         pipeline: String,
         /// The version, or its beginning (default: the one that was current before)
         #[arg(long, value_name = "VERSION")]
@@ -134,7 +151,10 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
             let written = args.run(target.local)?;
             print(json, &written, &written.text());
         }
-        RecipeCommand::Check { path, format } => {
+        RecipeCommand::Check { path, expanded: true, .. } if !json => {
+            print_as_is(false, &(), Bundle::read(path)?.text.trim_end());
+        }
+        RecipeCommand::Check { path, format, .. } => {
             let format = if json { Format::Json } else { *format };
             let (checked, found) = match Bundle::checked(path)? {
                 // What was found is an error for people alone.
@@ -163,6 +183,11 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
         RecipeCommand::List => {
             let versions = history::list(&target.deployment().await?).await?;
             print(json, &versions, &history::text(&versions, Timestamp::now()));
+        }
+        RecipeCommand::Show { pipeline, recipe } => {
+            let deployment = target.deployment().await?;
+            let shown = history::show(&deployment, &parsed(pipeline)?, recipe.as_deref()).await?;
+            print_as_is(json, &shown, shown.text().trim_end());
         }
         RecipeCommand::History { pipeline } => {
             let versions = history::history(&target.deployment().await?, &parsed(pipeline)?).await?;
@@ -226,7 +251,7 @@ async fn push(bundle: &Bundle, path: &Path, message: Option<String>, target: &Ta
     upload(&deployment, bundle).await?;
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let git = history::commit(folder);
+    let git = history::commit(folder, &bundle.folder);
     make_current(&deployment, &bundle.recipe.pipeline, &bundle.pointer(), message, git).await
 }
 

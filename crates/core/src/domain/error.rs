@@ -89,7 +89,7 @@ pub enum Error {
         output: String,
     },
     /// At least one test failed; an image that fails its tests is never promoted.
-    #[error("{failed} of {total} tests failed: {detail}\neach test's outcome: `{report}` in the bucket")]
+    #[error("{failed} of {total} tests failed: {detail}\neach test's outcome: `ovenbird tests {bake}`")]
     TestsFailed {
         /// How many tests failed.
         failed: usize,
@@ -97,8 +97,8 @@ pub enum Error {
         total: usize,
         /// The first failure with the last lines of its output, and the names of the others.
         detail: String,
-        /// The key of the whole report.
-        report: String,
+        /// The bake whose tests they are.
+        bake: BakeId,
     },
     /// The seal failed: something that belongs to this one machine would be in the image.
     #[error("{instance} could not be sealed: {problem}")]

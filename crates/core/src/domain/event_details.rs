@@ -100,6 +100,8 @@ pub struct ApprovalNeeded {
     pub stage: usize,
     /// After that the rollout goes back; null where the recipe has no `approve-hours`.
     pub until: Option<Timestamp>,
+    /// The stack whose rollout it is: the ARN of its CloudFormation stack. The mail's rule asks for it.
+    pub stack: StackId,
 }
 
 /// The detail of `Rollout Reverted`: a rollout ended, and its image isn't the channel's.
@@ -121,8 +123,8 @@ pub struct RolloutReverted {
     pub image: AmiId,
     /// The bake that made the image, or found it made already.
     pub bake: BakeId,
-    /// How it ended: `reverted` (the image was found bad, and is rejected), `aborted` by a person, `left` by one as
-    /// it was then, or `refused` (nothing was changed).
+    /// How it ended: `reverted` (the image was found bad and is rejected, or it could not be brought into service), `aborted`
+    /// by a person, `left` by one as it was then, or `refused` (nothing was changed).
     pub outcome: Outcome,
     /// Why.
     pub reason: Option<String>,

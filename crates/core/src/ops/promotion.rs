@@ -100,7 +100,11 @@ pub async fn back_to(
             ));
         }
         None => channel.goes_back_to().cloned().ok_or_else(|| {
-            Error::bad_input(what(), "has no image before this one", "See `ovenbird history PIPELINE`")
+            let fix = format!(
+                "See which it had, `ovenbird history {pipeline}`, and name one: `ovenbird rollback {pipeline} --channel {name} \
+                 --image IMAGE`"
+            );
+            Error::bad_input(what(), "has no image before this one", fix)
         })?,
     };
     // What the channel had once it may have again, whatever was said of it since.

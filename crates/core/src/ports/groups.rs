@@ -1,9 +1,13 @@
 //! Auto Scaling groups, their launch templates, and what watches over their machines.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
 use crate::domain::{
     error::Result,
     id::{AmiId, GroupName, TemplateName},
-    rollout::{AlarmState, Group, Launched, Refresh, Route, Sizes, Target, Template},
+    rollout::{AlarmState, FailedLaunch, Group, Launched, Refresh, Route, Sizes, Target, Template},
     template::LaunchTemplate,
 };
 
@@ -33,14 +37,20 @@ pub enum GoesBack {
     Never,
 }
 
+/// How Auto Scaling's description of a launch begins; the instance's id may follow.
+pub const LAUNCHING: &str = "Launching a new EC2 instance";
+
 /// Auto Scaling groups.
 pub trait Groups {
     /// A group; none when there is none of this name.
     async fn group(&self, name: &GroupName) -> Result<Option<Group>>;
     /// The newest refresh of a group; none when it never had one, or none for six weeks.
     async fn newest_refresh(&self, group: &GroupName) -> Result<Option<Refresh>>;
-    /// How many addresses these subnets have free, all together.
-    async fn free_addresses(&self, subnets: &[String]) -> Result<u32>;
+    /// What Auto Scaling says of the launches that failed since then and after which none succeeded; none when there is
+    /// none such.
+    async fn failed_launch(&self, group: &GroupName, since: Timestamp) -> Result<Option<FailedLaunch>>;
+    /// How many addresses each of these subnets has free; a subnet that is not there is left out.
+    async fn free_addresses(&self, subnets: &[String]) -> Result<BTreeMap<String, u32>>;
     /// Starts a refresh: new instances before old ones, matching ones skipped. It takes no token, so look before it is
     /// asked again. Of a policy of mixed instances nothing changes but the version. Gives its id.
     async fn start_refresh(&self, order: &RefreshOrder) -> Result<String>;

@@ -25,7 +25,7 @@ mod workflow;
 pub use self::{
     account::{Account, Caller, Rule, Run, Signals, Subscription, VolumeEncryption},
     clock::Clock,
-    groups::{Balancers, GoesBack, Groups, RefreshOrder, Templates},
+    groups::{Balancers, GoesBack, Groups, LAUNCHING, RefreshOrder, Templates},
     images::{Image, ImageState, Images},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     network::{Endpoint, EndpointKind, Networks, RouteTable, Subnet, Vpc},

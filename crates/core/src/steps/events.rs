@@ -119,7 +119,7 @@ pub fn of_rollout(rollout: &Rollout) -> Event {
 }
 
 /// Of a rollout that waits for a person's approval.
-pub fn of_question(rollout: &Rollout) -> Event {
+pub fn of_question(rollout: &Rollout, stack: &StackId) -> Event {
     let (spec, to) = (&rollout.spec, &rollout.spec.to);
     let (_, stage) = rollout.progress.place(&to.policy);
     let until = rollout.approval_ends();
@@ -141,6 +141,7 @@ pub fn of_question(rollout: &Rollout) -> Event {
         bake: spec.bake.clone(),
         stage: stage + 1,
         until,
+        stack: stack.clone(),
     }
     .into()
 }

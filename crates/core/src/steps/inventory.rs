@@ -121,6 +121,9 @@ pub fn of_channel(channel: &Channel, history: usize) -> Vec<(AmiId, Reference)> 
             before.push(image);
         }
     }
+    // After it went back, that isn't the newest of its history.
+    let back = channel.goes_back_to().filter(|image| history > 0 && !now.contains(image));
+    before.extend(back.filter(|image| !before.contains(image)).cloned());
     let named = |kind: Kind, by: &str| {
         let reference = Reference::new(kind, by);
         move |image: AmiId| (image, reference.clone())
@@ -210,6 +213,24 @@ mod tests {
         assert_eq!(record.compare(&seen(100), days(6)), None);
         assert!(record.compare(&seen(10), days(12)).is_some());
         assert_eq!(record.compare(&seen(10), days(13)), None);
+    }
+
+    #[test]
+    fn what_a_channel_goes_back_to_is_kept_also_behind_what_it_left() {
+        let target = |image: u8| {
+            serde_json::json!({"image": format!("ami-0000000{image}"), "digest": "0".repeat(64), "bake": "b",
+                "generation": 1, "promoted": now(), "order": {"uploaded": now(), "started": now()}})
+        };
+        // It went back from 3 to 2.
+        let channel = serde_json::json!({"pipeline": "shop", "name": "production", "generation": 4,
+            "current": target(2), "previous": [target(3), target(2), target(1)]});
+        let channel: Channel = serde_json::from_value(channel).unwrap();
+        let named = |history| -> Vec<String> {
+            of_channel(&channel, history).into_iter().map(|(image, _)| image.to_string()).collect()
+        };
+        assert_eq!(named(1), ["ami-00000002", "ami-00000003", "ami-00000001"]);
+        assert_eq!(named(2), named(1));
+        assert_eq!(named(0), ["ami-00000002"]);
     }
 
     #[test]

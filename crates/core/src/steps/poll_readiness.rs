@@ -9,7 +9,7 @@ mod vitals;
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::vitals::{CONSOLE_LINES, alive, heard, last_lines, lost};
+use self::vitals::{CONSOLE_LINES, alive, heard, last_lines, last_words, lost};
 use super::{
     Action,
     followers::{Observed, followers},
@@ -20,7 +20,7 @@ use crate::{
     domain::{
         bake::{Bake, Document, Seen, Stage, To},
         error::{Error, Result},
-        id::InstanceId,
+        id::{BakeId, InstanceId},
         offer::Loss,
         report::{Exit, ProvisionReport, SealReport, TestReport},
         turn::Answer,
@@ -195,7 +195,7 @@ async fn tests(
     let bake = &document.bake;
     let mailbox = Mailbox::new(cloud, &bake.spec, role);
     if let Some(report) = mailbox.report(keys::TEST_REPORT).await? {
-        document.seen.tests_passed = Some(passed(&mailbox.key(keys::TEST_REPORT), &report)?);
+        document.seen.tests_passed = Some(passed(&document.bake.spec.id, &report)?);
         return Ok(document.go(To::Go));
     }
     let (id, awaited) = match role {
@@ -227,10 +227,11 @@ async fn at_work(
         memory.asked = Some((now, seen.clone()));
         seen
     };
+    let spec = document.bake.spec.clone();
     match document.wait(now, awaited, seen) {
         Err(Error::DeadlinePassed { stage, allowed, awaited, seen }) => {
-            let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
-            let seen = format!("{seen}; its console ends:\n{console}");
+            let shown = last_words(&spec, id, role, cloud, now).await?;
+            let seen = format!("{seen}; {shown}");
             Err(Error::DeadlinePassed { stage, allowed, awaited, seen })
         }
         other => other,
@@ -335,7 +336,7 @@ async fn promotion(
 }
 
 /// How many tests passed, or the failures that the report of this key tells.
-fn passed(key: &str, report: &TestReport) -> Result<usize> {
+fn passed(bake: &BakeId, report: &TestReport) -> Result<usize> {
     let mut failures = report.tests.iter().filter(|test| !test.passed);
     let Some(first) = failures.next() else { return Ok(report.tests.len()) };
     let others: Vec<String> = failures.map(|test| format!("`{}`", test.name)).collect();
@@ -350,5 +351,5 @@ fn passed(key: &str, report: &TestReport) -> Result<usize> {
         detail.push_str(unit);
     }
     let (failed, total) = (1 + others.len(), report.tests.len());
-    Err(Error::TestsFailed { failed, total, detail, report: key.to_owned() })
+    Err(Error::TestsFailed { failed, total, detail, bake: bake.clone() })
 }

@@ -156,9 +156,14 @@ impl Channel {
     }
 
     /// The image before the current one: what the channel goes back to.
+    ///
+    /// A channel that was brought back already has an image that it had before. The one before it then is meant: whoever goes
+    /// back a second time wants to get further back, and not to the image that was left.
     pub fn goes_back_to(&self) -> Option<&AmiId> {
         let current = self.current.as_ref().map(|target| &target.image);
-        self.previous.iter().map(|target| &target.image).find(|image| Some(*image) != current)
+        let images = || self.previous.iter().map(|target| &target.image);
+        let first = images().rposition(|image| Some(image) == current);
+        images().skip(first.unwrap_or_default()).find(|image| Some(*image) != current)
     }
 
     /// What this bake promoted, if with that the channel moved to another image.
@@ -283,4 +288,41 @@ impl<T: Table> Ledger<'_, T> {
 
 pub(super) fn channel_key(pipeline: &PipelineName, channel: &ChannelName) -> Key {
     Key { pk: format!("PIPELINE#{pipeline}"), sk: format!("CHANNEL#{channel}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A channel that had these images, the newest first.
+    pub(crate) fn had(images: &[u8]) -> Channel {
+        let target = |(place, image): (usize, &u8)| {
+            json!({"image": format!("ami-0000000{image}"), "digest": "0".repeat(64), "bake": "b",
+                "generation": images.len() - place, "promoted": "2026-01-01T00:00:00Z",
+                "order": {"uploaded": "2026-01-01T00:00:00Z", "started": "2026-01-01T00:00:00Z"}})
+        };
+        let mut targets: Vec<_> = images.iter().enumerate().map(target).collect();
+        let current = targets.remove(0);
+        let channel = json!({"pipeline": "shop", "name": "production", "generation": images.len(),
+            "current": current, "previous": targets});
+        serde_json::from_value(channel).unwrap()
+    }
+
+    #[test]
+    fn who_goes_back_twice_gets_further_back_and_never_to_what_was_left() {
+        let back = |images: &[u8]| {
+            let to = had(images).goes_back_to().map(|image| image.as_str().to_owned());
+            to.map(|image| image.trim_start_matches("ami-0000000").parse::<u8>().unwrap())
+        };
+        assert_eq!(back(&[3, 2, 1]), Some(2));
+        assert_eq!(back(&[3, 3, 2, 1]), Some(2), "promoted twice");
+        // Back from 3 to 2, and that is bad as well.
+        assert_eq!(back(&[2, 3, 2, 1]), Some(1));
+        assert_eq!(back(&[1, 2, 3, 2, 1]), None, "there was nothing before it");
+        // Back from 3, and forward to 4.
+        assert_eq!(back(&[4, 2, 3, 2, 1]), Some(2));
+        assert_eq!(back(&[1]), None);
+    }
 }

@@ -206,7 +206,8 @@ impl<T: Table> Ledger<'_, T> {
 
     /// Ends a rollout in its channel, and gives the one that comes next.
     ///
-    /// A bad image is rejected: automation never promotes it to this channel again.
+    /// A bad image is rejected: automation never promotes it to this channel again. One that went back for another reason
+    /// is not: the next bake may reuse it.
     pub async fn leave(&self, rollout: &Rollout, now: Timestamp) -> Result<Option<RolloutId>> {
         let spec = &rollout.spec;
         let (row, mut channel) = self.channel_or_new(&spec.to.pipeline, &spec.to.channel).await?;
@@ -214,11 +215,11 @@ impl<T: Table> Ledger<'_, T> {
             // An earlier try did it, and what follows may not have been started.
             return Ok(channel.rolling.map(|rolling| rolling.rollout));
         }
-        let rejects = match rollout.progress.outcome {
-            Some(Outcome::Reverted) => true,
-            Some(Outcome::Left) => !rollout.progress.aborted,
+        let went_back = match rollout.progress.outcome {
+            Some(Outcome::Reverted | Outcome::Left) => true,
             Some(Outcome::Settled | Outcome::Aborted | Outcome::Refused) | None => false,
         };
+        let rejects = went_back && !rollout.progress.aborted && !rollout.progress.blameless;
         if rejects {
             let why = rollout.progress.reason.clone().unwrap_or_default();
             channel.rejected.retain(|one| one.image != spec.image);

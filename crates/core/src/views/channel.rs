@@ -40,6 +40,8 @@ pub struct TargetView<'a> {
     pub digest: &'a Digest,
     /// The bake that promoted it.
     pub bake: &'a BakeId,
+    /// What is in it: the artifact's key and its SHA-256, with `@` between them; none for a pipeline without artifacts.
+    pub artifact: Option<&'a str>,
     /// Since when.
     pub promoted: Timestamp,
     /// The channel's generation with which it came.
@@ -54,11 +56,12 @@ pub struct TargetView<'a> {
 
 impl<'a> From<&'a Target> for TargetView<'a> {
     fn from(target: &'a Target) -> Self {
-        let Target { image, digest, bake, order: _, promoted, generation, rollout, by, why } = target;
+        let Target { image, digest, bake, order, promoted, generation, rollout, by, why } = target;
         Self {
             image,
             digest,
             bake,
+            artifact: order.artifact.as_deref(),
             promoted: *promoted,
             generation: *generation,
             rollout: rollout.as_ref(),

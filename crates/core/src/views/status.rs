@@ -85,7 +85,7 @@ impl From<&Rolling> for Coming {
 pub struct ChannelStatus {
     /// Its name.
     pub channel: ChannelName,
-    /// Whether the pipeline's recipe promotes to it.
+    /// Whether the pipeline's recipe names it.
     pub in_recipe: bool,
     /// What it points at; none when nothing was ever promoted, or the first promotion was taken back.
     pub current: Option<Current>,
@@ -284,7 +284,11 @@ fn one(
     let Records { pipeline, recipe, recipe_problem, channels, bakes, promoted } = records;
     let recipe_now = recipe.as_ref().map(|(_, recipe)| recipe);
     let base = recipe_now.and_then(|recipe| bases.get(&recipe.base.to_string()));
-    let named = recipe_now.map(|recipe| &recipe.promote.channel);
+    let named: Vec<&ChannelName> = recipe_now
+        .iter()
+        .flat_map(|recipe| std::iter::once(&recipe.promote).chain(&recipe.channels))
+        .map(|promote| &promote.channel)
+        .collect();
     let images: BTreeSet<&AmiId> = bakes
         .iter()
         .filter_map(|bake| bake.progress.image.as_ref())
@@ -320,7 +324,7 @@ fn one(
             let on_others = on_others.filter_map(|one| Some(((*one).clone(), fleet.get(*one)?.clone())));
             ChannelStatus {
                 channel: channel.name.clone(),
-                in_recipe: named == Some(&channel.name),
+                in_recipe: named.contains(&&channel.name),
                 parameters: parameters.collect(),
                 on_current: image.and_then(|image| fleet.get(image)).cloned().unwrap_or_default(),
                 on_others: on_others.collect(),
@@ -331,7 +335,7 @@ fn one(
             }
         })
         .collect();
-    if let Some(name) = named.filter(|name| channels.iter().all(|channel| channel.name != **name)) {
+    for name in named.into_iter().filter(|name| channels.iter().all(|channel| channel.name != **name)) {
         stand.push(ChannelStatus {
             channel: name.clone(),
             in_recipe: true,
@@ -346,10 +350,13 @@ fn one(
     }
     stand.sort_by(|a, b| b.in_recipe.cmp(&a.in_recipe).then_with(|| a.channel.cmp(&b.channel)));
     let ended = |bake: &&Bake| bake.progress.status != Status::Running;
+    // Where a channel points at something, that is told of the channel.
+    let base_problem = base.and_then(|base| base.as_ref().err());
+    let unbaked = base_problem.filter(|_| stand.iter().all(|channel| channel.current.is_none()));
     PipelineStatus {
         pipeline: pipeline.clone(),
         recipe: recipe.as_ref().map(|(version, _)| version.clone()),
-        recipe_problem: recipe_problem.clone(),
+        recipe_problem: recipe_problem.as_ref().or(unbaked).cloned(),
         channels: stand,
         running: bakes.iter().filter(|bake| !ended(bake)).map(BakeSummary::from).collect(),
         last_bake: bakes.iter().find(ended).map(BakeSummary::from),

@@ -71,7 +71,7 @@ pub fn of_channel(one: &PipelineStatus, channel: &ChannelStatus) -> Vec<Worry> {
     }
     if !channel.in_recipe {
         note(
-            "the recipe promotes to another channel: nothing moves this one any more".to_owned(),
+            "the recipe no longer names it: nothing moves it any more".to_owned(),
             "ovenbird recipe push".to_owned(),
         );
     }

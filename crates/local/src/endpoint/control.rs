@@ -72,6 +72,15 @@ struct ForwardRequest {
     here: Option<u16>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CloseRequest {
+    instance: InstanceId,
+    /// The port in the machine; none closes all of that machine.
+    #[serde(default)]
+    port: Option<u16>,
+}
+
 /// Answers a request for `/_ovenbird/PATH`.
 pub(super) async fn answer(endpoint: &Endpoint, path: &str, request: Request) -> Response {
     let method = request.method().clone();
@@ -82,9 +91,9 @@ pub(super) async fn answer(endpoint: &Endpoint, path: &str, request: Request) ->
             json_answer(&json!({}))
         }
         (&Method::POST, "forward") => forward(endpoint, request).await,
-        _ => {
-            (StatusCode::NOT_FOUND, "no such path: there are status, forward and shutdown\n").into_response()
-        }
+        (&Method::POST, "close") => close(endpoint, request).await,
+        _ => (StatusCode::NOT_FOUND, "no such path: there are status, forward, close and shutdown\n")
+            .into_response(),
     }
 }
 
@@ -107,6 +116,17 @@ async fn forward(endpoint: &Endpoint, request: Request) -> Response {
     match endpoint.state.hardware().forward(instance.clone(), port, here).await {
         Ok(address) => json_answer(&Forward { instance: instance.to_string(), port, address }),
         Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    }
+}
+
+async fn close(endpoint: &Endpoint, request: Request) -> Response {
+    let body = match axum::body::Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
+    };
+    match serde_json::from_slice(&body) {
+        Ok(CloseRequest { instance, port }) => json_answer(&endpoint.state.hardware().close(&instance, port)),
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     }
 }
 
@@ -140,6 +160,7 @@ fn status(endpoint: &Endpoint) -> Status {
             })
             .collect(),
         images,
+        forwards: endpoint.state.hardware().forwards(),
         memory: Memory {
             supervisor: memory::mib(&[std::process::id()]),
             ministack: memory::mib(control.ministack_pid.as_slice()),

@@ -12,7 +12,7 @@ use ovenbird_core::domain::id::InstanceId;
 use ovenbird_sim::Order;
 use tokio::net::TcpStream;
 
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, operator::Forward};
 
 pub(crate) use self::real::RealHardware;
 pub use self::simulated::Simulated;
@@ -39,6 +39,12 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
         port: u16,
         here: Option<u16>,
     ) -> BoxFuture<'_, io::Result<SocketAddr>>;
+
+    /// The ports of machines that are reachable on loopback, in the order of their addresses.
+    fn forwards(&self) -> Vec<Forward>;
+
+    /// Closes a machine's port on loopback, or all of them; gives those that were open.
+    fn close(&self, instance: &InstanceId, port: Option<u16>) -> Vec<Forward>;
 
     /// Connects to a machine's port from the network that all machines are in, as another machine there would.
     ///

@@ -25,6 +25,7 @@ use crate::{
     home::Home,
     machine::{Disks, Machine, cgroup, forward, reach, remove_ending_groups},
     network::Network,
+    operator::Forward,
 };
 
 /// The instance, its port, and the port on loopback that was asked for.
@@ -116,13 +117,7 @@ impl RealHardware {
         if last {
             // The actor has its order, and ends with it.
             actors.remove(instance);
-            lock(&self.forwards).retain(|(of, ..), (_, task)| {
-                let other = of != instance;
-                if !other {
-                    task.abort();
-                }
-                other
-            });
+            self.close(instance, None);
         }
     }
 
@@ -146,6 +141,10 @@ impl RealHardware {
         lock(&self.forwards).insert(key, (here, task));
         Ok(here)
     }
+}
+
+fn told(instance: &InstanceId, port: u16, address: SocketAddr) -> Forward {
+    Forward { instance: instance.to_string(), port, address }
 }
 
 impl Hardware for RealHardware {
@@ -184,6 +183,31 @@ impl Hardware for RealHardware {
         here: Option<u16>,
     ) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(self.open(instance, port, here))
+    }
+
+    fn forwards(&self) -> Vec<Forward> {
+        let mut open: Vec<Forward> = lock(&self.forwards)
+            .iter()
+            .filter(|(_, (_, task))| !task.is_finished())
+            .map(|((instance, port, _), (address, _))| told(instance, *port, *address))
+            .collect();
+        open.sort_by_key(|forward| forward.address);
+        open
+    }
+
+    fn close(&self, instance: &InstanceId, port: Option<u16>) -> Vec<Forward> {
+        let meant = |of: &InstanceId, at: u16| of == instance && port.is_none_or(|port| port == at);
+        let mut closed = Vec::new();
+        lock(&self.forwards).retain(|(of, at, _), (address, task)| {
+            let stays = !meant(of, *at);
+            if !stays {
+                task.abort();
+                closed.push(told(of, *at, *address));
+            }
+            stays
+        });
+        closed.sort_by_key(|forward| forward.address);
+        closed
     }
 
     fn reach(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {

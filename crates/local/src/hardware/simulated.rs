@@ -14,7 +14,7 @@ use ovenbird_sim::{MachineEvent, Order};
 use tokio::{net::TcpStream, sync::mpsc};
 
 use super::Hardware;
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, operator::Forward};
 
 /// How long everything takes.
 const STEP: Duration = Duration::from_millis(30);
@@ -114,6 +114,14 @@ impl Hardware for Simulated {
         _here: Option<u16>,
     ) -> BoxFuture<'_, io::Result<SocketAddr>> {
         Box::pin(async move { Err(io::Error::other(format!("{instance} is simulated: it has no ports"))) })
+    }
+
+    fn forwards(&self) -> Vec<Forward> {
+        Vec::new()
+    }
+
+    fn close(&self, _instance: &InstanceId, _port: Option<u16>) -> Vec<Forward> {
+        Vec::new()
     }
 
     fn reach(&self, _instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {

@@ -35,6 +35,9 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// What nothing on the machine changes is not waited for, but for the moment that somebody may hold a lock.
+const STATIC: Duration = Duration::from_secs(3);
+
 /// The shortest time that a try gets, even at the end of its test's.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -54,13 +57,14 @@ pub fn outcomes(machine: &Machine, test: &Test, mask: &Mask) -> Vec<TestOutcome>
     let start = Instant::now();
     let mut pause = PAUSE;
     let mut settle = Settle::of(&test.kind);
+    let within = waited_for(&test.kind, test.within);
     let seen = loop {
-        let left = test.within.saturating_sub(start.elapsed());
+        let left = within.saturating_sub(start.elapsed());
         let seen = look(machine, &test.kind, left.max(SHORTEST), &mut settle, mask);
-        if passed(&seen) || start.elapsed() >= test.within {
+        if passed(&seen) || start.elapsed() >= within {
             break seen;
         }
-        thread::sleep(pause.min(test.within.saturating_sub(start.elapsed())));
+        thread::sleep(pause.min(within.saturating_sub(start.elapsed())));
         pause = LONGEST_PAUSE.min(pause * 2);
     };
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -84,6 +88,19 @@ pub fn outcomes(machine: &Machine, test: &Test, mask: &Mask) -> Vec<TestOutcome>
                 .collect()
         }
         Err(problem) => vec![own(false, format!("{problem:#}"))],
+    }
+}
+
+/// How long a test is tried again, of the time that the recipe gives it.
+fn waited_for(kind: &TestKind, within: Duration) -> Duration {
+    match kind {
+        TestKind::Package { .. } | TestKind::User { .. } => within.min(STATIC),
+        TestKind::Http(_)
+        | TestKind::Command { .. }
+        | TestKind::Port { .. }
+        | TestKind::File { .. }
+        | TestKind::Service { .. }
+        | TestKind::Process { .. } => within,
     }
 }
 
@@ -189,6 +206,17 @@ mod tests {
     fn a_test_that_never_passes_is_tried_as_long_as_it_may() {
         let outcome = run("false", Duration::from_millis(500));
         assert!(!outcome.passed && outcome.milliseconds >= 500, "{outcome:?}");
+    }
+
+    #[test]
+    fn what_nothing_changes_is_not_waited_for() {
+        let package = TestKind::Package { name: "nginx".into(), version: None };
+        let user = TestKind::User { name: "shop".into(), group: None, shell: None };
+        let minute = Duration::from_secs(60);
+        assert_eq!([&package, &user].map(|kind| waited_for(kind, minute)), [STATIC, STATIC]);
+        assert_eq!(waited_for(&package, Duration::from_secs(1)), Duration::from_secs(1));
+        // A port opens when its service has started.
+        assert_eq!(waited_for(&TestKind::Port { number: 80 }, minute), minute);
     }
 
     #[test]

@@ -164,7 +164,7 @@ fn running(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup
                                 &rollout.spec.to.name(),
                             ))
                             " to " code { (rollout.spec.image) } ": " (rollout.progress.phase.as_str())
-                            @let awaits = rollout::awaits(rollout);
+                            @let awaits = &rollout.progress.awaits;
                             @if !awaits.is_empty() { ", waits for " (plain_line(awaits)) }
                         }
                     }

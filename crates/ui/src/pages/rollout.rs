@@ -68,14 +68,6 @@ fn row(view: &View<'_>, rollout: &Rollout) -> Markup {
     }
 }
 
-/// What a rollout waits for; empty where that isn't known.
-pub fn awaits(rollout: &Rollout) -> &str {
-    match (rollout.progress.phase, rollout.progress.awaits.as_str()) {
-        (Phase::Paused, "") => "a person, who lets it go on (resume), or not (abort)",
-        (_, awaits) => awaits,
-    }
-}
-
 fn stands(rollout: &Rollout) -> Markup {
     match rollout.progress.outcome {
         Some(outcome @ Outcome::Settled) => layout::pill("good", outcome.as_str()),
@@ -146,7 +138,7 @@ fn facts(view: &View<'_>, rollout: &Rollout) -> Markup {
                 dt { "Image" } dd { code { (shown.image) } ", by bake " (view.link(&Page::Bake(shown.pipeline.clone(), shown.bake.clone()), shown.bake.as_str())) }
                 dt { "Asked by" } dd { (plain_line(shown.by)) @if let Some(why) = shown.why { ": " (plain_line(why)) } }
                 dt { "Stands" } dd { (stands(rollout)) " " (plain_line(&shown.stage))
-                    @if !awaits(rollout).is_empty() { ", waits for " (plain_line(awaits(rollout))) } }
+                    @if !rollout.progress.awaits.is_empty() { ", waits for " (plain_line(&rollout.progress.awaits)) } }
                 dt { "Began" } dd { (view.moment(shown.began)) }
                 @if let Some(reason) = shown.reason { dt { "Reason" } dd.bad-news { (layout::output(reason)) } }
             }

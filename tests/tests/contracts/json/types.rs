@@ -102,10 +102,10 @@ impl Types {
             return Json::Text;
         }
         let (path, item) = self.find(name, file);
-        let attributes = match item {
+        let (attributes, own) = match item {
             Item::Type(item) => return self.json(&item.ty, Some(path), model),
-            Item::Struct(item) => &item.attrs,
-            Item::Enum(item) => &item.attrs,
+            Item::Struct(item) => (&item.attrs, &item.ident),
+            Item::Enum(item) => (&item.attrs, &item.ident),
             _ => panic!("`{name}` is no type"),
         };
         let serde = Serde::of(attributes);
@@ -127,7 +127,8 @@ impl Types {
             return Json::Either(inner.collect());
         }
         let shown = shown(name, path);
-        let whose = format!("{}:{name}", path.display());
+        // One of the local cloud is named with `Local` before it where it would be another one without.
+        let whose = format!("{}:{own}", path.display());
         if let Some(known) = model.whose.get(&shown) {
             assert_eq!(*known, whose, "two types would be one in the docs");
             return Json::Shape(shown);

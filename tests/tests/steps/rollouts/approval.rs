@@ -1,9 +1,12 @@
 //! A person is asked before a stage: who is told, and what becomes of a rollout that nobody answers.
 
 use jiff::SignedDuration;
-use ovenbird_core::domain::{
-    event_details::ApprovalNeeded,
-    rollout::{Outcome, Phase},
+use ovenbird_core::{
+    domain::{
+        event_details::ApprovalNeeded,
+        rollout::{Outcome, Phase},
+    },
+    ports::Stack as _,
 };
 use ovenbird_testkit::{
     Cloud,
@@ -33,6 +36,8 @@ fn a_person_is_asked_for_approval_and_the_rollout_goes_on_with_it() {
     assert!(rollout.awaits_approval(), "{rollout:#?}");
     let [_of_v1, question] = &questions(&cloud)[..] else { panic!("{:?}", questions(&cloud)) };
     assert_eq!((question.stage, question.until), (2, rollout.approval_ends()));
+    assert_eq!(&question.stack, cloud.stack());
+    assert_eq!(rollout.progress.awaits, format!("a person's approval, until {:.0}", question.until.unwrap()));
     let command = "ovenbird rollout storefront --channel production approve";
     assert!(question.summary.ends_with(command), "{question:?}");
     // An hour is nearly over, and prune runs go by.
@@ -63,7 +68,11 @@ fn a_person_s_own_pause_has_no_limit_and_asks_nobody() {
     // The watch of the first stage is on: the pause comes before the second.
     let scenario = Scenario { runs: &[(0, Run::Upload("v2.jar")), (40, Run::Steer(Steer::Pause))], ..STREET };
     let Walked { cloud, .. } = walked(&scenario);
-    assert_eq!(rollouts(&cloud)[0].progress.phase, Phase::Paused);
+    let progress = &rollouts(&cloud)[0].progress;
+    assert_eq!(
+        (progress.phase, progress.awaits.as_str()),
+        (Phase::Paused, "a person, who resumes or aborts it")
+    );
     assert_eq!(questions(&cloud), []);
     cloud.pass(SignedDuration::from_hours(24 * 40));
     walk(&cloud, &[("sweep".to_owned(), (0, Run::Prune))], &Diary::default());

@@ -74,7 +74,7 @@ fn all() -> Vec<Error> {
             failed: 1,
             total: 3,
             detail: "http: status 500".into(),
-            report: "bakes/storefront/storefront-1/test.json".into(),
+            bake: "storefront-1".parse().unwrap(),
         },
         Error::SealFailed { instance: instance(), problem: "`/etc/ssh/key` can't be removed".into() },
         Error::RunnerFailed { instance: instance(), problem: "the plan is of another version".into() },

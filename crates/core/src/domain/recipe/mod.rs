@@ -11,6 +11,7 @@ mod reader;
 mod schema;
 mod seal;
 mod step;
+mod template;
 mod test_kind;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use self::{
     mistake::{RecipeError, RecipeErrors},
     seal::Seal,
     step::{Action, Ansible, Chef, Content, Puppet, Step, Unit},
+    template::Filling,
     test_kind::{Http, SETTLE, Test, TestKind},
 };
 use crate::domain::{

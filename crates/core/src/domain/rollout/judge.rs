@@ -28,11 +28,20 @@ pub struct Fault {
     pub why: String,
     /// The new instances that were found sick, if that is why. Their consoles may say more.
     pub instances: Vec<InstanceId>,
+    /// Whether it says something against the image. If not, the image is not rejected.
+    pub of_image: bool,
+}
+
+impl Fault {
+    /// What may be the image's fault: in doubt it is.
+    pub fn of_image(why: String) -> Self {
+        Self { why, instances: Vec::new(), of_image: true }
+    }
 }
 
 impl From<String> for Fault {
     fn from(why: String) -> Self {
-        Self { why, instances: Vec::new() }
+        Self { why, instances: Vec::new(), of_image: false }
     }
 }
 
@@ -76,7 +85,7 @@ fn evidence(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
     for (name, alarm) in &seen.alarms {
         match alarm {
             AlarmState::Ok => {}
-            AlarmState::Alarm => return Verdict::Bad(format!("alarm `{name}` is raised").into()),
+            AlarmState::Alarm => return Verdict::Bad(Fault::of_image(format!("alarm `{name}` is raised"))),
             AlarmState::InsufficientData => unsure = Some(format!("alarm `{name}` to have data")),
             AlarmState::Missing => unsure = Some(format!("alarm `{name}`, which is not there")),
         }
@@ -84,7 +93,8 @@ fn evidence(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
     let sick = sick(seen, state, policy);
     if sick.len() > policy.max_unhealthy as usize {
         let why = told(&sick);
-        return Verdict::Bad(Fault { why, instances: sick.into_iter().map(|(id, _)| id).collect() });
+        let instances = sick.into_iter().map(|(id, _)| id).collect();
+        return Verdict::Bad(Fault { why, instances, of_image: true });
     }
     unsure.map_or(Verdict::Well, Verdict::Wait)
 }
@@ -103,8 +113,11 @@ pub fn judge_pair(seen: &Seen, state: &GroupState, policy: &Policy) -> Verdict {
 
 /// Judges a stage that is to bring this share of a group to the new version, by what is seen of it.
 pub fn judge(seen: &Seen, state: &GroupState, share: Share, policy: &Policy) -> Verdict {
-    if let Some(bad) = changed(seen, state).or_else(|| refresh_failed(seen, state)) {
+    if let Some(bad) = changed(seen, state) {
         return Verdict::Bad(bad.into());
+    }
+    if let Some(fault) = refresh_failed(seen, state) {
+        return Verdict::Bad(fault);
     }
     let unsure = match evidence(seen, state, policy) {
         Verdict::Bad(fault) => return Verdict::Bad(fault),
@@ -154,12 +167,12 @@ fn changed(seen: &Seen, state: &GroupState) -> Option<String> {
     })
 }
 
-fn refresh_failed(seen: &Seen, state: &GroupState) -> Option<String> {
+fn refresh_failed(seen: &Seen, state: &GroupState) -> Option<Fault> {
     let refresh = seen.refresh.as_ref()?;
     let intent = state.refresh.as_ref()?;
     if intent.id.as_ref() != Some(&refresh.id) {
         let other = refresh.state.is_active() && intent.id.is_some();
-        return other.then(|| format!("somebody started another refresh of group `{}`", state.name));
+        return other.then(|| format!("somebody started another refresh of group `{}`", state.name).into());
     }
     match refresh.state {
         RefreshState::Running | RefreshState::Successful => None,
@@ -168,7 +181,9 @@ fn refresh_failed(seen: &Seen, state: &GroupState) -> Option<String> {
         | RefreshState::RolledBack
         | RefreshState::Failed => {
             let reason = if refresh.reason.is_empty() { "no reason given" } else { &refresh.reason };
-            Some(format!("the refresh of group `{}` is {}: {reason}", state.name, refresh.status))
+            let more = seen.cannot_launch();
+            let why = format!("the refresh of group `{}` is {}: {reason}{more}", state.name, refresh.status);
+            Some(Fault { of_image: seen.failed_launch.is_none(), ..Fault::of_image(why) })
         }
     }
 }

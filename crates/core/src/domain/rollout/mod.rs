@@ -15,8 +15,8 @@ pub use self::{
     preflight::{Refusal, no_room, refusals, wrong_architecture},
     progress::{Entry, GroupState, Intent, Outcome, Phase, Progress, Sighting, Wish},
     seen::{
-        AlarmState, Group, Launched, Launches, Member, Override, Refresh, RefreshState, Seen, Target,
-        TargetState, Template,
+        AlarmState, FailedLaunch, Group, Launched, Launches, Member, Override, Refresh, RefreshState, Seen,
+        Target, TargetState, Template,
     },
 };
 use super::{

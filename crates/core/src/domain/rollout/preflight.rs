@@ -1,6 +1,6 @@
 //! What is checked before anything changes: a rollout that could not go back, or would go dark, is not begun.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -137,18 +137,29 @@ pub fn refusals(seen: &Seen, launched: Option<&Launched>, policy: &Policy) -> Ve
 
 /// The refusal where the subnets of a group can't hold the instances that start at once, beside those that run. EC2 would
 /// begin, find no address, and wait until the deadline.
-pub fn no_room(group: &Group, free: u32, needed: u32) -> Option<Refusal> {
-    (free < needed).then(|| Refusal {
+///
+/// A group may name a subnet that somebody deleted: Auto Scaling goes on in the others, as long as they have room.
+pub fn no_room(group: &Group, free: &BTreeMap<String, u32>, needed: u32) -> Option<Refusal> {
+    let all: u32 = free.values().sum();
+    (all < needed).then(|| Refusal {
         problem: format!(
-            "the subnets of group `{}` have {free} free addresses, and {needed} new instances start before old ones go",
-            group.name
+            "the subnets of group `{}` have {all} free addresses, and {needed} new instances start before old ones go{}",
+            group.name,
+            gone(group, free)
         ),
         fix: format!(
             "Give the group another subnet, free addresses, or use smaller `stages`. See what is free: aws ec2 \
-             describe-subnets --subnet-ids {}",
-            group.subnets.join(" ")
+             describe-subnets --filters Name=subnet-id,Values={}",
+            group.subnets.join(",")
         ),
     })
+}
+
+/// The subnets that the group names and that are not there, in words.
+fn gone(group: &Group, free: &BTreeMap<String, u32>) -> String {
+    let gone: Vec<_> =
+        group.subnets.iter().filter(|one| !free.contains_key(*one)).map(String::as_str).collect();
+    if gone.is_empty() { String::new() } else { format!("; not there any more: {}", gone.join(", ")) }
 }
 
 /// The refusal of an image that the group's machines can't start from.
@@ -158,4 +169,36 @@ pub fn wrong_architecture(image: &AmiId, new: &str, before: &AmiId, old: &str) -
         fix: "Promote an image of the group's architecture, or let the group launch another instance type"
             .into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_that_is_gone_is_named_where_the_others_have_no_room() {
+        let launches = Launches::Unpinned { what: String::new(), fix: String::new() };
+        let group = Group {
+            name: "web".parse().unwrap(),
+            launches,
+            min: 1,
+            max: 4,
+            desired: 2,
+            members: Vec::new(),
+            target_groups: Vec::new(),
+            suspended: Vec::new(),
+            subnets: vec!["subnet-1".into(), "subnet-2".into()],
+            warm_pool: false,
+            weighted: false,
+            ours: true,
+        };
+        let free = |all: &[(&str, u32)]| all.iter().map(|(id, free)| ((*id).to_owned(), *free)).collect();
+        let refused = |all: &[(&str, u32)]| no_room(&group, &free(all), 3).map(|one| one.problem);
+        assert_eq!(refused(&[("subnet-1", 1), ("subnet-2", 2)]), None);
+        assert_eq!(refused(&[("subnet-2", 3)]), None, "Auto Scaling launches where it can");
+        let text = refused(&[("subnet-2", 2)]).unwrap();
+        assert!(text.contains("have 2 free addresses, and 3 new"), "{text}");
+        assert!(text.ends_with("; not there any more: subnet-1"), "{text}");
+        assert!(!refused(&[("subnet-1", 1), ("subnet-2", 1)]).unwrap().contains("not there"));
+    }
 }

@@ -55,7 +55,7 @@ impl Phase {
 pub enum Outcome {
     /// The image is the channel's, and all that follows it has it.
     Settled,
-    /// All is as before, because the image was found bad.
+    /// All is as before, because the image was found bad, or could not be brought into service.
     Reverted,
     /// All is as before, because a person wanted that.
     Aborted,
@@ -130,6 +130,9 @@ pub struct Progress {
     /// Whether a person wanted it to go back.
     #[serde(default)]
     pub aborted: bool,
+    /// Whether the reason says nothing against the image: somebody changed the group, or no instance could be launched.
+    #[serde(default)]
+    pub blameless: bool,
     /// What it waits for, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub awaits: String,
@@ -257,6 +260,7 @@ impl Progress {
             reason: None,
             sick: Vec::new(),
             aborted: false,
+            blameless: false,
             awaits: String::new(),
             written: None,
             behind: None,

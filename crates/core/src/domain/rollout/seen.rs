@@ -247,9 +247,36 @@ pub struct Seen {
     pub targets: Vec<Target>,
     /// The alarms of the rollout, by name.
     pub alarms: Vec<(String, AlarmState)>,
+    /// The launches that failed and after which none succeeded; none when there is none such, or nobody asked.
+    pub failed_launch: Option<FailedLaunch>,
+}
+
+/// Launches of a group that failed one after the other, up to now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedLaunch {
+    /// When the first of them began.
+    pub since: Timestamp,
+    /// What Auto Scaling says of the newest.
+    pub why: String,
+}
+
+impl FailedLaunch {
+    /// What scaling activities that launch say, newest first: when each began, whether it succeeded, and why not. Those
+    /// under way say nothing.
+    pub fn of(launches: impl Iterator<Item = (Timestamp, bool, String)>) -> Option<Self> {
+        let mut failed = launches.take_while(|(_, succeeded, _)| !succeeded);
+        let (begun, _, why) = failed.next()?;
+        Some(Self { since: failed.last().map_or(begun, |(begun, ..)| begun), why })
+    }
 }
 
 impl Seen {
+    /// Why the group launches no instance, to be added to what a rollout says; empty when it does.
+    pub fn cannot_launch(&self) -> String {
+        let failed = self.failed_launch.as_ref();
+        failed.map(|one| format!("; Auto Scaling can't launch an instance: {}", one.why)).unwrap_or_default()
+    }
+
     /// What the target groups say of an instance.
     pub fn targets_of<'a>(&'a self, instance: &'a InstanceId) -> impl Iterator<Item = &'a Target> {
         self.targets.iter().filter(move |target| target.instance == *instance)

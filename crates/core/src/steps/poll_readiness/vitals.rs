@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     domain::{
-        bake::{Bake, Document},
+        bake::{Bake, BakeSpec, Document},
         error::{Error, Result},
         id::InstanceId,
         mailbox::{BOOT_DEADLINE, Heartbeat, SILENCE},
@@ -70,6 +70,27 @@ fn did(heartbeat: &Heartbeat) -> String {
         || "waited for an order".to_owned(),
         |work| format!("was at `{}`, {} of {}", work.name, work.number, work.of),
     )
+}
+
+/// What tells most of an instance whose time is over: what the step or test at work printed last, or the console where it
+/// printed nothing.
+pub(super) async fn last_words(
+    spec: &BakeSpec,
+    id: &InstanceId,
+    role: Role,
+    cloud: &(impl Builders + Bucket),
+    now: Timestamp,
+) -> Result<String> {
+    let heartbeat = Mailbox::new(cloud, spec, role).heartbeat().await?;
+    if let Some((Heartbeat { work: Some(work), .. }, _)) = heartbeat
+        && !work.output.trim().is_empty()
+    {
+        let seconds = now.duration_since(work.since).as_secs().max(0);
+        let output = last_lines(&work.output, CONSOLE_LINES);
+        return Ok(format!("`{}` began {seconds} s ago, and its output ends:\n{output}", work.name));
+    }
+    let console = last_lines(&cloud.console(id).await?, CONSOLE_LINES);
+    Ok(format!("its console ends:\n{console}"))
 }
 
 /// The instance's state while it may still do its work; an error once it can't.

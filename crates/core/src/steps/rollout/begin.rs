@@ -32,11 +32,11 @@ pub async fn begin(
             rollout.progress.enter(Phase::Stage, now);
             rollout.progress.note(now, "resumed");
             Ledger(cloud).save_rollout(&mut rollout).await?;
-            return Ok(document.go(&rollout, To::Stage));
+            return Ok(document.go(&rollout, To::Stage, cloud));
         }
         Phase::Stage | Phase::Watch | Phase::Settling | Phase::Keeping | Phase::Reverting | Phase::Ended => {
             let to = way(&rollout);
-            return Ok(document.go(&rollout, to));
+            return Ok(document.go(&rollout, to, cloud));
         }
     }
     let found = preflight(&rollout.spec, cloud, now).await?;
@@ -47,7 +47,7 @@ pub async fn begin(
         rollout.progress.reason = Some(reasons.join("\n"));
         rollout.progress.end(Outcome::Refused, now);
         Ledger(cloud).save_rollout(&mut rollout).await?;
-        return Ok(document.go(&rollout, To::Finish));
+        return Ok(document.go(&rollout, To::Finish, cloud));
     }
     let to = if rollout.spec.to.runs_machines() {
         rollout.progress.enter(Phase::Stage, now);
@@ -65,7 +65,7 @@ pub async fn begin(
         To::Settle
     };
     Ledger(cloud).save_rollout(&mut rollout).await?;
-    Ok(document.go(&rollout, to))
+    Ok(document.go(&rollout, to, cloud))
 }
 
 /// What is found before a rollout begins.
@@ -134,7 +134,7 @@ pub(super) async fn room(group: &Group, needed: u32, cloud: &impl Groups) -> Res
     if group.subnets.is_empty() || needed == 0 {
         return Ok(None);
     }
-    Ok(no_room(group, cloud.free_addresses(&group.subnets).await?, needed))
+    Ok(no_room(group, &cloud.free_addresses(&group.subnets).await?, needed))
 }
 
 /// Why nothing can be started from an image.

@@ -9,8 +9,9 @@ use super::{
 use crate::{
     domain::{
         error::Result,
-        rollout::{Phase, Rollout, Verdict, Wish, judge},
+        rollout::{FailedLaunch, Fault, Phase, Rollout, Seen, Verdict, Wish, judge},
     },
+    ports::Groups,
     store::{Ledger, Versioned},
 };
 
@@ -26,7 +27,7 @@ pub async fn look(
     }
     let (Phase::Watch, Some(place)) = (rollout.progress.phase, at_work(&rollout)) else {
         let to = super::way(&rollout);
-        return Ok(document.go(&rollout, to));
+        return Ok(document.go(&rollout, to, cloud));
     };
     if rollout.progress.wish == Some(Wish::Abort) {
         return turn_back(document, rollout, "a person aborted it", cloud, now).await;
@@ -36,18 +37,19 @@ pub async fn look(
     }
     let policy = rollout.spec.to.policy.clone();
     let share = rollout.progress.share(&policy);
-    let seen = see(&rollout.progress.groups[place].name, &policy.alarms, cloud, now).await?;
+    let mut seen = see(&rollout.progress.groups[place].name, &policy.alarms, cloud, now).await?;
+    seen.failed_launch = failed_launch(&rollout, cloud, now).await?;
     let state = &mut rollout.progress.groups[place];
     state.remember(&seen);
     let verdict = judge(&seen, state, share, &policy);
-    conclude(document, rollout, verdict, cloud, now).await
+    conclude(document, rollout, (verdict, &seen), cloud, now).await
 }
 
 /// Waits, goes on, or goes back, as the verdict says.
 pub(super) async fn conclude(
     document: RolloutDocument,
     mut rollout: Versioned<Rollout>,
-    verdict: Verdict,
+    (verdict, seen): (Verdict, &Seen),
     cloud: &impl RolloutPorts,
     now: Timestamp,
 ) -> Result<RolloutDocument> {
@@ -62,9 +64,15 @@ pub(super) async fn conclude(
     match verdict {
         Verdict::Bad(fault) => return turn_back(document, rollout, fault, cloud, now).await,
         Verdict::Wait(awaits) => {
-            if rollout.progress.waited(now) > policy.deadline {
-                let why = format!("after {} s it still waits for {awaits}", policy.deadline);
-                return turn_back(document, rollout, why, cloud, now).await;
+            let awaits = awaits + &seen.cannot_launch();
+            let waited = rollout.progress.waited(now);
+            let failing = seen.failed_launch.as_ref().map(|one| now.duration_since(one.since).as_secs());
+            // EC2 itself would try for an hour.
+            let vain = failing.is_some_and(|seconds| seconds > policy.healthy_within);
+            if vain || waited > policy.deadline {
+                let why = format!("after {waited} s it still waits for {awaits}");
+                let fault = Fault { of_image: seen.failed_launch.is_none(), ..Fault::from(why) };
+                return turn_back(document, rollout, fault, cloud, now).await;
             }
             (rollout.progress.well_since, rollout.progress.awaits) = (None, awaits);
         }
@@ -80,6 +88,23 @@ pub(super) async fn conclude(
     }
     let long = rollout.progress.well_since.is_some() && must_last > 600;
     wait(document, rollout, (To::Look, if long { LATER } else { LOOK }), cloud).await
+}
+
+/// For so long a stage waits for what instances take to start, and nobody asks whether they can.
+const STARTS_WITHIN: i64 = 30;
+
+/// Why the group at work launches no instance: a quota, no capacity, a key or a subnet that is gone. A refresh says none of
+/// that.
+pub(super) async fn failed_launch(
+    rollout: &Rollout,
+    cloud: &impl Groups,
+    now: Timestamp,
+) -> Result<Option<FailedLaunch>> {
+    let progress = &rollout.progress;
+    let Some(place) = at_work(rollout).filter(|_| progress.waited(now) >= STARTS_WITHIN) else {
+        return Ok(None);
+    };
+    cloud.failed_launch(&progress.groups[place].name, progress.since).await
 }
 
 /// The stage passed: to the next one, or to the end.
@@ -110,5 +135,5 @@ async fn next(
         To::Stage
     };
     Ledger(cloud).save_rollout(&mut rollout).await?;
-    Ok(document.go(&rollout, to))
+    Ok(document.go(&rollout, to, cloud))
 }

@@ -26,7 +26,7 @@ use crate::{
         id::{AmiId, BakeId, GroupName, PipelineName, RolloutId},
         rollout::{GroupState, Outcome, Phase, Rollout, RolloutSpec, Seen},
     },
-    ports::{Balancers, Bucket, Groups, Images, Parameters, Table, Templates, Workflow},
+    ports::{Balancers, Bucket, Groups, Images, Parameters, Stack, Table, Templates, Workflow},
     steps::events,
     store::{Ledger, Versioned},
 };
@@ -41,11 +41,14 @@ pub use self::{
 
 /// What a rollout works with.
 pub trait RolloutPorts:
-    Groups + Balancers + Templates + Images + Parameters + Table + Workflow + Bucket
+    Groups + Balancers + Templates + Images + Parameters + Table + Workflow + Bucket + Stack
 {
 }
 
-impl<C: Groups + Balancers + Templates + Images + Parameters + Table + Workflow + Bucket> RolloutPorts for C {}
+impl<C: Groups + Balancers + Templates + Images + Parameters + Table + Workflow + Bucket + Stack> RolloutPorts
+    for C
+{
+}
 
 /// What goes from state to state of a rollout's execution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,13 +130,13 @@ impl RolloutDocument {
         }
     }
 
-    fn go(mut self, rollout: &Rollout, to: To) -> Self {
+    fn go(mut self, rollout: &Rollout, to: To, cloud: &impl Stack) -> Self {
         self.stands = rollout.progress.phase.as_str().to_owned();
         self.next = Some(Next { to, seconds: 0 });
         self.events = match to {
             // Before the channel is told: from then on no execution comes by here again.
             To::Finish => vec![events::of_rollout(rollout)],
-            To::Ask => vec![events::of_question(rollout)],
+            To::Ask => vec![events::of_question(rollout, cloud.stack())],
             To::Stage
             | To::Look
             | To::Settle
@@ -228,7 +231,7 @@ async fn wait(
     document: RolloutDocument,
     mut rollout: Versioned<Rollout>,
     (to, seconds): (To, u32),
-    cloud: &(impl Table + Workflow),
+    cloud: &(impl Stack + Table + Workflow),
 ) -> Result<RolloutDocument> {
     let hands_over = document.waits >= MOST_WAITS;
     if hands_over {
@@ -239,7 +242,7 @@ async fn wait(
         return Ok(document.wait(&rollout, to, seconds));
     }
     start(&rollout, cloud).await?;
-    Ok(document.go(&rollout, To::HandOver))
+    Ok(document.go(&rollout, To::HandOver, cloud))
 }
 
 /// Where an execution goes that finds a rollout in this phase.
@@ -297,7 +300,7 @@ async fn find(
         targets.extend(cloud.targets(arn).await?);
     }
     let alarms = if alarms.is_empty() { Vec::new() } else { cloud.alarms(alarms).await? };
-    Ok(Some(Seen { at: now, group, refresh, targets, alarms }))
+    Ok(Some(Seen { at: now, group, refresh, targets, alarms, failed_launch: None }))
 }
 
 /// The group that the rollout works on, by its place in the list.

@@ -7,7 +7,7 @@ use super::{
     LATER, RolloutDocument, RolloutPorts, To,
     begin::{Preflight, refusals_of, room},
     find, group,
-    look::conclude,
+    look::{conclude, failed_launch},
     revert::{stays, turn_back},
     see, wait,
 };
@@ -79,12 +79,13 @@ pub(super) async fn look(
 ) -> Result<RolloutDocument> {
     let policy = rollout.spec.to.policy.clone();
     let View { pair, green, live, routes } = View::of(&rollout, &policy.alarms, cloud, now).await?;
-    let (green, live) = match (green, live, pair.clone().with_rules(&routes) == pair) {
+    let (mut green, live) = match (green, live, pair.clone().with_rules(&routes) == pair) {
         (Some(green), Some(live), true) => (green, live),
         (None, ..) => return turn_back(document, rollout, GREEN_IS_GONE, cloud, now).await,
         (_, None, _) => return turn_back(document, rollout, LIVE_IS_GONE, cloud, now).await,
         (.., false) => return turn_back(document, rollout, RULE_IS_GONE, cloud, now).await,
     };
+    green.failed_launch = failed_launch(&rollout, cloud, now).await?;
     let state = &mut rollout.progress.groups[0];
     state.remember(&green);
     let verdict = judge_pair(&green, state, &policy);
@@ -99,7 +100,7 @@ pub(super) async fn look(
             Verdict::Wait(perform(&mut rollout, &pair, next, cloud, now).await?)
         }
     };
-    conclude(document, rollout, verdict, cloud, now).await
+    conclude(document, rollout, (verdict, &green), cloud, now).await
 }
 
 /// The channel has the image. Keeps the machines that served before for a while, then lets them go.
@@ -158,7 +159,7 @@ async fn end(
 ) -> Result<RolloutDocument> {
     rollout.progress.end(Outcome::Settled, now);
     Ledger(cloud).save_rollout(&mut rollout).await?;
-    Ok(document.go(&rollout, To::Finish))
+    Ok(document.go(&rollout, To::Finish, cloud))
 }
 
 /// Brings both groups a step further back; gives what is awaited, and none when all is as it was, as far as it is there.

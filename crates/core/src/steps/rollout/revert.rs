@@ -25,7 +25,7 @@ pub(super) async fn turn_back(
 ) -> Result<RolloutDocument> {
     turn(&mut rollout, why.into(), now);
     Ledger(cloud).save_rollout(&mut rollout).await?;
-    Ok(document.go(&rollout, To::Revert))
+    Ok(document.go(&rollout, To::Revert, cloud))
 }
 
 /// Turns a rollout back that nobody approved in time. That says nothing against its image.
@@ -39,6 +39,7 @@ fn turn(rollout: &mut Rollout, fault: Fault, now: Timestamp) {
     rollout.progress.note(now, format!("goes back: {}", fault.why));
     if rollout.progress.reason.is_none() {
         (rollout.progress.reason, rollout.progress.sick) = (Some(fault.why), fault.instances);
+        rollout.progress.blameless = !fault.of_image;
     }
     rollout.progress.enter(Phase::Reverting, now);
 }
@@ -55,7 +56,7 @@ pub async fn revert(
     let mut rollout = resume(&document, cloud).await?;
     let ledger = Ledger(cloud);
     match rollout.progress.phase {
-        Phase::Ended => return Ok(document.go(&rollout, To::Finish)),
+        Phase::Ended => return Ok(document.go(&rollout, To::Finish, cloud)),
         Phase::Reverting => {}
         // The channel has the image, which was seen to serve. An error while old machines are kept or go is no reason to
         // go back: it is looked at again.
@@ -74,7 +75,7 @@ pub async fn revert(
         rollout.progress.note(now, "a person ends it as it stands");
         rollout.progress.end(Outcome::Left, now);
         ledger.save_rollout(&mut rollout).await?;
-        return Ok(document.go(&rollout, To::Finish));
+        return Ok(document.go(&rollout, To::Finish, cloud));
     }
     for follower in followers(&rollout.spec.to).iter().rev() {
         // Where the channel points at nothing, it stays as it is: only prune may remove a parameter.
@@ -106,7 +107,7 @@ pub async fn revert(
     };
     rollout.progress.end(outcome, now);
     ledger.save_rollout(&mut rollout).await?;
-    Ok(document.go(&rollout, To::Finish))
+    Ok(document.go(&rollout, To::Finish, cloud))
 }
 
 /// What of that which follows the channel isn't back, where the channel points at something.

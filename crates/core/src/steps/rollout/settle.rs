@@ -28,7 +28,7 @@ pub async fn settle(
     let mut rollout = resume(&document, cloud).await?;
     if rollout.progress.phase != Phase::Settling {
         let to = super::way(&rollout);
-        return Ok(document.go(&rollout, to));
+        return Ok(document.go(&rollout, to, cloud));
     }
     let (ledger, spec) = (Ledger(cloud), rollout.spec.clone());
     rollout.progress.previous = among_others(async || ledger.settle(&spec, now).await).await?;
@@ -60,7 +60,7 @@ pub async fn settle(
     }
     rollout.progress.end(Outcome::Settled, now);
     ledger.save_rollout(&mut rollout).await?;
-    Ok(document.go(&rollout, To::Finish))
+    Ok(document.go(&rollout, To::Finish, cloud))
 }
 
 /// Tells the channel that its rollout has ended, starts the bakes that stand on it, and the rollout that comes next.
@@ -79,7 +79,7 @@ pub async fn finish(
         cascade::after_rollout(&rollout.spec, cloud).await?;
     }
     let to = end(&rollout);
-    let mut document = document.go(&rollout, to);
+    let mut document = document.go(&rollout, to, cloud);
     let Progress { reason, behind, phase, .. } = &rollout.progress;
     document.stands = reason.clone().or(behind.clone()).unwrap_or_else(|| phase.as_str().to_owned());
     Ok(document)

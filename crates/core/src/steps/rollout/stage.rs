@@ -22,7 +22,7 @@ pub async fn start_stage(
     let mut rollout = resume(&document, cloud).await?;
     if rollout.progress.phase != Phase::Stage {
         let to = super::way(&rollout);
-        return Ok(document.go(&rollout, to));
+        return Ok(document.go(&rollout, to, cloud));
     }
     let ledger = Ledger(cloud);
     match rollout.progress.wish {
@@ -32,18 +32,19 @@ pub async fn start_stage(
         Some(Wish::Pause) => {
             rollout.progress.wish = None;
             rollout.progress.enter(Phase::Paused, now);
-            let words = paused(&rollout);
-            rollout.progress.note(now, words);
+            let (what, awaits) = paused(&rollout);
+            rollout.progress.note(now, what);
+            rollout.progress.awaits = awaits;
             ledger.save_rollout(&mut rollout).await?;
             let to = super::way(&rollout);
-            return Ok(document.go(&rollout, to));
+            return Ok(document.go(&rollout, to, cloud));
         }
         Some(Wish::Skip | Wish::Leave) | None => {}
     }
     let Some(place) = at_work(&rollout) else {
         rollout.progress.enter(Phase::Settling, now);
         ledger.save_rollout(&mut rollout).await?;
-        return Ok(document.go(&rollout, To::Settle));
+        return Ok(document.go(&rollout, To::Settle, cloud));
     };
     make_version(&mut rollout, place, cloud, now).await?;
     if rollout.progress.pair.is_some() {
@@ -57,13 +58,14 @@ pub async fn start_stage(
     Ok(document.wait(&rollout, To::Look, LOOK))
 }
 
-/// What the timeline says of a pause.
-fn paused(rollout: &Rollout) -> String {
-    match (rollout.awaits_approval(), rollout.approval_ends()) {
-        (false, _) => "paused".to_owned(),
-        (true, None) => "waits for a person's approval".to_owned(),
-        (true, Some(until)) => format!("waits for a person's approval, until {until:.0}"),
+/// What the timeline says of a pause, and what the rollout waits for.
+fn paused(rollout: &Rollout) -> (String, String) {
+    if !rollout.awaits_approval() {
+        return ("paused".to_owned(), "a person, who resumes or aborts it".to_owned());
     }
+    let limit = rollout.approval_ends().map(|until| format!(", until {until:.0}")).unwrap_or_default();
+    let awaits = format!("a person's approval{limit}");
+    (format!("waits for {awaits}"), awaits)
 }
 
 /// Makes the launch template's version with the new image, if the group has none yet.

@@ -1,5 +1,8 @@
 //! Auto Scaling groups, launch templates, target groups and alarms, by the model.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use ovenbird_core::{
     Result,
     domain::{
@@ -9,13 +12,13 @@ use ovenbird_core::{
         tags::TAG_STACK,
         template::{LaunchTemplate, Version, description},
     },
-    ports::{GoesBack, Groups, RefreshOrder, Templates},
+    ports::{GoesBack, Groups, LAUNCHING, RefreshOrder, Templates},
 };
 use ovenbird_sim::{
-    ApiError, Paging, World,
+    ApiError, Filter, Paging, Subnet, World,
     alarms::DescribeAlarms,
     auto_scaling::{
-        self, Configuration, MixedInstancesPolicy, UpdateGroup,
+        self, ActivityStatus, Configuration, MixedInstancesPolicy, UpdateGroup,
         refresh::{RefreshPreferences, RefreshStatus, StartInstanceRefresh, WhenFound},
     },
     launch_templates::{
@@ -128,12 +131,41 @@ impl Groups for Cloud {
         .await
     }
 
-    async fn free_addresses(&self, subnets: &[String]) -> Result<u32> {
+    async fn failed_launch(
+        &self,
+        group: &GroupName,
+        since: Timestamp,
+    ) -> Result<Option<rollout::FailedLaunch>> {
+        let operation = "autoscaling:DescribeScalingActivities";
+        self.call(&[operation], |state| {
+            let paging = Paging { max_results: Some(100), ..Paging::default() };
+            let found = state.world.describe_scaling_activities(Some(group.as_str()), &[], &paging);
+            let found = found.map_err(|error| translate(operation, group.as_str(), &error))?;
+            let launches = found
+                .items
+                .into_iter()
+                .filter(|one| one.description.starts_with(LAUNCHING) && one.started >= since);
+            let ended = launches.filter_map(|one| {
+                let succeeded = match one.status {
+                    ActivityStatus::Successful => true,
+                    ActivityStatus::Failed => false,
+                    _ => return None,
+                };
+                Some((one.started, succeeded, one.message.unwrap_or_default()))
+            });
+            Ok(rollout::FailedLaunch::of(ended))
+        })
+        .await
+    }
+
+    async fn free_addresses(&self, subnets: &[String]) -> Result<BTreeMap<String, u32>> {
         self.call(&["ec2:DescribeSubnets"], |state| {
-            let found = state.world.describe_subnets(subnets, &[]);
+            let only = [Filter { name: "subnet-id".into(), values: subnets.to_vec() }];
+            let found = state.world.describe_subnets(&[], &only);
             let found =
                 found.map_err(|error| translate("ec2:DescribeSubnets", &subnets.join(" "), &error))?;
-            Ok(found.iter().map(|subnet| state.world.free_addresses(subnet)).sum())
+            let free = |subnet: Subnet| (subnet.id.clone(), state.world.free_addresses(&subnet));
+            Ok(found.into_iter().map(free).collect())
         })
         .await
     }

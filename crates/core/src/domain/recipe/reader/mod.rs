@@ -20,9 +20,10 @@ use super::{
 pub(super) type Look<'a> = &'a dyn Fn(&Path) -> Beside;
 
 /// The keys of a table as they are written, with the place of each.
-type Entries<'v> = BTreeMap<String, (Range<usize>, Spanned<DeValue<'v>>)>;
+pub(super) type Entries<'v> = BTreeMap<String, (Range<usize>, Spanned<DeValue<'v>>)>;
 
-fn entries(table: DeTable<'_>) -> Entries<'_> {
+/// The entries of a table, with their places.
+pub(super) fn entries(table: DeTable<'_>) -> Entries<'_> {
     let entries = table.into_iter().map(|(key, value)| {
         let span = key.span();
         (key.into_inner().into_owned(), (span, value))
@@ -144,14 +145,19 @@ impl<'a> Reader<'a> {
         let fits = |key: &&Key| key.belongs_to.is_none() || key.belongs_to == choice;
         let known: Vec<&str> = table.keys.iter().filter(fits).map(|key| key.name).collect();
         for (key, (span, _)) in entries {
-            let near = known.iter().map(|known| (distance(&key, known), known)).min();
-            let hint = match near.filter(|(distance, word)| *distance <= 3 && *distance < word.len()) {
-                Some((_, word)) => format!("Did you mean `{word}`?"),
+            let hint = match nearest(&key, known.iter().copied()) {
+                Some(word) => format!("Did you mean `{word}`?"),
                 None => format!("{what} knows: {}", known.join(", ")),
             };
             self.wrong(&span, format!("unknown key {} in {what}", quoted(&key)), hint);
         }
     }
+}
+
+/// The word that was likely meant, if one is near.
+pub(super) fn nearest<'w>(typed: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let near = known.into_iter().map(|word| (distance(typed, word), word)).min();
+    near.filter(|(distance, word)| *distance <= 3 && *distance < word.len()).map(|(_, word)| word)
 }
 
 /// How many letters differ (Levenshtein).
