@@ -17,7 +17,7 @@ const JSON: u8 = 1;
 
 /// Bake golden machine images on AWS, or on this machine
 #[derive(Debug, Parser)]
-#[command(name = "ovenbird", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "ovenbird", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(flatten)]
     pub target: Target,

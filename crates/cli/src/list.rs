@@ -197,6 +197,9 @@ async fn early(
 
 /// The rows as a table.
 pub fn text(rows: &[Row], now: Timestamp) -> String {
+    if rows.is_empty() {
+        return "no such bake: `ovenbird bake PIPELINE` starts one".to_owned();
+    }
     let head = ["STARTED", "AGE", "BAKE", "STATUS", "TOOK", "IMAGE", "PIPELINE", "WHAT"];
     render::table(
         head,

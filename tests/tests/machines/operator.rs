@@ -133,6 +133,7 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     standing(&cloud, &image)?;
     ports(&cloud, &image)?;
     completion(&cloud, &image)?;
+    another_home(&cloud)?;
 
     // Who pushed what; and a bake of a version that isn't current.
     push("exit 4", "it breaks")?;
@@ -206,6 +207,9 @@ fn standing(cloud: &Cloud, image: &str) -> Result<()> {
 fn ports(cloud: &Cloud, image: &str) -> Result<()> {
     let launched = cloud.local.aws(&["ec2", "run-instances", "--image-id", image])?;
     let id = launched["Instances"][0]["InstanceId"].as_str().context("an instance")?.to_owned();
+    within("a shell", PATIENCE, || {
+        has(&says(cloud, &["local", "shell", &id, "cat", "/opt/desk"], 0)?, &["good 1"])
+    })?;
     within("its port", PATIENCE, || {
         cloud.local.ovenbird_json(&["local", "open", &id, "18731:22"], false).map(drop)
     })?;
@@ -228,6 +232,24 @@ fn ports(cloud: &Cloud, image: &str) -> Result<()> {
     has(&says(cloud, &["local", "open", "--list"], 0)?, &["no port is open"])?;
     has(&says(cloud, &["local", "open", &id, "--close"], 1)?, &["nothing of", "was open"])?;
     cloud.local.aws(&["ec2", "terminate-instances", "--instance-ids", &id]).map(drop)
+}
+
+/// A local cloud at this port that has another home is somebody else's, also for who has its key in the environment.
+fn another_home(cloud: &Cloud) -> Result<()> {
+    let variables = cloud.local.ovenbird_json(&["local", "env"], false)?;
+    let mut command = Command::new(program()?);
+    for (name, value) in variables.as_object().context("variables")? {
+        command.env(name, value.as_str().context("a text")?);
+    }
+    let output = command
+        .args(["local", "up"])
+        .env("OVENBIRD_PORT", cloud.local.port.to_string())
+        .env("OVENBIRD_HOME", cloud.home.join("another"))
+        .current_dir(ovenbird_tests::clients::repository())
+        .output()?;
+    let said = String::from_utf8([output.stdout, output.stderr].concat())?;
+    ensure!(output.status.code() == Some(1) && said.contains("is taken by"), "{:?}: {said}", output.status);
+    Ok(())
 }
 
 /// A shell is told what there is in the account that the line talks to.

@@ -145,6 +145,27 @@ impl Bench {
 }
 
 #[test]
+fn a_step_that_is_too_slow_is_told_with_what_it_printed_last() {
+    let bench = Bench::new();
+    let document = bench.start("one", &bench.upload("v1.jar")).unwrap();
+    bench.cloud.pass(SignedDuration::from_secs(3 * 3600));
+    let mut heartbeat = at_work();
+    let work = heartbeat.work.as_mut().unwrap();
+    (work.since, work.output) =
+        (bench.cloud.now() - SignedDuration::from_secs(90), "line 1\nline 2\n".into());
+    bench.say(&document, keys::PROGRESS, &heartbeat);
+    let error = bench.look(&document).unwrap_err();
+    assert_eq!(error.name(), "DeadlinePassed");
+    let text = error.to_string();
+    assert!(text.ends_with("`new kernel` began 90 s ago, and its output ends:\nline 1\nline 2"), "{text}");
+    // One that printed nothing is told with the console.
+    heartbeat.work.as_mut().unwrap().output.clear();
+    bench.say(&document, keys::PROGRESS, &heartbeat);
+    let text = bench.look(&document).unwrap_err().to_string();
+    assert!(text.contains("it was at `new kernel`, 2 of 7; its console ends:"), "{text}");
+}
+
+#[test]
 fn a_machine_that_boots_again_may_be_silent_for_as_long_as_at_its_first_boot() {
     let bench = Bench::new();
     let document = bench.start("one", &bench.upload("v1.jar")).unwrap();

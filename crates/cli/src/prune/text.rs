@@ -138,7 +138,7 @@ fn done(act: Act) -> String {
 fn row(act: &str, one: &Verdict) -> [String; 5] {
     let mut why = because(one.reason, &one.by);
     if let Some(until) = one.until {
-        why.push_str(&format!(", until {until:.0}"));
+        why.push_str(&format!(", until {}", render::moment(until)));
     }
     match one.also.len() {
         0 => {}
@@ -170,7 +170,7 @@ pub fn explained(one: &Verdict) -> String {
     ];
     lines.extend(one.also.iter().map(|also| format!("and       {}", because(also.reason, &also.by))));
     if let Some(until) = one.until {
-        lines.push(format!("until     {until:.0}"));
+        lines.push(format!("until     {}", render::moment(until)));
     }
     if let Some(was) = one.was {
         let stage = match was.stage {
@@ -178,7 +178,7 @@ pub fn explained(one: &Verdict) -> String {
             Retiring::Disabled => "disabled",
             Retiring::Undone => "taken back",
         };
-        lines.push(format!("{stage:<9} since {:.0}", was.since));
+        lines.push(format!("{stage:<9} since {}", render::moment(was.since)));
     }
     if !one.versions.is_empty() {
         let versions: Vec<String> =
@@ -270,6 +270,7 @@ mod tests {
         one["until"] = json!("2026-06-08T00:00:00Z");
         one["was"] = json!({"stage": "disabled", "since": "2026-06-01T00:00:00Z"});
         let text = explained(&serde_json::from_value(one).unwrap());
+        let moment = |text: &str| render::moment(text.parse().unwrap());
         assert_eq!(
             text.lines().collect::<Vec<_>>(),
             [
@@ -278,8 +279,8 @@ mod tests {
                 "act       wait",
                 "because   a launch template names it (web version 3)",
                 "and       it is among the newest retained",
-                "until     2026-06-08T00:00:00Z",
-                "disabled  since 2026-06-01T00:00:00Z",
+                &format!("until     {}", moment("2026-06-08T00:00:00Z")),
+                &format!("disabled  since {}", moment("2026-06-01T00:00:00Z")),
             ]
         );
     }

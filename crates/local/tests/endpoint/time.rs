@@ -47,6 +47,14 @@ impl Hardware for Noted {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
 
+    fn forwards(&self) -> Vec<ovenbird_local::Forward> {
+        Vec::new()
+    }
+
+    fn close(&self, _instance: &InstanceId, _port: Option<u16>) -> Vec<ovenbird_local::Forward> {
+        Vec::new()
+    }
+
     fn reach(&self, _instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }

@@ -58,13 +58,11 @@ impl<'t> Filling<'t> {
         };
         let mut source = Source::new(name, text);
         let at = template.span();
-        let template = match template.into_inner() {
-            DeValue::String(path) if !path.is_empty() => path.into_owned(),
-            _ => {
-                source.wrong(&key, "`template` is no path", "Write `template = \"../service.toml\"`");
-                String::new()
-            }
-        };
+        let path = template.get_ref().as_str().filter(|path| !path.is_empty());
+        if path.is_none() {
+            source.wrong(&key, "`template` is no path", "Write `template = \"../service.toml\"`");
+        }
+        let template = path.unwrap_or_default().to_owned();
         let values = match keys.remove("variables") {
             Some((_, given)) => values(&mut source, given),
             None => BTreeMap::new(),
