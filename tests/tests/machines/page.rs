@@ -12,11 +12,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use ovenbird_tests::fleet::Fleet;
+use ovenbird_tests::{clients::within, fleet::Fleet};
 use serde_json::{Value, json};
 
 use crate::{
-    Cloud,
+    Cloud, PATIENCE,
     chromium::{Chromium, is_there},
 };
 
@@ -30,7 +30,7 @@ step = [{ shell = "echo 17 > /opt/runtime" }]
 test = [{ file = { path = "/opt/runtime", contains = "17" } }]
 "#;
 
-/// Its first step takes long enough to be watched, and its images go as soon as nothing needs them.
+/// Its first step takes longer than the overview needs to tell of the bake, and its images go as soon as nothing needs them.
 const SHOP: &str = r#"
 pipeline = "shop"
 base.channel = "runtime/stable"
@@ -38,7 +38,7 @@ artifact.to = "/opt/version"
 retain = { newest = 1, days = 0, soak = 0 }
 [[step]]
 name = "counts"
-shell = "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.7; done"
+shell = "for i in $(seq 14); do echo line $i; sleep 0.7; done"
 [[step]]
 name = "serves"
 shell = """
@@ -224,7 +224,7 @@ impl<'a> Page<'a> {
             "the focus is lost"
         );
         self.browser.click("summary", "counts");
-        self.browser.reads("line 6");
+        self.browser.reads("line 14");
         self.judged("bake")?;
         ends(bake, 0)?;
         let image = self.browser.eval(
@@ -263,16 +263,18 @@ impl<'a> Page<'a> {
         self.judged("fleet")
     }
 
-    /// A rollout is found on the overview when it begins; old and new machines are seen beside each other, and its end.
+    /// A rollout is found in its band when it begins; old and new machines are seen beside each other, and its end.
     fn rolls_live(&mut self) -> Result<String> {
-        self.goes_to("Overview");
-        self.stays();
         let bake =
             start(self.cloud, &["bake", "shop", "--artifact", &artifact(self.cloud, "v3")?, "--json"])?;
-        self.browser.reads("Rollout of shop/production");
-        self.still()?;
-        self.browser.click(".running a", "shop/production");
-        self.browser.until("document.title.startsWith('Rollout')");
+        within("the rollout is listed", PATIENCE, || {
+            self.browser.open(&format!("{}/rollouts", self.origin));
+            let listed = self.browser.eval("document.querySelector('main th a') != null");
+            ensure!(listed == true, "there is none yet");
+            Ok(())
+        })?;
+        self.browser.click("main th a", "production-");
+        self.browser.until("document.title.startsWith('Rollout ')");
         self.stays();
         let count = |word: &str| {
             format!(
