@@ -45,8 +45,10 @@ function take(html) {
     return;
   }
   waiting = null;
-  const next = new DOMParser().parseFromString(html, "text/html").querySelector("main");
+  const sent = new DOMParser().parseFromString(html, "text/html");
+  const next = sent.querySelector("main");
   if (!next) return;
+  document.querySelector("footer").replaceChildren(...sent.querySelector("footer").childNodes);
   const all = (root, selector) => [...root.querySelectorAll(selector)];
   const opened = (one) => one.querySelector("summary").firstChild.textContent;
   const open = new Map(all(main, "details").map((one) => [opened(one), one.open]));
@@ -70,10 +72,10 @@ function take(html) {
 function watch() {
   if (document.hidden || source) return;
   source = new EventSource(main.dataset.live);
-  source.addEventListener("open", () => document.body.classList.remove("stale"));
-  source.addEventListener("error", () => document.body.classList.add("stale"));
+  source.addEventListener("open", () => { document.body.className = "follows"; });
+  source.addEventListener("error", () => { document.body.className = "stale"; });
   source.addEventListener("page", (event) => take(event.data));
-  source.addEventListener("end", (event) => { leave(); document.removeEventListener("visibilitychange", turn); take(event.data); });
+  source.addEventListener("end", (event) => { leave(); document.body.className = ""; document.removeEventListener("visibilitychange", turn); take(event.data); });
 }
 
 function leave() {

@@ -47,15 +47,15 @@ where
             }
             watch.looks += 1;
             let made = (watch.make)().await?;
-            let main = main_of(&made.html);
+            let (main, all) = main_of(&made.html);
             if !made.live {
                 watch.over = true;
-                return Some((Ok(event("end", main)), watch));
+                return Some((Ok(event("end", all)), watch));
             }
             if main != watch.shown {
                 watch.shown = main.to_owned();
                 watch.looks = 1;
-                return Some((Ok(event("page", main)), watch));
+                return Some((Ok(event("page", all)), watch));
             }
             if watch.looks.is_multiple_of(QUIET) {
                 return Some((Ok(": still here\n\n".to_owned()), watch));
@@ -124,9 +124,9 @@ mod tests {
         assert_eq!(
             sent,
             [
-                "event: page\ndata: <main id=\"main\">a\ndata: d</main>\n\n",
-                "event: page\ndata: <main id=\"main\">b</main>\n\n",
-                "event: end\ndata: <main id=\"main\">c</main>\n\n",
+                "event: page\ndata: <main id=\"main\">a\ndata: d</main><footer>now</footer>\n\n",
+                "event: page\ndata: <main id=\"main\">b</main><footer>now</footer>\n\n",
+                "event: end\ndata: <main id=\"main\">c</main><footer>now</footer>\n\n",
             ]
         );
     }

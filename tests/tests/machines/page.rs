@@ -213,6 +213,12 @@ impl<'a> Page<'a> {
         self.browser.until(&format!("{running} == 'promoted'"));
         self.browser.reads("Tests on the builder: 1 passed, 0 failed");
         self.still()?;
+        // It says when it was read, and that is not before what it shows.
+        let times = "[...document.querySelectorAll('dd time, footer time')].map(one => one.dateTime)";
+        ensure!(
+            self.browser.eval(&format!("{times}.at(-1) >= {times}.at(-2)")) == true,
+            "the page says that it is old"
+        );
         ensure!(
             self.browser.eval("document.activeElement.closest('main') != null") == true,
             "the focus is lost"

@@ -68,12 +68,11 @@ pub fn late(document: &str) -> String {
     document.split_once(MAIN).map_or_else(|| document.to_owned(), |(_, after)| format!("{MAIN}{after}"))
 }
 
-/// The content of a document, without its frame.
-pub fn main_of(document: &str) -> &str {
+/// The content of a document without its frame; and the same with what stands below it, which says when it was read.
+pub fn main_of(document: &str) -> (&str, &str) {
     let from = document.find(MAIN).unwrap_or_default();
-    let end = "</main>";
-    let to = document[from..].find(end).map_or(document.len(), |at| from + at + end.len());
-    &document[from..to]
+    let to = |end: &str| document[from..].find(end).map_or(document.len(), |at| from + at + end.len());
+    (&document[from..to("</main>")], &document[from..to("</footer>")])
 }
 
 const BANDS: [(&str, Page); 7] = [
@@ -137,7 +136,10 @@ impl View<'_> {
                                 (Form::Live, false) => { "Read-only: start " code { (self.cmd("ovenbird ui --allow-changes")) } " to change things from here." }
                                 (Form::Live, true) => { "Changes are allowed. Each asks first." }
                             }
-                            @if live { noscript { " Without JavaScript it reloads itself every ten seconds." } }
+                            @if live {
+                                span.follows { " What changes is shown as it happens." }
+                                noscript { " Without JavaScript it reloads itself every ten seconds." }
+                            }
                         }
                     }
                 }

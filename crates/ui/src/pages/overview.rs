@@ -16,10 +16,7 @@ use ovenbird_core::{
     },
 };
 
-use super::{
-    layout::{self, Body, View},
-    rollout,
-};
+use super::layout::{self, Body, View};
 use crate::{
     Account, Reader,
     read::{Problem, Snapshot, under_way},

@@ -126,7 +126,8 @@ fn everybody_can_read_every_page_on_a_phone_and_a_desk_in_light_and_dark() {
         {
             told("something is there to be clicked");
         }
-        let closed = "[...document.querySelectorAll('details > :not(summary)')].filter(one => one.getBoundingClientRect().height == 0)";
+        let closed =
+            "[...document.querySelectorAll('details > :not(summary)')].filter(one => !one.checkVisibility())";
         if browser.eval(&format!("{closed}.length > 0")) == true {
             told("what is folded is not there");
         }

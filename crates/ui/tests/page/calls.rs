@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::mpsc};
 
+use futures::executor::block_on;
+use jiff::SignedDuration;
 use ovenbird_core::ports::Index;
+use ovenbird_ui::Reader;
 use serde_json::json;
 
 use crate::{
@@ -106,6 +109,23 @@ fn a_page_that_is_watched_takes_less_than_a_tenth_of_what_comes_back() {
         let seconds = if name == "states:DescribeExecution" { 60 } else { SECONDS };
         assert!(count * 10 <= refill * seconds, "{count} {name} each {seconds} s, of {refill} a second");
     }
+}
+
+/// Forty bakes are on their way: each is looked at once a minute, and no more than 25 at once.
+#[test]
+fn an_execution_is_looked_at_once_a_minute() {
+    let reader = Reader::new(busy());
+    let begun = reader.account.cloud.now();
+    let looks = |seconds: i64| {
+        let count = || {
+            let calls = reader.account.cloud.calls();
+            calls.iter().filter(|call| call.actions[0] == "states:DescribeExecution").count()
+        };
+        let before = count();
+        block_on(reader.snapshot(begun + SignedDuration::from_secs(seconds)));
+        count() - before
+    };
+    assert_eq!([0, 6, 12, 54, 61, 67].map(looks), [25, 15, 0, 0, 25, 15]);
 }
 
 #[test]

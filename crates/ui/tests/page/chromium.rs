@@ -267,9 +267,10 @@ impl Chromium {
         self.call("Emulation.setScriptExecutionDisabled", json!({"value": true}));
     }
 
-    /// Shows the page as it is printed.
+    /// Shows the page as somebody prints it who likes it dark on the screen.
     pub fn on_paper(&mut self) {
-        self.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
+        let dark = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
+        self.call("Emulation.setEmulatedMedia", json!({"media": "print", "features": dark}));
     }
 
     /// The picture of an element as it is on the screen, as a PNG.

@@ -61,7 +61,7 @@ fn ten_questions_of_somebody_new_are_answered_within_two_clicks() {
         ("what will prune remove next and when?", &[(nav, "Prune")], "at 2026-01-08"),
         ("is production behind staging?", &[], "older than staging"),
         ("what does it cost?", &[(nav, "Prune")], "a month"),
-        ("what does the rollout wait for?", &[], "waits for a person, who lets it go on (resume)"),
+        ("what does the rollout wait for?", &[], "waits for a person's approval"),
     ] {
         assert!(clicks.len() <= 2);
         let begun = Instant::now();
@@ -103,6 +103,7 @@ fn what_one_person_changes_another_one_sees_without_asking_again() {
     acts.write("jvm-runtime/stable");
     acts.click("form button", "hold");
     acts.reads("Channel jvm-runtime/stable is held.");
+    watches.reads("What changes is shown as it happens.");
     watches.reads("held by user/alice");
     assert_eq!(watches.eval("window.still"), true, "it was loaded again");
     // A rollout that is paused goes back, from the page too.
