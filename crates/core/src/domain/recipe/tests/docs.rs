@@ -6,7 +6,10 @@ use super::{
     grammar::{find, keep},
     *,
 };
-use crate::domain::recipe::grammar::{Key, Kind, Need, RECIPE, Table};
+use crate::domain::recipe::{
+    grammar::{Key, Kind, Need, RECIPE, Table},
+    template::Filling,
+};
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recipe.md");
 const BEGIN: &str = "<!-- keys of ";
@@ -120,9 +123,20 @@ fn row(prefix: &str, key: &Key, in_root: bool) -> [String; 3] {
 fn every_example_of_the_docs_is_a_recipe_s() {
     let docs = docs();
     let mut count = 0;
-    for example in docs.split("```toml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap()) {
+    let examples: Vec<&str> =
+        docs.split("```toml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect();
+    for (place, example) in examples.iter().enumerate() {
+        // A template is a recipe with the values of the example after it, and those are none by themselves.
+        if example.contains("${var.") {
+            let filling = Filling::read("recipe.toml", examples[place + 1]).unwrap().expect("its values");
+            parse(&filling.fill("template.toml", example).unwrap());
+            continue;
+        }
+        if example.contains("\ntemplate = ") {
+            continue;
+        }
         // An example shows a part: the rest of a recipe is put around it.
-        let mut text = example.to_owned();
+        let mut text = (*example).to_owned();
         for (part, rest) in [
             ("[base]", "\n[base]\nimage = \"ami-0123456789abcdef0\"\n"),
             ("[promote]", "\n[promote]\nchannel = \"production\"\n"),
