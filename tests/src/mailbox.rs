@@ -1,6 +1,6 @@
 //! A queue that hears what the stack tells of failures, as an operator's pager would.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -12,7 +12,8 @@ use crate::clients::{Local, within};
 pub struct Mailbox<'a> {
     local: &'a Local,
     url: String,
-    heard: RefCell<Vec<String>>,
+    /// By their ids: what nobody deletes, SQS delivers again.
+    heard: RefCell<BTreeMap<String, String>>,
 }
 
 impl<'a> Mailbox<'a> {
@@ -35,13 +36,16 @@ impl<'a> Mailbox<'a> {
 
     /// Waits for a message that begins so.
     pub fn hear(&self, beginning: &str) -> Result<()> {
+        self.hear_times(beginning, 1)
+    }
+
+    /// Waits until so many messages began so.
+    pub fn hear_times(&self, beginning: &str, count: usize) -> Result<()> {
         within("the message", Duration::from_secs(30), || {
             self.fetch()?;
             let heard = self.heard.borrow();
-            ensure!(
-                heard.iter().any(|message| message.starts_with(beginning)),
-                "no {beginning:?} in {heard:?}"
-            );
+            let seen = heard.values().filter(|message| message.starts_with(beginning)).count();
+            ensure!(seen == count, "{seen} of {count} times {beginning:?} in {heard:?}");
             Ok(())
         })
     }
@@ -49,7 +53,7 @@ impl<'a> Mailbox<'a> {
     /// The messages so far that name a bake.
     pub fn of(&self, bake: &str) -> Result<Vec<String>> {
         self.fetch()?;
-        Ok(self.heard.borrow().iter().filter(|message| message.contains(bake)).cloned().collect())
+        Ok(self.heard.borrow().values().filter(|message| message.contains(bake)).cloned().collect())
     }
 
     fn fetch(&self) -> Result<()> {
@@ -60,7 +64,9 @@ impl<'a> Mailbox<'a> {
             let envelope: Value = serde_json::from_str(envelope).context("a notification")?;
             let text = envelope["Message"].as_str().context("a notification without a message")?;
             // EventBridge's transformed text is a JSON string.
-            self.heard.borrow_mut().push(serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()));
+            let text = serde_json::from_str(text).unwrap_or_else(|_| text.to_owned());
+            let id = message["MessageId"].as_str().context("a message without an id")?.to_owned();
+            self.heard.borrow_mut().insert(id, text);
         }
         Ok(())
     }

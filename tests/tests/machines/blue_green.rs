@@ -87,7 +87,7 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
 
     let load = Load::start(&shop.fleet.address, RATE)?;
     let second = bake(&cloud, "v2", Status::Validated)?;
-    shop.approve(&second)?;
+    shop.approve(&second, 1)?;
     shop.watched(0)?;
     ensure!(shop.other.images()? == [second.as_str(); 2], "green is not of v2");
     let begun = Instant::now();
@@ -101,7 +101,7 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
 
     let load = Load::start(&shop.fleet.address, RATE)?;
     let bad = bake(&cloud, "v3", Status::Validated)?;
-    shop.approve(&bad)?;
+    shop.approve(&bad, 1)?;
     shop.watched(1)?;
     let counts = load.stop()?;
     eprintln!("v3, which answers 500: {counts}");
@@ -118,7 +118,7 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
 
     let load = Load::start(&shop.fleet.address, RATE)?;
     cloud.local.ovenbird(&[&promote[..], &["--yes"]].concat())?;
-    shop.approve(&second)?;
+    shop.approve(&second, 2)?;
     shop.ended(&second)?;
     let counts = load.stop()?;
     eprintln!("v1 to v2 for good: {counts}");
@@ -127,11 +127,12 @@ fn no_request_is_lost_while_one_group_takes_over_from_the_other() -> Result<()> 
 }
 
 impl Shop<'_> {
-    /// Approves an image with the command of the mail that asks for it.
-    fn approve(&self, image: &str) -> Result<()> {
+    /// Approves an image with the command of the mail that asks for it, for the first time or the second.
+    fn approve(&self, image: &str, time: usize) -> Result<()> {
         let command = "rollout shop --channel production approve";
         let asks = "waits for approval in channel production";
-        self.mailbox.hear(&format!("Ovenbird: pipeline shop: {image} {asks}: ovenbird {command}"))?;
+        let mail = format!("Ovenbird: pipeline shop: {image} {asks}: ovenbird {command}");
+        self.mailbox.hear_times(&mail, time)?;
         self.cloud.local.ovenbird(&command.split(' ').collect::<Vec<_>>())
     }
 

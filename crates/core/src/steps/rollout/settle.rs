@@ -51,6 +51,10 @@ pub async fn settle(
         rollout.progress.note_once(now, format!("the channel has the image, and not all follows it: {seen}"));
         rollout.progress.behind = Some(seen);
     }
+    if rollout.progress.behind.is_none() {
+        // It was seen to have taken the image: whoever goes back from here need not wait until it can't any more.
+        rollout.progress.written = None;
+    }
     if rollout.progress.pair.is_some() {
         rollout.progress.enter(Phase::Keeping, now);
         rollout.progress.note(now, "the channel has the image");
