@@ -18,6 +18,19 @@ use crate::{
     hostile::every_page,
 };
 
+/// Pages of a large account, one of each kind that reads much.
+pub const LARGE_PAGES: [&str; 9] = [
+    "/",
+    "/bakes",
+    "/pipelines/service-042",
+    "/bakes/service-042/service-042-010",
+    "/lineage",
+    "/fleet",
+    "/rollouts",
+    "/prune",
+    "/prune/service-042",
+];
+
 fn page_of(desk: fn() -> Desk, path: &str) -> String {
     let served = Served::new(desk, false);
     let answer = served.get(&served.cookie(), path);
@@ -342,16 +355,7 @@ fn the_frame_is_there_while_aws_is_asked() {
 fn a_large_account_s_pages_stay_small() {
     let served = Served::new(|| large(100), false);
     let cookie = served.cookie();
-    for path in [
-        "/",
-        "/bakes",
-        "/pipelines/service-042",
-        "/bakes/service-042/service-042-010",
-        "/lineage",
-        "/fleet",
-        "/prune",
-        "/prune/service-042",
-    ] {
+    for path in LARGE_PAGES {
         let began = std::time::Instant::now();
         let answer = served.get(&cookie, path);
         assert_eq!(answer.status, 200, "{path}");

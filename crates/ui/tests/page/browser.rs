@@ -2,11 +2,32 @@
 //! runs, everybody can read every page, and what changes is seen.
 
 use crate::{
-    account::{large, usual},
+    account::{Desk, large, usual},
     chromium::{Chromium, is_there},
     client::Served,
     hostile::{every_page, hostile},
 };
+
+/// A page that is served, the cookie of somebody who got in, and their browser; none where there is no Chromium.
+pub fn signed_in(
+    desk: impl FnOnce() -> Desk + Send + 'static,
+    changes: bool,
+) -> Option<(Served, String, Chromium)> {
+    if !is_there() {
+        return None;
+    }
+    let served = Served::new(desk, changes);
+    let cookie = served.cookie();
+    let browser = with_cookie(&served, &cookie);
+    Some((served, cookie, browser))
+}
+
+/// A browser of somebody who got in.
+pub fn with_cookie(served: &Served, cookie: &str) -> Chromium {
+    let mut browser = Chromium::start();
+    browser.cookie(&served.origin(), cookie);
+    browser
+}
 
 /// Opens the address that was printed.
 fn enter(served: &Served) -> Chromium {
@@ -77,15 +98,9 @@ pub fn kinds(served: &Served, cookie: &str) -> Vec<String> {
 /// each picture is asked of the browser instead, and pictures are compared with those of the same browser.
 #[test]
 fn everybody_can_read_every_page_on_a_phone_and_a_desk_in_light_and_dark() {
-    if !is_there() {
-        return;
-    }
-    let served = Served::new(usual, true);
-    let cookie = served.cookie();
+    let Some((served, cookie, mut browser)) = signed_in(usual, true) else { return };
     let paths = kinds(&served, &cookie);
     assert!(paths.len() > 15, "{paths:?}");
-    let mut browser = Chromium::start();
-    browser.cookie(&served.origin(), &cookie);
     let mut wrong = Vec::new();
     let stranger = Served::new(usual, false);
     let mut all = vec![("entrance".to_owned(), format!("{}/", stranger.origin()))];
@@ -145,8 +160,7 @@ fn a_large_account_is_painted_soon_with_few_bytes_and_requests() {
     let paint = || {
         // Nothing is read yet.
         let served = Served::new(|| large(100), false);
-        let mut browser = Chromium::start();
-        browser.cookie(&served.origin(), &served.cookie());
+        let mut browser = with_cookie(&served, &served.cookie());
         browser.open(&format!("{}/", served.origin()));
         browser.until("performance.getEntriesByName('first-contentful-paint').length == 1");
         let paint = browser.eval("performance.getEntriesByName('first-contentful-paint')[0].startTime");

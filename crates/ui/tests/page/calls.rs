@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     account::{Desk, large},
+    bands::LARGE_PAGES,
     client::Served,
 };
 
@@ -75,17 +76,7 @@ fn busy() -> Desk {
 
 #[test]
 fn each_page_of_a_large_account_takes_less_than_a_tenth_of_every_bucket() {
-    for path in [
-        "/",
-        "/bakes",
-        "/pipelines/service-042",
-        "/bakes/service-042/service-042-010",
-        "/lineage",
-        "/fleet",
-        "/rollouts",
-        "/prune",
-        "/prune/service-042",
-    ] {
+    for path in LARGE_PAGES {
         let counts = calls(busy, &[path]);
         println!("{path}: {counts:?}");
         for (name, count) in counts {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     account::usual,
-    browser::kinds,
+    browser::{kinds, signed_in},
     chromium::{Chromium, is_there},
     client::Served,
 };
@@ -44,17 +44,11 @@ fn reaches(browser: &mut Chromium, text: &str) {
 
 #[test]
 fn everything_is_reached_by_the_tab_key_and_is_seen_there() {
-    if !is_there() {
-        return;
-    }
-    let served = Served::new(usual, true);
-    let cookie = served.cookie();
-    let mut browser = Chromium::start();
-    browser.cookie(&served.origin(), &cookie);
+    let Some((served, cookie, mut browser)) = signed_in(usual, true) else { return };
     let (mut wrong, mut steps) = (Vec::new(), 0);
     for path in kinds(&served, &cookie) {
         browser.open(&format!("{}{path}", served.origin()));
-        // What is sent of a live page takes the place of what was marked.
+        // A live page would lose the marks with its next update.
         browser.eval("leave()");
         let wanted = "[...document.querySelectorAll('a[href], button, input:not([type=hidden]), summary, [tabindex=\"0\"]')]\
                       .filter(one => one.checkVisibility({contentVisibilityAuto: true}))";
@@ -78,14 +72,9 @@ fn everything_is_reached_by_the_tab_key_and_is_seen_there() {
 
 #[test]
 fn a_channel_is_held_without_a_mouse() {
-    if !is_there() {
-        return;
-    }
-    let served = Served::new(usual, true);
-    let mut browser = Chromium::start();
-    browser.cookie(&served.origin(), &served.cookie());
+    let Some((served, _, mut browser)) = signed_in(usual, true) else { return };
     browser.open(&format!("{}/", served.origin()));
-    // Past the bar above, the way that who hears the page takes.
+    // Past the bar above, as somebody with a screen reader does.
     assert_eq!(next(&mut browser), ("Skip to the content".to_owned(), None));
     browser.press("Enter");
     browser.until("document.activeElement.id == 'main'");
@@ -108,13 +97,7 @@ fn a_channel_is_held_without_a_mouse() {
 /// Who goes through a live page by the keyboard stays where they are when it changes, and sees the change.
 #[test]
 fn what_has_the_focus_keeps_it_while_the_page_changes() {
-    if !is_there() {
-        return;
-    }
-    let served = Served::new(usual, true);
-    let cookie = served.cookie();
-    let mut browser = Chromium::start();
-    browser.cookie(&served.origin(), &cookie);
+    let Some((served, cookie, mut browser)) = signed_in(usual, true) else { return };
     browser.open(&format!("{}/", served.origin()));
     reaches(&mut browser, "storefront/production");
     reaches(&mut browser, "ami-");

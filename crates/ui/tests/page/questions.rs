@@ -6,8 +6,7 @@ use serde_json::json;
 
 use crate::{
     account::{Desk, usual},
-    chromium::{Chromium, is_there},
-    client::Served,
+    browser::{signed_in, with_cookie},
 };
 
 /// The usual account, and more: the web application's newest version is in `staging`, an old image soaks, and a person
@@ -40,12 +39,7 @@ fn asked() -> Desk {
 /// Each is asked on the overview; what leads to its answer is clicked, and the answer is read where one looks for it.
 #[test]
 fn ten_questions_of_somebody_new_are_answered_within_two_clicks() {
-    if !is_there() {
-        return;
-    }
-    let served = Served::new(asked, false);
-    let mut browser = Chromium::start();
-    browser.cookie(&served.origin(), &served.cookie());
+    let Some((served, _, mut browser)) = signed_in(asked, false) else { return };
     let (nav, main) = ("nav a", "main a");
     for (question, clicks, answer) in [
         ("why is this image kept?", &[(nav, "Prune"), (main, "jvm-runtime")][..], "a channel points at it"),
@@ -77,16 +71,8 @@ fn ten_questions_of_somebody_new_are_answered_within_two_clicks() {
 /// One browser watches while another one changes something. What is seen without a reload came with the server's events.
 #[test]
 fn what_one_person_changes_another_one_sees_without_asking_again() {
-    if !is_there() {
-        return;
-    }
-    let served = Served::new(usual, true);
-    let cookie = served.cookie();
-    let [mut watches, mut acts] = [(); 2].map(|()| {
-        let mut browser = Chromium::start();
-        browser.cookie(&served.origin(), &cookie);
-        browser
-    });
+    let Some((served, cookie, mut watches)) = signed_in(usual, true) else { return };
+    let mut acts = with_cookie(&served, &cookie);
     watches.open(&format!("{}/", served.origin()));
     watches.eval("window.still = true");
     acts.open(&format!("{}/pipelines/jvm-runtime", served.origin()));
