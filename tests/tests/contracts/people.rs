@@ -33,6 +33,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("status.rs", &[VIEWER]),
     ("target.rs", &[VIEWER]),
     ("recipe/history.rs", &[VIEWER, PUSHER]),
+    ("recipe/pull.rs", &[VIEWER]),
     // Only the first push of a pipeline, and one to another base, delete what was there.
     ("recipe/mod.rs", &[VIEWER, PUSHER]),
     ("bake.rs", &[VIEWER, OPERATOR]),

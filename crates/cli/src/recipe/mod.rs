@@ -5,6 +5,7 @@ mod checked;
 pub mod history;
 mod new;
 mod notes;
+mod pull;
 
 use std::{
     path::{Path, PathBuf},
@@ -201,7 +202,7 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
         RecipeCommand::Pull { pipeline, recipe, to } => {
             let folder = to.clone().unwrap_or_else(|| PathBuf::from(pipeline));
             let deployment = target.deployment().await?;
-            let pulled = history::pull(&deployment, &parsed(pipeline)?, recipe.as_deref(), &folder).await?;
+            let pulled = pull::pull(&deployment, &parsed(pipeline)?, recipe.as_deref(), &folder).await?;
             print(json, &pulled, &pulled.text());
         }
         RecipeCommand::Revert { pipeline, recipe, message } => {
