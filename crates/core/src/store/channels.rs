@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     /// A channel that had these images, the newest first.
-    pub(crate) fn had(images: &[u8]) -> Channel {
+    fn had(images: &[u8]) -> Channel {
         let target = |(place, image): (usize, &u8)| {
             json!({"image": format!("ami-0000000{image}"), "digest": "0".repeat(64), "bake": "b",
                 "generation": images.len() - place, "promoted": "2026-01-01T00:00:00Z",

@@ -52,7 +52,7 @@ pub async fn settle(
         rollout.progress.behind = Some(seen);
     }
     if rollout.progress.behind.is_none() {
-        // It was seen to have taken the image: whoever goes back from here need not wait until it can't any more.
+        // The parameter was seen to have the image, so no write of it is still under way. To go back need not wait for one.
         rollout.progress.written = None;
     }
     if rollout.progress.pair.is_some() {
