@@ -160,6 +160,9 @@ impl World {
         {
             (target.good, target.bad) = if good { (target.good + 1, 0) } else { (0, target.bad + 1) };
             target.seen = Some((now, seen));
+            if !good {
+                target.failed = Some(seen);
+            }
             let next = match target.phase {
                 Phase::Initial if good => Phase::Healthy,
                 Phase::Unhealthy if target.good >= check.healthy_threshold => Phase::Healthy,
@@ -206,8 +209,8 @@ impl World {
                 let words = "Initial health checks in progress";
                 TargetHealth::new(TargetState::Initial, "Elb.InitialHealthChecking", words)
             }
-            (Phase::Unhealthy, seen) => {
-                let (reason, words) = match seen.map(|(_, seen)| seen) {
+            (Phase::Unhealthy, _) => {
+                let (reason, words) = match target.failed {
                     Some(Seen::Status(status)) => (
                         "Target.ResponseCodeMismatch",
                         format!("Health checks failed with these codes: [{status}]"),

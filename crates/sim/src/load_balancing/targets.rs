@@ -40,6 +40,9 @@ pub struct Target {
     pub(super) bad: u32,
     /// What the last check saw, and when.
     pub(super) seen: Option<(Timestamp, Seen)>,
+    /// What the last bad check saw: the reason for which it is unhealthy, also while checks are good again.
+    #[serde(default)]
+    pub(super) failed: Option<Seen>,
     /// Since when it is healthy.
     pub healthy_since: Option<Timestamp>,
     /// What the load balancer's anomaly detection says of it.
@@ -52,7 +55,7 @@ impl Target {
     pub(super) fn begin(&mut self) {
         if !matches!(self.phase, Phase::Draining { .. }) {
             self.phase = Phase::Initial;
-            (self.good, self.bad, self.seen, self.healthy_since) = (0, 0, None, None);
+            (self.good, self.bad, self.seen, self.failed, self.healthy_since) = (0, 0, None, None, None);
         }
     }
 }
@@ -115,6 +118,7 @@ impl World {
                     good: 0,
                     bad: 0,
                     seen: None,
+                    failed: None,
                     healthy_since: None,
                     anomaly: Anomaly::default(),
                 }),
