@@ -11,7 +11,8 @@ use aws_sdk_autoscaling::types::{
 use aws_sdk_cloudwatch::types::{AlarmType, StateValue};
 use aws_sdk_ec2::types::{Filter, Subnet};
 use aws_sdk_elasticloadbalancingv2::types::{
-    AnomalyResultEnum, DescribeTargetHealthInputIncludeEnum, TargetHealthDescription, TargetHealthStateEnum,
+    AnomalyResultEnum, DescribeTargetHealthInputIncludeEnum, TargetHealthDescription, TargetHealthReasonEnum,
+    TargetHealthStateEnum,
 };
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -180,7 +181,12 @@ impl Groups for Cloud {
         }
     }
 
-    async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()> {
+    async fn change(
+        &self,
+        group: &GroupName,
+        template: Option<&Template>,
+        sizes: Option<Sizes>,
+    ) -> Result<()> {
         let operation = "autoscaling:UpdateAutoScalingGroup";
         let number = |size: u32| i32::try_from(size).unwrap_or(i32::MAX);
         let request = self.autoscaling.update_auto_scaling_group().auto_scaling_group_name(group.as_str());
@@ -192,9 +198,9 @@ impl Groups for Cloud {
             },
         };
         let request = request
-            .min_size(number(sizes.min))
-            .max_size(number(sizes.max))
-            .desired_capacity(number(sizes.desired));
+            .set_min_size(sizes.map(|sizes| number(sizes.min)))
+            .set_max_size(sizes.map(|sizes| number(sizes.max)))
+            .set_desired_capacity(sizes.map(|sizes| number(sizes.desired)));
         let answer = request.send().await;
         answer.map(drop).map_err(|error| translate(operation, group.as_str(), &error))
     }
@@ -408,8 +414,12 @@ fn target(instance: InstanceId, one: &TargetHealthDescription) -> Option<Target>
         (Some(reason), None) => reason.as_str().to_owned(),
         (None, text) => text.unwrap_or_default().to_owned(),
     };
+    let silent = matches!(
+        health.reason(),
+        Some(TargetHealthReasonEnum::Timeout | TargetHealthReasonEnum::FailedHealthChecks)
+    );
     let anomalous = one
         .anomaly_detection()
         .is_some_and(|anomaly| anomaly.result() == Some(&AnomalyResultEnum::Anomalous));
-    Some(Target { instance, state, reason, anomalous })
+    Some(Target { instance, state, reason, silent, anomalous })
 }

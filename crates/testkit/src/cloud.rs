@@ -123,6 +123,8 @@ pub enum Fitness {
     Answers(u16),
     /// Not at all.
     Silent,
+    /// Not at all for so many seconds after their launch, then well.
+    After(i64),
     /// Well for so many seconds after their launch, then not at all.
     DiesAfter(i64),
 }
@@ -146,6 +148,8 @@ impl State {
                 Fitness::Well => Seen::Status(200),
                 Fitness::Answers(status) => Seen::Status(status),
                 Fitness::Silent => Seen::Timeout,
+                Fitness::After(seconds) if age < seconds => Seen::Failed,
+                Fitness::After(_) => Seen::Status(200),
                 Fitness::DiesAfter(seconds) if age < seconds => Seen::Status(200),
                 Fitness::DiesAfter(_) => Seen::Failed,
             };

@@ -1,6 +1,8 @@
 //! Rollouts: stages, verdicts, the way back, and what a channel says meanwhile.
 
 mod approval;
+mod pace;
+mod patient;
 mod short;
 
 use std::collections::{BTreeMap, BTreeSet};

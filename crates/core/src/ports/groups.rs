@@ -58,9 +58,14 @@ pub trait Groups {
     async fn roll_back_refresh(&self, group: &GroupName) -> Result<GoesBack>;
     /// Cancels the refresh under way, if there is one; what it replaced stays so.
     async fn cancel_refresh(&self, group: &GroupName) -> Result<()>;
-    /// Gives a group other sizes, and lets it launch this version of a launch template; none leaves what it launches. Of a
-    /// policy of mixed instances nothing changes but the version.
-    async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()>;
+    /// Lets a group launch this version of a launch template, and gives it these sizes; none leaves what is. Its machines
+    /// stay what they are. Of a policy of mixed instances nothing changes but the version.
+    async fn change(
+        &self,
+        group: &GroupName,
+        template: Option<&Template>,
+        sizes: Option<Sizes>,
+    ) -> Result<()>;
     /// What a target group says of its targets: of one that is gone, that it has none.
     async fn targets(&self, target_group: &str) -> Result<Vec<Target>>;
     /// The states of alarms, in the order asked for.

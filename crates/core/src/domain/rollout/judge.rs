@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlarmState, GroupState, RefreshState, Seen, TargetState};
+use super::{AlarmState, GroupState, RefreshState, Seen, Target, TargetState};
 use crate::domain::{
     destination::{Policy, Share},
     id::InstanceId,
@@ -198,14 +198,18 @@ fn sick(seen: &Seen, state: &GroupState, policy: &Policy) -> Vec<(InstanceId, St
             sick.push((id.clone(), "Auto Scaling finds it unhealthy".to_owned()));
             continue;
         }
-        let mut targets = seen.targets_of(id);
-        if let Some(target) = targets.find(|one| one.state == TargetState::Unhealthy || one.anomalous) {
+        let sighting = state.instances.get(id);
+        let late =
+            sighting.is_some_and(|one| seen.at.duration_since(one.first).as_secs() > policy.healthy_within);
+        // A target group doesn't wait for a machine that boots: it is unhealthy there after a few checks, and has its time
+        // all the same. One that gives a wrong answer is up.
+        let starts = !late && sighting.is_some_and(|one| !one.served);
+        let is_sick =
+            |one: &&Target| one.anomalous || (one.state == TargetState::Unhealthy && !(one.silent && starts));
+        if let Some(target) = seen.targets_of(id).find(is_sick) {
             let reason = if target.anomalous { "it answers worse than the others" } else { &target.reason };
             sick.push((id.clone(), format!("its target group finds it unhealthy: {reason}")));
-            continue;
-        }
-        let known = state.instances.get(id).map(|sighting| seen.at.duration_since(sighting.first).as_secs());
-        if known.is_some_and(|seconds| seconds > policy.healthy_within) && !seen.serves(member) {
+        } else if late && !seen.serves(member) {
             let what =
                 format!("it does not serve after {} s; it is {}", policy.healthy_within, member.lifecycle);
             sick.push((id.clone(), what));

@@ -216,6 +216,8 @@ pub struct Target {
     pub state: TargetState,
     /// Elastic Load Balancing's reason, as a code with its words; empty for a healthy one.
     pub reason: String,
+    /// Whether an unhealthy one gives no answer at all (`Target.Timeout`, `Target.FailedHealthChecks`): it may not be up yet.
+    pub silent: bool,
     /// Whether anomaly detection finds that it answers worse than the others.
     pub anomalous: bool,
 }

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     domain::{
+        destination::Share,
         error::Result,
-        rollout::{FailedLaunch, Fault, Phase, Rollout, Seen, Verdict, Wish, judge},
+        rollout::{FailedLaunch, Fault, GroupState, Phase, Rollout, Seen, Template, Verdict, Wish, judge},
     },
     ports::Groups,
     store::{Ledger, Versioned},
@@ -42,7 +43,21 @@ pub async fn look(
     let state = &mut rollout.progress.groups[place];
     state.remember(&seen);
     let verdict = judge(&seen, state, share, &policy);
+    if let Some(before) = still_launches(&seen, state, share) {
+        cloud.change(&state.name, Some(before), None).await?;
+    }
     conclude(document, rollout, (verdict, &seen), cloud, now).await
+}
+
+/// The version that a group is to launch again, now that a part of it has the new one.
+///
+/// A refresh that ends well saves its version in the group, also where it replaced a part. From then on the group would
+/// launch an image that has yet to prove itself, and the refresh of the next stage would go back to nothing else.
+fn still_launches<'a>(seen: &Seen, state: &'a GroupState, share: Share) -> Option<&'a Template> {
+    let after = state.after.as_ref().filter(|after| **after != state.before)?;
+    let is_over = seen.refresh.as_ref().is_none_or(|refresh| !refresh.state.is_active());
+    let launches_new = is_over && seen.group.template() == Some(after);
+    (launches_new && !share.is_all()).then_some(&state.before)
 }
 
 /// Waits, goes on, or goes back, as the verdict says.
@@ -61,7 +76,7 @@ pub(super) async fn conclude(
         (false, true) => policy.watch.max(policy.soak),
         (false, false) => policy.watch,
     };
-    match verdict {
+    let pause = match verdict {
         Verdict::Bad(fault) => return turn_back(document, rollout, fault, cloud, now).await,
         Verdict::Wait(awaits) => {
             let awaits = awaits + &seen.cannot_launch();
@@ -75,6 +90,7 @@ pub(super) async fn conclude(
                 return turn_back(document, rollout, fault, cloud, now).await;
             }
             (rollout.progress.well_since, rollout.progress.awaits) = (None, awaits);
+            LOOK
         }
         Verdict::Well => {
             let since = *rollout.progress.well_since.get_or_insert(now);
@@ -84,10 +100,12 @@ pub(super) async fn conclude(
             }
             let word = if last { "soak" } else { "watch" };
             rollout.progress.awaits = format!("{word}: well for {held} of {must_last} s");
+            let most = if must_last > 600 { LATER } else { LOOK };
+            // The last look comes right at the end.
+            u32::try_from(must_last - held).map_or(most, |left| left.min(most))
         }
-    }
-    let long = rollout.progress.well_since.is_some() && must_last > 600;
-    wait(document, rollout, (To::Look, if long { LATER } else { LOOK }), cloud).await
+    };
+    wait(document, rollout, (To::Look, pause), cloud).await
 }
 
 /// For so long a stage waits for what instances take to start, and nobody asks whether they can.

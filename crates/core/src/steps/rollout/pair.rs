@@ -234,7 +234,7 @@ async fn perform(
         Act::Nothing => Ok(String::new()),
         Act::Await(what) => Ok(what),
         Act::Resize { group, template, sizes } => {
-            cloud.resize(&group, template.as_ref(), sizes).await?;
+            cloud.change(&group, template.as_ref(), Some(sizes)).await?;
             let what = format!("group `{group}` to have {} machines", sizes.desired);
             rollout.progress.note(now, what.clone());
             Ok(what)

@@ -149,7 +149,11 @@ async fn bring_back(
         let back = target(&seen, &state, &after);
         if refresh.brings(&after) && refresh.state == RefreshState::Running {
             return match cloud.roll_back_refresh(&state.name).await? {
-                GoesBack::Yes | GoesBack::None => Ok(Some(format!("group `{}` to go back", state.name))),
+                GoesBack::Yes => {
+                    rollout.progress.note_once(now, format!("group {}: EC2 brings it back", state.name));
+                    Ok(Some(format!("group `{}` to go back", state.name)))
+                }
+                GoesBack::None => Ok(Some(format!("group `{}` to go back", state.name))),
                 GoesBack::Never => {
                     cloud.cancel_refresh(&state.name).await?;
                     Ok(Some(format!("the refresh of group `{}` to be cancelled", state.name)))

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{LATER, RolloutDocument, RolloutPorts, To, end, resume, start_waiting, wait};
+use super::{LATER, LOOK, RolloutDocument, RolloutPorts, To, end, resume, start_waiting, wait};
 use crate::{
     domain::{
         error::Result,
@@ -43,9 +43,12 @@ pub async fn settle(
         if let Some(why) = refused {
             seen.push_str(&format!(", and the last write was refused: {why}"));
         }
-        if rollout.progress.waited(now) <= PATIENCE {
+        let waited = rollout.progress.waited(now);
+        if waited <= PATIENCE {
             rollout.progress.awaits = seen;
-            return wait(document, rollout, (To::Settled, LATER), cloud).await;
+            // SSM mostly takes a few seconds.
+            let pause = if waited < LATER.into() { LOOK } else { LATER };
+            return wait(document, rollout, (To::Settled, pause), cloud).await;
         }
         // The machines serve from it: that a parameter lags is no reason to bring them back.
         rollout.progress.note_once(now, format!("the channel has the image, and not all follows it: {seen}"));

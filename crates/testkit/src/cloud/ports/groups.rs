@@ -224,14 +224,19 @@ impl Groups for Cloud {
         .await
     }
 
-    async fn resize(&self, group: &GroupName, template: Option<&Template>, sizes: Sizes) -> Result<()> {
+    async fn change(
+        &self,
+        group: &GroupName,
+        template: Option<&Template>,
+        sizes: Option<Sizes>,
+    ) -> Result<()> {
         self.call(&["autoscaling:DescribeAutoScalingGroups", "autoscaling:UpdateAutoScalingGroup"], |state| {
             let configuration = template.map(|one| launching(&state.world, group, one));
             let change = UpdateGroup {
                 configuration,
-                min_size: Some(sizes.min),
-                max_size: Some(sizes.max),
-                desired: Some(sizes.desired),
+                min_size: sizes.map(|sizes| sizes.min),
+                max_size: sizes.map(|sizes| sizes.max),
+                desired: sizes.map(|sizes| sizes.desired),
                 ..UpdateGroup::default()
             };
             let changed = state.world.update_auto_scaling_group(group.as_str(), &change);
@@ -261,6 +266,10 @@ impl Groups for Cloud {
                         TargetState::Draining => rollout::TargetState::Draining,
                         TargetState::Unused => rollout::TargetState::Unused,
                     },
+                    silent: matches!(
+                        target.health.reason,
+                        Some("Target.Timeout" | "Target.FailedHealthChecks")
+                    ),
                     reason: target.health.reason.unwrap_or_default().to_owned(),
                     anomalous: target.anomaly.anomalous,
                 })
