@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::clients::{Local, within};
+use crate::{
+    clients::{Local, within},
+    health::Watch,
+};
 
 /// How long machines may take to be healthy.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -98,6 +101,11 @@ impl<'a> Fleet<'a> {
             ensure!(states.len() == count && states.iter().all(|state| **state == "healthy"), "{states:?}");
             Ok(())
         })
+    }
+
+    /// Looks from now on at when its machines become healthy, and sick.
+    pub fn watch(&self) -> Watch {
+        Watch::start(self.local, &self.targets)
     }
 
     /// The images of the group's machines, those on their way out aside.

@@ -4,6 +4,7 @@
 mod aws;
 pub mod clients;
 pub mod fleet;
+pub mod health;
 pub mod load;
 pub mod mailbox;
 pub mod packer;

@@ -29,15 +29,34 @@ const CLIENTS: u32 = 24;
 pub struct Counts {
     /// How often each body came with status 200.
     pub answers: BTreeMap<String, u64>,
-    /// Those without such an answer, each with what came instead.
-    pub lost: Vec<String>,
+    /// Those without such an answer.
+    pub lost: Vec<Lost>,
     /// How many were sent on a connection that had been used before.
     kept_open: u64,
     time: Duration,
     slowest: Duration,
 }
 
+/// A request without an answer of status 200.
+#[derive(Debug)]
+pub struct Lost {
+    /// How long the load had gone on when it was given up.
+    pub after: Duration,
+    /// What came instead.
+    pub why: String,
+}
+
 impl Counts {
+    /// For how long requests were lost, from the first to the last.
+    pub fn harmed(&self) -> Duration {
+        let times = || self.lost.iter().map(|lost| lost.after);
+        times().max().unwrap_or_default().saturating_sub(times().min().unwrap_or_default())
+    }
+
+    fn lose(&mut self, begun: Instant, why: String) {
+        self.lost.push(Lost { after: begun.elapsed(), why });
+    }
+
     fn sent(&self) -> u64 {
         self.answers.values().sum::<u64>() + self.lost.len() as u64
     }
@@ -129,18 +148,11 @@ impl Client {
         while !stop.load(Ordering::SeqCst) {
             clock.tick().await;
             let start = Instant::now();
+            // What was lost had taken its connection out.
             match tokio::time::timeout(Duration::from_secs(10), self.once(&mut counts)).await {
                 Ok(Ok(body)) => *counts.answers.entry(body).or_default() += 1,
-                Ok(Err(error)) => {
-                    counts.lost.push(format!("after {:.1} s: {error:#}", begun.elapsed().as_secs_f64()));
-                    self.connection = None;
-                }
-                Err(_) => {
-                    counts
-                        .lost
-                        .push(format!("after {:.1} s: no answer in 10 s", begun.elapsed().as_secs_f64()));
-                    self.connection = None;
-                }
+                Ok(Err(error)) => counts.lose(begun, format!("{error:#}")),
+                Err(_) => counts.lose(begun, "no answer in 10 s".to_owned()),
             }
             counts.slowest = counts.slowest.max(start.elapsed());
         }

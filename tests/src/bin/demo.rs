@@ -14,6 +14,7 @@ use ovenbird_core::{
 use ovenbird_tests::{
     clients::{Local, get, repository, within},
     fleet::Fleet,
+    health::overhead,
     load::{Counts, Load},
     sample,
 };
@@ -115,6 +116,9 @@ soak = "20s"
 healthy-within = "60s"
 "#;
 
+/// The watch of the first stage, and the soak after the last.
+const WATCHED: Duration = Duration::from_secs(30);
+
 /// Requests a second.
 const RATE: u32 = 240;
 
@@ -167,10 +171,18 @@ fn rolled_out(local: &Local, fleet: &Fleet<'_>, war: &Path, version: &str, exit:
     let bake = deploy_as(local, war, (version, key), "validated")?;
     let rollout = bake.progress.rollout.context("no rollout")?;
     say(&format!("{key} comes to the machines by rollout {rollout}, {RATE} requests a second meanwhile"));
+    let watch = fleet.watch();
     let status = local.ovenbird_shows(&["rollout", PIPELINE, "--watch"])?;
     ensure!(status == Some(exit), "the rollout ended with status {status:?}");
-    let counts = load.stop()?;
+    let (counts, lives) = (load.stop()?, watch.stop()?);
     println!("  {counts}");
+    if exit == 0 {
+        let ended = local.ovenbird_json(&["rollout", PIPELINE], false)?;
+        let overhead = overhead(&ended, &lives, WATCHED)?;
+        println!(
+            "  beyond the machines' boots, the watch and the soak, it took {overhead:.1} s (goal: 10 s)"
+        );
+    }
     Ok(counts)
 }
 

@@ -409,10 +409,7 @@ fn killed(cloud: &Cloud) -> Result<()> {
         ensure!(answer["Reservations"].as_array().is_some_and(|all| !all.is_empty()), "none yet");
         Ok(())
     })?;
-    let status = cloud.local.ovenbird_json(&["local", "status"], false)?;
-    let pid = status["pid"].as_i64().context("no pid")?;
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid)?);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
+    cloud.kill()?;
     within("no process and no mount", PATIENCE, || {
         let processes = processes(&cloud.home)?;
         ensure!(processes.is_empty(), "still there: {processes:?}");

@@ -15,11 +15,17 @@ mod page;
 mod provisioners;
 mod rollout;
 mod sealed_layer;
+mod shop;
 mod stopped;
+mod verdicts;
 
 use std::{ops::Deref, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use ovenbird_tests::test_cloud::TestCloud;
 
 /// How long to wait for what must come: no measure of speed, for other clouds' machines boot beside one's own.
@@ -32,6 +38,13 @@ impl Cloud {
     /// Starts it; none when something is missing for it.
     fn up(name: &str, port: u16) -> Result<Option<Self>> {
         Ok(TestCloud::up(name, port)?.map(Self))
+    }
+
+    /// Kills it with all that it started.
+    fn kill(&self) -> Result<()> {
+        let status = self.local.ovenbird_json(&["local", "status"], false)?;
+        let pid = Pid::from_raw(i32::try_from(status["pid"].as_i64().context("no pid")?)?);
+        Ok(kill(pid, Signal::SIGKILL)?)
     }
 }
 
