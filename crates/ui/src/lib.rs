@@ -8,6 +8,7 @@ mod export;
 mod guard;
 mod live;
 mod pages;
+mod parameters;
 mod read;
 mod server;
 mod site;
@@ -15,6 +16,6 @@ mod site;
 pub use self::{
     account::{Account, PruneRun},
     export::export,
-    read::Reader,
+    read::{Dead, Problem, Reader, Snapshot},
     server::{Options, Server},
 };

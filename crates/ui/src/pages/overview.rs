@@ -83,12 +83,14 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
         what: format!("failed {} ago, before it had a record", layout::age(*at, view.now)),
         fix: format!("ovenbird show {bake}"),
     });
+    let unread = unread(&snapshot.pipelines);
     let all: Vec<Worry> = dead.chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
     html! {
         section aria-labelledby="look" {
             h2 #look { "Needs attention" @if !all.is_empty() { " (" (all.len()) ")" } }
             @if all.is_empty() {
-                @if snapshot.problems.is_empty() { p.good-news { "Nothing is wrong." } }
+                @if unread > 0 { p { "Nothing was found yet." } }
+                @else if snapshot.problems.is_empty() { p.good-news { "Nothing is wrong." } }
                 @else { p { "Nothing else was found." } }
             } @else {
                 (worry_table(view, &all))
@@ -104,10 +106,20 @@ const SAME: usize = 4;
 pub fn worry_table(view: &View<'_>, all: &[Worry]) -> Markup {
     let mut groups: Vec<Vec<&Worry>> = Vec::new();
     for worry in all {
+            @if unread > 0 {
+                p { (unread) @if unread == 1 { " parameter is" } @else { " parameters are" }
+                    " still to be read: whether they say what their channels do is not known yet." }
+            }
         match groups.iter_mut().find(|group| group[0].what == worry.what) {
             Some(group) => group.push(worry),
             None => groups.push(vec![worry]),
         }
+/// How many parameters were left for later. The page is live, so they come by themselves.
+fn unread(all: &[PipelineStatus]) -> usize {
+    let parameters = all.iter().flat_map(|one| &one.channels).flat_map(|channel| &channel.parameters);
+    parameters.filter(|parameter| parameter.unread).count()
+}
+
     }
     let one = |worry: &Worry| {
         html! { tr.bad {
