@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use ovenbird_core::{
     domain::{
         artifact,
+        destination::Destination,
         id::{ChannelName, PipelineName},
         plain::plain_line,
         rollout::Rollout,
@@ -30,7 +31,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &problems))
         (at_a_glance(view, &snapshot, rollouts.len()))
-        (look_at(view, &snapshot))
+        (look_at(view, &snapshot, &rollouts))
         (running(view, &snapshot, &rollouts))
         section aria-labelledby="channels" {
             h2 #channels { "Channels" }
@@ -72,7 +73,15 @@ fn on_older(channel: &ChannelStatus) -> usize {
 }
 
 /// Everything that is wrong, each with the command that fixes it.
-fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
+fn look_at(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup {
+    let asked = rollouts.iter().filter(|rollout| rollout.awaits_approval()).map(|rollout| {
+        let Destination { pipeline, channel, .. } = &rollout.spec.to;
+        Worry {
+            of: rollout.spec.to.name(),
+            what: format!("its rollout to {} waits for {}", rollout.spec.image, rollout.progress.awaits),
+            fix: format!("ovenbird rollout {pipeline} approve --channel {channel}"),
+        }
+    });
     let dead = snapshot.dead.iter().map(|dead| Worry {
         of: format!("bake {}", dead.bake),
         what: dead.what.to_owned(),
@@ -84,7 +93,8 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
         fix: format!("ovenbird show {bake}"),
     });
     let unread = unread(&snapshot.pipelines);
-    let all: Vec<Worry> = dead.chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
+    let all: Vec<Worry> =
+        asked.chain(dead).chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
     html! {
         section aria-labelledby="look" {
             h2 #look { "Needs attention" @if !all.is_empty() { " (" (all.len()) ")" } }
@@ -95,8 +105,18 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
             } @else {
                 (worry_table(view, &all))
             }
+            @if unread > 0 {
+                p { (unread) @if unread == 1 { " parameter is" } @else { " parameters are" }
+                    " still to be read: whether they say what their channels do is not known yet." }
+            }
         }
     }
+}
+
+/// How many parameters were left for later. The page is live, so they come by themselves.
+fn unread(all: &[PipelineStatus]) -> usize {
+    let parameters = all.iter().flat_map(|one| &one.channels).flat_map(|channel| &channel.parameters);
+    parameters.filter(|parameter| parameter.unread).count()
 }
 
 /// So many places where the same is wrong are one row.
@@ -106,20 +126,10 @@ const SAME: usize = 4;
 pub fn worry_table(view: &View<'_>, all: &[Worry]) -> Markup {
     let mut groups: Vec<Vec<&Worry>> = Vec::new();
     for worry in all {
-            @if unread > 0 {
-                p { (unread) @if unread == 1 { " parameter is" } @else { " parameters are" }
-                    " still to be read: whether they say what their channels do is not known yet." }
-            }
         match groups.iter_mut().find(|group| group[0].what == worry.what) {
             Some(group) => group.push(worry),
             None => groups.push(vec![worry]),
         }
-/// How many parameters were left for later. The page is live, so they come by themselves.
-fn unread(all: &[PipelineStatus]) -> usize {
-    let parameters = all.iter().flat_map(|one| &one.channels).flat_map(|channel| &channel.parameters);
-    parameters.filter(|parameter| parameter.unread).count()
-}
-
     }
     let one = |worry: &Worry| {
         html! { tr.bad {

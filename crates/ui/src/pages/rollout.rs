@@ -114,9 +114,10 @@ pub async fn one<A: Account>(
     Body { live, ..Body::new(title, content) }
 }
 
-/// What a person may want of a rollout in a phase, as `ops` takes it. An execution may die in each, and is resumed then.
-fn verbs(phase: Phase) -> &'static [Verb] {
-    match phase {
+/// What a person may want of a rollout now, as `ops` takes it. An execution may die in each phase, and is resumed then.
+fn verbs(rollout: &Rollout) -> &'static [Verb] {
+    match rollout.progress.phase {
+        Phase::Paused if rollout.awaits_approval() => &[Verb::Approve, Verb::Reject],
         Phase::Preflight | Phase::Stage | Phase::Watch => {
             &[Verb::Pause, Verb::Skip, Verb::Abort, Verb::Resume]
         }
@@ -144,11 +145,11 @@ fn facts(view: &View<'_>, rollout: &Rollout) -> Markup {
             }
             @if shown.outcome.is_none() {
                 p.acts {
-                    @for verb in verbs(shown.phase) { (view.act(act(verb.clone()))) " " }
+                    @for verb in verbs(rollout) { (view.act(act(verb.clone()))) " " }
                 }
-                @if let Some(first) = verbs(shown.phase).first() {
+                @if let Some(first) = verbs(rollout).first() {
                     p { "Steer it: " (view.command(&act(first.clone()).command()))
-                        @if let [_, rest @ ..] = verbs(shown.phase) { " (or "
+                        @if let [_, rest @ ..] = verbs(rollout) { " (or "
                             (rest.iter().map(Verb::word).collect::<Vec<_>>().join(", ")) ")" } }
                 }
             } @else if matches!(shown.outcome, Some(Outcome::Reverted | Outcome::Left | Outcome::Refused)) {
