@@ -12,6 +12,7 @@ mod parameters;
 mod read;
 mod server;
 mod site;
+mod traffic;
 
 pub use self::{
     account::{Account, PruneRun},

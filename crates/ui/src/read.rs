@@ -12,7 +12,7 @@ use ovenbird_core::{
     views::status::{self, Coming, Fleet, PipelineStatus, RECENT, Records},
 };
 
-use crate::{Account, parameters::Memory};
+use crate::{Account, parameters::Memory, traffic::Traffic};
 
 /// How many questions are under way at once.
 const AT_ONCE: usize = 16;
@@ -89,6 +89,8 @@ pub struct Reader<A> {
     last: RefCell<Option<Rc<Snapshot>>>,
     looked: Looked,
     parameters: Memory,
+    /// What load balancers carried.
+    pub traffic: Traffic,
 }
 
 /// When the execution of a bake on its way was looked at, and whether it is dead.
@@ -97,8 +99,8 @@ type Looked = RefCell<BTreeMap<BakeId, (Timestamp, Option<Dead>)>>;
 impl<A: Account> Reader<A> {
     /// Nothing is read yet. It reads for pages that are looked at: what is many is read in turn.
     pub fn new(account: A) -> Self {
-        let (last, looked) = (RefCell::default(), Looked::default());
-        Self { account, last, looked, parameters: Memory::in_turn() }
+        let (last, looked, traffic) = (RefCell::default(), Looked::default(), Traffic::default());
+        Self { account, last, looked, parameters: Memory::in_turn(), traffic }
     }
 
     /// The same for pages that are made once: nothing is left for later.

@@ -13,7 +13,10 @@ use ovenbird_core::{
     views::rollout::RolloutView,
 };
 
-use super::layout::{self, Body, View};
+use super::{
+    layout::{self, Body, View},
+    requests,
+};
 use crate::{
     Account, Reader,
     read::{Problem, each},
@@ -100,14 +103,24 @@ pub async fn one<A: Account>(
     let names = rollout.spec.to.groups.iter().filter(|_| live);
     let seen = each(names, async |name: &GroupName| (name, see(name, &policy.alarms, cloud, view.now).await));
     let seen = seen.await;
-    let problems: Vec<Problem> = seen
+    let mut problems: Vec<Problem> = seen
         .iter()
         .filter_map(|(name, seen)| Some(Problem::new(format!("group {name}"), seen.as_ref().err()?)))
         .collect();
+    let known = seen.iter().filter_map(|(_, seen)| seen.as_ref().ok());
+    let target_groups: Vec<String> = known.flat_map(|seen| seen.group.target_groups.clone()).collect();
+    // Of a group that can't be seen, that is said already.
+    let traffic = if seen.iter().any(|(_, seen)| seen.is_ok()) {
+        Some(reader.traffic.of(cloud, target_groups, view.now).await)
+    } else {
+        None
+    };
+    problems.extend(traffic.iter().filter_map(|traffic| traffic.as_ref().err()).cloned());
     let content = html! {
         (layout::problems(view, &problems))
         (facts(view, &rollout))
         (stages(&rollout))
+        @if let Some(traffic) = &traffic { (requests::section(view, traffic)) }
         @for (name, seen) in &seen { (group(&rollout, name, seen)) }
         (timeline(view, &rollout))
     };

@@ -339,14 +339,6 @@ impl Desk {
         self.write(pk, to, doc, index);
     }
 
-    /// Changes the rollout that is paused.
-    pub fn edit_rollout(&self, change: impl FnOnce(&mut Value)) {
-        let rows = self.cloud.rows();
-        let mut rollouts = rows.iter().filter(|row| row.key.sk.starts_with("ROLLOUT#"));
-        let one = rollouts.find(|row| row.doc["progress"]["phase"] == "paused").unwrap();
-        self.edit(&one.key.pk, &one.key.sk, &one.key.sk, change);
-    }
-
     pub fn write(&self, pk: &str, sk: &str, doc: Value, index: Index) {
         let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
         let before = block_on(self.cloud.get(&key)).unwrap();

@@ -1,6 +1,10 @@
 //! Each way in that is not the operator's.
 
-use crate::{account::usual, client::Served, rollouts::link};
+use crate::{
+    account::usual,
+    client::Served,
+    rollouts::{edit, link},
+};
 
 const PATHS: [&str; 14] = [
     "/",
@@ -254,7 +258,7 @@ fn a_rollout_that_goes_back_can_be_left_and_another_one_can_not() {
     drop(served);
     let reverting = || {
         let desk = usual();
-        desk.edit_rollout(|doc| doc["progress"]["phase"] = "reverting".into());
+        edit(&desk, |doc| doc["progress"]["phase"] = "reverting".into());
         desk
     };
     let served = Served::new(reverting, true);
