@@ -134,16 +134,13 @@ impl Tally {
         for route in routes {
             let balancer = arn_name(&route.balancer);
             let balancer = balancer.strip_prefix("loadbalancer/").unwrap_or(balancer).to_owned();
-            let RouteAction::Forward { pools, .. } = &route.action else {
-                self.balancers.insert(listener_name(&route.listener), balancer);
-                continue;
-            };
+            self.balancers.insert(listener_name(&route.listener), balancer.clone());
+            let RouteAction::Forward { pools, .. } = &route.action else { continue };
             for pool in pools {
                 let name = group_name(&pool.group);
                 self.groups.insert(name.clone(), arn_name(&pool.group).to_owned());
                 self.balancers.insert(name, balancer.clone());
             }
-            self.balancers.insert(listener_name(&route.listener), balancer);
         }
     }
 

@@ -53,22 +53,6 @@ fn the_overview_says_what_is_wrong_with_the_command_that_fixes_it() {
     has(&page, &["Rollout of", ": paused", ">rolling<", "1 on older", "v2.jar"]);
 }
 
-/// Of many parameters, a part is read each time. A pipeline's own page has its own.
-#[test]
-fn a_parameter_that_was_left_for_later_is_neither_right_nor_wrong() {
-    let served = Served::new(|| large(100), false);
-    let cookie = served.cookie();
-    let page = served.get(&cookie, "/").body;
-    has(&page, &["81 parameters are still to be read", "data-live=\"/live/\""]);
-    assert_eq!(page.matches(">parameter /images/").count(), 1, "the one that differs");
-    for name in ["service-000", "service-099"] {
-        let page = served.get(&cookie, &format!("/pipelines/{name}")).body;
-        let own = format!("/images/{name}/stable</code> <span class=\"pill good\">says the same");
-        assert!(page.contains(&own), "{page}");
-    }
-    assert!(!page_of(usual, "/").contains("still to be read"));
-}
-
 #[test]
 fn what_could_not_be_read_is_said_and_all_else_is_shown() {
     let denied = || {

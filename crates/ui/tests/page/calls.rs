@@ -9,8 +9,8 @@ use ovenbird_ui::{Reader, Snapshot};
 use serde_json::json;
 
 use crate::{
-    account::{Desk, large},
-    bands::LARGE_PAGES,
+    account::{Desk, large, usual},
+    bands::{LARGE_PAGES, has, page_of},
     client::Served,
 };
 
@@ -158,6 +158,22 @@ fn parameters_are_read_in_turn() {
     // What is made once leaves nothing for later.
     let reader = Reader::once(large(50));
     assert_eq!(parameters(&block_on(reader.snapshot(begun))), [0, 1]);
+}
+
+/// Of many parameters, a part is read each time. A pipeline's own page has its own.
+#[test]
+fn a_parameter_that_was_left_for_later_is_neither_right_nor_wrong() {
+    let served = Served::new(|| large(100), false);
+    let cookie = served.cookie();
+    let page = served.get(&cookie, "/").body;
+    has(&page, &["81 parameters are still to be read", "data-live=\"/live/\""]);
+    assert_eq!(page.matches(">parameter /images/").count(), 1, "the one that differs");
+    for name in ["service-000", "service-099"] {
+        let page = served.get(&cookie, &format!("/pipelines/{name}")).body;
+        let own = format!("/images/{name}/stable</code> <span class=\"pill good\">says the same");
+        assert!(page.contains(&own), "{page}");
+    }
+    assert!(!page_of(usual, "/").contains("still to be read"));
 }
 
 /// A channel that moved has a parameter that is not known, and not one that says something else.
