@@ -23,6 +23,7 @@ pub mod serve;
 pub mod settings;
 pub mod table;
 mod templates;
+mod traffic;
 pub mod volumes;
 pub mod workflow;
 

@@ -267,3 +267,29 @@ async fn warn_of_dead(deployment: &Deployment, pipeline: Option<&PipelineName>) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first stage's sample of a bake that ended well.
+    fn promoted() -> Bake {
+        let items: Vec<serde_json::Value> =
+            serde_json::from_str(include_str!("../../../tests/tests/steps/samples/first-stage.json"))
+                .unwrap();
+        let bake = items.into_iter().find(|item| item["doc"]["status"] == "promoted").expect("a sample");
+        serde_json::from_value(bake["doc"].clone()).unwrap()
+    }
+
+    #[test]
+    fn a_failed_bake_has_no_image_to_show_not_even_one_that_it_reused() {
+        let now = "2026-12-01T00:00:00Z".parse().unwrap();
+        let mut bake = promoted();
+        let image = bake.progress.image.clone().expect("an image").to_string();
+        let shown = |bake: &Bake| text(&[Row::Bake(Box::new(bake.clone()))], now);
+        assert!(shown(&bake).contains(&image), "{}", shown(&bake));
+        bake.progress.reused = true;
+        bake.progress.status = Status::Failed;
+        assert!(!shown(&bake).contains("ami-"), "{}", shown(&bake));
+    }
+}

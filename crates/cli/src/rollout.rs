@@ -3,16 +3,17 @@
 use std::{fmt::Write as _, time::Duration};
 
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
     domain::{
         id::{ChannelName, PipelineName},
         plain::plain,
         rollout::{Counts, Outcome, Rollout, Wish},
+        traffic::{BalancerTraffic, GroupTraffic, PerMinute, begin, count, minutes},
     },
     ops::rollout as ops,
-    ports::Builders as _,
+    ports::{Builders as _, Traffic as _},
     steps::rollout::see,
     store::Ledger,
 };
@@ -25,6 +26,8 @@ use crate::{
 
 /// Between two looks of `--watch`.
 const LOOK: Duration = Duration::from_secs(2);
+/// Between two questions of how many requests there are: `CloudWatch` has a new number once a minute, and takes money for each.
+const ASK: SignedDuration = SignedDuration::from_secs(20);
 /// So many of a console's last lines are shown.
 const CONSOLE_LINES: usize = 15;
 
@@ -120,6 +123,7 @@ async fn newest(deployment: &Deployment, pipeline: &PipelineName, channel: &Chan
 /// Prints what happens until the rollout has ended; gives it as it ended.
 async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout> {
     let (mut told, mut last) = (0, String::new());
+    let (mut asked, mut carried) = (None::<Timestamp>, String::new());
     loop {
         for entry in rollout.progress.timeline.iter().skip(told) {
             crate::tell!("{}  {}", render::moment(entry.at), plain(&entry.what));
@@ -128,10 +132,22 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
         if rollout.progress.outcome.is_some() || rollout.progress.has_settled() {
             return Ok(rollout);
         }
-        let line = format!("{}{}", counts(deployment, &rollout).await, plain(&rollout.progress.awaits));
+        let (counts, target_groups) = counts(deployment, &rollout).await;
+        let line = format!("{counts}{}", plain(&rollout.progress.awaits));
         if line != last {
             crate::tell!("  {line}");
             last = line;
+        }
+        let now = Timestamp::now();
+        if asked.is_none_or(|asked| now.duration_since(asked) >= ASK) {
+            let [since, ..] = minutes(now);
+            let traffic = deployment.cloud.traffic(&target_groups, since, begin(now)).await;
+            // The rollout is shown all the same.
+            let new = traffic.map_or_else(|error| error.to_string(), |all| requests(&all));
+            if new != carried && !new.is_empty() {
+                crate::tell!("  {new}");
+            }
+            (asked, carried) = (Some(now), new);
         }
         tokio::time::sleep(LOOK).await;
         let (pipeline, id) = (&rollout.spec.to.pipeline, &rollout.spec.id);
@@ -141,16 +157,33 @@ async fn watch(deployment: &Deployment, mut rollout: Rollout) -> Result<Rollout>
     }
 }
 
-/// How many machines run from which version now, in a few words; nothing where that can't be told.
-async fn counts(deployment: &Deployment, rollout: &Rollout) -> String {
-    let mut text = String::new();
+/// How many requests there were in the newest minute that `CloudWatch` knows; nothing where it knows none.
+fn requests(all: &[BalancerTraffic]) -> String {
+    let balancers = all.iter().filter_map(|one| {
+        let latest = one.latest()?;
+        let sum = |of: fn(&GroupTraffic) -> &PerMinute| -> u64 {
+            one.groups.iter().map(|group| count(of(group), latest)).sum()
+        };
+        let (requests, failed) = (sum(|group| &group.requests), sum(|group| &group.failed));
+        let (minute, refused) = (render::minute(latest), count(&one.refused, latest));
+        Some(format!(
+            "in the minute from {minute}: {requests} requests, answered 5xx by targets {failed}, by the load balancer {refused}"
+        ))
+    });
+    balancers.collect::<Vec<_>>().join("; ")
+}
+
+/// How many machines run from which version now, in a few words, nothing where that can't be told; and their target groups.
+async fn counts(deployment: &Deployment, rollout: &Rollout) -> (String, Vec<String>) {
+    let (mut text, mut target_groups) = (String::new(), Vec::new());
     for state in &rollout.progress.groups {
         if let Ok(seen) = see(&state.name, &[], &deployment.cloud, Timestamp::now()).await {
             let Counts { new, serving, old } = Counts::of(&seen, state);
             let _ = write!(text, "{}: {old} old, {new} new, of these {serving} serve; ", state.name);
+            target_groups.extend(seen.group.target_groups);
         }
     }
-    text
+    (text, target_groups)
 }
 
 /// A rollout for people.
@@ -189,5 +222,32 @@ pub fn is_well(rollout: &Rollout) -> bool {
     match rollout.progress.outcome {
         Some(Outcome::Settled | Outcome::Aborted) | None => true,
         Some(Outcome::Reverted | Outcome::Left | Outcome::Refused) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_minute_is_told_of_each_load_balancer() {
+        let at = |minute: u8| format!("2026-01-01T12:0{minute}:00Z").parse::<Timestamp>().unwrap();
+        let counts = |all: &[(u8, u64)]| all.iter().map(|(minute, count)| (at(*minute), *count)).collect();
+        let group = |requests: &[(u8, u64)], failed: &[(u8, u64)]| GroupTraffic {
+            target_group: "targetgroup/shop/1".to_owned(),
+            requests: counts(requests),
+            failed: counts(failed),
+        };
+        let groups = vec![group(&[(1, 7), (2, 100)], &[(1, 1)]), group(&[(2, 20)], &[(2, 3)])];
+        let balancer = "app/shop/1".to_owned();
+        let all = [BalancerTraffic { balancer, refused: PerMinute::new(), groups }];
+        let minute = render::minute(at(2));
+        assert_eq!(
+            requests(&all),
+            format!(
+                "in the minute from {minute}: 120 requests, answered 5xx by targets 3, by the load balancer 0"
+            )
+        );
+        assert_eq!(requests(&[BalancerTraffic::default()]), "");
     }
 }

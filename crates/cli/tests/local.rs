@@ -3,6 +3,10 @@
 use std::{
     fs,
     io::Write as _,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -127,4 +131,32 @@ fn without_a_stack_to_deploy_up_is_no_success() {
     let output = ovenbird(home.path(), &["local", "up", "--repository", &folder]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("no infra/template.yaml"), "{}", said(&output));
+}
+
+#[test]
+fn another_user_is_told_whose_cloud_it_is() {
+    if fs::metadata("/proc/self").expect("this process").uid() != 0 {
+        assert!(std::env::var_os("CI").is_none(), "this needs root");
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let home = tempfile::tempdir().expect("a folder");
+    let program = home.path().join("ovenbird");
+    fs::copy(env!("CARGO_BIN_EXE_ovenbird"), &program).expect("a copy that others may run");
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("others may look");
+    let cloud = home.path().join("cloud");
+    fs::create_dir(&cloud).expect("a folder");
+    fs::set_permissions(&cloud, fs::Permissions::from_mode(0o700)).expect("others may not look");
+    let output = Command::new(&program)
+        .args(["local", "shell", "i-0123456789abcdef0"])
+        .env("OVENBIRD_HOME", &cloud)
+        .uid(65_534)
+        .gid(65_534)
+        .output()
+        .expect("ovenbird");
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in ["belongs to another user", "sudo"] {
+        assert!(said.contains(words), "no {words:?} in {said}");
+    }
 }

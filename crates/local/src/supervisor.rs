@@ -23,7 +23,7 @@ use crate::{
     balancer::{Balancer, Sockets},
     base_image,
     deploy::deploy,
-    endpoint::{Control, Endpoint, Writes, keep_learning, router},
+    endpoint::{Control, Endpoint, Writes, keep_learning, keep_publishing, router},
     error::{LocalError, Result, chain},
     groups::{self, Services},
     hardware::{Hardware, RealHardware, Simulated},
@@ -206,7 +206,8 @@ async fn start_world(
     if inside.is_some() {
         let sockets = Arc::new(Sockets::new(options.port, inside));
         let pids = Arc::clone(&control.balancer_pids);
-        let balancer = Balancer::new(options.home.balancer(), inside, Arc::clone(&sockets), pids);
+        let counts = Arc::clone(&control.balancer_counts);
+        let balancer = Balancer::new(options.home.balancer(), inside, Arc::clone(&sockets), pids, counts);
         state.balance(sockets, balancer.map_err(LocalError::io("make room for load balancers"))?);
     }
     let parameters = BTreeMap::from([(BASE_PARAMETER.to_owned(), image)]);
@@ -217,6 +218,7 @@ async fn start_world(
     endpoint.state.hardware().connect(Arc::downgrade(&endpoint));
     endpoint.state.keep_time();
     keep_learning(&endpoint);
+    keep_publishing(&endpoint);
     Ok(endpoint)
 }
 

@@ -9,13 +9,13 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use jiff::Timestamp;
 use ovenbird_core::domain::{
-    mailbox::{Heartbeat, Order, Orders, Work},
+    mailbox::{EAGER_FOR, EAGER_LOOK, Heartbeat, LOOK, Order, Orders, Work},
     plan::{PLAN_HASH, Plan},
 };
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,6 @@ use crate::{
     mailbox::{Mailbox, secure},
     provision, seal, test,
 };
-
-/// How often the mailbox is looked into.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How often a program at work is looked at: a short step costs its bake no second.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -68,6 +65,7 @@ pub fn run(machine: &Machine) -> Result<bool> {
         }
     };
     let mut done = done(machine);
+    let mut reported: Option<Instant> = None;
     loop {
         if Timestamp::now() > plan.ends {
             println!("ovenbird: the bake's time is over: the machine powers off");
@@ -95,12 +93,14 @@ pub fn run(machine: &Machine) -> Result<bool> {
                 }
                 done = orders.generation;
                 fs::write(machine.own(DONE), done.to_string()).context(DONE)?;
+                reported = Some(Instant::now());
             }
             Some(_) | None => {}
         }
         mailbox.beat(done, None);
         mailbox.refresh(machine, &plan);
-        thread::sleep(LOOK);
+        let eager = reported.is_some_and(|at| at.elapsed() < EAGER_FOR.unsigned_abs());
+        thread::sleep(if eager { EAGER_LOOK } else { LOOK }.unsigned_abs());
     }
 }
 

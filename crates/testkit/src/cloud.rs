@@ -32,7 +32,7 @@ pub use self::{
     around::Around,
     faults::{Death, Fault},
 };
-use crate::SimulatedHardware;
+use crate::{SimulatedHardware, latency::Latency};
 use ovenbird_sim::{ImageParameters, InstanceState, Validation, World, load_balancing::Seen};
 
 /// An account with Ovenbird deployed, in memory.
@@ -53,6 +53,8 @@ pub struct Cloud {
 pub struct Call {
     /// Who made it: what [`Cloud::enter`] said last.
     pub by: String,
+    /// When it was made.
+    pub at: Timestamp,
     /// Every action that IAM must allow for it; the first names the call.
     pub actions: Vec<&'static str>,
 }
@@ -99,7 +101,10 @@ struct State {
     /// Faults that stay: for which caller and which call.
     staying: BTreeMap<(String, &'static str), Fault>,
     death: Option<Death>,
-    lingers: bool,
+    /// How long the call that is under way takes.
+    delay: Option<SignedDuration>,
+    /// How long answers take; none means no time.
+    latency: Option<Latency>,
     /// Whether somebody else lets time go on while a function sleeps.
     walked: bool,
     /// How long the function that was polled last sleeps.
@@ -191,7 +196,8 @@ impl Cloud {
             faults: BTreeMap::new(),
             staying: BTreeMap::new(),
             death: None,
-            lingers: false,
+            delay: None,
+            latency: None,
             walked: false,
             nap: None,
             pause: None,
@@ -269,6 +275,13 @@ impl Cloud {
     pub fn restore_table(&self, rows: &[(Row, Index)]) {
         let rows = rows.iter().map(|(row, index)| (row.key.clone(), (row.clone(), index.clone())));
         self.state.borrow_mut().table = rows.collect();
+    }
+
+    /// Puts an item into the table, as a hand from outside does.
+    pub fn put_item(&self, pk: &str, sk: &str, doc: serde_json::Value) {
+        let key = Key { pk: pk.to_owned(), sk: sk.to_owned() };
+        let row = Row { key: key.clone(), version: 1, doc };
+        self.state.borrow_mut().table.insert(key, (row, Index::default()));
     }
 
     /// The table as it is, to be put back.
@@ -387,8 +400,12 @@ impl Cloud {
     /// Makes the call; a dead function goes on with nothing any more, and whoever runs it drops it.
     async fn call<T>(&self, actions: &[&'static str], work: impl Fn(&mut State) -> Result<T>) -> Result<T> {
         let number = self.begin(actions);
+        let latency = self.draw(|latency| latency.answer(actions[0]));
+        if let Some(latency) = latency {
+            self.take_time(latency).await;
+        }
         if self.state.borrow().faults.get(&number) == Some(&Fault::Slow) {
-            self.stand_still(|state| state.lingers = true).await;
+            self.take_time(faults::SLOW).await;
         }
         if self.state.borrow_mut().pause.take_if(|pause| *pause == number).is_some() {
             self.stand_still(|state| state.paused = true).await;
@@ -397,6 +414,11 @@ impl Cloud {
             Some(result) => result,
             None => std::future::pending().await,
         }
+    }
+
+    /// A call under way takes so long; of those that are under way together, the longest counts.
+    async fn take_time(&self, time: SignedDuration) {
+        self.stand_still(|state| state.delay = state.delay.max(Some(time))).await;
     }
 
     /// Lets whoever runs the function wait once, and says why; the others have their turn.
@@ -416,7 +438,7 @@ impl Cloud {
     /// Notes the call, and gives its number.
     fn begin(&self, actions: &[&'static str]) -> usize {
         let state = &mut *self.state.borrow_mut();
-        state.calls.push(Call { by: state.caller.clone(), actions: actions.to_vec() });
+        state.calls.push(Call { by: state.caller.clone(), at: state.now, actions: actions.to_vec() });
         state.calls.len() - 1
     }
 
@@ -424,7 +446,7 @@ impl Cloud {
     fn sign(&self, actions: &[&'static str]) {
         let state = &mut *self.state.borrow_mut();
         let by = state.caller.clone();
-        state.signed.push(Call { by, actions: actions.to_vec() });
+        state.signed.push(Call { by, at: state.now, actions: actions.to_vec() });
     }
 
     /// Makes the call; none when the function died of it.

@@ -2,6 +2,7 @@
 //! the state machines walked with the real steps.
 
 mod cloud;
+pub mod latency;
 mod listener;
 pub mod rehearsal;
 mod simulated;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use ovenbird_core::{
     Result,
     domain::id::BakeId,
-    ports::{Bucket, Groups, Images, Parameters, Table, Workflow},
+    ports::{Bucket, Groups, Images, Parameters, Table, Traffic, Workflow},
     views::{doctor::Checkup, status::Fleet},
 };
 
@@ -23,7 +23,7 @@ pub struct PruneRun {
 #[expect(async_fn_in_trait, reason = "the server runs every page on one thread; no future needs Send")]
 pub trait Account {
     /// What answers core's ports.
-    type Cloud: Bucket + Groups + Images + Parameters + Table + Workflow;
+    type Cloud: Bucket + Groups + Images + Parameters + Table + Traffic + Workflow;
 
     /// The ports.
     fn cloud(&self) -> &Self::Cloud;

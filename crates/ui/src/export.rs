@@ -22,7 +22,7 @@ pub async fn export<A: Account>(
     options: &Options,
     now: Timestamp,
 ) -> std::io::Result<usize> {
-    let reader = Reader::new(account);
+    let reader = Reader::once(account);
     let snapshot = reader.snapshot(now).await;
     tokio::fs::create_dir_all(folder).await?;
     tokio::fs::write(folder.join("style.css"), STYLE).await?;

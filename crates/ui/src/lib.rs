@@ -8,13 +8,15 @@ mod export;
 mod guard;
 mod live;
 mod pages;
+mod parameters;
 mod read;
 mod server;
 mod site;
+mod traffic;
 
 pub use self::{
     account::{Account, PruneRun},
     export::export,
-    read::Reader,
+    read::{Dead, Problem, Reader, Snapshot},
     server::{Options, Server},
 };

@@ -12,14 +12,14 @@ use ovenbird_core::{
     views::status::{self, Coming, Fleet, PipelineStatus, RECENT, Records},
 };
 
-use crate::Account;
+use crate::{Account, parameters::Memory, traffic::Traffic};
 
 /// How many questions are under way at once.
 const AT_ONCE: usize = 16;
 
 /// How long what was read is good for another page: who clicks through pages, or leaves one open, asks the account this
 /// often. Step Functions refills `ListExecutions` by 2 a second in most Regions, and this takes less than a tenth of it.
-const FRESH: SignedDuration = SignedDuration::from_secs(5);
+pub const FRESH: SignedDuration = SignedDuration::from_secs(5);
 
 /// Of how many bakes on their way the execution is looked at: a tenth of the 250 that Step Functions lets an account
 /// describe at once.
@@ -88,15 +88,24 @@ pub struct Reader<A> {
     pub account: A,
     last: RefCell<Option<Rc<Snapshot>>>,
     looked: Looked,
+    parameters: Memory,
+    /// What load balancers carried.
+    pub traffic: Traffic,
 }
 
 /// When the execution of a bake on its way was looked at, and whether it is dead.
 type Looked = RefCell<BTreeMap<BakeId, (Timestamp, Option<Dead>)>>;
 
 impl<A: Account> Reader<A> {
-    /// Nothing is read yet.
+    /// Nothing is read yet. It reads for pages that are looked at: what is many is read in turn.
     pub fn new(account: A) -> Self {
-        Self { account, last: RefCell::new(None), looked: Looked::default() }
+        let (last, looked, traffic) = (RefCell::default(), Looked::default(), Traffic::default());
+        Self { account, last, looked, parameters: Memory::in_turn(), traffic }
+    }
+
+    /// The same for pages that are made once: nothing is left for later.
+    pub fn once(account: A) -> Self {
+        Self { parameters: Memory::whole(), ..Self::new(account) }
     }
 
     /// What is there at this moment, or was a moment ago.
@@ -105,7 +114,7 @@ impl<A: Account> Reader<A> {
         if let Some(last) = last.filter(|last| now.duration_since(last.at) < FRESH) {
             return last;
         }
-        let new = Rc::new(read(&self.account, &self.looked, now).await);
+        let new = Rc::new(read(self, now).await);
         *self.last.borrow_mut() = Some(new.clone());
         new
     }
@@ -121,7 +130,8 @@ pub async fn each<T, A>(all: impl IntoIterator<Item = T>, ask: impl AsyncFn(T) -
     stream::iter(all).map(|one| ask(one)).buffered(AT_ONCE).collect().await
 }
 
-async fn read(account: &impl Account, looked: &Looked, now: Timestamp) -> Snapshot {
+async fn read(reader: &Reader<impl Account>, now: Timestamp) -> Snapshot {
+    let Reader { account, looked, .. } = reader;
     let cloud = account.cloud();
     let ledger = Ledger(cloud);
     let mut problems = Vec::new();
@@ -164,7 +174,16 @@ async fn read(account: &impl Account, looked: &Looked, now: Timestamp) -> Snapsh
         or_none("which bakes are dead", error);
         Vec::new()
     });
-    let pipelines = status::status(cloud, &all, &fleet, now).await.unwrap_or_else(|error| {
+    let followers = status::followers(cloud, &all).await.unwrap_or_else(|error| {
+        or_none("which parameters follow a channel", error);
+        Vec::new()
+    });
+    let (values, lost) = reader.parameters.values(cloud, &followers, now).await;
+    if let Some(error) = lost {
+        or_none("what parameters say", error);
+    }
+    let pipelines = status::status_by(cloud, &all, &fleet, &followers, &values, now).await;
+    let pipelines = pipelines.unwrap_or_else(|error| {
         or_none("how the pipelines stand", error);
         Vec::new()
     });

@@ -109,10 +109,14 @@ pub enum Verb {
     Pause,
     /// Its rollout goes on.
     Resume,
+    /// The same, where it waits for a person's word.
+    Approve,
     /// Its rollout leaves out what is left of its stages.
     Skip,
     /// Its rollout goes back.
     Abort,
+    /// The same, where it waits for a person's word.
+    Reject,
     /// Its rollout ends as it stands, where it can't go back.
     Leave,
 }
@@ -127,8 +131,10 @@ impl Verb {
             Self::Promote(_) => "promote",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Approve => "approve",
             Self::Skip => "skip",
             Self::Abort => "abort",
+            Self::Reject => "reject",
             Self::Leave => "leave",
         }
     }
@@ -137,7 +143,8 @@ impl Verb {
     pub fn takes_why(&self) -> bool {
         match self {
             Self::Hold | Self::RollBack | Self::Promote(_) => true,
-            Self::Release | Self::Pause | Self::Resume | Self::Skip | Self::Abort | Self::Leave => false,
+            Self::Release | Self::Pause | Self::Resume | Self::Approve => false,
+            Self::Skip | Self::Abort | Self::Reject | Self::Leave => false,
         }
     }
 }
@@ -151,19 +158,20 @@ impl Act {
     /// What a person is asked.
     fn question(&self) -> String {
         let of = self.agreement();
+        let of_rollout = || format!("{} the rollout of {of}?", capital(self.verb.word()));
         match &self.verb {
             Verb::RollBack => format!("Roll back {of}?"),
             Verb::Promote(image) => format!("Promote {image} to {of}?"),
             Verb::Hold | Verb::Release => format!("{} {of}?", capital(self.verb.word())),
-            Verb::Pause | Verb::Resume | Verb::Skip | Verb::Abort | Verb::Leave => {
-                format!("{} the rollout of {of}?", capital(self.verb.word()))
-            }
+            Verb::Pause | Verb::Resume | Verb::Approve | Verb::Skip => of_rollout(),
+            Verb::Abort | Verb::Reject | Verb::Leave => of_rollout(),
         }
     }
 
     /// The command that does the same.
     pub fn command(&self) -> String {
         let Self { verb, pipeline, channel } = self;
+        let of_rollout = || format!("ovenbird rollout {pipeline} {} --channel {channel}", verb.word());
         match verb {
             Verb::Hold | Verb::Release | Verb::RollBack => {
                 format!("ovenbird {} {pipeline} --channel {channel}", verb.word())
@@ -171,9 +179,8 @@ impl Act {
             Verb::Promote(image) => {
                 format!("ovenbird promote {pipeline} --channel {channel} --image {image}")
             }
-            Verb::Pause | Verb::Resume | Verb::Skip | Verb::Abort | Verb::Leave => {
-                format!("ovenbird rollout {pipeline} {} --channel {channel}", verb.word())
-            }
+            Verb::Pause | Verb::Resume | Verb::Approve | Verb::Skip => of_rollout(),
+            Verb::Abort | Verb::Reject | Verb::Leave => of_rollout(),
         }
     }
 
@@ -191,8 +198,10 @@ impl Act {
                     Verb::RollBack,
                     Verb::Pause,
                     Verb::Resume,
+                    Verb::Approve,
                     Verb::Skip,
                     Verb::Abort,
+                    Verb::Reject,
                     Verb::Leave,
                 ];
                 plain.into_iter().find(|verb| verb.word() == word)?
@@ -354,6 +363,8 @@ mod tests {
             "/do/hold/shop/production",
             "/do/promote/shop/production/ami-0123456789abcdef0",
             "/do/abort/shop/production",
+            "/do/approve/shop/production",
+            "/do/reject/shop/production",
             "/do/leave/shop/production",
         ] {
             let page = Page::parse(path).unwrap_or_else(|| panic!("{path}"));

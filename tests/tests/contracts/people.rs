@@ -64,6 +64,7 @@ const BY_CORE: &[(&str, &[&str])] = &[
             "Table::by_status",
             "Table::by_time",
             "Table::by_image",
+            "Traffic::traffic",
             "Workflow::bake_execution",
             "Workflow::rollout_execution",
             // Doctor's.

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    io::{BufReader, Read as _},
+    io::{BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, Stdio},
     time::Instant,
 };
@@ -12,7 +13,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use ovenbird_tests::{clients::within, fleet::Fleet};
+use ovenbird_tests::{clients::within, fleet::Fleet, load::Load};
 use serde_json::{Value, json};
 
 use crate::{
@@ -66,6 +67,7 @@ groups = ["shop"]
 stages = ["100%"]
 watch = "3s"
 soak = "1s"
+pause-before = 1
 healthy-within = "90s"
 "#;
 
@@ -123,7 +125,7 @@ fn what_happens_on_machines_is_seen_on_the_page_as_it_happens() -> Result<()> {
     told("a group");
     page.shows_what_stands(&second)?;
     push(&cloud, "shop", &format!("{quick}{FOLLOWED}"))?;
-    let third = page.rolls_live()?;
+    let third = page.rolls_live(&group.address)?;
     ensure!(group.images()? == [third.as_str(); 2], "the group is not of {third}");
     told("a rollout");
     page.prunes(&first)?;
@@ -263,11 +265,14 @@ impl<'a> Page<'a> {
         self.judged("fleet")
     }
 
-    /// A rollout is found in its band when it begins; old and new machines are seen beside each other, and its end.
-    fn rolls_live(&mut self) -> Result<String> {
+    /// A rollout is found in its band when it begins. It waits for a person, who sees how many requests there are and
+    /// approves it; then old and new machines are seen beside each other, and its end.
+    fn rolls_live(&mut self, address: &str) -> Result<String> {
+        let load = Load::start(address, 10)?;
         let bake =
             start(self.cloud, &["bake", "shop", "--artifact", &artifact(self.cloud, "v3")?, "--json"])?;
         within("the rollout is listed", PATIENCE, || {
+            post(address)?;
             self.browser.open(&format!("{}/rollouts", self.origin));
             let listed = self.browser.eval("document.querySelector('main th a') != null");
             ensure!(listed == true, "there is none yet");
@@ -275,6 +280,19 @@ impl<'a> Page<'a> {
         })?;
         self.browser.click("main th a", "production-");
         self.browser.until("document.title.startsWith('Rollout ')");
+        let path = self.browser.eval("location.pathname");
+        let path = path.as_str().context("no path")?;
+        self.stays();
+        self.browser.reads("waits for a person's approval");
+        self.counts_requests(address)?;
+        self.still()?;
+        self.judged("rollout-asks")?;
+        self.browser.click("a.act", "approve");
+        self.browser.click("#typed", "");
+        self.browser.write("shop/production");
+        self.browser.click("form button", "approve");
+        self.browser.reads("is approved, and goes on.");
+        self.browser.open(&format!("{}{path}", self.origin));
         self.stays();
         let count = |word: &str| {
             format!(
@@ -290,12 +308,40 @@ impl<'a> Page<'a> {
         let bake = ends(bake, 0)?;
         let bake: Value = serde_json::from_str(&bake).context(bake)?;
         let image = bake["image"].as_str().context("no image")?.to_owned();
+        let requests = load.stop()?;
+        eprintln!("page: while it rolled: {requests}");
+        ensure!(requests.lost.is_empty(), "{:#?}", requests.lost);
         self.goes_to("Fleet");
         let row = "[...document.querySelectorAll('tbody tr')].find(one => one.innerText.includes('current'))?.innerText";
         for words in [&image, "v3", "2 machines"] {
             self.browser.until(&format!("{row}?.includes({})", json!(words)));
         }
         Ok(image)
+    }
+
+    /// Of the requests that come, some are answered 501: the page says so of a minute that is over, as `CloudWatch` has it.
+    fn counts_requests(&mut self, address: &str) -> Result<()> {
+        let row = "document.querySelector('#requests ~ div tbody tr')?.innerText ?? ''";
+        within("the requests are told", PATIENCE, || {
+            post(address)?;
+            let told = self.browser.eval(row);
+            let told = told.as_str().context("no text")?;
+            let number = |before: &str| -> Option<u64> {
+                told.split_once(before)?.0.rsplit(|one: char| !one.is_ascii_digit()).next()?.parse().ok()
+            };
+            let (all, failed) = (number(" requests"), number(" answered 5xx by targets"));
+            let (all, failed) = all.zip(failed).with_context(|| told.to_owned())?;
+            ensure!(0 < failed && failed < all && all <= 660 + failed, "{told}");
+            Ok(())
+        })?;
+        let name = self.browser.eval("document.querySelector('#requests ~ div tbody th').innerText");
+        ensure!(name == "target group shop", "{name}");
+        let words = self.browser.eval("document.querySelector('svg.minutes').ariaLabel");
+        ensure!(
+            words.as_str().is_some_and(|words| words.starts_with("Requests, by the minute: ")),
+            "{words}"
+        );
+        Ok(())
     }
 
     /// A plan is made, and carried out, from the page alone; then the image is gone.
@@ -354,7 +400,7 @@ impl<'a> Page<'a> {
         self.browser.until(
             "getComputedStyle(document.querySelector('header'), '::after').content.includes('still running')",
         );
-        ensure!(std::net::TcpStream::connect(self.origin.trim_start_matches("http://")).is_err());
+        ensure!(TcpStream::connect(self.origin.trim_start_matches("http://")).is_err());
         Ok(())
     }
 }
@@ -364,6 +410,18 @@ fn push(cloud: &Cloud, name: &str, recipe: &str) -> Result<()> {
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("recipe.toml"), recipe)?;
     cloud.local.ovenbird(&["recipe", "push", folder.to_str().context("path")?])
+}
+
+/// A request that Python's server of files answers with 501.
+fn post(address: &str) -> Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.lines().next().is_some_and(|line| line.contains(" 501 ")), "{answer}");
+    Ok(())
 }
 
 /// A file with a version in it.

@@ -1,7 +1,7 @@
 //! How much a bake's waiting costs, and how late it notices that something is there.
 
 use ovenbird_testkit::{
-    rehearsal::{Bake, percentile, rehearse},
+    rehearsal::{Bake, buckets, percentile, rehearse},
     walk::cost::{self, USUAL_BAKE},
 };
 
@@ -31,12 +31,35 @@ fn ovenbird_itself_costs_less_than_a_third_of_a_cent() {
 
 #[test]
 fn at_aws_s_pace_little_is_added_to_what_machines_and_aws_do() {
-    let bakes: Vec<_> = (0..20).map(|seed| rehearse("plain", seed)).collect();
+    let bakes: Vec<_> = (0..40).map(|seed| rehearse("plain", seed, 0)).collect();
     let mut overheads: Vec<f64> = bakes.iter().map(Bake::overhead).collect();
     assert!(overheads.iter().all(|overhead| *overhead > 0.0), "{overheads:?}");
     let median = percentile(&mut overheads, 50);
+    let mut packer: Vec<f64> = bakes.iter().map(|bake| bake.packer[0]).collect();
     // Not the goal, which is 4 s: what is reached, so that it gets no worse unseen.
-    assert!(median <= 18.0, "{median:.1} s of {overheads:?}");
+    assert!(median <= 7.5, "{median:.1} s of {overheads:?}");
+    assert!(median * 4.0 <= percentile(&mut packer, 50), "{median:.1} s, and Packer {packer:?}");
     let mut transitions: Vec<f64> = bakes.iter().map(|bake| bake.transitions as f64).collect();
     assert!(percentile(&mut transitions, 50) <= 60.0, "{transitions:?}");
+}
+
+#[test]
+fn twenty_bakes_at_once_leave_most_of_the_account_s_requests_to_others() {
+    let calls: Vec<_> = (0..20).flat_map(|seed| rehearse("plain", seed, 19).calls).collect();
+    let buckets = buckets::used(&calls);
+    assert!(buckets["ec2:DescribeImages"].used > 1.0 && buckets["ec2:DescribeInstances"].used > 1.0);
+    for (api, bucket) in buckets {
+        // EC2 takes five launches at once, and each bake needs one: the sixth is refused, and tried again.
+        assert!(api == "ec2:RunInstances" || bucket.share() <= 0.5, "{api}: {bucket:?}");
+    }
+}
+
+#[test]
+fn a_hundred_bakes_that_wait_for_their_images_share_what_one_may_ask() {
+    let looks = |others: usize| {
+        let bake = rehearse("plain", 1, others);
+        bake.calls.iter().filter(|(_, api)| *api == "ec2:DescribeImages").count()
+    };
+    let (alone, among) = (looks(0), looks(99));
+    assert!(among * 4 < alone, "{among} looks among a hundred, {alone} alone");
 }

@@ -359,11 +359,16 @@ fn check_secrets(recipe: &Recipe, prefix: &str) -> Result<()> {
     ))
 }
 
+/// So many files, in words.
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
 fn text(done: &str, bundle: &Bundle) -> String {
     let pointer = bundle.pointer();
     let version = &pointer.version.as_str()[..12];
     let count = bundle.files.len();
-    let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+    let files = files(count);
     let mut text = format!("{done} pipeline {}, version {version}, {files}", bundle.recipe.pipeline);
     for note in &bundle.notes {
         text.push_str(&format!("\nnote: {note}"));
@@ -392,6 +397,11 @@ mod tests {
             "#
         );
         Recipe::parse_pushed(&text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn one_file_is_one_file() {
+        assert_eq!([0, 1, 2].map(files), ["0 files", "1 file", "2 files"]);
     }
 
     #[test]

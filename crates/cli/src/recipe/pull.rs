@@ -42,7 +42,7 @@ impl Pulled {
     /// For people.
     pub fn text(&self) -> String {
         let (count, version) = (self.files, &self.version.as_str()[..SHORT]);
-        let files = if count == 1 { "1 file" } else { &format!("{count} files") };
+        let files = super::files(count);
         format!("wrote version {version} to {}: recipe.toml and {files}", self.folder.display())
     }
 }

@@ -34,6 +34,16 @@ pub const SILENCE: SignedDuration = SignedDuration::from_secs(60);
 /// How often the runner says at least that it lives.
 pub const BEAT: SignedDuration = SignedDuration::from_secs(10);
 
+/// How often the runner looks for orders while the next one is to come soon: for [`EAGER_FOR`] after its last report, in
+/// which a bake needs one or two seconds. After that, each [`LOOK`].
+pub const EAGER_LOOK: SignedDuration = SignedDuration::from_millis(200);
+
+/// How long the runner looks that often.
+pub const EAGER_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+/// How often the runner looks for orders else.
+pub const LOOK: SignedDuration = SignedDuration::from_secs(1);
+
 /// What a builder is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -24,5 +24,6 @@ pub mod rollout;
 pub mod stage;
 pub mod tags;
 pub mod template;
+pub mod traffic;
 pub mod trigger;
 pub mod turn;

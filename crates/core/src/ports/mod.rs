@@ -19,6 +19,7 @@ mod parameters;
 mod references;
 mod retirement;
 mod table;
+mod traffic;
 mod volume;
 mod workflow;
 
@@ -34,6 +35,7 @@ pub use self::{
     references::{Look, References, Source, Versions},
     retirement::{Permission, PrunePorts, Retirement, Snapshot, Stack, Witness},
     table::{Expect, Index, Key, Row, Table, Write},
+    traffic::Traffic,
     volume::{Volume, VolumeState},
     workflow::{Execution, Workflow},
 };

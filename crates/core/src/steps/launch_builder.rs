@@ -285,7 +285,7 @@ async fn launch_builder(
 }
 
 /// Launches the bake's instance of this role, or finds the one that an earlier try launched; gives it, and
-/// whether it is a spot instance.
+/// whether it is a spot instance. Who has the material has just made the bake's record, and there was no earlier try.
 async fn instance(
     bake: &mut Versioned<Bake>,
     material: Option<Material>,
@@ -293,12 +293,14 @@ async fn instance(
     cloud: &impl LaunchPorts,
     now: Timestamp,
 ) -> Result<(InstanceId, bool)> {
-    let ours = cloud.of_bake(&bake.spec.id).await?.into_iter().find(|instance| {
-        !instance.state.is_gone()
-            && instance.tags.get(tags::TAG_ROLE).map(String::as_str) == Some(role.as_str())
-    });
-    if let Some(instance) = ours {
-        return Ok((instance.id, instance.spot));
+    if material.is_none() {
+        let ours = cloud.of_bake(&bake.spec.id).await?.into_iter().find(|instance| {
+            !instance.state.is_gone()
+                && instance.tags.get(tags::TAG_ROLE).map(String::as_str) == Some(role.as_str())
+        });
+        if let Some(instance) = ours {
+            return Ok((instance.id, instance.spot));
+        }
     }
     let mut tags = bake.tags(cloud.stack());
     tags.insert(tags::TAG_ROLE.to_owned(), role.as_str().to_owned());

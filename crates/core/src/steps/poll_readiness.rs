@@ -46,8 +46,16 @@ const UNSEALED: &str = "it stopped before its seal reported its end: it was stop
 /// The function's timeout leaves a last look, with its retries, as long again.
 const WATCH: SignedDuration = SignedDuration::from_secs(40);
 
-/// How often the mailbox is looked at for a report.
-const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(1);
+/// How long the shortest and the longest pause is between two looks for a report; in between it is a two-hundredth of what
+/// was waited. A request to the bucket is cheap, and a bake of two hours still needs no twenty thousand.
+const LOOKS: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(1)];
+
+/// The same of an image, of which it is a four-hundredth.
+const IMAGE_LOOKS: [SignedDuration; 2] = [SignedDuration::from_secs(1), SignedDuration::from_secs(30)];
+
+/// All bakes together that wait for an image or for a stop ask EC2 ten times a second. It refills an account's bucket of
+/// such requests by twenty, and others need them, too.
+const SHARE: SignedDuration = SignedDuration::from_millis(100);
 
 /// How often it is asked whether an instance still lives: EC2 allows an account few requests, and all bakes share them.
 const ASK_EVERY: SignedDuration = SignedDuration::from_secs(10);
@@ -80,24 +88,36 @@ pub async fn run(
     began: Timestamp,
 ) -> Result<Document> {
     let (mut memory, mut now) = (Memory::default(), began);
+    let asks_ec2 = matches!(document.bake.progress.stage, Stage::Seal | Stage::Image);
+    let builders = if asks_ec2 { Ledger(cloud).builders().await? } else { 0 };
     loop {
         // Boxed: the compiler follows the types of nested futures only so deep.
         document = Box::pin(look(document, &mut memory, cloud, now)).await?;
         if document.next.to != To::Wait {
             return Ok(document);
         }
-        let pause = if document.bake.progress.stage.reports() {
-            LOOK_EVERY
-        } else {
-            SignedDuration::from_secs(document.next.seconds.into())
-        };
+        let pause = pause(&document, builders, now);
         if now.duration_since(began) + pause >= WATCH {
+            document.next.seconds = document.next.seconds.max(u32::try_from(pause.as_secs()).unwrap_or(0));
             // SSM may have dropped the write without a word, or refused it: promote writes once more what differs.
             let writes = document.bake.progress.stage == Stage::Promotion;
             return Ok(if writes { document.go(To::Promote) } else { document });
         }
         cloud.sleep(pause).await;
         now = cloud.now();
+    }
+}
+
+/// How long until the next look of the same call, with so many bakes that have a builder.
+fn pause(document: &Document, builders: usize, now: Timestamp) -> SignedDuration {
+    let progress = &document.bake.progress;
+    let waited = SignedDuration::from_secs(progress.waited(now));
+    let share = (SHARE * i32::try_from(builders).unwrap_or(i32::MAX)).min(IMAGE_LOOKS[1]);
+    match progress.stage {
+        Stage::Image => (waited / 400).clamp(IMAGE_LOOKS[0], IMAGE_LOOKS[1]).max(share),
+        Stage::Seal => (waited / 200).clamp(LOOKS[0], LOOKS[1]).max(share),
+        stage if stage.reports() => (waited / 200).clamp(LOOKS[0], LOOKS[1]),
+        _ => SignedDuration::from_secs(document.next.seconds.into()),
     }
 }
 

@@ -74,6 +74,8 @@ async fn promoted(
             let to = if awaits { To::Await } else { To::Done };
             let mut document = bake.into_inner().end(Status::Promoted, to);
             document.seen.refused = refused;
+            // What follows at once is there already.
+            document.next.seconds = 0;
             Ok(document)
         }
     }

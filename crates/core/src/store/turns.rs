@@ -52,6 +52,11 @@ impl Kept {
     }
 }
 
+/// Where it is written which bakes have a builder.
+fn stack() -> Key {
+    Key { pk: "STACK".to_owned(), sk: "TURNS".to_owned() }
+}
+
 impl<T: Table> Ledger<'_, T> {
     /// Asks for a bake's turn to have a builder, and puts it into its pipeline's line when others come first. Those whose
     /// executions are over, as `dead` says, have no turn any more.
@@ -112,6 +117,11 @@ impl<T: Table> Ledger<'_, T> {
         Ok((at_work.turns, line.turns))
     }
 
+    /// How many bakes have a builder.
+    pub async fn builders(&self) -> Result<usize> {
+        Ok(Kept::read(self.0, stack()).await?.turns.len())
+    }
+
     /// The writes that give a bake's turn back, and its place in the line.
     pub(super) async fn turn_given_back(&self, bake: &BakeSpec) -> Result<Vec<Write>> {
         let (mut at_work, mut line) = self.turns(&bake.pipeline).await?;
@@ -121,10 +131,9 @@ impl<T: Table> Ledger<'_, T> {
     }
 
     async fn turns(&self, pipeline: &PipelineName) -> Result<(Kept, Kept)> {
-        let stack = Key { pk: "STACK".to_owned(), sk: "TURNS".to_owned() };
         let line = Key { pk: format!("PIPELINE#{pipeline}"), sk: "TURNS".to_owned() };
         // Who leaves the line is at work: read the other way round, a bake could be in neither.
         let line = Kept::read(self.0, line).await?;
-        Ok((Kept::read(self.0, stack).await?, line))
+        Ok((Kept::read(self.0, stack()).await?, line))
     }
 }

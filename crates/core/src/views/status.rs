@@ -136,6 +136,22 @@ pub struct ParameterStatus {
     pub value: Option<String>,
     /// Whether it says another image than the channel does.
     pub drifted: bool,
+    /// Whether it was left for later: then nothing is known of what it says. Only who reads a part at a time leaves any.
+    #[serde(skip)]
+    pub unread: bool,
+}
+
+/// What the parameters say that were read; none for one that isn't there.
+pub type Values = BTreeMap<ParameterName, Option<String>>;
+
+impl ParameterStatus {
+    /// How a parameter stands to its channel's image, by what was read.
+    pub fn new(parameter: &ParameterName, image: Option<&AmiId>, values: &Values) -> Self {
+        let read = values.get(parameter);
+        let value = read.cloned().flatten();
+        let drifted = read.is_some() && value.as_deref() != image.map(AmiId::as_str);
+        Self { parameter: parameter.clone(), value, drifted, unread: read.is_none() }
+    }
 }
 
 /// One bake, in short.
@@ -185,6 +201,12 @@ impl Records {
     /// The newest bakes, the newest first; [`RECENT`] at most.
     pub fn bakes(&self) -> &[Bake] {
         &self.bakes
+    }
+
+    /// The image that a channel points at.
+    fn image(&self, name: &ChannelName) -> Option<&AmiId> {
+        let channel = self.channels.iter().find(|channel| channel.name == *name)?;
+        channel.current.as_ref().map(|current| &current.image)
     }
 }
 
@@ -237,12 +259,50 @@ pub async fn status(
     fleet: &Fleet,
     now: Timestamp,
 ) -> Result<Vec<PipelineStatus>> {
-    let ledger = Ledger(cloud);
-    let (bases, owners) = try_join!(bases(cloud, all, now), ledger.parameters())?;
-    let ours = |owner: &&ParameterOwner| all.iter().any(|records| records.pipeline == owner.pipeline);
-    let names: Vec<_> = owners.iter().filter(ours).map(|owner| owner.parameter.clone()).collect();
-    let values = if names.is_empty() { BTreeMap::new() } else { cloud.values(&names).await? };
-    Ok(all.iter().map(|records| one(records, &bases, &owners, &values, fleet)).collect())
+    let followers = followers(cloud, all).await?;
+    let names: Vec<_> = followers.iter().map(|one| one.owner.parameter.clone()).collect();
+    let values = values(cloud, &names).await?;
+    status_by(cloud, all, fleet, &followers, &values, now).await
+}
+
+/// A parameter that follows a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follower {
+    /// Which one, and whose it is.
+    pub owner: ParameterOwner,
+    /// The image that the channel points at, and that the parameter should say.
+    pub image: Option<AmiId>,
+}
+
+/// The parameters that follow channels of these pipelines.
+pub async fn followers(table: &impl Table, all: &[Records]) -> Result<Vec<Follower>> {
+    let owners = Ledger(table).parameters().await?;
+    let follower = |owner: ParameterOwner| {
+        let records = all.iter().find(|records| records.pipeline == owner.pipeline)?;
+        let image = records.image(&owner.channel).cloned();
+        Some(Follower { owner, image })
+    };
+    Ok(owners.into_iter().filter_map(follower).collect())
+}
+
+/// What these parameters say: a call for ten of them.
+pub async fn values(cloud: &impl Parameters, names: &[ParameterName]) -> Result<Values> {
+    // SSM refuses an empty list.
+    let mut found = if names.is_empty() { BTreeMap::new() } else { cloud.values(names).await? };
+    Ok(names.iter().map(|name| (name.clone(), found.remove(name))).collect())
+}
+
+/// How pipelines stand, of which this is on record, when so much is known of the parameters that follow their channels.
+pub async fn status_by(
+    cloud: &(impl Images + Parameters + Table),
+    all: &[Records],
+    fleet: &Fleet,
+    followers: &[Follower],
+    values: &Values,
+    now: Timestamp,
+) -> Result<Vec<PipelineStatus>> {
+    let bases = bases(cloud, all, now).await?;
+    Ok(all.iter().map(|records| one(records, &bases, followers, values, fleet)).collect())
 }
 
 /// What each base is now, or why that can't be told, by the base as recipes write it.
@@ -277,8 +337,8 @@ async fn bases(cloud: &(impl Images + Parameters + Table), all: &[Records], now:
 fn one(
     records: &Records,
     bases: &Bases,
-    owners: &[ParameterOwner],
-    values: &BTreeMap<ParameterName, String>,
+    followers: &[Follower],
+    values: &Values,
     fleet: &Fleet,
 ) -> PipelineStatus {
     let Records { pipeline, recipe, recipe_problem, channels, bakes, promoted } = records;
@@ -313,13 +373,9 @@ fn one(
                 }
             });
             let image = current.as_ref().map(|current| &current.image);
-            let follows =
-                |owner: &&ParameterOwner| owner.pipeline == *pipeline && owner.channel == channel.name;
-            let parameters = owners.iter().filter(follows).map(|owner| {
-                let value = values.get(&owner.parameter).cloned();
-                let drifted = value.as_deref() != image.map(AmiId::as_str);
-                ParameterStatus { parameter: owner.parameter.clone(), value, drifted }
-            });
+            let owners = followers.iter().map(|follower| &follower.owner);
+            let own = owners.filter(|owner| owner.pipeline == *pipeline && owner.channel == channel.name);
+            let parameters = own.map(|owner| ParameterStatus::new(&owner.parameter, image, values));
             let on_others = images.iter().filter(|one| Some(**one) != image);
             let on_others = on_others.filter_map(|one| Some(((*one).clone(), fleet.get(*one)?.clone())));
             ChannelStatus {

@@ -112,6 +112,7 @@ mod tests {
                 parameter: "/images/shop".parse().unwrap(),
                 value: Some(image(2).to_string()),
                 drifted: false,
+                unread: false,
             }],
             on_current: BTreeSet::new(),
             on_others: BTreeMap::new(),

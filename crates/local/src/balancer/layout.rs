@@ -84,6 +84,11 @@ impl Layout {
         layout
     }
 
+    /// The names of the target groups.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
+    }
+
     /// Whether it has this target group.
     pub(super) fn has(&self, group: &str) -> bool {
         self.groups.contains_key(group)
@@ -170,7 +175,7 @@ pub(super) fn group_name(arn: &str) -> String {
     format!("tg-{}", arn.rsplit('/').next().unwrap_or_default())
 }
 
-fn listener_name(arn: &str) -> String {
+pub(super) fn listener_name(arn: &str) -> String {
     format!("l-{}", arn.rsplit('/').next().unwrap_or_default())
 }
 
@@ -328,6 +333,11 @@ impl Group {
         // HAProxy says 503 of a target that could not be reached; a load balancer says 502 then, and 503 when there
         // is no target.
         line(text, format_args!("  http-response set-var(txn.answered) bool(1)"));
+        // Counted here and not by server: the counters of a server go with it.
+        line(text, format_args!("  stick-table type integer size 1 store gpc0,gpc1"));
+        line(text, format_args!("  http-request track-sc0 int(1)"));
+        line(text, format_args!("  http-request sc-inc-gpc0(0) if {{ nbsrv gt 0 }}"));
+        line(text, format_args!("  http-response sc-inc-gpc1(0) if {{ status 500:599 }}"));
         line(
             text,
             format_args!(

@@ -4,6 +4,7 @@
 //! beside the old one with the same sockets. The old one takes no more connections, goes on with those that it has, is
 //! told of targets meanwhile, and is ended when it has none.
 
+mod counters;
 mod layout;
 mod process;
 mod servers;
@@ -19,13 +20,18 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use ovenbird_sim::{World, load_balancing::Route};
 
-pub(crate) use self::sockets::Sockets;
 use self::{
+    counters::Tally,
     layout::Layout,
     process::{Process, Start},
     servers::Servers,
+};
+pub(crate) use self::{
+    counters::{Counts, Datum},
+    sockets::Sockets,
 };
 use crate::state::CloudState;
 
@@ -47,6 +53,7 @@ pub(crate) struct Balancer {
     /// Those that only end what they have.
     retired: Vec<Process>,
     pids: Pids,
+    tally: Tally,
 }
 
 impl Balancer {
@@ -56,11 +63,13 @@ impl Balancer {
         network: Option<u32>,
         sockets: Arc<Sockets>,
         pids: Pids,
+        counts: Counts,
     ) -> io::Result<Self> {
         if home.exists() {
             fs::remove_dir_all(&home)?;
         }
-        Ok(Self { home, network, sockets, started: 0, current: None, retired: Vec::new(), pids })
+        let tally = Tally::new(counts, Timestamp::now());
+        Ok(Self { home, network, sockets, started: 0, current: None, retired: Vec::new(), pids, tally })
     }
 
     /// Keeps to the routes of a cloud until that ends.
@@ -86,6 +95,7 @@ impl Balancer {
                 change = changes.changed() => if change.is_err() { return },
                 // Only what could not be done before is looked at again.
                 () = tokio::time::sleep(AGAIN), if waits => {}
+                () = tokio::time::sleep(self.tally.left(Timestamp::now())) => self.close_minute().await,
                 exit = ended(&mut self.current) => {
                     tracing::warn!("the load balancers' HAProxy ended with {exit}; it is started again");
                     self.current = None;
@@ -101,6 +111,7 @@ impl Balancer {
     /// Brings the processes to what routes say. Says whether all is done.
     pub(crate) async fn bring(&mut self, routes: &[Route]) -> io::Result<bool> {
         let (servers, weights) = (Servers::of(routes), layout::weights(routes));
+        self.tally.learn(routes);
         let mut layout = Layout::of(routes);
         let mut done = true;
         let mut wanted = BTreeSet::new();
@@ -115,7 +126,8 @@ impl Balancer {
         let fits = self.current.as_ref().is_some_and(|process| *process.layout() == layout);
         if layout.listeners.is_empty() {
             // Before the sockets are closed: a port that is closed answers nobody.
-            for process in self.current.take().into_iter().chain(self.retired.drain(..)) {
+            for mut process in self.current.take().into_iter().chain(self.retired.drain(..)) {
+                self.tally.take(&mut process).await;
                 process.end().await?;
             }
         } else if !fits {
@@ -149,13 +161,23 @@ impl Balancer {
     /// Ends those that have no connection any more.
     async fn clear(&mut self) {
         let mut kept = Vec::new();
-        for process in std::mem::take(&mut self.retired) {
-            if !process.is_done().await {
+        for mut process in std::mem::take(&mut self.retired) {
+            if process.is_done().await {
+                self.tally.take(&mut process).await;
+            } else {
                 kept.push(process);
             }
         }
         self.retired = kept;
         self.note_pids();
+    }
+
+    /// Gives out what was counted in the minute that is over.
+    async fn close_minute(&mut self) {
+        for process in self.current.iter_mut().chain(&mut self.retired) {
+            self.tally.take(process).await;
+        }
+        self.tally.close(Timestamp::now());
     }
 
     fn note_pids(&self) {

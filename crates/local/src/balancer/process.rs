@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    counters::Counted,
     layout::{CONFIGURATION, Layout, WEIGHTS, Weights},
     servers::{Change, Known, Servers},
     sockets::Sockets,
@@ -42,6 +43,7 @@ pub(super) struct Process {
     known: Known,
     weights: Weights,
     retired: Option<Instant>,
+    counted: Counted,
 }
 
 impl Drop for Process {
@@ -93,6 +95,7 @@ impl Process {
             known: Known::started_with(start.servers),
             weights: start.weights.clone(),
             retired: None,
+            counted: Counted::default(),
         };
         process.ready().await?;
         Ok(process)
@@ -183,6 +186,14 @@ impl Process {
         }
         self.retired = Some(Instant::now());
         Ok(())
+    }
+
+    /// What it counted since it was asked last.
+    pub(super) async fn count(&mut self) -> io::Result<Counted> {
+        let counted = Counted::parse(&self.tell(&Counted::command(self.layout.groups())).await?);
+        let new = counted.since(&self.counted);
+        self.counted = counted;
+        Ok(new)
     }
 
     /// Whether it has no connection any more, or has had its time.

@@ -1,5 +1,7 @@
 //! A real `HAProxy` over targets on loopback. It needs root, as the local cloud does.
 
+mod counts;
+
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     path::Path,
@@ -41,7 +43,8 @@ impl Lab {
         let port = PORT.fetch_add(1, Ordering::SeqCst);
         let [high, low] = port.to_be_bytes();
         let sockets = Arc::new(Sockets::new(port, None));
-        let balancer = Balancer::new(folder.path().join("lb"), None, sockets, Pids::default());
+        let balancer =
+            Balancer::new(folder.path().join("lb"), None, sockets, Pids::default(), Counts::default());
         let address = SocketAddrV4::new(Ipv4Addr::new(127, high, low, 1), 8080);
         Some(Self { _folder: folder, balancer: balancer.expect("a balancer"), address })
     }

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 use super::Endpoint;
 use crate::{
-    balancer::Pids,
+    balancer::{Counts, Pids},
     memory,
     operator::{Forward, InstanceStatus, Memory, Status},
     options::Options,
@@ -39,6 +39,8 @@ pub struct Control {
     pub ministack_pid: Option<u32>,
     /// The processes that carry the requests of load balancers.
     pub(crate) balancer_pids: Pids,
+    /// What these counted, until `CloudWatch` has it.
+    pub(crate) balancer_counts: Counts,
     /// The id of the base image; none while it is being made.
     pub base_image: Option<String>,
     /// Whether everything started. `ovenbird local up` returns when it is set.
@@ -55,6 +57,7 @@ impl Control {
             ministack_version: String::new(),
             ministack_pid: None,
             balancer_pids: Pids::default(),
+            balancer_counts: Counts::default(),
             base_image: None,
             ready: AtomicBool::new(false),
             shutdown: Notify::new(),

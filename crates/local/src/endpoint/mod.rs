@@ -6,6 +6,7 @@ mod ec2;
 mod elb;
 mod elsewhere;
 mod machine_access;
+mod metrics;
 mod proxy;
 mod query;
 mod query_form;
@@ -24,9 +25,9 @@ use axum::{
 };
 use http::Method;
 
-pub(crate) use self::elsewhere::keep_learning;
 use self::route::Route;
 pub use self::{control::Control, machine_access::machine_router, ssm::parameters::Writes};
+pub(crate) use self::{elsewhere::keep_learning, metrics::keep_publishing};
 use crate::{
     auth::{Admitted, Form, Gate, Holder, Refusal},
     http_client::Link,

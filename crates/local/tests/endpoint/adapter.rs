@@ -34,6 +34,23 @@ pub struct Bench {
     endpoint: TestEndpoint,
 }
 
+/// What a function is told of its stack.
+pub fn settings() -> Settings {
+    Settings {
+        table: "table".into(),
+        bucket: "bucket".into(),
+        stack: "ovenbird/one".parse().unwrap(),
+        bake_machine: None,
+        rollout_machine: None,
+        builder_profile: Some("stack-builder".into()),
+        most_builders: Some(20),
+        runners: Vec::new(),
+        floors: Some(Floors::default()),
+        builder_security_group: None,
+        subnets: Vec::new(),
+    }
+}
+
 impl Bench {
     pub fn new(prepare: impl FnOnce(&mut World)) -> Self {
         let requests = Arc::new(AtomicUsize::new(0));
@@ -44,26 +61,13 @@ impl Bench {
         };
         let (endpoint, state) =
             TestEndpoint::with(prepare, |routes| routes.layer(middleware::from_fn(count)));
-        let settings = Settings {
-            table: "table".into(),
-            bucket: "bucket".into(),
-            stack: "ovenbird/one".parse().unwrap(),
-            bake_machine: None,
-            rollout_machine: None,
-            builder_profile: Some("stack-builder".into()),
-            most_builders: Some(20),
-            runners: Vec::new(),
-            floors: Some(Floors::default()),
-            builder_security_group: None,
-            subnets: Vec::new(),
-        };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let local = LocalCloud {
             endpoint: endpoint.url.clone(),
             access_key: endpoint.operator.access_key.clone(),
             secret: endpoint.operator.secret.clone(),
         };
-        let cloud = runtime.block_on(Cloud::with(settings, Access::Local(&local)));
+        let cloud = runtime.block_on(Cloud::with(settings(), Access::Local(&local)));
         Self { cloud, state, requests, runtime, endpoint }
     }
 

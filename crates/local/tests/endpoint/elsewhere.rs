@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
+use ovenbird_aws::{Access, LocalCloud};
+use ovenbird_core::{domain::rollout::AlarmState, ports::Groups as _};
+use ovenbird_local::Credentials;
+
 use crate::{
+    adapter::settings,
     cloud::{Cloud, options},
     programs::succeeds,
 };
@@ -15,5 +20,15 @@ fn a_refresh_heeds_cloudwatch_s_alarms_and_a_group_launches_what_a_parameter_say
     let mut client = cloud.client("python");
     client.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/endpoint/elsewhere_client.py"));
     assert!(succeeds(client).ends_with("all seen\n"));
+    // The functions ask in CBOR, as the SDK for Rust does.
+    let adapter = cloud.ask(async {
+        let key = Credentials::of(&cloud.options.home).expect("the operator's key");
+        let (endpoint, access_key, secret) = (cloud.options.endpoint(), key.access_key, key.secret);
+        ovenbird_aws::Cloud::with(settings(), Access::Local(&LocalCloud { endpoint, access_key, secret }))
+            .await
+    });
+    let errors = "errors".to_owned();
+    let alarms = cloud.ask(adapter.alarms(std::slice::from_ref(&errors)));
+    assert_eq!(alarms.expect("an answer"), [(errors, AlarmState::Alarm)]);
     cloud.down();
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ovenbird_core::{
-    domain::id::ParameterName,
+    domain::{id::ParameterName, traffic::PerMinute},
     ports::{Endpoint, ParameterKind, RouteTable, Run, Subscription, VolumeEncryption},
 };
 
@@ -28,6 +28,9 @@ pub struct Around {
     pub rules: bool,
     /// Whom the topic tells.
     pub subscriptions: Vec<Subscription>,
+    /// What load balancers counted, by the metric, and the target group or load balancer as `CloudWatch` names them; none
+    /// if nobody may ask.
+    pub metrics: Option<BTreeMap<(String, String), PerMinute>>,
     /// What ran, by state machine.
     pub runs: BTreeMap<String, Vec<Run>>,
 }
@@ -55,6 +58,7 @@ impl Default for Around {
                 endpoint: "alice@example.com".to_owned(),
                 is_confirmed: true,
             }],
+            metrics: Some(BTreeMap::new()),
             runs: BTreeMap::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! What can go wrong with a call, on demand.
 
+use jiff::SignedDuration;
 use ovenbird_core::Error;
 
 /// A fault of one call.
@@ -70,8 +71,8 @@ pub enum Death {
     Execution,
 }
 
-/// How long a slow call is on its way, in seconds: the others end meanwhile, and no function's time is over yet.
-pub const SLOW_SECONDS: u64 = 25;
+/// How long a slow call is on its way: the others end meanwhile, and no function's time is over yet.
+pub const SLOW: SignedDuration = SignedDuration::from_secs(25);
 
 /// What becomes of a call under a fault.
 pub(super) enum Outcome {

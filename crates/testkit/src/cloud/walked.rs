@@ -1,11 +1,12 @@
 //! What who walks does with the account: lets calls go wrong and functions sleep, runs what was started, and puts events as a
 //! state machine does.
 
+use jiff::SignedDuration;
 use ovenbird_core::{Result, domain::id::BakeId};
 
 use super::{
-    Cloud,
-    faults::{self, Death, Fault},
+    Cloud, Latency,
+    faults::{Death, Fault},
 };
 
 impl Cloud {
@@ -24,9 +25,19 @@ impl Cloud {
         self.state.borrow_mut().death.take()
     }
 
-    /// How many seconds the call that was just made takes, said once: then the function may go on.
-    pub fn take_delay(&self) -> Option<u64> {
-        std::mem::take(&mut self.state.borrow_mut().lingers).then_some(faults::SLOW_SECONDS)
+    /// How long the call that was just made takes, said once: then the function may go on.
+    pub fn take_delay(&self) -> Option<SignedDuration> {
+        self.state.borrow_mut().delay.take()
+    }
+
+    /// From now on AWS's answers take time, functions start cold, and states follow each other after a while.
+    pub fn answer_after(&self, latency: Latency) {
+        self.state.borrow_mut().latency = Some(latency);
+    }
+
+    /// A time of the latency; none where nothing takes time.
+    pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut Latency) -> T) -> Option<T> {
+        self.state.borrow_mut().latency.as_mut().map(draw)
     }
 
     /// Polls a function once. While it sleeps, whoever walks lets time go on; without a walk, sleeping itself does.
@@ -37,10 +48,9 @@ impl Cloud {
         polled
     }
 
-    /// How many seconds the function that was just polled sleeps, said once.
-    pub(crate) fn take_nap(&self) -> Option<u64> {
-        let nap = self.state.borrow_mut().nap.take()?;
-        Some(u64::try_from(nap.as_secs()).unwrap_or_default())
+    /// How long the function that was just polled sleeps, said once.
+    pub(crate) fn take_nap(&self) -> Option<SignedDuration> {
+        self.state.borrow_mut().nap.take()
     }
 
     /// Lets the function that makes the call with this number, counted from 0, stand still just before it.

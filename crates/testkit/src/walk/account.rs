@@ -23,7 +23,7 @@ use super::{
     clock::{Clock, Run as Started, run_all},
     machine::{Diary, End, Execution},
     operator,
-    scenarios::{DEADLINES, Follows, Machines, Run, Scenario, Steer, Times},
+    scenarios::{Follows, Machines, Run, Scenario, Steer, Times},
     street,
 };
 
@@ -122,7 +122,7 @@ impl Scenario {
         }
         let mut before: Vec<Run> = self.before.iter().map(|artifact| Run::Upload(artifact)).collect();
         if self.layered {
-            push(&cloud, &format!("{RUNTIME}{DEADLINES}"));
+            push(&cloud, &format!("{RUNTIME}{}", self.deadlines));
             before.insert(0, Run::Manual(r#"{"pipeline": "jvm-runtime"}"#));
             let base = r#"parameter = "/aws/service/debian/release/12/latest/amd64""#;
             recipe = recipe.replace(base, r#"channel = "jvm-runtime/stable""#);

@@ -20,9 +20,14 @@ use super::machine::End;
 pub struct Clock(RefCell<Vec<Timestamp>>);
 
 impl Clock {
-    /// Waits in the cloud's own time.
+    /// Waits so many seconds in the cloud's own time.
     pub async fn sleep(&self, cloud: &Cloud, seconds: u64) {
-        let until = cloud.now() + SignedDuration::from_secs(i64::try_from(seconds).unwrap());
+        self.pause(cloud, SignedDuration::from_secs(i64::try_from(seconds).unwrap())).await;
+    }
+
+    /// Waits in the cloud's own time.
+    pub async fn pause(&self, cloud: &Cloud, time: SignedDuration) {
+        let until = cloud.now() + time;
         poll_fn(|_| {
             if cloud.now() >= until {
                 return Poll::Ready(());

@@ -36,6 +36,15 @@ pub const LONGEST_TWIN: Scenario = Scenario {
     ..LONGEST
 };
 
+/// A prune run that finds nothing to do, as most are.
+pub const IDLE_PRUNE: Scenario = Scenario {
+    name: "a prune run that finds nothing to do",
+    before: &["v1.jar"],
+    runs: &[(0, Run::Prune)],
+    ends: "succeeded",
+    ..PLAIN
+};
+
 /// One walk with nothing going wrong.
 #[derive(Debug)]
 pub struct Walk {
@@ -49,12 +58,6 @@ pub struct Walk {
     pub took: SignedDuration,
     /// How often a function was called, the retries of one state counted once.
     pub invocations: usize,
-    /// How many of them were watches.
-    pub watches: usize,
-    /// The calls that no watch made, by API.
-    pub calls_outside_watches: BTreeMap<&'static str, usize>,
-    /// How many functions were called.
-    pub functions: usize,
 }
 
 /// Walks a scenario with nothing going wrong, and counts what AWS would charge for.
@@ -69,9 +72,6 @@ pub fn measure_on(cloud: &Cloud, scenario: &Scenario) -> Walk {
     let diary = Diary::default();
     let mut ends = walk(cloud, &scenario.runs(), &diary);
     let calls = cloud.calls().split_off(first);
-    let of_watches = |by: &str| by.ends_with("PollReadinessArn");
-    let watches = calls.iter().map(|call| &call.by).filter(|by| of_watches(by));
-    let functions = calls.iter().filter_map(|call| call.by.rsplit(' ').next());
     let invocations = calls.iter().map(|call| &call.by).collect::<BTreeSet<_>>().len();
     let (name, _) = scenario.runs().pop().expect("a scenario runs something");
     Walk {
@@ -80,9 +80,6 @@ pub fn measure_on(cloud: &Cloud, scenario: &Scenario) -> Walk {
         calls: by_api(&calls),
         took: cloud.now().duration_since(start),
         invocations,
-        watches: watches.collect::<BTreeSet<_>>().len(),
-        calls_outside_watches: by_api(calls.iter().filter(|call| !of_watches(&call.by))),
-        functions: functions.collect::<BTreeSet<_>>().len(),
     }
 }
 
@@ -115,7 +112,7 @@ pub fn price(walk: &Walk) -> Vec<(&'static str, f64)> {
         (
             "Lambda",
             invocations * (REQUESTS / 1000.0 + 0.05 * FUNCTION_SECOND)
-                + walk.diary.slept.get() as f64 * FUNCTION_SECOND,
+                + walk.diary.slept.get().as_secs_f64() * FUNCTION_SECOND,
         ),
         (
             "DynamoDB",

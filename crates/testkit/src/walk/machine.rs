@@ -61,8 +61,8 @@ pub struct Diary {
     pub states: RefCell<Vec<String>>,
     /// Each state entered, and each retry: what a standard workflow is billed by.
     pub transitions: Cell<usize>,
-    /// How many seconds functions slept: Lambda bills them.
-    pub slept: Cell<u64>,
+    /// How long functions slept: Lambda bills it.
+    pub slept: Cell<SignedDuration>,
     /// The events of each execution's history.
     pub events: RefCell<BTreeMap<String, usize>>,
     /// The largest document that went from state to state, in bytes.
@@ -174,6 +174,9 @@ impl Execution<'_> {
                     self.diary.doors.borrow_mut().push(timeless(&door));
                 }
                 self.events(2);
+                if let Some(time) = self.cloud.draw(|latency| latency.draw("transition")) {
+                    self.clock.pause(self.cloud, time).await;
+                }
                 let mut next = state["Next"].as_str().map(str::to_owned);
                 match state["Type"].as_str().unwrap_or_default() {
                     "Task" => {
@@ -309,6 +312,11 @@ impl Execution<'_> {
         input: Value,
     ) -> Step<Result<Value, (String, String)>> {
         let function = state["Resource"].as_str().unwrap_or_default();
+        if function != PUT_EVENTS
+            && let Some(time) = self.cloud.draw(|latency| latency.start_of(function))
+        {
+            self.clock.pause(self.cloud, time).await;
+        }
         let (cloud, now) = (self.cloud, self.cloud.now());
         let mut work: Pin<Box<dyn Future<Output = ovenbird_core::Result<Value>> + '_>> = match function {
             "${LaunchBuilderArn}" => Box::pin(functions::launch_builder(cloud, input, now)),
@@ -334,9 +342,9 @@ impl Execution<'_> {
             if let Poll::Ready(answer) = cloud.walk(|| work.as_mut().poll(&mut context)) {
                 break answer;
             }
-            if let Some(seconds) = cloud.take_nap() {
-                self.diary.slept.set(self.diary.slept.get() + seconds);
-                self.clock.sleep(cloud, seconds).await;
+            if let Some(time) = cloud.take_nap() {
+                self.diary.slept.set(self.diary.slept.get() + time);
+                self.clock.pause(cloud, time).await;
                 continue;
             }
             if cloud.take_pause() {
@@ -355,7 +363,7 @@ impl Execution<'_> {
                     )));
                 }
                 (Some(Death::Execution), _) => return Err(Stop::End(End::Lost)),
-                (None, Some(seconds)) => self.clock.sleep(cloud, seconds).await,
+                (None, Some(time)) => self.clock.pause(cloud, time).await,
                 (None, None) => return broken(format!("{visit} waits for nothing")),
             }
         };

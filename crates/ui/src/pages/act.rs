@@ -30,8 +30,10 @@ pub fn question(view: &View<'_>, act: &Act, wrong: Option<(&str, String)>) -> Bo
         Verb::Promote(ref image) => format!("The channel goes to {image}. That ends a hold."),
         Verb::Pause => "The rollout pauses before its next stage.".to_owned(),
         Verb::Resume => "The rollout goes on after a pause, or where its execution died.".to_owned(),
+        Verb::Approve => "The rollout waits for a person, and goes on.".to_owned(),
         Verb::Skip => "The rollout leaves out its other stages and the rest of its watch.".to_owned(),
         Verb::Abort => "The rollout goes back: all is as before it.".to_owned(),
+        Verb::Reject => "The rollout waits for a person, and goes back: all is as before it.".to_owned(),
         Verb::Leave => {
             "The rollout ends as it stands: nothing is brought back any more. Groups and rules are as they are now, and it is for you to put them right.".to_owned()
         }
@@ -43,7 +45,7 @@ pub fn question(view: &View<'_>, act: &Act, wrong: Option<(&str, String)>) -> Bo
         takes_why: act.verb.takes_why(),
         agreement: act.agreement(),
         word: act.verb.word(),
-        takes_away: matches!(act.verb, Verb::RollBack | Verb::Abort | Verb::Leave),
+        takes_away: matches!(act.verb, Verb::RollBack | Verb::Abort | Verb::Reject | Verb::Leave),
         back: Page::Pipeline(act.pipeline.clone()),
     };
     question.ask(view, wrong)
@@ -84,7 +86,12 @@ async fn perform<A: Account>(account: &A, act: &Act, answer: Answer, now: Timest
         Ok(Person { by: account.caller().await?, why, request })
     };
     let steered = |rollout: &ovenbird_core::domain::rollout::Rollout| {
-        format!("Rollout {} is told to {}.", rollout.spec.id, verb.word())
+        let id = &rollout.spec.id;
+        match verb {
+            Verb::Approve => format!("Rollout {id} is approved, and goes on."),
+            Verb::Reject => format!("Rollout {id} is rejected, and goes back."),
+            verb => format!("Rollout {id} is told to {}.", verb.word()),
+        }
     };
     Ok(match verb {
         Verb::Hold => {
@@ -111,9 +118,11 @@ async fn perform<A: Account>(account: &A, act: &Act, answer: Answer, now: Timest
         }
         Verb::Pause => steered(&rollout::wish(pipeline, channel, Wish::Pause, cloud, now).await?),
         Verb::Skip => steered(&rollout::wish(pipeline, channel, Wish::Skip, cloud, now).await?),
-        Verb::Abort => steered(&rollout::wish(pipeline, channel, Wish::Abort, cloud, now).await?),
+        Verb::Abort | Verb::Reject => {
+            steered(&rollout::wish(pipeline, channel, Wish::Abort, cloud, now).await?)
+        }
         Verb::Leave => steered(&rollout::wish(pipeline, channel, Wish::Leave, cloud, now).await?),
-        Verb::Resume => steered(&rollout::resume(pipeline, channel, cloud, now).await?),
+        Verb::Resume | Verb::Approve => steered(&rollout::resume(pipeline, channel, cloud, now).await?),
     })
 }
 

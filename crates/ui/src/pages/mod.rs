@@ -12,6 +12,7 @@ mod pipeline;
 mod prune;
 pub mod prune_act;
 pub mod question;
+mod requests;
 mod rollout;
 
 use ovenbird_core::{domain::id::PipelineName, store::Ledger};

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use ovenbird_core::{
     domain::{
         artifact,
+        destination::Destination,
         id::{ChannelName, PipelineName},
         plain::plain_line,
         rollout::Rollout,
@@ -30,7 +31,7 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let content = html! {
         (layout::problems(view, &problems))
         (at_a_glance(view, &snapshot, rollouts.len()))
-        (look_at(view, &snapshot))
+        (look_at(view, &snapshot, &rollouts))
         (running(view, &snapshot, &rollouts))
         section aria-labelledby="channels" {
             h2 #channels { "Channels" }
@@ -72,7 +73,15 @@ fn on_older(channel: &ChannelStatus) -> usize {
 }
 
 /// Everything that is wrong, each with the command that fixes it.
-fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
+fn look_at(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup {
+    let asked = rollouts.iter().filter(|rollout| rollout.awaits_approval()).map(|rollout| {
+        let Destination { pipeline, channel, .. } = &rollout.spec.to;
+        Worry {
+            of: rollout.spec.to.name(),
+            what: format!("its rollout to {} waits for {}", rollout.spec.image, rollout.progress.awaits),
+            fix: format!("ovenbird rollout {pipeline} approve --channel {channel}"),
+        }
+    });
     let dead = snapshot.dead.iter().map(|dead| Worry {
         of: format!("bake {}", dead.bake),
         what: dead.what.to_owned(),
@@ -83,18 +92,31 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
         what: format!("failed {} ago, before it had a record", layout::age(*at, view.now)),
         fix: format!("ovenbird show {bake}"),
     });
-    let all: Vec<Worry> = dead.chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
+    let unread = unread(&snapshot.pipelines);
+    let all: Vec<Worry> =
+        asked.chain(dead).chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
     html! {
         section aria-labelledby="look" {
             h2 #look { "Needs attention" @if !all.is_empty() { " (" (all.len()) ")" } }
             @if all.is_empty() {
-                @if snapshot.problems.is_empty() { p.good-news { "Nothing is wrong." } }
+                @if unread > 0 { p { "Nothing was found yet." } }
+                @else if snapshot.problems.is_empty() { p.good-news { "Nothing is wrong." } }
                 @else { p { "Nothing else was found." } }
             } @else {
                 (worry_table(view, &all))
             }
+            @if unread > 0 {
+                p { (unread) @if unread == 1 { " parameter is" } @else { " parameters are" }
+                    " still to be read: whether they say what their channels do is not known yet." }
+            }
         }
     }
+}
+
+/// How many parameters were left for later. The page is live, so they come by themselves.
+fn unread(all: &[PipelineStatus]) -> usize {
+    let parameters = all.iter().flat_map(|one| &one.channels).flat_map(|channel| &channel.parameters);
+    parameters.filter(|parameter| parameter.unread).count()
 }
 
 /// So many places where the same is wrong are one row.

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Account, Reader,
+    parameters::read_rest,
     read::Problem,
     site::{Act, Page, Verb},
 };
@@ -33,20 +34,23 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>, name: &Pipeli
         problems.push(Problem::new("the channels' histories", &error));
         Vec::new()
     });
-    let Some(one) = snapshot.pipelines.iter().find(|one| one.pipeline == *name) else {
+    let Some(mut one) = snapshot.pipelines.iter().find(|one| one.pipeline == *name).cloned() else {
         if problems.is_empty() {
             return Body::missing(&view.page.title());
         }
         return Body::new(view.page.title(), layout::problems(view, &problems));
     };
+    if let Err(error) = read_rest(reader.account.cloud(), &mut one).await {
+        problems.push(Problem::new("what parameters say", &error));
+    }
     let own: Vec<_> = snapshot.bakes.iter().filter(|bake| bake.spec.pipeline == *name).cloned().collect();
-    let worries = worries(one);
+    let worries = worries(&one);
     let content = html! {
         (layout::problems(view, &problems))
         @if !worries.is_empty() {
             section aria-labelledby="look" { h2 #look { "Needs attention" } (overview::worry_table(view, &worries)) }
         }
-        @for channel in &one.channels { (of_channel(view, one, channel, &channels, &snapshot.pipelines)) }
+        @for channel in &one.channels { (of_channel(view, &one, channel, &channels, &snapshot.pipelines)) }
         section aria-labelledby="bakes" {
             h2 #bakes { "Newest bakes" }
             @if own.is_empty() { p { "None. Start one: " (view.command(&format!("ovenbird bake {name}"))) } }
@@ -110,7 +114,8 @@ fn of_channel(
                         @for parameter in &status.parameters {
                             dt { "Parameter" }
                             dd { code { (plain_line(parameter.parameter.as_str())) } " "
-                                @if parameter.drifted { (layout::pill("bad", "says something else")) } @else { (layout::pill("good", "says the same")) } }
+                                @if parameter.unread { (layout::pill("dull", "not read")) }
+                                @else if parameter.drifted { (layout::pill("bad", "says something else")) } @else { (layout::pill("good", "says the same")) } }
                         }
                         @if !above.is_empty() {
                             dt { "Stands on it" }

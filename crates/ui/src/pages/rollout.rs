@@ -13,7 +13,10 @@ use ovenbird_core::{
     views::rollout::RolloutView,
 };
 
-use super::layout::{self, Body, View};
+use super::{
+    layout::{self, Body, View},
+    requests,
+};
 use crate::{
     Account, Reader,
     read::{Problem, each},
@@ -100,23 +103,34 @@ pub async fn one<A: Account>(
     let names = rollout.spec.to.groups.iter().filter(|_| live);
     let seen = each(names, async |name: &GroupName| (name, see(name, &policy.alarms, cloud, view.now).await));
     let seen = seen.await;
-    let problems: Vec<Problem> = seen
+    let mut problems: Vec<Problem> = seen
         .iter()
         .filter_map(|(name, seen)| Some(Problem::new(format!("group {name}"), seen.as_ref().err()?)))
         .collect();
+    let known = seen.iter().filter_map(|(_, seen)| seen.as_ref().ok());
+    let target_groups: Vec<String> = known.flat_map(|seen| seen.group.target_groups.clone()).collect();
+    // Of a group that can't be seen, that is said already.
+    let traffic = if seen.iter().any(|(_, seen)| seen.is_ok()) {
+        Some(reader.traffic.of(cloud, target_groups, view.now).await)
+    } else {
+        None
+    };
+    problems.extend(traffic.iter().filter_map(|traffic| traffic.as_ref().err()).cloned());
     let content = html! {
         (layout::problems(view, &problems))
         (facts(view, &rollout))
         (stages(&rollout))
+        @if let Some(traffic) = &traffic { (requests::section(view, traffic)) }
         @for (name, seen) in &seen { (group(&rollout, name, seen)) }
         (timeline(view, &rollout))
     };
     Body { live, ..Body::new(title, content) }
 }
 
-/// What a person may want of a rollout in a phase, as `ops` takes it. An execution may die in each, and is resumed then.
-fn verbs(phase: Phase) -> &'static [Verb] {
-    match phase {
+/// What a person may want of a rollout now, as `ops` takes it. An execution may die in each phase, and is resumed then.
+fn verbs(rollout: &Rollout) -> &'static [Verb] {
+    match rollout.progress.phase {
+        Phase::Paused if rollout.awaits_approval() => &[Verb::Approve, Verb::Reject],
         Phase::Preflight | Phase::Stage | Phase::Watch => {
             &[Verb::Pause, Verb::Skip, Verb::Abort, Verb::Resume]
         }
@@ -144,11 +158,11 @@ fn facts(view: &View<'_>, rollout: &Rollout) -> Markup {
             }
             @if shown.outcome.is_none() {
                 p.acts {
-                    @for verb in verbs(shown.phase) { (view.act(act(verb.clone()))) " " }
+                    @for verb in verbs(rollout) { (view.act(act(verb.clone()))) " " }
                 }
-                @if let Some(first) = verbs(shown.phase).first() {
+                @if let Some(first) = verbs(rollout).first() {
                     p { "Steer it: " (view.command(&act(first.clone()).command()))
-                        @if let [_, rest @ ..] = verbs(shown.phase) { " (or "
+                        @if let [_, rest @ ..] = verbs(rollout) { " (or "
                             (rest.iter().map(Verb::word).collect::<Vec<_>>().join(", ")) ")" } }
                 }
             } @else if matches!(shown.outcome, Some(Outcome::Reverted | Outcome::Left | Outcome::Refused)) {

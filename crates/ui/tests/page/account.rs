@@ -199,7 +199,7 @@ pub fn usual() -> Desk {
     desk.planned()
 }
 
-/// So many pipelines of ten images and a hundred bakes each.
+/// So many pipelines of ten images, a hundred bakes and a parameter each.
 pub fn large(pipelines: usize) -> Desk {
     let desk = usual();
     let rows = desk.cloud.rows();
@@ -244,7 +244,11 @@ pub fn large(pipelines: usize) -> Desk {
         doc["current"] = newest.remove(0);
         doc["previous"] = json!(newest);
         doc["rolling"] = Value::Null;
+        let parameter = format!("/images/{name}/stable");
+        desk.cloud.put_parameter(&parameter.parse().unwrap(), doc["current"]["image"].as_str().unwrap());
         desk.write(&format!("PIPELINE#{name}"), "CHANNEL#stable", doc, Index::default());
+        let owner = json!({"parameter": parameter, "pipeline": name, "channel": "stable"});
+        desk.write("PARAMETERS", &format!("PARAMETER#{parameter}"), owner, Index::default());
     }
     // A prune run that has something to say of every image.
     let mut plan = desk.plan();

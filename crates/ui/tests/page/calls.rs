@@ -5,26 +5,25 @@ use std::{collections::BTreeMap, sync::mpsc};
 use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::ports::Index;
-use ovenbird_ui::Reader;
+use ovenbird_ui::{Reader, Snapshot};
 use serde_json::json;
 
 use crate::{
-    account::{Desk, large},
-    bands::LARGE_PAGES,
+    account::{Desk, large, usual},
+    bands::{LARGE_PAGES, has, page_of},
     client::Served,
 };
 
 /// How many calls AWS takes at once, and how many of them come back each second; the least of all Regions. DynamoDB counts
 /// units of what is read and not calls, and S3 the requests below each prefix: theirs are what a new table and one prefix
-/// take in a second.
-const BUCKETS: [(&str, usize, usize); 9] = [
+/// take in a second. `GetParameter` and `GetParameters` share one.
+const BUCKETS: [(&str, usize, usize); 8] = [
     // Without a filter.
     ("ec2:DescribeInstances", 50, 10),
     ("ec2:DescribeImages", 100, 20),
     ("states:ListExecutions", 100, 2),
     ("states:DescribeExecution", 250, 10),
     ("ssm:GetParameter", 40, 40),
-    ("ssm:GetParameters", 40, 40),
     ("sts:GetCallerIdentity", 50, 50),
     ("s3:GetObject", 5_500, 5_500),
     ("dynamodb:", 12_000, 12_000),
@@ -34,7 +33,7 @@ const BUCKETS: [(&str, usize, usize); 9] = [
 const SECONDS: usize = 6;
 
 /// So many views of a page, one after the other, and the calls of the last.
-fn calls(desk: impl FnOnce() -> Desk + Send + 'static, paths: &[&str]) -> BTreeMap<String, usize> {
+pub fn calls(desk: impl FnOnce() -> Desk + Send + 'static, paths: &[&str]) -> BTreeMap<String, usize> {
     let (told, hear) = mpsc::channel();
     let counted = move || {
         let mut desk = desk();
@@ -49,13 +48,14 @@ fn calls(desk: impl FnOnce() -> Desk + Send + 'static, paths: &[&str]) -> BTreeM
     drop(served);
     let mut counts = BTreeMap::new();
     for call in hear.recv().unwrap() {
-        let name = if call.starts_with("dynamodb:") { "dynamodb:" } else { call };
+        let shared = ["dynamodb:", "ssm:GetParameter"].into_iter().find(|shared| call.starts_with(shared));
+        let name = shared.unwrap_or(call);
         *counts.entry(name.to_owned()).or_default() += 1;
     }
     counts
 }
 
-/// A hundred pipelines, a thousand images and ten thousand bakes, of which forty are on their way.
+/// A hundred pipelines with a parameter each, a thousand images and ten thousand bakes, of which forty are on their way.
 fn busy() -> Desk {
     let desk = large(100);
     let rows = desk.cloud.rows();
@@ -117,6 +117,87 @@ fn an_execution_is_looked_at_once_a_minute() {
         count() - before
     };
     assert_eq!([0, 6, 12, 54, 61, 67].map(looks), [25, 15, 0, 0, 25, 15]);
+}
+
+/// Fifty pipelines have a parameter each, and another one's says something else.
+fn parameters(snapshot: &Snapshot) -> [usize; 2] {
+    let all = snapshot.pipelines.iter().flat_map(|one| &one.channels).flat_map(|channel| &channel.parameters);
+    let all: Vec<_> = all.collect();
+    assert_eq!(all.len(), 51);
+    [all.iter().filter(|one| one.unread).count(), all.iter().filter(|one| one.drifted).count()]
+}
+
+/// Each is read once a minute and no more than 20 at once; what differs is looked at each time.
+#[test]
+fn parameters_are_read_in_turn() {
+    let reader = Reader::new(large(50));
+    let begun = reader.account.cloud.now();
+    let looks = |seconds: i64| {
+        let count = || {
+            let calls = reader.account.cloud.calls();
+            calls.iter().filter(|call| call.actions[0] == "ssm:GetParameters").count()
+        };
+        let before = count();
+        let snapshot = block_on(reader.snapshot(begun + SignedDuration::from_secs(seconds)));
+        (count() - before, parameters(&snapshot))
+    };
+    let expected = [
+        (0, (2, [31, 1])),
+        (6, (2, [11, 1])),
+        (12, (2, [0, 1])),
+        (18, (1, [0, 1])),
+        (54, (1, [0, 1])),
+        (60, (2, [0, 1])),
+        (66, (2, [0, 1])),
+        // Who comes back after a while is not told what was.
+        (600, (2, [31, 1])),
+    ];
+    for (seconds, told) in expected {
+        assert_eq!(looks(seconds), told, "after {seconds} s");
+    }
+    // What is made once leaves nothing for later.
+    let reader = Reader::once(large(50));
+    assert_eq!(parameters(&block_on(reader.snapshot(begun))), [0, 1]);
+}
+
+/// Of many parameters, a part is read each time. A pipeline's own page has its own.
+#[test]
+fn a_parameter_that_was_left_for_later_is_neither_right_nor_wrong() {
+    let served = Served::new(|| large(100), false);
+    let cookie = served.cookie();
+    let page = served.get(&cookie, "/").body;
+    has(&page, &["81 parameters are still to be read", "data-live=\"/live/\""]);
+    assert_eq!(page.matches(">parameter /images/").count(), 1, "the one that differs");
+    for name in ["service-000", "service-099"] {
+        let page = served.get(&cookie, &format!("/pipelines/{name}")).body;
+        let own = format!("/images/{name}/stable</code> <span class=\"pill good\">says the same");
+        assert!(page.contains(&own), "{page}");
+    }
+    assert!(!page_of(usual, "/").contains("still to be read"));
+}
+
+/// A channel that moved has a parameter that is not known, and not one that says something else.
+#[test]
+fn a_parameter_is_read_anew_when_its_channel_moved() {
+    let reader = Reader::new(large(50));
+    let (cloud, begun) = (&reader.account.cloud, reader.account.cloud.now());
+    let mut seconds = 0;
+    let mut look = || {
+        seconds += 6;
+        parameters(&block_on(reader.snapshot(begun + SignedDuration::from_secs(seconds))))
+    };
+    assert_eq!((0..3).map(|_| look()).last(), Some([0, 1]));
+    let old = reader.account.channel("storefront", "production").previous[0].image.to_string();
+    for number in 0..40 {
+        let name = format!("service-{number:03}");
+        cloud.put_parameter(&format!("/images/{name}/stable").parse().unwrap(), &old);
+        let change = |doc: &mut serde_json::Value| doc["current"]["image"] = json!(old);
+        reader.account.edit(&format!("PIPELINE#{name}"), "CHANNEL#stable", "CHANNEL#stable", change);
+    }
+    assert_eq!([look(), look()], [[20, 1], [0, 1]]);
+    let right = reader.account.channel("storefront", "production").current.unwrap().image;
+    cloud.put_parameter(&"/images/storefront/production".parse().unwrap(), right.as_str());
+    assert_eq!(look(), [0, 0]);
 }
 
 #[test]

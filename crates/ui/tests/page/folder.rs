@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use ovenbird_ui::{Options, export};
 
-use crate::account::usual;
+use crate::account::{Desk, large, usual};
 
-fn written() -> (tempfile::TempDir, usize) {
+fn written(desk: impl FnOnce() -> Desk) -> (tempfile::TempDir, usize) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let pages = runtime.block_on(async {
-        let desk = usual();
+        let desk = desk();
         let now = desk.cloud.now();
         let options = Options {
             changes: true,
@@ -33,7 +33,7 @@ fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
 
 #[test]
 fn every_link_of_the_folder_leads_to_a_file_in_it() {
-    let (folder, pages) = written();
+    let (folder, pages) = written(usual);
     let mut found = Vec::new();
     files(folder.path(), &mut found);
     let html: Vec<_> = found.iter().filter(|path| path.extension().is_some_and(|it| it == "html")).collect();
@@ -55,7 +55,7 @@ fn every_link_of_the_folder_leads_to_a_file_in_it() {
 
 #[test]
 fn a_copy_has_no_script_and_changes_nothing() {
-    let (folder, _) = written();
+    let (folder, _) = written(usual);
     let mut found = Vec::new();
     files(folder.path(), &mut found);
     for file in found.iter().filter(|path| path.extension().is_some_and(|it| it == "html")) {
@@ -65,4 +65,12 @@ fn a_copy_has_no_script_and_changes_nothing() {
         }
         assert!(text.contains("default-src 'none'") && text.contains("This is a copy"));
     }
+}
+
+/// Nobody looks at a copy again.
+#[test]
+fn a_copy_leaves_no_parameter_for_later() {
+    let (folder, _) = written(|| large(25));
+    let text = fs::read_to_string(folder.path().join("index.html")).unwrap();
+    assert!(text.contains("service-024/stable") && !text.contains("still to be read"), "{text}");
 }

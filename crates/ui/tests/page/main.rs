@@ -10,4 +10,5 @@ mod folder;
 mod hostile;
 mod keyboard;
 mod questions;
+mod rollouts;
 mod safety;

@@ -92,14 +92,14 @@ fn what_one_person_changes_another_one_sees_without_asking_again() {
     watches.reads("What changes is shown as it happens.");
     watches.reads("held by user/alice");
     assert_eq!(watches.eval("window.still"), true, "it was loaded again");
-    // A rollout that is paused goes back, from the page too.
+    // A rollout that waits for a person goes back at their word, from the page too.
     acts.open(&format!("{}/rollouts", served.origin()));
     acts.click("main th a", "production-");
-    acts.click("a.act", "abort");
+    acts.click("a.act", "reject");
     acts.click("#typed", "");
     acts.write("storefront/production");
-    acts.click("form button", "abort");
-    acts.reads("is told to abort");
+    acts.click("form button", "reject");
+    acts.reads("is rejected, and goes back");
     for browser in [&watches, &acts] {
         assert_eq!(browser.complaints, Vec::<String>::new());
     }

@@ -1,6 +1,10 @@
 //! Each way in that is not the operator's.
 
-use crate::{account::usual, client::Served};
+use crate::{
+    account::usual,
+    client::Served,
+    rollouts::{edit, link},
+};
 
 const PATHS: [&str; 14] = [
     "/",
@@ -209,29 +213,52 @@ fn a_prune_run_is_started_only_when_its_plan_s_name_was_typed() {
     assert!(answer.contains("read-only") && hear.try_recv().is_err(), "{answer}");
 }
 
+/// Where a person is asked, the page takes their word, by what the command does; a page that is read-only takes none.
+#[test]
+fn a_rollout_that_waits_for_a_person_is_approved_or_rejected() {
+    let form = "typed=storefront%2Fproduction&request=r1";
+    for (word, done) in [("approve", "is approved, and goes on"), ("reject", "is rejected, and goes back")] {
+        let path = format!("/do/{word}/storefront/production");
+        let command = format!("ovenbird --local rollout storefront {word} --channel production");
+        let served = Served::new(usual, false);
+        let cookie = served.cookie();
+        assert!(!served.get(&cookie, &link(&served, &cookie)).body.contains("href=\"/do/"));
+        let answer = served.post(&cookie, &path, form).body;
+        assert!(answer.contains("read-only") && answer.contains(&command), "{answer}");
+        assert!(served.get(&cookie, "/").body.contains("storefront approve"));
+        drop(served);
+        let served = Served::new(usual, true);
+        let cookie = served.cookie();
+        let page = served.get(&cookie, &link(&served, &cookie)).body;
+        assert!(page.contains(&format!("href=\"{path}\"")), "{page}");
+        for other in ["resume", "abort", "skip", "leave"] {
+            assert!(!page.contains(&format!("/do/{other}/")), "{other}");
+        }
+        assert!(served.get(&cookie, &path).body.contains(&command));
+        let wrong = served.post(&cookie, &path, "typed=storefront&request=r1").body;
+        assert!(wrong.contains("nothing was changed"), "{wrong}");
+        let answer = served.post(&cookie, &path, form).body;
+        assert!(answer.contains(done), "{answer}");
+        let page = served.get(&cookie, &link(&served, &cookie)).body;
+        assert!(page.contains("a person lets it go on"), "{page}");
+    }
+}
+
 /// A rollout that can't be brought back is left as it stands, and only such a one.
 #[test]
 fn a_rollout_that_goes_back_can_be_left_and_another_one_can_not() {
     let form = "typed=storefront%2Fproduction&request=r1";
     let path = "/do/leave/storefront/production";
-    let link = |served: &Served, cookie: &str| {
-        let list = served.get(cookie, "/rollouts").body;
-        let (_, rest) = list.split_once("href=\"/rollouts/storefront/").unwrap();
-        format!("/rollouts/storefront/{}", rest.split('"').next().unwrap())
-    };
     let served = Served::new(usual, true);
     let cookie = served.cookie();
     let page = served.get(&cookie, &link(&served, &cookie)).body;
-    assert!(page.contains("/do/abort/storefront") && !page.contains("/do/leave/storefront"), "{page}");
+    assert!(page.contains("/do/reject/storefront") && !page.contains("/do/leave/storefront"), "{page}");
     let refused = served.post(&cookie, path, form).body;
     assert!(refused.contains("is aborted, not left"), "{refused}");
     drop(served);
     let reverting = || {
         let desk = usual();
-        let rows = desk.cloud.rows();
-        let mut rollouts = rows.iter().filter(|row| row.key.sk.starts_with("ROLLOUT#"));
-        let one = rollouts.find(|row| row.doc["progress"]["phase"] == "paused").unwrap();
-        desk.edit(&one.key.pk, &one.key.sk, &one.key.sk, |doc| doc["progress"]["phase"] = "reverting".into());
+        edit(&desk, |doc| doc["progress"]["phase"] = "reverting".into());
         desk
     };
     let served = Served::new(reverting, true);

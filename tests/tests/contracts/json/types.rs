@@ -148,6 +148,9 @@ impl Types {
         let mut found = Vec::new();
         for field in fields {
             let serde = Serde::of(&field.attrs);
+            if serde.left_out {
+                continue;
+            }
             let json = self.json(&field.ty, Some(path), model);
             if serde.flatten {
                 let Json::Shape(inner) = &json else { panic!("only an object is flattened") };
@@ -294,6 +297,7 @@ struct Serde {
     kebab: bool,
     flatten: bool,
     skipped: bool,
+    left_out: bool,
     untagged: bool,
     into_text: bool,
 }
@@ -312,6 +316,7 @@ impl Serde {
                     ("rename_all", Some("kebab-case")) => serde.kebab = true,
                     ("flatten", _) => serde.flatten = true,
                     ("skip_serializing_if", _) => serde.skipped = true,
+                    ("skip", None) => serde.left_out = true,
                     ("untagged", _) => serde.untagged = true,
                     ("into", Some("String")) => serde.into_text = true,
                     ("default" | "try_from" | "alias" | "deny_unknown_fields" | "transparent", _) => {}

@@ -113,9 +113,8 @@ impl Document {
 
     /// Sends the state machine into another round of its wait, or fails when the stage's deadline has passed.
     ///
-    /// Where a report is waited for, poll-readiness looks each second by itself, for up to 40 s. The state machine's delay
-    /// after that is a second for a usual bake, and grows slowly to half a minute. An image is asked for each two
-    /// seconds, and later each hundredth of the time waited. Elsewhere the delay is an eighth of the time waited, up to
+    /// Where a report or an image is waited for, poll-readiness looks by itself, for up to 40 s. The state machine's delay
+    /// after that is a second or two for a usual bake, and grows slowly to half a minute. Elsewhere the delay is an eighth of the time waited, up to
     /// ten seconds, and in a long wait up to two minutes. So the longest bake that a recipe allows stays below Step
     /// Functions' 25,000 events.
     pub fn wait(mut self, now: Timestamp, awaited: &'static str, seen: impl Into<String>) -> Result<Self> {

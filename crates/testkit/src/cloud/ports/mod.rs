@@ -9,6 +9,7 @@ mod references;
 mod retirement;
 mod ssm;
 mod table;
+mod traffic;
 
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
