@@ -85,8 +85,9 @@ fn launched(local: &Local, id: &str) -> Result<Timestamp> {
     Ok(time.context("no launch time")?.parse()?)
 }
 
-/// How long a rollout took, as `ovenbird rollout --json` shows it, beyond what its machines took from their launch until
-/// they were healthy, and beyond what its recipe says to watch and to soak: in seconds.
+/// How long a rollout took beyond its machines' boots and what its recipe says to watch and to soak, in seconds.
+///
+/// The rollout is as `ovenbird rollout --json` shows it. A boot is from the launch until the target group finds it healthy.
 pub fn overhead(rollout: &Value, lives: &BTreeMap<String, Life>, watched: Duration) -> Result<f64> {
     let timeline = rollout["timeline"].as_array().context("no timeline")?;
     let mut stage = at(&rollout["began"])?;
