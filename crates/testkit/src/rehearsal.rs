@@ -38,7 +38,7 @@ pub const KINDS: &[(&str, &str)] = &[
 /// What machines and EC2 take for a bake, as the table has it; nothing of it is Ovenbird's.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// From RunInstances to the runner.
+    /// From `RunInstances` to the runner.
     pub launch: SignedDuration,
     /// The recipe's steps.
     pub steps: SignedDuration,

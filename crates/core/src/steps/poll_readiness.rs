@@ -113,11 +113,15 @@ fn pause(document: &Document, builders: usize, now: Timestamp) -> SignedDuration
     let progress = &document.bake.progress;
     let waited = SignedDuration::from_secs(progress.waited(now));
     let share = (SHARE * i32::try_from(builders).unwrap_or(i32::MAX)).min(IMAGE_LOOKS[1]);
-    match progress.stage {
-        Stage::Image => (waited / 400).clamp(IMAGE_LOOKS[0], IMAGE_LOOKS[1]).max(share),
-        Stage::Seal => (waited / 200).clamp(LOOKS[0], LOOKS[1]).max(share),
-        stage if stage.reports() => (waited / 200).clamp(LOOKS[0], LOOKS[1]),
-        _ => SignedDuration::from_secs(document.next.seconds.into()),
+    let stage = progress.stage;
+    if stage == Stage::Image {
+        (waited / 400).clamp(IMAGE_LOOKS[0], IMAGE_LOOKS[1]).max(share)
+    } else if stage == Stage::Seal {
+        (waited / 200).clamp(LOOKS[0], LOOKS[1]).max(share)
+    } else if stage.reports() {
+        (waited / 200).clamp(LOOKS[0], LOOKS[1])
+    } else {
+        SignedDuration::from_secs(document.next.seconds.into())
     }
 }
 
