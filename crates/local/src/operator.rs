@@ -40,6 +40,9 @@ const GRACE: Duration = Duration::from_secs(20);
 /// How long a supervisor may take to hear that it shall end.
 const HEARING: Duration = Duration::from_secs(2);
 
+/// How long a supervisor that was killed may take until it is gone: it takes connections until then, and answers none.
+const DYING: Duration = Duration::from_secs(5);
+
 /// `close_range`'s flag: what is open is closed by the program's start, and not before.
 const CLOSE_ON_EXEC: i32 = nix::libc::CLOSE_RANGE_CLOEXEC.cast_signed();
 
@@ -139,6 +142,11 @@ pub async fn up(options: &Options, mut progress: impl FnMut(&Event)) -> Result<S
     match asked {
         // One with another home is not the one that is meant, also where a key of the environment is its own.
         Ok(status) if status.ready && status.home == options.home.root() => return Ok(status),
+        Err(error @ (LocalError::Request { .. } | LocalError::NotUp { .. })) if ours.is_some() => {
+            if !gone(&options.home).await? && !matches!(error, LocalError::NotUp { .. }) {
+                return Err(error);
+            }
+        }
         Ok(_) | Err(LocalError::NotUp { .. } | LocalError::NoKeys { .. }) => {}
         // Who has the port says more than what it answers.
         Err(error) if ours.is_some() => return Err(error),
@@ -330,6 +338,18 @@ fn supervisor(home: &Home) -> Result<Option<Pid>> {
     }
 }
 
+/// Whether the supervisor that gave no answer is gone, or soon will be.
+async fn gone(home: &Home) -> Result<bool> {
+    let until = Instant::now() + DYING;
+    while is_up(home)? {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(true)
+}
+
 /// Whether a supervisor holds the home.
 pub(crate) fn is_up(home: &Home) -> Result<bool> {
     supervisor(home).map(|pid| pid.is_some())
@@ -433,3 +453,6 @@ fn refused_connection(error: &(dyn std::error::Error + 'static)) -> bool {
         .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
     refused || error.source().is_some_and(refused_connection)
 }
+
+#[cfg(test)]
+mod tests;
