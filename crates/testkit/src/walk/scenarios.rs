@@ -115,7 +115,6 @@ pub const SCENARIOS: &[Scenario] = &[
         runs: &[(0, Run::Upload("v2.jar"))],
         // All before that is as in every other bake.
         only: &["/Promote", "/LookAtPromotion", "/CleanUp", "/StartChildren"],
-        pairs: Pairs::OfEachState,
         ..PLAIN
     },
     Scenario {
