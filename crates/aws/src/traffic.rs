@@ -13,7 +13,7 @@ use ovenbird_core::{
     Result,
     domain::{
         rollout::arn_name,
-        traffic::{BalancerTraffic, GroupTraffic, PerMinute},
+        traffic::{BalancerTraffic, GroupTraffic, PerMinute, balancer_name},
     },
     ports::Traffic,
 };
@@ -71,7 +71,7 @@ impl Cloud {
         for group in answer.target_groups() {
             let name = arn_name(group.target_group_arn().unwrap_or_default());
             for balancer in group.load_balancer_arns() {
-                let balancer = arn_name(balancer).strip_prefix("loadbalancer/").unwrap_or_default();
+                let balancer = balancer_name(balancer);
                 if balancer.starts_with("app/") {
                     let group = GroupTraffic { target_group: name.to_owned(), ..GroupTraffic::default() };
                     found.entry(balancer.to_owned()).or_default().push(group);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::rollout::arn_name;
+
 /// How many minutes are looked at.
 pub const MINUTES: usize = 10;
 
@@ -24,6 +26,12 @@ pub struct BalancerTraffic {
     pub refused: PerMinute,
     /// Those target groups.
     pub groups: Vec<GroupTraffic>,
+}
+
+/// A load balancer as `CloudWatch` names it, by its ARN: `app/shop/50dc6c495c0c9188`.
+pub fn balancer_name(arn: &str) -> &str {
+    let name = arn_name(arn);
+    name.strip_prefix("loadbalancer/").unwrap_or(name)
 }
 
 /// What was carried to one target group.

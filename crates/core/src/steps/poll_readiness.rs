@@ -50,7 +50,7 @@ const WATCH: SignedDuration = SignedDuration::from_secs(40);
 /// was waited. A request to the bucket is cheap, and a bake of two hours still needs no twenty thousand.
 const LOOKS: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(1)];
 
-/// The same of an image, of which it is a four-hundredth.
+/// The same for an image: there the pause is a four-hundredth of what was waited.
 const IMAGE_LOOKS: [SignedDuration; 2] = [SignedDuration::from_secs(1), SignedDuration::from_secs(30)];
 
 /// All bakes together that wait for an image or for a stop ask EC2 ten times a second. It refills an account's bucket of

@@ -10,7 +10,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use ovenbird_core::domain::{rollout::arn_name, traffic::begin};
+use ovenbird_core::domain::{
+    rollout::arn_name,
+    traffic::{balancer_name, begin},
+};
 use ovenbird_sim::load_balancing::{Route, RouteAction};
 
 use super::{
@@ -132,8 +135,7 @@ impl Tally {
     /// Learns what the names of a configuration mean. Those of a process that only ends what it has are still known.
     pub(super) fn learn(&mut self, routes: &[Route]) {
         for route in routes {
-            let balancer = arn_name(&route.balancer);
-            let balancer = balancer.strip_prefix("loadbalancer/").unwrap_or(balancer).to_owned();
+            let balancer = balancer_name(&route.balancer).to_owned();
             self.balancers.insert(listener_name(&route.listener), balancer.clone());
             let RouteAction::Forward { pools, .. } = &route.action else { continue };
             for pool in pools {

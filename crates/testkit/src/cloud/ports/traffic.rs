@@ -7,7 +7,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         rollout::arn_name,
-        traffic::{BalancerTraffic, GroupTraffic, PerMinute},
+        traffic::{BalancerTraffic, GroupTraffic, PerMinute, balancer_name},
     },
     ports::Traffic,
 };
@@ -35,7 +35,7 @@ impl Traffic for Cloud {
             for arn in target_groups {
                 let name = arn_name(arn);
                 for balancer in state.world.balancers_of_target_group(arn) {
-                    let balancer = arn_name(&balancer).trim_start_matches("loadbalancer/").to_owned();
+                    let balancer = balancer_name(&balancer).to_owned();
                     found.entry(balancer).or_default().push(GroupTraffic {
                         target_group: name.to_owned(),
                         requests: counted("RequestCount", name),
