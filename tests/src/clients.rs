@@ -118,6 +118,14 @@ impl Local {
         serde_json::from_str(&said.output).with_context(printed)
     }
 
+    /// What `aws …` says of a call that is refused; an error when it isn't.
+    pub fn aws_refuses(&self, arguments: &[&str]) -> Result<String> {
+        let endpoint = self.endpoint();
+        let said = aws(&self.home(), &[arguments, &["--endpoint-url", &endpoint]].concat())?;
+        ensure!(said.status != 0, "`aws {}` was done: {}", arguments.join(" "), said.output);
+        Ok(said.errors)
+    }
+
     /// PUTs an object by plain HTTP, as fast as it goes.
     pub fn put(&self, bucket: &str, key: &str, body: &[u8]) -> Result<()> {
         let headers = Key::of(&self.home())?.put(&format!("{}/{bucket}/{key}", self.endpoint()), body)?;

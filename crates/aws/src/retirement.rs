@@ -174,10 +174,20 @@ impl Retirement for Cloud {
         done.map_err(|error| translate("ec2:ModifyImageAttribute", image.as_str(), &error))
     }
 
-    async fn deregister(&self, image: &AmiId) -> Result<()> {
-        match self.ec2.deregister_image().image_id(image.as_str()).send().await {
+    async fn unprotect(&self, image: &AmiId) -> Result<()> {
+        let request = self.ec2.disable_image_deregistration_protection().image_id(image.as_str());
+        match request.send().await {
             Ok(_) => Ok(()),
             Err(error) if NO_IMAGE.contains(&code(&error)) => Ok(()),
+            Err(error) => Err(translate("ec2:DisableImageDeregistrationProtection", image.as_str(), &error)),
+        }
+    }
+
+    async fn deregister(&self, image: &AmiId) -> Result<bool> {
+        match self.ec2.deregister_image().image_id(image.as_str()).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if NO_IMAGE.contains(&code(&error)) => Ok(true),
+            Err(error) if code(&error) == "OperationNotPermitted" => Ok(false),
             Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
         }
     }

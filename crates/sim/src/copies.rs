@@ -170,7 +170,7 @@ impl World {
             source_instance: None,
             source_image: Some(source.id.clone()),
             tags,
-            standing: Standing::default(),
+            standing: Standing { imdsv2: source.standing.imdsv2, ..Standing::default() },
             ..source
         };
         self.images.insert(id.clone(), image);

@@ -1,8 +1,8 @@
 //! The stages of an image's life after it was made: deprecated, disabled, enabled again; who may start it, and whether it
 //! is protected.
 //!
-//! Sources: the user guide's pages "Deprecate an AMI", "Disable an AMI", "Protect an AMI from deregistration" and the
-//! reference of `ModifyImageAttribute`.
+//! Sources: the user guide's pages "Deprecate an AMI", "Disable an AMI", "Protect an AMI from deregistration", "Configure
+//! instance metadata options for new instances", and the reference of `ModifyImageAttribute`.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,9 @@ use crate::{ApiError, Image, ImageState, Result, World, refuse_dry_run};
 
 /// A deprecation lies at most ten years ahead.
 const FURTHEST: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+
+/// How long a protection with a cooldown outlasts itself.
+const COOLDOWN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Somebody who may start an image beside its owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,6 +41,28 @@ pub struct Standing {
     pub permissions: BTreeSet<LaunchPermission>,
     /// Whether it can't be deregistered.
     pub protected: bool,
+    /// Whether that lasts for a day after it is lifted.
+    pub cooldown: bool,
+    /// Until when it can't be deregistered although nothing protects it any more.
+    pub cools_until: Option<Timestamp>,
+    /// Whether its instances accept IMDSv2 alone, unless their launch says otherwise.
+    pub imdsv2: bool,
+}
+
+impl Standing {
+    /// EC2's word for its protection. It is documented nowhere what EC2 shows during a cooldown.
+    pub fn protection(&self) -> &'static str {
+        match (self.protected, self.cooldown) {
+            (true, true) => "enabled-with-cooldown",
+            (true, false) => "enabled-without-cooldown",
+            (false, _) => "disabled",
+        }
+    }
+
+    /// EC2's word for the attribute `imdsSupport`; an image that takes IMDSv1, too, has none.
+    pub fn imds_support(&self) -> Option<&'static str> {
+        self.imdsv2.then_some("v2.0")
+    }
 }
 
 impl World {
@@ -114,11 +139,31 @@ impl World {
         Ok(())
     }
 
-    /// Protects an image from being deregistered, or doesn't any more.
-    pub fn protect_image(&mut self, id: &str, protected: bool, dry_run: bool) -> Result<()> {
+    /// Protects an image from being deregistered; with a cooldown, for a day after that is lifted, too. Gives EC2's word
+    /// for the protection.
+    pub fn protect_image(&mut self, id: &str, cooldown: bool, dry_run: bool) -> Result<&'static str> {
         let image = self.own_image_mut(id)?;
         refuse_dry_run(dry_run)?;
-        image.standing.protected = protected;
+        image.standing = Standing { protected: true, cooldown, ..image.standing.clone() };
+        Ok(image.standing.protection())
+    }
+
+    /// Lifts that; of an image that isn't protected, nothing. A cooldown begins.
+    pub fn unprotect_image(&mut self, now: Timestamp, id: &str, dry_run: bool) -> Result<&'static str> {
+        let image = self.own_image_mut(id)?;
+        refuse_dry_run(dry_run)?;
+        if image.standing.protected && image.standing.cooldown {
+            image.standing.cools_until = Some(now + COOLDOWN);
+        }
+        image.standing = Standing { protected: false, cooldown: false, ..image.standing.clone() };
+        Ok(image.standing.protection())
+    }
+
+    /// Lets an image's instances accept IMDSv2 alone, unless their launch says otherwise. Nothing takes that back.
+    pub fn require_imdsv2(&mut self, id: &str, dry_run: bool) -> Result<()> {
+        let image = self.own_image_mut(id)?;
+        refuse_dry_run(dry_run)?;
+        image.standing.imdsv2 = true;
         Ok(())
     }
 }

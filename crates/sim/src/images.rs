@@ -234,6 +234,7 @@ impl World {
         let id = self.fresh(AmiId::parse, "ami");
         let source = self.images.get(&instance.image);
         let architecture = source.map_or_else(|| "x86_64".to_owned(), |image| image.architecture.clone());
+        let imdsv2 = source.is_some_and(|image| image.standing.imdsv2);
         let mut layers = instance.layers.clone();
         layers.push(Layer::Snapshot(snapshot.clone()));
         let root = self.volumes.get(&instance.volume);
@@ -276,7 +277,8 @@ impl World {
             source_image: None,
             layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
-            standing: Standing::default(),
+            // An image has it of the image that its instance was launched from.
+            standing: Standing { imdsv2, ..Standing::default() },
         };
         self.images.insert(id.clone(), image);
         // From here on the instance's own disk lies on the snapshot.
@@ -375,10 +377,18 @@ impl World {
     }
 
     /// Takes an image out of use. Instances of it go on; its snapshots stay unless they shall go with it.
-    pub fn deregister_image(&mut self, id: &str, delete_snapshots: bool, dry_run: bool) -> Result<()> {
+    pub fn deregister_image(
+        &mut self,
+        now: Timestamp,
+        id: &str,
+        delete_snapshots: bool,
+        dry_run: bool,
+    ) -> Result<()> {
         let image = self.own_image_mut(id)?.clone();
-        if image.standing.protected {
-            let message = format!("The image {} is protected against deregistration.", image.id);
+        let cools = image.standing.cools_until.filter(|until| now < *until);
+        if image.standing.protected || cools.is_some() {
+            let until = cools.map(|until| format!(" until {until:.0}")).unwrap_or_default();
+            let message = format!("The image {} is protected against deregistration{until}.", image.id);
             return Err(ApiError::new("OperationNotPermitted", message));
         }
         refuse_dry_run(dry_run)?;

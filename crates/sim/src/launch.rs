@@ -151,7 +151,11 @@ impl World {
             no_termination: request.no_termination,
             no_stop: request.no_stop,
             user_data: request.user_data.clone(),
-            tokens_required: request.http_tokens.as_deref() == Some("required"),
+            tokens_required: match request.http_tokens.as_deref() {
+                Some(tokens) => tokens == "required",
+                // The account's own default says nothing here.
+                None => image.standing.imdsv2,
+            },
             terminate_on_shutdown: request.shutdown_behavior.as_deref() == Some("terminate"),
             spot: request.spot,
             volume: volume.clone(),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use ovenbird_core::domain::id::AmiId;
 
 use crate::{
-    ApiError, Device, Disk, Image, ImageState, NewVolume, Result, SnapshotState, Tags, World,
+    ApiError, Device, Disk, Image, ImageState, NewVolume, Result, SnapshotState, Standing, Tags, World,
     images::check_tags, refuse_dry_run,
 };
 
@@ -25,6 +25,8 @@ pub struct RegisterImage {
     pub devices: BTreeMap<String, (Option<String>, NewVolume)>,
     /// `x86_64` or `arm64`.
     pub architecture: Option<String>,
+    /// Whether its instances accept IMDSv2 alone, unless their launch says otherwise.
+    pub imdsv2: bool,
     /// Tags by kind of resource: `image`.
     pub tags: BTreeMap<String, Tags>,
     /// Only ask whether it would be done.
@@ -67,7 +69,7 @@ impl World {
             source_image: None,
             layers: snapshot.layers,
             tags: request.tags.get("image").cloned().unwrap_or_default(),
-            standing: crate::Standing::default(),
+            standing: Standing { imdsv2: request.imdsv2, ..Standing::default() },
         };
         self.images.insert(id.clone(), image);
         Ok(id)

@@ -250,6 +250,15 @@ impl Cloud {
         look(&mut self.state.borrow_mut().world)
     }
 
+    /// Deregisters an image, as a person does who lifts its protection first.
+    pub fn deregister(&self, image: &AmiId) {
+        let now = self.now();
+        self.with(|world| {
+            world.unprotect_image(now, image.as_str(), false).expect("an image of this account");
+            world.deregister_image(now, image.as_str(), false, false).expect("nothing protects it");
+        });
+    }
+
     /// Puts an object, as an operator or a builder does.
     pub fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
         let state = &mut *self.state.borrow_mut();

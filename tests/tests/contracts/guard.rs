@@ -5,8 +5,15 @@ use std::fs;
 use super::sources;
 
 /// The ports' methods that destroy, or take an image out of use.
-const DESTROY: [&str; 6] =
-    [".terminate(", ".deregister(", ".delete_snapshot(", ".delete_volume(", ".delete_versions(", ".disable("];
+const DESTROY: [&str; 7] = [
+    ".terminate(",
+    ".deregister(",
+    ".delete_snapshot(",
+    ".delete_volume(",
+    ".delete_versions(",
+    ".disable(",
+    ".unprotect(",
+];
 
 #[test]
 fn nothing_but_the_guard_destroys() {

@@ -18,7 +18,7 @@ const DESTRUCTIVE: [&str; 9] = [
     "ec2:DeleteVolume",
     "ec2:DeregisterImage",
     "ec2:DisableImage",
-    "ec2:ModifyImageAttribute",
+    "ec2:DisableImageDeregistrationProtection",
     "ec2:TerminateInstances",
     "ssm:DeleteParameter",
 ];
@@ -104,6 +104,22 @@ fn only_prune_may_destroy_and_only_what_carries_our_tag() {
         }
     }
     assert!(DESTRUCTIVE.iter().all(|action| role(functions()["prune"]).contains(action)));
+}
+
+/// With it an image can be shared, too.
+#[test]
+fn only_promote_and_prune_change_an_image_s_attributes_and_only_of_what_carries_our_tag() {
+    let mut may = BTreeSet::new();
+    for (function, resource) in functions() {
+        for statement in statements(resource) {
+            if actions(statement).contains("ec2:ModifyImageAttribute") {
+                let tag = ["Condition", "StringEquals", "aws:ResourceTag/ovenbird:stack"];
+                assert_eq!(text_at(statement, &tag).as_deref(), Some("!Ref AWS::StackId"));
+                may.insert(function.clone());
+            }
+        }
+    }
+    assert_eq!(may, ["promote", "prune"].map(str::to_owned).into());
 }
 
 /// It writes the URLs, and what it signs for an instance may be done with them. Plans and orders it can't write.

@@ -10,7 +10,7 @@ use ovenbird_testkit::walk::cost::{is_landmark, way_of};
 use ovenbird_tests::{clients::within, mailbox::Mailbox};
 use serde_json::Value;
 
-use crate::{Cloud, PATIENCE, access::nobody_else_is_answered, stopped::stopped};
+use crate::{Cloud, PATIENCE, access::nobody_else_is_answered, attributes::attributes, stopped::stopped};
 
 const PORT: u16 = 14_566;
 
@@ -145,6 +145,7 @@ fn triggers(cloud: &Cloud) -> Result<()> {
     );
     let image = one.progress.image.clone().context("no image")?;
     ensure!(cloud.parameter("probe")? == image.as_str());
+    attributes(cloud, image.as_str())?;
     cloud.goes_as_walked("bake", one.spec.id.as_str(), "an upload, baked and promoted")?;
 
     // The same inputs again, by hand and with the key: the image is there already.
@@ -190,6 +191,7 @@ fn sealed(cloud: &Cloud, image: &str) -> Result<()> {
         profile,
     ];
     let launched = cloud.local.aws(&arguments)?;
+    ensure!(launched["Instances"][0]["MetadataOptions"]["HttpTokens"] == "required", "{launched}");
     let id = launched["Instances"][0]["InstanceId"].as_str().context("no instance")?.to_owned();
     let script = "commands=cat /opt/app /opt/by-shell; ls /var/lib/ovenbird 2>&1; \
                   grep -rl X-Amz-Signature /var/lib /var/log /root /etc 2>/dev/null";

@@ -3,6 +3,7 @@
 //! Each test has a cloud of its own, and much of its time is spent waiting for machines: so they run beside each other.
 
 mod access;
+mod attributes;
 mod blue_green;
 mod boots;
 #[expect(dead_code, reason = "the tests of crates/ui use the rest of it")]

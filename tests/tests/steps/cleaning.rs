@@ -123,7 +123,7 @@ fn an_image_that_somebody_else_deregistered_is_off_the_list_too() {
     let (image, digest) = (desk.image("before-0"), desk.bake("before-0").spec.digest);
     let listed = || block_on(Ledger(&desk.cloud).image(&digest)).unwrap();
     assert!(listed().is_some());
-    desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    desk.cloud.deregister(&image);
     // Something else of the bake stays.
     desk.tag(desk.bake("before-0").progress.snapshots[0].as_str(), TAG_KEEP, "");
     block_on(fail(&desk.cloud)).unwrap();

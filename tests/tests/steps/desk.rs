@@ -32,6 +32,9 @@ use serde_json::{Value, json};
 /// Promoted by `before-0`, then `before-1`: the first image is the old one, the second one the channel's.
 pub const TWO: Scenario = Scenario { before: &["v1.jar", "v2.jar"], ..PLAIN };
 
+/// The same of a recipe that asks for no attributes of its images.
+pub const BARE: Scenario = Scenario { promote: "imdsv2 = false\nderegistration-protection = false\n", ..TWO };
+
 /// An account, looked at and changed by hand.
 #[derive(Clone)]
 pub struct Desk {

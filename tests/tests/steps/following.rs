@@ -269,7 +269,7 @@ fn an_image_that_nothing_can_start_from_is_not_promoted() {
     let desk = Desk::new(&TWO);
     let bake = rollback(&desk);
     let image = bake.progress.image.clone().unwrap();
-    desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    desk.cloud.deregister(&image);
     let before = channel(&desk);
     match block_on(step(&desk.cloud, &bake)) {
         Err(Error::NotPromotable { image: found, problem }) => {

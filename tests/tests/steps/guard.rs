@@ -59,10 +59,9 @@ impl Doomed {
         let snapshots = block_on(self.desk.cloud.snapshots(Some(&self.bake.spec.id))).unwrap();
         let snapshot = Snapshot { tags, ..snapshots[0].clone() };
         let gone = BTreeSet::from([self.image.id.clone()]);
-        let world = |world: &mut ovenbird_sim::World| {
-            let _ = world.deregister_image(self.image.id.as_str(), false, false);
-        };
-        self.desk.cloud.with(world);
+        if self.desk.exists(&self.image.id) {
+            self.desk.cloud.deregister(&self.image.id);
+        }
         block_on(Guard::new(&self.desk.cloud).delete_snapshot(&snapshot, Some(&self.bake), &gone)).unwrap()
     }
 

@@ -74,7 +74,7 @@ const REASONS: &[(Reason, Ground)] = &[
     (Reason::Unrecorded, |basis| assert!(basis.unrecorded.insert(id(1)))),
     (Reason::Unreadable, |basis| assert!(basis.unreadable.insert(pipeline()))),
     (Reason::NoRecipe, |basis| basis.retention.clear()),
-    (Reason::Protected, |basis| basis.images[0].protected = true),
+    (Reason::Protected, |basis| assert!(basis.protected.insert(id(1)))),
     (Reason::Named(Kind::Channel), |basis| named(basis, 1, Kind::Channel)),
     (Reason::Named(Kind::Previous), |basis| named(basis, 1, Kind::Previous)),
     (Reason::Named(Kind::Parameter), |basis| named(basis, 1, Kind::Parameter)),

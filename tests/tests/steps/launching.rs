@@ -113,7 +113,7 @@ fn an_image_of_the_digest_is_reused_when_it_is_proven_and_can_be_started() {
         ("it still bakes", |desk| desk.edit_image("before-1", |doc| doc["status"] = json!("baking"))),
         ("it is gone", |desk| {
             let image = desk.image("before-1");
-            desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+            desk.cloud.deregister(&image);
         }),
         ("it can't be started yet", |desk| {
             let made = desk.pending_image();

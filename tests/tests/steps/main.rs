@@ -1,6 +1,7 @@
 //! The real steps on the world, in virtual time: a whole bake, every step delivered twice, and every decision alone.
 
 mod attackers;
+mod attributes;
 mod bench;
 mod cascading;
 mod cleaning;

@@ -5,7 +5,7 @@ pub(super) trait Inner {
     fn inner(&self) -> &ovenbird_testkit::Cloud;
 }
 
-/// Implements launch templates and executions for a stand-in by what is behind it.
+/// Implements launch templates, attributes of images and executions for a stand-in by what is behind it.
 macro_rules! pass_on {
     ($name:ident) => {
         impl ovenbird_core::ports::Templates for $name<'_> {
@@ -46,6 +46,19 @@ macro_rules! pass_on {
                 template: &ovenbird_core::domain::rollout::Template,
             ) -> ovenbird_core::Result<()> {
                 super::passed_on::Inner::inner(self).make_default(template).await
+            }
+        }
+
+        impl ovenbird_core::ports::ImageAttributes for $name<'_> {
+            async fn require_imdsv2(
+                &self,
+                image: &ovenbird_core::domain::id::AmiId,
+            ) -> ovenbird_core::Result<()> {
+                super::passed_on::Inner::inner(self).require_imdsv2(image).await
+            }
+
+            async fn protect(&self, image: &ovenbird_core::domain::id::AmiId) -> ovenbird_core::Result<()> {
+                super::passed_on::Inner::inner(self).protect(image).await
             }
         }
 

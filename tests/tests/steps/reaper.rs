@@ -142,7 +142,7 @@ fn an_image_without_a_proof_and_a_snapshot_without_an_image_give_a_dead_bake_awa
     desk.edit_bake("lost", |doc| doc["status"] = json!("failed"));
     assert_eq!(desk.dead(), ["lost"]);
     let image = desk.image("lost");
-    desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    desk.cloud.deregister(&image);
     assert_eq!(desk.dead(), ["lost"], "its snapshot is still there");
 }
 

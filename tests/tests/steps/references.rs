@@ -194,11 +194,21 @@ fn an_image_that_is_shared_with_another_account_stays() {
 }
 
 #[test]
-fn an_image_that_is_protected_stays_and_no_run_fails_for_it() {
+fn an_image_that_a_person_protects_stays_and_no_run_fails_for_it() {
+    // Its own bake protected it: that keeps nothing from prune.
     let (desk, image) = old();
+    // No bake protects with a cooldown.
     desk.cloud.with(|world| world.protect_image(image.as_str(), true, false)).unwrap();
     let (answer, _) = desk.plan();
     assert_eq!((&answer["retire"], &answer["problems"]), (&json!([]), &json!([])));
+    assert_kept(&desk, &image, "protected", "");
+    // And what its bake was never to protect, a person protects.
+    desk.cloud.with(|world| world.protect_image(image.as_str(), false, false)).unwrap();
+    assert_eq!(desk.verdict(&image)["act"], "deregister");
+    desk.edit_bake("before-0", |doc| doc["settings"]["protected"] = json!(false));
+    assert_kept(&desk, &image, "protected", "");
+    // As a bake was recorded before recipes said it.
+    desk.edit_bake("before-0", |doc| drop(doc["settings"].as_object_mut().unwrap().remove("protected")));
     assert_kept(&desk, &image, "protected", "");
 }
 

@@ -160,7 +160,7 @@ fn a_retired_image_goes_with_its_snapshot_and_its_record_and_takes_nothing_else_
 #[test]
 fn an_image_that_is_gone_already_leaves_no_snapshot_behind() {
     let (desk, image, verdict) = doomed();
-    desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    desk.cloud.deregister(&image);
     assert_eq!(desk.snapshots(), 4);
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
     assert_eq!(desk.snapshots(), 2);

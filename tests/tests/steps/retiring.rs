@@ -135,7 +135,7 @@ fn undo_says_what_can_t_be_taken_back() {
     let other = desk.current().unwrap();
     let error = run(&desk, &json!({"undo": other})).unwrap_err().to_string();
     assert!(error.contains("is not on its way out"), "{error}");
-    desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    desk.cloud.deregister(&image);
     let error = run(&desk, &json!({"undo": image})).unwrap_err();
     assert!(error.to_string().contains("is deregistered already"), "{error}");
     assert!(error.hint().contains("restore-image-from-recycle-bin"), "{}", error.hint());

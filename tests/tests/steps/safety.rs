@@ -149,7 +149,7 @@ fn a_snapshot_that_another_image_uses_stays_and_no_run_fails_for_it() {
         assert_eq!((plan.stays[0].reason, plan.stays[0].by.as_str()), (Reason::Shared, own.as_str()));
     }
     // Its image gone, it goes.
-    bench.cloud.with(|world| world.deregister_image(own.as_str(), false, false)).unwrap();
+    bench.cloud.deregister(&own);
     bench.prune();
     bench.assert_clean(2);
 }

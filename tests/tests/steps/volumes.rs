@@ -95,7 +95,7 @@ fn an_image_that_is_gone_before_it_is_booted_is_named_as_the_reason() {
     let bench = Bench::new();
     let bake = imaged(&bench, || {});
     let image = bake.bake.progress.image.clone().unwrap();
-    bench.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    bench.cloud.deregister(&image);
     let error = block_on(launch_builder::verify(bake, &bench.cloud, bench.cloud.now())).unwrap_err();
     assert_eq!(error.name(), "ImageFailed");
     assert_eq!(error.to_string(), format!("image {image} failed: it was deregistered meanwhile"));

@@ -110,6 +110,15 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
             if !validated(&current.image) {
                 found.push(format!("channel {} points at what was never validated", channel.name));
             }
+            let maker = bakes
+                .iter()
+                .find(|bake| bake.progress.image.as_ref() == Some(&current.image) && !bake.progress.reused);
+            if let (Some(image), Some(Bake { spec, .. })) = (image, maker)
+                && (image.standing.protected, image.standing.imdsv2)
+                    != (spec.settings.protected, spec.settings.imdsv2)
+            {
+                found.push(format!("channel {} points at {image:?}, of {:?}", channel.name, spec.settings));
+            }
         }
     });
 

@@ -22,6 +22,17 @@ pub enum ImageState {
     Disabled,
 }
 
+/// EC2's protection of an image against its deregistration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// None.
+    Off,
+    /// Whoever may lift it may deregister the image right after.
+    On,
+    /// For 24 hours after it is lifted it protects all the same.
+    WithCooldown,
+}
+
 /// An AMI as EC2 describes it, reduced to what decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -45,8 +56,10 @@ pub struct Image {
     pub devices: Vec<String>,
     /// From when on its owner advises against it.
     pub deprecated: Option<Timestamp>,
-    /// Whether its owner protects it against deregistration.
-    pub protected: bool,
+    /// Whether it is protected against deregistration.
+    pub protection: Protection,
+    /// Whether its instances accept IMDSv2 alone, unless their launch says otherwise.
+    pub imdsv2: bool,
     /// When it was last started, as far as EC2 tells: a day late.
     pub launched: Option<Timestamp>,
     /// The snapshots that its devices are made from. They outlive it unless they are deleted.
@@ -73,4 +86,12 @@ pub trait Images {
         reboot: bool,
         tags: &BTreeMap<String, String>,
     ) -> Result<AmiId>;
+}
+
+/// What an image can be given after it was made.
+pub trait ImageAttributes {
+    /// Lets its instances accept IMDSv2 alone, unless their launch says otherwise. Nothing takes that back.
+    async fn require_imdsv2(&self, image: &AmiId) -> Result<()>;
+    /// Protects it against deregistration, without a cooldown; one that is protected already is no error.
+    async fn protect(&self, image: &AmiId) -> Result<()>;
 }

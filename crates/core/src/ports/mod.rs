@@ -27,7 +27,7 @@ pub use self::{
     account::{Account, Caller, Rule, Run, Signals, Subscription, VolumeEncryption},
     clock::Clock,
     groups::{Balancers, GoesBack, Groups, LAUNCHING, RefreshOrder, Templates},
-    images::{Image, ImageState, Images},
+    images::{Image, ImageAttributes, ImageState, Images, Protection},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     network::{Endpoint, EndpointKind, Networks, RouteTable, Subnet, Vpc},
     objects::{Bucket, Object, Presigner},

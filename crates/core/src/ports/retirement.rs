@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     groups::Templates,
-    images::Image,
+    images::{Image, ImageAttributes},
     instances::{Builders, Instance},
     objects::Bucket,
     parameters::Parameters,
@@ -115,8 +115,10 @@ pub trait Retirement {
     async fn enable(&self, image: &AmiId) -> Result<()>;
     /// Lets others start an image, beside those who may already.
     async fn permit(&self, image: &AmiId, permissions: &[Permission]) -> Result<()>;
-    /// Deregisters; one that is gone already is no error.
-    async fn deregister(&self, image: &AmiId) -> Result<()>;
+    /// Lifts the protection against deregistration; an image that has none is no error.
+    async fn unprotect(&self, image: &AmiId) -> Result<()>;
+    /// Deregisters; one that is gone already is no error. False for one that EC2 says is protected.
+    async fn deregister(&self, image: &AmiId) -> Result<bool>;
     /// Deletes; one that is gone already is no error, one still in use by an image is [`crate::Error::TryAgain`].
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()>;
     /// Deletes versions of one launch template, by its id; one that is gone already is no error. EC2 deletes each for
@@ -128,11 +130,30 @@ pub trait Retirement {
 
 /// What prune works with.
 pub trait PrunePorts:
-    Bucket + Builders + Retirement + References + Parameters + Templates + Table + Workflow + Stack
+    Bucket
+    + Builders
+    + ImageAttributes
+    + Retirement
+    + References
+    + Parameters
+    + Templates
+    + Table
+    + Workflow
+    + Stack
 {
 }
 
-impl<C: Bucket + Builders + Retirement + References + Parameters + Templates + Table + Workflow + Stack>
-    PrunePorts for C
+impl<
+    C: Bucket
+        + Builders
+        + ImageAttributes
+        + Retirement
+        + References
+        + Parameters
+        + Templates
+        + Table
+        + Workflow
+        + Stack,
+> PrunePorts for C
 {
 }

@@ -24,7 +24,7 @@ use crate::{
         rollout::Template,
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
-    ports::{Image, Instance, PrunePorts, Role, Row, Snapshot, Versions, Volume},
+    ports::{Image, Instance, Protection, PrunePorts, Role, Row, Snapshot, Versions, Volume},
     steps::inventory::{self, Inventory},
     store::{ImageStatus, Ledger},
 };
@@ -114,7 +114,18 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
             Answer::MayGo(Some((digest, row))) => Ledger(self.cloud).forget_row(&digest, &row).await?,
             Answer::MayGo(None) => {}
         }
-        self.cloud.deregister(&image.id).await.map(|()| None)
+        self.deregister_at_once(image).await
+    }
+
+    /// Lifts the protection and deregisters. If this dies between the two, the next try finds an image without a
+    /// protection.
+    async fn deregister_at_once(&self, image: &Image) -> Fate {
+        if image.protection != Protection::Off {
+            self.cloud.unprotect(&image.id).await?;
+        }
+        // Somebody has just protected it, or has lifted a protection whose cooldown lasts.
+        let gone = self.cloud.deregister(&image.id).await?;
+        Ok((!gone).then(|| kept(image.id.as_str(), Reason::Protected, "")))
     }
 
     pub(super) async fn ask(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Result<Answer> {
@@ -144,7 +155,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         {
             return stays(Reason::Validated);
         }
-        if image.protected {
+        if protected_by_others(image, Some(bake)) {
             return stays(Reason::Protected);
         }
         if let Purpose::CleanUp = purpose
@@ -300,6 +311,16 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         let names: Vec<ParameterName> = names.into_iter().collect();
         let values = self.cloud.values(&names).await?;
         Ok(values.into_iter().find(|(_, value)| value == image.as_str()).map(|(name, _)| name))
+    }
+}
+
+/// Whether a protection against deregistration is somebody else's than the bake's that made the image. With a cooldown it
+/// never is the bake's.
+pub fn protected_by_others(image: &Image, bake: Option<&Bake>) -> bool {
+    match image.protection {
+        Protection::Off => false,
+        Protection::On => !bake.is_some_and(|bake| bake.spec.settings.protected && made_image(bake, image)),
+        Protection::WithCooldown => true,
     }
 }
 

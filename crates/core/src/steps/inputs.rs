@@ -168,6 +168,7 @@ fn newest(images: Vec<Image>, architecture: Option<&str>, now: Timestamp) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Protection;
 
     fn image(id: &str, created: &str, architecture: &str, deprecated: Option<&str>) -> Image {
         Image {
@@ -181,7 +182,8 @@ mod tests {
             gib: None,
             devices: Vec::new(),
             deprecated: deprecated.map(|time| time.parse().unwrap()),
-            protected: false,
+            protection: Protection::Off,
+            imdsv2: false,
             launched: None,
             snapshots: Vec::new(),
             tags: std::collections::BTreeMap::new(),

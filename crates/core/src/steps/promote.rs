@@ -14,9 +14,9 @@ use crate::{
     domain::{
         bake::{Bake, Document, Stage, Status, To},
         destination::Destination,
-        error::{Error, Result},
+        error::{Error, Result, Retry},
     },
-    ports::{ImageState, Images, Parameters, Table, Templates, Workflow},
+    ports::{Image, ImageAttributes, ImageState, Images, Parameters, Protection, Table, Templates, Workflow},
     store::{
         Asker, ImageCopy, ImageSet, ImageStatus, Ledger, Passed, Promotion, Rolled, Versioned, among_others,
     },
@@ -25,7 +25,7 @@ use crate::{
 /// Promotes the bake's image, unless something newer was promoted already, and says what is to be told of it.
 pub async fn run(
     document: Document,
-    cloud: &(impl Images + Parameters + Templates + Table + Workflow),
+    cloud: &(impl Images + ImageAttributes + Parameters + Templates + Table + Workflow),
     now: Timestamp,
 ) -> Result<Document> {
     let document = promoted(document, cloud, now).await?;
@@ -36,7 +36,7 @@ pub async fn run(
 
 async fn promoted(
     document: Document,
-    cloud: &(impl Images + Parameters + Templates + Table + Workflow),
+    cloud: &(impl Images + ImageAttributes + Parameters + Templates + Table + Workflow),
     now: Timestamp,
 ) -> Result<Document> {
     check(Action::Promote, &document)?;
@@ -53,12 +53,13 @@ async fn promoted(
     if begins || writes {
         ledger.save(&mut bake).await?;
     }
-    startable(&bake, cloud).await?;
+    let image = startable(&bake, cloud).await?;
     if !bake.progress.reused {
         validated(&bake, &ledger).await?;
     } else if bake.progress.booted.is_some() {
         ledger.record_passed(&bake, passed(&bake)?).await?;
     }
+    attributes(&bake, &image, cloud).await?;
     if !bake.spec.options.promote {
         return Ok(bake.into_inner().end(Status::Validated, To::Done));
     }
@@ -120,12 +121,12 @@ async fn closed(mut bake: Versioned<Bake>, why: String, table: &impl Table) -> R
 }
 
 /// Refuses to move a channel to an image that nothing can be started from.
-async fn startable(bake: &Bake, images: &impl Images) -> Result<()> {
+async fn startable(bake: &Bake, images: &impl Images) -> Result<Image> {
     let id = bake.image()?;
     let refuse = |problem: String| Error::NotPromotable { image: id.clone(), problem };
     let image = images.image(id).await?.ok_or_else(|| refuse("it no longer exists".into()))?;
     match image.state {
-        ImageState::Available => Ok(()),
+        ImageState::Available => Ok(image),
         ImageState::Pending => Err(refuse("it is still pending".into())),
         ImageState::Failed => Err(refuse(format!("it failed: {}", image.reason))),
         ImageState::Disabled => Err(refuse("somebody disabled it".into())),
@@ -147,6 +148,46 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
         uses: 0,
     };
     ledger.record_image(&bake.spec.digest, &record).await
+}
+
+/// Gives the image what the recipe asks of an image that passed its tests: before anything is started from it.
+///
+/// What EC2 shows decides, so a second try does only what is left to do. The image's record and the spec of the bake that
+/// made it say already whose the protection is.
+async fn attributes(
+    bake: &Bake,
+    seen: &Image,
+    cloud: &(impl Images + ImageAttributes + Table),
+) -> Result<()> {
+    let lacks_imdsv2 = |image: &Image| bake.spec.settings.imdsv2 && !image.imdsv2;
+    let lacks_protection = |image: &Image| image.protection == Protection::Off;
+    let protects = lacks_protection(seen) && protects(bake, cloud).await?;
+    if lacks_imdsv2(seen) {
+        cloud.require_imdsv2(&seen.id).await?;
+    }
+    if protects {
+        cloud.protect(&seen.id).await?;
+    }
+    if !lacks_imdsv2(seen) && !protects {
+        return Ok(());
+    }
+    let shown = cloud.image(&seen.id).await?;
+    if shown.is_some_and(|image| !lacks_imdsv2(&image) && !(protects && lacks_protection(&image))) {
+        return Ok(());
+    }
+    Err(Error::TryAgain { what: format!("the attributes of {}", seen.id), why: Retry::Unseen })
+}
+
+/// Whether the image is to be protected. Prune lifts a protection only if the bake that made the image asked for it, so a
+/// bake that reuses an image adds none.
+async fn protects(bake: &Bake, table: &impl Table) -> Result<bool> {
+    if !bake.progress.reused {
+        return Ok(bake.spec.settings.protected);
+    }
+    let ledger = Ledger(table);
+    let Some((_, set)) = ledger.image_row(&bake.spec.digest, bake.image()?).await? else { return Ok(false) };
+    let maker = ledger.bake(&set.pipeline, &set.bake).await?;
+    Ok(bake.spec.settings.protected && maker.is_some_and(|maker| maker.spec.settings.protected))
 }
 
 /// What the bake saw its image pass.

@@ -188,7 +188,9 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
                 Act::Deprecate => guard.deprecate(due, now).await?,
                 Act::Disable => guard.disable(due, now).await?,
                 Act::Deregister => guard.deregister_due(due).await?,
-                Act::Restore => guard.restore(image, verdict.reason == Reason::Undone, now).await?,
+                Act::Restore => {
+                    guard.restore(image, bake.as_deref(), verdict.reason == Reason::Undone, now).await?
+                }
             }
         }
         // Without it, the try before this one may have ended between the image and its snapshots.

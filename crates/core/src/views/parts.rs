@@ -131,6 +131,10 @@ pub struct SettingsView<'a> {
     pub groups: &'a [GroupName],
     /// Whether a fresh instance of the image is tested too.
     pub verify_boot: bool,
+    /// Whether instances of the image are to accept IMDSv2 alone.
+    pub imdsv2: bool,
+    /// Whether the image is protected against deregistration.
+    pub deregistration_protection: bool,
     /// How many bakes of the pipeline may have a builder at the same time.
     pub concurrency: u32,
     /// How long each wait may take, in seconds.
@@ -148,6 +152,8 @@ impl<'a> From<&'a Settings> for SettingsView<'a> {
             groups,
             rollout: _,
             verify_boot,
+            imdsv2,
+            protected,
             concurrency,
             deadlines,
             tags,
@@ -158,6 +164,8 @@ impl<'a> From<&'a Settings> for SettingsView<'a> {
             launch_templates,
             groups,
             verify_boot: *verify_boot,
+            imdsv2: *imdsv2,
+            deregistration_protection: *protected,
             concurrency: *concurrency,
             deadlines: *deadlines,
             tags,

@@ -96,7 +96,7 @@ async fn what_was_answered_is_there_whatever_becomes_of_the_process() {
     let tags = Tags::from([("stage".into(), "kept".into())]);
     state.call(|world, _| world.create_tags(&[made.to_string()], &tags, false)).expect("tagged");
     assert_eq!(seen(2).image(&made).expect("it is there").tags["stage"], "kept");
-    state.call(|world, _| world.deregister_image(made.as_str(), false, false)).expect("deregistered");
+    state.call(|world, now| world.deregister_image(now, made.as_str(), false, false)).expect("deregistered");
     let last = seen(3);
     assert!(last.image(&made).is_none(), "it is back");
     // And all that nobody asked about.

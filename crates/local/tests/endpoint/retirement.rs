@@ -2,10 +2,13 @@
 
 use ovenbird_core::{
     domain::{id::AmiId, reference::Kind, tags::TAG_STACK},
-    ports::{ImageState, Images, Look, Permission, References, Retirement, Templates, Versions},
+    ports::{
+        ImageAttributes, ImageState, Images, Look, Permission, Protection, References, Retirement, Templates,
+        Versions,
+    },
 };
 use ovenbird_sim::{
-    RunInstances, World,
+    RegisterImage, RunInstances, World,
     auto_scaling::{
         Configuration, CreateGroup, Distribution, MixedInstancesPolicy, Override,
         refresh::StartInstanceRefresh,
@@ -224,7 +227,8 @@ fn an_image_goes_through_its_stages_and_back_and_each_step_twice_is_once() {
         let of = [bench.snapshot()];
         runtime.block_on(cloud.images_with(&of)).unwrap().remove(0)
     };
-    assert_eq!((look().state, look().deprecated, look().protected), (ImageState::Available, None, false));
+    assert_eq!((look().state, look().deprecated), (ImageState::Available, None));
+    assert_eq!((look().protection, look().imdsv2), (Protection::Off, false));
     let everybody = [
         Permission::Everybody,
         Permission::Account("210987654321".into()),
@@ -248,10 +252,26 @@ fn an_image_goes_through_its_stages_and_back_and_each_step_twice_is_once() {
         runtime.block_on(cloud.undeprecate(&id)).unwrap();
         assert_eq!((look().state, look().deprecated), (ImageState::Available, None));
     }
+    for _ in 0..2 {
+        runtime.block_on(cloud.require_imdsv2(&id)).unwrap();
+        runtime.block_on(cloud.protect(&id)).unwrap();
+        assert_eq!((look().protection, look().imdsv2), (Protection::On, true));
+    }
     bench.state.call(|world, _| world.protect_image(id.as_str(), true, false)).unwrap();
-    assert!(look().protected);
-    let error = runtime.block_on(cloud.deregister(&id)).unwrap_err();
-    assert!(error.to_string().contains("OperationNotPermitted"), "{error}");
+    assert_eq!(look().protection, Protection::WithCooldown);
+    runtime.block_on(cloud.unprotect(&id)).unwrap();
+    assert_eq!(look().protection, Protection::Off);
+    assert!(!runtime.block_on(cloud.deregister(&id)).unwrap(), "its cooldown has begun");
+    // And one whose protection has none.
+    let other = bench.registered("other");
+    runtime.block_on(cloud.protect(&other)).unwrap();
+    assert!(!runtime.block_on(cloud.deregister(&other)).unwrap());
+    for _ in 0..2 {
+        runtime.block_on(cloud.unprotect(&other)).unwrap();
+    }
+    assert!(runtime.block_on(cloud.deregister(&other)).unwrap());
+    runtime.block_on(cloud.unprotect(&other)).unwrap();
+    assert!(runtime.block_on(cloud.deregister(&other)).unwrap(), "it is gone already");
 }
 
 impl Bench {
@@ -270,6 +290,13 @@ impl Bench {
             found.state == ImageState::Available
         });
         first
+    }
+
+    /// Another one of the same snapshot.
+    fn registered(&self, name: &str) -> AmiId {
+        let (name, snapshot) = (name.to_owned(), self.snapshot().to_string());
+        let request = RegisterImage { name, snapshot, ..RegisterImage::default() };
+        self.state.call(|world, now| world.register_image(now, &request)).expect("an image")
     }
 
     /// The snapshot of the only image.

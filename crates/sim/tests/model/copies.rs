@@ -45,7 +45,7 @@ fn a_copy_lies_on_the_layers_of_its_source_which_stay_as_long_as_it() {
     assert_eq!(cloud.image_of(&copy).state, ImageState::Available);
     assert!(!cloud.world.needs_ticks());
 
-    cloud.world.deregister_image(source.as_str(), true, false).unwrap();
+    cloud.world.deregister_image(cloud.now, source.as_str(), true, false).unwrap();
     assert!(cloud.image_of(&copy).layers.contains(&Layer::Snapshot(layer.clone())));
     let live: Vec<_> = cloud.world.live_instances().map(|one| one.id.to_string()).collect();
     cloud.world.terminate_instances(&live, false).unwrap();
@@ -60,7 +60,7 @@ fn a_copy_lies_on_the_layers_of_its_source_which_stay_as_long_as_it() {
         ..CopySnapshot::default()
     };
     let second = cloud.world.copy_snapshot(cloud.now, &request).unwrap();
-    cloud.world.deregister_image(copy.as_str(), true, false).unwrap();
+    cloud.world.deregister_image(cloud.now, copy.as_str(), true, false).unwrap();
     assert!(cloud.world.is_layer_in_use(&layer));
     cloud.world.delete_snapshot(second.as_str(), false).unwrap();
     assert!(!cloud.world.is_layer_in_use(&layer));

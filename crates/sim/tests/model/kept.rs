@@ -82,7 +82,7 @@ fn a_call_changes_as_many_rows_in_a_large_world_as_in_a_small_one() {
         let tagged = cloud.rows.follow(&mut cloud.world);
         cloud.world.terminate_instances(std::slice::from_ref(&instance), false).unwrap();
         let ended = cloud.rows.follow(&mut cloud.world);
-        cloud.world.deregister_image(&image, false, false).unwrap();
+        cloud.world.deregister_image(cloud.now, &image, false, false).unwrap();
         let deregistered = cloud.rows.follow(&mut cloud.world);
         // Nothing has changed by now but the row that has what no table has.
         let none = cloud.rows.follow(&mut cloud.world);

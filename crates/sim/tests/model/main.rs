@@ -5,6 +5,7 @@ use ovenbird_core::domain::id::{AmiId, InstanceId};
 use ovenbird_sim::*;
 use ovenbird_testkit::{Script, SimulatedHardware};
 
+mod attributes;
 mod balancing;
 mod copies;
 mod kept;
@@ -166,8 +167,11 @@ fn an_image_goes_through_its_states_and_its_name_is_its_own() {
     cloud.pass(2);
     assert_eq!(cloud.image_of(&image).state, ImageState::Available);
     assert_eq!(code(cloud.world.delete_snapshot(snapshot.as_str(), false)), "InvalidSnapshot.InUse");
-    cloud.world.deregister_image(image.as_str(), false, false).unwrap();
-    assert_eq!(code(cloud.world.deregister_image(image.as_str(), false, false)), "InvalidAMIID.NotFound");
+    cloud.world.deregister_image(cloud.now, image.as_str(), false, false).unwrap();
+    assert_eq!(
+        code(cloud.world.deregister_image(cloud.now, image.as_str(), false, false)),
+        "InvalidAMIID.NotFound"
+    );
     cloud.world.delete_snapshot(snapshot.as_str(), false).unwrap();
     assert_eq!(code(cloud.world.delete_snapshot(snapshot.as_str(), false)), "InvalidSnapshot.NotFound");
 }

@@ -159,9 +159,9 @@ fn an_image_is_registered_with_the_mappings_that_were_given() {
     assert_eq!(seen(of("delete-on-termination", "true")), 1);
 
     // A snapshot stays while any image maps it, and goes with the last one.
-    cloud.world.deregister_image(registered.as_str(), true, false).unwrap();
+    cloud.world.deregister_image(cloud.now, registered.as_str(), true, false).unwrap();
     assert_eq!(code(cloud.world.delete_snapshot(&snapshots[1], false)), "InvalidSnapshot.InUse");
-    cloud.world.deregister_image(image.as_str(), true, false).unwrap();
+    cloud.world.deregister_image(cloud.now, image.as_str(), true, false).unwrap();
     assert_eq!(cloud.world.snapshots().count(), 0);
 }
 

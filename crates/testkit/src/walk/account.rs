@@ -108,7 +108,7 @@ impl Scenario {
             Follows::Asked(_) => &format!("{}{}", street::FOLLOWS, street::ASKS),
             Follows::Pair(_) => street::PAIR,
         };
-        recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{more}"));
+        recipe = recipe.replace(PARAMETER, &format!("{PARAMETER}{}{more}", self.promote));
         match self.follows {
             Follows::Parameter => {}
             Follows::Template => {

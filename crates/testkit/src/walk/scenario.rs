@@ -87,6 +87,8 @@ pub struct Scenario {
     pub builder: &'static str,
     /// More of the recipe.
     pub recipe: &'static str,
+    /// More of the recipe's `[promote]`.
+    pub promote: &'static str,
     /// How long images soak on their way out, of the recipe's `[retain]`.
     pub soak: &'static str,
     /// The recipe's deadlines.

@@ -69,6 +69,7 @@ pub const PLAIN: Scenario = Scenario {
     lack: None,
     builder: BUILDER,
     recipe: "",
+    promote: "",
     soak: AT_ONCE,
     deadlines: DEADLINES,
     layered: false,

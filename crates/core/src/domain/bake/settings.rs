@@ -29,6 +29,13 @@ pub struct Settings {
     pub rollout: Option<Policy>,
     /// Whether a fresh instance of the image is tested too.
     pub verify_boot: bool,
+    /// Whether instances of the image are to accept IMDSv2 alone. Not so of a bake that was recorded before recipes said it.
+    #[serde(default)]
+    pub imdsv2: bool,
+    /// Whether the image is protected against deregistration. It says whose the protection of the bake's own image is, so a
+    /// bake that was recorded before recipes said it has none: such a protection is a person's.
+    #[serde(default)]
+    pub protected: bool,
     /// How many bakes of the pipeline may have a builder at the same time.
     #[serde(default = "concurrency")]
     pub concurrency: u32,

@@ -56,6 +56,8 @@ pub struct Recipe {
     pub validate: Validate,
     /// What follows a validated image.
     pub promote: Promote,
+    /// What EC2 is to hold by of a validated image.
+    pub attributes: Attributes,
     /// The pipeline's other channels, which a person promotes images to, and what follows them.
     pub channels: Vec<Promote>,
     /// How Auto Scaling groups are brought to an image.
@@ -285,6 +287,15 @@ pub struct Promote {
     pub launch_templates: Vec<TemplateName>,
     /// The Auto Scaling groups that follow the channel.
     pub groups: Vec<GroupName>,
+}
+
+/// What EC2 is to hold by of an image that passed its tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its instances accept IMDSv2 alone, unless their launch says otherwise.
+    pub imdsv2: bool,
+    /// It can't be deregistered until prune lifts that.
+    pub protected: bool,
 }
 
 /// How long images are kept.

@@ -9,7 +9,7 @@ use crate::{
         error::Result,
         retirement::{Retiring, Since},
     },
-    ports::{Image, PrunePorts, Row},
+    ports::{Image, Protection, PrunePorts, Row},
     store::{Ledger, Retirement},
 };
 
@@ -85,7 +85,13 @@ impl<C: PrunePorts> Guard<'_, C> {
     }
 
     /// Makes an image as it was before its retirement began. When a person asked for it, that is remembered.
-    pub async fn restore(&self, image: &Image, by_a_person: bool, now: Timestamp) -> Fate {
+    pub async fn restore(
+        &self,
+        image: &Image,
+        bake: Option<&Bake>,
+        by_a_person: bool,
+        now: Timestamp,
+    ) -> Fate {
         let ledger = Ledger(self.cloud);
         let Some((row, retirement)) = ledger.retirement(&image.id).await? else { return Ok(None) };
         match retirement.stage {
@@ -99,6 +105,10 @@ impl<C: PrunePorts> Guard<'_, C> {
             }
         }
         self.cloud.undeprecate(&image.id).await?;
+        // A run that died right before it deregistered the image has lifted that already.
+        if image.protection == Protection::Off && bake.is_some_and(|bake| bake.spec.settings.protected) {
+            self.cloud.protect(&image.id).await?;
+        }
         if !by_a_person {
             return ledger.unretire(&row, retirement.set.as_ref()).await.map(|()| None);
         }

@@ -123,7 +123,10 @@ pub async fn launch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::recipe::Volume, ports::ImageState};
+    use crate::{
+        domain::recipe::Volume,
+        ports::{ImageState, Protection},
+    };
 
     fn base(root_device: Option<&str>) -> Image {
         Image {
@@ -137,7 +140,8 @@ mod tests {
             gib: Some(8),
             devices: root_device.map(str::to_owned).into_iter().collect(),
             deprecated: None,
-            protected: false,
+            protection: Protection::Off,
+            imdsv2: false,
             launched: None,
             snapshots: Vec::new(),
             tags: BTreeMap::new(),

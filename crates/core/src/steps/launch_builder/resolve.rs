@@ -70,6 +70,8 @@ pub(super) async fn resolve(
             groups: recipe.promote.groups.clone(),
             rollout: (!recipe.promote.groups.is_empty()).then(|| recipe.rollout.clone()),
             verify_boot: recipe.validate.boot,
+            imdsv2: recipe.attributes.imdsv2,
+            protected: recipe.attributes.protected,
             concurrency: recipe.builder.concurrency,
             deadlines,
             tags,

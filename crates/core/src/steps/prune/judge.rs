@@ -108,6 +108,8 @@ pub struct Basis {
     pub running: BTreeSet<BakeId>,
     /// Images of which no record says that they were made.
     pub unrecorded: BTreeSet<AmiId>,
+    /// Images that somebody protects against deregistration, beside the bake that made them.
+    pub protected: BTreeSet<AmiId>,
     /// Pipelines whose recipe or channels can't be read.
     pub unreadable: BTreeSet<PipelineName>,
     /// What each pipeline retains; one without a recipe is not here.
@@ -210,7 +212,7 @@ fn reasons(
     hold(basis.unreadable.contains(pipeline), Reason::Unreadable);
     let retention = basis.retention.get(pipeline);
     hold(retention.is_none(), Reason::NoRecipe);
-    hold(image.protected, Reason::Protected);
+    hold(basis.protected.contains(&image.id), Reason::Protected);
     let named = basis.named.get(&image.id).into_iter().flatten();
     reasons.extend(named.map(|one| Because { reason: Reason::Named(one.kind), by: one.id.clone() }));
     let bake = tag::<BakeId>(&image.tags, tags::TAG_BAKE);

@@ -14,7 +14,7 @@ use crate::{
         tags::{TAG_BAKE, TAG_KEEP, TAG_PIPELINE},
     },
     ports::{Execution, Image, Instance, PrunePorts, Snapshot, Volume},
-    steps::guard::{Kept, Reason, made_image, made_instance, made_snapshot},
+    steps::guard::{Kept, Reason, made_image, made_instance, made_snapshot, protected_by_others},
     store::{ImageStatus, Ledger, Versioned},
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Leftovers {
     pub doomed: BTreeSet<AmiId>,
     /// Images of which no record says that they were made.
     pub unrecorded: BTreeSet<AmiId>,
+    /// Images that somebody protects against deregistration, beside the bake that made them.
+    pub protected: BTreeSet<AmiId>,
     /// Snapshots that another image needs.
     pub stays: Vec<Kept>,
     /// What an operator must look at.
@@ -134,6 +136,8 @@ impl Leftovers {
             tag::<BakeId>(tags, TAG_BAKE).and_then(|id| bakes.get(&id)?.as_ref())
         };
 
+        let protected = found.images.iter().filter(|image| protected_by_others(image, bake_of(&image.tags)));
+        self.protected.extend(protected.map(|image| image.id.clone()));
         for image in found.images.iter().filter(|one| !one.tags.contains_key(TAG_KEEP)) {
             match bake_of(&image.tags) {
                 Some(bake) if made_image(bake, image) => {

@@ -309,6 +309,7 @@ async fn basis<C: PrunePorts>(
         images: images.iter().filter(|image| !left.doomed.contains(&image.id)).cloned().collect(),
         named: named.clone(),
         unrecorded: left.unrecorded.clone(),
+        protected: left.protected.clone(),
         ..Basis::default()
     };
     let note = |named: &mut Named, image: &AmiId, reference: Reference| {

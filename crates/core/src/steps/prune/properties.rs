@@ -21,7 +21,7 @@ use crate::{
         tags,
         template::Standing,
     },
-    ports::{Image, ImageState},
+    ports::{Image, ImageState, Protection},
     steps::guard::{Reason, Terms},
 };
 
@@ -167,11 +167,15 @@ fn basis(account: &Account) -> Basis {
             gib: None,
             devices: Vec::new(),
             deprecated: piece.deprecated.then(now),
-            protected: piece.protected,
+            protection: Protection::Off,
+            imdsv2: false,
             launched: piece.launched.map(ago),
             snapshots: Vec::new(),
             tags: own,
         });
+        if piece.protected {
+            basis.protected.insert(id(number));
+        }
         if piece.unrecorded {
             basis.unrecorded.insert(id(number));
         }

@@ -1,7 +1,7 @@
 //! Images after they were made: deprecated, disabled, protected, shared, described.
 
 use jiff::Timestamp;
-use ovenbird_sim::{ApiError, DescribeImages, Image, LaunchPermission};
+use ovenbird_sim::{ApiError, DescribeImages, LaunchPermission};
 
 use super::{Call, images};
 use crate::endpoint::{query_form::Params, xml_writer::Xml};
@@ -36,19 +36,19 @@ pub(super) fn enable_image(call: &Call<'_>) -> Result<String, ApiError> {
     call.done("EnableImage")
 }
 
-pub(super) fn protect_image(call: &Call<'_>, protected: bool) -> Result<String, ApiError> {
+pub(super) fn protect_image(call: &Call<'_>) -> Result<String, ApiError> {
     let (id, dry_run) = target(call)?;
-    if call.params.flag("WithCooldown")? {
-        let message = "A cooldown isn't there locally: leave WithCooldown out.";
-        return Err(ApiError::new("InvalidParameterValue", message));
-    }
+    let cooldown = call.params.flag("WithCooldown")?;
     call.finish()?;
-    call.world(|world, _| world.protect_image(&id, protected, dry_run))?;
-    call.done(if protected {
-        "EnableImageDeregistrationProtection"
-    } else {
-        "DisableImageDeregistrationProtection"
-    })
+    let word = call.world(|world, _| world.protect_image(&id, cooldown, dry_run))?;
+    call.answer("EnableImageDeregistrationProtection", |xml| xml.text("return", word))
+}
+
+pub(super) fn unprotect_image(call: &Call<'_>) -> Result<String, ApiError> {
+    let (id, dry_run) = target(call)?;
+    call.finish()?;
+    let word = call.world(|world, now| world.unprotect_image(now, &id, dry_run))?;
+    call.answer("DisableImageDeregistrationProtection", |xml| xml.text("return", word))
 }
 
 const ATTRIBUTES: &[&str] = &[
@@ -83,10 +83,10 @@ pub(super) fn describe_image_attribute(call: &Call<'_>) -> Result<String, ApiErr
             "productCodes" => xml.list("productCodes", [(); 0], |_, ()| {}),
             "blockDeviceMapping" => found.iter().for_each(|image| images::mappings(xml, image)),
             other => xml.part(other, |xml| {
-                let protected = |image: &Image| if image.standing.protected { "enabled" } else { "disabled" };
                 let value = found.first().and_then(|image| match other {
                     "description" => Some(image.description.clone()),
-                    "deregistrationProtection" => Some(protected(image).to_owned()),
+                    "deregistrationProtection" => Some(image.standing.protection().to_owned()),
+                    "imdsSupport" => image.standing.imds_support().map(str::to_owned),
                     // An image here has none of the others.
                     _ => None,
                 });
@@ -99,8 +99,13 @@ pub(super) fn describe_image_attribute(call: &Call<'_>) -> Result<String, ApiErr
 pub(super) fn modify_image_attribute(call: &Call<'_>) -> Result<String, ApiError> {
     let (id, dry_run) = target(call)?;
     let params = &call.params;
-    let attribute = params.choice("Attribute", &["description", "launchPermission"])?;
+    let attribute = params.choice("Attribute", &["description", "imdsSupport", "launchPermission"])?;
     let (add, remove) = changed_permissions(params, "LaunchPermission")?;
+    let imds = params.part("ImdsSupport").choice("Value", &["v2.0"])?;
+    let imds = match attribute {
+        Some("imdsSupport") => imds.or(params.choice("Value", &["v2.0"])?),
+        _ => imds,
+    };
     // An empty description takes it away.
     let description = params.part("Description").possibly_empty("Value");
     let description = match attribute {
@@ -108,16 +113,17 @@ pub(super) fn modify_image_attribute(call: &Call<'_>) -> Result<String, ApiError
         _ => description,
     };
     call.finish()?;
-    match (description, add.is_empty() && remove.is_empty()) {
-        (Some(text), true) => call.world(|world, _| world.describe_image_as(&id, text, dry_run))?,
-        (None, false) => {
+    match (description, imds, add.is_empty() && remove.is_empty()) {
+        (Some(text), None, true) => call.world(|world, _| world.describe_image_as(&id, text, dry_run))?,
+        (None, Some(_), true) => call.world(|world, _| world.require_imdsv2(&id, dry_run))?,
+        (None, None, false) => {
             call.world(|world, _| world.modify_launch_permissions(&id, &add, &remove, dry_run))?;
         }
-        (None, true) => {
-            let message = "A call modifies the description or the launch permissions.";
+        (None, None, true) => {
+            let message = "A call modifies the description, the IMDS support or the launch permissions.";
             return Err(ApiError::new("MissingParameter", message));
         }
-        (Some(_), false) => {
+        _ => {
             let message = "A call modifies one attribute.";
             return Err(ApiError::new("InvalidParameterCombination", message));
         }

@@ -32,12 +32,12 @@ pub(super) fn register_image(call: &Call<'_>) -> Result<String, ApiError> {
     let _ = params.choice("VirtualizationType", &["hvm"])?;
     let _ = params.parsed::<bool>("EnaSupport")?;
     let _ = params.choice("BootMode", &["legacy-bios", "uefi", "uefi-preferred"])?;
-    let _ = params.choice("ImdsSupport", &["v2.0"])?;
     let _ = params.choice("SriovNetSupport", &["simple"])?;
     let mut request = RegisterImage {
         name: params.required("Name")?.to_owned(),
         description: params.text("Description").map(str::to_owned),
         architecture: params.choice("Architecture", &["x86_64", "arm64"])?.map(str::to_owned),
+        imdsv2: params.choice("ImdsSupport", &["v2.0"])?.is_some(),
         tags: tag_specifications(params)?,
         dry_run: params.flag("DryRun")?,
         ..RegisterImage::default()
@@ -126,7 +126,8 @@ fn image(xml: &mut Xml, image: &Image) {
         xml.text("sourceImageRegion", REGION);
     }
     xml.optional("deprecationTime", image.standing.deprecated.map(time).as_ref());
-    xml.text("deregistrationProtection", if image.standing.protected { "enabled" } else { "disabled" });
+    xml.text("deregistrationProtection", image.standing.protection());
+    xml.optional("imdsSupport", image.standing.imds_support());
 }
 
 /// The devices of an image's instances.
@@ -146,6 +147,6 @@ pub(super) fn deregister_image(call: &Call<'_>) -> Result<String, ApiError> {
     let (id, dry_run) = (call.params.required("ImageId")?, call.params.flag("DryRun")?);
     let delete_snapshots = call.params.flag("DeleteAssociatedSnapshots")?;
     call.finish()?;
-    call.world(|world, _| world.deregister_image(id, delete_snapshots, dry_run))?;
+    call.world(|world, now| world.deregister_image(now, id, delete_snapshots, dry_run))?;
     call.done("DeregisterImage")
 }

@@ -10,7 +10,7 @@ use ovenbird_core::{
         offer::{Loss, RootVolume, Shortage},
         tags,
     },
-    ports::{self, Builders, Images},
+    ports::{self, Builders, ImageAttributes, Images},
 };
 
 use super::{
@@ -86,7 +86,12 @@ fn image(image: &ovenbird_sim::Image) -> ports::Image {
         gib: Some(image.disk.size),
         devices: image.mappings().map(|device| device.name).collect(),
         deprecated: image.standing.deprecated,
-        protected: image.standing.protected,
+        protection: match image.standing.protection() {
+            "disabled" => ports::Protection::Off,
+            "enabled-without-cooldown" => ports::Protection::On,
+            _ => ports::Protection::WithCooldown,
+        },
+        imdsv2: image.standing.imdsv2,
         launched: None,
         snapshots: image.snapshots().cloned().collect(),
         tags: image.tags.clone(),
@@ -295,6 +300,25 @@ impl Images for Cloud {
                 }
                 Err(error) => Err(translate("ec2:CreateImage", builder.as_str(), &error)),
             }
+        })
+        .await
+    }
+}
+
+impl ImageAttributes for Cloud {
+    async fn require_imdsv2(&self, image: &AmiId) -> Result<()> {
+        self.call(&["ec2:ModifyImageAttribute"], |state| {
+            let done = state.world.require_imdsv2(image.as_str(), false);
+            done.map_err(|error| translate("ec2:ModifyImageAttribute", image.as_str(), &error))
+        })
+        .await
+    }
+
+    async fn protect(&self, image: &AmiId) -> Result<()> {
+        self.call(&["ec2:EnableImageDeregistrationProtection"], |state| {
+            let done = state.world.protect_image(image.as_str(), false, false);
+            done.map(drop)
+                .map_err(|error| translate("ec2:EnableImageDeregistrationProtection", image.as_str(), &error))
         })
         .await
     }

@@ -117,11 +117,25 @@ impl Retirement for Cloud {
         self.call(&["ec2:DescribeImages"], |state| state.images(&request)).await
     }
 
-    async fn deregister(&self, image: &AmiId) -> Result<()> {
-        self.call(&["ec2:DeregisterImage"], |state| {
-            match state.world.deregister_image(image.as_str(), false, false) {
-                Ok(()) => Ok(()),
+    async fn unprotect(&self, image: &AmiId) -> Result<()> {
+        self.call(&["ec2:DisableImageDeregistrationProtection"], |state| {
+            match state.world.unprotect_image(state.now, image.as_str(), false) {
+                Ok(_) => Ok(()),
                 Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(()),
+                Err(error) => {
+                    Err(translate("ec2:DisableImageDeregistrationProtection", image.as_str(), &error))
+                }
+            }
+        })
+        .await
+    }
+
+    async fn deregister(&self, image: &AmiId) -> Result<bool> {
+        self.call(&["ec2:DeregisterImage"], |state| {
+            match state.world.deregister_image(state.now, image.as_str(), false, false) {
+                Ok(()) => Ok(true),
+                Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(true),
+                Err(error) if error.code == "OperationNotPermitted" => Ok(false),
                 Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
             }
         })

@@ -125,6 +125,12 @@ static PROMOTE: Table = Table::of("what follows a validated image", &[
     key("groups", List { items: &GROUP, filled: true }, Absent("none"),
         "names of Auto Scaling groups, which are brought to the image as `[rollout]` says, one after the other. \
          The channel moves when all of them serve from it"),
+    // AWS can't take it back, so a recipe can say no.
+    key("imdsv2", Flag, Default("true"),
+        "instances of the image accept IMDSv2 alone, unless their launch says otherwise: EC2's `ImdsSupport` of the \
+         image, which nothing takes back. The tests saw it so: builders accept nothing else"),
+    key("deregistration-protection", Flag, Default("true"),
+        "protects the image against deregistration by anything but prune"),
 ]);
 
 #[rustfmt::skip]

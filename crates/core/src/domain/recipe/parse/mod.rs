@@ -39,6 +39,7 @@ fn root(reader: &mut Reader<'_>, mut root: Fields) -> Option<Recipe> {
     let tests: Vec<Option<Test>> =
         tests.map(|(index, table)| test_kinds::test(reader, table, index, validation)).collect();
     let promote = root.table("promote").and_then(|table| policy::promote(reader, table));
+    let (promote, attributes) = promote.unzip();
     let channels = policy::channels(reader, root.tables("channel").unwrap_or_default(), promote.as_ref());
     let all: Vec<_> = promote.iter().chain(channels.iter().flatten()).cloned().collect();
     let rollout = root.table("rollout").and_then(|table| policy::rollout(reader, table, &all));
@@ -52,6 +53,7 @@ fn root(reader: &mut Reader<'_>, mut root: Fields) -> Option<Recipe> {
         seal: root.table("seal").map(seal::seal)?,
         validate: root.table("validate").and_then(policy::validate)?,
         promote: promote?,
+        attributes: attributes?,
         channels: channels?,
         rollout: rollout?,
         retain: root.table("retain").and_then(policy::retain)?,

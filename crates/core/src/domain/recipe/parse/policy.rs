@@ -6,7 +6,7 @@ use crate::domain::{
     destination::{Policy, Share, Strategy},
     id::{GroupName, TemplateName},
     recipe::{
-        Promote, Retain, Validate, Waits,
+        Attributes, Promote, Retain, Validate, Waits,
         reader::{Fields, Reader},
     },
 };
@@ -15,8 +15,10 @@ pub(super) fn validate(mut validate: Fields) -> Option<Validate> {
     Some(Validate { boot: validate.flag("boot")? })
 }
 
-pub(super) fn promote(reader: &mut Reader<'_>, promote: Fields) -> Option<Promote> {
-    follows(reader, promote, "channel")
+pub(super) fn promote(reader: &mut Reader<'_>, mut promote: Fields) -> Option<(Promote, Attributes)> {
+    let (imdsv2, protected) = (promote.flag("imdsv2"), promote.flag("deregistration-protection"));
+    let promote = follows(reader, promote, "channel")?;
+    Some((promote, Attributes { imdsv2: imdsv2?, protected: protected? }))
 }
 
 /// The recipe's other channels. Each may be there once, and each thing may follow one channel only.

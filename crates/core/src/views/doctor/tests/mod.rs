@@ -15,8 +15,8 @@ use super::{
 use crate::{
     domain::recipe::Recipe,
     ports::{
-        Caller, Endpoint, EndpointKind, Image, ImageState, ParameterKind, RouteTable, Rule, Run, Subnet,
-        Subscription, VolumeEncryption, Vpc,
+        Caller, Endpoint, EndpointKind, Image, ImageState, ParameterKind, Protection, RouteTable, Rule, Run,
+        Subnet, Subscription, VolumeEncryption, Vpc,
     },
 };
 
@@ -48,7 +48,8 @@ fn base(architecture: &str) -> Image {
         gib: None,
         devices: Vec::new(),
         deprecated: None,
-        protected: false,
+        protection: Protection::Off,
+        imdsv2: false,
         launched: None,
         snapshots: Vec::new(),
         tags: BTreeMap::new(),
