@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::{
     presigning::PresigningConfig,
     primitives::ByteStream,
-    types::{ChecksumAlgorithm, ChecksumMode, ChecksumType},
+    types::{ChecksumMode, ChecksumType},
 };
 use jiff::Timestamp;
 use ovenbird_core::{
@@ -161,21 +161,6 @@ impl Cloud {
     /// Uploads an object: what the operators' command does with recipes and artifacts.
     pub async fn put(&self, key: &str, body: ByteStream) -> Result<()> {
         let request = self.s3.put_object().bucket(&self.settings.bucket).key(key).body(body);
-        request.send().await.map(drop).map_err(|error| translate("s3:PutObject", key, &error))
-    }
-
-    /// Uploads a file.
-    pub async fn put_file(&self, key: &str, path: &std::path::Path) -> Result<()> {
-        let body = ByteStream::from_path(path).await.map_err(|error| {
-            Error::bad_input(
-                format!("file `{}`", path.display()),
-                error.to_string(),
-                "Name a file that can be read",
-            )
-        })?;
-        // With a SHA-256 by S3, the bake need not read the artifact to know its hash.
-        let request = self.s3.put_object().bucket(&self.settings.bucket).key(key).body(body);
-        let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256);
         request.send().await.map(drop).map_err(|error| translate("s3:PutObject", key, &error))
     }
 }

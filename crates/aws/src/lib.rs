@@ -24,6 +24,7 @@ pub mod settings;
 pub mod table;
 mod templates;
 mod traffic;
+pub mod upload;
 pub mod volumes;
 pub mod workflow;
 

@@ -8,6 +8,7 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
+use ovenbird_aws::upload::MOST_BYTES;
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -29,6 +30,7 @@ use crate::{
     recipe, render,
     reports::Reports,
     target::{Deployment, Target},
+    upload,
 };
 
 /// Start a bake and follow it to its end
@@ -216,14 +218,11 @@ async fn put(deployment: &Deployment, recipe: &Recipe, folder: &str, file: &Path
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let key = ArtifactKey::parse(&format!("{}{folder}{name}", artifact::prefix(&recipe.pipeline)))?;
     check(file, recipe, &key)?;
-    deployment.cloud.put_file(key.as_str(), file).await?;
+    upload::upload(&deployment.cloud, key.as_str(), file).await?;
     Ok(key)
 }
 
-/// S3 takes so many bytes in one request: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html>
-const MOST_BYTES: u64 = 5 << 30;
-
-/// Refuses what is no artifact, or too large for one request, before anything is uploaded.
+/// Refuses what is no artifact, or too large for an object, before anything is uploaded.
 fn check(file: &Path, recipe: &Recipe, key: &ArtifactKey) -> Result<()> {
     let what = || format!("artifact `{}`", file.display());
     let refused = |problem: &str| {
@@ -244,15 +243,7 @@ fn check(file: &Path, recipe: &Recipe, key: &ArtifactKey) -> Result<()> {
         Err(error) => refused(&error.to_string()),
         Ok(metadata) if !metadata.is_file() => refused("is not a file"),
         Ok(metadata) if metadata.len() == 0 => refused("is empty"),
-        Ok(metadata) if metadata.len() > MOST_BYTES => Err(Error::bad_input(
-            what(),
-            "is larger than 5 GiB, and S3 takes no more in one request",
-            format!(
-                "Upload it in parts, which starts the bake: `aws s3 cp {} s3://BUCKET/{key}`. The launch-builder function then \
-                 hashes it, and has five minutes for that",
-                file.display()
-            ),
-        )),
+        Ok(metadata) if metadata.len() > MOST_BYTES => refused("is larger than an object of S3 may be"),
         Ok(_) => Ok(()),
     }
 }

@@ -29,6 +29,7 @@ mod show;
 mod status;
 mod target;
 mod ui;
+mod upload;
 
 use std::{
     io::Write as _,

@@ -5,3 +5,4 @@
 mod artifact;
 mod ec2_codes;
 mod launch;
+mod upload;
