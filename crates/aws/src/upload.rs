@@ -16,7 +16,7 @@ use std::{
 };
 
 use aws_sdk_s3::{
-    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
+    config::{ConfigBag, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
     error::BoxError,
     primitives::{ByteStream, FsBuilder, Length, SdkBody},
     types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
@@ -41,12 +41,6 @@ pub struct Parts {
     pub most: u64,
 }
 
-impl Default for Parts {
-    fn default() -> Self {
-        Self { in_one: 5 << 30, part: 64 << 20, most: 10_000 }
-    }
-}
-
 /// An object has at most so many bytes.
 pub const MOST_BYTES: u64 = 5 << 40;
 
@@ -54,6 +48,9 @@ pub const MOST_BYTES: u64 = 5 << 40;
 const AT_ONCE: usize = 4;
 
 impl Parts {
+    /// As S3 takes them.
+    pub const S3: Self = Self { in_one: 5 << 30, part: 64 << 20, most: 10_000 };
+
     /// The parts of a file of this many bytes: none where it goes in one request.
     fn of(self, bytes: u64) -> Vec<Range<u64>> {
         if bytes <= self.in_one {
@@ -159,7 +156,7 @@ struct Counted {
     own: Arc<AtomicU64>,
 }
 
-impl Intercept for Counted {
+impl aws_sdk_s3::config::Intercept for Counted {
     fn name(&self) -> &'static str {
         "Counted"
     }
@@ -184,7 +181,7 @@ struct CountedBody {
     count: Counted,
 }
 
-impl Body for CountedBody {
+impl http_body::Body for CountedBody {
     type Data = <SdkBody as Body>::Data;
     type Error = <SdkBody as Body>::Error;
 

@@ -25,7 +25,7 @@ pub async fn upload(cloud: &Cloud, key: &str, file: &Path) -> Result<()> {
     let (sent, bar, begun) = (Sent::default(), bar(bytes), Instant::now());
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     bar.set_message(ovenbird_core::domain::plain::plain_line(&name));
-    let done = cloud.put_file(key, file, Parts::default(), &sent);
+    let done = cloud.put_file(key, file, Parts::S3, &sent);
     tokio::pin!(done);
     let mut told = begun;
     loop {

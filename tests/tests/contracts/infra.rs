@@ -210,6 +210,8 @@ fn launches_and_roles_are_bound_by_conditions() {
         ("LaunchIntoOwnGroups", "!Ref BuilderSecurityGroups"),
         ("EncryptVolume", "kms:ViaService: !Sub ec2."),
         ("EncryptVolume", "!Ref BuilderKmsKeys"),
+        ("DecryptArtifact", "kms:ViaService: !Sub s3."),
+        ("DecryptArtifact", "!Ref ArtifactKmsKeys"),
         ("LendKeyToVolume", "kms:ViaService: !Sub ec2."),
         ("LendKeyToVolume", "kms:GrantIsForAWSResource: true"),
         ("LendKeyToVolume", "!Ref BuilderKmsKeys"),

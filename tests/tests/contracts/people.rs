@@ -43,6 +43,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("prune.rs", &[VIEWER, OPERATOR]),
     ("rollout.rs", &[VIEWER, OPERATOR]),
     ("ui.rs", &[VIEWER, OPERATOR]),
+    ("upload.rs", &[VIEWER, OPERATOR]),
 ];
 
 /// What commands call by core's views and steps: no file of theirs names it.
