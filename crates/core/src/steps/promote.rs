@@ -14,7 +14,7 @@ use crate::{
     domain::{
         bake::{Bake, Document, Stage, Status, To},
         destination::Destination,
-        error::{Error, Result, Retry},
+        error::{Error, Result},
     },
     ports::{Image, ImageAttributes, ImageState, Images, Parameters, Protection, Table, Templates, Workflow},
     store::{
@@ -152,30 +152,16 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
 
 /// Gives the image what the recipe asks of an image that passed its tests: before anything is started from it.
 ///
-/// What EC2 shows decides, so a second try does only what is left to do. The image's record and the spec of the bake that
-/// made it say already whose the protection is.
-async fn attributes(
-    bake: &Bake,
-    seen: &Image,
-    cloud: &(impl Images + ImageAttributes + Table),
-) -> Result<()> {
-    let lacks_imdsv2 = |image: &Image| bake.spec.settings.imdsv2 && !image.imdsv2;
-    let lacks_protection = |image: &Image| image.protection == Protection::Off;
-    let protects = lacks_protection(seen) && protects(bake, cloud).await?;
-    if lacks_imdsv2(seen) {
+/// What EC2 shows decides, so a second try does only what is left to do. The spec of the bake that made the image says
+/// already whose the protection is. Nothing is read back: EC2 may show an image for a while as it was before.
+async fn attributes(bake: &Bake, seen: &Image, cloud: &(impl ImageAttributes + Table)) -> Result<()> {
+    if bake.spec.settings.imdsv2 && !seen.imdsv2 {
         cloud.require_imdsv2(&seen.id).await?;
     }
-    if protects {
+    if seen.protection == Protection::Off && protects(bake, cloud).await? {
         cloud.protect(&seen.id).await?;
     }
-    if !lacks_imdsv2(seen) && !protects {
-        return Ok(());
-    }
-    let shown = cloud.image(&seen.id).await?;
-    if shown.is_some_and(|image| !lacks_imdsv2(&image) && !(protects && lacks_protection(&image))) {
-        return Ok(());
-    }
-    Err(Error::TryAgain { what: format!("the attributes of {}", seen.id), why: Retry::Unseen })
+    Ok(())
 }
 
 /// Whether the image is to be protected. Prune lifts a protection only if the bake that made the image asked for it, so a
