@@ -174,7 +174,7 @@ pub enum Command {
     },
     /// Print a script by which a shell completes this command, with pipelines and bakes
     #[command(
-        after_help = "Examples:\n  source <(ovenbird completions bash)       in ~/.bashrc; for zsh in ~/.zshrc\n  ovenbird completions fish | source        in ~/.config/fish/config.fish"
+        after_help = "Examples:\n  source <(ovenbird completions bash)       in ~/.bashrc\n  source <(ovenbird completions zsh)        in ~/.zshrc, below `autoload -U compinit; compinit`\n  ovenbird completions fish | source        in ~/.config/fish/config.fish"
     )]
     Completions {
         /// The shell

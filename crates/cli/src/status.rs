@@ -49,8 +49,15 @@ fn running(channel: &ChannelStatus) -> String {
 fn stands(channel: &ChannelStatus, pipeline: &PipelineName, now: Timestamp) -> Vec<String> {
     let name = &channel.channel;
     let rolling = channel.rolling.as_ref().map(|coming| {
-        let Coming { rollout, image } = coming;
-        format!("is brought to {image} by rollout {rollout}: `ovenbird rollout {pipeline} --channel {name}`")
+        let Coming { rollout, image, phase: _, awaits, asks } = coming;
+        let at = match (awaits, asks) {
+            // What a person must do is said as something to look at.
+            (Some(awaits), false) => format!(", which waits for {}", plain(awaits)),
+            (_, true) | (None, _) => String::new(),
+        };
+        format!(
+            "is brought to {image} by rollout {rollout}{at}: `ovenbird rollout {pipeline} --channel {name}`"
+        )
     });
     let hold = channel.hold.as_ref().map(|Held { by, why, since }| {
         let why = why.as_ref().map(|why| format!(": {}", plain(why))).unwrap_or_default();
@@ -60,6 +67,12 @@ fn stands(channel: &ChannelStatus, pipeline: &PipelineName, now: Timestamp) -> V
         )
     });
     rolling.into_iter().chain(hold).collect()
+}
+
+/// What somebody must look at of a channel, each with the command that fixes it.
+fn to_look_at(one: &PipelineStatus, channel: &ChannelStatus) -> Vec<String> {
+    let all = worries::approval(one, channel).into_iter().chain(worries::of_channel(one, channel));
+    all.map(|worry| format!("{}: `{}`", plain(&worry.what), worry.fix)).collect()
 }
 
 /// One line for each channel, and below all what somebody must look at.
@@ -113,8 +126,8 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
             for text in stands(channel, &one.pipeline, now) {
                 note(&format!("/{}", channel.channel), &text);
             }
-            for worry in worries::of_channel(one, channel) {
-                note(&format!("/{}", channel.channel), &worry.what);
+            for worry in to_look_at(one, channel) {
+                note(&format!("/{}", channel.channel), &worry);
             }
         }
         // A failure that a later bake made good is history.
@@ -152,7 +165,7 @@ pub fn text(one: &PipelineStatus, now: Timestamp) -> String {
     for bake in &one.running {
         line(
             "running",
-            &format!("{}, in stage {}, since {}", bake.bake, bake.stage, render::age(bake.started, now)),
+            &format!("{}, in stage {} for {}", bake.bake, bake.stage, render::age(bake.stage_since, now)),
         );
     }
     line("last bake", &one.last_bake.as_ref().map_or("none".to_owned(), |bake| ended(bake, now)));
@@ -214,8 +227,8 @@ pub fn text(one: &PipelineStatus, now: Timestamp) -> String {
         for text in stands(channel, &one.pipeline, now) {
             line("stands", &text);
         }
-        for worry in worries::of_channel(one, channel) {
-            line("look at", &worry.what);
+        for worry in to_look_at(one, channel) {
+            line("look at", &worry);
         }
     }
     text.trim_end().to_owned()

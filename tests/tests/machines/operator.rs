@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_tests::clients::within;
+use ovenbird_tests::{
+    clients::{repository, within},
+    sample,
+};
 use serde_json::Value;
 
 use self::stands::{another_home, completion, ports, standing};
@@ -77,6 +80,7 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
 
     terminals(&cloud, &path)?;
     documents(&cloud, &image)?;
+    smallest(&cloud, &path("smallest"))?;
 
     // One whose tests fail is not promoted, and each failure is there in full.
     let said = bake("bad", &["--junit", &path("second.xml")], 1)?;
@@ -169,6 +173,21 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     ensure!(history[0]["version"].as_str().is_some_and(|it| it.starts_with(&old)), "{history}");
 
     following(&cloud, &push, &path)
+}
+
+/// The smallest recipe of the docs is baked, on the base that there is here.
+fn smallest(cloud: &Cloud, folder: &str) -> Result<()> {
+    let docs = fs::read_to_string(repository().join("docs/recipe.md"))?;
+    let shown = docs.split("The smallest recipe:\n\n```toml\n").nth(1).context("no smallest recipe")?;
+    let (recipe, _) = shown.split_once("```").context("no end of it")?;
+    let base = recipe.lines().find(|line| line.starts_with("parameter = ")).context("no base")?;
+    let recipe = recipe
+        .replace(base, &format!("parameter = \"{}\"", sample::BASE))
+        .replace("\"storefront\"", "\"smallest\"");
+    fs::create_dir_all(folder)?;
+    fs::write(format!("{folder}/recipe.toml"), recipe)?;
+    says(cloud, &["recipe", "push", folder], 0)?;
+    has(&says(cloud, &["bake", "smallest"], 0)?, &["promoted ami-"])
 }
 
 /// A queue to which EventBridge brings Ovenbird's events; gives its URL.

@@ -42,7 +42,7 @@ pub fn is_running(bake: &Bake) -> bool {
 
 /// When a bake ended, or now.
 pub fn end(bake: &Bake, now: Timestamp) -> Timestamp {
-    bake.progress.timeline.last().map_or(now, |span| span.end.unwrap_or(now))
+    bake.progress.ended().unwrap_or(now)
 }
 
 /// Bakes, a row each; all bars on one scale.
