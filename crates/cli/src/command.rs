@@ -58,6 +58,12 @@ pub enum Command {
         #[arg(add = complete::pipelines())]
         pipeline: Option<String>,
     },
+    /// Show which machines run from which image, and which are outdated
+    Fleet {
+        /// The pipeline's name (default: all machines)
+        #[arg(add = complete::pipelines())]
+        pipeline: Option<String>,
+    },
     /// List the channels: what each points at, since when, and by whom
     Channels {
         /// The pipeline's name (default: all pipelines)

@@ -217,7 +217,7 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
                 let what = progress.failure.as_ref().map(|failure| failure.error.clone());
                 let waits = (progress.status == Status::Running && progress.stage == Stage::AwaitTurn)
                     .then(|| "waits for its turn".to_owned());
-                let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
+                let artifact = spec.artifact.as_ref().map(|artifact| artifact.key.name().to_owned());
                 [
                     render::minute(spec.started),
                     render::age(spec.started, now),

@@ -8,7 +8,6 @@ pub use ovenbird_core::views::age;
 use ovenbird_core::{
     Error,
     domain::{
-        artifact::{self, ArtifactKey},
         bake::{Bake, Stage, Status},
         plain::{is_order, plain, plain_line},
     },
@@ -219,12 +218,6 @@ pub fn duration(text: &str) -> Result<SignedDuration, String> {
         parts += 1;
     }
     if parts == 0 || parts > 4 || whole.is_zero() { Err(wrong()) } else { Ok(whole) }
-}
-
-/// An artifact's key without what its pipeline's all begin with.
-pub fn artifact_name(key: &ArtifactKey) -> String {
-    let prefix = artifact::prefix(key.pipeline());
-    key.as_str().strip_prefix(&prefix).unwrap_or(key.as_str()).to_owned()
 }
 
 /// A lineage, an image a line, each standing on the one below it.

@@ -10,15 +10,24 @@ use ovenbird_core::{
         plain::plain,
     },
     views::{
-        status::{self, BakeSummary, ChannelStatus, Coming, Held, PipelineStatus},
+        status::{self, BakeSummary, ChannelStatus, Coming, Fleet, Held, PipelineStatus, Records},
         worries,
     },
 };
 
-use crate::{find, render, target::Target};
+use crate::{
+    find, render,
+    target::{Deployment, Target},
+};
 
 /// How all pipelines stand, or one.
 pub async fn run(pipeline: Option<&str>, target: &Target, now: Timestamp) -> Result<Vec<PipelineStatus>> {
+    let (deployment, records, fleet) = read(pipeline, target).await?;
+    status::status(&deployment.cloud, &records, &fleet, now).await
+}
+
+/// What is on record of all pipelines, or of one, and the machines of the account.
+pub async fn read(pipeline: Option<&str>, target: &Target) -> Result<(Deployment, Vec<Records>, Fleet)> {
     let deployment = target.deployment().await?;
     let known = find::pipelines(&deployment).await?;
     let wanted = match pipeline {
@@ -33,7 +42,7 @@ pub async fn run(pipeline: Option<&str>, target: &Target, now: Timestamp) -> Res
     };
     let records = find::each(&wanted, async |pipeline| status::records(&deployment.cloud, pipeline).await);
     let (records, fleet) = futures::try_join!(records, deployment.cloud.fleet())?;
-    status::status(&deployment.cloud, &records, &fleet, now).await
+    Ok((deployment, records, fleet))
 }
 
 /// How many of a channel's instances run on its image and on others.
@@ -121,7 +130,7 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
                 base.to_owned(),
                 running(channel),
                 last.clone(),
-                artifact.map(|artifact| render::artifact_name(&artifact.key)).unwrap_or_default(),
+                artifact.map(|artifact| artifact.key.name().to_owned()).unwrap_or_default(),
             ]);
             for text in stands(channel, &one.pipeline, now) {
                 note(&format!("/{}", channel.channel), &text);

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 use ovenbird_core::{
     domain::{
-        artifact,
         id::{ChannelName, PipelineName},
         plain::plain_line,
     },
@@ -226,7 +225,7 @@ fn row(view: &View<'_>, one: &PipelineStatus, channel: &ChannelStatus) -> Markup
                 Some(current) => {
                     td { (view.link(&Page::Bake(one.pipeline.clone(), current.bake.clone()), current.image.as_str())) }
                     td { (view.ago(current.promoted)) }
-                    td { @if let Some(artifact) = &current.artifact { (plain_line(artifact_name(&artifact.key))) }
+                    td { @if let Some(artifact) = &current.artifact { (plain_line(artifact.key.name())) }
                         @for ahead in ahead(one, channel) { " " (layout::pill("dull", &format!("older than {ahead}"))) } }
                     td { (base(current.behind)) }
                 }
@@ -285,11 +284,6 @@ fn last_bake(view: &View<'_>, one: &PipelineStatus) -> Markup {
             @if let Some(error) = &bake.error { " " (plain_line(error)) }
         } @else { "none" }
     }
-}
-
-/// An artifact's key without the part that its pipeline says.
-pub fn artifact_name(key: &artifact::ArtifactKey) -> &str {
-    key.as_str().strip_prefix(&artifact::prefix(key.pipeline())).unwrap_or(key.as_str())
 }
 
 /// What can be done to a channel from here.
