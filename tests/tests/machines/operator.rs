@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use ovenbird_core::store::keys;
 use ovenbird_tests::{
     clients::{repository, within},
     sample,
@@ -137,6 +138,7 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     )?;
 
     smallest(&cloud, &path("smallest"))?;
+    large(&cloud, &path("large"))?;
     standing(&cloud, &image)?;
     ports(&cloud, &image)?;
     completion(&cloud, &image)?;
@@ -188,6 +190,22 @@ fn smallest(cloud: &Cloud, folder: &str) -> Result<()> {
     fs::write(format!("{folder}/recipe.toml"), recipe)?;
     says(cloud, &["recipe", "push", folder], 0)?;
     has(&says(cloud, &["bake", "smallest"], 0)?, &["promoted ami-"])
+}
+
+/// A recipe that would fill the memory of whoever reads it is refused, up to the byte.
+fn large(cloud: &Cloud, file: &str) -> Result<()> {
+    let bucket = cloud.local.operator()?["bucket"].clone();
+    let key = "recipes/large/current.json";
+    let object = ["--bucket", bucket.as_str(), "--key", key];
+    let most = keys::largest(key);
+    // That one holds nothing but spaces is seen once it is read.
+    for (bytes, status, word) in [(most, 255, "can't be read"), (most + 1, 1, "has more than 16 MiB")] {
+        fs::write(file, vec![b' '; bytes])?;
+        cloud.local.aws(&[&["s3api", "put-object", "--body", file][..], &object].concat())?;
+        let said = says(cloud, &["recipe", "show", "large"], status)?;
+        ensure!(said.contains(word), "{bytes} bytes: {said}");
+    }
+    cloud.local.aws(&[&["s3api", "delete-object"][..], &object].concat()).map(drop)
 }
 
 /// A queue to which EventBridge brings Ovenbird's events; gives its URL.
