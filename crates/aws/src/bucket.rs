@@ -12,6 +12,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{artifact, digest::Hash, id::Digest, names::Names, plan::PresignedUrl},
     ports::{Bucket, Object, Presigner},
+    store::keys,
 };
 
 use crate::{
@@ -141,9 +142,8 @@ impl Cloud {
             Err(error) => return Err(translate("s3:GetObject", key, &error)),
         };
         let written = time("s3:GetObject", key, answer.last_modified())?;
-        let bytes = answer.body.collect().await.map_err(|error| cut("s3:GetObject", key, &error))?;
-        let text =
-            String::from_utf8(bytes.to_vec()).map_err(|error| unreadable("s3:GetObject", key, error))?;
+        let bytes = whole(answer.body, key, keys::largest(key)).await?;
+        let text = String::from_utf8(bytes).map_err(|error| unreadable("s3:GetObject", key, error))?;
         Ok(Some((text, written)))
     }
 
@@ -163,6 +163,19 @@ impl Cloud {
         let request = self.s3.put_object().bucket(&self.settings.bucket).key(key).body(body);
         request.send().await.map(drop).map_err(|error| translate("s3:PutObject", key, &error))
     }
+}
+
+/// All bytes of an object, if they are no more than `most`.
+async fn whole(mut body: ByteStream, key: &str, most: usize) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|error| cut("s3:GetObject", key, &error))?;
+        if bytes.len() > most - all.len() {
+            return Err(keys::too_large(key));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all)
 }
 
 /// The checksum that S3 keeps, if it is of the whole object: of a multipart upload it is one of its parts' checksums.

@@ -6,6 +6,7 @@ mod bench;
 mod cascading;
 mod cleaning;
 mod crowd;
+mod dangling;
 mod desk;
 mod doctor;
 mod events;

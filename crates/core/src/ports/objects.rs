@@ -21,9 +21,9 @@ pub struct Object {
 
 /// The stack's bucket: artifacts, recipes, runners, plans and reports.
 pub trait Bucket {
-    /// A small text object.
+    /// A small text object. A larger one than is read by its key (`store::keys::largest`) is an error.
     async fn text(&self, key: &str) -> Result<Option<String>>;
-    /// A small text object, and when it was written.
+    /// The same, and when it was written.
     async fn written_text(&self, key: &str) -> Result<Option<(String, Timestamp)>>;
     /// Writes a small text object.
     async fn put_text(&self, key: &str, text: &str) -> Result<()>;

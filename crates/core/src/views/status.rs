@@ -16,6 +16,7 @@ use crate::{
         error::{Error, Result},
         id::{AmiId, BakeId, ChannelName, Digest, InstanceId, ParameterName, PipelineName, RolloutId},
         recipe::{Base, Recipe},
+        rollout::{Phase, Rollout},
     },
     ports::{Bucket, Images, Parameters, Table},
     steps::inputs,
@@ -72,11 +73,25 @@ pub struct Coming {
     pub rollout: RolloutId,
     /// The image.
     pub image: AmiId,
+    /// Where the rollout is; none when its record is gone.
+    pub phase: Option<Phase>,
+    /// What it waits for; none when it waits for nothing.
+    pub awaits: Option<String>,
+    /// Whether it waits for a person's approval.
+    pub asks: bool,
 }
 
-impl From<&Rolling> for Coming {
-    fn from(rolling: &Rolling) -> Self {
-        Self { rollout: rolling.rollout.clone(), image: rolling.image.clone() }
+impl Coming {
+    fn new(rolling: &Rolling, rollout: Option<&Rollout>) -> Self {
+        Self {
+            rollout: rolling.rollout.clone(),
+            image: rolling.image.clone(),
+            phase: rollout.map(|rollout| rollout.progress.phase),
+            awaits: rollout
+                .map(|rollout| rollout.progress.awaits.clone())
+                .filter(|awaits| !awaits.is_empty()),
+            asks: rollout.is_some_and(Rollout::awaits_approval),
+        }
     }
 }
 
@@ -87,6 +102,8 @@ pub struct ChannelStatus {
     pub channel: ChannelName,
     /// Whether the pipeline's recipe names it.
     pub in_recipe: bool,
+    /// Whether bakes promote to it. To the others people promote.
+    pub by_bakes: bool,
     /// What it points at; none when nothing was ever promoted, or the first promotion was taken back.
     pub current: Option<Current>,
     /// The parameters that follow it.
@@ -165,6 +182,8 @@ pub struct BakeSummary {
     pub stage: Stage,
     /// When it started.
     pub started: Timestamp,
+    /// When its stage began.
+    pub stage_since: Timestamp,
     /// When it ended; none while it is on its way.
     pub ended: Option<Timestamp>,
     /// The name of the error that it failed with.
@@ -173,13 +192,13 @@ pub struct BakeSummary {
 
 impl From<&Bake> for BakeSummary {
     fn from(bake: &Bake) -> Self {
-        let running = bake.progress.status == Status::Running;
         Self {
             bake: bake.spec.id.clone(),
             status: bake.progress.status,
             stage: bake.progress.stage,
             started: bake.spec.started,
-            ended: bake.progress.timeline.last().and_then(|span| span.end).filter(|_| !running),
+            stage_since: bake.progress.stage_since().unwrap_or(bake.spec.started),
+            ended: bake.progress.ended(),
             error: bake.progress.failure.as_ref().map(|failure| failure.error.clone()),
         }
     }
@@ -195,6 +214,8 @@ pub struct Records {
     bakes: Vec<Bake>,
     /// The bakes that the channels' images were promoted by.
     promoted: BTreeMap<BakeId, Bake>,
+    /// The rollouts that are under way.
+    rollouts: BTreeMap<RolloutId, Rollout>,
 }
 
 impl Records {
@@ -249,7 +270,12 @@ pub async fn records(cloud: &(impl Bucket + Table), pipeline: &PipelineName) -> 
         };
         promoted.extend(bake.map(|bake| (target.bake.clone(), bake)));
     }
-    Ok(Records { pipeline: pipeline.clone(), recipe, recipe_problem, channels, bakes, promoted })
+    let mut rollouts = BTreeMap::new();
+    for rolling in channels.iter().filter_map(|channel| channel.rolling.as_ref()) {
+        let rollout = ledger.rollout(pipeline, &rolling.rollout).await?.map(Versioned::into_inner);
+        rollouts.extend(rollout.map(|rollout| (rolling.rollout.clone(), rollout)));
+    }
+    Ok(Records { pipeline: pipeline.clone(), recipe, recipe_problem, channels, bakes, promoted, rollouts })
 }
 
 /// How pipelines stand, of which this is on record.
@@ -341,7 +367,7 @@ fn one(
     values: &Values,
     fleet: &Fleet,
 ) -> PipelineStatus {
-    let Records { pipeline, recipe, recipe_problem, channels, bakes, promoted } = records;
+    let Records { pipeline, recipe, recipe_problem, channels, bakes, promoted, rollouts } = records;
     let recipe_now = recipe.as_ref().map(|(_, recipe)| recipe);
     let base = recipe_now.and_then(|recipe| bases.get(&recipe.base.to_string()));
     let named: Vec<&ChannelName> = recipe_now
@@ -349,6 +375,7 @@ fn one(
         .flat_map(|recipe| std::iter::once(&recipe.promote).chain(&recipe.channels))
         .map(|promote| &promote.channel)
         .collect();
+    let by_bakes = |name: &ChannelName| recipe_now.is_some_and(|recipe| recipe.promote.channel == *name);
     let images: BTreeSet<&AmiId> = bakes
         .iter()
         .filter_map(|bake| bake.progress.image.as_ref())
@@ -381,12 +408,16 @@ fn one(
             ChannelStatus {
                 channel: channel.name.clone(),
                 in_recipe: named.contains(&&channel.name),
+                by_bakes: by_bakes(&channel.name),
                 parameters: parameters.collect(),
                 on_current: image.and_then(|image| fleet.get(image)).cloned().unwrap_or_default(),
                 on_others: on_others.collect(),
                 outdated: outdated(channel),
                 hold: channel.hold.as_ref().map(Held::from),
-                rolling: channel.rolling.as_ref().map(Coming::from),
+                rolling: channel
+                    .rolling
+                    .as_ref()
+                    .map(|rolling| Coming::new(rolling, rollouts.get(&rolling.rollout))),
                 current,
             }
         })
@@ -395,6 +426,7 @@ fn one(
         stand.push(ChannelStatus {
             channel: name.clone(),
             in_recipe: true,
+            by_bakes: by_bakes(name),
             current: None,
             parameters: Vec::new(),
             on_current: BTreeSet::new(),
