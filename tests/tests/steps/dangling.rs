@@ -20,7 +20,7 @@ fn gone(name: &str, named: impl FnOnce(&Desk, &AmiId)) -> (Desk, AmiId) {
     let image = desk.image(name);
     named(&desk, &image);
     assert_eq!(problems(&desk), Vec::<String>::new());
-    desk.cloud.with(|world| world.deregister_image(image.as_str(), false, false)).unwrap();
+    desk.cloud.deregister(&image);
     (desk, image)
 }
 
