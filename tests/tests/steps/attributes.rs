@@ -73,7 +73,7 @@ fn an_image_that_passed_its_tests_is_protected_and_takes_imdsv2_alone() {
     let started = desk.start(&image);
     let tokens = desk.cloud.with(|world| {
         let mut found = world.live_instances().filter(|one| one.id.as_str() == started);
-        found.next().map(|one| one.http_tokens())
+        found.next().map(ovenbird_sim::Instance::http_tokens)
     });
     assert_eq!(tokens, Some("required"));
     // One call for each of the two images, and none that was not needed.
