@@ -71,13 +71,13 @@ pub fn first_answer(local: &Local, way: &Way) -> Result<f64> {
     Ok(seen)
 }
 
-/// How many files are not the same on three machines, or not on all of them.
+/// The files that are not the same on three machines, or not on all of them.
 ///
 /// A machine's own things, such as its keys and logs, differ in any case.
 ///
 /// # Errors
 /// When a machine doesn't say what it has in two minutes.
-pub fn differing(local: &Local, way: &Way) -> Result<usize> {
+pub fn differing(local: &Local, way: &Way) -> Result<BTreeSet<String>> {
     let bucket = local.operator()?["bucket"].clone();
     let mut contents: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
@@ -105,7 +105,8 @@ pub fn differing(local: &Local, way: &Way) -> Result<usize> {
             *times.entry(file.to_owned()).or_default() += 1;
         }
     }
-    Ok(contents.iter().filter(|(file, hashes)| hashes.len() > 1 || times[*file] < ALIKE).count())
+    contents.retain(|file, hashes| hashes.len() > 1 || times[file] < ALIKE);
+    Ok(contents.into_keys().collect())
 }
 
 fn launch(local: &Local, image: &str, script: &str) -> Result<(String, Timestamp)> {

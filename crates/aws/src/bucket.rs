@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::{artifact, digest::Hash, id::Digest, names::Names, plan::PresignedUrl},
-    ports::{Bucket, Object, Presigner},
+    ports::{Bucket, LOOKED_THROUGH, Object, Presigner},
     store::keys,
 };
 
@@ -84,6 +84,27 @@ impl Bucket for Cloud {
             }
         }
         Ok(newest)
+    }
+
+    async fn has_any(&self, prefix: &str, names: Option<&Names>) -> Result<bool> {
+        let request = self.s3.list_objects_v2().bucket(&self.settings.bucket).prefix(prefix);
+        let mut pages = request.into_paginator().send();
+        let mut looked = 0;
+        while let Some(page) = pages.next().await {
+            if looked >= LOOKED_THROUGH {
+                return Ok(true);
+            }
+            let page = page.map_err(|error| translate("s3:ListBucket", prefix, &error))?;
+            let found = page.contents().iter().any(|one| {
+                let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);
+                !artifact::is_passed_over(one.key().unwrap_or_default(), bytes, names)
+            });
+            if found {
+                return Ok(true);
+            }
+            looked += page.contents().len();
+        }
+        Ok(false)
     }
 
     async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest> {

@@ -50,12 +50,13 @@ fn measure(local: &Local) -> Result<()> {
     let by_itself = on_the_fly::first_answer(local, &ways[1])?;
     println!("{:<44} {by_itself:>8.2}", "machine that configures itself at boot, s");
     println!("{:<44} {:>8.1}", "  times as long as a machine of the image", by_itself / baked);
-    println!(
-        "{:<44} {:>8}",
-        "files that differ on 3 machines of the image",
-        on_the_fly::differing(local, &ways[0])?
-    );
-    println!("{:<44} {:>8}", "  on 3 that configure themselves", on_the_fly::differing(local, &ways[1])?);
+    let [of_image, of_base] =
+        [on_the_fly::differing(local, &ways[0])?, on_the_fly::differing(local, &ways[1])?];
+    println!("{:<44} {:>8}", "files that differ on 3 machines of the image", of_image.len());
+    println!("{:<44} {:>8}", "  on 3 that configure themselves", of_base.len());
+    for file in of_base.difference(&of_image) {
+        println!("    only there: {file}");
+    }
     row("local cloud idle, as it came up, MiB", fresh, 150.0);
     let used: f64 = within("the functions' end", Duration::from_secs(120), || {
         let memory = memory(local)?;

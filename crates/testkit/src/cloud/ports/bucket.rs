@@ -83,6 +83,18 @@ impl Bucket for Cloud {
         .await
     }
 
+    async fn has_any(&self, prefix: &str, names: Option<&Names>) -> Result<bool> {
+        self.call(&["s3:ListBucket"], |state| {
+            let mut under = state.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+            let found = under
+                .by_ref()
+                .take(ports::LOOKED_THROUGH)
+                .any(|(key, (bytes, _))| !artifact::is_passed_over(key, bytes.len() as u64, names));
+            Ok(found || under.next().is_some())
+        })
+        .await
+    }
+
     async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest> {
         self.call(reading(version), |state| match state.objects.get(key) {
             Some((bytes, _)) => Ok(digest::sha256(bytes)),
