@@ -41,6 +41,7 @@ use self::{
 use crate::{
     boots, fetch, live,
     machine::{Machine, create_parents},
+    openrc,
 };
 
 /// How long the report is tried: a network that is away for a moment costs no bake. A failure is told once.
@@ -140,6 +141,10 @@ fn seal(machine: &Machine, seal: &Seal, then: Then) -> Result<()> {
     }
     part("remove it", 3);
     carry_out(&site, &plan)?;
+    // Its notes are of the services that were there before.
+    if let Err(error) = openrc::note_services(machine) {
+        println!("ovenbird: {error:#}");
+    }
     to_disk(machine);
     Ok(())
 }
