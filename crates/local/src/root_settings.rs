@@ -165,3 +165,81 @@ fn within(root: &Path, path: &str) -> io::Result<PathBuf> {
     }
     Ok(here.join(last))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(folders: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for folder in folders {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn no_link_of_a_root_is_followed() {
+        let host = root(&["cloud", "ssh", "systemd"]);
+        fs::write(host.path().join("resolv.conf"), "the host's").unwrap();
+        fs::write(host.path().join("ssh/ssh_host_ed25519_key"), "the host's").unwrap();
+        let untouched = |host: &Path| {
+            assert_eq!(fs::read_to_string(host.join("resolv.conf")).unwrap(), "the host's");
+            assert!(host.join("ssh/ssh_host_ed25519_key").exists());
+            assert_eq!(fs::read_dir(host).unwrap().count(), 4);
+            assert_eq!(fs::read_dir(host.join("systemd")).unwrap().count(), 0);
+        };
+        for link in ["etc", "etc/cloud", "etc/ssh", "etc/systemd"] {
+            let root = root(&[]);
+            let path = root.path().join(link);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(host.path().join(link.trim_start_matches("etc").trim_start_matches('/')), path).unwrap();
+            let error = apply(root.path()).unwrap_err().to_string();
+            assert_eq!(error, format!("`/{link}` of the root is no folder"));
+            untouched(host.path());
+        }
+        let root = root(&["etc"]);
+        for name in ["resolv.conf", "rc.conf", "inittab"] {
+            symlink(host.path().join("resolv.conf"), root.path().join("etc").join(name)).unwrap();
+        }
+        apply(root.path()).unwrap();
+        untouched(host.path());
+        assert!(fs::read_to_string(root.path().join("etc/resolv.conf")).unwrap().starts_with("nameserver"));
+        assert!(root.path().join("etc/inittab").is_symlink());
+    }
+
+    #[test]
+    fn a_cloud_init_of_one_process_keeps_its_local_stage_and_asks_nobody_for_an_address() {
+        for (units, local_is_masked) in [("cloud-init.service", true), (ONE_PROCESS, false)] {
+            let root = root(&["etc/cloud", "etc/systemd/system", "usr/lib/systemd/system"]);
+            let path = |path: &str| root.path().join(path);
+            fs::write(path("usr/lib/systemd/system").join(units), "").unwrap();
+            apply(root.path()).unwrap();
+            assert_eq!(path("etc/systemd/system/cloud-init-local.service").is_symlink(), local_is_masked);
+            assert!(path("etc/systemd/system/apt-daily.timer").is_symlink());
+            assert!(path(&format!("etc/systemd/system/{units}.d/ovenbird.conf")).is_file());
+            let settings = fs::read_to_string(path("etc/cloud/cloud.cfg.d/90_ovenbird.cfg")).unwrap();
+            assert_eq!(settings.contains("dhcp_client_priority"), !local_is_masked);
+            assert_eq!(fs::read_to_string(path("etc/machine-id")).unwrap(), "");
+        }
+    }
+
+    #[test]
+    fn a_root_of_openrc_knows_that_it_is_in_a_container() {
+        let root = root(&["etc"]);
+        fs::write(root.path().join("etc/rc.conf"), "rc_logger=\"YES\"\n").unwrap();
+        fs::write(
+            root.path().join("etc/inittab"),
+            "::sysinit:/sbin/openrc sysinit\ntty1::respawn:/sbin/getty tty1\n",
+        )
+        .unwrap();
+        apply(root.path()).unwrap();
+        let read = |name: &str| fs::read_to_string(root.path().join("etc").join(name)).unwrap();
+        assert!(
+            read("rc.conf").starts_with("rc_logger=\"YES\"\n")
+                && read("rc.conf").contains("rc_sys=\"lxc\"\n")
+        );
+        assert_eq!(read("inittab"), "::sysinit:/sbin/openrc sysinit\n#tty1::respawn:/sbin/getty tty1\n");
+        assert!(!root.path().join("etc/machine-id").exists(), "only systemd makes one at boot");
+    }
+}

@@ -221,3 +221,39 @@ fn become_machine(config: &InitConfig) -> io::Result<Infallible> {
     debug_assert!(console.as_raw_fd() > 2);
     Ok(execve(&init[0], &init, &environment)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_machine_begins_with_its_own_init() {
+        let found = |files: &[&str], links: &[(&str, &str)]| {
+            let root = tempfile::tempdir().unwrap();
+            let path = |path: &str| {
+                let path = root.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                path
+            };
+            files.iter().for_each(|file| fs::write(path(file), "").unwrap());
+            links.iter().for_each(|(from, to)| symlink(to, path(from)).unwrap());
+            program_in(root.path()).map(|program| program.display().to_string())
+        };
+        let merged = [("lib", "usr/lib"), ("sbin", "usr/sbin"), ("usr/sbin/init", "/lib/systemd/systemd")];
+        let systemd = "usr/lib/systemd/systemd";
+        assert_eq!(found(&[systemd], &merged).as_deref(), Some("/usr/lib/systemd/systemd"));
+        let apart = [("sbin/init", "../lib/systemd/systemd")];
+        assert_eq!(found(&["lib/systemd/systemd"], &apart).as_deref(), Some("/lib/systemd/systemd"));
+        let busybox = [("sbin/init", "/bin/busybox")];
+        assert_eq!(found(&["bin/busybox"], &busybox).as_deref(), Some("/sbin/init"));
+        // A package of systemd that is not the machine's init.
+        assert_eq!(found(&[systemd, "sbin/init"], &[]).as_deref(), Some("/sbin/init"));
+        assert_eq!(found(&[systemd], &[]).as_deref(), Some("/usr/lib/systemd/systemd"));
+        // No link leads out of the root, or for ever in it.
+        for nothing in ["../../../../../bin/sh", "/sbin/init", "/nowhere"] {
+            assert_eq!(found(&[], &[("sbin/init", nothing)]), None, "{nothing}");
+        }
+    }
+}
