@@ -38,7 +38,7 @@ service = { name = "own", unit = { exec = "/bin/sleep infinity" } }
 shell = "echo two >> /opt/steps"
 reboot = true
 [[test]]
-http = "http://127.0.0.1/"
+http = { url = "http://127.0.0.1/" }
 [[test]]
 service = { name = "own", enabled = true }
 [[test]]

@@ -228,7 +228,7 @@ fn as_the_application_s_own_user(cloud: &Cloud) -> Result<()> {
         ("play/site.yml", play),
         ("play/files/conf", "it"),
         ("play/files/who.sh", "#!/bin/sh\nid -un > who\n"),
-        ("source/app.py", "print('app')"),
+        ("play/app.py", "print('app')"),
     ];
     let steps = r#"package = ["git", "python3-venv"]
 [[step]]
@@ -236,7 +236,7 @@ shell = """
 useradd --system --create-home --shell /bin/sh shop
 runuser -u shop -- python3 -m venv /home/shop/venv
 runuser -u shop -- git init --quiet /home/shop/clone
-runuser -u shop -- cp source/app.py /home/shop/clone/
+runuser -u shop -- cp play/app.py /home/shop/clone/
 runuser -u shop -- git -C /home/shop/clone add app.py
 """
 [[step]]

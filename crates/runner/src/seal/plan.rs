@@ -141,7 +141,7 @@ impl Plan {
 }
 
 const PLAN: &str = "plan.json";
-const PROGRAM: &str = "ovenbird-runner";
+pub const PROGRAM: &str = "ovenbird-runner";
 
 /// Makes a plan.
 struct Planner<'a> {
