@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod health;
 pub mod load;
 pub mod mailbox;
+pub mod on_the_fly;
 pub mod packer;
 pub mod sample;
 pub mod sign;

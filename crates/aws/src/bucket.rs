@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::{artifact, digest::Hash, id::Digest, names::Names, plan::PresignedUrl},
-    ports::{Bucket, Object, Presigner},
+    ports::{Bucket, LOOKED_THROUGH, Object, Presigner},
+    store::keys,
 };
 
 use crate::{
@@ -85,6 +86,27 @@ impl Bucket for Cloud {
         Ok(newest)
     }
 
+    async fn has_any(&self, prefix: &str, names: Option<&Names>) -> Result<bool> {
+        let request = self.s3.list_objects_v2().bucket(&self.settings.bucket).prefix(prefix);
+        let mut pages = request.into_paginator().send();
+        let mut looked = 0;
+        while let Some(page) = pages.next().await {
+            if looked >= LOOKED_THROUGH {
+                return Ok(true);
+            }
+            let page = page.map_err(|error| translate("s3:ListBucket", prefix, &error))?;
+            let found = page.contents().iter().any(|one| {
+                let bytes = u64::try_from(one.size().unwrap_or(0)).unwrap_or(0);
+                !artifact::is_passed_over(one.key().unwrap_or_default(), bytes, names)
+            });
+            if found {
+                return Ok(true);
+            }
+            looked += page.contents().len();
+        }
+        Ok(false)
+    }
+
     async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest> {
         let request = self.s3.get_object().bucket(&self.settings.bucket).key(key);
         let answer = request.set_version_id(version.map(str::to_owned)).send().await;
@@ -141,9 +163,8 @@ impl Cloud {
             Err(error) => return Err(translate("s3:GetObject", key, &error)),
         };
         let written = time("s3:GetObject", key, answer.last_modified())?;
-        let bytes = answer.body.collect().await.map_err(|error| cut("s3:GetObject", key, &error))?;
-        let text =
-            String::from_utf8(bytes.to_vec()).map_err(|error| unreadable("s3:GetObject", key, error))?;
+        let bytes = whole(answer.body, key, keys::largest(key)).await?;
+        let text = String::from_utf8(bytes).map_err(|error| unreadable("s3:GetObject", key, error))?;
         Ok(Some((text, written)))
     }
 
@@ -178,6 +199,19 @@ impl Cloud {
         let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256);
         request.send().await.map(drop).map_err(|error| translate("s3:PutObject", key, &error))
     }
+}
+
+/// All bytes of an object, if they are no more than `most`.
+async fn whole(mut body: ByteStream, key: &str, most: usize) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|error| cut("s3:GetObject", key, &error))?;
+        if bytes.len() > most - all.len() {
+            return Err(keys::too_large(key));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all)
 }
 
 /// The checksum that S3 keeps, if it is of the whole object: of a multipart upload it is one of its parts' checksums.

@@ -357,7 +357,7 @@ pub fn table(channels: &[Channel], now: Timestamp) -> String {
 /// An artifact as people know it, of its key and its SHA-256: builds of one name differ in that alone.
 fn version(artifact: &str) -> String {
     let (key, sha256) = artifact.rsplit_once('@').unwrap_or((artifact, ""));
-    let name = ArtifactKey::parse(key).map_or_else(|_| key.to_owned(), |key| render::artifact_name(&key));
+    let name = ArtifactKey::parse(key).map_or_else(|_| key.to_owned(), |key| key.name().to_owned());
     plain(&format!("{name} ({})", sha256.get(..8).unwrap_or(sha256)))
 }
 

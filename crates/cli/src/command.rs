@@ -58,6 +58,12 @@ pub enum Command {
         #[arg(add = complete::pipelines())]
         pipeline: Option<String>,
     },
+    /// Show which machines run from which image, and which are outdated
+    Fleet {
+        /// The pipeline's name (default: all machines)
+        #[arg(add = complete::pipelines())]
+        pipeline: Option<String>,
+    },
     /// List the channels: what each points at, since when, and by whom
     Channels {
         /// The pipeline's name (default: all pipelines)
@@ -174,7 +180,7 @@ pub enum Command {
     },
     /// Print a script by which a shell completes this command, with pipelines and bakes
     #[command(
-        after_help = "Examples:\n  source <(ovenbird completions bash)       in ~/.bashrc; for zsh in ~/.zshrc\n  ovenbird completions fish | source        in ~/.config/fish/config.fish"
+        after_help = "Examples:\n  source <(ovenbird completions bash)       in ~/.bashrc\n  source <(ovenbird completions zsh)        in ~/.zshrc, below `autoload -U compinit; compinit`\n  ovenbird completions fish | source        in ~/.config/fish/config.fish"
     )]
     Completions {
         /// The shell

@@ -277,7 +277,7 @@ impl Show {
         }
         self.look(deployment, bake).await;
         self.stages(bake);
-        let since = bake.progress.timeline.last().map_or(bake.spec.started, |span| span.start);
+        let since = bake.progress.stage_since().unwrap_or(bake.spec.started);
         let work = self.work.as_ref().filter(|(at, _)| *at == stage).map(|(_, work)| work);
         self.pane.show(
             stage.as_str(),
@@ -287,9 +287,9 @@ impl Show {
         );
         if self.pane.is_hidden() && self.said.elapsed() >= SAY {
             let now = Timestamp::now();
-            let doing = work.map(|work| format!(": {}, since {}", title(work), render::age(work.since, now)));
+            let doing = work.map(|work| format!(": {}, for {}", title(work), render::age(work.since, now)));
             let doing = doing.unwrap_or_default();
-            self.say(&format!("  {:<12} since {}{doing}", stage.as_str(), render::age(since, now)));
+            self.say(&format!("  {:<12} for {}{doing}", stage.as_str(), render::age(since, now)));
         }
     }
 

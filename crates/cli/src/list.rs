@@ -213,12 +213,11 @@ pub fn text(rows: &[Row], now: Timestamp) -> String {
                         progress.image.as_ref()
                     }
                 };
-                let ended = progress.timeline.last().and_then(|span| span.end);
-                let ended = ended.filter(|_| progress.status != Status::Running);
+                let ended = progress.ended();
                 let what = progress.failure.as_ref().map(|failure| failure.error.clone());
                 let waits = (progress.status == Status::Running && progress.stage == Stage::AwaitTurn)
                     .then(|| "waits for its turn".to_owned());
-                let artifact = spec.artifact.as_ref().map(|artifact| render::artifact_name(&artifact.key));
+                let artifact = spec.artifact.as_ref().map(|artifact| artifact.key.name().to_owned());
                 [
                     render::minute(spec.started),
                     render::age(spec.started, now),

@@ -13,6 +13,7 @@ mod context;
 mod doctor;
 mod explain;
 mod find;
+mod fleet;
 mod follow;
 mod list;
 #[cfg(all(feature = "local", target_os = "linux"))]
@@ -182,6 +183,11 @@ async fn run(cli: Cli) -> Result<ExitCode> {
                 (_, all) => render::wrapped(&status::table(all, now)),
             };
             print(json, &all, &text);
+        }
+        Command::Fleet { pipeline } => {
+            let now = Timestamp::now();
+            let all = fleet::run(pipeline.as_deref(), &target, now).await?;
+            print(json, &all, &render::wrapped(&fleet::table(&all, now)));
         }
         Command::Channels { pipeline } => {
             let found = channels::channels(pipeline.as_deref(), &target).await?;

@@ -8,7 +8,6 @@ pub use ovenbird_core::views::age;
 use ovenbird_core::{
     Error,
     domain::{
-        artifact::{self, ArtifactKey},
         bake::{Bake, Stage, Status},
         plain::{is_order, plain, plain_line},
     },
@@ -68,7 +67,7 @@ pub fn seconds(start: Timestamp, end: Timestamp) -> f64 {
 
 /// A bake's stages as bars below each other, each as long as it lasted.
 pub fn timeline(bake: &Bake, now: Timestamp) -> String {
-    let end = bake.progress.timeline.last().map_or(now, |span| span.end.unwrap_or(now));
+    let end = bake.progress.ended().unwrap_or(now);
     let total = seconds(bake.spec.started, end).max(0.001);
     let width = width();
     let mut text = String::new();
@@ -108,8 +107,7 @@ pub fn bake(bake: &Bake, by: Option<&str>, lineage: &[Link], now: Timestamp) -> 
     );
     let started = bake.spec.started;
     text.push_str(&format!("started   {} ({} ago)", moment(started), age(started, now)));
-    let ended = bake.progress.timeline.last().and_then(|span| span.end);
-    if let Some(ended) = ended.filter(|_| bake.progress.status != Status::Running) {
+    if let Some(ended) = bake.progress.ended() {
         text.push_str(&format!(", ended {}", moment(ended)));
     }
     let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
@@ -220,12 +218,6 @@ pub fn duration(text: &str) -> Result<SignedDuration, String> {
         parts += 1;
     }
     if parts == 0 || parts > 4 || whole.is_zero() { Err(wrong()) } else { Ok(whole) }
-}
-
-/// An artifact's key without what its pipeline's all begin with.
-pub fn artifact_name(key: &ArtifactKey) -> String {
-    let prefix = artifact::prefix(key.pipeline());
-    key.as_str().strip_prefix(&prefix).unwrap_or(key.as_str()).to_owned()
 }
 
 /// A lineage, an image a line, each standing on the one below it.

@@ -269,7 +269,7 @@ fn junit(bake: &Bake, reports: &Reports) -> std::io::Result<Vec<u8>> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let started = bake.spec.started;
-    let ended = bake.progress.timeline.last().and_then(|span| span.end).unwrap_or(started);
+    let ended = bake.progress.ended().unwrap_or(started);
     let failure = bake.progress.failure.as_ref();
     let whole = TestOutcome {
         name: "bake".to_owned(),

@@ -10,15 +10,24 @@ use ovenbird_core::{
         plain::plain,
     },
     views::{
-        status::{self, BakeSummary, ChannelStatus, Coming, Held, PipelineStatus},
+        status::{self, BakeSummary, ChannelStatus, Coming, Fleet, Held, PipelineStatus, Records},
         worries,
     },
 };
 
-use crate::{find, render, target::Target};
+use crate::{
+    find, render,
+    target::{Deployment, Target},
+};
 
 /// How all pipelines stand, or one.
 pub async fn run(pipeline: Option<&str>, target: &Target, now: Timestamp) -> Result<Vec<PipelineStatus>> {
+    let (deployment, records, fleet) = read(pipeline, target).await?;
+    status::status(&deployment.cloud, &records, &fleet, now).await
+}
+
+/// What is on record of all pipelines, or of one, and the machines of the account.
+pub async fn read(pipeline: Option<&str>, target: &Target) -> Result<(Deployment, Vec<Records>, Fleet)> {
     let deployment = target.deployment().await?;
     let known = find::pipelines(&deployment).await?;
     let wanted = match pipeline {
@@ -33,7 +42,7 @@ pub async fn run(pipeline: Option<&str>, target: &Target, now: Timestamp) -> Res
     };
     let records = find::each(&wanted, async |pipeline| status::records(&deployment.cloud, pipeline).await);
     let (records, fleet) = futures::try_join!(records, deployment.cloud.fleet())?;
-    status::status(&deployment.cloud, &records, &fleet, now).await
+    Ok((deployment, records, fleet))
 }
 
 /// How many of a channel's instances run on its image and on others.
@@ -49,8 +58,15 @@ fn running(channel: &ChannelStatus) -> String {
 fn stands(channel: &ChannelStatus, pipeline: &PipelineName, now: Timestamp) -> Vec<String> {
     let name = &channel.channel;
     let rolling = channel.rolling.as_ref().map(|coming| {
-        let Coming { rollout, image } = coming;
-        format!("is brought to {image} by rollout {rollout}: `ovenbird rollout {pipeline} --channel {name}`")
+        let Coming { rollout, image, phase: _, awaits, asks } = coming;
+        let at = match (awaits, asks) {
+            // What a person must do is said as something to look at.
+            (Some(awaits), false) => format!(", which waits for {}", plain(awaits)),
+            (_, true) | (None, _) => String::new(),
+        };
+        format!(
+            "is brought to {image} by rollout {rollout}{at}: `ovenbird rollout {pipeline} --channel {name}`"
+        )
     });
     let hold = channel.hold.as_ref().map(|Held { by, why, since }| {
         let why = why.as_ref().map(|why| format!(": {}", plain(why))).unwrap_or_default();
@@ -60,6 +76,12 @@ fn stands(channel: &ChannelStatus, pipeline: &PipelineName, now: Timestamp) -> V
         )
     });
     rolling.into_iter().chain(hold).collect()
+}
+
+/// What somebody must look at of a channel, each with the command that fixes it.
+fn to_look_at(one: &PipelineStatus, channel: &ChannelStatus) -> Vec<String> {
+    let all = worries::approval(one, channel).into_iter().chain(worries::of_channel(one, channel));
+    all.map(|worry| format!("{}: `{}`", plain(&worry.what), worry.fix)).collect()
 }
 
 /// One line for each channel, and below all what somebody must look at.
@@ -108,13 +130,13 @@ pub fn table(all: &[PipelineStatus], now: Timestamp) -> String {
                 base.to_owned(),
                 running(channel),
                 last.clone(),
-                artifact.map(|artifact| render::artifact_name(&artifact.key)).unwrap_or_default(),
+                artifact.map(|artifact| artifact.key.name().to_owned()).unwrap_or_default(),
             ]);
             for text in stands(channel, &one.pipeline, now) {
                 note(&format!("/{}", channel.channel), &text);
             }
-            for worry in worries::of_channel(one, channel) {
-                note(&format!("/{}", channel.channel), &worry.what);
+            for worry in to_look_at(one, channel) {
+                note(&format!("/{}", channel.channel), &worry);
             }
         }
         // A failure that a later bake made good is history.
@@ -152,7 +174,7 @@ pub fn text(one: &PipelineStatus, now: Timestamp) -> String {
     for bake in &one.running {
         line(
             "running",
-            &format!("{}, in stage {}, since {}", bake.bake, bake.stage, render::age(bake.started, now)),
+            &format!("{}, in stage {} for {}", bake.bake, bake.stage, render::age(bake.stage_since, now)),
         );
     }
     line("last bake", &one.last_bake.as_ref().map_or("none".to_owned(), |bake| ended(bake, now)));
@@ -214,8 +236,8 @@ pub fn text(one: &PipelineStatus, now: Timestamp) -> String {
         for text in stands(channel, &one.pipeline, now) {
             line("stands", &text);
         }
-        for worry in worries::of_channel(one, channel) {
-            line("look at", &worry.what);
+        for worry in to_look_at(one, channel) {
+            line("look at", &worry);
         }
     }
     text.trim_end().to_owned()

@@ -6,10 +6,10 @@ use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
-    domain::{bake::Bake, id::BakeId, rollout::Rollout},
+    domain::{bake::Bake, id::BakeId},
     ports::{Execution, Workflow},
     store::Ledger,
-    views::status::{self, Coming, Fleet, PipelineStatus, RECENT, Records},
+    views::status::{self, Fleet, PipelineStatus, RECENT, Records},
 };
 
 use crate::{Account, parameters::Memory, traffic::Traffic};
@@ -228,23 +228,4 @@ fn early(all: &[Records], failed: Vec<(BakeId, Timestamp)>) -> Vec<(BakeId, Time
     let known = |id: &BakeId| all.iter().flat_map(Records::bakes).any(|bake| bake.spec.id == *id);
     let new = failed.into_iter().filter(|(id, at)| since.is_none_or(|since| *at > since) && !known(id));
     new.collect()
-}
-
-/// The rollouts that are under way in any channel, each once; and what of them could not be read.
-pub async fn under_way(account: &impl Account, snapshot: &Snapshot) -> (Vec<Rollout>, Vec<Problem>) {
-    let ledger = Ledger(account.cloud());
-    let wanted = snapshot.pipelines.iter().flat_map(|one| {
-        one.channels.iter().filter_map(move |channel| Some((one, channel.rolling.as_ref()?)))
-    });
-    let read = each(wanted, async |(one, rolling): (&PipelineStatus, &Coming)| {
-        (ledger.rollout(&one.pipeline, &rolling.rollout).await, &rolling.rollout)
-    });
-    let (mut found, mut problems) = (Vec::new(), Vec::new());
-    for (rollout, id) in read.await {
-        match rollout {
-            Ok(rollout) => found.extend(rollout.map(ovenbird_core::store::Versioned::into_inner)),
-            Err(error) => problems.push(Problem::new(format!("rollout {id}"), &error)),
-        }
-    }
-    (found, problems)
 }

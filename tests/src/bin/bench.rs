@@ -4,19 +4,15 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duratio
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
-use ovenbird_core::{
-    domain::{
-        bake::{Bake, Stage, Status},
-        plan::FOLDER,
-        report::{ProvisionReport, TestReport},
-    },
-    store::keys,
+use ovenbird_core::domain::{
+    bake::{Bake, Stage, Status},
+    report::{ProvisionReport, TestReport},
 };
 use ovenbird_tests::{
-    clients::{Local, get, repository, within},
+    clients::{Local, repository, within},
+    on_the_fly::{self, launched},
     packer, sample,
 };
-use serde_json::Value;
 
 fn main() -> Result<()> {
     let port = std::env::var("OVENBIRD_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(4566);
@@ -46,11 +42,21 @@ fn measure(local: &Local) -> Result<()> {
     println!("{:<44} {:>8.2}", "the same from Debian in one go, s", total(&whole));
     println!("{:<44} {:>8.2}", "its runtime alone, s", total(&runtime));
     row("RunInstances to user data done, s", user_data(local)?, 4.0);
-    let baked = serving(local, &bake)?;
+    let ways = [on_the_fly::baked(&bake)?, on_the_fly::by_itself(local, &whole)?];
+    // The first machine of an image reads its files from the disk; the second is the figure.
+    on_the_fly::first_answer(local, &ways[0])?;
+    let baked = on_the_fly::first_answer(local, &ways[0])?;
     row("machine of the image to HTTP 200, s", baked, 5.0);
-    let on_the_fly = on_the_fly(local, &whole)?;
-    println!("{:<44} {on_the_fly:>8.2}", "machine that configures itself at boot, s");
-    println!("{:<44} {:>8.1}", "  times as long as a machine of the image", on_the_fly / baked);
+    let by_itself = on_the_fly::first_answer(local, &ways[1])?;
+    println!("{:<44} {by_itself:>8.2}", "machine that configures itself at boot, s");
+    println!("{:<44} {:>8.1}", "  times as long as a machine of the image", by_itself / baked);
+    let [of_image, of_base] =
+        [on_the_fly::differing(local, &ways[0])?, on_the_fly::differing(local, &ways[1])?];
+    println!("{:<44} {:>8}", "files that differ on 3 machines of the image", of_image.len());
+    println!("{:<44} {:>8}", "  on 3 that configure themselves", of_base.len());
+    for file in of_base.difference(&of_image) {
+        println!("    only there: {file}");
+    }
     row("local cloud idle, as it came up, MiB", fresh, 150.0);
     let used: f64 = within("the functions' end", Duration::from_secs(120), || {
         let memory = memory(local)?;
@@ -158,13 +164,6 @@ fn report<R: serde::de::DeserializeOwned>(local: &Local, bake: &Bake, file: &str
     Ok(serde_json::from_slice(&text)?)
 }
 
-fn launched(answer: &Value) -> Result<(String, Timestamp)> {
-    let instance = &answer["Instances"][0];
-    let id = instance["InstanceId"].as_str().context("no instance")?.to_owned();
-    let time = instance["LaunchTime"].as_str().context("no launch time")?;
-    Ok((id, time.parse()?))
-}
-
 fn user_data(local: &Local) -> Result<f64> {
     let bucket = local.operator()?["bucket"].clone();
     let url = local.presign("PUT", &bucket, "bench/user-data")?;
@@ -189,48 +188,4 @@ fn user_data(local: &Local) -> Result<f64> {
     std::fs::remove_file(&to)?;
     local.aws(&["ec2", "terminate-instances", "--instance-ids", &id])?;
     Ok(end - start.as_duration().as_secs_f64())
-}
-
-/// A machine of the base that the same runner configures by the same plan as it boots: what baking saves each machine.
-fn on_the_fly(local: &Local, bake: &Bake) -> Result<f64> {
-    let bucket = local.operator()?["bucket"].clone();
-    let inputs = &bake.spec.inputs;
-    let runner = local.presign("GET", &bucket, &keys::runner(&inputs.architecture, &inputs.runner))?;
-    let plan = format!("bakes/{}/{}/plan.json", bake.spec.pipeline, bake.spec.id);
-    let plan = local.presign("GET", &bucket, &plan)?;
-    let script = format!(
-        "#!/bin/sh\nset -eu\numask 077\nmkdir -p {FOLDER}\ncd {FOLDER}\ncurl -fsS -o ovenbird-runner '{runner}'\n\
-         chmod 700 ovenbird-runner\ncurl -fsS -o plan.json '{plan}'\n./ovenbird-runner provision\n"
-    );
-    let launch =
-        ["ec2", "run-instances", "--instance-type", "m7i.large", "--user-data", &script, "--image-id"];
-    let answer = local.aws(&[&launch[..], &[bake.spec.base.image.as_str()]].concat())?;
-    let (id, start) = launched(&answer)?;
-    let address = within("the forward", Duration::from_secs(20), || local.forward(&id, 8080))?;
-    within("HTTP 200", Duration::from_secs(120), || get(&address))?;
-    let seen = seconds(start, Timestamp::now());
-    local.aws(&["ec2", "terminate-instances", "--instance-ids", &id])?;
-    Ok(seen)
-}
-
-fn serving(local: &Local, bake: &Bake) -> Result<f64> {
-    let image = bake.progress.image.as_ref().context("no image")?;
-    // The first machine of an image reads its files from the disk; the second is the figure.
-    let mut seen = 0.0;
-    for _ in 0..2 {
-        let answer = local.aws(&[
-            "ec2",
-            "run-instances",
-            "--image-id",
-            image.as_str(),
-            "--instance-type",
-            "m7i.large",
-        ])?;
-        let (id, start) = launched(&answer)?;
-        let address = within("the forward", Duration::from_secs(20), || local.forward(&id, 8080))?;
-        within("HTTP 200", Duration::from_secs(30), || get(&address))?;
-        seen = seconds(start, Timestamp::now());
-        local.aws(&["ec2", "terminate-instances", "--instance-ids", &id])?;
-    }
-    Ok(seen)
 }

@@ -31,6 +31,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("clean", "Pruned"),
     ("doctor", "Checkup"),
     ("explain", "Explanation"),
+    ("fleet", "Vec<OnImage>"),
     ("follow", "BakeView"),
     ("follow --children", "Vec<BakeView>"),
     ("history", "Vec<ChannelView>"),

@@ -25,6 +25,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
     ("complete.rs", &[VIEWER]),
     ("explain.rs", &[VIEWER]),
     ("find.rs", &[VIEWER]),
+    ("fleet.rs", &[VIEWER]),
     ("follow.rs", &[VIEWER]),
     ("follow/ended.rs", &[VIEWER]),
     ("list.rs", &[VIEWER]),

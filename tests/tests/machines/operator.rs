@@ -8,7 +8,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ovenbird_tests::clients::within;
+use ovenbird_core::store::keys;
+use ovenbird_tests::{
+    clients::{repository, within},
+    sample,
+};
 use serde_json::Value;
 
 use self::stands::{another_home, completion, ports, standing};
@@ -133,6 +137,8 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
         &["digraph", &format!("\"{image}\" -> \"{base}\"")],
     )?;
 
+    smallest(&cloud, &path("smallest"))?;
+    large(&cloud, &path("large"))?;
     standing(&cloud, &image)?;
     ports(&cloud, &image)?;
     completion(&cloud, &image)?;
@@ -169,6 +175,37 @@ fn every_question_of_an_operator_has_an_answer() -> Result<()> {
     ensure!(history[0]["version"].as_str().is_some_and(|it| it.starts_with(&old)), "{history}");
 
     following(&cloud, &push, &path)
+}
+
+/// The smallest recipe of the docs is baked, on the base that there is here.
+fn smallest(cloud: &Cloud, folder: &str) -> Result<()> {
+    let docs = fs::read_to_string(repository().join("docs/recipe.md"))?;
+    let shown = docs.split("The smallest recipe:\n\n```toml\n").nth(1).context("no smallest recipe")?;
+    let (recipe, _) = shown.split_once("```").context("no end of it")?;
+    let base = recipe.lines().find(|line| line.starts_with("parameter = ")).context("no base")?;
+    let recipe = recipe
+        .replace(base, &format!("parameter = \"{}\"", sample::BASE))
+        .replace("\"storefront\"", "\"smallest\"");
+    fs::create_dir_all(folder)?;
+    fs::write(format!("{folder}/recipe.toml"), recipe)?;
+    says(cloud, &["recipe", "push", folder], 0)?;
+    has(&says(cloud, &["bake", "smallest"], 0)?, &["promoted ami-"])
+}
+
+/// A recipe that would fill the memory of whoever reads it is refused, up to the byte.
+fn large(cloud: &Cloud, file: &str) -> Result<()> {
+    let bucket = cloud.local.operator()?["bucket"].clone();
+    let key = "recipes/large/current.json";
+    let object = ["--bucket", bucket.as_str(), "--key", key];
+    let most = keys::largest(key);
+    // That one holds nothing but spaces is seen once it is read.
+    for (bytes, status, word) in [(most, 255, "can't be read"), (most + 1, 1, "has more than 16 MiB")] {
+        fs::write(file, vec![b' '; bytes])?;
+        cloud.local.aws(&[&["s3api", "put-object", "--body", file][..], &object].concat())?;
+        let said = says(cloud, &["recipe", "show", "large"], status)?;
+        ensure!(said.contains(word), "{bytes} bytes: {said}");
+    }
+    cloud.local.aws(&[&["s3api", "delete-object"][..], &object].concat()).map(drop)
 }
 
 /// A queue to which EventBridge brings Ovenbird's events; gives its URL.

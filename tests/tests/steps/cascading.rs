@@ -4,7 +4,7 @@ use futures::executor::block_on;
 use ovenbird_core::{
     domain::bake::{Bake, Status},
     functions,
-    ports::Key,
+    ports::{Key, LOOKED_THROUGH},
     store::{Ancestor, Child, Ledger},
 };
 use ovenbird_testkit::{
@@ -49,6 +49,44 @@ fn starts(desk: &Desk, document: &Value) -> (usize, usize) {
 fn the_promotion_that_a_channel_points_at_starts_its_children() {
     let (desk, document) = promoted();
     assert_eq!(starts(&desk, &document), (1, 1));
+}
+
+/// Gives the child a recipe that takes `*.war` alone.
+fn only_wars(desk: &Desk) {
+    desk.push(&desk.recipe().replace("[artifact]\n", "[artifact]\nmatch = \"*.war\"\n"));
+}
+
+#[test]
+fn a_child_none_of_whose_uploads_is_an_artifact_is_not_started() {
+    let (desk, document) = promoted();
+    only_wars(&desk);
+    assert_eq!(starts(&desk, &document), (0, 0));
+    let (desk, document) = promoted();
+    only_wars(&desk);
+    desk.cloud.put("artifacts/storefront/v2.war", "v2");
+    assert_eq!(starts(&desk, &document), (1, 1));
+}
+
+/// Its own bake says what is wrong with it.
+#[test]
+fn a_child_whose_recipe_can_t_be_read_is_started_all_the_same() {
+    let (desk, document) = promoted();
+    desk.cloud.put("recipes/storefront/current.json", "{}");
+    assert_eq!(starts(&desk, &document), (1, 1));
+}
+
+/// The other children wait behind it.
+#[test]
+fn a_child_with_very_many_uploads_is_not_searched_to_its_end() {
+    for (uploads, started) in [(LOOKED_THROUGH - 1, 0), (LOOKED_THROUGH, 1)] {
+        let (desk, document) = promoted();
+        only_wars(&desk);
+        // There is `v1.jar` already.
+        for number in 0..uploads {
+            desk.cloud.put(&format!("artifacts/storefront/{number}.txt"), "x");
+        }
+        assert_eq!(starts(&desk, &document), (started, started), "{uploads}");
+    }
 }
 
 #[test]

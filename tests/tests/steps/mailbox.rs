@@ -125,6 +125,21 @@ fn what_the_builder_does_is_told_while_it_is_waited_for_and_its_runner_s_failure
     assert!(error.to_string().contains("of another version"), "{error}");
 }
 
+/// Whoever is root on a builder may write there what it likes.
+#[test]
+fn a_heartbeat_that_would_fill_a_function_s_memory_fails_the_bake_and_is_not_read() {
+    let bench = Bench::new();
+    let document = bench.start("one", &bench.upload("v1.jar")).unwrap();
+    let spec = &document.bake.spec;
+    let key = keys::of_bake(&spec.pipeline, &spec.id, keys::PROGRESS);
+    bench.cloud.put(&key, " ".repeat(keys::largest(&key) + 1));
+    let error = bench.look(&document).unwrap_err();
+    assert_eq!(error.name(), "BadInput");
+    assert!(error.to_string().contains(&key), "{error}");
+    bench.fail("one", &error);
+    bench.assert_clean(0);
+}
+
 fn at_work() -> Heartbeat {
     let work = Work {
         order: Order::Provision,

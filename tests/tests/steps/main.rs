@@ -5,6 +5,7 @@ mod bench;
 mod cascading;
 mod cleaning;
 mod crowd;
+mod dangling;
 mod desk;
 mod doctor;
 mod events;

@@ -26,7 +26,7 @@ fn old() -> (Desk, AmiId) {
     (desk, image)
 }
 
-fn data(image: &str) -> LaunchTemplateData {
+pub fn data(image: &str) -> LaunchTemplateData {
     LaunchTemplateData {
         image: Some(image.to_owned()),
         instance_type: Some("m7i.large".to_owned()),
@@ -35,7 +35,7 @@ fn data(image: &str) -> LaunchTemplateData {
 }
 
 /// Makes a launch template with a version for each image; gives it.
-fn template(cloud: &Cloud, name: &str, images: &[&str]) -> TemplateSpec {
+pub fn template(cloud: &Cloud, name: &str, images: &[&str]) -> TemplateSpec {
     let now = cloud.now();
     cloud.with(|world| {
         let first = CreateLaunchTemplate {
@@ -58,7 +58,7 @@ fn template(cloud: &Cloud, name: &str, images: &[&str]) -> TemplateSpec {
 }
 
 /// A policy whose template names one image, and whose only override another one.
-fn policy(template: &TemplateSpec, image: &AmiId) -> MixedInstancesPolicy {
+pub fn policy(template: &TemplateSpec, image: &AmiId) -> MixedInstancesPolicy {
     MixedInstancesPolicy {
         template: TemplateSpec { version: Some("1".into()), ..template.clone() },
         overrides: vec![Override {
@@ -71,7 +71,7 @@ fn policy(template: &TemplateSpec, image: &AmiId) -> MixedInstancesPolicy {
 }
 
 /// The subnets of the account.
-fn subnets(cloud: &Cloud) -> Vec<String> {
+pub fn subnets(cloud: &Cloud) -> Vec<String> {
     let all = cloud.with(|world| world.describe_subnets(&[], &[])).unwrap();
     all.into_iter().map(|subnet| subnet.id).take(1).collect()
 }

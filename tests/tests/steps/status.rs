@@ -12,6 +12,7 @@ use ovenbird_core::{
     ports::Bucket as _,
     store::{Ledger, Push, recipes},
     views::{
+        fleet::{OnImage, Standing, fleet},
         lineage::descendants,
         status::{self, ChannelStatus, Fleet, PipelineStatus},
     },
@@ -64,6 +65,40 @@ fn a_channel_is_told_with_what_is_in_it_and_what_runs_on_it() {
 }
 
 #[test]
+fn machines_are_told_by_what_their_image_is_and_the_outdated_come_first() {
+    let desk = Desk::new(&TWO);
+    let (old, new) = (desk.image("before-0"), desk.image("before-1"));
+    let foreign = "ami-99999999".parse::<AmiId>().unwrap();
+    let machines = Fleet::from([
+        (new.clone(), instances(&[3])),
+        (old.clone(), instances(&[1, 2])),
+        (foreign.clone(), instances(&[4])),
+    ]);
+    let told = || {
+        let records = [block_on(status::records(&desk.cloud, &pipeline())).unwrap()];
+        let pipelines = block_on(status::status(&desk.cloud, &records, &machines, desk.now())).unwrap();
+        let all = fleet(&pipelines, records[0].bakes().iter(), &machines);
+        (all, pipelines[0].channels[0].current.clone().unwrap())
+    };
+    let short = |all: &[OnImage]| -> Vec<_> {
+        all.iter().map(|one| (one.image.clone(), one.standing, one.instances.len())).collect()
+    };
+    let (all, current) = told();
+    let rest = [(new, Standing::Current, 1), (foreign, Standing::Foreign, 1)];
+    assert_eq!(short(&all), [&[(old.clone(), Standing::Older, 2)], &rest[..]].concat());
+    // It is outdated since the next one was promoted, and not since it was made.
+    assert_eq!(all[0].outdated, Some(current.promoted));
+    assert_eq!(all[0].artifact.as_ref().unwrap().name(), "v1.jar");
+    assert_eq!((all[1].outdated, all[1].bake.as_ref()), (None, Some(&current.bake)));
+    assert_eq!((all[2].pipeline.as_ref(), all[2].bake.as_ref()), (None, None));
+    // No channel is known to have had it.
+    desk.edit_channel(|doc| doc["previous"] = json!([]));
+    let (all, _) = told();
+    assert_eq!(short(&all), [&[(old, Standing::Made, 2)], &rest[..]].concat());
+    assert_eq!((all[0].bake.as_ref().unwrap().as_str(), all[0].outdated), ("before-0", None));
+}
+
+#[test]
 fn a_parameter_that_somebody_wrote_and_a_base_that_moved_are_seen() {
     let desk = Desk::new(&TWO);
     let before = channel(&desk, &Fleet::new());
@@ -98,7 +133,11 @@ fn what_failed_last_and_what_runs_is_told_of_the_newest_bakes() {
     assert_eq!((failure.bake.as_str(), failure.error.as_deref()), ("before-0", Some("StepFailed")));
     let running: Vec<_> = status.running.iter().map(|bake| bake.bake.as_str()).collect();
     assert_eq!(running, ["before-1"]);
-    assert_eq!(status.running[0].ended, None);
+    // People read how long the stage takes, and not the bake.
+    let one = block_on(Ledger(&desk.cloud).bake(&pipeline(), &status.running[0].bake)).unwrap().unwrap();
+    let stage = one.progress.timeline.last().unwrap().start;
+    assert!(stage > one.spec.started);
+    assert_eq!((status.running[0].stage_since, status.running[0].ended), (stage, None));
     assert_eq!(status.last_bake.unwrap().bake.as_str(), "before-0");
 }
 

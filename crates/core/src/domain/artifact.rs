@@ -103,6 +103,11 @@ impl ArtifactKey {
         &self.key
     }
 
+    /// The key without what all keys of its pipeline begin with: what people call the artifact.
+    pub fn name(&self) -> &str {
+        self.key.strip_prefix(&prefix(&self.pipeline)).unwrap_or(&self.key)
+    }
+
     /// The file's name, without its folders.
     pub fn file_name(&self) -> &str {
         file_name(&self.key)

@@ -112,6 +112,17 @@ impl LaunchTemplate {
         newer.min_by_key(|version| version.number).map(|version| version.created)
     }
 
+    /// Why something may launch by a version; none when nothing does.
+    pub fn use_of(&self, number: u64, pins: &Pins) -> Option<String> {
+        if number == self.default {
+            Some("it is the default one".to_owned())
+        } else if self.latest() == Some(number) {
+            Some("it is the newest one".to_owned())
+        } else {
+            pins.of(self, number).map(|by| format!("{by} launches by it"))
+        }
+    }
+
     /// How a version stands, for which `age` must have passed since a newer one was made.
     ///
     /// EC2 deletes no default version. The newest one is what `$Latest` means, which many launch by.
@@ -123,12 +134,8 @@ impl LaunchTemplate {
             "the template isn't this stack's".to_owned()
         } else if !made_by_us {
             "Ovenbird didn't make it".to_owned()
-        } else if number == self.default {
-            "it is the default one".to_owned()
-        } else if self.latest() == Some(number) {
-            "it is the newest one".to_owned()
-        } else if let Some(by) = pins.of(self, number) {
-            format!("{by} launches by it")
+        } else if let Some(used) = self.use_of(number, pins) {
+            used
         } else if self.superseded(number).is_none_or(|since| now.duration_since(since) < age) {
             "it was superseded lately".to_owned()
         } else {

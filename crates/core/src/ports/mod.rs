@@ -30,7 +30,7 @@ pub use self::{
     images::{Image, ImageState, Images},
     instances::{Builders, Instance, InstanceState, LaunchOrder, Profile, Role},
     network::{Endpoint, EndpointKind, Networks, RouteTable, Subnet, Vpc},
-    objects::{Bucket, Object, Presigner},
+    objects::{Bucket, LOOKED_THROUGH, Object, Presigner},
     parameters::{ParameterKind, Parameters, Put},
     references::{Look, References, Source, Versions},
     retirement::{Permission, PrunePorts, Retirement, Snapshot, Stack, Witness},

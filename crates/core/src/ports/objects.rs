@@ -19,11 +19,14 @@ pub struct Object {
     pub sha256: Option<Digest>,
 }
 
+/// Among how many objects an artifact is looked for; ten of S3's pages.
+pub const LOOKED_THROUGH: usize = 10_000;
+
 /// The stack's bucket: artifacts, recipes, runners, plans and reports.
 pub trait Bucket {
-    /// A small text object.
+    /// A small text object. A larger one than is read by its key (`store::keys::largest`) is an error.
     async fn text(&self, key: &str) -> Result<Option<String>>;
-    /// A small text object, and when it was written.
+    /// The same, and when it was written.
     async fn written_text(&self, key: &str) -> Result<Option<(String, Timestamp)>>;
     /// Writes a small text object.
     async fn put_text(&self, key: &str, text: &str) -> Result<()>;
@@ -31,6 +34,9 @@ pub trait Bucket {
     async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Object>>;
     /// The newest artifact under a prefix, of those that a recipe's `match` has, if it has one.
     async fn newest(&self, prefix: &str, names: Option<&Names>) -> Result<Option<Object>>;
+    /// Whether an artifact is under a prefix, of those that a recipe's `match` has. Where the first [`LOOKED_THROUGH`] objects
+    /// have none and there are more, the answer is yes: who waits for it must not wait for somebody's million uploads.
+    async fn has_any(&self, prefix: &str, names: Option<&Names>) -> Result<bool>;
     /// SHA-256 of an object's bytes, streamed.
     async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest>;
     /// The names directly under a prefix that ends in `/`.

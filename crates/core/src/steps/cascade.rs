@@ -9,13 +9,13 @@ use crate::{
         artifact,
         bake::{ChildBake, Document, Parent, Status},
         digest::token,
-        error::Result,
+        error::{Error, Result},
         id::{BakeId, PipelineName},
         rollout::RolloutSpec,
         trigger::Trigger,
     },
     ports::{Bucket, Table, Workflow},
-    store::{Child, Ledger},
+    store::{Child, Ledger, recipes},
 };
 
 /// Starts each child's bake under a name that is the promotion's: started twice is started once.
@@ -90,13 +90,25 @@ async fn start_child(
     parent: &Parent,
     cloud: &(impl Workflow + Bucket),
 ) -> Result<Option<BakeId>> {
-    if child.artifact && cloud.newest(&artifact::prefix(&child.pipeline), None).await?.is_none() {
+    if child.artifact && !has_artifact(child, cloud).await? {
         tracing::info!("{} stands on {parent}, and has no artifact to bake yet", child.pipeline);
         return Ok(None);
     }
     let id = name(&child.pipeline, parent);
     cloud.start_bake(&id, &Trigger::cascade_input(&child.pipeline, parent)).await?;
     Ok(Some(id))
+}
+
+/// Whether the child has something that its recipe takes for an artifact.
+async fn has_artifact(child: &Child, bucket: &impl Bucket) -> Result<bool> {
+    let names = match recipes::recipe_in_view(bucket, &child.pipeline).await {
+        Ok((_, recipe)) => recipe.artifact.and_then(|artifact| artifact.names),
+        // It passes by itself.
+        Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
+        // What is wrong with its recipe, its own bake says.
+        Err(_) => None,
+    };
+    bucket.has_any(&artifact::prefix(&child.pipeline), names.as_ref()).await
 }
 
 /// The name of a child's bake: one for each promotion of its parent.

@@ -2,6 +2,7 @@
 //!
 //! It fails closed: what can't be read keeps what depends on it. Each act asks [`super::guard`] once more.
 
+mod dangling;
 mod judge;
 mod leftovers;
 mod plan;

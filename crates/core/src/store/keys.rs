@@ -1,7 +1,10 @@
 //! Where things lie in the bucket.
 
 use crate::{
-    domain::id::{BakeId, Digest, PipelineName},
+    domain::{
+        error::Error,
+        id::{BakeId, Digest, PipelineName},
+    },
     ports::Role,
 };
 
@@ -69,6 +72,30 @@ pub fn prune_result(run: &BakeId) -> String {
 /// How many things prune's inventory saw lately.
 pub fn prune_seen() -> String {
     "prunes/seen.json".to_owned()
+}
+
+/// How many bytes are read of an object that is read whole; what is larger is refused.
+///
+/// Builders write reports, and whoever pushes recipes writes those. One object that fills a function's memory would end every
+/// prune run. The steps' log, which people alone read, has 16 MiB of output and its titles. Only prune writes to `prunes/`: its
+/// plans grow with the account.
+pub fn largest(key: &str) -> usize {
+    if key.starts_with(PRUNES) {
+        usize::MAX
+    } else if key.ends_with(LOG) {
+        64 << 20
+    } else {
+        16 << 20
+    }
+}
+
+/// The error of an object that is larger than that.
+pub fn too_large(key: &str) -> Error {
+    Error::bad_input(
+        format!("object `{key}`"),
+        format!("has more than {} MiB, and is not read", largest(key) >> 20),
+        "Nothing of Ovenbird's is so large: find out who wrote it, and write it anew",
+    )
 }
 
 /// What cloud-init runs.

@@ -92,14 +92,7 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
             cascade: spec.cascade.as_ref(),
             options: OptionsView::from(&spec.options),
             started: spec.started,
-            ended: match progress.status {
-                Status::Running => None,
-                Status::Promoted
-                | Status::Validated
-                | Status::Superseded
-                | Status::Failed
-                | Status::Cancelled => progress.timeline.last().and_then(|span| span.end),
-            },
+            ended: progress.ended(),
             expires: bake.expires(),
             artifact: spec.artifact.as_ref().map(ArtifactView::from),
             recipe: &spec.recipe,

@@ -5,6 +5,7 @@ pub mod channel;
 pub mod doctor;
 pub mod error;
 pub mod explain;
+pub mod fleet;
 pub mod lineage;
 pub mod parts;
 pub mod rollout;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::status::{ChannelStatus, PipelineStatus};
+use super::status::{ChannelStatus, Coming, PipelineStatus};
 use crate::domain::id::AmiId;
 
 /// One thing that somebody must look at.
@@ -48,9 +48,11 @@ pub fn of_channel(one: &PipelineStatus, channel: &ChannelStatus) -> Vec<Worry> {
         |what: String, fix: String| found.push(Worry { of: format!("{pipeline}/{name}"), what, fix });
     let current = channel.current.as_ref();
     for drifted in channel.parameters.iter().filter(|parameter| parameter.drifted) {
-        let value = drifted.value.as_deref().unwrap_or("nothing: it isn't there");
         let parameter = &drifted.parameter;
-        let what = format!("parameter {parameter} says {value}, and not the channel's image");
+        let what = match &drifted.value {
+            Some(value) => format!("parameter {parameter} says {value}, and not the channel's image"),
+            None => format!("parameter {parameter} isn't there, and should say the channel's image"),
+        };
         let fix = match current.map(|current| AmiId::as_str(&current.image)) {
             Some(image) => format!(
                 "aws ssm put-parameter --name {parameter} --value {image} --type String \
@@ -66,7 +68,7 @@ pub fn of_channel(one: &PipelineStatus, channel: &ChannelStatus) -> Vec<Worry> {
         }
         if let (Some(true), Some(base), Some(now)) = (current.behind, &current.base, &current.base_now) {
             let what = format!("its base moved on: {} was {}, is {now}", base.written, base.image);
-            note(what, format!("ovenbird bake {pipeline}"));
+            note(what, renewed(one, channel));
         }
     }
     if !channel.in_recipe {
@@ -78,13 +80,43 @@ pub fn of_channel(one: &PipelineStatus, channel: &ChannelStatus) -> Vec<Worry> {
     found
 }
 
+/// The approval that a channel's rollout waits for. It is said before all worries: somebody is waited for.
+pub fn approval(one: &PipelineStatus, channel: &ChannelStatus) -> Option<Worry> {
+    let (pipeline, name) = (&one.pipeline, &channel.channel);
+    let Coming { image, awaits, .. } = channel.rolling.as_ref().filter(|coming| coming.asks)?;
+    let awaits = awaits.as_deref().unwrap_or("a person's approval");
+    Some(Worry {
+        of: format!("{pipeline}/{name}"),
+        what: format!("its rollout to {image} waits for {awaits}"),
+        fix: format!("ovenbird rollout {pipeline} approve --channel {name}"),
+    })
+}
+
+/// The commands that bring an image on a newer base to a channel.
+fn renewed(one: &PipelineStatus, channel: &ChannelStatus) -> String {
+    let pipeline = &one.pipeline;
+    let bake = format!("ovenbird bake {pipeline}");
+    // To this one people promote: a bake alone changes nothing of it.
+    match one.channels.iter().find(|other| other.by_bakes) {
+        Some(first) if !channel.by_bakes => {
+            let (from, to) = (&first.channel, &channel.channel);
+            format!("{bake} && ovenbird promote {pipeline} --image {from} --channel {to}")
+        }
+        Some(_) | None => bake,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::{
-        domain::bake::{Stage, Status},
+        domain::{
+            bake::{Stage, Status},
+            rollout::Phase,
+        },
+        views::parts::BaseView,
         views::status::{BakeSummary, Current, ParameterStatus},
     };
 
@@ -107,6 +139,7 @@ mod tests {
         let channel = ChannelStatus {
             channel: "production".parse().unwrap(),
             in_recipe: true,
+            by_bakes: true,
             current: Some(current),
             parameters: vec![ParameterStatus {
                 parameter: "/images/shop".parse().unwrap(),
@@ -159,12 +192,51 @@ mod tests {
     }
 
     #[test]
+    fn a_rollout_that_waits_for_a_person_has_the_command_of_the_answer() {
+        let mut one = fine();
+        let coming = Coming {
+            rollout: "r1".parse().unwrap(),
+            image: image(3),
+            phase: Some(Phase::Paused),
+            awaits: Some("a person's approval".to_owned()),
+            asks: true,
+        };
+        one.channels[0].rolling = Some(coming.clone());
+        let asked = approval(&one, &one.channels[0]).unwrap();
+        assert_eq!(asked.fix, "ovenbird rollout shop approve --channel production");
+        assert_eq!(asked.what, format!("its rollout to {} waits for a person's approval", image(3)));
+        one.channels[0].rolling = Some(Coming { asks: false, ..coming });
+        assert_eq!(approval(&one, &one.channels[0]), None);
+    }
+
+    #[test]
+    fn what_bakes_do_not_promote_to_needs_a_promotion_too() {
+        let mut one = fine();
+        let current = one.channels[0].current.as_mut().unwrap();
+        (current.behind, current.base_now) = (Some(true), Some(image(9)));
+        current.base = Some(BaseView {
+            image: image(1),
+            name: "debian-12".to_owned(),
+            written: "debian-12".to_owned(),
+            parent: None,
+        });
+        assert_eq!(told(&one), [("shop/production".to_owned(), "ovenbird bake shop".to_owned())]);
+        let mut staging = one.channels[0].clone();
+        (staging.channel, staging.current) = ("staging".parse().unwrap(), None);
+        one.channels[0].by_bakes = false;
+        one.channels.push(staging);
+        let both = "ovenbird bake shop && ovenbird promote shop --image staging --channel production";
+        assert_eq!(told(&one)[0].1, both);
+    }
+
+    #[test]
     fn a_failure_that_a_later_bake_made_good_is_history() {
         let bake = |id: &str, status, error: Option<&str>| BakeSummary {
             bake: id.parse().unwrap(),
             status,
             stage: Stage::Validation,
             started: "2026-01-01T00:00:00Z".parse().unwrap(),
+            stage_since: "2026-01-01T00:00:00Z".parse().unwrap(),
             ended: None,
             error: error.map(Into::into),
         };

@@ -17,7 +17,6 @@ use ovenbird_core::{
 use super::{
     bakes::{end, is_running, seconds},
     layout::{self, Body, View},
-    overview::artifact_name,
 };
 use crate::{Account, Reader, read::Problem, site::Page};
 
@@ -115,7 +114,7 @@ fn facts(view: &View<'_>, bake: &Bake, by: Option<&str>) -> Markup {
                     @if let Some(parent) = &spec.cascade { ", after " (view.link(&Page::Bake(parent.pipeline.clone(), parent.bake.clone()), &parent.to_string())) } }
                 @if !is_running(bake) { dt { "Ended" } dd { (view.moment(end(bake, view.now))) } }
                 @if let Some(artifact) = &spec.artifact {
-                    dt { "Artifact" } dd { (plain_line(artifact_name(&artifact.key))) ", " (artifact.bytes) " bytes, SHA-256 " code { (&artifact.sha256.as_str()[..12]) } }
+                    dt { "Artifact" } dd { (plain_line(artifact.key.name())) ", " (artifact.bytes) " bytes, SHA-256 " code { (&artifact.sha256.as_str()[..12]) } }
                 }
                 dt { "Recipe" } dd { "version " code { (&spec.recipe.as_str()[..12]) } }
                 dt { "Base" } dd { code { (spec.base.image) } " (" (plain_line(&spec.base.name)) "), " (layout::prose(&spec.base.written)) }

@@ -7,10 +7,7 @@ use ovenbird_core::domain::{
     plain::plain_line,
 };
 
-use super::{
-    layout::{self, Body, View},
-    overview::artifact_name,
-};
+use super::layout::{self, Body, View};
 use crate::{Account, Reader, site::Page};
 
 /// How many bakes the page has.
@@ -42,7 +39,7 @@ pub fn is_running(bake: &Bake) -> bool {
 
 /// When a bake ended, or now.
 pub fn end(bake: &Bake, now: Timestamp) -> Timestamp {
-    bake.progress.timeline.last().map_or(now, |span| span.end.unwrap_or(now))
+    bake.progress.ended().unwrap_or(now)
 }
 
 /// Bakes, a row each; all bars on one scale.
@@ -66,7 +63,7 @@ pub fn table(view: &View<'_>, bakes: &[Bake], with_pipeline: bool) -> Markup {
                     @if let Some(failure) = &bake.progress.failure {
                         (plain_line(&failure.error)) " in " (failure.stage.as_str())
                     } @else if let Some(artifact) = &bake.spec.artifact {
-                        (plain_line(artifact_name(&artifact.key)))
+                        (plain_line(artifact.key.name()))
                     }
                 }
             }

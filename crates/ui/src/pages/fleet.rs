@@ -1,97 +1,38 @@
 //! Which machines run from which image, and what replaces those on an old one.
 
-use jiff::Timestamp;
 use maud::{Markup, html};
 use ovenbird_core::{
     domain::{
-        bake::Bake,
-        id::{AmiId, BakeId, InstanceId, PipelineName, RolloutId},
+        id::{BakeId, InstanceId},
         plain::plain_line,
     },
-    views::status::{ChannelStatus, PipelineStatus},
+    views::{
+        fleet::{OnImage, Standing, fleet},
+        status::PipelineStatus,
+    },
 };
 
-use super::{
-    layout::{self, Body, View},
-    overview::artifact_name,
-};
-use crate::{Account, Reader, read::Snapshot, site::Page};
+use super::layout::{self, Body, View};
+use crate::{Account, Reader, site::Page};
 
 /// So many ids of instances are shown of one image.
 const MOST: usize = 50;
 
-/// What an image is to its pipeline.
-#[derive(Debug)]
-enum Standing<'a> {
-    /// A channel points at it.
-    Current(&'a PipelineStatus, &'a ChannelStatus, &'a BakeId),
-    /// A rollout brings it to a channel.
-    Coming(&'a PipelineStatus, &'a ChannelStatus, &'a RolloutId),
-    /// A channel pointed at it until then.
-    Outdated(&'a PipelineStatus, &'a ChannelStatus, Timestamp),
-    /// A pipeline's bake made it, and no channel is known to have had it.
-    Made(&'a PipelineName, &'a BakeId),
-    /// None of the pipelines' newest bakes made it.
-    Foreign,
-}
-
-impl Standing<'_> {
-    /// What somebody must look at comes first, and what isn't ours last.
-    fn place(&self) -> u8 {
-        match self {
-            Self::Outdated(..) => 0,
-            Self::Made(..) => 1,
-            Self::Coming(..) => 2,
-            Self::Current(..) => 3,
-            Self::Foreign => 4,
-        }
-    }
-}
-
-fn standing<'a>(image: &AmiId, snapshot: &'a Snapshot) -> Standing<'a> {
-    let channels =
-        || snapshot.pipelines.iter().flat_map(|one| one.channels.iter().map(move |channel| (one, channel)));
-    for (one, channel) in channels() {
-        if let Some(current) = channel.current.as_ref().filter(|current| current.image == *image) {
-            return Standing::Current(one, channel, &current.bake);
-        }
-    }
-    for (one, channel) in channels() {
-        if let Some(rolling) = channel.rolling.as_ref().filter(|rolling| rolling.image == *image) {
-            return Standing::Coming(one, channel, &rolling.rollout);
-        }
-    }
-    for (one, channel) in channels() {
-        if let Some(since) = channel.outdated.get(image) {
-            return Standing::Outdated(one, channel, *since);
-        }
-    }
-    let maker = snapshot.bakes.iter().find(|bake| bake.progress.image.as_ref() == Some(image));
-    maker.map_or(Standing::Foreign, |bake| Standing::Made(&bake.spec.pipeline, &bake.spec.id))
-}
-
 pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let snapshot = reader.snapshot(view.now).await;
-    let mut all: Vec<_> = snapshot
-        .fleet
-        .iter()
-        .map(|(image, machines)| (image, machines, standing(image, &snapshot)))
-        .collect();
-    all.sort_by_key(|(image, _, standing)| (standing.place(), (*image).clone()));
-    let machines: usize = all.iter().map(|(_, machines, _)| machines.len()).sum();
-    let old: usize = all
-        .iter()
-        .filter(|(_, _, standing)| matches!(standing, Standing::Outdated(..)))
-        .map(|(_, machines, _)| machines.len())
-        .sum();
+    let all = fleet(&snapshot.pipelines, snapshot.bakes.iter(), &snapshot.fleet);
+    let machines: usize = all.iter().map(|one| one.instances.len()).sum();
+    let older = all.iter().filter(|one| one.standing == Standing::Older);
+    let old: usize = older.map(|one| one.instances.len()).sum();
     let rows = html! {
-        @for (image, machines, standing) in &all {
-            tr class=[matches!(standing, Standing::Outdated(..)).then_some("bad")] {
-                th scope="row" { code { (image) } }
-                td { (within(image, &snapshot)) }
-                (cells(view, standing))
-                td { (ids(machines.iter(), machines.len())) }
-                td { (fix(view, standing, machines.iter().next())) }
+        @for one in &all {
+            tr class=[(one.standing == Standing::Older).then_some("bad")] {
+                th scope="row" { code { (one.image) } }
+                td { @if let Some(artifact) = &one.artifact { (plain_line(artifact.name())) } }
+                td { (standing(view, one)) }
+                td { @if let Some(since) = one.outdated { (view.ago(since)) } @else if one.standing == Standing::Made { "not known" } }
+                td { (ids(one.instances.iter(), one.instances.len())) }
+                td { (fix(view, one, &snapshot.pipelines)) }
             }
         }
     };
@@ -109,43 +50,26 @@ pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     Body { live: true, ..Body::new(view.page.title(), content) }
 }
 
-/// What is in an image, as far as one of the newest bakes or a channel names it.
-fn within(image: &AmiId, snapshot: &Snapshot) -> Markup {
-    let made = |bake: &&Bake| bake.progress.image.as_ref() == Some(image);
-    let baked = snapshot.bakes.iter().find(made).and_then(|bake| Some(&bake.spec.artifact.as_ref()?.key));
-    let channels = snapshot.pipelines.iter().flat_map(|one| &one.channels);
-    let current =
-        channels.filter_map(|channel| channel.current.as_ref()).find(|current| current.image == *image);
-    let key = baked.or_else(|| Some(&current?.artifact.as_ref()?.key));
-    html! { @if let Some(key) = key { (plain_line(artifact_name(key))) } }
-}
-
-fn cells(view: &View<'_>, standing: &Standing<'_>) -> Markup {
-    let channel = |one: &PipelineStatus, channel: &ChannelStatus| {
-        view.link(&Page::Pipeline(one.pipeline.clone()), &format!("{}/{}", one.pipeline, channel.channel))
+/// What an image is to its pipeline, with the way to what says so.
+fn standing(view: &View<'_>, one: &OnImage) -> Markup {
+    let Some(pipeline) = &one.pipeline else {
+        return html! { "none of the pipelines' newest bakes made it" };
+    };
+    let channel = one.channel.as_ref().map(|channel| format!("{pipeline}/{channel}")).unwrap_or_default();
+    let channel = view.link(&Page::Pipeline(pipeline.clone()), &channel);
+    let bake = |text: &dyn Fn(&BakeId) -> String| {
+        html! { @if let Some(bake) = &one.bake { (view.link(&Page::Bake(pipeline.clone(), bake.clone()), &text(bake))) } }
     };
     html! {
-        @match standing {
-            Standing::Current(one, of, bake) => {
-                td { (layout::pill("good", "current")) " of " (channel(one, of)) ", " (view.link(&Page::Bake(one.pipeline.clone(), (*bake).clone()), bake.as_str())) }
-                td {}
+        @match one.standing {
+            Standing::Current => { (layout::pill("good", "current")) " of " (channel) ", " (bake(&|bake| bake.to_string())) }
+            Standing::Coming => {
+                (layout::pill("busy", "coming")) " to " (channel)
+                @if let Some(rollout) = &one.rollout { " by a " (view.link(&Page::Rollout(pipeline.clone(), rollout.clone()), "rollout")) }
             }
-            Standing::Coming(one, of, rollout) => {
-                td { (layout::pill("busy", "coming")) " to " (channel(one, of)) " by a " (view.link(&Page::Rollout(one.pipeline.clone(), (*rollout).clone()), "rollout")) }
-                td {}
-            }
-            Standing::Outdated(one, of, since) => {
-                td { (layout::pill("bad", "older")) " of " (channel(one, of)) }
-                td { (view.ago(*since)) }
-            }
-            Standing::Made(pipeline, bake) => {
-                td { "made by " (view.link(&Page::Bake((*pipeline).clone(), (*bake).clone()), &format!("{pipeline} by {bake}"))) ", in no channel" }
-                td { "not known" }
-            }
-            Standing::Foreign => {
-                td { "none of the pipelines' newest bakes made it" }
-                td {}
-            }
+            Standing::Older => { (layout::pill("bad", "older")) " of " (channel) }
+            Standing::Made => { "made by " (bake(&|bake| format!("{pipeline} by {bake}"))) ", in no channel" }
+            Standing::Foreign => { "none of the pipelines' newest bakes made it" }
         }
     }
 }
@@ -160,24 +84,24 @@ fn ids<'a>(machines: impl Iterator<Item = &'a InstanceId>, count: usize) -> Mark
     }
 }
 
-fn fix(view: &View<'_>, standing: &Standing<'_>, machine: Option<&InstanceId>) -> Markup {
+/// What replaces the machines of an older image.
+fn fix(view: &View<'_>, one: &OnImage, pipelines: &[PipelineStatus]) -> Markup {
+    let (Standing::Older, Some(pipeline)) = (one.standing, &one.pipeline) else { return html! {} };
+    if let Some(rollout) = &one.rollout {
+        return html! {
+            "The " (view.link(&Page::Rollout(pipeline.clone(), rollout.clone()), "rollout under way"))
+            " replaces those of the groups that follow the channel."
+        };
+    }
+    let mut channels = pipelines.iter().filter(|of| of.pipeline == *pipeline).flat_map(|of| &of.channels);
+    let channel = channels.find(|channel| Some(&channel.channel) == one.channel.as_ref());
+    let parameter = channel.and_then(|channel| channel.parameters.first());
     html! {
-        @match standing {
-            Standing::Outdated(one, channel, _) => {
-                @match (&channel.rolling, channel.parameters.first(), machine) {
-                    (Some(rolling), _, _) => {
-                        "The " (view.link(&Page::Rollout(one.pipeline.clone(), rolling.rollout.clone()), "rollout under way"))
-                        " replaces those of the groups that follow the channel."
-                    }
-                    (None, Some(parameter), Some(_)) => {
-                        "Start others in their place: "
-                        (view.command(&format!("aws ec2 run-instances --image-id resolve:ssm:{}", plain_line(parameter.parameter.as_str()))))
-                    }
-                    (None, _, Some(machine)) => { (view.command(&format!("ovenbird show {machine}"))) }
-                    (None, _, None) => {}
-                }
-            }
-            Standing::Current(..) | Standing::Coming(..) | Standing::Made(..) | Standing::Foreign => {}
+        @if let Some(parameter) = parameter {
+            "Start others in their place: "
+            (view.command(&format!("aws ec2 run-instances --image-id resolve:ssm:{}", plain_line(parameter.parameter.as_str()))))
+        } @else if let Some(machine) = one.instances.first() {
+            (view.command(&format!("ovenbird show {machine}")))
         }
     }
 }

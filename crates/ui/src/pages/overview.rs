@@ -5,47 +5,43 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 use ovenbird_core::{
     domain::{
-        artifact,
-        destination::Destination,
         id::{ChannelName, PipelineName},
         plain::plain_line,
-        rollout::Rollout,
     },
     views::{
-        status::{ChannelStatus, PipelineStatus},
-        worries::{Worry, worries},
+        status::{ChannelStatus, Coming, PipelineStatus},
+        worries::{Worry, approval, worries},
     },
 };
 
 use super::layout::{self, Body, View};
 use crate::{
     Account, Reader,
-    read::{Problem, Snapshot, under_way},
+    read::{Problem, Snapshot},
     site::{Act, Page, Verb},
 };
 
 pub async fn body<A: Account>(reader: &Reader<A>, view: &View<'_>) -> Body {
     let snapshot = reader.snapshot(view.now).await;
-    let (rollouts, lost) = under_way(&reader.account, &snapshot).await;
-    let problems = [snapshot.problems.as_slice(), &lost].concat();
     let content = html! {
-        (layout::problems(view, &problems))
-        (at_a_glance(view, &snapshot, rollouts.len()))
-        (look_at(view, &snapshot, &rollouts))
-        (running(view, &snapshot, &rollouts))
+        (layout::problems(view, &snapshot.problems))
+        (at_a_glance(view, &snapshot))
+        (look_at(view, &snapshot))
+        (running(view, &snapshot))
         section aria-labelledby="channels" {
             h2 #channels { "Channels" }
-            (channels(view, &snapshot.pipelines, &problems))
+            (channels(view, &snapshot.pipelines, &snapshot.problems))
         }
     };
     Body { live: true, ..Body::new(view.page.title(), content) }
 }
 
 /// The numbers that somebody wants to know first, each with the way to what it counts.
-fn at_a_glance(view: &View<'_>, snapshot: &Snapshot, rollouts: usize) -> Markup {
+fn at_a_glance(view: &View<'_>, snapshot: &Snapshot) -> Markup {
     let running: usize = snapshot.pipelines.iter().map(|one| one.running.len()).sum();
     let machines: usize = snapshot.fleet.values().map(BTreeSet::len).sum();
     let old: usize = snapshot.pipelines.iter().flat_map(|one| &one.channels).map(on_older).sum();
+    let rollouts = coming(snapshot).count();
     let page = |page: Page| page.href(view.form, view.page);
     let tile = |href: &str, count: usize, words: [&str; 2], more: &Markup| {
         html! { li { a href=(href) { strong { (count) } " " (words[usize::from(count != 1)]) (more) } } }
@@ -73,15 +69,7 @@ fn on_older(channel: &ChannelStatus) -> usize {
 }
 
 /// Everything that is wrong, each with the command that fixes it.
-fn look_at(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup {
-    let asked = rollouts.iter().filter(|rollout| rollout.awaits_approval()).map(|rollout| {
-        let Destination { pipeline, channel, .. } = &rollout.spec.to;
-        Worry {
-            of: rollout.spec.to.name(),
-            what: format!("its rollout to {} waits for {}", rollout.spec.image, rollout.progress.awaits),
-            fix: format!("ovenbird rollout {pipeline} approve --channel {channel}"),
-        }
-    });
+fn look_at(view: &View<'_>, snapshot: &Snapshot) -> Markup {
     let dead = snapshot.dead.iter().map(|dead| Worry {
         of: format!("bake {}", dead.bake),
         what: dead.what.to_owned(),
@@ -93,6 +81,7 @@ fn look_at(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup
         fix: format!("ovenbird show {bake}"),
     });
     let unread = unread(&snapshot.pipelines);
+    let asked = coming(snapshot).filter_map(|(one, channel, _)| approval(one, channel));
     let all: Vec<Worry> =
         asked.chain(dead).chain(early).chain(snapshot.pipelines.iter().flat_map(worries)).collect();
     html! {
@@ -160,10 +149,18 @@ fn place(view: &View<'_>, of: &str) -> Markup {
     pipeline.map_or_else(|| html! { (plain_line(of)) }, |name| view.link(&Page::Pipeline(name), of))
 }
 
+/// The channels to which an image is on its way.
+fn coming(snapshot: &Snapshot) -> impl Iterator<Item = (&PipelineStatus, &ChannelStatus, &Coming)> {
+    snapshot.pipelines.iter().flat_map(|one| {
+        one.channels.iter().filter_map(move |channel| Some((one, channel, channel.rolling.as_ref()?)))
+    })
+}
+
 /// What is under way: bakes and rollouts.
-fn running(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup {
+fn running(view: &View<'_>, snapshot: &Snapshot) -> Markup {
     let bakes: Vec<_> =
         snapshot.pipelines.iter().flat_map(|one| one.running.iter().map(move |bake| (one, bake))).collect();
+    let rollouts: Vec<_> = coming(snapshot).collect();
     html! {
         @if !bakes.is_empty() || !rollouts.is_empty() {
             section aria-labelledby="running" {
@@ -173,18 +170,18 @@ fn running(view: &View<'_>, snapshot: &Snapshot, rollouts: &[Rollout]) -> Markup
                         li {
                             "Bake " (view.link(&Page::Bake(one.pipeline.clone(), bake.bake.clone()), bake.bake.as_str()))
                             " of " (view.link(&Page::Pipeline(one.pipeline.clone()), one.pipeline.as_str()))
-                            ": stage " (bake.stage.as_str()) ", since " (view.ago(bake.started))
+                            ": in stage " (bake.stage.as_str()) " for " (view.ago(bake.stage_since))
                         }
                     }
-                    @for rollout in rollouts {
+                    @for (one, channel, coming) in rollouts {
                         li {
                             "Rollout of " (view.link(
-                                &Page::Rollout(rollout.spec.to.pipeline.clone(), rollout.spec.id.clone()),
-                                &rollout.spec.to.name(),
+                                &Page::Rollout(one.pipeline.clone(), coming.rollout.clone()),
+                                &format!("{}/{}", one.pipeline, channel.channel),
                             ))
-                            " to " code { (rollout.spec.image) } ": " (rollout.progress.phase.as_str())
-                            @let awaits = &rollout.progress.awaits;
-                            @if !awaits.is_empty() { ", waits for " (plain_line(awaits)) }
+                            " to " code { (coming.image) }
+                            @if let Some(phase) = coming.phase { ": " (phase.as_str()) }
+                            @if let Some(awaits) = &coming.awaits { ", waits for " (plain_line(awaits)) }
                         }
                     }
                 }
@@ -228,7 +225,7 @@ fn row(view: &View<'_>, one: &PipelineStatus, channel: &ChannelStatus) -> Markup
                 Some(current) => {
                     td { (view.link(&Page::Bake(one.pipeline.clone(), current.bake.clone()), current.image.as_str())) }
                     td { (view.ago(current.promoted)) }
-                    td { @if let Some(artifact) = &current.artifact { (plain_line(artifact_name(&artifact.key))) }
+                    td { @if let Some(artifact) = &current.artifact { (plain_line(artifact.key.name())) }
                         @for ahead in ahead(one, channel) { " " (layout::pill("dull", &format!("older than {ahead}"))) } }
                     td { (base(current.behind)) }
                 }
@@ -287,11 +284,6 @@ fn last_bake(view: &View<'_>, one: &PipelineStatus) -> Markup {
             @if let Some(error) = &bake.error { " " (plain_line(error)) }
         } @else { "none" }
     }
-}
-
-/// An artifact's key without the part that its pipeline says.
-pub fn artifact_name(key: &artifact::ArtifactKey) -> &str {
-    key.as_str().strip_prefix(&artifact::prefix(key.pipeline())).unwrap_or(key.as_str())
 }
 
 /// What can be done to a channel from here.

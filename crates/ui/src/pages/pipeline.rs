@@ -103,7 +103,7 @@ fn of_channel(
                             (view.link(&Page::Bake(one.pipeline.clone(), current.bake.clone()), current.bake.as_str())) }
                         @if let Some(artifact) = &current.artifact {
                             dt { "Artifact" }
-                            dd { (plain_line(overview::artifact_name(&artifact.key))) ", " (artifact.bytes) " bytes, SHA-256 "
+                            dd { (plain_line(artifact.key.name())) ", " (artifact.bytes) " bytes, SHA-256 "
                                 code { (&artifact.sha256.as_str()[..12]) } }
                         }
                         @if let Some(base) = &current.base {

@@ -53,6 +53,10 @@ pub(super) fn ports(cloud: &Cloud, image: &str) -> Result<()> {
     within("its port", PATIENCE, || {
         cloud.local.ovenbird_json(&["local", "open", &id, "18731:22"], false).map(drop)
     })?;
+    // Which machine runs from which image.
+    has(&says(cloud, &["fleet"], 0)?, &[image, "current", "desk/production", "app"])?;
+    let fleet = cloud.local.ovenbird_json(&["fleet", "desk"], false)?;
+    ensure!(fleet[0]["instances"][0] == id && fleet[0]["standing"] == "current", "{fleet}");
     says(cloud, &["local", "open", &id, "80"], 0)?;
     has(
         &says(cloud, &["local", "open", "--list"], 0)?,

@@ -1,5 +1,6 @@
 //! A person is asked before a stage: who is told, and what becomes of a rollout that nobody answers.
 
+use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     domain::{
@@ -7,6 +8,10 @@ use ovenbird_core::{
         rollout::{Outcome, Phase},
     },
     ports::Stack as _,
+    views::{
+        status::{self, Fleet},
+        worries::approval,
+    },
 };
 use ovenbird_testkit::{
     Cloud,
@@ -40,6 +45,16 @@ fn a_person_is_asked_for_approval_and_the_rollout_goes_on_with_it() {
     assert_eq!(rollout.progress.awaits, format!("a person's approval, until {:.0}", question.until.unwrap()));
     let command = "ovenbird rollout storefront --channel production approve";
     assert!(question.summary.ends_with(command), "{question:?}");
+    // `ovenbird status` names it, with the command of the answer.
+    let records = block_on(status::records(&cloud, &rollout.spec.to.pipeline)).unwrap();
+    let one = block_on(status::status(&cloud, &[records], &Fleet::new(), cloud.now())).unwrap().remove(0);
+    let coming = one.channels[0].rolling.as_ref().unwrap();
+    assert_eq!(
+        (coming.phase, coming.awaits.as_deref()),
+        (Some(Phase::Paused), Some(&*rollout.progress.awaits))
+    );
+    let worry = approval(&one, &one.channels[0]).unwrap();
+    assert!(worry.what.ends_with(&rollout.progress.awaits), "{worry:?}");
     // An hour is nearly over, and prune runs go by.
     cloud.pass(SignedDuration::from_mins(50));
     walk(&cloud, &[("sweep".to_owned(), (0, Run::Prune))], &Diary::default());

@@ -158,9 +158,20 @@ impl Progress {
         }
     }
 
+    /// When the current stage began; none for a record without a stage.
+    pub fn stage_since(&self) -> Option<Timestamp> {
+        self.timeline.last().map(|span| span.start)
+    }
+
+    /// When the bake ended; none while it is on its way.
+    pub fn ended(&self) -> Option<Timestamp> {
+        let last = self.timeline.last().filter(|_| self.status != Status::Running);
+        last.and_then(|span| span.end)
+    }
+
     /// How long the current stage lasts, in seconds.
     pub fn waited(&self, now: Timestamp) -> i64 {
-        self.timeline.last().map_or(0, |span| now.duration_since(span.start).as_secs())
+        self.stage_since().map_or(0, |since| now.duration_since(since).as_secs())
     }
 
     /// How long it waited for other bakes, up to the last of these waits that has ended.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Basis, DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Retention, Verdict, judge,
+    Basis, DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Retention, Verdict, dangling, judge,
     leftovers::{Found, Leftovers},
     tag, versions,
 };
@@ -142,6 +142,8 @@ pub async fn plan_and_drifts<C: PrunePorts>(
     plan.problems.extend(inventory.failed.iter().map(|(source, error)| {
         format!("{source} can't be looked at, so no image goes: {}; fix: {}", error.chain(), error.hint())
     }));
+    let there: BTreeSet<&AmiId> = found.images.iter().map(|image| &image.id).collect();
+    plan.problems.extend(dangling::problems(&basis.named, &there, &inventory.pins, cloud).await?);
     plan.stays = left.stays;
     plan.halted = unrecorded(left.unrecorded.len()).or(implausible(&inventory, bucket, now).await?);
     if plan.halted.is_some() {

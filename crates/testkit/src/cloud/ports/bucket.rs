@@ -8,6 +8,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{artifact, digest, id::Digest, names::Names, plan::PresignedUrl},
     ports::{self, Bucket, Presigner},
+    store::keys,
 };
 
 use super::super::Cloud;
@@ -22,19 +23,24 @@ fn reading(version: Option<&str>) -> &'static [&'static str] {
     }
 }
 
+/// An object's text, as S3's adapter reads it.
+fn whole(key: &str, bytes: &[u8]) -> Result<String> {
+    if bytes.len() > keys::largest(key) {
+        return Err(keys::too_large(key));
+    }
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
 impl Bucket for Cloud {
     async fn text(&self, key: &str) -> Result<Option<String>> {
-        self.call(READ, |state| {
-            Ok(state.objects.get(key).map(|(bytes, _)| String::from_utf8_lossy(bytes).into_owned()))
-        })
-        .await
+        self.call(READ, |state| state.objects.get(key).map(|(bytes, _)| whole(key, bytes)).transpose()).await
     }
 
     async fn written_text(&self, key: &str) -> Result<Option<(String, Timestamp)>> {
         self.call(READ, |state| {
             let lying = state.objects.get(key).cloned();
             let found = lying.or_else(|| state.hardware.heartbeat(key, state.now));
-            Ok(found.map(|(bytes, written)| (String::from_utf8_lossy(&bytes).into_owned(), written)))
+            found.map(|(bytes, written)| Ok((whole(key, &bytes)?, written))).transpose()
         })
         .await
     }
@@ -73,6 +79,18 @@ impl Bucket for Cloud {
                 written: *written,
                 sha256: None,
             }))
+        })
+        .await
+    }
+
+    async fn has_any(&self, prefix: &str, names: Option<&Names>) -> Result<bool> {
+        self.call(&["s3:ListBucket"], |state| {
+            let mut under = state.objects.iter().filter(|(key, _)| key.starts_with(prefix));
+            let found = under
+                .by_ref()
+                .take(ports::LOOKED_THROUGH)
+                .any(|(key, (bytes, _))| !artifact::is_passed_over(key, bytes.len() as u64, names));
+            Ok(found || under.next().is_some())
         })
         .await
     }

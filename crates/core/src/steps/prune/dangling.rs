@@ -1,0 +1,105 @@
+//! What would launch instances of an image of this stack that is gone.
+//!
+//! Prune lets no image go that something names. People and other tools do, and then the next instance can't start: at night,
+//! when a group grows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::{
+    domain::{
+        bake::Bake,
+        error::Result,
+        id::{AmiId, TemplateName},
+        reference::{Kind, Reference},
+        template::{LaunchTemplate, Pins},
+    },
+    ports::PrunePorts,
+    steps::inventory::Named,
+    store::Ledger,
+};
+
+/// How many images are looked up at once.
+const AT_ONCE: usize = 16;
+
+/// One sentence for each image that is gone and still named, with what names it and what fixes it.
+///
+/// Of what is named and not `there`, most is other people's: only what a bake of this stack made is told.
+pub(super) async fn problems(
+    named: &Named,
+    there: &BTreeSet<&AmiId>,
+    pins: &Pins,
+    cloud: &impl PrunePorts,
+) -> Result<Vec<String>> {
+    let missing = named.iter().filter(|(image, _)| !there.contains(image)).filter_map(|(image, by)| {
+        let launching: Vec<&Reference> = by.iter().filter(|one| launches(one.kind)).collect();
+        (!launching.is_empty()).then_some((image, launching))
+    });
+    let made = stream::iter(missing).map(async |(image, by)| Ok((image, by, maker(image, cloud).await?)));
+    let made: Vec<_> = made.buffered(AT_ONCE).try_collect().await?;
+    let mut templates = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (image, by, maker) in made {
+        let Some(maker) = maker else { continue };
+        let mut launching = Vec::new();
+        for reference in by {
+            if is_used(reference, pins, &mut templates, cloud).await? {
+                launching.push(reference.to_string());
+            }
+        }
+        if !launching.is_empty() {
+            problems.push(told(image, &maker, &launching));
+        }
+    }
+    Ok(problems)
+}
+
+/// Whether what names an image would launch instances of it, or hand it to somebody who does.
+///
+/// An instance runs on without its image. A channel that only may go back to an image says so when it is to go back.
+fn launches(kind: Kind) -> bool {
+    match kind {
+        Kind::Channel
+        | Kind::Parameter
+        | Kind::LaunchTemplate
+        | Kind::AutoScalingGroup
+        | Kind::LaunchConfiguration
+        | Kind::Fleet
+        | Kind::SpotFleet
+        | Kind::Recipe => true,
+        Kind::Previous | Kind::Instance | Kind::Baking | Kind::Base | Kind::Account => false,
+    }
+}
+
+/// The bake of this stack that made an image which is gone; none when no bake did, or the image was only made just now.
+async fn maker(image: &AmiId, cloud: &impl PrunePorts) -> Result<Option<Bake>> {
+    let Some(bake) = Ledger(cloud).maker(image).await? else { return Ok(None) };
+    let there = cloud.images(Some(&bake.spec.id)).await?;
+    Ok((!there.iter().any(|one| one.id == *image)).then_some(bake))
+}
+
+/// Whether a reference still counts: an old version of a launch template by which nothing launches is history.
+async fn is_used(
+    reference: &Reference,
+    pins: &Pins,
+    templates: &mut BTreeMap<TemplateName, Option<LaunchTemplate>>,
+    cloud: &impl PrunePorts,
+) -> Result<bool> {
+    let Some((template, number)) = reference.as_version() else { return Ok(true) };
+    if !templates.contains_key(&template) {
+        templates.insert(template.clone(), cloud.every_version(&template).await?);
+    }
+    let found = templates.get(&template).and_then(Option::as_ref);
+    Ok(found.is_some_and(|found| found.use_of(number, pins).is_some()))
+}
+
+fn told(image: &AmiId, maker: &Bake, launching: &[String]) -> String {
+    let pipeline = &maker.spec.pipeline;
+    format!(
+        "image {image} of pipeline {pipeline} is gone, or has lost its tags, and {}: no instance can be launched by that; \
+         fix: `aws ec2 restore-image-from-recycle-bin --image-id {image}` if your Recycle Bin keeps images; else name \
+         another image there (`ovenbird channels`), or bake it again (`ovenbird bake {pipeline} --force`)",
+        launching.join(", ")
+    )
+}
