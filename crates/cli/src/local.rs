@@ -19,7 +19,8 @@ use ovenbird_core::{
     views::error::{ErrorView, Failed},
 };
 use ovenbird_local::{
-    Credentials, DiskUse, Event, InstanceStatus, LocalError, Options, ResetPlan, RunningCloud, Status,
+    Credentials, DiskUse, Event, Imported, InstanceStatus, LocalError, Options, ResetPlan, RunningCloud,
+    Status,
 };
 use serde::Serialize;
 
@@ -32,6 +33,12 @@ const WRONG_USE: u8 = 2;
 
 /// How long a local cloud may take to say what it does.
 const ANSWER: Duration = Duration::from_secs(2);
+
+const IMPORT_HELP: &str = "\
+Example, for Debian 13:
+  mmdebstrap --variant=apt --include=systemd-sysv,dbus,cloud-init,curl,ca-certificates,iproute2 \\
+    trixie debian-13.tar http://deb.debian.org/debian
+  ovenbird local import debian-13.tar --name debian-13";
 
 /// What can be done with the local cloud.
 #[derive(Debug, Subcommand)]
@@ -62,6 +69,16 @@ pub enum LocalCommand {
         /// Show what would be destroyed, and destroy nothing
         #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
+    },
+    /// Make an image of a root file system, as another base: print its id
+    #[command(after_help = IMPORT_HELP)]
+    Import {
+        /// An archive that `tar` reads, or a folder, of a whole system with an init
+        #[arg(value_name = "ROOT")]
+        root: PathBuf,
+        /// The image's name, by which a recipe finds it: `[base] newest = { owner = "self", name = "NAME" }`
+        #[arg(long)]
+        name: String,
     },
     /// Print the variables that let AWS's own tools talk to it: eval "$(ovenbird local env)"
     Env,
@@ -135,6 +152,9 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
         LocalCommand::Reset { yes, dry_run } => {
             let done = reset(&options, *yes, *dry_run, json).await;
             return Ok(done.unwrap_or_else(|error| failed(&error, json)));
+        }
+        LocalCommand::Import { root, name } => {
+            ovenbird_local::import(&options, root, name).await.map(|done| imported(&done, json))
         }
         LocalCommand::Env => env(&options, json),
         LocalCommand::Logs { of: Some(of), follow, since } => {
@@ -262,6 +282,18 @@ fn will_be_gone(plan: &ResetPlan) -> String {
         text.push_str(&format!("\n  {} ({mib} MiB): {}", folder.path.display(), folder.holds));
     }
     text
+}
+
+/// Shows the image that was made of a root.
+fn imported(done: &Imported, json: bool) {
+    print(json, done, &done.image);
+    if !json {
+        crate::tell!(
+            "its machines begin with {}; a recipe's base is `newest = {{ owner = \"self\", name = \"{}\" }}`",
+            done.init,
+            done.name
+        );
+    }
 }
 
 /// What a shell must have for AWS's own tools to talk to the local cloud.

@@ -9,7 +9,10 @@ use ovenbird_core::domain::digest;
 use ovenbird_sim::{ApiError, BaseImage, DescribeImages, World};
 use tokio::process::Command;
 
-use crate::{deploy::architecture, network::RESOLVER};
+use crate::{
+    deploy::architecture,
+    root_settings::{self, CLOUD_INIT, FORGET, MASKED},
+};
 
 /// The Debian release.
 pub const SUITE: &str = "bookworm";
@@ -19,55 +22,6 @@ pub const SUITE: &str = "bookworm";
 /// `become_user` of Ansible fails.
 const PACKAGES: &str = "systemd-sysv,dbus,libpam-systemd,cloud-init,ca-certificates,curl,iproute2,mount,netbase,procps,\
                         sudo,openssh-server,python3,gnupg,less,lsb-release,psmisc,wget,xz-utils";
-
-/// cloud-init asks our IMDS and nothing else; without the address it first tries a name and waits for DNS.
-const CLOUD_INIT: &str = "datasource_list: [Ec2]
-datasource:
-  Ec2:
-    strict_id: false
-    metadata_urls: [\"http://169.254.169.254:80\"]
-    max_wait: 10
-    timeout: 2
-network: {config: disabled}
-manage_etc_hosts: true
-# One kind of key: each costs time at the first boot.
-ssh_genkeytypes: [ed25519]
-no_ssh_fingerprints: true
-# What a machine in namespaces has no use for: disks to grow, packages to refresh.
-cloud_init_modules: [write-files, set_hostname, update_hostname, update_etc_hosts, users-groups, ssh]
-cloud_config_modules: [runcmd]
-cloud_final_modules: [scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message]
-";
-
-/// What cloud-init remembers of the machine that its disk was last in is not to be trusted: it may be an image's.
-///
-/// Its local stage would look, but that is masked (see below). It then asks IMDS at every boot, as it does on EC2.
-const FORGET: &str = "[Service]
-ExecStartPre=/bin/rm -f /var/lib/cloud/instance/obj.pkl
-";
-
-/// Units that are slow, or make no sense in a machine that shares the host's kernel. cloud-init's local stage
-/// asks for an address by DHCP and waits; here the network is up before the machine boots.
-const MASKED: &[&str] = &[
-    "apt-daily.timer",
-    "apt-daily-upgrade.timer",
-    "cloud-init-local.service",
-    "dpkg-db-backup.timer",
-    "e2scrub_all.timer",
-    "e2scrub_reap.service",
-    "fstrim.timer",
-    "getty.target",
-    "modprobe@.service",
-    "systemd-binfmt.service",
-    "systemd-firstboot.service", // it asks at the console, and waits for a key
-    "systemd-hwdb-update.service",
-    "systemd-modules-load.service",
-    "systemd-networkd-wait-online.service",
-    "systemd-timesyncd.service",
-    "systemd-udev-trigger.service",
-    "systemd-udevd.service",
-    "systemd-pstore.service",
-];
 
 /// The base that the images of a world lie on: the newest that it knows and that is still there; none when it has no
 /// images, or knows none of the bases.
@@ -145,7 +99,7 @@ pub async fn make(cache: &Path) -> io::Result<PathBuf> {
         let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
         return Err(io::Error::other(format!("mmdebstrap ended with {}:\n{tail}", output.status)));
     }
-    configure(&unfinished)?;
+    root_settings::apply(&unfinished)?;
     // What has the name is believed to be whole, also after a power cut.
     nix::unistd::syncfs(fs::File::open(&unfinished)?)?;
     fs::rename(&unfinished, &finished)?;
@@ -158,35 +112,6 @@ fn host_sources() -> Option<PathBuf> {
     let list = PathBuf::from("/etc/apt/sources.list");
     let same = release.contains(SUITE);
     [sources, list].into_iter().find(|path| same && fs::metadata(path).is_ok_and(|file| file.len() > 0))
-}
-
-fn configure(root: &Path) -> io::Result<()> {
-    fs::write(root.join("etc/cloud/cloud.cfg.d/90_ovenbird.cfg"), CLOUD_INIT)?;
-    let forget = root.join("etc/systemd/system/cloud-init.service.d");
-    fs::create_dir_all(&forget)?;
-    fs::write(forget.join("ovenbird.conf"), FORGET)?;
-    for unit in MASKED {
-        let link = root.join("etc/systemd/system").join(unit);
-        if !link.is_symlink() {
-            std::os::unix::fs::symlink("/dev/null", link)?;
-        }
-    }
-    let resolver = root.join("etc/resolv.conf");
-    if resolver.is_symlink() {
-        fs::remove_file(&resolver)?;
-    }
-    // A resolver that is slow to fail would hold up every boot.
-    fs::write(resolver, format!("nameserver {RESOLVER}\noptions timeout:1 attempts:2\n"))?;
-    // An image's identity is each instance's own; cloud-init makes keys of its own in each.
-    for entry in fs::read_dir(root.join("etc/ssh"))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"ssh_host_")) {
-            fs::remove_file(path)?;
-        }
-    }
-    fs::write(root.join("etc/machine-id"), "")?;
-    fs::create_dir_all(root.join("var/log/journal"))?;
-    Ok(())
 }
 
 #[cfg(test)]

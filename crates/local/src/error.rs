@@ -149,6 +149,15 @@ pub enum LocalError {
         /// The beginning of the body.
         body: String,
     },
+    /// A root file system could not become an image.
+    #[error("{} can't become an image", root.display())]
+    Import {
+        /// The archive or the folder.
+        root: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: io::Error,
+    },
     /// The stack could not be deployed.
     #[error("deploying {what}: {problem}")]
     Deploy {
@@ -195,6 +204,11 @@ impl LocalError {
             Self::Io { .. } | Self::Request { .. } | Self::Refused { .. } => {
                 "Read the local cloud's logs: `ovenbird local logs` prints where they are".into()
             }
+            Self::Import { .. } => {
+                "Give it an archive of a whole root file system with an init, or the folder of one: docs/local-cloud.md says how to \
+                 make one"
+                    .into()
+            }
             Self::Deploy { .. } => {
                 "Build the functions with `make build`, then run `ovenbird local up` again".into()
             }
@@ -212,6 +226,7 @@ impl LocalError {
             Self::HomeTaken { .. } | Self::LongHome { .. } => "LocalHome",
             Self::NoRepository | Self::Deploy { .. } => "LocalDeploy",
             Self::Start { .. } | Self::MiniStack { .. } => "LocalStart",
+            Self::Import { .. } => "LocalImport",
             Self::Io { .. } | Self::Corrupt { .. } | Self::Request { .. } | Self::Refused { .. } => "LocalIo",
         }
     }

@@ -79,6 +79,11 @@ impl Home {
         self.0.join("run/keys")
     }
 
+    /// Where roots are unpacked that become images: on the file system of all layers.
+    pub fn imports(&self) -> PathBuf {
+        self.0.join("run/imports")
+    }
+
     /// What the load balancers' processes need for a moment.
     pub fn balancer(&self) -> PathBuf {
         self.0.join("run/lb")

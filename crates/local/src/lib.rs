@@ -18,6 +18,7 @@ mod hardware;
 mod health_checks;
 mod home;
 mod http_client;
+mod import;
 pub mod machine;
 mod memory;
 mod ministack;
@@ -27,6 +28,7 @@ mod options;
 mod progress;
 mod requirements;
 mod reset;
+mod root_settings;
 mod state;
 mod store;
 mod supervisor;
@@ -43,6 +45,7 @@ pub use self::{
     hardware::{Hardware, Simulated},
     home::Home,
     http_client::Link,
+    import::{Imported, import},
     operator::{Forward, InstanceStatus, Memory, Status, close, down, logs_path, open, shell, status, up},
     options::{Machines, Options},
     progress::{Event, Stage},

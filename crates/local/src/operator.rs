@@ -378,7 +378,12 @@ pub async fn shell(options: &Options, instance: &str, command: &[String]) -> Res
     let mut shell = Command::new("/proc/self/exe");
     shell.args(machine::way_in(process(options, instance).await?, None)).current_dir("/");
     if command.is_empty() {
-        shell.args(["/bin/bash", "--login"]);
+        // Not every base has bash.
+        shell.args([
+            "/bin/sh",
+            "-c",
+            "if command -v bash >/dev/null; then exec bash --login; fi; exec sh -l",
+        ]);
     } else {
         shell.args(command);
     }
@@ -418,9 +423,16 @@ pub fn logs_path(options: &Options) -> [PathBuf; 2] {
     [options.home.log(), options.home.ministack_log()]
 }
 
-async fn post<T: DeserializeOwned>(options: &Options, what: &str, body: &serde_json::Value) -> Result<T> {
-    let request =
-        Request::post(format!("{}/_ovenbird/{what}", options.endpoint())).body(Bytes::from(body.to_string()));
+pub(crate) async fn post<T: DeserializeOwned>(
+    options: &Options,
+    what: &str,
+    body: &impl Serialize,
+) -> Result<T> {
+    let body = serde_json::to_vec(body).map_err(|source| LocalError::Request {
+        request: format!("/_ovenbird/{what}"),
+        source: Box::new(source),
+    })?;
+    let request = Request::post(format!("{}/_ovenbird/{what}", options.endpoint())).body(Bytes::from(body));
     let request = request.map_err(|source| bad_request(what, source))?;
     answer(options, what, request).await
 }

@@ -72,12 +72,14 @@ async fn run(options: Options, start: Instant, stage: &mut Stage) -> Result<()> 
     let _lock = lock(&options)?;
     let mut ends = Ends::listen()?;
     // One that was killed may have left private keys, which are nobody's.
-    let keys = options.home.new_keys();
-    match fs::remove_dir_all(&keys) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(LocalError::io(format!("remove {}", keys.display()))(error));
+    // The same of roots that nobody made an image of.
+    for left in [options.home.new_keys(), options.home.imports()] {
+        match fs::remove_dir_all(&left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LocalError::io(format!("remove {}", left.display()))(error));
+            }
+            _ => {}
         }
-        _ => {}
     }
     let _services = match options.machines {
         Machines::Simulated => None,

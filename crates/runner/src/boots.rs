@@ -21,6 +21,7 @@ use ovenbird_core::domain::plan::{FOLDER, quote};
 
 use crate::{
     machine::{Machine, create_parents},
+    openrc,
     seal::orders,
 };
 
@@ -66,6 +67,9 @@ pub fn prepare(machine: &Machine) -> Result<bool> {
             symlink(UNIT, &wanted).with_context(|| format!("write {WANTED}"))?;
         }
         return Ok(true);
+    }
+    if openrc::is_at_work(machine) {
+        return openrc::prepare(machine).map(|()| true);
     }
     let cron = machine.path(CRON);
     if !cron.parent().is_some_and(std::path::Path::is_dir) {

@@ -12,6 +12,7 @@ mod logs;
 mod machine;
 mod mailbox;
 mod mask;
+mod openrc;
 mod output;
 mod owner;
 mod place;

@@ -42,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const GOING: Duration = Duration::from_secs(180);
 
 const NO_WAY_BACK: &str = "`reboot = true`: nothing on this machine could go on after the boot, for it has neither \
-    systemd nor /etc/cron.d";
+    systemd nor OpenRC nor /etc/cron.d";
 
 /// The exit status that says that the machine is to boot again before the next step.
 pub const BOOTS: u8 = 75;

@@ -271,6 +271,17 @@ fn failed(machine: &Machine) -> Vec<String> {
     text.lines().filter_map(name).collect()
 }
 
+/// Fails where there is no systemd, with what to write instead.
+pub fn wanted(machine: &Machine, name: &str) -> Result<()> {
+    let program = name.trim_end_matches(".service");
+    ensure!(
+        machine.program("systemctl", &[]).is_some(),
+        "the base has no systemd, and `service` is about its units: with OpenRC, a `shell` step does it \
+         (`rc-update add {program}; rc-service {program} restart`), and a test with `command = \"rc-service {program} status\"`"
+    );
+    Ok(())
+}
+
 /// The machine's version of systemd: `252`.
 pub fn version(machine: &Machine) -> Result<u32> {
     let text = systemctl(machine, &["--version"])?;

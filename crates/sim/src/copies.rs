@@ -134,7 +134,7 @@ impl World {
                 progress: 0,
                 started: now,
                 // As EC2 writes the volume of a copy: there is none.
-                volume: no_volume(),
+                volume: volume_of_a_copy(),
                 size: device.disk.size,
                 kms_key: kms_key.clone(),
                 bytes,
@@ -197,7 +197,7 @@ impl World {
             state: SnapshotState::Pending,
             progress: 0,
             started: now,
-            volume: no_volume(),
+            volume: volume_of_a_copy(),
             kms_key: key.or(source.kms_key.clone()),
             description: request.description.clone().unwrap_or_default(),
             tags: request.tags.get("snapshot").cloned().unwrap_or_default(),
@@ -308,7 +308,8 @@ impl World {
     }
 }
 
-fn no_volume() -> VolumeId {
+/// What EC2 says of a snapshot that was made of no volume of this account's.
+pub(crate) fn volume_of_a_copy() -> VolumeId {
     VolumeId::parse("vol-ffffffff").unwrap_or_else(|_| unreachable!("it is an id"))
 }
 

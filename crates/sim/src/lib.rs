@@ -18,6 +18,7 @@ mod filters;
 mod image_parameters;
 mod image_stages;
 mod images;
+mod imports;
 mod instance_types;
 mod instances;
 mod kept;
@@ -58,6 +59,7 @@ pub use self::{
     image_parameters::{ImageParameters, Validation},
     image_stages::{LaunchPermission, Standing},
     images::{BaseImage, CreateImage, DescribeImages, Image, ImageState},
+    imports::ImportDisk,
     instance_types::InstanceType,
     instances::{Instance, InstanceState, StateChange},
     kept::Change,

@@ -41,6 +41,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("local df", "DiskUse"),
     ("local down", "Downed"),
     ("local env", "BTreeMap<String, String>"),
+    ("local import", "Imported"),
     ("local list", "Vec<RunningCloud>"),
     ("local logs", "Vec<String>"),
     ("local logs FUNCTION", "Vec<LogLine>"),

@@ -12,6 +12,7 @@ mod chromium;
 mod end_to_end;
 mod many_at_once;
 mod operator;
+mod other_bases;
 mod page;
 mod provisioners;
 mod rollout;

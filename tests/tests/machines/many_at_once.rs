@@ -25,7 +25,9 @@ fn many_triggers_and_layers_on_real_machines() -> Result<()> {
     fifty_uploads(&cloud)?;
     other_tests(&cloud)?;
     twenty_artifacts(&cloud)?;
+    none_waits_for_another(&cloud)?;
     layers(&cloud)?;
+    imported(&cloud)?;
     kept_builder(&cloud)
 }
 
@@ -207,6 +209,43 @@ fn twenty_artifacts(cloud: &Cloud) -> Result<()> {
     Ok(())
 }
 
+/// Bakes of as many pipelines as the stack has builders: each stays at its step until all the others are at theirs.
+fn none_waits_for_another(cloud: &Cloud) -> Result<()> {
+    let pipelines: Vec<String> = (0..ARTIFACTS).map(|number| format!("each-{number:02}")).collect();
+    let waits = "[[step]]\nshell = \"touch /run/here; until [ -e /run/go ]; do sleep 0.2; done\"\n";
+    for pipeline in &pipelines {
+        cloud.push(pipeline, "1", &recipe(pipeline, DEBIAN, waits))?;
+    }
+    let start = Instant::now();
+    for pipeline in &pipelines {
+        cloud.local.ovenbird(&["bake", pipeline, "--detach"])?;
+    }
+    let mut waiting = BTreeSet::new();
+    within("all at their step at the same time", PATIENCE, || {
+        for pipeline in &pipelines {
+            let bake = cloud.local.bakes(pipeline, 1)?.into_iter().next().context("no bake yet")?;
+            ensure!(bake.progress.status == Status::Running, "{pipeline}: {:?}", bake.progress.failure);
+            let builder = bake.progress.builder.with_context(|| format!("{pipeline} waits for its turn"))?;
+            let here = ["local", "shell", builder.as_str(), "--", "test", "-e", "/run/here"];
+            ensure!(cloud.local.ovenbird_says(&here)?.0 == Some(0), "{pipeline} is not there yet");
+            waiting.insert(builder);
+        }
+        Ok(())
+    })?;
+    ensure!(waiting.len() == ARTIFACTS, "{waiting:?}");
+    eprintln!("{ARTIFACTS} bakes at once: all at their step after {:.1} s", start.elapsed().as_secs_f64());
+    for builder in &waiting {
+        cloud.local.ovenbird(&["local", "shell", builder.as_str(), "--", "touch", "/run/go"])?;
+    }
+    for pipeline in &pipelines {
+        let bake = cloud.ended(pipeline, 1)?.remove(0);
+        ensure!(bake.progress.status == Status::Promoted, "{pipeline}: {:?}", bake.progress.failure);
+    }
+    eprintln!("{ARTIFACTS} bakes at once: all promoted after {:.1} s", start.elapsed().as_secs_f64());
+    ensure!(cloud.alive()?.is_empty());
+    Ok(())
+}
+
 /// One byte of a file of the runtime, and the application on it is baked anew; its lineage is told.
 fn layers(cloud: &Cloud) -> Result<()> {
     cloud.push("runtime", "1", &recipe("runtime", DEBIAN, ""))?;
@@ -272,6 +311,39 @@ fn layers(cloud: &Cloud) -> Result<()> {
     );
     cloud.local.ovenbird(&["show", shop.spec.id.as_str()])?;
     cloud.local.ovenbird(&["explain", "shop"])
+}
+
+/// A root file system becomes an image, and a bake's base; what can't be one is told, and leaves nothing.
+fn imported(cloud: &Cloud) -> Result<()> {
+    let bases = fs::read_dir(cloud.home.join("base"))?.flatten().map(|entry| entry.path());
+    let base =
+        bases.into_iter().find(|path| path.is_dir() && path.extension().is_none()).context("no base")?;
+    let import =
+        |root: &str, name: &str| cloud.local.ovenbird_says(&["local", "import", root, "--name", name]);
+    let start = Instant::now();
+    let (status, said) = import(base.to_str().context("path")?, "elsewhere")?;
+    ensure!(status == Some(0) && said.contains("name = \"elsewhere\""), "{said}");
+    eprintln!("a root file system was imported in {:.1} s", start.elapsed().as_secs_f64());
+    let on_it = "newest = { owner = \"self\", name = \"elsewhere\" }";
+    cloud.push("on-imported", "1", &recipe("on-imported", on_it, ""))?;
+    let bake = cloud.bake(&["on-imported"])?;
+    ensure!(bake.progress.status == Status::Promoted, "{:?}", bake.progress.failure);
+    ensure!(said.contains(bake.spec.base.image.as_str()), "{} is not in {said}", bake.spec.base.image);
+
+    let container = cloud.home.join("container");
+    fs::create_dir_all(container.join("bin"))?;
+    let container = container.to_str().context("path")?;
+    for (root, name, words) in [
+        (container, "container", "it has neither `/sbin/init` nor systemd"),
+        ("/nowhere/root.tar", "nothing", "No such file"),
+        (base.to_str().context("path")?, "elsewhere", "AMI name elsewhere is already in use"),
+    ] {
+        let (status, said) = import(root, name)?;
+        ensure!(status == Some(1) && said.contains(words), "no {words:?} in {said}");
+    }
+    let left = fs::read_dir(cloud.home.join("run/imports"))?.count();
+    ensure!(left == 0, "{left} roots are left");
+    Ok(())
 }
 
 /// A failed bake leaves its builder when that was asked for, says how to get in, and `clean` removes it.

@@ -45,6 +45,7 @@ fn puppet_and_ansible_configure_real_machines() -> Result<()> {
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     failures(cloud)?;
+    as_the_application_s_own_user(cloud)?;
     a_byte_of_a_module(cloud)?;
     no_secret_is_kept(cloud)
 }
@@ -215,6 +216,41 @@ fn failures(cloud: &Cloud) -> Result<()> {
     // Exit status 0 of Puppet's: nothing to do.
     let manifest = "file { '/etc/shop.conf': mode => '0640' }";
     promoted(&cloud.bake_on("by-puppet", "puppet-0", &[("site.pp", manifest)], puppet)?)
+}
+
+/// Tools that give root's rights up still reach the recipe's files and the folder that they are started in: Python's
+/// virtual environments, Git, and Ansible's tasks of another user.
+fn as_the_application_s_own_user(cloud: &Cloud) -> Result<()> {
+    let play = "- hosts: all\n  gather_facts: false\n  tasks:\n    \
+        - { become: true, become_user: shop, copy: { src: files/conf, dest: /home/shop/conf } }\n    \
+        - { become: true, become_user: shop, script: files/who.sh, args: { chdir: /home/shop } }\n";
+    let files = [
+        ("play/site.yml", play),
+        ("play/files/conf", "it"),
+        ("play/files/who.sh", "#!/bin/sh\nid -un > who\n"),
+        ("play/app.py", "print('app')"),
+    ];
+    let steps = r#"package = ["git", "python3-venv"]
+[[step]]
+shell = """
+useradd --system --create-home --shell /bin/sh shop
+runuser -u shop -- python3 -m venv /home/shop/venv
+runuser -u shop -- git init --quiet /home/shop/clone
+runuser -u shop -- cp play/app.py /home/shop/clone/
+runuser -u shop -- git -C /home/shop/clone add app.py
+"""
+[[step]]
+ansible = { playbook = "play/site.yml" }
+[[test]]
+command = "runuser -u shop -- /home/shop/venv/bin/python3 /home/shop/clone/app.py"
+stdout-contains = "app"
+[[test]]
+file = { path = "/home/shop/clone/.git/index", owner = "shop" }
+[[test]]
+file = { path = "/home/shop/conf", contains = "it", owner = "shop" }
+[[test]]
+file = { path = "/home/shop/who", contains = "shop", owner = "shop" }"#;
+    promoted(&cloud.bake_on("by-ansible", "own-user", &files, steps)?)
 }
 
 /// One byte of a module, and the pipeline is baked anew, and through it the one that stands on it.

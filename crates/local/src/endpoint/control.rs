@@ -15,7 +15,7 @@ use ovenbird_core::domain::{
     id::InstanceId,
     tags::{TAG_BAKE, TAG_PIPELINE, TAG_ROLE},
 };
-use ovenbird_sim::{ApiError, DescribeImages, InstanceState, Paging};
+use ovenbird_sim::{ApiError, DescribeImages, ImportDisk, InstanceState, Paging};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -23,6 +23,8 @@ use tokio::sync::Notify;
 use super::Endpoint;
 use crate::{
     balancer::{Counts, Pids},
+    deploy::architecture,
+    import::{self, Imported},
     memory,
     operator::{Forward, InstanceStatus, Memory, Status},
     options::Options,
@@ -95,7 +97,8 @@ pub(super) async fn answer(endpoint: &Endpoint, path: &str, request: Request) ->
         }
         (&Method::POST, "forward") => forward(endpoint, request).await,
         (&Method::POST, "close") => close(endpoint, request).await,
-        _ => (StatusCode::NOT_FOUND, "no such path: there are status, forward, close and shutdown\n")
+        (&Method::POST, "import") => adopt(endpoint, request).await,
+        _ => (StatusCode::NOT_FOUND, "no such path: there are status, forward, close, import and shutdown\n")
             .into_response(),
     }
 }
@@ -130,6 +133,40 @@ async fn close(endpoint: &Endpoint, request: Request) -> Response {
     match serde_json::from_slice(&body) {
         Ok(CloseRequest { instance, port }) => json_answer(&endpoint.state.hardware().close(&instance, port)),
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}
+
+/// A root that the operator's command unpacked becomes an image of the account's own.
+async fn adopt(endpoint: &Endpoint, request: Request) -> Response {
+    let body = match axum::body::Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let import::Request { name, folder, init } = match serde_json::from_slice(&body) {
+        Ok(asked) => asked,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    let Some(folder) = import::folder(&endpoint.control.options.home.imports(), &folder) else {
+        return (StatusCode::BAD_REQUEST, "a folder of imports has a number for its name").into_response();
+    };
+    let disk = ImportDisk {
+        name: name.clone(),
+        description: "A root file system that was imported".to_owned(),
+        architecture: architecture().to_owned(),
+        bytes: 0,
+    };
+    // One change: nobody sees an image whose layer is not there.
+    let done = endpoint.state.call(|world, now| {
+        let (image, snapshot) = world.import_disk(now, &disk)?;
+        if let Err(error) = endpoint.state.hardware().adopt(&snapshot, &folder) {
+            world.deregister_image(image.as_str(), true, false)?;
+            return Err(ApiError::new("InternalError", error.to_string()));
+        }
+        Ok((image.to_string(), snapshot.to_string()))
+    });
+    match done {
+        Ok((image, snapshot)) => json_answer(&Imported { image, name, snapshot, init }),
+        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
     }
 }
 

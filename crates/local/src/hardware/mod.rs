@@ -5,10 +5,10 @@ mod real;
 mod shared;
 mod simulated;
 
-use std::{fmt, io, net::SocketAddr, sync::Weak};
+use std::{fmt, io, net::SocketAddr, path::Path, sync::Weak};
 
 use futures::future::BoxFuture;
-use ovenbird_core::domain::id::InstanceId;
+use ovenbird_core::domain::id::{InstanceId, SnapshotId};
 use ovenbird_sim::Order;
 use tokio::net::TcpStream;
 
@@ -45,6 +45,9 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
 
     /// Closes a machine's port on loopback, or all of them; gives those that were open.
     fn close(&self, instance: &InstanceId, port: Option<u16>) -> Vec<Forward>;
+
+    /// Takes a folder for the layer of a snapshot.
+    fn adopt(&self, snapshot: &SnapshotId, folder: &Path) -> io::Result<()>;
 
     /// Connects to a machine's port from the network that all machines are in, as another machine there would.
     ///

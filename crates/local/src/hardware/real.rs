@@ -210,6 +210,10 @@ impl Hardware for RealHardware {
         closed
     }
 
+    fn adopt(&self, snapshot: &SnapshotId, folder: &Path) -> io::Result<()> {
+        self.shared.disks.adopt(snapshot, folder)
+    }
+
     fn reach(&self, instance: InstanceId, port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {
         Box::pin(async move {
             let address = self.seen(&instance, |seen| seen.machine.as_ref().and(seen.address));

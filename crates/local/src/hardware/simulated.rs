@@ -4,12 +4,13 @@ use std::{
     collections::{BTreeMap, HashSet},
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
-use ovenbird_core::domain::id::{CommandId, InstanceId};
+use ovenbird_core::domain::id::{CommandId, InstanceId, SnapshotId};
 use ovenbird_sim::{MachineEvent, Order};
 use tokio::{net::TcpStream, sync::mpsc};
 
@@ -93,6 +94,10 @@ impl Hardware for Simulated {
                 self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(command);
             }
         }
+    }
+
+    fn adopt(&self, _: &SnapshotId, _: &Path) -> io::Result<()> {
+        Ok(())
     }
 
     fn console(&self, instance: &InstanceId) -> Option<String> {

@@ -69,6 +69,12 @@ impl Disks {
         fs::create_dir_all(&upper)
     }
 
+    /// Takes a folder of the same file system for a snapshot's layer.
+    pub fn adopt(&self, snapshot: &SnapshotId, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(self.home.join("snapshots"))?;
+        fs::rename(folder, self.snapshot(snapshot))
+    }
+
     /// Deletes an instance's disk.
     pub fn delete_instance(&self, instance: &InstanceId) -> io::Result<()> {
         remove(&self.instance(instance))

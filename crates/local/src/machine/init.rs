@@ -40,6 +40,9 @@ pub(super) const RESTART: u8 = 75;
 /// machine's own view of it.
 pub(super) const ROOT: &str = "/run";
 
+/// So many parts of a path are followed, links included: a circle of links has no end.
+const LINKS: usize = 64;
+
 /// What a machine is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InitConfig {
@@ -148,6 +151,45 @@ pub(super) fn separate(layers: &[PathBuf], disk: &Path, first_id: Option<u32>) -
     Ok(())
 }
 
+/// The program that a machine with this root begins with: `/sbin/init`, as a kernel has it, by its own name where that is
+/// systemd's; systemd where nothing says so.
+pub fn program_in(root: &Path) -> Option<PathBuf> {
+    let init = followed(root, Path::new("sbin/init"));
+    let systemd = ["lib/systemd/systemd", "usr/lib/systemd/systemd"]
+        .into_iter()
+        .find_map(|path| followed(root, Path::new(path)));
+    match (init, systemd) {
+        (Some(init), Some(systemd)) if init == systemd => Some(systemd),
+        // A link with many names, such as busybox's, tells by its name what is wanted.
+        (Some(_), _) => Some("/sbin/init".into()),
+        (None, systemd) => systemd,
+    }
+}
+
+/// Where a path of a root leads to, in the root; none when nothing is there. No link leads out of it.
+fn followed(root: &Path, path: &Path) -> Option<PathBuf> {
+    let mut rest: Vec<PathBuf> = path.iter().rev().map(PathBuf::from).collect();
+    let mut here = PathBuf::from("/");
+    for _ in 0..LINKS {
+        let Some(part) = rest.pop() else {
+            return root.join(here.strip_prefix("/").ok()?).is_file().then_some(here);
+        };
+        match part.to_str() {
+            Some("/") => here = "/".into(),
+            Some(".") => {}
+            Some("..") => drop(here.pop()),
+            _ => {
+                let next = here.join(&part);
+                match fs::read_link(root.join(next.strip_prefix("/").ok()?)) {
+                    Ok(link) => rest.extend(link.iter().rev().map(PathBuf::from)),
+                    Err(_) => here = next,
+                }
+            }
+        }
+    }
+    None
+}
+
 fn become_machine(config: &InitConfig) -> io::Result<Infallible> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let root = Path::new(ROOT);
@@ -168,9 +210,50 @@ fn become_machine(config: &InitConfig) -> io::Result<Infallible> {
     confine()?;
     dup2_stdout(&console)?;
     dup2_stderr(&console)?;
-    let init = [c"/lib/systemd/systemd", c"--system", c"--show-status=1"].map(CString::from);
+    let program = program_in(Path::new("/")).ok_or_else(|| io::Error::other("the image has no init"))?;
+    let systemd = program.file_name().is_some_and(|name| name == "systemd");
+    let words = if systemd { &[c"--system", c"--show-status=1"][..] } else { &[] };
+    let program = CString::new(program.as_os_str().as_encoded_bytes())?;
+    let init: Vec<CString> =
+        std::iter::once(program).chain(words.iter().map(|&word| CString::from(word))).collect();
     let environment =
         [c"container=ovenbird", c"PATH=/usr/sbin:/usr/bin:/sbin:/bin", c"TERM=dumb"].map(CString::from);
     debug_assert!(console.as_raw_fd() > 2);
     Ok(execve(&init[0], &init, &environment)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_machine_begins_with_its_own_init() {
+        let found = |files: &[&str], links: &[(&str, &str)]| {
+            let root = tempfile::tempdir().unwrap();
+            let path = |path: &str| {
+                let path = root.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                path
+            };
+            files.iter().for_each(|file| fs::write(path(file), "").unwrap());
+            links.iter().for_each(|(from, to)| symlink(to, path(from)).unwrap());
+            program_in(root.path()).map(|program| program.display().to_string())
+        };
+        let merged = [("lib", "usr/lib"), ("sbin", "usr/sbin"), ("usr/sbin/init", "/lib/systemd/systemd")];
+        let systemd = "usr/lib/systemd/systemd";
+        assert_eq!(found(&[systemd], &merged).as_deref(), Some("/usr/lib/systemd/systemd"));
+        let apart = [("sbin/init", "../lib/systemd/systemd")];
+        assert_eq!(found(&["lib/systemd/systemd"], &apart).as_deref(), Some("/lib/systemd/systemd"));
+        let busybox = [("sbin/init", "/bin/busybox")];
+        assert_eq!(found(&["bin/busybox"], &busybox).as_deref(), Some("/sbin/init"));
+        // A package of systemd that is not the machine's init.
+        assert_eq!(found(&[systemd, "sbin/init"], &[]).as_deref(), Some("/sbin/init"));
+        assert_eq!(found(&[systemd], &[]).as_deref(), Some("/usr/lib/systemd/systemd"));
+        // No link leads out of the root, or for ever in it.
+        for nothing in ["../../../../../bin/sh", "/sbin/init", "/nowhere"] {
+            assert_eq!(found(&[], &[("sbin/init", nothing)]), None, "{nothing}");
+        }
+    }
 }

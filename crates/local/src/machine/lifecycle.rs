@@ -41,6 +41,13 @@ const CONSOLE: usize = 64 * 1024;
 /// How long the kernel may take to end killed processes.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// What tells a machine to go down: its systemd, or whatever else is its first process.
+const POWER_OFF: &str =
+    "if [ -d /run/systemd/system ]; then systemctl poweroff --no-block; else poweroff; fi";
+
+/// The same, to boot again.
+const REBOOT: &str = "if [ -d /run/systemd/system ]; then systemctl reboot --no-block; else reboot; fi";
+
 /// How often a booting machine is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -216,7 +223,7 @@ impl Machine {
     pub async fn power_off(&self, grace: Duration) {
         let gone = async {
             while let Ok(inside) = self.inside() {
-                let asked = exec(&inside, "systemctl poweroff --no-block", grace).await;
+                let asked = exec(&inside, POWER_OFF, grace).await;
                 if asked.is_ok_and(|outcome| outcome.exit == 0) {
                     break;
                 }
@@ -236,7 +243,7 @@ impl Machine {
     pub async fn reboot(&self, grace: Duration) {
         let asked = async {
             while let Ok(inside) = self.inside() {
-                let asked = exec(&inside, "systemctl reboot --no-block", grace).await;
+                let asked = exec(&inside, REBOOT, grace).await;
                 if asked.is_ok_and(|outcome| outcome.exit == 0) {
                     break;
                 }
@@ -283,9 +290,7 @@ async fn live(
     let tell = |notice| drop(notices.send(notice));
     tell(Notice::Booted(instance.clone()));
     let online = async {
-        while !init_pid(outer)
-            .is_some_and(|pid| fs::exists(format!("/proc/{pid}/root/run/systemd/private")).unwrap_or(false))
-        {
+        while !init_pid(outer).is_some_and(takes_commands) {
             tokio::time::sleep(LOOK).await;
         }
     };
@@ -300,6 +305,14 @@ async fn live(
         Ok(status) if status.code() == Some(i32::from(RESTART)) => tell(Notice::Rebooted(instance)),
         Ok(_) | Err(_) => tell(Notice::Ended(instance)),
     }
+}
+
+/// Whether a machine with this first process is as far as that. systemd shows it by its socket; of any other, nothing is
+/// known but that it began.
+fn takes_commands(pid: u32) -> bool {
+    let socket = || fs::exists(format!("/proc/{pid}/root/run/systemd/private")).unwrap_or(false);
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    socket() || name.trim() == "init"
 }
 
 /// Keeps the end of what the console shows.

@@ -3,12 +3,13 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::{Arc, Mutex, Weak},
 };
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use ovenbird_core::domain::id::InstanceId;
+use ovenbird_core::domain::id::{InstanceId, SnapshotId};
 use ovenbird_local::{CloudState, Endpoint, Hardware};
 use ovenbird_sim::{
     BaseImage, Order, World,
@@ -53,6 +54,10 @@ impl Hardware for Noted {
 
     fn close(&self, _instance: &InstanceId, _port: Option<u16>) -> Vec<ovenbird_local::Forward> {
         Vec::new()
+    }
+
+    fn adopt(&self, _snapshot: &SnapshotId, _folder: &Path) -> io::Result<()> {
+        Ok(())
     }
 
     fn reach(&self, _instance: InstanceId, _port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {

@@ -7,7 +7,7 @@ use ovenbird_core::domain::plan::FOLDER;
 
 use super::rule::rule;
 pub use super::rule::{Edit, Fate, Rule};
-use crate::boots;
+use crate::{boots, openrc};
 
 /// Where the logs are.
 pub const LOGS: &str = "/var/log";
@@ -22,7 +22,7 @@ pub static ASKED: Rule =
 /// Ovenbird's own folder, which goes last and in any case: until then a seal that was killed can begin again.
 pub static OURS: Rule = rule(
     "Ovenbird",
-    &[boots::WANTED, boots::UNIT, boots::CRON, FOLDER],
+    &[boots::WANTED, boots::UNIT, boots::CRON, openrc::WANTED, openrc::SCRIPT, FOLDER],
     Fate::Remove,
     "what starts the runner after a boot; the plan, with URLs that are keys; the runner; the recipe's files",
     "Ovenbird",

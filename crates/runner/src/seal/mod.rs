@@ -32,7 +32,12 @@ use std::{fs, io::Write as _, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
-use ovenbird_core::domain::{mailbox::Urls, plan::PresignedUrl, recipe::Seal, report::SealReport};
+use ovenbird_core::domain::{
+    mailbox::Urls,
+    plan::{FOLDER, PresignedUrl},
+    recipe::Seal,
+    report::SealReport,
+};
 
 use self::{
     hands::Hands,
@@ -41,6 +46,7 @@ use self::{
 use crate::{
     boots, fetch, live,
     machine::{Machine, create_parents},
+    openrc,
 };
 
 /// How long the report is tried: a network that is away for a moment costs no bake. A failure is told once.
@@ -73,6 +79,11 @@ pub fn run(machine: &Machine, then: Then) -> Result<()> {
         return Ok(());
     }
     if !machine.own("plan.json").exists() {
+        // The program is the last to go. Without it this is no builder: a local cloud keeps its home in a folder of this name.
+        ensure!(
+            machine.own(plan::PROGRAM).is_file(),
+            "{FOLDER} has neither a plan nor the runner: this machine is no builder, and nothing was removed"
+        );
         // All else was removed before the plan was, and with it the place of the report.
         let site = Site::new(machine, &Seal::default())?;
         let mut hands = Hands::working(&site, true);
@@ -140,6 +151,10 @@ fn seal(machine: &Machine, seal: &Seal, then: Then) -> Result<()> {
     }
     part("remove it", 3);
     carry_out(&site, &plan)?;
+    // Its notes are of the services that were there before.
+    if let Err(error) = openrc::note_services(machine) {
+        println!("ovenbird: {error:#}");
+    }
     to_disk(machine);
     Ok(())
 }

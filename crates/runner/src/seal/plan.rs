@@ -20,7 +20,7 @@ use super::{
     logs::{self, Verdict},
     mounts::Mounts,
 };
-use crate::{boots, machine::Machine};
+use crate::{boots, machine::Machine, openrc};
 
 /// A file that is changed has at most so many bytes: a state of snapd has a few hundred thousand.
 pub const MOST: u64 = 64 << 20;
@@ -131,6 +131,8 @@ impl Plan {
             target(boots::WANTED, Act::Remove),
             target(boots::UNIT, Act::Remove),
             target(boots::CRON, Act::Remove),
+            target(openrc::WANTED, Act::Remove),
+            target(openrc::SCRIPT, Act::Remove),
             target(FOLDER, Act::Clear(&[PLAN, PROGRAM])),
             target(&format!("{FOLDER}/{PLAN}"), Act::Remove),
             target(FOLDER, Act::Remove),
@@ -139,7 +141,7 @@ impl Plan {
 }
 
 const PLAN: &str = "plan.json";
-const PROGRAM: &str = "ovenbird-runner";
+pub const PROGRAM: &str = "ovenbird-runner";
 
 /// Makes a plan.
 struct Planner<'a> {

@@ -27,6 +27,7 @@ pub fn act(
     enabled: bool,
     started: bool,
 ) -> Result<Exit> {
+    systemd::wanted(this.machine, name)?;
     if let Some(unit) = unit {
         let text = text(name, unit, systemd::version(this.machine)?)?;
         file::write(this, &format!("/etc/systemd/system/{name}.service"), text)?;
@@ -293,6 +294,14 @@ mod tests {
             let log = "journalctl --boot --no-pager --quiet --lines=20 _SYSTEMD_UNIT=shop.service + UNIT=shop.service";
             assert!(output.ends_with(log), "{output}");
         }
+    }
+
+    #[test]
+    fn a_base_without_systemd_is_told_what_to_write_instead() {
+        let stage = Stage::new();
+        let action = Action::Service { name: "shop".into(), unit: None, enabled: true, started: true };
+        let (exit, _) = stage.act(action);
+        assert!(exit.to_string().contains("`rc-update add shop; rc-service shop restart`"), "{exit}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     machine::Machine,
-    systemd::{Stand, Unit},
+    systemd::{self, Stand, Unit},
 };
 
 /// What `is-enabled` says of a unit that starts at boot; a `static` one starts only when another wants it.
@@ -24,6 +24,7 @@ pub struct Asked<'a> {
 
 pub fn look(machine: &Machine, wanted: &Asked<'_>, settle: &mut Settle) -> Result<String> {
     let Asked { name, running, enabled } = *wanted;
+    systemd::wanted(machine, name)?;
     let state = if running { runs(machine, name, settle)? } else { rests(machine, name)? };
     let Some(enabled) = enabled else { return Ok(format!("{name} is {state}")) };
     let boot = at_boot(machine, name)?;

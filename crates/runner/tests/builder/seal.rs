@@ -96,6 +96,26 @@ fn a_seal_that_is_delivered_twice_is_one() {
     assert_eq!(report(&world), first);
 }
 
+#[test]
+fn a_machine_that_is_no_builder_is_not_sealed() {
+    let world = used();
+    // The home of a local cloud has the same name.
+    for path in ["state/world.redb", "base/debian/etc/os-release"] {
+        fs::create_dir_all(world.own(path).parent().unwrap()).unwrap();
+        fs::write(world.own(path), "somebody's").unwrap();
+    }
+    let seal = || world.command("seal").output().unwrap();
+    let output = seal();
+    assert_eq!(output.status.code(), Some(255), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("this machine is no builder"), "{output:?}");
+    assert_eq!(fs::read_to_string(world.own("state/world.redb")).unwrap(), "somebody's");
+    assert!(world.own("base/debian/etc/os-release").exists());
+    // What an interrupted seal left has the program, and goes.
+    fs::write(world.own("ovenbird-runner"), "").unwrap();
+    assert!(String::from_utf8_lossy(&seal().stderr).contains("the plan is gone"));
+    assert!(!world.own("").exists());
+}
+
 /// Programs of systemd 219, which refuse what came later, and note what they were asked.
 fn systemd_219(world: &World) {
     fs::create_dir_all(world.root.path().join("run/systemd/system")).unwrap();

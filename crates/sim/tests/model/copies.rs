@@ -1,7 +1,7 @@
 //! Copies of images and snapshots, and what a launch has of the account: its key, its groups.
 
 use ovenbird_sim::{
-    CopyImage, CopySnapshot, CreateSnapshot, Layer, ModifyInstance, NewKeyPair,
+    CopyImage, CopySnapshot, CreateSnapshot, ImportDisk, Layer, ModifyInstance, NewKeyPair,
     security_groups::CreateSecurityGroup,
 };
 
@@ -106,6 +106,25 @@ fn a_snapshot_of_a_root_volume_is_what_an_image_boots_from_and_one_of_another_is
     let nothing = cloud.world.create_snapshot(cloud.now, &request).unwrap();
     let refused = cloud.world.register_image(cloud.now, &register("of nothing", nothing.id.to_string()));
     assert_eq!(code(refused), "InvalidBlockDeviceMapping");
+}
+
+#[test]
+fn a_disk_from_elsewhere_is_an_image_of_one_s_own_that_lies_on_nothing() {
+    let mut cloud = Cloud::new();
+    let request = ImportDisk {
+        name: "elsewhere".into(),
+        description: "a root".into(),
+        architecture: "x86_64".into(),
+        bytes: 1,
+    };
+    let (image, snapshot) = cloud.world.import_disk(cloud.now, &request).unwrap();
+    assert_eq!(cloud.image_of(&image).layers, [Layer::Snapshot(snapshot.clone())]);
+    let own = DescribeImages { owners: vec!["self".into()], ..DescribeImages::default() };
+    assert_eq!(cloud.world.describe_images(&own).unwrap().items[0].state, ImageState::Available);
+    assert_eq!(code(cloud.world.import_disk(cloud.now, &request)), "InvalidAMIName.Duplicate");
+    assert_eq!(cloud.world.snapshots().count(), 1, "a refused import leaves no snapshot");
+    cloud.world.deregister_image(image.as_str(), true, false).unwrap();
+    assert!(cloud.world.take_orders().contains(&Order::DropSnapshot { snapshot }));
 }
 
 #[test]

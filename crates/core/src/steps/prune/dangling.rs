@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-
 use crate::{
     domain::{
         bake::Bake,
@@ -20,9 +18,6 @@ use crate::{
     store::Ledger,
 };
 
-/// How many images are looked up at once.
-const AT_ONCE: usize = 16;
-
 /// One sentence for each image that is gone and still named, with what names it and what fixes it.
 ///
 /// Of what is named and not `there`, most is other people's: only what a bake of this stack made is told.
@@ -32,18 +27,15 @@ pub(super) async fn problems(
     pins: &Pins,
     cloud: &impl PrunePorts,
 ) -> Result<Vec<String>> {
-    let missing = named.iter().filter(|(image, _)| !there.contains(image)).filter_map(|(image, by)| {
-        let launching: Vec<&Reference> = by.iter().filter(|one| launches(one.kind)).collect();
-        (!launching.is_empty()).then_some((image, launching))
-    });
-    let made = stream::iter(missing).map(async |(image, by)| Ok((image, by, maker(image, cloud).await?)));
-    let made: Vec<_> = made.buffered(AT_ONCE).try_collect().await?;
     let mut templates = BTreeMap::new();
     let mut problems = Vec::new();
-    for (image, by, maker) in made {
-        let Some(maker) = maker else { continue };
+    for (image, by) in named.iter().filter(|(image, _)| !there.contains(image)) {
+        if !by.iter().any(|reference| launches(reference.kind)) {
+            continue;
+        }
+        let Some(maker) = maker(image, cloud).await? else { continue };
         let mut launching = Vec::new();
-        for reference in by {
+        for reference in by.iter().filter(|reference| launches(reference.kind)) {
             if is_used(reference, pins, &mut templates, cloud).await? {
                 launching.push(reference.to_string());
             }
