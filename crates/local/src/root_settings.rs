@@ -57,7 +57,7 @@ pub(crate) const MASKED: &[&str] = &[
     "systemd-pstore.service",
 ];
 
-/// What OpenRC leaves out in a container: hardware, disks and clocks. The machine's network is up when it boots.
+/// What `OpenRC` leaves out in a container: hardware, disks and clocks. The machine's network is up when it boots.
 const OPENRC: &str = "rc_sys=\"lxc\"\nrc_provide=\"net\"\n";
 
 /// From release 24.3 on, one process is all stages of cloud-init, and waits for the unit of each.

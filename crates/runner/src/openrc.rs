@@ -1,4 +1,4 @@
-//! OpenRC, which begins a machine without systemd: Alpine's, and others'.
+//! `OpenRC`, which begins a machine without systemd: Alpine's, and others'.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ pub const WANTED: &str = "/etc/runlevels/default/ovenbird-resume";
 /// How long it may take to note which service needs which.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// Whether OpenRC brought this machine up.
+/// Whether `OpenRC` brought this machine up.
 pub fn is_at_work(machine: &Machine) -> bool {
     machine.path("/run/openrc/softlevel").is_file()
 }
@@ -39,7 +39,7 @@ pub fn prepare(machine: &Machine) -> Result<()> {
     note_services(machine)
 }
 
-/// It comes last, so that a step finds what starts at a boot. It starts the runner as the user data does, in a session of its own: what OpenRC itself can say of a program in the
+/// It comes last, so that a step finds what starts at a boot. It starts the runner as the user data does, in a session of its own: what `OpenRC` itself can say of a program in the
 /// background differs from base to base.
 fn text() -> String {
     format!(
@@ -48,7 +48,7 @@ fn text() -> String {
     )
 }
 
-/// Has OpenRC look at all services anew.
+/// Has `OpenRC` look at all services anew.
 ///
 /// It keeps what it saw for the next boot, and looks again when a script is newer, by the second: a service that a fast
 /// step set up in the second of the boot would start on no instance.

@@ -1,4 +1,4 @@
-//! Bases that are not the local cloud's own: other releases of Debian, and one with OpenRC in place of systemd.
+//! Bases that are not the local cloud's own: other releases of Debian, and one with `OpenRC` in place of systemd.
 //!
 //! Each is made by `mmdebstrap`, imported, and baked: steps, a package, a service, a boot in between, tests, the seal, and
 //! the tests once more on a machine of the image.
