@@ -159,7 +159,7 @@ async fn adopt(endpoint: &Endpoint, request: Request) -> Response {
     let done = endpoint.state.call(|world, now| {
         let (image, snapshot) = world.import_disk(now, &disk)?;
         if let Err(error) = endpoint.state.hardware().adopt(&snapshot, &folder) {
-            world.deregister_image(image.as_str(), true, false)?;
+            world.deregister_image(now, image.as_str(), true, false)?;
             return Err(ApiError::new("InternalError", error.to_string()));
         }
         Ok((image.to_string(), snapshot.to_string()))

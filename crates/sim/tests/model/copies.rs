@@ -123,7 +123,7 @@ fn a_disk_from_elsewhere_is_an_image_of_one_s_own_that_lies_on_nothing() {
     assert_eq!(cloud.world.describe_images(&own).unwrap().items[0].state, ImageState::Available);
     assert_eq!(code(cloud.world.import_disk(cloud.now, &request)), "InvalidAMIName.Duplicate");
     assert_eq!(cloud.world.snapshots().count(), 1, "a refused import leaves no snapshot");
-    cloud.world.deregister_image(image.as_str(), true, false).unwrap();
+    cloud.world.deregister_image(cloud.now, image.as_str(), true, false).unwrap();
     assert!(cloud.world.take_orders().contains(&Order::DropSnapshot { snapshot }));
 }
 
