@@ -201,7 +201,7 @@ impl<'a> Page<'a> {
         self.goes_to("Overview");
         self.stays();
         let bake = start(self.cloud, &["bake", "shop", "--artifact", &artifact(self.cloud, "v1")?])?;
-        self.browser.reads("of shop: stage builder");
+        self.browser.reads("of shop: in stage builder");
         self.still()?;
         self.browser.click(".running a[href^='/bakes/shop/']", "");
         self.browser.reads("of 2: counts");
