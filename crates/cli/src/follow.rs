@@ -143,11 +143,6 @@ async fn after(time: Option<Duration>) {
     }
 }
 
-/// Whether an error is one that goes by: no answer, or too many requests.
-fn goes_by(error: &Error) -> bool {
-    matches!(error, Error::Throttled { .. } | Error::TryAgain { .. })
-}
-
 async fn watch(
     deployment: &Deployment,
     pipeline: &PipelineName,
@@ -183,7 +178,7 @@ async fn watch(
                     show.tell(&format!("lost sight of it, still trying: {}", error.chain()));
                     Instant::now()
                 });
-                if !goes_by(&error) || since.elapsed() >= SIGHT {
+                if !error.goes_by() || since.elapsed() >= SIGHT {
                     show.pane.close();
                     return Ok(Followed::Lost(error));
                 }

@@ -290,6 +290,11 @@ fn request(id: &str) -> String {
 }
 
 impl Error {
+    /// Whether it goes by: no answer, too many requests, or something that isn't ready yet. Whoever meets it tries again.
+    pub fn goes_by(&self) -> bool {
+        matches!(self, Self::Throttled { .. } | Self::TryAgain { .. })
+    }
+
     /// Every name that `name()` can give; the contract test compares it with the state machines.
     pub const NAMES: &'static [&'static str] = &[
         "BadInput",

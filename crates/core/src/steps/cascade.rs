@@ -9,7 +9,7 @@ use crate::{
         artifact,
         bake::{ChildBake, Document, Parent, Status},
         digest::token,
-        error::{Error, Result},
+        error::Result,
         id::{BakeId, PipelineName},
         rollout::RolloutSpec,
         trigger::Trigger,
@@ -103,8 +103,7 @@ async fn start_child(
 async fn has_artifact(child: &Child, bucket: &impl Bucket) -> Result<bool> {
     let names = match recipes::recipe_in_view(bucket, &child.pipeline).await {
         Ok((_, recipe)) => recipe.artifact.and_then(|artifact| artifact.names),
-        // It passes by itself.
-        Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
+        Err(error) if error.goes_by() => return Err(error),
         // What is wrong with its recipe, its own bake says.
         Err(_) => None,
     };

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
+    deregistration,
     guard::{Fate, Guard, Kept, Purpose, Reason},
     promote,
 };
@@ -181,7 +182,7 @@ impl<'a, C: PrunePorts> Removal<'a, C> {
             if matches!(fate, Ok(None)) {
                 gone.insert(image.id.clone());
             }
-            self.note(fate, || format!("aws ec2 deregister-image --image-id {}", image.id));
+            self.note(fate, || deregistration(&image.id));
         }
         Ok(gone)
     }
@@ -209,7 +210,7 @@ impl<'a, C: PrunePorts> Removal<'a, C> {
             Ok(Some(kept)) if kept.reason == Reason::Attached => {}
             Ok(Some(kept)) => self.kept.push(kept),
             Err(error) => {
-                self.throttled |= matches!(error, Error::Throttled { .. } | Error::TryAgain { .. });
+                self.throttled |= error.goes_by();
                 self.failed.push(format!("{error}; `{}`", command()));
             }
         }

@@ -39,7 +39,7 @@ impl Inventory {
         for source in Source::ALL {
             match look(source, cloud, versions).await {
                 Ok(look) => inventory.add(source, look),
-                Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
+                Err(error) if error.goes_by() => return Err(error),
                 Err(error) => inventory.failed.push((source, error)),
             }
         }

@@ -25,7 +25,7 @@ use crate::{
     domain::{
         bake::{Bake, BakeSpec, Document, Stage, Status},
         error::{Error, Result},
-        id::BakeId,
+        id::{AmiId, BakeId},
         mailbox::Order,
         turn::Limits,
     },
@@ -44,6 +44,14 @@ async fn resume(table: &impl Table, document: &Document) -> Result<Versioned<Bak
     }
     bake.progress.adopt(&document.seen);
     Ok(bake)
+}
+
+/// The commands by which a person deregisters an image. EC2 refuses the second one alone: an image that passed its tests is
+/// protected.
+fn deregistration(image: &AmiId) -> String {
+    format!(
+        "aws ec2 disable-image-deregistration-protection --image-id {image}; aws ec2 deregister-image --image-id {image}"
+    )
 }
 
 /// The bake's record; each bake has one before its execution leaves the first state.

@@ -93,6 +93,6 @@ fn own(bake: &Bake, image: Image) -> Result<crate::domain::id::AmiId> {
     Err(Error::bad_input(
         format!("image name `{}`", bake.spec.image_name),
         format!("is taken by {}, which this bake did not make", image.id),
-        format!("Rename or deregister it: `aws ec2 deregister-image --image-id {}`", image.id),
+        format!("Rename or deregister it: `{}`", super::deregistration(&image.id)),
     ))
 }

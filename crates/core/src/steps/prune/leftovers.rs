@@ -14,7 +14,10 @@ use crate::{
         tags::{TAG_BAKE, TAG_KEEP, TAG_PIPELINE},
     },
     ports::{Execution, Image, Instance, PrunePorts, Snapshot, Volume},
-    steps::guard::{Kept, Reason, made_image, made_instance, made_snapshot, protected_by_others},
+    steps::{
+        deregistration,
+        guard::{Kept, Reason, made_image, made_instance, made_snapshot, protected_by_others},
+    },
     store::{ImageStatus, Ledger, Versioned},
 };
 
@@ -152,7 +155,7 @@ impl Leftovers {
                 }
                 Some(_) | None => {
                     self.unrecorded.insert(image.id.clone());
-                    self.problems.push(unrecorded("image", image.id.as_str(), "deregister-image --image-id"));
+                    self.problems.push(unrecorded("image", image.id.as_str(), &deregistration(&image.id)));
                 }
             }
         }
@@ -168,7 +171,11 @@ impl Leftovers {
                     }
                 }
                 Some(_) | None => {
-                    self.problems.push(unrecorded("instance", id, "terminate-instances --instance-ids"));
+                    self.problems.push(unrecorded(
+                        "instance",
+                        id,
+                        &format!("aws ec2 terminate-instances --instance-ids {id}"),
+                    ));
                 }
             }
         }
@@ -180,7 +187,11 @@ impl Leftovers {
                 _ if volume.attached.is_some() || !volume.state.is_left() => {}
                 Some(bake) if self.running.contains_key(&bake.spec.id) => {}
                 Some(bake) => self.dead_bake(bake).leaves.push(id.to_owned()),
-                None => self.problems.push(unrecorded("volume", id, "delete-volume --volume-id")),
+                None => self.problems.push(unrecorded(
+                    "volume",
+                    id,
+                    &format!("aws ec2 delete-volume --volume-id {id}"),
+                )),
             }
         }
         Ok(())
@@ -213,7 +224,11 @@ impl Leftovers {
                     self.dead_bake(bake).leaves.push(id.to_owned());
                 }
                 Some(_) | None => {
-                    self.problems.push(unrecorded("snapshot", id, "delete-snapshot --snapshot-id"));
+                    self.problems.push(unrecorded(
+                        "snapshot",
+                        id,
+                        &format!("aws ec2 delete-snapshot --snapshot-id {id}"),
+                    ));
                 }
             }
         }
@@ -231,10 +246,9 @@ async fn validated<T: crate::ports::Table>(
     Ok(record.is_some_and(|(_, set)| set.status == ImageStatus::Validated))
 }
 
-fn unrecorded(kind: &str, id: &str, verb: &str) -> String {
+fn unrecorded(kind: &str, id: &str, command: &str) -> String {
     format!(
         "{kind} {id} has this stack's tags, and no record says that this stack made it. It stays. If it is yours, keep \
-         it: `aws ec2 create-tags --resources {id} --tags Key={TAG_KEEP},Value=`; if nobody needs it: `aws ec2 {verb} \
-         {id}`"
+         it: `aws ec2 create-tags --resources {id} --tags Key={TAG_KEEP},Value=`; if nobody needs it: `{command}`"
     )
 }

@@ -130,7 +130,7 @@ pub async fn plan_and_drifts<C: PrunePorts>(
             basis.versions = standings;
             verdicts = judge(&basis, now);
         }
-        Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
+        Err(error) if error.goes_by() => return Err(error),
         Err(error) => plan.problems.push(format!(
             "no version of a launch template is deleted: {}; fix: {}",
             error.chain(),
@@ -364,7 +364,7 @@ async fn basis<C: PrunePorts>(
                 parameters.extend(recipe.promote.parameter);
             }
             // It passes by itself: the run is tried again.
-            Err(error @ (Error::Throttled { .. } | Error::TryAgain { .. })) => return Err(error),
+            Err(error) if error.goes_by() => return Err(error),
             Err(error) => {
                 problems.push(format!(
                     "pipeline {pipeline}: its images stay: {}; fix: {}",
