@@ -4,7 +4,7 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     domain::{
-        bake::{Bake, Document, Stage, Status, To},
+        bake::{Bake, Document, Status, To},
         id::AmiId,
     },
     ports::{Image, ImageState, Protection, Retirement as _},
@@ -13,10 +13,7 @@ use ovenbird_core::{
 use ovenbird_testkit::Cloud;
 use serde_json::json;
 
-use super::{
-    bench::store,
-    desk::{Desk, TWO},
-};
+use super::desk::{Desk, TWO};
 
 const REQUIRE: &str = "ec2:ModifyImageAttribute";
 const PROTECT: &str = "ec2:EnableImageDeregistrationProtection";
@@ -34,19 +31,6 @@ fn seen(desk: &Desk, id: &AmiId) -> Option<Image> {
 fn attributes(desk: &Desk, id: &AmiId) -> (bool, Protection) {
     let image = seen(desk, id).expect("it is there");
     (image.imdsv2, image.protection)
-}
-
-/// A bake that takes the old image for its own: all that is left of it is the promotion.
-fn reuse(desk: &Desk, change: impl FnOnce(&mut Bake)) -> Bake {
-    let mut bake = desk.bake("before-0");
-    (bake.spec.id, bake.spec.started) = ("back".parse().unwrap(), desk.now());
-    (bake.progress.status, bake.progress.stage) = (Status::Running, Stage::Launch);
-    bake.progress.reused = true;
-    bake.spec.artifact.as_mut().unwrap().uploaded = desk.now();
-    bake.progress.timeline.truncate(1);
-    change(&mut bake);
-    store(&desk.cloud, &bake);
-    bake
 }
 
 /// An account whose old image is as it was made before recipes asked for anything.
@@ -78,7 +62,7 @@ fn an_image_that_passed_its_tests_is_protected_and_takes_imdsv2_alone() {
     assert_eq!(tokens, Some("required"));
     // One call for each of the two images, and none that was not needed.
     assert_eq!((desk.times(REQUIRE), desk.times(PROTECT)), (2, 2));
-    let bake = reuse(&desk, |_| ());
+    let bake = desk.reuse(|_| ());
     assert_eq!(block_on(step(&desk.cloud, &bake)).unwrap().ends, Some(Status::Promoted));
     assert_eq!((desk.times(REQUIRE), desk.times(PROTECT)), (2, 2));
 }
@@ -94,7 +78,7 @@ fn a_recipe_may_ask_for_neither() {
 #[test]
 fn the_channel_moves_only_to_an_image_that_has_its_attributes() {
     let (desk, image) = bare();
-    let bake = reuse(&desk, |bake| bake.spec.settings.imdsv2 = true);
+    let bake = desk.reuse(|bake| bake.spec.settings.imdsv2 = true);
     let before = desk.current();
     assert_ne!(before.as_ref(), Some(&image));
     let meanwhile = || assert_eq!(desk.current(), before);
@@ -107,7 +91,7 @@ fn the_channel_moves_only_to_an_image_that_has_its_attributes() {
 #[test]
 fn a_reused_image_of_before_gets_imdsv2_and_no_protection() {
     let (desk, image) = bare();
-    let bake = reuse(&desk, |bake| (bake.spec.settings.imdsv2, bake.spec.settings.protected) = (true, true));
+    let bake = desk.reuse(|bake| (bake.spec.settings.imdsv2, bake.spec.settings.protected) = (true, true));
     assert_eq!(block_on(step(&desk.cloud, &bake)).unwrap().ends, Some(Status::Promoted));
     assert_eq!(attributes(&desk, &image), (true, Protection::Off));
 }
@@ -117,7 +101,7 @@ fn a_reuse_protects_again_what_its_maker_protected() {
     let desk = Desk::new(&TWO);
     let image = desk.image("before-0");
     block_on(desk.cloud.unprotect(&image)).unwrap();
-    let bake = reuse(&desk, |_| ());
+    let bake = desk.reuse(|_| ());
     block_on(step(&desk.cloud, &bake)).unwrap();
     assert_eq!(attributes(&desk, &image), (true, Protection::On));
 }

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Result,
     domain::{
-        bake::Bake,
+        bake::{Bake, Stage, Status},
         id::{AmiId, BakeId, PipelineName},
         tags::{TAG_BAKE, TAG_STACK},
     },
@@ -28,6 +28,8 @@ use ovenbird_testkit::walk::{
     scenarios::{PLAIN, Scenario},
 };
 use serde_json::{Value, json};
+
+use super::bench::store;
 
 /// Promoted by `before-0`, then `before-1`: the first image is the old one, the second one the channel's.
 pub const TWO: Scenario = Scenario { before: &["v1.jar", "v2.jar"], ..PLAIN };
@@ -55,6 +57,19 @@ impl Desk {
     pub fn bake(&self, name: &str) -> Bake {
         let found = block_on(Ledger(&self.cloud).bake(&pipeline(), &name.parse().unwrap())).unwrap();
         found.unwrap_or_else(|| panic!("no record of {name}")).into_inner()
+    }
+
+    /// A bake that takes the old image for its own, as a rollback does: all that is left of it is the promotion.
+    pub fn reuse(&self, change: impl FnOnce(&mut Bake)) -> Bake {
+        let mut bake = self.bake("before-0");
+        (bake.spec.id, bake.spec.started) = ("back".parse().unwrap(), self.now());
+        (bake.progress.status, bake.progress.stage) = (Status::Running, Stage::Launch);
+        bake.progress.reused = true;
+        bake.spec.artifact.as_mut().unwrap().uploaded = self.now();
+        bake.progress.timeline.truncate(1);
+        change(&mut bake);
+        store(&self.cloud, &bake);
+        bake
     }
 
     /// The image that a bake made.

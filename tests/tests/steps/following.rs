@@ -19,7 +19,6 @@ use ovenbird_testkit::walk::scenarios::Scenario;
 use serde_json::json;
 
 use super::{
-    bench::store,
     desk::{Desk, TWO, channel_key},
     promotion::{COMER, Comer, arrive, channel, image, promote},
 };
@@ -29,22 +28,10 @@ async fn step(cloud: &ovenbird_testkit::Cloud, bake: &Bake) -> Result<Document> 
     promote::run(bake.clone().go(To::Promote), cloud, cloud.now()).await
 }
 
-/// The reuse of the old image: all that is left of its bake is the promotion.
-fn rollback(desk: &Desk) -> Bake {
-    let mut bake = desk.bake("before-0");
-    (bake.spec.id, bake.spec.started) = ("back".parse().unwrap(), desk.now());
-    (bake.progress.status, bake.progress.stage) = (Status::Running, Stage::Launch);
-    bake.progress.reused = true;
-    bake.spec.artifact.as_mut().unwrap().uploaded = desk.now();
-    bake.progress.timeline.truncate(1);
-    store(&desk.cloud, &bake);
-    bake
-}
-
 #[test]
 fn the_parameter_is_written_when_it_differs_and_only_then() {
     let desk = Desk::new(&TWO);
-    let bake = rollback(&desk);
+    let bake = desk.reuse(|_| ());
     let writes = || desk.times("ssm:PutParameter");
     let before = writes();
     assert_eq!(block_on(step(&desk.cloud, &bake)).unwrap().ends, Some(Status::Promoted));
@@ -60,7 +47,7 @@ fn the_parameter_is_written_when_it_differs_and_only_then() {
 #[test]
 fn a_promotion_waits_until_its_parameter_is_read_back_as_its_channel_says() {
     let desk = Desk::new(&Scenario { deadlines: "", ..TWO });
-    let promoted = block_on(step(&desk.cloud, &rollback(&desk))).unwrap();
+    let promoted = block_on(step(&desk.cloud, &desk.reuse(|_| ()))).unwrap();
     let look = || {
         let input = json!({"action": "look", "document": promoted});
         let bake = block_on(functions::poll_readiness(&desk.cloud, input, desk.now())).unwrap();
@@ -80,7 +67,7 @@ fn a_promotion_waits_until_its_parameter_is_read_back_as_its_channel_says() {
 fn a_channel_that_moves_while_the_parameter_is_written_is_followed() {
     let desk = Desk::new(&TWO);
     desk.cloud.take_every_image();
-    let bake = rollback(&desk);
+    let bake = desk.reuse(|_| ());
     let new = arrive(&desk, &Comer { newer: 99_999, later: 99_999, ..COMER });
     // Between what it read of the channel and what it writes, something newer is promoted, and written first.
     let newer = || {
@@ -100,7 +87,7 @@ fn a_channel_that_moves_while_the_parameter_is_written_is_followed() {
 #[test]
 fn a_parameter_that_can_t_keep_up_with_its_channel_is_tried_again_and_not_called_done() {
     let desk = Desk::new(&TWO);
-    let spec = rollback(&desk).spec.destination();
+    let spec = desk.reuse(|_| ()).spec.destination();
     let cloud = Restless { desk: &desk, moves: std::cell::Cell::new(0) };
     let error = block_on(followers(&spec)[0].apply(&spec, &cloud)).unwrap_err();
     assert_eq!(error.name(), "TryAgain");
@@ -267,7 +254,7 @@ fn a_parameter_that_goes_while_another_bake_is_promoted_comes_back_with_that_bak
 #[test]
 fn an_image_that_nothing_can_start_from_is_not_promoted() {
     let desk = Desk::new(&TWO);
-    let bake = rollback(&desk);
+    let bake = desk.reuse(|_| ());
     let image = bake.progress.image.clone().unwrap();
     desk.cloud.deregister(&image);
     let before = channel(&desk);
