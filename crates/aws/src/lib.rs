@@ -17,6 +17,7 @@ pub mod launch;
 #[cfg(feature = "operator")]
 mod operator;
 pub mod parameters;
+mod recycle_bin;
 mod references;
 mod retirement;
 pub mod serve;

@@ -260,7 +260,7 @@ pub(crate) fn alive() -> Filter {
 }
 
 /// A filter takes so many values.
-const MOST_VALUES: usize = 200;
+pub(crate) const MOST_VALUES: usize = 200;
 
 /// What an ARN names, without the account's number, which belongs in no log: `instance/i-…` is `i-…`, and
 /// `parameter/images/shop` is `/images/shop`, as SSM calls it.

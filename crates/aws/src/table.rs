@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, TransactWriteItem,
+};
 use ovenbird_core::{
     Error, Result,
     domain::id::{AmiId, PipelineName},
@@ -21,12 +23,36 @@ type Item = HashMap<String, AttributeValue>;
 const CONFLICTS: &[&str] =
     &["ConditionalCheckFailedException", "TransactionCanceledException", "TransactionConflictException"];
 
+/// So many items DynamoDB gives in one call.
+const MOST_KEYS: usize = 100;
+
 impl Table for Cloud {
     async fn get(&self, key: &Key) -> Result<Option<Row>> {
         let request = self.dynamodb.get_item().table_name(&self.settings.table).consistent_read(true);
         let answer = request.set_key(Some(address(key))).send().await;
         let answer = answer.map_err(|error| translate("dynamodb:GetItem", subject(key), &error))?;
         answer.item.map(|item| row("dynamodb:GetItem", item)).transpose()
+    }
+
+    async fn rows(&self, keys: &[Key]) -> Result<Vec<Row>> {
+        let (operation, table) = ("dynamodb:BatchGetItem", &self.settings.table);
+        let mut rows = Vec::new();
+        for keys in keys.chunks(MOST_KEYS) {
+            let what = keys.first().map(subject).unwrap_or_default();
+            let asked = KeysAndAttributes::builder().consistent_read(true);
+            let asked = asked.set_keys(Some(keys.iter().map(address).collect())).build();
+            let mut left = Some(asked.map_err(|error| unreadable(operation, &what, error))?);
+            // What it has no room for in one answer it names, to be asked for again.
+            while let Some(asked) = left.take() {
+                let answer = self.dynamodb.batch_get_item().request_items(table, asked).send().await;
+                let answer = answer.map_err(|error| translate(operation, what.clone(), &error))?;
+                for item in answer.responses.and_then(|mut found| found.remove(table)).unwrap_or_default() {
+                    rows.push(row(operation, item)?);
+                }
+                left = answer.unprocessed_keys.and_then(|mut more| more.remove(table));
+            }
+        }
+        Ok(rows)
     }
 
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {

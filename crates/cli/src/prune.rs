@@ -69,7 +69,8 @@ struct Output {
 /// What else `ovenbird prune` can do.
 #[derive(Debug, Subcommand)]
 pub enum What {
-    /// Take an image back that is deprecated or disabled: it is as before, and is left alone for 30 days
+    /// Take an image back that is deprecated or disabled, or out of the Recycle Bin: it is as before, and is left alone for 30
+    /// days
     Undo {
         /// The image's id: `ami-…`
         image: String,

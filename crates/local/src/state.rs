@@ -143,8 +143,9 @@ impl CloudState {
     fn tick(&self) {
         let mut world = self.lock();
         let unwritten = !self.unwritten.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if world.needs_ticks() {
-            world.tick(Timestamp::now());
+        let now = Timestamp::now();
+        if world.needs_ticks() || world.bin_is_due(now) {
+            world.tick(now);
         } else if !unwritten {
             return;
         }

@@ -272,10 +272,11 @@ impl World {
         volumes.iter().map(|volume| self.create_snapshot(now, &each(volume, false))).collect()
     }
 
-    /// Copies that are whole by now.
+    /// Copies that are whole by now, and what came out of the Recycle Bin.
     pub(crate) fn finish_copies(&mut self, now: Timestamp) {
         let due = self.snapshots.values().filter(|one| {
-            one.state == SnapshotState::Pending && one.copied.is_some_and(|whole| whole <= now)
+            matches!(one.state, SnapshotState::Pending | SnapshotState::Recovering)
+                && one.copied.is_some_and(|whole| whole <= now)
         });
         for (id, bytes) in due.map(|one| (one.id.clone(), one.bytes)).collect::<Vec<_>>() {
             self.frozen(now, &id, bytes);
@@ -284,7 +285,8 @@ impl World {
 
     /// Whether a copy is under way.
     pub(crate) fn is_copying(&self) -> bool {
-        self.snapshots.values().any(|one| one.state == SnapshotState::Pending && one.copied.is_some())
+        let mut copies = self.snapshots.values().filter(|one| one.copied.is_some());
+        copies.any(|one| matches!(one.state, SnapshotState::Pending | SnapshotState::Recovering))
     }
 
     fn check_region(&self, region: &str) -> Result<()> {

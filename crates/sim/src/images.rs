@@ -376,7 +376,8 @@ impl World {
         request.paging.cut(found.cloned().collect(), 1, |image| image.id.to_string())
     }
 
-    /// Takes an image out of use. Instances of it go on; its snapshots stay unless they shall go with it.
+    /// Takes an image out of use. Instances of it go on; its snapshots stay unless they shall go with it. The Recycle Bin
+    /// may keep it.
     pub fn deregister_image(
         &mut self,
         now: Timestamp,
@@ -394,9 +395,10 @@ impl World {
         refuse_dry_run(dry_run)?;
         self.images.remove(&image.id);
         for snapshot in image.snapshots().filter(|_| delete_snapshots) {
-            // A snapshot that other images share stays, as at AWS.
-            let _ = self.delete_snapshot(snapshot.as_str(), false);
+            // A snapshot that other images share stays, as at AWS, and a locked one.
+            let _ = self.delete_snapshot(now, snapshot.as_str(), false);
         }
+        self.bin_image(now, image);
         Ok(())
     }
 

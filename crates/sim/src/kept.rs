@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     World, auto_scaling::AutoScaling, launch_templates::LaunchTemplates, load_balancing::LoadBalancing,
-    table::Rows,
+    recycle_bin::RecycleBin, table::Rows,
 };
 
 /// The table of the one row that has what isn't in any other: the account, its network, the counter of ids.
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// Every table with its place in the world's JSON. Each field is named: one that is forgotten here would not be kept.
-    fn tables(&mut self) -> [(&'static str, &mut dyn Rows); 18] {
+    fn tables(&mut self) -> [(&'static str, &mut dyn Rows); 22] {
         let Self {
             // These are the rest.
             account: _,
@@ -99,6 +99,8 @@ impl World {
             balancing: LoadBalancing { balancers, listeners, groups: target_groups },
             alarms,
             scaling: AutoScaling { groups },
+            recycle_bin: RecycleBin { rules, images: binned_images, snapshots: binned_snapshots },
+            locks,
         } = self;
         [
             ("instances", instances),
@@ -119,6 +121,10 @@ impl World {
             ("balancing.groups", target_groups),
             ("alarms", alarms),
             ("scaling.groups", groups),
+            ("recycle_bin.rules", rules),
+            ("recycle_bin.images", binned_images),
+            ("recycle_bin.snapshots", binned_snapshots),
+            ("locks", locks),
         ]
     }
 }

@@ -30,9 +30,11 @@ pub mod load_balancing;
 mod network;
 mod orders;
 mod paging;
+mod recycle_bin;
 mod register;
 pub mod security_groups;
 mod served;
+mod snapshot_locks;
 mod snapshots;
 mod table;
 mod tags;
@@ -68,9 +70,11 @@ pub use self::{
     network::{Subnet, Vpc, zone_id},
     orders::{Layer, MachineEvent, MachineFacts, Order},
     paging::{Page, Paging},
+    recycle_bin::{BinKind, BinRule, BinTag, Binned},
     register::RegisterImage,
     security_groups::SecurityGroup,
     served::filters,
+    snapshot_locks::{Lasts, LockSnapshot, LockedSnapshot, SnapshotLock},
     snapshots::{Snapshot, SnapshotState},
     tags::TagDescription,
     volumes::{Device, Disk, NewVolume, ROOT_DEVICE, Volume},
@@ -126,6 +130,10 @@ pub struct World {
     alarms: Table<String, alarms::Alarm>,
     #[serde(default)]
     scaling: auto_scaling::AutoScaling,
+    #[serde(default)]
+    recycle_bin: recycle_bin::RecycleBin,
+    #[serde(default)]
+    locks: Table<SnapshotId, SnapshotLock>,
     #[serde(skip)]
     orders: Vec<Order>,
 }
@@ -156,6 +164,8 @@ impl World {
             balancing: load_balancing::LoadBalancing::default(),
             alarms: Table::default(),
             scaling: auto_scaling::AutoScaling::default(),
+            recycle_bin: recycle_bin::RecycleBin::default(),
+            locks: Table::default(),
             orders: Vec::new(),
         }
     }
@@ -225,6 +235,7 @@ impl World {
     pub fn tick(&mut self, now: Timestamp) {
         self.forget_terminated(now);
         self.finish_copies(now);
+        self.empty_bin(now);
         self.tick_load_balancing(now);
         self.tick_auto_scaling(now);
     }

@@ -7,6 +7,7 @@ use crate::{
     instance_types::Offering,
     launch_templates::{LaunchTemplate, LaunchTemplateVersion},
     security_groups::RuleOf,
+    snapshot_locks::LockedSnapshot,
     tags::Tagged,
 };
 
@@ -34,6 +35,7 @@ pub fn filters() -> Vec<(&'static str, Vec<&'static str>)> {
         ("DescribeKeyPairs", names::<KeyPair>()),
         ("DescribeLaunchTemplateVersions", names::<LaunchTemplateVersion>()),
         ("DescribeLaunchTemplates", names::<LaunchTemplate>()),
+        ("DescribeLockedSnapshots", names::<LockedSnapshot>()),
         ("DescribeNetworkInterfaces", names::<NetworkInterface>()),
         ("DescribeRegions", names::<Region>()),
         ("DescribeSecurityGroupRules", names::<RuleOf>()),

@@ -7,7 +7,7 @@ use ovenbird_core::domain::id::{SnapshotId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiError, Filter, ImageState, LaunchPermission, Layer, Order, Page, Paging, Result, Tags, World,
+    ApiError, Filter, ImageState, LaunchPermission, Layer, Page, Paging, Result, Tags, World,
     filters::Filters, refuse_dry_run,
 };
 
@@ -21,6 +21,8 @@ pub enum SnapshotState {
     Completed,
     /// Failed.
     Error,
+    /// On its way out of the Recycle Bin.
+    Recovering,
 }
 
 impl SnapshotState {
@@ -30,6 +32,7 @@ impl SnapshotState {
             Self::Pending => "pending",
             Self::Completed => "completed",
             Self::Error => "error",
+            Self::Recovering => "recovering",
         }
     }
 }
@@ -60,7 +63,7 @@ pub struct Snapshot {
     pub layers: Vec<Layer>,
     /// Its tags: at most 50.
     pub tags: Tags,
-    /// When it is whole, if it is a copy.
+    /// When it is whole, if it is a copy, or comes out of the Recycle Bin.
     #[serde(default)]
     pub copied: Option<Timestamp>,
     /// Who may make volumes of it beside its owner.
@@ -103,19 +106,21 @@ impl World {
         paging.cut(found.cloned().collect(), 5, |snapshot| snapshot.id.to_string())
     }
 
-    /// Deletes a snapshot that no image uses.
+    /// Deletes a snapshot that no image uses, and nobody locked. The Recycle Bin may keep it.
     ///
     /// Its layer stays on disk while something lies on it, as at EBS a deleted snapshot's blocks do.
-    pub fn delete_snapshot(&mut self, id: &str, dry_run: bool) -> Result<()> {
+    pub fn delete_snapshot(&mut self, now: Timestamp, id: &str, dry_run: bool) -> Result<()> {
         let snapshot = self.own_snapshot(id)?.id.clone();
         if let Some(image) = self.images.values().find(|image| image.snapshots().any(|one| *one == snapshot))
         {
             let message = format!("The snapshot {snapshot} is currently in use by {}", image.id);
             return Err(ApiError::new("InvalidSnapshot.InUse", message));
         }
+        self.check_lock(now, &snapshot)?;
         refuse_dry_run(dry_run)?;
-        self.snapshots.remove(&snapshot);
-        self.orders.push(Order::DropSnapshot { snapshot });
+        if let Some(snapshot) = self.snapshots.remove(&snapshot) {
+            self.bin_snapshot(now, snapshot);
+        }
         Ok(())
     }
 
@@ -123,7 +128,8 @@ impl World {
     pub fn is_layer_in_use(&self, snapshot: &SnapshotId) -> bool {
         let layer = Layer::Snapshot(snapshot.clone());
         let on_image = self.images.values().any(|image| image.layers.contains(&layer));
-        let on_snapshot = self.snapshots.values().any(|one| one.layers.contains(&layer));
+        let binned = self.recycle_bin.snapshots.values().map(|one| &one.thing);
+        let on_snapshot = self.snapshots.values().chain(binned).any(|one| one.layers.contains(&layer));
         let mut instances = self.instances.values().filter(|instance| instance.terminated.is_none());
         let on_instance = instances.any(|instance| instance.layers.contains(&layer));
         on_image || on_snapshot || on_instance

@@ -134,7 +134,7 @@ pub enum Fitness {
 impl State {
     /// Lets groups and target groups have their turn, and asks the machines that are to be asked.
     fn tick(&mut self) {
-        if !self.world.needs_ticks() {
+        if !self.world.needs_ticks() && !self.world.bin_is_due(self.now) {
             return;
         }
         for due in self.world.due_probes(self.now) {

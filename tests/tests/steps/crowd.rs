@@ -137,6 +137,11 @@ impl Table for Crowded<'_> {
         self.0.get(key).await
     }
 
+    async fn rows(&self, keys: &[Key]) -> Result<Vec<Row>> {
+        self.let_others_go_first().await;
+        Table::rows(self.0, keys).await
+    }
+
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
         self.let_others_go_first().await;
         self.0.list(pk, prefix).await

@@ -33,7 +33,7 @@ fn assert_told(desk: &Desk, image: &AmiId, by: &str) {
     let problems = problems(desk);
     let [problem] = &problems[..] else { panic!("{problems:?}") };
     assert!(problem.starts_with(&format!("image {image} of pipeline storefront is gone")), "{problem}");
-    let fix = format!("; fix: `aws ec2 restore-image-from-recycle-bin --image-id {image}`");
+    let fix = format!("; fix: `ovenbird prune undo {image}` if the Recycle Bin has it");
     assert!(problem.contains(by) && problem.contains(&fix), "{problem}");
 }
 

@@ -140,6 +140,10 @@ impl Table for Restless<'_> {
         self.desk.cloud.get(key).await
     }
 
+    async fn rows(&self, keys: &[Key]) -> Result<Vec<Row>> {
+        Table::rows(&self.desk.cloud, keys).await
+    }
+
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
         self.desk.cloud.list(pk, prefix).await
     }

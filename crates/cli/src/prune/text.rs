@@ -7,7 +7,7 @@ use ovenbird_core::{
         price::{AtMost, PRICED, SNAPSHOT_GB_MONTH},
         retirement::{Act, Retiring},
     },
-    steps::prune::{DeadBake, Kept, MOST_AWAY, MOST_PER_RUN, Outcome, Plan, Reason, Verdict},
+    steps::prune::{DeadBake, Kept, MOST_AWAY, MOST_PER_RUN, Outcome, Plan, Reason, Unused, Verdict},
 };
 
 use super::{Past, Pruned};
@@ -47,7 +47,9 @@ pub(super) fn question(plan: &Plan) -> String {
     }
     let last = of(Act::Deregister) > 0 || versions > 0 || !plan.dead_bakes.is_empty();
     let back = match (last, of(Act::Disable) + of(Act::Deprecate) > 0) {
-        (true, _) => "What is deregistered, deleted or removed can't be had back.",
+        (true, _) => {
+            "What is deregistered, deleted or removed can't be had back, unless the Recycle Bin keeps it."
+        }
         (false, true) => "`ovenbird prune undo IMAGE` takes an image back.",
         (false, false) => "Nothing is taken away.",
     };
@@ -96,6 +98,7 @@ pub fn text_of(pruned: &Pruned) -> String {
                 plan.later
             ));
         }
+        lines.extend(plan.unused.iter().map(unused));
         lines.extend(money(plan));
         lines.extend(plan.halted.iter().map(|why| format!("halted: {why}")));
     }
@@ -103,6 +106,17 @@ pub fn text_of(pruned: &Pruned) -> String {
         lines.push("no images".to_owned());
     }
     lines.join("\n")
+}
+
+/// A pipeline that bakes for nobody, and what can be done about it.
+fn unused(one: &Unused) -> String {
+    let (pipeline, since) = (&one.pipeline, one.since.strftime("%Y-%m-%d"));
+    let images =
+        if one.images == 1 { "its image".to_owned() } else { format!("any of its {} images", one.images) };
+    format!(
+        "unused: {pipeline}: nobody is known to have used {images} since {since}. If nobody will: `ovenbird pipeline pause \
+         {pipeline}` ends its bakes, `ovenbird pipeline remove {pipeline}` lets its images retire, too"
+    )
 }
 
 /// What goes in money, if something does.
@@ -177,6 +191,7 @@ pub fn explained(one: &Verdict) -> String {
             Retiring::Deprecated => "deprecated",
             Retiring::Disabled => "disabled",
             Retiring::Undone => "taken back",
+            Retiring::Returning => "returning",
         };
         lines.push(format!("{stage:<9} since {}", render::moment(was.since)));
     }
@@ -256,7 +271,8 @@ mod tests {
         );
         assert_eq!(
             asked(&["deregister", "restore"]),
-            "Restore 1 image, deregister 1 image? What is deregistered, deleted or removed can't be had back."
+            "Restore 1 image, deregister 1 image? What is deregistered, deleted or removed can't be had back, unless the \
+             Recycle Bin keeps it."
         );
         assert_eq!(asked(&["restore"]), "Restore 1 image? Nothing is taken away.");
     }

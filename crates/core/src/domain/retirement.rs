@@ -1,4 +1,4 @@
-//! How an image is retired: in stages, with a soak between them, and back until the last one.
+//! How an image is retired: in stages, with a soak between them, and back.
 
 use std::fmt;
 
@@ -28,6 +28,8 @@ pub enum Retiring {
     Disabled,
     /// A person took it back.
     Undone,
+    /// It comes out of the Recycle Bin, and isn't yet as it was before its retirement.
+    Returning,
 }
 
 /// A stage of an image's retirement, and since when.
@@ -53,7 +55,7 @@ pub enum Act {
     Deprecate,
     /// The second stage.
     Disable,
-    /// The last one, from which there is no way back: its snapshots go, too.
+    /// The last one: its snapshots go, too. From here only the Recycle Bin gives it back, if a rule of the account says so.
     Deregister,
     /// Something needs it again: it is made as it was.
     Restore,
@@ -95,19 +97,20 @@ impl fmt::Display for Act {
 ///
 /// `soak` is how long each stage lasts. Without a soak there are no stages: the image goes at once.
 pub fn next(stage: Option<Since>, soak: SignedDuration, now: Timestamp) -> (Act, Option<Timestamp>) {
-    if soak.is_zero() {
-        return (Act::Deregister, None);
-    }
     let after = |since: Timestamp, soak: SignedDuration, act: Act| {
         // A soak that ends after all time never ends.
         let end = since.checked_add(soak).unwrap_or(Timestamp::MAX);
         if now < end { (Act::Wait, Some(end)) } else { (act, None) }
     };
+    let first = if soak.is_zero() { Act::Deregister } else { Act::Deprecate };
     match stage {
-        None => (Act::Deprecate, None),
+        Some(Since { stage: Retiring::Returning, .. }) => (Act::Restore, None),
+        // What a person took back stays for a while, also without stages.
+        Some(Since { stage: Retiring::Undone, since }) => after(since, UNDONE_LASTS, first),
+        None => (first, None),
+        Some(_) if soak.is_zero() => (Act::Deregister, None),
         Some(Since { stage: Retiring::Deprecated, since }) => after(since, soak, Act::Disable),
         Some(Since { stage: Retiring::Disabled, since }) => after(since, soak, Act::Deregister),
-        Some(Since { stage: Retiring::Undone, since }) => after(since, UNDONE_LASTS, Act::Deprecate),
     }
 }
 
@@ -145,6 +148,17 @@ mod tests {
     fn without_a_soak_there_are_no_stages() {
         for stage in [None, ago(Retiring::Deprecated, 0), ago(Retiring::Disabled, 0)] {
             assert_eq!(next(stage, SignedDuration::ZERO, now()), (Act::Deregister, None));
+        }
+        // A run an hour after the undo would else deregister it again.
+        let undone = |days| next(ago(Retiring::Undone, days), SignedDuration::ZERO, now());
+        assert_eq!(undone(29), (Act::Wait, Some(now() + DAY)));
+        assert_eq!(undone(30), (Act::Deregister, None));
+    }
+
+    #[test]
+    fn what_comes_out_of_the_recycle_bin_is_made_as_it_was_whatever_the_soak() {
+        for soak in [SignedDuration::ZERO, DAY * 7] {
+            assert_eq!(next(ago(Retiring::Returning, 90), soak, now()), (Act::Restore, None));
         }
     }
 }

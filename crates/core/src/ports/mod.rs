@@ -16,6 +16,7 @@ mod instances;
 mod network;
 mod objects;
 mod parameters;
+mod recycle_bin;
 mod references;
 mod retirement;
 mod table;
@@ -32,6 +33,7 @@ pub use self::{
     network::{Endpoint, EndpointKind, Networks, RouteTable, Subnet, Vpc},
     objects::{Bucket, LOOKED_THROUGH, Object, Presigner},
     parameters::{ParameterKind, Parameters, Put},
+    recycle_bin::RecycleBin,
     references::{Look, References, Source, Versions},
     retirement::{Permission, PrunePorts, Retirement, Snapshot, Stack, Witness},
     table::{Expect, Index, Key, Row, Table, Write},

@@ -11,6 +11,7 @@ use super::{
     instances::{Builders, Instance},
     objects::Bucket,
     parameters::Parameters,
+    recycle_bin::RecycleBin,
     references::References,
     table::Table,
     volume::Volume,
@@ -134,6 +135,7 @@ pub trait PrunePorts:
     + Builders
     + ImageAttributes
     + Retirement
+    + RecycleBin
     + References
     + Parameters
     + Templates
@@ -148,6 +150,7 @@ impl<
         + Builders
         + ImageAttributes
         + Retirement
+        + RecycleBin
         + References
         + Parameters
         + Templates

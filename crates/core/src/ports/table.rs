@@ -85,6 +85,8 @@ pub enum Write {
 pub trait Table {
     /// One item, strongly consistent.
     async fn get(&self, key: &Key) -> Result<Option<Row>>;
+    /// Those of these items that there are, in no order, strongly consistent. Each key once.
+    async fn rows(&self, keys: &[Key]) -> Result<Vec<Row>>;
     /// The items of a partition whose place begins with the prefix, last first.
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>>;
     /// The items of a status, oldest first; eventually consistent.

@@ -4,20 +4,23 @@
 //! keeps: what can't be read is an error, and nothing is destroyed after it.
 
 mod reason;
+mod recycle_bin;
 mod stages;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     reason::{Kept, Reason},
+    recycle_bin::Lost,
     stages::Due,
 };
 use crate::{
     domain::{
-        bake::Bake,
+        bake::{Bake, Progress},
         error::Result,
         id::{AmiId, Digest, InstanceId, ParameterName},
         reference::{Kind, Reference},
@@ -28,6 +31,9 @@ use crate::{
     steps::inventory::{self, Inventory},
     store::{ImageStatus, Ledger},
 };
+
+/// EC2 may show an image for a while that it has deregistered: by then it doesn't any more.
+const STILL_SHOWN: SignedDuration = SignedDuration::from_hours(1);
 
 /// What became of something that was to go.
 pub type Fate = Result<Option<Kept>>;
@@ -193,7 +199,15 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         if let Some(user) = users.iter().find(|user| !gone.contains(&user.id)) {
             return Ok(Some(kept(id, Reason::Shared, user.id.as_str())));
         }
-        self.cloud.delete_snapshot(&snapshot.id).await.map(|()| None)
+        let refused = match self.cloud.delete_snapshot(&snapshot.id).await {
+            Ok(()) => return Ok(None),
+            Err(error) => error,
+        };
+        // EC2 documents no code by which it refuses to delete a locked one. So whatever it says, its locks are looked at.
+        match self.cloud.locked(std::slice::from_ref(&snapshot.id)).await {
+            Ok(locked) if locked.contains(&snapshot.id) => Ok(Some(kept(id, Reason::Locked, ""))),
+            Ok(_) | Err(_) => Err(refused),
+        }
     }
 
     /// Deletes a volume that a bake's instance left.
@@ -322,6 +336,14 @@ pub fn protected_by_others(image: &Image, bake: Option<&Bake>) -> bool {
         Protection::On => !bake.is_some_and(|bake| bake.spec.settings.protected && made_image(bake, image)),
         Protection::WithCooldown => true,
     }
+}
+
+/// Whether an image was deregistered once and is there again: somebody took it out of the Recycle Bin. The record of its
+/// bake is history since, and with it nobody would know in a year whose the image is.
+pub fn is_back(bake: &Bake, image: &Image, now: Timestamp) -> bool {
+    let Progress { status, reused, .. } = &bake.progress;
+    let long_gone = bake.progress.retired().is_some_and(|at| now.duration_since(at) > STILL_SHOWN);
+    long_gone && status.ended_well() && !reused && made_image(bake, image)
 }
 
 /// Whether the record says that the bake made this image. A copy that somebody made has the same tags.

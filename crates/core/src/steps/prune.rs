@@ -2,6 +2,7 @@
 //!
 //! It fails closed: what can't be read keeps what depends on it. Each act asks [`super::guard`] once more.
 
+mod basis;
 mod dangling;
 mod judge;
 mod leftovers;
@@ -11,6 +12,7 @@ mod properties;
 mod reap;
 mod request;
 mod result;
+mod unused;
 mod versions;
 
 use std::collections::BTreeSet;
@@ -25,8 +27,9 @@ pub use self::{
     reap::{Reaped, is_dead, reap, refuse},
     request::Request,
     result::Outcome,
+    unused::{UNUSED_AFTER, Unused},
 };
-use super::guard::{Due, Guard};
+use super::guard::{Due, Guard, is_back};
 pub use super::guard::{Kept, Reason, Terms};
 use crate::{
     domain::{
@@ -92,6 +95,9 @@ pub struct Plan {
     /// How many more images and bakes there are than a run takes; the next one takes them.
     #[serde(default)]
     pub later: usize,
+    /// Pipelines whose images nobody used for long. Nothing is done about them.
+    #[serde(default)]
+    pub unused: Vec<Unused>,
     /// How much room the snapshots of all images take, those that stay and those that go.
     #[serde(default)]
     pub holds: AtMost,
@@ -117,6 +123,7 @@ impl Plan {
         self.dead_bakes.retain(|one| one.pipeline == *pipeline);
         self.retire.retain(|one| one.pipeline == *pipeline);
         self.keep.retain(|one| one.pipeline == *pipeline);
+        self.unused.retain(|one| one.pipeline == *pipeline);
     }
 
     /// Every verdict: what goes first.
@@ -179,7 +186,23 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
     let guard = Guard::new(cloud);
     let mut bake = Ledger(cloud).bake(&verdict.pipeline, id).await?;
     let images = cloud.images(Some(id)).await?;
-    let image = images.into_iter().find(|image| image.id == verdict.image);
+    let mut image = images.into_iter().find(|image| image.id == verdict.image);
+    if verdict.act == Act::Restore
+        && let Some(bake) = &mut bake
+    {
+        match &image {
+            Some(image) if is_back(bake, image, now) => guard.begin_return(&image.id, bake, now).await?,
+            Some(_) => {}
+            // A person wants it back, and it is in the Recycle Bin.
+            None if verdict.reason == Reason::Undone => {
+                image = Some(guard.take_out(&verdict.image, bake, now).await?);
+            }
+            None => return kept(Reason::Changed),
+        }
+        if bake.progress.unretire() {
+            Ledger(cloud).save(bake).await?;
+        }
+    }
     let fate = match &image {
         Some(image) => {
             let due = Due { image, bake: bake.as_deref(), was: verdict.was, terms };
@@ -188,7 +211,7 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
                 Act::DeleteVersions => guard.delete_versions(due, &verdict.versions, now).await?,
                 Act::Deprecate => guard.deprecate(due, now).await?,
                 Act::Disable => guard.disable(due, now).await?,
-                Act::Deregister => guard.deregister_due(due).await?,
+                Act::Deregister => guard.deregister_due(due, now).await?,
                 Act::Restore => {
                     guard.restore(image, bake.as_deref(), verdict.reason == Reason::Undone, now).await?
                 }

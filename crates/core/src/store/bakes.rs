@@ -1,5 +1,7 @@
 //! Records of bakes: what every step writes before and after it acts.
 
+use std::collections::BTreeSet;
+
 use super::{
     images::used,
     ledger::{Ledger, among_others, doc, encode, expect, read},
@@ -14,11 +16,34 @@ use crate::{
     ports::{Index, Key, Row, Table, Write},
 };
 
+/// So many records are read at once.
+const PORTION: usize = 100;
+
 impl<T: Table> Ledger<'_, T> {
     /// The bake's record.
     pub async fn bake(&self, pipeline: &PipelineName, bake: &BakeId) -> Result<Option<Versioned<Bake>>> {
         let found = read(self.0.get(&bake_key(pipeline, bake)).await?)?;
         Ok(found.map(|(row, bake)| Versioned::read(row, bake)))
+    }
+
+    /// The records of these bakes, those that there are; and an error for each that can't be read.
+    ///
+    /// Read in portions: an account has ten thousand bakes, and their records as they are in the table take much room.
+    pub async fn bakes_of(
+        &self,
+        bakes: &BTreeSet<(PipelineName, BakeId)>,
+    ) -> Result<(Vec<Bake>, Vec<Error>)> {
+        let keys: Vec<Key> = bakes.iter().map(|(pipeline, bake)| bake_key(pipeline, bake)).collect();
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for keys in keys.chunks(PORTION) {
+            for row in self.0.rows(keys).await? {
+                match doc(&row) {
+                    Ok(bake) => found.push(bake),
+                    Err(error) => unreadable.push(error),
+                }
+            }
+        }
+        Ok((found, unreadable))
     }
 
     /// So many bakes of a pipeline, the newest first.

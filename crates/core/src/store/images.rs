@@ -205,7 +205,7 @@ fn is_of_the_first_stage(row: &Row) -> bool {
     row.doc.get("status").is_some()
 }
 
-fn image_key(image: &AmiId) -> Key {
+pub(super) fn image_key(image: &AmiId) -> Key {
     Key { pk: format!("IMAGE#{image}"), sk: "SET".to_owned() }
 }
 

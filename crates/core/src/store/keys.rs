@@ -74,6 +74,11 @@ pub fn prune_seen() -> String {
     "prunes/seen.json".to_owned()
 }
 
+/// When earlier prune runs saw last that somebody used images of which pipeline.
+pub fn prune_used() -> String {
+    "prunes/used.json".to_owned()
+}
+
 /// How many bytes are read of an object that is read whole; what is larger is refused.
 ///
 /// Builders write reports, and whoever pushes recipes writes those. One object that fills a function's memory would end every

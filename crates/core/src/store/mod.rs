@@ -29,7 +29,7 @@ pub use self::{
     parameters::ParameterOwner,
     pipelines::{Halt, Said, Standing},
     pushes::Push,
-    retirements::Retirement,
+    retirements::{Gone, Retirement},
     rollouts::{Asker, Rolled},
     text::decode,
     versioned::Versioned,

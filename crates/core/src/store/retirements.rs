@@ -1,16 +1,16 @@
-//! Which images are being retired, how far, and what it takes to undo that.
+//! Which images are being retired, how far, and what it takes to undo that; also of those that are gone.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    images::{ImageSet, put_back},
+    images::{ImageSet, image_key, put_back},
     ledger::{Ledger, encode, expect, read},
 };
 use crate::{
     domain::{
         error::Result,
-        id::{AmiId, BakeId, PipelineName},
+        id::{AmiId, BakeId, PipelineName, SnapshotId},
         retirement::{Retiring, Since},
     },
     ports::{Expect, Index, Key, Permission, Row, Table, Write},
@@ -43,7 +43,37 @@ pub struct Retirement {
     pub set: Option<ImageSet>,
 }
 
+/// An image that was deregistered, and what it takes to have it as it was before its retirement, if a Recycle Bin kept it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// The image.
+    pub image: AmiId,
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// The bake that made it.
+    pub bake: BakeId,
+    /// When it was deregistered.
+    pub at: Timestamp,
+    /// The snapshots that it had.
+    pub snapshots: Vec<SnapshotId>,
+    /// Who could start it before it was disabled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<Permission>,
+    /// Its record before its retirement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<ImageSet>,
+}
+
+/// So long it is known how a deregistered image was: a Recycle Bin keeps nothing for more than a year.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(400 * 24);
+
 impl Retirement {
+    /// One of an image that comes out of the Recycle Bin.
+    pub fn returning(gone: Gone, now: Timestamp) -> Self {
+        let Gone { image, pipeline, bake, at: _, snapshots: _, permissions, set } = gone;
+        Self { image, pipeline, bake, stage: Retiring::Returning, since: now, permissions, set }
+    }
+
     /// How far it is, and since when.
     pub fn since(&self) -> Since {
         Since { stage: self.stage, since: self.since }
@@ -89,13 +119,44 @@ impl<T: Table> Ledger<'_, T> {
         put_back(self, set).await
     }
 
-    /// Forgets an image that is gone.
+    /// What is known of an image that was deregistered.
+    pub(crate) async fn gone(&self, image: &AmiId) -> Result<Option<Gone>> {
+        Ok(read(self.0.get(&gone_key(image)).await?)?.map(|(_, gone)| gone))
+    }
+
+    /// Notes what it takes to have an image as it was, right before it is deregistered, in one moment with the others.
+    ///
+    /// A try before this one may have noted it already, and its own record with it is gone since: that note stays.
+    pub(crate) async fn going(&self, gone: &Gone, others: Vec<Write>) -> Result<()> {
+        let before: Option<(Row, Gone)> = read(self.0.get(&gone_key(&gone.image)).await?)?;
+        let (row, noted) = before.unzip();
+        let set = gone.set.clone().or_else(|| noted.as_ref()?.set.clone());
+        let index = Index { expires: Some(gone.at + REMEMBERED), ..Index::default() };
+        let doc = encode(&Gone { set, ..gone.clone() });
+        let mut writes =
+            vec![Write::Put { key: gone_key(&gone.image), doc, expect: expect(row.as_ref()), index }];
+        writes.extend(others);
+        self.0.commit(writes).await
+    }
+
+    /// The write that forgets it: the image is there again.
+    pub(crate) async fn back(&self, image: &AmiId) -> Result<Vec<Write>> {
+        let row = self.0.get(&gone_key(image)).await?;
+        let write = row.map(|row| Write::Delete { key: row.key, expect: Expect::Version(row.version) });
+        Ok(write.into_iter().collect())
+    }
+
+    /// Forgets that an image is on its way out: it is gone.
     pub(crate) async fn forget_retirement(&self, image: &AmiId) -> Result<()> {
         match self.retirement(image).await? {
             Some((row, _)) => self.unretire(&row, None).await,
             None => Ok(()),
         }
     }
+}
+
+fn gone_key(image: &AmiId) -> Key {
+    Key { sk: "GONE".to_owned(), ..image_key(image) }
 }
 
 fn key(image: &AmiId) -> Key {

@@ -10,6 +10,7 @@ mod metrics;
 mod proxy;
 mod query;
 mod query_form;
+mod rbin;
 mod route;
 mod ssm;
 mod stack_resources;
@@ -57,6 +58,7 @@ pub fn operations() -> Vec<(&'static str, Vec<&'static str>)> {
         ("ec2", ec2::operations()),
         ("autoscaling", autoscaling::operations()),
         ("elasticloadbalancing", elb::operations()),
+        ("rbin", rbin::OPERATIONS.to_vec()),
         ("ssm", ssm::OPERATIONS.to_vec()),
     ]
 }
@@ -85,6 +87,7 @@ async fn answer(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
         Route::Ec2 => endpoint.ec2(request).await,
         Route::AutoScaling => endpoint.auto_scaling(request).await,
         Route::Elb => endpoint.query(request, elb::answer).await,
+        Route::RecycleBin => rbin::answer(&endpoint, request).await,
         Route::Ssm(operation) => ssm::answer(&endpoint, &operation, request).await,
         Route::Control(path) if holder == Holder::Operator => {
             control::answer(&endpoint, &path, request).await

@@ -13,6 +13,8 @@ pub(super) enum Route {
     AutoScaling,
     /// The world's Elastic Load Balancing.
     Elb,
+    /// The rules of the world's Recycle Bin.
+    RecycleBin,
     /// The world's commands and checked parameters, for this operation; the rest of SSM is passed on.
     Ssm(String),
     /// The local cloud's own affairs: what stands after `/_ovenbird/`.
@@ -35,6 +37,7 @@ impl Route {
             ("ec2", None) => Self::Ec2,
             ("autoscaling", None) => Self::AutoScaling,
             ("elasticloadbalancing", None) => Self::Elb,
+            ("rbin", None) => Self::RecycleBin,
             ("ssm", None) => operation(headers).map_or(Self::PassOn, Self::Ssm),
             (_, None) => Self::PassOn,
         }
@@ -75,6 +78,7 @@ mod tests {
         assert_eq!(route("ec2", "/", None), Route::Ec2);
         assert_eq!(route("autoscaling", "/", None), Route::AutoScaling);
         assert_eq!(route("elasticloadbalancing", "/", None), Route::Elb);
+        assert_eq!(route("rbin", "/rules", None), Route::RecycleBin);
         assert_eq!(route("dynamodb", "/", None), Route::PassOn);
         assert_eq!(route("s3", "/bucket/key", None), Route::PassOn);
         assert_eq!(route("ssm", "/", Some("AmazonSSM.SendCommand")), Route::Ssm("SendCommand".into()));

@@ -75,6 +75,11 @@ fn key_pairs_groups_copies_attributes_and_volumes_are_as_other_people_s_tools_wa
 }
 
 #[test]
+fn what_is_deregistered_comes_out_of_the_recycle_bin_and_what_is_locked_stays() {
+    boto3("recycle_bin_client.py");
+}
+
+#[test]
 fn a_group_behind_a_load_balancer_is_refreshed_to_another_version_of_its_template() {
     boto3("rollout_client.py");
 }

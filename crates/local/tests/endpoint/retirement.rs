@@ -1,14 +1,18 @@
 //! The adapter's look at what names images, and the stages of a retirement, on the endpoint.
 
 use ovenbird_core::{
-    domain::{id::AmiId, reference::Kind, tags::TAG_STACK},
+    domain::{
+        id::{AmiId, SnapshotId},
+        reference::Kind,
+        tags::TAG_STACK,
+    },
     ports::{
-        ImageAttributes, ImageState, Images, Look, Permission, Protection, References, Retirement, Templates,
-        Versions,
+        ImageAttributes, ImageState, Images, Look, Permission, Protection, RecycleBin, References,
+        Retirement, Templates, Versions,
     },
 };
 use ovenbird_sim::{
-    RegisterImage, RunInstances, World,
+    BinKind, BinRule, Lasts, LockSnapshot, RegisterImage, RunInstances, World,
     auto_scaling::{
         Configuration, CreateGroup, Distribution, MixedInstancesPolicy, Override,
         refresh::StartInstanceRefresh,
@@ -272,6 +276,62 @@ fn an_image_goes_through_its_stages_and_back_and_each_step_twice_is_once() {
     assert!(runtime.block_on(cloud.deregister(&other)).unwrap());
     runtime.block_on(cloud.unprotect(&other)).unwrap();
     assert!(runtime.block_on(cloud.deregister(&other)).unwrap(), "it is gone already");
+}
+
+/// An image as `undo` takes it back, on the wire.
+#[test]
+fn an_image_comes_out_of_the_recycle_bin_after_its_snapshots_and_locks_are_seen() {
+    let bench = Bench::new(|_| {});
+    let id = bench.image();
+    let (cloud, runtime) = (&bench.cloud, &bench.runtime);
+    let found = runtime.block_on(cloud.images(None)).unwrap().remove(0);
+    let snapshots = found.snapshots.clone();
+    let gone: SnapshotId = "snap-00000000000000001".parse().unwrap();
+    let asked = [snapshots[0].clone(), gone.clone()];
+    let now = jiff::Timestamp::now();
+    bench
+        .state
+        .call(|world, _| {
+            for kind in [BinKind::Image, BinKind::Snapshot] {
+                let (id, description) = (String::new(), String::new());
+                let (tags, excluded) = (Vec::new(), Vec::new());
+                world.create_bin_rule(BinRule { id, kind, days: 1, description, tags, excluded })?;
+            }
+            let snapshot = snapshots[0].to_string();
+            let lock = LockSnapshot {
+                snapshot,
+                compliance: false,
+                cool_off_hours: None,
+                lasts: Lasts::Days(1),
+                dry_run: false,
+            };
+            world.lock_snapshot(now, &lock).map(drop)
+        })
+        .unwrap();
+    let locked = || runtime.block_on(cloud.locked(&asked)).unwrap();
+    assert_eq!(locked(), [snapshots[0].clone()].into());
+    bench.state.call(|world, _| world.unlock_snapshot(now, snapshots[0].as_str(), false)).unwrap();
+    assert!(locked().is_empty());
+
+    let binned = || {
+        let image = runtime.block_on(cloud.binned_image(&id)).unwrap();
+        (image, runtime.block_on(cloud.binned_snapshots(&asked)).unwrap().into_iter().collect::<Vec<_>>())
+    };
+    let there = || runtime.block_on(cloud.there(&asked)).unwrap();
+    assert_eq!((binned(), there()), ((None, vec![]), vec![(snapshots[0].clone(), true)]));
+    assert!(runtime.block_on(cloud.deregister(&id)).unwrap());
+    runtime.block_on(cloud.delete_snapshot(&snapshots[0])).unwrap();
+    assert_eq!((binned(), there()), ((Some(found.name.clone()), snapshots.clone()), vec![]));
+    for snapshot in &asked {
+        runtime.block_on(cloud.return_snapshot(snapshot)).unwrap();
+    }
+    assert_eq!(there(), [(snapshots[0].clone(), false)]);
+    bench.until("the snapshot", || there() == [(snapshots[0].clone(), true)]);
+    for _ in 0..2 {
+        runtime.block_on(cloud.return_image(&id)).unwrap();
+    }
+    assert_eq!(runtime.block_on(cloud.images(None)).unwrap(), [found]);
+    assert_eq!(binned(), (None, vec![]));
 }
 
 impl Bench {

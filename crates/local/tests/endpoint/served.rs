@@ -21,6 +21,7 @@ fn tables() -> String {
             "ec2" => "Amazon EC2",
             "autoscaling" => "Amazon EC2 Auto Scaling",
             "elasticloadbalancing" => "Elastic Load Balancing (version 2)",
+            "rbin" => "Recycle Bin",
             _ => "AWS Systems Manager",
         };
         let _ = write!(

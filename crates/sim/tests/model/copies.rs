@@ -62,7 +62,7 @@ fn a_copy_lies_on_the_layers_of_its_source_which_stay_as_long_as_it() {
     let second = cloud.world.copy_snapshot(cloud.now, &request).unwrap();
     cloud.world.deregister_image(cloud.now, copy.as_str(), true, false).unwrap();
     assert!(cloud.world.is_layer_in_use(&layer));
-    cloud.world.delete_snapshot(second.as_str(), false).unwrap();
+    cloud.world.delete_snapshot(cloud.now, second.as_str(), false).unwrap();
     assert!(!cloud.world.is_layer_in_use(&layer));
 }
 

@@ -166,14 +166,20 @@ fn an_image_goes_through_its_states_and_its_name_is_its_own() {
     assert_eq!(cloud.world.snapshots().find(|one| one.id == snapshot).unwrap().progress, 50);
     cloud.pass(2);
     assert_eq!(cloud.image_of(&image).state, ImageState::Available);
-    assert_eq!(code(cloud.world.delete_snapshot(snapshot.as_str(), false)), "InvalidSnapshot.InUse");
+    assert_eq!(
+        code(cloud.world.delete_snapshot(cloud.now, snapshot.as_str(), false)),
+        "InvalidSnapshot.InUse"
+    );
     cloud.world.deregister_image(cloud.now, image.as_str(), false, false).unwrap();
     assert_eq!(
         code(cloud.world.deregister_image(cloud.now, image.as_str(), false, false)),
         "InvalidAMIID.NotFound"
     );
-    cloud.world.delete_snapshot(snapshot.as_str(), false).unwrap();
-    assert_eq!(code(cloud.world.delete_snapshot(snapshot.as_str(), false)), "InvalidSnapshot.NotFound");
+    cloud.world.delete_snapshot(cloud.now, snapshot.as_str(), false).unwrap();
+    assert_eq!(
+        code(cloud.world.delete_snapshot(cloud.now, snapshot.as_str(), false)),
+        "InvalidSnapshot.NotFound"
+    );
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn an_image_is_registered_with_the_mappings_that_were_given() {
 
     // A snapshot stays while any image maps it, and goes with the last one.
     cloud.world.deregister_image(cloud.now, registered.as_str(), true, false).unwrap();
-    assert_eq!(code(cloud.world.delete_snapshot(&snapshots[1], false)), "InvalidSnapshot.InUse");
+    assert_eq!(code(cloud.world.delete_snapshot(cloud.now, &snapshots[1], false)), "InvalidSnapshot.InUse");
     cloud.world.deregister_image(cloud.now, image.as_str(), true, false).unwrap();
     assert_eq!(cloud.world.snapshots().count(), 0);
 }

@@ -176,6 +176,12 @@ fn alerts(view: &View<'_>, plan: &Plan) -> Markup {
                 p { "Plan again when that is done: " (view.command("ovenbird prune --dry-run")) }
             }
         }
+        @for one in &plan.unused {
+            p {
+                "Nobody is known to have used an image of " code { (one.pipeline) } " since "
+                (one.since.strftime("%Y-%m-%d")) ". If nobody will: " code { "ovenbird pipeline pause " (one.pipeline) } "."
+            }
+        }
         @if plan.later > 0 { p { (plan.later) " more are for a later run: a run takes only so many." } }
     }
 }
@@ -228,7 +234,7 @@ fn images(view: &View<'_>, heading: &str, all: &[&Verdict]) -> Markup {
             th scope="row" { code { (one.image) } br; (plain_line(&one.name)) }
             td { (view.link(&Page::PruneOf(one.pipeline.clone()), one.pipeline.as_str())) }
             td { (act(one.act))
-                @if let Some(was) = one.was { " " (match was.stage { Retiring::Deprecated => "deprecated", Retiring::Disabled => "disabled", Retiring::Undone => "taken back" }) " for " (view.ago(was.since)) } }
+                @if let Some(was) = one.was { " " (match was.stage { Retiring::Deprecated => "deprecated", Retiring::Disabled => "disabled", Retiring::Undone => "taken back", Retiring::Returning => "out of the Recycle Bin" }) " for " (view.ago(was.since)) } }
             td { ul.reasons {
                 li { (plain_line(&because(one.reason, &one.by))) @if let Some(until) = one.until { ", until " (view.moment(until)) } }
                 @for also in &one.also { li { (plain_line(&because(also.reason, &also.by))) } }

@@ -152,6 +152,16 @@ impl Progress {
         self.forgotten.get_or_insert(now + HISTORY);
     }
 
+    /// When its image was retired, or the bake ended without one; none while the record is needed.
+    pub fn retired(&self) -> Option<Timestamp> {
+        Some(self.forgotten? - HISTORY)
+    }
+
+    /// What the bake made is there again: the record is needed. False when it was all the time.
+    pub fn unretire(&mut self) -> bool {
+        self.forgotten.take().is_some()
+    }
+
     fn end_span(&mut self, now: Timestamp) {
         if let Some(last) = self.timeline.last_mut().filter(|last| last.end.is_none()) {
             last.end = Some(now);

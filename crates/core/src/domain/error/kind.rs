@@ -7,6 +7,8 @@ pub enum Retry {
     Changed,
     /// An earlier try of the same call made it, and it can't be seen yet.
     Unseen,
+    /// It is on its way out of the Recycle Bin.
+    Returning,
     /// Something that is on its way out still uses it.
     InUse,
     /// AWS asked to slow down while it was removed.
@@ -19,6 +21,7 @@ impl Retry {
         match self {
             Self::Changed => "was changed by somebody else meanwhile",
             Self::Unseen => "was made by an earlier try, and can't be seen yet",
+            Self::Returning => "is still on its way out of the Recycle Bin",
             Self::InUse => "is still in use",
             Self::Unfinished => "could not be removed yet",
         }

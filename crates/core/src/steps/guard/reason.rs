@@ -34,6 +34,8 @@ pub enum Reason {
     Shared,
     /// It is attached to an instance.
     Attached,
+    /// It is locked: EC2 deletes it only when its lock has ended.
+    Locked,
     /// The run destroys nothing at all.
     Halted,
     /// The record of a bake on its way can't be read, and that bake may start from any image.
@@ -82,6 +84,7 @@ impl fmt::Display for Reason {
             }
             Self::Shared => "another image needs it",
             Self::Attached => "it is attached to an instance, or on its way out",
+            Self::Locked => "it is locked, and goes when its lock has ended",
             Self::Incomplete => "not everything that may name images could be looked at",
             Self::Protected => "it is protected against deregistration",
             Self::Deprecated => "it is deprecated, and is disabled when it has been so for long enough",

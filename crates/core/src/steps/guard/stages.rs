@@ -10,7 +10,7 @@ use crate::{
         retirement::{Retiring, Since},
     },
     ports::{Image, Protection, PrunePorts, Row},
-    store::{Ledger, Retirement},
+    store::{Gone, Ledger, Retirement},
 };
 
 /// An image that is due for a stage, and how its plan found it.
@@ -94,10 +94,12 @@ impl<C: PrunePorts> Guard<'_, C> {
     ) -> Fate {
         let ledger = Ledger(self.cloud);
         let Some((row, retirement)) = ledger.retirement(&image.id).await? else { return Ok(None) };
+        // Nobody takes an image out of the Recycle Bin for a run to deregister it an hour later.
+        let by_a_person = by_a_person || retirement.stage == Retiring::Returning;
         match retirement.stage {
             Retiring::Undone => return Ok(None),
             Retiring::Deprecated => {}
-            Retiring::Disabled => {
+            Retiring::Disabled | Retiring::Returning => {
                 self.cloud.enable(&image.id).await?;
                 if !retirement.permissions.is_empty() {
                     self.cloud.permit(&image.id, &retirement.permissions).await?;
@@ -112,10 +114,11 @@ impl<C: PrunePorts> Guard<'_, C> {
         if !by_a_person {
             return ledger.unretire(&row, retirement.set.as_ref()).await.map(|()| None);
         }
-        let more = match &retirement.set {
+        let mut more = match &retirement.set {
             Some(set) => ledger.putting_back(set).await?,
             None => Vec::new(),
         };
+        more.extend(ledger.back(&image.id).await?);
         let undone = Retirement {
             stage: Retiring::Undone,
             since: now,
@@ -127,12 +130,38 @@ impl<C: PrunePorts> Guard<'_, C> {
     }
 
     /// Deregisters an image that went through its stages, unless something may use it, or somebody took it back.
-    pub async fn deregister_due(&self, due: Due<'_>) -> Fate {
-        match self.standing(&due, None).await? {
+    ///
+    /// What it takes to have it as it was is noted first, in the same moment as its record goes, if it has one still.
+    pub async fn deregister_due(&self, due: Due<'_>, now: Timestamp) -> Fate {
+        let read = match self.standing(&due, None).await? {
             Standing::Changed => return Ok(Some(kept(due.image.id.as_str(), Reason::Changed, ""))),
-            Standing::AsPlanned(_) => {}
-        }
-        self.deregister(due.image, due.bake, Purpose::Retirement(due.terms)).await
+            Standing::AsPlanned(read) => read.map(|read| read.1),
+        };
+        let record = match self.ask(due.image, due.bake, Purpose::Retirement(due.terms)).await? {
+            Answer::Stays(kept) => return Ok(Some(kept)),
+            Answer::MayGo(record) => record,
+        };
+        let Some(bake) = due.bake else {
+            return Ok(Some(kept(due.image.id.as_str(), Reason::Unrecorded, "")));
+        };
+        let ledger = Ledger(self.cloud);
+        let (permissions, set) = read.map_or_else(Default::default, |read| (read.permissions, read.set));
+        let own = ledger.image_row(&bake.spec.digest, &due.image.id).await?.map(|(_, set)| set);
+        let gone = Gone {
+            image: due.image.id.clone(),
+            pipeline: bake.spec.pipeline.clone(),
+            bake: bake.spec.id.clone(),
+            at: now,
+            snapshots: due.image.snapshots.clone(),
+            permissions,
+            set: set.or(own),
+        };
+        let forgotten = match record {
+            Some((digest, row)) => ledger.forgetting(&digest, &row).await?,
+            None => Vec::new(),
+        };
+        ledger.going(&gone, forgotten).await?;
+        self.deregister_at_once(due.image).await
     }
 
     /// Whether an image still is as its plan found it.
@@ -150,6 +179,11 @@ impl<C: PrunePorts> Guard<'_, C> {
         let same = is == due.was || is.is_some_and(|is| Some(is.stage) == leads_to);
         Ok(if same { Standing::AsPlanned(read.map(Box::new)) } else { Standing::Changed })
     }
+}
+
+/// Whether it is noted of an image that it comes out of the Recycle Bin.
+pub(super) fn is_returning(read: Option<&(Row, Retirement)>) -> bool {
+    is_in(read, Retiring::Returning)
 }
 
 fn is_in(read: Option<&(Row, Retirement)>, stage: Retiring) -> bool {

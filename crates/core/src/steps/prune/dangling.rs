@@ -90,8 +90,8 @@ fn told(image: &AmiId, maker: &Bake, launching: &[String]) -> String {
     let pipeline = &maker.spec.pipeline;
     format!(
         "image {image} of pipeline {pipeline} is gone, or has lost its tags, and {}: no instance can be launched by that; \
-         fix: `aws ec2 restore-image-from-recycle-bin --image-id {image}` if your Recycle Bin keeps images; else name \
-         another image there (`ovenbird channels`), or bake it again (`ovenbird bake {pipeline} --force`)",
+         fix: `ovenbird prune undo {image}` if the Recycle Bin has it; else name another image there \
+         (`ovenbird channels`), or bake it again (`ovenbird bake {pipeline} --force`)",
         launching.join(", ")
     )
 }

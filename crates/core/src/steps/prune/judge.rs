@@ -167,8 +167,9 @@ fn verdict(
     } else {
         without_versions(was, retention, now)
     };
-    let versions = if act == Act::DeleteVersions { versions } else { Vec::new() };
-    if act == Act::Wait && !reasons.is_empty() {
+    let (only_versions, goes) = (!versions.is_empty(), act == Act::DeleteVersions);
+    let versions = if goes { versions } else { Vec::new() };
+    if act == Act::Wait && !reasons.is_empty() || act == Act::Restore && only_versions {
         reasons.insert(0, Because { reason: told(act, was), by: String::new() });
     }
     if reasons.is_empty() {
@@ -266,12 +267,13 @@ fn without_versions(
     now: Timestamp,
 ) -> (Act, Option<Timestamp>) {
     let soak = retention.map_or(SignedDuration::ZERO, |retention| retention.soak);
-    if was.is_some_and(|was| was.stage == Retiring::Undone)
-        && let (Act::Wait, until) = next(was, soak, now)
-    {
-        return (Act::Wait, until);
+    match was.map(|was| was.stage) {
+        Some(Retiring::Undone | Retiring::Returning) => match next(was, soak, now) {
+            first @ (Act::Wait | Act::Restore, _) => first,
+            _ => (Act::DeleteVersions, None),
+        },
+        Some(Retiring::Deprecated | Retiring::Disabled) | None => (Act::DeleteVersions, None),
     }
-    (Act::DeleteVersions, None)
 }
 
 /// What is to be done for these reasons, and when, if a soak isn't over.
@@ -284,7 +286,8 @@ fn decision(
 ) -> (Act, Option<Timestamp>) {
     let (Some(retention), true) = (retention, reasons.is_empty()) else {
         let stage = was.map(|was| was.stage);
-        let on_its_way = matches!(stage, Some(Retiring::Deprecated | Retiring::Disabled));
+        let on_its_way =
+            matches!(stage, Some(Retiring::Deprecated | Retiring::Disabled | Retiring::Returning));
         let act =
             if on_its_way && reasons.iter().any(|one| needs(one.reason)) { Act::Restore } else { Act::Keep };
         return (act, None);
@@ -293,7 +296,7 @@ fn decision(
     let untrue = match was.map(|was| was.stage) {
         Some(Retiring::Deprecated) => image.deprecated.is_none(),
         Some(Retiring::Disabled) => image.state != ImageState::Disabled,
-        Some(Retiring::Undone) | None => false,
+        Some(Retiring::Undone | Retiring::Returning) | None => false,
     };
     if untrue && !retention.soak.is_zero() {
         return (Act::Restore, None);
@@ -317,6 +320,7 @@ fn needs(reason: Reason) -> bool {
         | Reason::OtherStack
         | Reason::Shared
         | Reason::Attached
+        | Reason::Locked
         | Reason::Halted
         | Reason::UnreadableBake
         | Reason::Incomplete
@@ -340,7 +344,8 @@ fn told(act: Act, was: Option<Since>) -> Reason {
         Act::Wait => match was.map(|was| was.stage) {
             Some(Retiring::Undone) => Reason::Undone,
             Some(Retiring::Disabled) => Reason::Disabled,
-            Some(Retiring::Deprecated) | None => Reason::Deprecated,
+            // One that returns doesn't wait.
+            Some(Retiring::Deprecated | Retiring::Returning) | None => Reason::Deprecated,
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{DeadBake, is_dead, tag};
 use crate::{
@@ -10,15 +10,15 @@ use crate::{
         bake::{Bake, Status},
         error::{Error, Result},
         id::{AmiId, BakeId, PipelineName},
-        retirement::Since,
+        retirement::{Retiring, Since},
         tags::{TAG_BAKE, TAG_KEEP, TAG_PIPELINE},
     },
     ports::{Execution, Image, Instance, PrunePorts, Snapshot, Volume},
     steps::{
         deregistration,
-        guard::{Kept, Reason, made_image, made_instance, made_snapshot, protected_by_others},
+        guard::{Kept, Reason, is_back, made_image, made_instance, made_snapshot, protected_by_others},
     },
-    store::{ImageStatus, Ledger, Versioned},
+    store::{ImageStatus, Ledger, Retirement},
 };
 
 /// Everything of this stack that EC2 shows.
@@ -60,7 +60,13 @@ pub(super) struct Leftovers {
     pub unrecorded: BTreeSet<AmiId>,
     /// Images that somebody protects against deregistration, beside the bake that made them.
     pub protected: BTreeSet<AmiId>,
-    /// Snapshots that another image needs.
+    /// When the bake of each image ended: before that, the bake itself may have started it.
+    pub ended: BTreeMap<AmiId, Timestamp>,
+    /// Images that were deregistered and are there again.
+    pub back: BTreeSet<AmiId>,
+    /// Bakes whose image comes out of the Recycle Bin at this moment: its snapshots are there before it.
+    pub coming: BTreeSet<BakeId>,
+    /// Snapshots that another image needs, or that are locked.
     pub stays: Vec<Kept>,
     /// What an operator must look at.
     pub problems: Vec<String>,
@@ -68,7 +74,18 @@ pub(super) struct Leftovers {
     pub unreadable: usize,
 }
 
+/// An image that isn't out of the Recycle Bin after this time doesn't come any more, and its snapshots are leftovers.
+const COMES_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+
 impl Leftovers {
+    /// Notes the bakes whose image comes out of the Recycle Bin.
+    pub fn returning(&mut self, retirements: &[Retirement], now: Timestamp) {
+        let comes = |one: &&Retirement| {
+            one.stage == Retiring::Returning && now.duration_since(one.since) < COMES_WITHIN
+        };
+        self.coming.extend(retirements.iter().filter(comes).map(|one| one.bake.clone()));
+    }
+
     /// Which bakes are on their way, and which only say so.
     pub async fn of_running(cloud: &impl PrunePorts, now: Timestamp) -> Result<Self> {
         let mut left = Self::default();
@@ -110,7 +127,6 @@ impl Leftovers {
         now: Timestamp,
     ) -> Result<()> {
         let ledger = Ledger(cloud);
-        let mut bakes: BTreeMap<BakeId, Option<Bake>> = BTreeMap::new();
         let tagged = found
             .images
             .iter()
@@ -118,29 +134,24 @@ impl Leftovers {
             .chain(found.instances.iter().map(|one| &one.tags))
             .chain(found.snapshots.iter().map(|one| &one.tags))
             .chain(found.volumes.iter().map(|one| &one.tags));
-        for tags in tagged {
-            let Some(id) = tag::<BakeId>(tags, TAG_BAKE) else { continue };
-            if bakes.contains_key(&id) {
-                continue;
-            }
-            let bake = match tag::<PipelineName>(tags, TAG_PIPELINE) {
-                Some(pipeline) => match ledger.bake(&pipeline, &id).await {
-                    Err(error @ Error::Corrupt { .. }) => {
-                        self.problems.push(error.chain());
-                        None
-                    }
-                    other => other?,
-                },
-                None => None,
-            };
-            bakes.insert(id, bake.map(Versioned::into_inner));
-        }
-        let bake_of = |tags: &BTreeMap<String, String>| {
-            tag::<BakeId>(tags, TAG_BAKE).and_then(|id| bakes.get(&id)?.as_ref())
-        };
+        let named: BTreeSet<_> = tagged.filter_map(of_tags).collect();
+        let (bakes, unreadable) = ledger.bakes_of(&named).await?;
+        self.problems.extend(unreadable.iter().map(Error::chain));
+        let bakes: BTreeMap<(PipelineName, BakeId), Bake> = bakes
+            .into_iter()
+            .map(|bake| ((bake.spec.pipeline.clone(), bake.spec.id.clone()), bake))
+            .collect();
+        let bake_of = |tags: &BTreeMap<String, String>| bakes.get(&of_tags(tags)?);
 
         let protected = found.images.iter().filter(|image| protected_by_others(image, bake_of(&image.tags)));
         self.protected.extend(protected.map(|image| image.id.clone()));
+        let back = found
+            .images
+            .iter()
+            .filter(|image| bake_of(&image.tags).is_some_and(|bake| is_back(bake, image, now)));
+        let ended = |image: &Image| Some((image.id.clone(), bake_of(&image.tags)?.progress.ended()?));
+        self.ended.extend(found.images.iter().filter_map(ended));
+        self.back.extend(back.map(|image| image.id.clone()));
         for image in found.images.iter().filter(|one| !one.tags.contains_key(TAG_KEEP)) {
             match bake_of(&image.tags) {
                 Some(bake) if made_image(bake, image) => {
@@ -211,6 +222,7 @@ impl Leftovers {
         }
         let ids: Vec<_> = alone.iter().map(|snapshot| snapshot.id.clone()).collect();
         let users = cloud.images_with(&ids).await?;
+        let locked = cloud.locked(&ids).await?;
         for snapshot in alone {
             let id = snapshot.id.as_str();
             if let Some(user) = users.iter().find(|user| user.snapshots.contains(&snapshot.id)) {
@@ -218,8 +230,13 @@ impl Leftovers {
                 self.stays.push(Kept { id: id.to_owned(), reason: Reason::Shared, by });
                 continue;
             }
+            if locked.contains(&snapshot.id) {
+                self.stays.push(Kept { id: id.to_owned(), reason: Reason::Locked, by: String::new() });
+                continue;
+            }
             match bake_of(&snapshot.tags) {
-                Some(bake) if self.running.contains_key(&bake.spec.id) => {}
+                Some(bake)
+                    if self.running.contains_key(&bake.spec.id) || self.coming.contains(&bake.spec.id) => {}
                 Some(bake) if made_snapshot(bake, snapshot) => {
                     self.dead_bake(bake).leaves.push(id.to_owned());
                 }
@@ -234,6 +251,11 @@ impl Leftovers {
         }
         Ok(())
     }
+}
+
+/// The pipeline and the bake that tags name.
+fn of_tags(tags: &BTreeMap<String, String>) -> Option<(PipelineName, BakeId)> {
+    Some((tag(tags, TAG_PIPELINE)?, tag(tags, TAG_BAKE)?))
 }
 
 /// Whether an image of a bake that did not end well passed its tests all the same: another bake promoted it.

@@ -2,32 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
-    Basis, DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Retention, Verdict, dangling, judge,
+    DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Verdict,
+    basis::{Based, basis},
+    dangling, judge,
     leftovers::{Found, Leftovers},
-    tag, versions,
+    unused, versions,
 };
 use crate::{
     domain::{
-        bake::Stage,
         error::{Error, Result},
         event::Event,
-        id::{AmiId, ParameterName, PipelineName, SnapshotId},
+        id::{AmiId, BakeId, PipelineName, SnapshotId},
         price::AtMost,
-        recipe::{Base, Recipe, Retain},
-        reference::{Kind, Reference, images_in},
-        retirement::{Act, Floors, Since},
-        tags::TAG_PIPELINE,
+        retirement::{Act, Retiring, Since},
     },
     ports::{Bucket, Image, PrunePorts, Versions},
     steps::{
-        events,
-        guard::{Guard, Kept, Purpose, Reason, Terms},
-        inventory::{self, Inventory, Named, Seen},
+        guard::{Guard, Kept, Lost, Purpose, Reason, Terms},
+        inventory::{Inventory, Seen},
     },
-    store::{Channel, Ledger, Standing, decode, keys, recipes},
+    store::{Ledger, decode, keys},
 };
 
 /// A plan that does nothing.
@@ -40,6 +37,7 @@ pub(super) fn nothing(made: Timestamp) -> Plan {
         stays: Vec::new(),
         problems: Vec::new(),
         later: 0,
+        unused: Vec::new(),
         holds: AtMost::default(),
         frees: AtMost::default(),
         will_free: AtMost::default(),
@@ -64,32 +62,35 @@ pub async fn plan_of(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -
     Ok(Plan { dead_bakes: vec![DeadBake { leaves, ..dead.clone() }], ..nothing(now) })
 }
 
-/// The plan to take one image back.
+/// The plan to take one image back: as long as it is there, or out of the Recycle Bin.
 pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp) -> Result<Plan> {
     let wrong = |problem: String, fix: String| Error::bad_input(format!("image `{image}`"), problem, fix);
-    let Some((_, retirement)) = Ledger(cloud).retirement(image).await? else {
-        return Err(wrong("is not on its way out".into(), "`ovenbird prune` says which images are".into()));
+    let ledger = Ledger(cloud);
+    let (retirement, gone) = (ledger.retirement(image).await?, ledger.gone(image).await?);
+    let retirement = retirement.map(|(_, retirement)| retirement);
+    let of_retirement = retirement.as_ref().map(|one| (one.pipeline.clone(), one.bake.clone()));
+    let Some((pipeline, bake)) = of_retirement.or_else(|| gone.map(|gone| (gone.pipeline, gone.bake))) else {
+        return Err(wrong(
+            "is not on its way out, and no run deregistered it in the last 400 days".into(),
+            "`ovenbird prune` says which images are on their way out".into(),
+        ));
     };
-    let images = cloud.images(Some(&retirement.bake)).await?;
-    let Some(found) = images.into_iter().find(|found| found.id == *image) else {
-        let fix = format!(
-            "If the Recycle Bin keeps images: `aws ec2 restore-image-from-recycle-bin --image-id {image}`; else bake \
-             it again: `ovenbird bake {} --force`",
-            retirement.pipeline
-        );
-        return Err(wrong("is deregistered already".into(), fix));
+    let images = cloud.images(Some(&bake)).await?;
+    let name = match images.into_iter().find(|found| found.id == *image) {
+        Some(found) => found.name,
+        None => in_bin(image, &pipeline, &bake, cloud).await?,
     };
     let verdict = Verdict {
-        image: found.id,
-        name: found.name,
-        pipeline: retirement.pipeline.clone(),
-        bake: Some(retirement.bake.clone()),
+        image: image.clone(),
+        name,
+        pipeline,
+        bake: Some(bake),
         act: Act::Restore,
         reason: Reason::Undone,
         by: String::new(),
         also: Vec::new(),
         until: None,
-        was: Some(retirement.since()),
+        was: retirement.map(|retirement| retirement.since()),
         versions: Vec::new(),
         snapshots: Vec::new(),
         // It asks for no terms: nothing is taken away.
@@ -97,6 +98,34 @@ pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp)
         judged: now,
     };
     Ok(Plan { retire: vec![verdict], ..nothing(now) })
+}
+
+/// The name of an image that the Recycle Bin has, with all its snapshots. An error says why it can't be had back.
+async fn in_bin(
+    image: &AmiId,
+    pipeline: &PipelineName,
+    bake: &BakeId,
+    cloud: &impl PrunePorts,
+) -> Result<String> {
+    let anew = format!("Bake it again: `ovenbird bake {pipeline} --force`");
+    let wrong = |problem: String, fix: &str| {
+        Err(Error::bad_input(format!("image `{image}`"), problem, format!("{anew}. {fix}")))
+    };
+    let Some(bake) = Ledger(cloud).bake(pipeline, bake).await? else {
+        return wrong("is deregistered, and its bake has no record any more".into(), "");
+    };
+    match Guard::new(cloud).lost(image, &bake).await? {
+        Ok(name) => Ok(name),
+        Err(Lost::Image) => wrong(
+            "is deregistered, and the Recycle Bin doesn't have it".into(),
+            "So that the next one can be had back, have a rule of the Recycle Bin keep images and snapshots: see \"Out of \
+             the Recycle Bin\" in docs/prune.md",
+        ),
+        Err(Lost::Snapshot(snapshot)) => wrong(
+            format!("is in the Recycle Bin, and its snapshot {snapshot} is gone"),
+            "Have the Recycle Bin keep snapshots for as long as images, so that the next one can be had back",
+        ),
+    }
 }
 
 /// Reads the inventory and judges every image.
@@ -114,13 +143,19 @@ pub async fn plan_and_drifts<C: PrunePorts>(
 ) -> Result<(Plan, Vec<Event>)> {
     let found = Found::look(cloud, None).await?;
     let mut left = Leftovers::of_running(cloud, now).await?;
-    let retiring = Ledger(cloud).retirements().await?;
-    let retiring: BTreeMap<AmiId, Since> =
-        retiring.into_iter().map(|one| (one.image.clone(), one.since())).collect();
+    let retirements = Ledger(cloud).retirements().await?;
+    let mut retiring: BTreeMap<AmiId, Since> =
+        retirements.iter().map(|one| (one.image.clone(), one.since())).collect();
+    left.returning(&retirements, now);
     left.sort(&found, &retiring, cloud, now).await?;
+    for image in &left.back {
+        // Whoever took it out of the Recycle Bin by hand: it is made as it was, as after an undo.
+        let back = Since { stage: Retiring::Returning, since: now };
+        retiring.entry(image.clone()).or_insert(back);
+    }
     let mut plan = nothing(now);
     let inventory = Inventory::take(cloud, Versions::Every).await?;
-    let Based { mut basis, problems, drifts } =
+    let Based { mut basis, problems, drifts, consumers } =
         basis(&found.images, &left, &inventory.named, cloud, bucket).await?;
     basis.retiring = retiring;
     let mut verdicts = judge(&basis, now);
@@ -144,6 +179,7 @@ pub async fn plan_and_drifts<C: PrunePorts>(
     }));
     let there: BTreeSet<&AmiId> = found.images.iter().map(|image| &image.id).collect();
     plan.problems.extend(dangling::problems(&basis.named, &there, &inventory.pins, cloud).await?);
+    plan.unused = unused::unused(&found, &basis, &consumers, &left.ended, bucket, now).await?;
     plan.stays = left.stays;
     plan.halted = unrecorded(left.unrecorded.len()).or(implausible(&inventory, bucket, now).await?);
     if plan.halted.is_some() {
@@ -288,129 +324,5 @@ impl Room {
 
     fn take(&mut self, act: Act) {
         *self.of(act) -= 1;
-    }
-}
-
-/// What images are judged by, and what could not be read of it.
-struct Based {
-    basis: Basis,
-    problems: Vec<String>,
-    /// Parameters that say something else than their channels.
-    drifts: Vec<Event>,
-}
-
-async fn basis<C: PrunePorts>(
-    images: &[Image],
-    left: &Leftovers,
-    named: &Named,
-    cloud: &C,
-    bucket: &impl Bucket,
-) -> Result<Based> {
-    let ledger = Ledger(cloud);
-    let mut basis = Basis {
-        images: images.iter().filter(|image| !left.doomed.contains(&image.id)).cloned().collect(),
-        named: named.clone(),
-        unrecorded: left.unrecorded.clone(),
-        protected: left.protected.clone(),
-        ..Basis::default()
-    };
-    let note = |named: &mut Named, image: &AmiId, reference: Reference| {
-        named.entry(image.clone()).or_default().insert(reference);
-    };
-    for (id, bake) in &left.running {
-        basis.running.insert(id.clone());
-        note(&mut basis.named, &bake.spec.base.image, Reference::new(Kind::Base, id.as_str()));
-        if let Some(image) = &bake.progress.image {
-            note(&mut basis.named, image, Reference::new(Kind::Baking, id.as_str()));
-        }
-    }
-    let mut pipelines: BTreeSet<PipelineName> =
-        images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
-    let Standing { here, removed } = ledger.standing(bucket).await?;
-    pipelines.extend(here.into_keys());
-    let floors = cloud.floors()?;
-    let mut problems = Vec::new();
-    let owners = ledger.parameters().await?;
-    let mut parameters: BTreeSet<ParameterName> =
-        owners.iter().map(|owner| owner.parameter.clone()).collect();
-    let mut currents = BTreeMap::new();
-    for pipeline in pipelines {
-        match of_pipeline(&pipeline, &ledger, bucket).await {
-            Ok((channels, recipe)) => {
-                let history = recipe.as_ref().map_or(usize::MAX, |recipe| recipe.retain.history as usize);
-                for (image, reference) in
-                    channels.iter().flat_map(|channel| inventory::of_channel(channel, history))
-                {
-                    note(&mut basis.named, &image, reference);
-                }
-                currents.extend(channels.into_iter().filter_map(|channel| {
-                    // One that a rollout is about to settle is written at this moment.
-                    let settled = channel.rolling.is_none();
-                    let current = channel.current.filter(|_| settled)?;
-                    Some(((channel.pipeline, channel.name), current.image))
-                }));
-                let Some(recipe) = recipe else { continue };
-                if let Base::Image(image) = &recipe.base {
-                    note(&mut basis.named, image, Reference::new(Kind::Recipe, pipeline.as_str()));
-                }
-                let retained = if removed.contains_key(&pipeline) {
-                    // It still says how its images go, and no longer that any stays. The account's days hold all the same.
-                    let none = Retain { newest: 0, days: 0, ..recipe.retain };
-                    retention(&none, Floors { newest: 0, ..floors })
-                } else {
-                    retention(&recipe.retain, floors)
-                };
-                basis.retention.insert(pipeline, retained);
-                parameters.extend(recipe.promote.parameter);
-            }
-            // It passes by itself: the run is tried again.
-            Err(error) if error.goes_by() => return Err(error),
-            Err(error) => {
-                problems.push(format!(
-                    "pipeline {pipeline}: its images stay: {}; fix: {}",
-                    error.chain(),
-                    error.hint()
-                ));
-                basis.unreadable.insert(pipeline);
-            }
-        }
-    }
-    let names: Vec<ParameterName> = parameters.into_iter().collect();
-    let values = cloud.values(&names).await?;
-    for (name, value) in &values {
-        for image in images_in(value) {
-            note(&mut basis.named, &image, Reference::new(Kind::Parameter, name.as_str()));
-        }
-    }
-    // A bake that promotes at this moment has moved its channel, and writes the parameter next.
-    for bake in left.running.values().filter(|bake| bake.progress.stage == Stage::Promotion) {
-        currents.remove(&(bake.spec.pipeline.clone(), bake.spec.settings.channel.clone()));
-    }
-    let drifts = events::of_drifts(&owners, &currents, &values);
-    Ok(Based { basis, problems, drifts })
-}
-
-/// What a pipeline retains: as its recipe says, and never less than the account's floors.
-fn retention(retain: &Retain, floors: Floors) -> Retention {
-    let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
-    Retention {
-        newest: retain.newest.max(floors.newest) as usize,
-        age: days(retain.days.max(floors.days)),
-        soak: days(retain.soak),
-        terms: Terms { history: retain.history as usize, shared: retain.retire_shared },
-    }
-}
-
-/// A pipeline's channels, and its recipe.
-async fn of_pipeline<T: crate::ports::Table>(
-    pipeline: &PipelineName,
-    ledger: &Ledger<'_, T>,
-    bucket: &impl Bucket,
-) -> Result<(Vec<Channel>, Option<Recipe>)> {
-    let channels = ledger.channels(pipeline).await?;
-    match recipes::recipe(bucket, pipeline).await {
-        Ok((_, recipe)) => Ok((channels, Some(recipe))),
-        Err(Error::NoRecipe { .. }) => Ok((channels, None)),
-        Err(error) => Err(error),
     }
 }

@@ -57,7 +57,7 @@ struct Piece {
     /// Versions of launch templates that name it, each superseded or not.
     versions: Vec<bool>,
     launched: Option<i64>,
-    /// Deprecated, disabled, undone; and since when.
+    /// Deprecated, disabled, undone, out of the Recycle Bin; and since when.
     retiring: Option<(usize, i64)>,
 }
 
@@ -85,7 +85,7 @@ fn piece() -> impl Strategy<Value = Piece> {
     let named =
         prop_oneof![4 => Just(BTreeSet::new()), 1 => prop::collection::btree_set(0..KINDS.len(), 1..4)];
     let launched = prop_oneof![3 => Just(None), 1 => option::of(0_i64..1_500)];
-    let retiring = option::of((0_usize..3, 0_i64..1_500));
+    let retiring = option::of((0_usize..4, 0_i64..1_500));
     let state = prop_oneof![6 => Just(0_usize), 1 => 1_usize..4, 2 => Just(3)];
     let versions = prop_oneof![4 => Just(Vec::new()), 1 => vec(prop::bool::weighted(0.8), 1..4)];
     (0..PIPELINES, 0_i64..3_000, state, flags, named, versions, launched, retiring).prop_map(
@@ -197,7 +197,8 @@ fn basis(account: &Account) -> Basis {
             basis.versions.insert(reference, standing);
         }
         if let Some((stage, hours)) = piece.retiring {
-            let stage = [Retiring::Deprecated, Retiring::Disabled, Retiring::Undone][stage];
+            let stages = [Retiring::Deprecated, Retiring::Disabled, Retiring::Undone, Retiring::Returning];
+            let stage = stages[stage];
             basis.retiring.insert(id(number), Since { stage, since: ago(hours) });
         }
     }
@@ -263,17 +264,21 @@ fn only_superseded(account: &Account, number: usize) -> bool {
 fn expected(account: &Account, number: usize) -> Act {
     let piece = &account.pieces[number];
     let (reasons, needed) = reasons(account, number);
-    let on_its_way = matches!(piece.retiring, Some((0 | 1, _)));
+    let on_its_way = matches!(piece.retiring, Some((0 | 1 | 3, _)));
     if only_superseded(account, number) {
-        let undone_lately = matches!(piece.retiring, Some((2, hours)) if hours < 30 * 24);
-        let soaks = account.recipes[piece.pipeline].as_ref().unwrap().soak > 0;
-        return if undone_lately && soaks { Act::Wait } else { Act::DeleteVersions };
+        return match piece.retiring {
+            Some((2, hours)) if hours < 30 * 24 => Act::Wait,
+            Some((3, _)) => Act::Restore,
+            _ => Act::DeleteVersions,
+        };
     }
     if reasons > 0 {
         return if needed && on_its_way { Act::Restore } else { Act::Keep };
     }
     let soak = account.recipes[piece.pipeline].as_ref().unwrap().soak * 24;
     match piece.retiring {
+        Some((3, _)) => Act::Restore,
+        Some((2, hours)) if hours < 30 * 24 => Act::Wait,
         _ if soak == 0 => Act::Deregister,
         None => Act::Deprecate,
         Some((0, _)) if !piece.deprecated => Act::Restore,
@@ -292,13 +297,7 @@ fn expected(account: &Account, number: usize) -> Act {
                 Act::Wait
             }
         }
-        Some((_, hours)) => {
-            if hours >= 30 * 24 {
-                Act::Deprecate
-            } else {
-                Act::Wait
-            }
-        }
+        Some(_) => Act::Deprecate,
     }
 }
 
@@ -311,8 +310,10 @@ fn check(account: &Account) -> Result<(), TestCaseError> {
         let verdict = mine[0];
         prop_assert_eq!(verdict.act, expected(account, number), "{}: {:?}", number, verdict);
         let (reasons, _) = reasons(account, number);
-        // All reasons are told; where there is none, one says so. One that was taken back waits for that, too.
-        let waits = usize::from(verdict.act == Act::Wait && reasons > 0);
+        // All reasons are told; where there is none, one says so. One that was taken back waits for that, too, and one that
+        // comes back is first made as it was.
+        let back = verdict.act == Act::Restore && only_superseded(account, number);
+        let waits = usize::from(back || verdict.act == Act::Wait && reasons > 0);
         prop_assert_eq!(1 + verdict.also.len(), reasons.max(1) + waits, "{:?}", verdict);
         let deletes: Vec<u64> = verdict.versions.iter().map(|one| one.version).collect();
         let mine = |count: usize| u64::try_from(100 * number + count).unwrap();

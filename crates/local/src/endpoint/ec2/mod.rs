@@ -11,8 +11,10 @@ mod instances;
 mod key_pairs;
 mod launch;
 mod network;
+mod recycle_bin;
 mod references;
 mod shared;
+mod snapshot_locks;
 mod snapshots;
 mod tags;
 mod templates;
@@ -110,6 +112,7 @@ const OPERATIONS: &[(&str, Answer)] = &[
         Later(|call| Box::pin(templates::describe_launch_template_versions(call))),
     ),
     ("DescribeLaunchTemplates", Now(templates::describe_launch_templates)),
+    ("DescribeLockedSnapshots", Now(snapshot_locks::describe_locked_snapshots)),
     ("DescribeNetworkInterfaces", Now(instances::describe_network_interfaces)),
     ("DescribeRegions", Now(network::describe_regions)),
     ("DescribeSecurityGroupRules", Later(|call| Box::pin(groups::describe_security_group_rules(call)))),
@@ -130,6 +133,9 @@ const OPERATIONS: &[(&str, Answer)] = &[
     ("EnableImageDeregistrationProtection", Now(image_stages::protect_image)),
     ("GetConsoleOutput", Now(instances::get_console_output)),
     ("ImportKeyPair", Now(key_pairs::import_key_pair)),
+    ("ListImagesInRecycleBin", Now(recycle_bin::list_images_in_recycle_bin)),
+    ("ListSnapshotsInRecycleBin", Now(recycle_bin::list_snapshots_in_recycle_bin)),
+    ("LockSnapshot", Now(snapshot_locks::lock_snapshot)),
     ("ModifyImageAttribute", Now(image_stages::modify_image_attribute)),
     ("ModifyInstanceAttribute", Now(instance_attributes::modify_instance_attribute)),
     ("ModifyLaunchTemplate", Now(templates::modify_launch_template)),
@@ -139,12 +145,15 @@ const OPERATIONS: &[(&str, Answer)] = &[
     ("ResetImageAttribute", Now(image_stages::reset_image_attribute)),
     ("ResetInstanceAttribute", Now(instance_attributes::reset_instance_attribute)),
     ("ResetSnapshotAttribute", Now(snapshots::reset_snapshot_attribute)),
+    ("RestoreImageFromRecycleBin", Now(recycle_bin::restore_image_from_recycle_bin)),
+    ("RestoreSnapshotFromRecycleBin", Now(recycle_bin::restore_snapshot_from_recycle_bin)),
     ("RevokeSecurityGroupEgress", Now(|call| groups::revoke(call, Direction::Out))),
     ("RevokeSecurityGroupIngress", Now(|call| groups::revoke(call, Direction::In))),
     ("RunInstances", Later(|call| Box::pin(launch::run_instances(call)))),
     ("StartInstances", Now(instances::start_instances)),
     ("StopInstances", Now(instances::stop_instances)),
     ("TerminateInstances", Now(instances::terminate_instances)),
+    ("UnlockSnapshot", Now(snapshot_locks::unlock_snapshot)),
 ];
 
 /// The names of all operations, in order.

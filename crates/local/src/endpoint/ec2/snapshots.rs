@@ -85,6 +85,6 @@ pub(super) fn reset_snapshot_attribute(call: &Call<'_>) -> Result<String, ApiErr
 pub(super) fn delete_snapshot(call: &Call<'_>) -> Result<String, ApiError> {
     let (id, dry_run) = (call.params.required("SnapshotId")?, call.params.flag("DryRun")?);
     call.finish()?;
-    call.world(|world, _| world.delete_snapshot(id, dry_run))?;
+    call.world(|world, now| world.delete_snapshot(now, id, dry_run))?;
     call.done("DeleteSnapshot")
 }

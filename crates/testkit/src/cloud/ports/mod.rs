@@ -5,6 +5,7 @@ mod balancers;
 mod bucket;
 mod ec2;
 mod groups;
+mod recycle_bin;
 mod references;
 mod retirement;
 mod ssm;

@@ -144,7 +144,7 @@ impl Retirement for Cloud {
 
     async fn delete_snapshot(&self, snapshot: &SnapshotId) -> Result<()> {
         self.call(&["ec2:DeleteSnapshot"], |state| {
-            match state.world.delete_snapshot(snapshot.as_str(), false) {
+            match state.world.delete_snapshot(state.now, snapshot.as_str(), false) {
                 Ok(()) => Ok(()),
                 Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
                 Err(error) if error.code == "InvalidSnapshot.InUse" => {

@@ -13,6 +13,18 @@ impl Table for Cloud {
         self.call(&["dynamodb:GetItem"], |state| Ok(state.table.get(key).map(|(row, _)| row.clone()))).await
     }
 
+    async fn rows(&self, keys: &[Key]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for keys in keys.chunks(100) {
+            let found = self.call(&["dynamodb:BatchGetItem"], |state| {
+                let found = keys.iter().filter_map(|key| state.table.get(key));
+                Ok(found.map(|(row, _)| row.clone()).collect::<Vec<_>>())
+            });
+            rows.extend(found.await?);
+        }
+        Ok(rows)
+    }
+
     async fn list(&self, pk: &str, prefix: &str) -> Result<Vec<Row>> {
         assert!(!prefix.is_empty(), "DynamoDB refuses a query with an empty prefix");
         self.call(&["dynamodb:Query"], |state| {
