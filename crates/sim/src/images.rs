@@ -373,7 +373,7 @@ impl World {
         let shown = |image: &Image| request.include_disabled || image.state != ImageState::Disabled;
         let found = found
             .filter(|image| owned(image) && startable(image) && shown(image) && filters.pass(self, image));
-        request.paging.cut(found.cloned().collect(), 1, |image| image.id.to_string())
+        Ok(request.paging.cut(found.collect(), 1, |image| image.id.to_string())?.cloned())
     }
 
     /// Takes an image out of use. Instances of it go on; its snapshots stay unless they shall go with it. The Recycle Bin

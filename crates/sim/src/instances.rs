@@ -174,7 +174,7 @@ impl World {
         let named = |instance: &Instance| ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str());
         let found = self.instances.values();
         let found = found.filter(|one| is_shown(one, now) && named(one) && filters.pass(self, one));
-        paging.cut(found.cloned().collect(), 5, |instance| instance.id.to_string())
+        Ok(paging.cut(found.collect(), 5, |instance| instance.id.to_string())?.cloned())
     }
 
     /// Instances with their checks by id and filter: those that run, or all.

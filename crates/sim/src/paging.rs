@@ -20,6 +20,13 @@ pub struct Page<T> {
     pub next_token: Option<String>,
 }
 
+impl<T: Clone> Page<&T> {
+    /// The same with what is pointed at.
+    pub(crate) fn cloned(self) -> Page<T> {
+        Page { items: self.items.into_iter().cloned().collect(), next_token: self.next_token }
+    }
+}
+
 impl Paging {
     /// The page of results that come in any order, by a key that each has to itself.
     pub fn page<T>(&self, mut all: Vec<T>, key: impl Fn(&T) -> String) -> Result<Page<T>> {

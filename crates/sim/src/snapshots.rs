@@ -103,7 +103,7 @@ impl World {
         let found = found.filter(|snapshot| {
             ours && named(snapshot) && restorable(snapshot) && filters.pass(self, snapshot)
         });
-        paging.cut(found.cloned().collect(), 5, |snapshot| snapshot.id.to_string())
+        Ok(paging.cut(found.collect(), 5, |snapshot| snapshot.id.to_string())?.cloned())
     }
 
     /// Deletes a snapshot that no image uses, and nobody locked. The Recycle Bin may keep it.

@@ -6,12 +6,12 @@ use aws_sdk_ec2::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ovenbird_core::{
     Result,
-    domain::reference::Reference,
+    domain::{reference::Reference, tags::TAG_STACK},
     ports::{Look, Versions},
 };
 
 use super::Named;
-use crate::{Cloud, errors::translate};
+use crate::{Cloud, errors::translate, instances::tags};
 
 /// So many templates are asked for at once. EC2 refills 20 such requests a second, for everybody in the account.
 const AT_ONCE: usize = 4;
@@ -22,6 +22,9 @@ pub(super) async fn templates_by_version(cloud: &Cloud, versions: Versions) -> R
     let templates = templates(cloud).await?;
     let mut named = Named::default();
     named.look.seen = templates.len();
+    let stack = cloud.settings.stack.as_str();
+    let ours = templates.iter().filter(|one| tags(one.tags()).get(TAG_STACK).is_some_and(|of| of == stack));
+    named.look.ours = ours.filter_map(|one| one.launch_template_name()?.parse().ok()).collect();
     // Without a template, EC2 answers for all of them.
     let request = cloud.ec2.describe_launch_template_versions().versions("$Latest").versions("$Default");
     if !templates.is_empty() {

@@ -95,6 +95,13 @@ pub enum Standing {
     Stays(String),
 }
 
+impl Standing {
+    /// How each version of a template stands that isn't this stack's.
+    pub fn foreign() -> Self {
+        Self::Stays("the template isn't this stack's".to_owned())
+    }
+}
+
 impl LaunchTemplate {
     /// A version by its number.
     pub fn version(&self, number: u64) -> Option<&Version> {
@@ -131,7 +138,7 @@ impl LaunchTemplate {
         let made_by_us =
             version.image.as_ref().is_some_and(|image| description(image) == version.description);
         let stays = if !self.ours {
-            "the template isn't this stack's".to_owned()
+            return Standing::foreign();
         } else if !made_by_us {
             "Ovenbird didn't make it".to_owned()
         } else if let Some(used) = self.use_of(number, pins) {

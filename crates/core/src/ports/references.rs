@@ -7,7 +7,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{error::Result, id::AmiId, reference::Reference, template::Pin};
+use crate::domain::{
+    error::Result,
+    id::{AmiId, TemplateName},
+    reference::Reference,
+    template::Pin,
+};
 
 /// One kind of thing that may name an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,6 +97,8 @@ pub struct Look {
     pub named: Vec<(AmiId, Reference)>,
     /// What launches by a launch template's version, by its number.
     pub pins: Vec<Pin>,
+    /// The launch templates that have this stack's tag: of no other one a version is deleted.
+    pub ours: Vec<TemplateName>,
 }
 
 /// Looks at everything that may name an image, ours or not.

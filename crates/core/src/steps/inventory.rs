@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{
         error::{Error, Result},
-        id::AmiId,
+        id::{AmiId, TemplateName},
         reference::{Kind, Reference, images_in},
         template::{Pin, Pins},
     },
@@ -26,6 +26,8 @@ pub struct Inventory {
     pub named: Named,
     /// What launches by the number of a launch template's version.
     pub pins: Pins,
+    /// The launch templates that have this stack's tag.
+    pub ours: BTreeSet<TemplateName>,
     /// How many things of each kind were seen.
     pub seen: BTreeMap<Source, usize>,
     /// What could not be looked at. Then no image may go, because any may be named there.
@@ -49,6 +51,7 @@ impl Inventory {
     fn add(&mut self, source: Source, look: Look) {
         self.seen.insert(source, look.seen);
         self.pins.extend(look.pins);
+        self.ours.extend(look.ours);
         for (image, reference) in look.named {
             self.named.entry(image).or_default().insert(reference);
         }

@@ -159,7 +159,7 @@ pub async fn plan_and_drifts<C: PrunePorts>(
         basis(&found.images, &left, &inventory.named, cloud, bucket).await?;
     basis.retiring = retiring;
     let mut verdicts = judge(&basis, now);
-    match versions::standings(&verdicts, &basis, &inventory.pins, cloud, now).await {
+    match versions::standings(&verdicts, &basis, &inventory, cloud, now).await {
         Ok(standings) if standings.is_empty() => {}
         Ok(standings) => {
             basis.versions = standings;

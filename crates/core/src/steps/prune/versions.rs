@@ -10,10 +10,10 @@ use crate::{
         error::Result,
         id::TemplateName,
         reference::{Kind, Reference},
-        template::{Pins, Standing},
+        template::Standing,
     },
     ports::PrunePorts,
-    steps::inventory,
+    steps::inventory::{self, Inventory},
 };
 
 /// Says of each version that, with others of its kind alone, names an image how it stands.
@@ -22,7 +22,7 @@ use crate::{
 pub(super) async fn standings(
     verdicts: &[Verdict],
     basis: &Basis,
-    pins: &Pins,
+    inventory: &Inventory,
     cloud: &impl PrunePorts,
     now: Timestamp,
 ) -> Result<BTreeMap<Reference, Standing>> {
@@ -32,13 +32,18 @@ pub(super) async fn standings(
     if candidates.is_empty() {
         return Ok(standings);
     }
-    let mut pins = pins.clone();
+    let mut pins = inventory.pins.clone();
     pins.extend(inventory::pinned_by_rollouts(cloud).await?);
     let mut templates = BTreeMap::new();
     for (verdict, versions) in candidates {
         let Some(retention) = basis.retention.get(&verdict.pipeline) else { continue };
         let age = retention.age.max(retention.soak);
         for (reference, template, number) in versions {
+            // An account may have hundreds of templates, and mostly few of them are ours.
+            if !inventory.ours.contains(&template) {
+                standings.insert(reference, Standing::foreign());
+                continue;
+            }
             if !templates.contains_key(&template) {
                 templates.insert(template.clone(), cloud.every_version(&template).await?);
             }

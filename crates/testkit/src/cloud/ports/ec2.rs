@@ -15,7 +15,7 @@ use ovenbird_core::{
 
 use super::{
     super::{Cloud, State},
-    translate,
+    pages, translate,
 };
 use ovenbird_sim::{
     CreateImage, DescribeImages, Filter, ImageState, InstanceState, NewVolume, Paging, ROOT_DEVICE,
@@ -126,14 +126,17 @@ fn new_volume(volume: &RootVolume) -> NewVolume {
 
 impl State {
     pub(super) fn instances(&mut self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
-        let page = self.world.describe_instances(self.now, &[], filters, &Paging::default());
-        let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
-        Ok(page.items.iter().map(instance).collect())
+        let all = pages(|paging| self.world.describe_instances(self.now, &[], filters, paging));
+        let all = all.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
+        Ok(all.iter().map(instance).collect())
     }
 
     pub(super) fn images(&self, request: &DescribeImages) -> Result<Vec<ports::Image>> {
-        match self.world.describe_images(request) {
-            Ok(page) => Ok(page.items.iter().map(image).collect()),
+        let page = |paging: &Paging| {
+            self.world.describe_images(&DescribeImages { paging: paging.clone(), ..request.clone() })
+        };
+        match pages(page) {
+            Ok(all) => Ok(all.iter().map(image).collect()),
             Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(Vec::new()),
             Err(error) => Err(translate("ec2:DescribeImages", "", &error)),
         }

@@ -23,7 +23,7 @@ use ovenbird_core::{
 };
 
 use super::Cloud;
-use ovenbird_sim::ApiError;
+use ovenbird_sim::{ApiError, Page, Paging};
 
 fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
     Error::Aws {
@@ -32,6 +32,19 @@ fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
         code: error.code.to_owned(),
         message: error.message.clone(),
         request_id: String::new(),
+    }
+}
+
+/// Everything that a list has, page by page.
+fn pages<T>(mut page: impl FnMut(&Paging) -> ovenbird_sim::Result<Page<T>>) -> ovenbird_sim::Result<Vec<T>> {
+    let (mut paging, mut all) = (Paging::default(), Vec::new());
+    loop {
+        let Page { items, next_token } = page(&paging)?;
+        all.extend(items);
+        if next_token.is_none() {
+            return Ok(all);
+        }
+        paging.next_token = next_token;
     }
 }
 

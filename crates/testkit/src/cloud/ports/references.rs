@@ -3,20 +3,22 @@
 use ovenbird_core::{
     Result,
     domain::{
+        id::StackId,
         reference::{Kind, Reference, images_in},
+        tags::TAG_STACK,
         template::Pin,
     },
     ports::{Look, References, Source, Versions},
 };
 use ovenbird_sim::{
-    InstanceState, Paging,
+    InstanceState,
     auto_scaling::{Configuration, Group},
     launch_templates::{DescribeLaunchTemplateVersions, TemplateSpec},
 };
 
 use super::{
     super::{Cloud, State},
-    translate,
+    pages, translate,
 };
 
 /// What an image's name begins with where it is a parameter's.
@@ -34,10 +36,13 @@ impl State {
         look
     }
 
-    fn templates(&self, versions: Versions) -> Result<Look> {
+    fn templates(&self, versions: Versions, stack: &StackId) -> Result<Look> {
         let mut look = Look::default();
         for template in self.world.launch_templates() {
             look.seen += 1;
+            if template.tags.get(TAG_STACK).map(String::as_str) == Some(stack.as_str()) {
+                look.ours.extend(template.name.parse());
+            }
             let mut request = DescribeLaunchTemplateVersions {
                 template: TemplateSpec { id: Some(template.id.clone()), ..TemplateSpec::default() },
                 ..DescribeLaunchTemplateVersions::default()
@@ -114,10 +119,10 @@ fn pin(spec: &TemplateSpec, by: &str) -> Option<Pin> {
 impl References for Cloud {
     async fn named_by_instances(&self) -> Result<Look> {
         self.call(&["ec2:DescribeInstances"], |state| {
-            let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
-            let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
+            let all = pages(|paging| state.world.describe_instances(state.now, &[], &[], paging));
+            let all = all.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
             let going = [InstanceState::ShuttingDown, InstanceState::Terminated];
-            let alive = page.items.into_iter().filter(|one| !going.contains(&one.state));
+            let alive = all.into_iter().filter(|one| !going.contains(&one.state));
             let mut look = Look::default();
             for one in alive {
                 let tag = |key: &str| one.tags.get(key).cloned();
@@ -138,7 +143,10 @@ impl References for Cloud {
     async fn named_by_launch_templates(&self, versions: Versions) -> Result<Look> {
         let actions =
             &["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions", "ssm:GetParameters"];
-        self.call(actions, |state| Ok(state.seen(Source::LaunchTemplates, state.templates(versions)?))).await
+        self.call(actions, |state| {
+            Ok(state.seen(Source::LaunchTemplates, state.templates(versions, &self.stack)?))
+        })
+        .await
     }
 
     async fn named_by_groups(&self) -> Result<Look> {

@@ -10,14 +10,14 @@ use ovenbird_core::{
     ports::{self, Permission, Retirement},
 };
 use ovenbird_sim::{
-    ApiError, DescribeImages, Filter, LaunchPermission, Paging,
+    ApiError, DescribeImages, Filter, LaunchPermission,
     launch_templates::{TemplateSpec, Undeleted},
 };
 
 use super::{
     super::Cloud,
     ec2::{instance, ours, volume},
-    translate,
+    pages, translate,
 };
 
 /// What EC2 asks IAM for when it looks for references in the caller's name:
@@ -50,9 +50,9 @@ impl Retirement for Cloud {
     async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Snapshot>> {
         let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeSnapshots"], |state| {
-            let page = state.world.describe_snapshots(&[], &[], &[], &filters, &Paging::default());
-            let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
-            let snapshots = page.items.into_iter();
+            let all = pages(|paging| state.world.describe_snapshots(&[], &[], &[], &filters, paging));
+            let all = all.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
+            let snapshots = all.into_iter();
             Ok(snapshots
                 .map(|one| ports::Snapshot {
                     id: one.id,
@@ -68,9 +68,9 @@ impl Retirement for Cloud {
     async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Volume>> {
         let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeVolumes"], |state| {
-            let page = state.world.describe_volumes(&[], &filters, &Paging::default());
-            let page = page.map_err(|error| translate("ec2:DescribeVolumes", "", &error))?;
-            Ok(page.items.iter().map(volume).collect())
+            let all = pages(|paging| state.world.describe_volumes(&[], &filters, paging));
+            let all = all.map_err(|error| translate("ec2:DescribeVolumes", "", &error))?;
+            Ok(all.iter().map(volume).collect())
         })
         .await
     }
@@ -85,10 +85,10 @@ impl Retirement for Cloud {
     async fn witnesses(&self, image: &AmiId) -> Result<Vec<ports::Witness>> {
         self.call(REFERENCES, |state| {
             let reference = |kind: &str, id: &str| ports::Witness { kind: kind.into(), id: id.into() };
-            let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
-            let page =
-                page.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
-            let instances = page.items.into_iter().filter(|one| one.image == *image);
+            let all = pages(|paging| state.world.describe_instances(state.now, &[], &[], paging));
+            let all =
+                all.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
+            let instances = all.into_iter().filter(|one| one.image == *image);
             let instances = instances.filter(|one| !instance(one).state.is_gone());
             let parameters = state.parameters.iter().filter(|(_, value)| *value == image.as_str());
             let templates = state.world.launch_templates().filter(|template| {

@@ -1,0 +1,251 @@
+//! Prints what a prune plan of a large account takes: `make bench` shows it beside the goals.
+//!
+//! The account is in memory, and answers at once: it is the planner that is measured. How long AWS takes for its answers comes on top,
+//! so the calls are counted.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use ovenbird_core::functions;
+use ovenbird_sim::{
+    RunInstances, World,
+    auto_scaling::{Configuration, CreateGroup},
+    launch_templates::{CreateLaunchTemplate, CreateLaunchTemplateVersion, LaunchTemplateData, TemplateSpec},
+};
+use ovenbird_testkit::{
+    Cloud,
+    walk::{
+        account,
+        scenarios::{PLAIN, Scenario},
+    },
+};
+use serde_json::{Value, json};
+
+/// Counts what is allocated, and the most of it that was at one time.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+#[expect(unsafe_code, reason = "an allocator is unsafe; this one only counts, and hands on")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        MOST.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: the layout is the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: it was allocated above, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What stands in the account beside the images: of each so many.
+const INSTANCES: usize = 2_000;
+const TEMPLATES: usize = 500;
+const VERSIONS: usize = 20;
+const GROUPS: usize = 200;
+/// So many images a pipeline has.
+const OF_A_PIPELINE: usize = 100;
+
+/// The goals for 10,000 images, in a function of 512 MB.
+const GOALS: (f64, f64) = (2.0, 100.0);
+
+/// What a plan took.
+struct Seen {
+    images: usize,
+    seconds: f64,
+    megabytes: f64,
+    calls: BTreeMap<&'static str, usize>,
+}
+
+fn main() {
+    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
+    let sizes = if sizes.is_empty() { vec![1_000, 10_000, 100_000] } else { sizes };
+    println!(
+        "A prune plan beside {INSTANCES} instances, {TEMPLATES} templates of {VERSIONS} versions and {GROUPS} groups; \
+         two snapshots an image"
+    );
+    println!("{:>8} {:>9} {:>9} {:>7} {:>10}  which calls", "images", "seconds", "MB", "calls", "per image");
+    let all: Vec<Seen> = sizes.iter().map(|images| measure(*images)).collect();
+    for Seen { images, seconds, megabytes, calls } in &all {
+        let total: usize = calls.values().sum();
+        let mut most: Vec<_> = calls.iter().collect();
+        most.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let most: Vec<String> = most.iter().take(6).map(|(name, count)| format!("{name} {count}")).collect();
+        println!(
+            "{images:>8} {seconds:>9.3} {megabytes:>9.1} {total:>7} {:>7.1} us  {}",
+            seconds / *images as f64 * 1e6,
+            most.join(", ")
+        );
+    }
+    for Seen { images, seconds, megabytes, .. } in all.iter().filter(|one| one.images == 10_000) {
+        let (time, memory) = GOALS;
+        println!(
+            "{images} images: {:.0}% of {time} s, {:.0}% of {memory} MB",
+            seconds / time * 100.0,
+            megabytes / memory * 100.0
+        );
+    }
+    if let [first, .., last] = all.as_slice() {
+        println!(
+            "from {} to {} images: {:.0} times as many, {:.0} times the time, {:.0} times the memory",
+            first.images,
+            last.images,
+            last.images as f64 / first.images as f64,
+            last.seconds / first.seconds,
+            last.megabytes / first.megabytes
+        );
+    }
+}
+
+fn measure(images: usize) -> Seen {
+    let cloud = account(images);
+    let (calls, held) = (cloud.calls().len(), NOW.load(Ordering::Relaxed));
+    MOST.store(held, Ordering::Relaxed);
+    let begun = Instant::now();
+    let plan = json!({"run": "a-run", "action": "plan", "request": {"dry-run": true}});
+    let answer = futures::executor::block_on(functions::prune(&cloud, plan, cloud.now())).expect("a plan");
+    let seconds = begun.elapsed().as_secs_f64();
+    let most = MOST.load(Ordering::Relaxed).saturating_sub(held);
+    assert_eq!(answer["problems"], json!([]));
+    let kept = answer["kept"].as_u64().unwrap_or_default();
+    assert!(kept > images as u64 / 2, "{kept} of {images} stay: {answer}");
+    let mut by_name = BTreeMap::new();
+    for call in &cloud.calls()[calls..] {
+        *by_name.entry(call.actions[0]).or_default() += 1;
+    }
+    Seen { images, seconds, megabytes: most as f64 / 1e6, calls: by_name }
+}
+
+/// An account with so many images of this stack, a hundred of each pipeline; a third of them is named by something.
+fn account(images: usize) -> Cloud {
+    let (cloud, _) = Scenario { before: &["v1.jar"], ..PLAIN }.account();
+    let now = cloud.now();
+    let rows = cloud.with(|world| world.clone().take_changes());
+    let of = |table: &str| {
+        let row = rows.iter().rfind(|one| one.table == table && is_ours(one.row.as_ref()));
+        row.and_then(|one| one.row.clone()).expect("a row")
+    };
+    let (image, snapshot) = (of("images"), of("snapshots"));
+    let items = cloud.rows();
+    let item = |sk: &str| items.iter().find(|row| row.key.sk.starts_with(sk)).expect("an item").doc.clone();
+    let (bake, set, channel) = (item("BAKE#"), item("SET"), item("CHANNEL#"));
+    let recipe = recipe(&cloud);
+    let mut world: Vec<_> = rows
+        .iter()
+        .filter_map(|one| Some((one.table.to_owned(), one.key.clone(), one.row.clone()?)))
+        .collect();
+    for number in 0..images {
+        let pipeline = format!("pipeline-{}", number / OF_A_PIPELINE);
+        let (id, name) = (image_id(number), format!("{pipeline}-{number}"));
+        let made = now - SignedDuration::from_hours(24 * (images - number) as i64 % 2_000 + 48);
+        let snapshots = [format!("snap-{:017x}", 2 * number + 1), format!("snap-{:017x}", 2 * number + 2)];
+        let tags = |row: &mut Value| {
+            row["tags"]["ovenbird:pipeline"] = json!(pipeline);
+            row["tags"]["ovenbird:bake"] = json!(name);
+        };
+        let mut row = image.clone();
+        (row["id"], row["name"], row["created"]) = (json!(id), json!(name), json!(made));
+        row["snapshot"] = json!(snapshots[0]);
+        row["devices"][0]["snapshot"] = json!(snapshots[1]);
+        tags(&mut row);
+        world.push(("images".to_owned(), id.clone(), row));
+        for one in &snapshots {
+            let mut row = snapshot.clone();
+            row["id"] = json!(one);
+            tags(&mut row);
+            world.push(("snapshots".to_owned(), one.clone(), row));
+        }
+        let mut doc = bake.clone();
+        (doc["bake"], doc["pipeline"], doc["image"]) = (json!(name), json!(pipeline), json!(id));
+        (doc["image_name"], doc["snapshots"]) = (json!(name), json!(snapshots));
+        cloud.put_item(&format!("PIPELINE#{pipeline}"), &format!("BAKE#{name}"), doc);
+        let mut doc = set.clone();
+        (doc["image"], doc["bake"], doc["pipeline"]) = (json!(id), json!(name), json!(pipeline));
+        doc["snapshots"] = json!(snapshots);
+        cloud.put_item(&format!("IMAGE#{id}"), "SET", doc);
+        if number % OF_A_PIPELINE == OF_A_PIPELINE - 1 {
+            account::push(&cloud, &recipe.replace("storefront", &pipeline));
+            let mut doc = channel.clone();
+            (doc["pipeline"], doc["current"]["image"]) = (json!(pipeline), json!(id));
+            doc["current"]["bake"] = json!(name);
+            cloud.put_item(&format!("PIPELINE#{pipeline}"), "CHANNEL#production", doc);
+        }
+    }
+    cloud.with(|there| *there = World::of_rows(world).expect("rows as they were"));
+    cloud.with(|world| fill(world, now, images));
+    cloud
+}
+
+fn is_ours(row: Option<&Value>) -> bool {
+    row.is_some_and(|row| row["tags"].get("ovenbird:bake").is_some())
+}
+
+fn recipe(cloud: &Cloud) -> String {
+    use ovenbird_core::{ports::Bucket as _, store::keys, store::recipes::RecipePointer};
+    let pipeline = "storefront".parse().expect("a name");
+    let text =
+        |key: &str| futures::executor::block_on(cloud.text(key)).expect("an object").expect("it is there");
+    let pointer: RecipePointer = serde_json::from_str(&text(&keys::recipe_pointer(&pipeline))).expect("JSON");
+    text(&keys::recipe(&pipeline, &pointer.version))
+}
+
+fn image_id(number: usize) -> String {
+    format!("ami-{:017x}", number + 1)
+}
+
+/// What names images: instances, versions, groups.
+fn fill(world: &mut World, now: Timestamp, images: usize) {
+    let some = |number: usize| image_id(number % (images / 3));
+    for number in 0..INSTANCES / 100 {
+        let request = RunInstances {
+            image: some(number),
+            instance_type: Some("t3.micro".to_owned()),
+            min_count: 100,
+            max_count: 100,
+            ..RunInstances::default()
+        };
+        world.run_instances(now, &request).expect("instances");
+    }
+    let mut specs = Vec::new();
+    for number in 0..TEMPLATES {
+        let data = |version: usize| LaunchTemplateData {
+            image: Some(some(number * VERSIONS + version)),
+            instance_type: Some("t3.micro".to_owned()),
+            ..LaunchTemplateData::default()
+        };
+        let name = format!("template-{number}");
+        let first = CreateLaunchTemplate { name, data: data(0), ..CreateLaunchTemplate::default() };
+        let made = world.create_launch_template(now, &first).expect("a template");
+        let template = TemplateSpec { id: Some(made.id), ..TemplateSpec::default() };
+        for version in 1..VERSIONS {
+            let next = CreateLaunchTemplateVersion {
+                template: template.clone(),
+                data: data(version),
+                ..CreateLaunchTemplateVersion::default()
+            };
+            world.create_launch_template_version(now, &next).expect("a version");
+        }
+        specs.push(template);
+    }
+    let subnet = world.describe_subnets(&[], &[]).expect("subnets").remove(0).id;
+    for (number, template) in specs.into_iter().take(GROUPS).enumerate() {
+        let template = TemplateSpec { version: Some("3".to_owned()), ..template };
+        let name = format!("group-{number}");
+        let configuration = Configuration::Template(template);
+        let request = CreateGroup::new(&name, configuration, (0, 0, 10), std::slice::from_ref(&subnet));
+        world.create_auto_scaling_group(now, &request).expect("a group");
+    }
+}
