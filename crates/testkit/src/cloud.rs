@@ -21,6 +21,7 @@ use ovenbird_core::{
         id::{AmiId, BakeId, Digest, ParameterName, StackId},
         reference::{Kind, Reference},
         retirement::Floors,
+        template::Pin,
     },
     ports::{Execution, Index, Key, Row, Source, Witness},
 };
@@ -80,6 +81,8 @@ struct State {
     witnesses: Vec<(AmiId, Witness)>,
     /// What names images and isn't in the model: launch configurations, fleets.
     references: Vec<(Source, AmiId, Reference)>,
+    /// What launches by the number of a version, and isn't in the model: fleets.
+    pins: Vec<(Source, Pin)>,
     /// How many things a look says that it saw, where that isn't so.
     seen: BTreeMap<Source, usize>,
     /// What there is of the account beside the model.
@@ -180,6 +183,7 @@ impl Cloud {
             standings: BTreeMap::new(),
             witnesses: Vec::new(),
             references: Vec::new(),
+            pins: Vec::new(),
             fitness_of_new: Fitness::Well,
             known: BTreeSet::new(),
             seen: BTreeMap::new(),
@@ -336,6 +340,11 @@ impl Cloud {
     /// Lets something that isn't in the model name an image.
     pub fn name(&self, source: Source, image: &AmiId, kind: Kind, id: &str) {
         self.state.borrow_mut().references.push((source, image.clone(), Reference::new(kind, id)));
+    }
+
+    /// Lets something that isn't in the model launch by the number of a launch template's version.
+    pub fn pin(&self, source: Source, pin: Pin) {
+        self.state.borrow_mut().pins.push((source, pin));
     }
 
     /// Lets a look say that it saw so many things, as one that was cut short would.

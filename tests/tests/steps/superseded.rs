@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
-    domain::{id::AmiId, rollout::Template, tags::TAG_STACK},
-    ports::{Stack as _, Templates as _},
+    domain::{id::AmiId, rollout::Template, tags::TAG_STACK, template::Pin},
+    ports::{Source, Stack as _, Templates as _},
     store::Ledger,
 };
 use ovenbird_sim::{
@@ -124,6 +124,43 @@ fn group(cloud: &Cloud, configuration: Configuration) -> &'static str {
     let group = CreateGroup::new("blue", configuration, (0, 0, 2), &subnets);
     cloud.with(|world| world.create_auto_scaling_group(now, &group)).unwrap();
     "blue"
+}
+
+/// EC2 Fleets and spot fleet requests name a template and a version; the image is the version's.
+#[test]
+fn a_version_by_which_a_fleet_launches_stays_and_so_does_its_image() {
+    for (source, by) in
+        [(Source::Fleets, "EC2 Fleet fleet-1"), (Source::SpotFleets, "spot fleet request sfr-1")]
+    {
+        let (desk, old, template) = rolled();
+        let verdict = due(&desk, &old);
+        for named in [template.id.clone().unwrap(), "web".to_owned()] {
+            let desk = desk.clone();
+            desk.cloud.pin(source, Pin { template: named, version: 2, by: by.to_owned() });
+            // Also one that came after the plan was made.
+            assert_refused(
+                &desk,
+                &verdict,
+                "launch-template",
+                &format!("web version 2: {by} launches by it"),
+            );
+            assert_stays(&desk, &old, &format!("{by} launches by it"));
+        }
+        // By another version's number it is nothing to this one.
+        desk.cloud.pin(source, Pin { template: "web".to_owned(), version: 1, by: by.to_owned() });
+        due(&desk, &old);
+    }
+}
+
+/// Nobody can launch by it, and it keeps no image; but somebody may want to know which image it was.
+#[test]
+fn a_version_whose_image_is_gone_already_stays() {
+    let (desk, old, _) = rolled();
+    due(&desk, &old);
+    desk.cloud.deregister(&old);
+    let (answer, _) = desk.plan();
+    assert_eq!((&answer["retire"], &answer["problems"]), (&json!([]), &json!([])));
+    assert_eq!(versions(&desk), [1, 2, 3]);
 }
 
 #[test]

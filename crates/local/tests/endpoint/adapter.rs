@@ -71,6 +71,11 @@ impl Bench {
         Self { cloud, state, requests, runtime, endpoint }
     }
 
+    /// A program that talks to the endpoint.
+    pub fn command(&self, program: &std::path::Path) -> std::process::Command {
+        self.endpoint.command(program)
+    }
+
     pub fn order(&self, spot: bool) -> LaunchOrder {
         LaunchOrder {
             image: self.endpoint.base.parse().unwrap(),

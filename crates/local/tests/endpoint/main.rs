@@ -14,6 +14,7 @@ mod kept;
 mod killed;
 mod parameters;
 mod programs;
+mod pruners;
 mod refused;
 mod retirement;
 mod routes;

@@ -38,7 +38,7 @@ fn data(image: &AmiId) -> LaunchTemplateData {
 }
 
 /// A template of which each version names another image.
-fn template(world: &mut World, name: &str, images: &[AmiId]) -> TemplateSpec {
+pub fn template(world: &mut World, name: &str, images: &[AmiId]) -> TemplateSpec {
     let now = jiff::Timestamp::now();
     let first =
         CreateLaunchTemplate { name: name.into(), data: data(&images[0]), ..CreateLaunchTemplate::default() };
@@ -336,7 +336,7 @@ fn an_image_comes_out_of_the_recycle_bin_after_its_snapshots_and_locks_are_seen(
 
 impl Bench {
     /// An image of the account, made of a snapshot that an instance of the base left.
-    fn image(&self) -> AmiId {
+    pub fn image(&self) -> AmiId {
         let order = self.order(false);
         let instance = self.launch(&order).unwrap();
         self.until("the builder", || {
@@ -353,7 +353,7 @@ impl Bench {
     }
 
     /// Another one of the same snapshot.
-    fn registered(&self, name: &str) -> AmiId {
+    pub fn registered(&self, name: &str) -> AmiId {
         let (name, snapshot) = (name.to_owned(), self.snapshot().to_string());
         let request = RegisterImage { name, snapshot, ..RegisterImage::default() };
         self.state.call(|world, now| world.register_image(now, &request)).expect("an image")

@@ -32,6 +32,8 @@ impl State {
             look.seen += 1;
             look.named.push((image.clone(), reference.clone()));
         }
+        let pins = self.pins.iter().filter(|(of, _)| *of == source);
+        look.pins.extend(pins.map(|(_, pin)| pin.clone()));
         look.seen = self.seen.get(&source).copied().unwrap_or(look.seen);
         look
     }
