@@ -46,6 +46,7 @@ demo: setup build ## Do the main job on this machine, watched: upload, tested im
 
 bench: setup build ## Measure, and print each figure beside its goal (the first time builds the functions for release: half an hour)
 	$(TARGET)/debug/bench
+	cargo run --locked --quiet -p ovenbird-testkit --example prune
 	cargo build --locked --release $(FUNCTIONS:%=-p %)
 	@tools/cold-start $(FUNCTIONS:%=$(TARGET)/release/%)
 

@@ -25,7 +25,7 @@ fn pin(line: &str) -> (String, String) {
 #[test]
 fn every_python_package_is_pinned_with_its_hashes() {
     let mut seen = BTreeMap::<String, Vec<String>>::new();
-    for file in ["local", "tests", "release"] {
+    for file in ["local", "tests", "release", "custodian"] {
         let locked = requirements(&format!("tools/locked/{file}.txt"));
         for line in &locked {
             let (name, version) = pin(line);
