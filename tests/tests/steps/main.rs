@@ -33,6 +33,7 @@ mod removed;
 mod retire;
 mod retiring;
 mod rollouts;
+mod rotated;
 mod safety;
 mod seal;
 mod status;
