@@ -36,7 +36,7 @@ fn write(desk: &Desk, version: i64) {
         version,
         written: desk.now(),
     };
-    desk.cloud.around(|around| around.kinds.insert(ParameterName::parse(SECRET).unwrap(), kind));
+    desk.cloud.around(|around| drop(around.kinds.insert(ParameterName::parse(SECRET).unwrap(), kind)));
 }
 
 fn bake(desk: &Desk, name: &str) -> End {
