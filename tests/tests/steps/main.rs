@@ -34,6 +34,7 @@ mod retire;
 mod retiring;
 mod returning;
 mod rollouts;
+mod rotated;
 mod safety;
 mod seal;
 mod status;
