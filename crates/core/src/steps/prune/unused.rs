@@ -17,8 +17,10 @@ use crate::{
     store::{decode, keys},
 };
 
-/// After so long without a use a pipeline is told of: a quarter, so that what runs once a month, or at the end of a
-/// quarter, is not. EC2 tells a day or more late of a launch, and that is nothing beside it.
+/// After so long without a use a pipeline is told of.
+///
+/// A quarter, so that what runs once a month, or at the end of a quarter, is not. EC2 tells a day or more late of a launch, and
+/// that is nothing beside it.
 pub const UNUSED_AFTER: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// A pipeline whose images nobody used for long.
@@ -43,7 +45,9 @@ pub(super) struct Consumers {
     pub followers: BTreeSet<ParameterName>,
 }
 
-/// What runs saw of uses. Images go, and with them what EC2 knew of their launches.
+/// What runs saw of uses.
+///
+/// Images go, and with them what EC2 knew of their launches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Used {
     /// The last day on which a run looked: with it this is written every day, and the bucket's rule doesn't forget it.
