@@ -14,7 +14,7 @@ use crate::{
     domain::{
         bake::{Bake, Document, Stage, Status, To},
         destination::Destination,
-        error::{Error, Result},
+        error::{Error, Result, Retry},
     },
     ports::{Image, ImageAttributes, ImageState, Images, Parameters, Protection, Table, Templates, Workflow},
     store::{
@@ -127,7 +127,8 @@ async fn startable(bake: &Bake, images: &impl Images) -> Result<Image> {
     let image = images.image(id).await?.ok_or_else(|| refuse("it no longer exists".into()))?;
     match image.state {
         ImageState::Available => Ok(image),
-        ImageState::Pending => Err(refuse("it is still pending".into())),
+        // It was seen available: this answer is older than that.
+        ImageState::Pending => Err(Error::TryAgain { what: format!("image {id}"), why: Retry::Unseen }),
         ImageState::Failed => Err(refuse(format!("it failed: {}", image.reason))),
         ImageState::Disabled => Err(refuse("somebody disabled it".into())),
     }
@@ -146,6 +147,7 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
         passed: vec![passed(bake)?],
         fence: bake.progress.fence,
         uses: 0,
+        takers: Vec::new(),
     };
     ledger.record_image(&bake.spec.digest, &record).await
 }

@@ -21,3 +21,4 @@ mod sam;
 mod served;
 mod supervisor;
 mod time;
+mod upload;

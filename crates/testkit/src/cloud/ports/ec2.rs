@@ -18,7 +18,7 @@ use super::{
     translate,
 };
 use ovenbird_sim::{
-    CreateImage, DescribeImages, Filter, ImageState, InstanceState, NewVolume, Paging, ROOT_DEVICE,
+    Asked, CreateImage, DescribeImages, Filter, ImageState, InstanceState, NewVolume, Paging, ROOT_DEVICE,
     RunInstances, Tags,
 };
 
@@ -125,14 +125,16 @@ fn new_volume(volume: &RootVolume) -> NewVolume {
 }
 
 impl State {
-    pub(super) fn instances(&mut self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
-        let page = self.world.describe_instances(self.now, &[], filters, &Paging::default());
+    pub(super) fn instances(&self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
+        let world = self.shown(Asked::Instances);
+        let page = world.describe_instances(self.now, &[], filters, &Paging::default());
         let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
         Ok(page.items.iter().map(instance).collect())
     }
 
     pub(super) fn images(&self, request: &DescribeImages) -> Result<Vec<ports::Image>> {
-        match self.world.describe_images(request) {
+        let asked = if request.ids.is_empty() { Asked::Images } else { Asked::Image };
+        match self.shown(asked).describe_images(request) {
             Ok(page) => Ok(page.items.iter().map(image).collect()),
             Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(Vec::new()),
             Err(error) => Err(translate("ec2:DescribeImages", "", &error)),
@@ -219,7 +221,8 @@ impl Builders for Cloud {
 
     async fn instance(&self, id: &InstanceId) -> Result<Option<ports::Instance>> {
         self.call(&["ec2:DescribeInstances"], |state| {
-            match state.world.describe_instances(state.now, &[id.to_string()], &[], &Paging::default()) {
+            let world = state.shown(Asked::Instance);
+            match world.describe_instances(state.now, &[id.to_string()], &[], &Paging::default()) {
                 Ok(page) => Ok(page.items.first().map(instance)),
                 Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(None),
                 Err(error) => Err(translate("ec2:DescribeInstances", id.as_str(), &error)),
@@ -232,7 +235,9 @@ impl Builders for Cloud {
         self.call(&["ec2:TerminateInstances"], |state| {
             match state.world.terminate_instances(&[id.to_string()], false) {
                 Ok(_) => Ok(()),
-                Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(()),
+                Err(error) if error.code == "InvalidInstanceID.NotFound" => {
+                    state.gone("ec2:TerminateInstances", id.as_str())
+                }
                 Err(error) => Err(translate("ec2:TerminateInstances", id.as_str(), &error)),
             }
         })

@@ -9,7 +9,7 @@ use ovenbird_core::{
     ports::{Look, References, Source, Versions},
 };
 use ovenbird_sim::{
-    InstanceState, Paging,
+    Asked, InstanceState, Paging,
     auto_scaling::{Configuration, Group},
     launch_templates::{DescribeLaunchTemplateVersions, TemplateSpec},
 };
@@ -36,7 +36,8 @@ impl State {
 
     fn templates(&self, versions: Versions) -> Result<Look> {
         let mut look = Look::default();
-        for template in self.world.launch_templates() {
+        let world = self.shown(Asked::Templates);
+        for template in world.launch_templates() {
             look.seen += 1;
             let mut request = DescribeLaunchTemplateVersions {
                 template: TemplateSpec { id: Some(template.id.clone()), ..TemplateSpec::default() },
@@ -45,7 +46,7 @@ impl State {
             if versions == Versions::NewestAndDefault {
                 request.versions = vec!["$Latest".to_owned(), "$Default".to_owned()];
             }
-            let page = self.world.describe_launch_template_versions(&request);
+            let page = world.describe_launch_template_versions(&request);
             let page = page
                 .map_err(|error| translate("ec2:DescribeLaunchTemplateVersions", &template.name, &error))?;
             assert!(
@@ -114,7 +115,8 @@ fn pin(spec: &TemplateSpec, by: &str) -> Option<Pin> {
 impl References for Cloud {
     async fn named_by_instances(&self) -> Result<Look> {
         self.call(&["ec2:DescribeInstances"], |state| {
-            let page = state.world.describe_instances(state.now, &[], &[], &Paging::default());
+            let world = state.shown(Asked::Instances);
+            let page = world.describe_instances(state.now, &[], &[], &Paging::default());
             let page = page.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
             let going = [InstanceState::ShuttingDown, InstanceState::Terminated];
             let alive = page.items.into_iter().filter(|one| !going.contains(&one.state));
