@@ -100,7 +100,16 @@ pub async fn after_failure(
         // With the image goes what says which snapshots it had.
         note_snapshots(bake, &images, &ledger).await?;
     }
-    let gone = removal.images(images, record.as_deref()).await;
+    let mut gone = BTreeSet::new();
+    if let Some(bake) = &record
+        && let Some(image) = bake.progress.image.as_ref().filter(|_| !bake.progress.reused)
+        && !images.iter().any(|one| one.id == *image)
+        && ledger.image_row(&bake.spec.digest, image).await?.is_none()
+    {
+        // An earlier try removed it, after its record. EC2 may still show it to who asks for a snapshot's images.
+        gone.insert(image.clone());
+    }
+    gone.extend(removal.images(images, record.as_deref()).await);
     let seen = removal.snapshots(id, record.as_deref(), &gone).await?;
     removal.volumes(id, record.as_deref()).await?;
     let kept = removal.done(id)?;

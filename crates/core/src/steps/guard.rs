@@ -288,8 +288,10 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         let stays = |reason, by: &str| Ok(Some(kept(image.as_str(), reason, by)));
         if let Purpose::CleanUp = purpose {
             // Terminated a moment ago: one answer says so, and the next one may still show them as they were.
+            let instances = self.cloud.of_bake(&bake.spec.id).await?;
+            let made = instances.iter().filter(|one| made_instance(bake, one)).map(|one| &one.id);
             let recorded = [&bake.progress.builder, &bake.progress.booted].into_iter().flatten();
-            own.extend(recorded.map(ToString::to_string));
+            own.extend(made.chain(recorded).map(ToString::to_string));
         }
         let ledger = Ledger(self.cloud);
         let (running, unreadable) = ledger.running().await?;
