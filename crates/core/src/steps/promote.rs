@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::try_join;
 use jiff::Timestamp;
 
 use super::{
@@ -157,13 +158,17 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
 /// What EC2 shows decides, so a second try does only what is left to do. The spec of the bake that made the image says
 /// already whose the protection is. Nothing is read back: EC2 may show an image for a while as it was before.
 async fn attributes(bake: &Bake, seen: &Image, cloud: &(impl ImageAttributes + Table)) -> Result<()> {
-    if bake.spec.settings.imdsv2 && !seen.imdsv2 {
-        cloud.require_imdsv2(&seen.id).await?;
-    }
-    if seen.protection == Protection::Off && protects(bake, cloud).await? {
-        cloud.protect(&seen.id).await?;
-    }
-    Ok(())
+    let imdsv2 = async {
+        if bake.spec.settings.imdsv2 && !seen.imdsv2 { cloud.require_imdsv2(&seen.id).await } else { Ok(()) }
+    };
+    let protection = async {
+        if seen.protection == Protection::Off && protects(bake, cloud).await? {
+            cloud.protect(&seen.id).await?;
+        }
+        Ok(())
+    };
+    // Side by side: each is a call of its own to EC2, and somebody waits for the promotion.
+    try_join!(imdsv2, protection).map(|((), ())| ())
 }
 
 /// Whether the image is to be protected. Prune lifts a protection only if the bake that made the image asked for it, so a
