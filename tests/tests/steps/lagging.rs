@@ -6,12 +6,8 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
-    domain::{
-        bake::Failure,
-        id::{BakeId, VolumeId},
-        reference::Kind,
-    },
-    ports::{Execution, Retirement as _, Volume, VolumeState},
+    domain::{bake::Failure, id::VolumeId, reference::Kind},
+    ports::{Retirement as _, Volume, VolumeState},
     steps::{
         clean_up,
         guard::{Guard, Kept, Purpose, Reason, Terms},
@@ -49,21 +45,6 @@ fn bakes_on_their_way_are_those_whose_records_say_so_and_not_those_that_an_index
     bench.cloud.pass(SignedDuration::from_secs(60));
     clean_up(&bench, "storefront-1", "StepFailed").unwrap();
     assert_eq!(running(&bench), [""; 0], "an index still shows it");
-}
-
-#[test]
-fn a_prune_run_right_after_a_bake_has_nothing_to_tell_of_it() {
-    let bench = Bench::new();
-    bench.bake("storefront-1", &bench.upload("v1.jar"));
-    bench.cloud.stands(&BakeId::parse("storefront-2").unwrap(), Execution::Running);
-    let document = bench.start("storefront-2", &bench.upload("v2.jar")).unwrap();
-    let document = bench.build(document, 0, true).unwrap();
-    bench.cloud.answer_by(Consistency::Oldest);
-    bench.finish(document).unwrap();
-    bench.cloud.stands(&BakeId::parse("storefront-2").unwrap(), Execution::Succeeded);
-    // An index shows it as on its way, and its execution has succeeded: the record says that it has ended.
-    let problems = bench.plan().problems;
-    assert!(!problems.iter().any(|one| one.contains("put back")), "{problems:?}");
 }
 
 #[test]

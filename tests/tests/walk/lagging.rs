@@ -10,12 +10,10 @@ const LAGGING: &str = " (lagging)";
 /// to an image: no look of theirs depends on what was just made.
 const WALKED: &[&str] = &[
     "an upload, baked and promoted",
-    "a second version over the first",
     "a launch template that follows",
     "an unchanged artifact, reused",
     "a failing test",
     "tests on a fresh instance too",
-    "a spot builder, imaged running",
     "twins",
     "only the tests changed",
     "only the tests changed, and the image fails",
