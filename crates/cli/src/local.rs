@@ -103,6 +103,15 @@ pub enum LocalCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// Take a spot instance back, as EC2 does: it gets the notice now, and is terminated two minutes later
+    Interrupt {
+        /// The instance's id, as `ovenbird local status` prints it
+        #[arg(add = complete::machines())]
+        instance: String,
+        /// How many seconds after the notice it is terminated; EC2 gives two minutes
+        #[arg(long = "in", value_name = "SECONDS", default_value_t = 120)]
+        seconds: u32,
+    },
     /// Make a port of a machine reachable on this host and print the address; list such ports, or close them
     Open(OpenArgs),
     /// The supervisor itself, which `up` starts
@@ -155,6 +164,12 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
         }
         LocalCommand::Import { root, name } => {
             ovenbird_local::import(&options, root, name).await.map(|done| imported(&done, json))
+        }
+        LocalCommand::Interrupt { instance, seconds } => {
+            ovenbird_local::interrupt(&options, instance, *seconds).await.map(|done| {
+                let text = format!("{} has its notice, and is terminated in {seconds} s", done.instance);
+                print(json, &done, &text);
+            })
         }
         LocalCommand::Env => env(&options, json),
         LocalCommand::Logs { of: Some(of), follow, since } => {

@@ -149,6 +149,14 @@ pub enum LocalError {
         /// The beginning of the body.
         body: String,
     },
+    /// The cloud refused to make an image of a root file system.
+    #[error("no image `{name}` was made: {problem}")]
+    NotImported {
+        /// The name that the image was to have.
+        name: String,
+        /// Why not.
+        problem: String,
+    },
     /// A root file system could not become an image.
     #[error("{} can't become an image", root.display())]
     Import {
@@ -204,6 +212,9 @@ impl LocalError {
             Self::Io { .. } | Self::Request { .. } | Self::Refused { .. } => {
                 "Read the local cloud's logs: `ovenbird local logs` prints where they are".into()
             }
+            Self::NotImported { .. } => {
+                "Give it another name, or deregister the image that has this one: `aws ec2 describe-images --owners self`".into()
+            }
             Self::Import { .. } => {
                 "Give it an archive of a whole root file system with an init, or the folder of one: docs/local-cloud.md says how to \
                  make one"
@@ -226,7 +237,7 @@ impl LocalError {
             Self::HomeTaken { .. } | Self::LongHome { .. } => "LocalHome",
             Self::NoRepository | Self::Deploy { .. } => "LocalDeploy",
             Self::Start { .. } | Self::MiniStack { .. } => "LocalStart",
-            Self::Import { .. } => "LocalImport",
+            Self::Import { .. } | Self::NotImported { .. } => "LocalImport",
             Self::Io { .. } | Self::Corrupt { .. } | Self::Request { .. } | Self::Refused { .. } => "LocalIo",
         }
     }

@@ -62,6 +62,12 @@ pub async fn import(options: &Options, root: &Path, name: &str) -> Result<Import
         Ok(init) => post(options, "import", &Request { name: name.to_owned(), folder, init }).await,
         Err(source) => Err(LocalError::Import { root: root.to_owned(), source }),
     };
+    let done = done.map_err(|error| match error {
+        LocalError::Refused { status: 409, body, .. } => {
+            LocalError::NotImported { name: name.to_owned(), problem: body.trim().to_owned() }
+        }
+        error => error,
+    });
     if done.is_err() {
         // Gigabytes, and nobody's.
         let _ = tokio::task::spawn_blocking(move || fs::remove_dir_all(unpacked)).await;

@@ -46,7 +46,10 @@ pub use self::{
     home::Home,
     http_client::Link,
     import::{Imported, import},
-    operator::{Forward, InstanceStatus, Memory, Status, close, down, logs_path, open, shell, status, up},
+    operator::{
+        Forward, InstanceStatus, Interrupted, Memory, Status, close, down, interrupt, logs_path, open, shell,
+        status, up,
+    },
     options::{Machines, Options},
     progress::{Event, Stage},
     reset::{DiskUse, ResetFolder, ResetImage, ResetPlan, disk_use, reset},

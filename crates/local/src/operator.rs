@@ -1,9 +1,10 @@
-//! What an operator does with a local cloud: start, end, ask, wipe, open a port.
+//! What an operator does with a local cloud: start, end, ask, wipe; and with its machines.
+
+mod machines;
 
 use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom},
-    net::SocketAddr,
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -18,6 +19,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use self::machines::{Forward, Interrupted, close, interrupt, open, shell};
 use crate::{
     around::{self, Listener, RunningCloud},
     auth::{CONTROL_SERVICE, Credentials, signed},
@@ -25,7 +27,6 @@ use crate::{
     groups,
     home::Home,
     http_client::ask,
-    machine,
     options::Options,
     progress::{Event, Stage},
     requirements,
@@ -115,17 +116,6 @@ pub struct InstanceStatus {
     pub bake: Option<String>,
     /// What it is for, by its tags: `builder`, `verifier`, or the name that somebody gave it.
     pub role: Option<String>,
-}
-
-/// A loopback address that leads to a port of a machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Forward {
-    /// The instance whose port it is.
-    pub instance: String,
-    /// The port in the machine.
-    pub port: u16,
-    /// The address on loopback.
-    pub address: SocketAddr,
 }
 
 /// Starts the local cloud and waits until it is ready; one that runs already is left as it is.
@@ -360,62 +350,6 @@ pub async fn status(options: &Options) -> Result<Status> {
     let request = Request::get(format!("{}/_ovenbird/status", options.endpoint())).body(Bytes::new());
     let request = request.map_err(|source| bad_request("status", source))?;
     answer(options, "status", request).await
-}
-
-/// The first process of a machine that runs.
-async fn process(options: &Options, instance: &str) -> Result<u32> {
-    let known = status(options).await?.instances.into_iter().find(|known| known.instance == instance);
-    let problem = match known {
-        Some(InstanceStatus { process: Some(process), .. }) => return Ok(process),
-        Some(known) => format!("is {}, and has no running machine", known.state),
-        None => "isn't here".to_owned(),
-    };
-    Err(LocalError::NoMachine { instance: instance.to_owned(), problem })
-}
-
-/// A command as a machine's root would run it, on the caller's terminal; a login shell when none is given.
-pub async fn shell(options: &Options, instance: &str, command: &[String]) -> Result<Command> {
-    let mut shell = Command::new("/proc/self/exe");
-    shell.args(machine::way_in(process(options, instance).await?, None)).current_dir("/");
-    if command.is_empty() {
-        // Not every base has bash.
-        shell.args([
-            "/bin/sh",
-            "-c",
-            "if command -v bash >/dev/null; then exec bash --login; fi; exec sh -l",
-        ]);
-    } else {
-        shell.args(command);
-    }
-    Ok(shell)
-}
-
-/// Makes a machine's port reachable on loopback, at the port `here` or at a free one; asked again, the address is the same.
-pub async fn open(options: &Options, instance: &str, port: u16, here: Option<u16>) -> Result<Forward> {
-    let mut wish = serde_json::json!({"instance": instance, "port": port});
-    // A supervisor that was started by an older command knows no such field.
-    if let Some(here) = here {
-        wish["here"] = here.into();
-    }
-    let answer = post(options, "forward", &wish).await;
-    if matches!(answer, Err(LocalError::Refused { .. })) {
-        // That no such machine runs is the usual reason, and says more than the refusal.
-        process(options, instance).await?;
-    }
-    answer
-}
-
-/// Closes a port of a machine that was opened, or all of them; gives those that were open. Connections through them go on.
-pub async fn close(options: &Options, instance: &str, port: Option<u16>) -> Result<Vec<Forward>> {
-    let mut wish = serde_json::json!({"instance": instance});
-    if let Some(port) = port {
-        wish["port"] = port.into();
-    }
-    let answer = post(options, "close", &wish).await;
-    if matches!(answer, Err(LocalError::Refused { .. })) {
-        process(options, instance).await?;
-    }
-    answer
 }
 
 /// The logs: the supervisor's, then `MiniStack`'s with the functions'.

@@ -250,6 +250,7 @@ impl World {
                 zone: instance.zone.clone(),
                 profile: instance.profile.clone(),
                 tokens_required: instance.tokens_required,
+                spot: instance.spot,
                 key: instance.authorized_key(),
             },
         });

@@ -28,6 +28,8 @@ pub struct MachineFacts {
     pub profile: Option<String>,
     /// Whether its metadata service wants a session token (IMDSv2).
     pub tokens_required: bool,
+    /// Whether it is a spot instance.
+    pub spot: bool,
     /// The key that it lets in.
     pub key: Option<AuthorizedKey>,
 }

@@ -19,7 +19,7 @@ pub struct TagDescription {
     pub kind: &'static str,
     /// The tag's key: 1 to 127 characters.
     pub key: String,
-    /// The tag's value: at most 255 characters.
+    /// The tag's value: at most 256 characters, keys 127 (EC2 API reference, `Tag`).
     pub value: String,
 }
 
@@ -39,8 +39,8 @@ pub(crate) fn check(tags: &Tags) -> Result<()> {
                 "Tag keys have 1 to 127 characters and don't begin with aws:.",
             ));
         }
-        if value.chars().count() > 255 {
-            return Err(ApiError::value(value, "Tag.Value", "Tag values have at most 255 characters."));
+        if value.chars().count() > 256 {
+            return Err(ApiError::value(value, "Tag.Value", "Tag values have at most 256 characters."));
         }
     }
     Ok(())

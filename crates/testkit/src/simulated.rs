@@ -30,7 +30,12 @@ pub struct Script {
     pub falls_silent: bool,
     /// For how long its machine boots again, from the beginning on; its runner says so before.
     pub boots: SignedDuration,
+    /// Whether EC2 takes the machine's spot capacity back: its notice comes at the beginning.
+    pub taken_back: bool,
 }
+
+/// How long after its notice EC2 takes spot capacity back.
+const NOTICE: SignedDuration = SignedDuration::from_mins(2);
 
 impl Default for Script {
     fn default() -> Self {
@@ -42,6 +47,7 @@ impl Default for Script {
             powers_off: false,
             falls_silent: false,
             boots: SignedDuration::ZERO,
+            taken_back: false,
         }
     }
 }
@@ -106,6 +112,8 @@ struct Runner {
     silent: Option<Timestamp>,
     /// From when to when its machine boots again.
     boots: Option<(Timestamp, Timestamp)>,
+    /// Whether EC2 gave notice that it takes the machine back.
+    taken_back: bool,
     /// The last order that it began.
     generation: u32,
 }
@@ -115,6 +123,7 @@ struct Runner {
 enum Event {
     Machine(MachineEvent),
     Upload { instance: InstanceId, uploads: Vec<(String, String)> },
+    TakenBack { instance: InstanceId },
 }
 
 impl fmt::Debug for SimulatedHardware {
@@ -166,6 +175,8 @@ impl SimulatedHardware {
                 Some(Event::Upload { uploads, .. }) => {
                     self.uploaded.extend(uploads.into_iter().map(|(key, text)| (key, text.into_bytes())));
                 }
+                // It may have been ended before: then there is nothing left to take.
+                Some(Event::TakenBack { instance }) => drop(world.interrupt_spot(instance.as_str())),
                 None => {}
             }
         }
@@ -207,7 +218,8 @@ impl SimulatedHardware {
             return None;
         }
         let (generation, reboots) = (runner.generation, boot.is_some());
-        let heartbeat = Heartbeat { generation, reboots, ..Heartbeat::default() };
+        let interruption = runner.taken_back.then(|| "EC2 takes the spot capacity back".to_owned());
+        let heartbeat = Heartbeat { generation, reboots, interruption, ..Heartbeat::default() };
         Some((serde_json::to_vec(&heartbeat).unwrap_or_default(), written))
     }
 
@@ -233,6 +245,10 @@ impl SimulatedHardware {
                 runner.silent = Some(now);
             }
             runner.boots = Some((now, now + script.boots));
+            runner.taken_back = script.taken_back;
+        }
+        if script.taken_back {
+            self.happen(now + NOTICE, Event::TakenBack { instance: instance.clone() });
         }
         let end = now + script.takes;
         self.upload(end, instance, script.uploads);
@@ -348,7 +364,7 @@ pub fn mailbox(user_data: &str) -> Option<String> {
 fn concerns(event: &Event, id: &InstanceId) -> bool {
     let event = match event {
         Event::Machine(event) => event,
-        Event::Upload { instance, .. } => return instance == id,
+        Event::Upload { instance, .. } | Event::TakenBack { instance } => return instance == id,
     };
     match event {
         MachineEvent::Booted { instance }

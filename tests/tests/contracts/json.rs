@@ -42,6 +42,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("local down", "Downed"),
     ("local env", "BTreeMap<String, String>"),
     ("local import", "Imported"),
+    ("local interrupt", "Interrupted"),
     ("local list", "Vec<RunningCloud>"),
     ("local logs", "Vec<String>"),
     ("local logs FUNCTION", "Vec<LogLine>"),

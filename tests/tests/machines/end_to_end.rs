@@ -10,7 +10,9 @@ use ovenbird_testkit::walk::cost::{is_landmark, way_of};
 use ovenbird_tests::{clients::within, mailbox::Mailbox};
 use serde_json::Value;
 
-use crate::{Cloud, PATIENCE, access::nobody_else_is_answered, attributes::attributes, stopped::stopped};
+use crate::{
+    Cloud, PATIENCE, access::nobody_else_is_answered, attributes::attributes, lost::lost, stopped::stopped,
+};
 
 const PORT: u16 = 14_566;
 
@@ -23,6 +25,7 @@ fn the_pipeline_works_on_real_machines() -> Result<()> {
     schedule(&cloud)?;
     stopped(&cloud)?;
     spot(&cloud)?;
+    lost(&cloud)?;
     nobody_else_is_answered(&cloud)?;
     killed(&cloud)
 }
@@ -60,7 +63,7 @@ impl Cloud {
     }
 
     /// Waits for the newest bake of a pipeline to end, if it isn't one of those known.
-    fn next_ended(&self, pipeline: &str, known: usize) -> Result<Bake> {
+    pub fn next_ended(&self, pipeline: &str, known: usize) -> Result<Bake> {
         within("the bake", PATIENCE, || {
             let bakes = self.local.bakes(pipeline, 20)?;
             ensure!(bakes.len() > known, "no bake yet");

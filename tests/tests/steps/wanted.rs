@@ -2,7 +2,8 @@
 
 use futures::executor::block_on;
 use ovenbird_core::{
-    domain::{bake::Status, id::PipelineName},
+    domain::{bake::Status, id::PipelineName, tags::TAG_ARTIFACT},
+    ports::Images,
     store::Ledger,
 };
 use ovenbird_testkit::walk::{
@@ -63,6 +64,20 @@ fn without_a_pattern_all_names_are_artifacts_but_checksums_and_signatures() {
     assert_eq!(desk.bake("war").progress.status, Status::Promoted);
     run(&desk, "checksum", Run::Upload("v1.war.sha256"));
     assert_eq!(bakes(&desk), 1);
+}
+
+/// S3's keys may be longer than EC2's tags.
+#[test]
+fn an_artifact_with_a_long_name_is_baked_and_its_tag_has_the_end_of_it() {
+    let desk = Desk::new(&PLAIN);
+    let name: &str = format!("{}-1.2.jar", "x".repeat(900)).leak();
+    assert!(matches!(run(&desk, "long", Run::Upload(name)), End::Succeeded(_)));
+    let bake = desk.bake("long");
+    assert_eq!(bake.progress.status, Status::Promoted);
+    assert_eq!(bake.spec.artifact.unwrap().key.file_name(), name);
+    let image = block_on(Images::image(&desk.cloud, &bake.progress.image.unwrap())).unwrap().unwrap();
+    let tag = &image.tags[TAG_ARTIFACT];
+    assert!(tag.chars().count() == 256 && tag.ends_with("x-1.2.jar"), "{tag}");
 }
 
 #[test]

@@ -50,6 +50,9 @@ const WATCH: SignedDuration = SignedDuration::from_secs(40);
 /// was waited. A request to the bucket is cheap, and a bake of two hours still needs no twenty thousand.
 const LOOKS: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(1)];
 
+/// The pause of the first seconds, which are all that tests and seals often take; it is a twentieth of what was waited.
+const EAGER_LOOK: SignedDuration = SignedDuration::from_millis(200);
+
 /// The same for an image: there the pause is a four-hundredth of what was waited.
 const IMAGE_LOOKS: [SignedDuration; 2] = [SignedDuration::from_secs(1), SignedDuration::from_secs(30)];
 
@@ -114,12 +117,14 @@ fn pause(document: &Document, builders: usize, now: Timestamp) -> SignedDuration
     let waited = SignedDuration::from_secs(progress.waited(now));
     let share = (SHARE * i32::try_from(builders).unwrap_or(i32::MAX)).min(IMAGE_LOOKS[1]);
     let stage = progress.stage;
+    let least = (waited / 20).clamp(EAGER_LOOK, LOOKS[0]);
+    let report = (waited / 200).clamp(least, LOOKS[1]);
     if stage == Stage::Image {
         (waited / 400).clamp(IMAGE_LOOKS[0], IMAGE_LOOKS[1]).max(share)
     } else if stage == Stage::Seal {
-        (waited / 200).clamp(LOOKS[0], LOOKS[1]).max(share)
+        report.max(share)
     } else if stage.reports() {
-        (waited / 200).clamp(LOOKS[0], LOOKS[1])
+        report
     } else {
         SignedDuration::from_secs(document.next.seconds.into())
     }

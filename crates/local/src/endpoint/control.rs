@@ -1,8 +1,11 @@
 //! The local cloud's own affairs, under `/_ovenbird/`.
 
-use std::sync::{
-    PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -10,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{Method, StatusCode};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::domain::{
     id::InstanceId,
     tags::{TAG_BAKE, TAG_PIPELINE, TAG_ROLE},
@@ -25,8 +28,9 @@ use crate::{
     balancer::{Counts, Pids},
     deploy::architecture,
     import::{self, Imported},
+    machine::Interruption,
     memory,
-    operator::{Forward, InstanceStatus, Memory, Status},
+    operator::{Forward, InstanceStatus, Interrupted, Memory, Status},
     options::Options,
 };
 
@@ -86,6 +90,14 @@ struct CloseRequest {
     port: Option<u16>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InterruptRequest {
+    instance: InstanceId,
+    /// How long after the notice the instance is terminated.
+    seconds: u32,
+}
+
 /// Answers a request for `/_ovenbird/PATH`.
 pub(super) async fn answer(endpoint: &Endpoint, path: &str, request: Request) -> Response {
     let method = request.method().clone();
@@ -97,8 +109,12 @@ pub(super) async fn answer(endpoint: &Endpoint, path: &str, request: Request) ->
         }
         (&Method::POST, "forward") => forward(endpoint, request).await,
         (&Method::POST, "close") => close(endpoint, request).await,
+        (&Method::POST, "interrupt") => interrupt(endpoint, request).await,
         (&Method::POST, "import") => adopt(endpoint, request).await,
-        _ => (StatusCode::NOT_FOUND, "no such path: there are status, forward, close, import and shutdown\n")
+        _ => (
+            StatusCode::NOT_FOUND,
+            "no such path: there are status, forward, close, import, interrupt and shutdown\n",
+        )
             .into_response(),
     }
 }
@@ -134,6 +150,43 @@ async fn close(endpoint: &Endpoint, request: Request) -> Response {
         Ok(CloseRequest { instance, port }) => json_answer(&endpoint.state.hardware().close(&instance, port)),
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     }
+}
+
+/// A spot instance gets EC2's notice now, and is terminated at the time that the notice names.
+///
+/// A cloud that goes down meanwhile ends its machines anyway.
+async fn interrupt(endpoint: &Endpoint, request: Request) -> Response {
+    let body = match axum::body::Bytes::from_request(request, &()).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let InterruptRequest { instance, seconds } = match serde_json::from_slice(&body) {
+        Ok(asked) => asked,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    let refused = |why: &str| (StatusCode::CONFLICT, format!("{instance} {why}")).into_response();
+    let known = endpoint
+        .state
+        .read(|world| world.instances().find(|one| one.id == instance).map(|one| (one.spot, one.state)));
+    match known {
+        None => return refused("isn't here"),
+        Some((false, _)) => return refused("is no spot instance: EC2 takes back only those"),
+        Some((true, InstanceState::Running)) => {}
+        Some((true, state)) => return refused(&format!("is {}: it must run", state.as_str())),
+    }
+    let at = Timestamp::now() + SignedDuration::from_secs(seconds.into());
+    if !endpoint.state.hardware().announce(&instance, Interruption { at }) {
+        return refused("has such a notice already");
+    }
+    let (state, taken) = (Arc::clone(&endpoint.state), instance.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+        // Who heeded the notice has ended it by now.
+        if let Err(error) = state.call(|world, _| world.interrupt_spot(taken.as_str())) {
+            tracing::info!("{taken} is not taken back: {error}");
+        }
+    });
+    json_answer(&Interrupted { instance: instance.to_string(), at })
 }
 
 /// A root that the operator's command unpacked becomes an image of the account's own.

@@ -164,6 +164,7 @@ impl Actor {
         let endpoint = endpoint.ok_or_else(|| io::Error::other("the endpoint isn't there"))?;
         let role = Credentials::machine();
         let endpoint = machine_router(endpoint, facts.profile.is_some().then(|| role.clone()));
+        let interruption = Arc::clone(&lock(&self.seen).interruption);
         let identity = Identity {
             instance: self.instance.to_string(),
             image: facts.image,
@@ -178,6 +179,8 @@ impl Actor {
             user_data,
             tokens_required: facts.tokens_required,
             key: facts.key,
+            spot: facts.spot,
+            interruption,
         };
         let config = MachineConfig {
             instance: self.instance.clone(),

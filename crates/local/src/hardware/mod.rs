@@ -12,7 +12,7 @@ use ovenbird_core::domain::id::{InstanceId, SnapshotId};
 use ovenbird_sim::Order;
 use tokio::net::TcpStream;
 
-use crate::{endpoint::Endpoint, operator::Forward};
+use crate::{endpoint::Endpoint, machine::Interruption, operator::Forward};
 
 pub(crate) use self::real::RealHardware;
 pub use self::simulated::Simulated;
@@ -45,6 +45,9 @@ pub trait Hardware: fmt::Debug + Send + Sync + 'static {
 
     /// Closes a machine's port on loopback, or all of them; gives those that were open.
     fn close(&self, instance: &InstanceId, port: Option<u16>) -> Vec<Forward>;
+
+    /// Shows a machine the notice that its instance is taken back; whether it is the first one.
+    fn announce(&self, instance: &InstanceId, interruption: Interruption) -> bool;
 
     /// Takes a folder for the layer of a snapshot.
     fn adopt(&self, snapshot: &SnapshotId, folder: &Path) -> io::Result<()>;

@@ -23,7 +23,7 @@ use crate::{
     endpoint::Endpoint,
     groups,
     home::Home,
-    machine::{Disks, Machine, cgroup, forward, reach, remove_ending_groups},
+    machine::{Disks, Interruption, Machine, cgroup, forward, reach, remove_ending_groups},
     network::Network,
     operator::Forward,
 };
@@ -58,6 +58,8 @@ pub(super) struct Seen {
     pub machine: Option<Arc<Machine>>,
     /// Its address, from its first start to its end.
     pub address: Option<Ipv4Addr>,
+    /// The notice that it is taken back, which its metadata service shows.
+    pub interruption: Arc<OnceLock<Interruption>>,
 }
 
 impl RealHardware {
@@ -208,6 +210,11 @@ impl Hardware for RealHardware {
         });
         closed.sort_by_key(|forward| forward.address);
         closed
+    }
+
+    fn announce(&self, instance: &InstanceId, interruption: Interruption) -> bool {
+        let told = |seen: &Seen| seen.interruption.set(interruption).ok();
+        self.seen(instance, told).is_some()
     }
 
     fn adopt(&self, snapshot: &SnapshotId, folder: &Path) -> io::Result<()> {

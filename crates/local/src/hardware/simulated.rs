@@ -15,7 +15,7 @@ use ovenbird_sim::{MachineEvent, Order};
 use tokio::{net::TcpStream, sync::mpsc};
 
 use super::Hardware;
-use crate::{endpoint::Endpoint, operator::Forward};
+use crate::{endpoint::Endpoint, machine::Interruption, operator::Forward};
 
 /// How long everything takes.
 const STEP: Duration = Duration::from_millis(30);
@@ -94,6 +94,10 @@ impl Hardware for Simulated {
                 self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(command);
             }
         }
+    }
+
+    fn announce(&self, _: &InstanceId, _: Interruption) -> bool {
+        true
     }
 
     fn adopt(&self, _: &SnapshotId, _: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     fmt, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -54,6 +54,24 @@ pub struct Identity {
     pub tokens_required: bool,
     /// The key that it lets in.
     pub key: Option<AuthorizedKey>,
+    /// Whether it is a spot instance.
+    pub spot: bool,
+    /// EC2's notice that it takes the instance back, once there is one. It outlives a reboot.
+    pub interruption: Arc<OnceLock<Interruption>>,
+}
+
+/// EC2's notice that it takes a spot instance back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interruption {
+    /// When the instance is terminated.
+    pub at: Timestamp,
+}
+
+impl Interruption {
+    /// The document `spot/instance-action`.
+    fn document(self) -> String {
+        json!({"action": "terminate", "time": seconds(self.at)}).to_string()
+    }
 }
 
 struct Service {
@@ -204,13 +222,15 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
         Some("") => {
             let iam = if identity.profile.is_some() { "iam/\n" } else { "" };
             let keys = if identity.key.is_some() { "public-keys/\n" } else { "" };
+            let spot = if identity.interruption.get().is_some() { "spot/\n" } else { "" };
             format!(
-                "ami-id\nhostname\n{iam}instance-id\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\n{keys}services/\n"
+                "ami-id\nhostname\n{iam}instance-id\ninstance-life-cycle\ninstance-type\nlocal-hostname\nlocal-ipv4\nmac\nplacement/\n{keys}services/\n{spot}"
             )
         }
         Some("ami-id") => identity.image.clone(),
         Some("hostname" | "local-hostname") => identity.hostname.clone(),
         Some("instance-id") => identity.instance.clone(),
+        Some("instance-life-cycle") => if identity.spot { "spot" } else { "on-demand" }.to_owned(),
         Some("instance-type") => identity.instance_type.clone(),
         Some("local-ipv4") => identity.address.to_string(),
         Some("mac") => mac(identity.address),
@@ -223,6 +243,12 @@ fn document(identity: &Identity, path: &str) -> Option<Vec<u8>> {
         Some("services") => "domain\npartition".to_owned(),
         Some("services/domain") => "amazonaws.com".to_owned(),
         Some("services/partition") => "aws".to_owned(),
+        // The folder is there with the notice, and not before.
+        Some("spot") => {
+            identity.interruption.get().map(|_| "instance-action\ntermination-time".to_owned())?
+        }
+        Some("spot/instance-action") => identity.interruption.get()?.document(),
+        Some("spot/termination-time") => seconds(identity.interruption.get()?.at),
         Some("iam") if identity.profile.is_some() => "info\nsecurity-credentials/".to_owned(),
         Some("iam/info") => {
             let profile = identity.profile.as_ref()?;
@@ -275,6 +301,8 @@ mod tests {
             user_data: None,
             tokens_required: true,
             key: None,
+            spot: false,
+            interruption: Arc::default(),
         }
     }
 
@@ -310,6 +338,23 @@ mod tests {
         assert_eq!(told("meta-data/public-keys/0/openssh-key").as_deref(), Some("ssh-ed25519 AAAA mine"));
         assert_eq!(get(None, "meta-data/public-keys/"), None);
         assert!(!get(None, "meta-data/").unwrap().contains("public-keys"));
+    }
+
+    #[test]
+    fn a_spot_instance_is_told_that_it_is_taken_back_once_that_is_so() {
+        assert_eq!(get(None, "meta-data/instance-life-cycle").as_deref(), Some("on-demand"));
+        let spot = Identity { spot: true, ..identity(None) };
+        let told = |path: &str| document(&spot, path).map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(told("meta-data/instance-life-cycle").as_deref(), Some("spot"));
+        assert_eq!(told("meta-data/spot/instance-action"), None);
+        assert!(!told("meta-data/").unwrap().contains("spot/"));
+        spot.interruption.set(Interruption { at: "2026-01-02T03:04:05.678Z".parse().unwrap() }).unwrap();
+        assert_eq!(
+            told("meta-data/spot/instance-action").as_deref(),
+            Some(r#"{"action":"terminate","time":"2026-01-02T03:04:05Z"}"#)
+        );
+        assert_eq!(told("meta-data/spot/termination-time").as_deref(), Some("2026-01-02T03:04:05Z"));
+        assert!(told("meta-data/").unwrap().contains("spot/\n"));
     }
 
     #[test]

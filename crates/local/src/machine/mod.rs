@@ -34,7 +34,7 @@ pub use self::{
     enter::way_in,
     exec::{Inside, Outcome, exec},
     forward::{forward, reach},
-    imds::{Identity, Metadata},
+    imds::{Identity, Interruption, Metadata},
     lifecycle::{Machine, MachineConfig, Notice},
     limits::{remove as remove_groups, remove_ending as remove_ending_groups},
 };

@@ -269,7 +269,7 @@ fn the_control_api_is_the_operator_s() {
     let (key, now) = (bench.endpoint.operator.clone(), Timestamp::now());
     let function = bench.endpoint.keys.function("arn");
     bench.refuses("status without a key", &bench.get("/_ovenbird/status"));
-    for what in ["shutdown", "forward"] {
+    for what in ["shutdown", "forward", "interrupt"] {
         let sent = Sent::new("POST", &bench.host, &format!("/_ovenbird/{what}"), "");
         bench.refuses(what, &sent);
         bench.refuses(what, &sent.clone().signed("ovenbird", &function, now));

@@ -10,7 +10,7 @@ use std::{
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use ovenbird_core::domain::id::{InstanceId, SnapshotId};
-use ovenbird_local::{CloudState, Endpoint, Hardware};
+use ovenbird_local::{CloudState, Endpoint, Hardware, machine::Interruption};
 use ovenbird_sim::{
     BaseImage, Order, World,
     auto_scaling::{Configuration, CreateGroup},
@@ -54,6 +54,10 @@ impl Hardware for Noted {
 
     fn close(&self, _instance: &InstanceId, _port: Option<u16>) -> Vec<ovenbird_local::Forward> {
         Vec::new()
+    }
+
+    fn announce(&self, _: &InstanceId, _: Interruption) -> bool {
+        true
     }
 
     fn adopt(&self, _snapshot: &SnapshotId, _folder: &Path) -> io::Result<()> {

@@ -4,6 +4,7 @@ use std::{
     io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -42,6 +43,8 @@ impl Instance {
             user_data: self.user_data.clone(),
             tokens_required: self.tokens_required,
             key: self.key.clone(),
+            spot: false,
+            interruption: Arc::default(),
         }
     }
 }

@@ -272,6 +272,9 @@ pub(crate) fn script(work: Work<'_>, machines: Machines, times: Times) -> Script
     match (order, machines) {
         (_, Machines::AreSilent) => silent,
         (Order::Test, Machines::FallSilent) => silent,
+        (Order::Provision, Machines::AreTakenBack) => {
+            Script { taken_back: true, takes: after(times.steps), ..Script::default() }
+        }
         (Order::Provision, _) => {
             let step = StepReport {
                 name: "it".into(),

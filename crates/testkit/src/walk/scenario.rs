@@ -21,6 +21,8 @@ pub enum Machines {
     AreSilent,
     /// They are heard of until they are to test, and then no more.
     FallSilent,
+    /// EC2 takes their spot capacity back in the middle of their steps.
+    AreTakenBack,
     /// They boot again in the middle of their steps, as a step asks for.
     BootInAStep,
     /// Each takes its own time, so that who began later may end first.

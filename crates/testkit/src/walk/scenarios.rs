@@ -220,6 +220,15 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario { name: "a spot builder, imaged running", builder: CHOSEN, ..PLAIN },
+    Scenario {
+        name: "a spot builder that is taken back",
+        builder: CHOSEN,
+        machines: Machines::AreTakenBack,
+        runs: &[(0, Run::Upload("v1.jar"))],
+        only: &["/LookAtBuilder"],
+        ends: "BuilderLost",
+        ..PLAIN
+    },
     Scenario { name: "no spot capacity, so on demand", builder: CHOSEN, lack: Some(Lack::Capacity), ..PLAIN },
     Scenario { name: "twins", runs: &[(0, Run::Upload("v1.jar")), (2, Run::Upload("v1.jar"))], ..PLAIN },
     Scenario {
