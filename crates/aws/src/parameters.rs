@@ -70,6 +70,7 @@ impl Parameters for Cloud {
                         data_type: one.data_type().unwrap_or("text").to_owned(),
                         tier: one.tier().map_or("Standard", ParameterTier::as_str).to_owned(),
                         has_policies: !one.policies().is_empty(),
+                        version: one.version(),
                         written: written.unwrap_or_default(),
                     };
                     found.insert(name, kind);

@@ -15,9 +15,9 @@ use ovenbird_tests::clients::within;
 
 use crate::{Cloud, PATIENCE, end_to_end::GOOD};
 
-/// How long a bake may run on after its builder was lost: the silence after which it is given up is a minute, and what is
+/// How long a bake may run on after its builder was lost: the silence after which it is given up is 45 s, and what is
 /// at work looks each ten seconds.
-const NOTICED: Duration = Duration::from_secs(80);
+const NOTICED: Duration = Duration::from_secs(60);
 
 /// The step in which they are lost, by its name.
 const STEP: &str = "1 shell";

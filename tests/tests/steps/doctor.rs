@@ -69,6 +69,7 @@ fn what_a_bake_would_fail_by_is_found_in_the_account() {
         data_type: "text".to_owned(),
         tier: "Standard".to_owned(),
         has_policies: false,
+        version: 1,
         written: desk.now(),
     };
     desk.cloud.around(|around| {

@@ -81,7 +81,7 @@ fn a_builder_that_was_never_heard_of_fails_its_bake_after_five_minutes_with_its_
 }
 
 #[test]
-fn a_builder_that_falls_silent_fails_its_bake_within_minutes() {
+fn a_builder_that_falls_silent_fails_its_bake_within_a_minute() {
     let silent = Script { falls_silent: true, ..Script::default() };
     let bench = Bench::sealing(&silent, false);
     let document = bench.start("one", &bench.upload("v1.jar")).unwrap();
@@ -93,7 +93,7 @@ fn a_builder_that_falls_silent_fails_its_bake_within_minutes() {
     assert_eq!(error.name(), "BuilderSilent");
     assert!(error.hint().contains("Its runner died"), "{}", error.hint());
     let waited = bench.cloud.now().duration_since(start).as_secs();
-    assert!((60..75).contains(&waited), "{waited} s");
+    assert!((45..60).contains(&waited), "{waited} s");
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod removed;
 mod retire;
 mod retiring;
 mod rollouts;
+mod rotated;
 mod safety;
 mod seal;
 mod status;

@@ -150,6 +150,7 @@ fn a_parameter_that_never_takes_an_image_is_said_before_anything_is_launched() {
         data_type: data_type.to_owned(),
         tier: "Standard".to_owned(),
         has_policies: false,
+        version: 1,
         written: "2026-01-01T00:00:00Z".parse().unwrap(),
     };
     for (kind, words) in [

@@ -1,10 +1,12 @@
 //! What an image is made of: same inputs, same digest, same image.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     digest::canonical,
-    id::{AmiId, Digest, PipelineName},
+    id::{AmiId, Digest, ParameterName, PipelineName},
 };
 
 /// All that an image depends on, each input by its own digest: kept with the bake, so that two bakes can be compared.
@@ -31,6 +33,10 @@ pub struct Inputs {
     /// The artifact's bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Digest>,
+    /// The versions of the parameters that the steps read secrets from, by Systems Manager's count: a secret that was
+    /// rotated gives another image. Never the values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<ParameterName, i64>,
     /// The runner that works on the builder.
     pub runner: Digest,
     /// What the image must pass. It is no part of the image: an image that passed other tests is tested again.
@@ -47,12 +53,27 @@ impl Inputs {
     /// The pipeline is: who may push another pipeline's recipe chooses the network, the role and the steps of its
     /// builders, and must not make what this pipeline takes for its own image.
     pub fn digest(&self, pipeline: &PipelineName) -> Digest {
-        let Self { rule, base, architecture, configuration, volume, files, artifact, runner, tests: _ } =
-            self;
-        canonical(&serde_json::json!({
+        let Self {
+            rule,
+            base,
+            architecture,
+            configuration,
+            volume,
+            files,
+            artifact,
+            secrets,
+            runner,
+            tests: _,
+        } = self;
+        let mut inputs = serde_json::json!({
             "v": rule, "pipeline": pipeline, "base": base, "architecture": architecture,
             "configuration": configuration, "volume": volume, "files": files, "artifact": artifact, "runner": runner,
-        }))
+        });
+        // Only where there are some: the digests of all other recipes stay what they were.
+        if !secrets.is_empty() {
+            inputs["secrets"] = serde_json::json!(secrets);
+        }
+        canonical(&inputs)
     }
 }
 
@@ -70,6 +91,7 @@ mod tests {
             volume: None,
             files: Some(sha256(b"files")),
             artifact: None,
+            secrets: BTreeMap::new(),
             runner: sha256(b"runner"),
             tests: sha256(b"tests"),
         }
@@ -78,6 +100,7 @@ mod tests {
     #[test]
     fn every_input_but_the_tests_changes_the_digest() {
         let other = sha256(b"other");
+        let key = ParameterName::parse("/ovenbird/secrets/key").unwrap();
         let changed = [
             Inputs { base: AmiId::parse("ami-0123456789abcdef1").unwrap(), ..inputs() },
             Inputs { rule: Inputs::RULE + 1, ..inputs() },
@@ -86,12 +109,16 @@ mod tests {
             Inputs { volume: Some(other.clone()), ..inputs() },
             Inputs { files: None, ..inputs() },
             Inputs { artifact: Some(other.clone()), ..inputs() },
+            Inputs { secrets: [(key.clone(), 1)].into(), ..inputs() },
             Inputs { runner: other.clone(), ..inputs() },
         ];
         let shop = PipelineName::parse("shop").unwrap();
         for one in &changed {
             assert_ne!(one.digest(&shop), inputs().digest(&shop), "{one:?}");
         }
+        let [first, second] = [1, 2].map(|version| [(key.clone(), version)].into());
+        let [first, second] = [first, second].map(|secrets| Inputs { secrets, ..inputs() }.digest(&shop));
+        assert_ne!(first, second, "a rotated secret");
         assert_eq!(Inputs { tests: other, ..inputs() }.digest(&shop), inputs().digest(&shop));
     }
 

@@ -28,8 +28,9 @@ pub const FETCH_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// A builder that wasn't heard of this long after its launch never will be: no cloud-init, no `curl`, no way to the bucket.
 pub const BOOT_DEADLINE: SignedDuration = SignedDuration::from_secs(300);
 
-/// A builder that was heard of, and then not for this long, has died, or its runner has.
-pub const SILENCE: SignedDuration = SignedDuration::from_secs(60);
+/// A builder that was heard of, and then not for this long, has died, or its runner has. Four beats are missing then, and the
+/// bake that looks each ten seconds has failed within a minute.
+pub const SILENCE: SignedDuration = SignedDuration::from_secs(45);
 
 /// How often the runner says at least that it lives.
 pub const BEAT: SignedDuration = SignedDuration::from_secs(10);

@@ -44,6 +44,8 @@ pub struct ParameterKind {
     pub tier: String,
     /// Whether it has policies, such as one by which it expires.
     pub has_policies: bool,
+    /// How often it was written: 1 at first.
+    pub version: i64,
     /// When it was written last.
     pub written: Timestamp,
 }

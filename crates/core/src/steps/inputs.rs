@@ -1,5 +1,7 @@
 //! What a bake is made from: recipe, artifact, base and runner, every alias resolved once.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 
 use crate::{
@@ -8,6 +10,7 @@ use crate::{
         bake::{Artifact, BaseImage, Parent},
         digest::canonical,
         error::{Error, Result, Retry},
+        id::ParameterName,
         inputs::Inputs,
         names::Names,
         recipe::{Base, Recipe},
@@ -52,6 +55,7 @@ pub async fn resolve(
         None => None,
     };
     let (image, parent) = base_image(&recipe.base, cloud, now).await?;
+    let secrets = secrets(&recipe, cloud).await?;
     let runner = recipes::runner(cloud, &image.architecture).await?;
     let volume = serde_json::to_value(&recipe.builder.volume)
         .unwrap_or_else(|_| unreachable!("it has string keys only"));
@@ -63,12 +67,34 @@ pub async fn resolve(
         volume: recipe.builder.volume.is_some().then(|| canonical(&volume)),
         files: pointer.files.clone(),
         artifact: artifact.as_ref().map(|artifact| artifact.sha256.clone()),
+        secrets,
         runner: runner.sha256,
         tests: canonical(&recipe.test_inputs()),
     };
     let written = recipe.base.to_string();
     let base = BaseImage { image: image.id.clone(), name: image.name.clone(), written, parent };
     Ok(Resolved { pointer, recipe, artifact, base, image, inputs })
+}
+
+/// The version of each parameter that a step reads a secret from. One that is not there would fail the step.
+///
+/// Systems Manager describes parameters without their values, so whoever may ask for a version can't read a secret. One
+/// that is written between this look and the step gives its new value to an image of the old version, and the next bake
+/// makes another image.
+async fn secrets(recipe: &Recipe, cloud: &impl Parameters) -> Result<BTreeMap<ParameterName, i64>> {
+    let names: BTreeSet<ParameterName> = recipe.secrets().map(|(_, name)| name.clone()).collect();
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let kinds = cloud.kinds(&names).await?;
+    if let Some((step, name)) = recipe.secrets().find(|(_, name)| !kinds.contains_key(*name)) {
+        return Err(Error::bad_input(
+            format!("parameter `{name}`"),
+            format!("is not there, and step `{}` reads it", step.name),
+            format!("Put it: `aws ssm put-parameter --type SecureString --name {name} --value file://FILE`"),
+        ));
+    }
+    Ok(kinds.into_iter().map(|(name, kind)| (name, kind.version)).collect())
 }
 
 /// The artifact to bake: the one uploaded or named, else the newest of the pipeline.

@@ -102,6 +102,7 @@ pub async fn explain(
         digests("volume", a.volume.as_ref(), b.volume.as_ref()),
         digests("files", a.files.as_ref(), b.files.as_ref()),
         line("artifact", artifact(before), artifact(now), a.artifact != b.artifact),
+        line("secrets", secrets(a), secrets(b), a.secrets != b.secrets),
         digests("runner", Some(&a.runner), Some(&b.runner)),
         digests("tests", Some(&a.tests), Some(&b.tests)),
     ];
@@ -147,6 +148,13 @@ async fn read(
         Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Each secret with its version.
+fn secrets(inputs: &Inputs) -> String {
+    let all = inputs.secrets.iter().map(|(name, version)| format!("{name}:{version}"));
+    let text = all.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "-".to_owned() } else { text }
 }
 
 /// As much of a digest as tells it apart.

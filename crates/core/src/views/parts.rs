@@ -94,6 +94,8 @@ pub struct InputsView<'a> {
     pub files: Option<&'a Digest>,
     /// The artifact's bytes.
     pub artifact: Option<&'a Digest>,
+    /// The versions of the parameters that the steps read secrets from.
+    pub secrets: &'a BTreeMap<ParameterName, i64>,
     /// The runner that works on the builder.
     pub runner: &'a Digest,
     /// What the image must pass; it is no part of the image.
@@ -102,8 +104,18 @@ pub struct InputsView<'a> {
 
 impl<'a> From<&'a Inputs> for InputsView<'a> {
     fn from(inputs: &'a Inputs) -> Self {
-        let Inputs { rule, base, architecture, configuration, volume, files, artifact, runner, tests } =
-            inputs;
+        let Inputs {
+            rule,
+            base,
+            architecture,
+            configuration,
+            volume,
+            files,
+            artifact,
+            secrets,
+            runner,
+            tests,
+        } = inputs;
         Self {
             rule: *rule,
             base,
@@ -112,6 +124,7 @@ impl<'a> From<&'a Inputs> for InputsView<'a> {
             volume: volume.as_ref(),
             files: files.as_ref(),
             artifact: artifact.as_ref(),
+            secrets,
             runner,
             tests,
         }

@@ -56,6 +56,7 @@ impl Parameters for Cloud {
                 data_type: "aws:ec2:image".to_owned(),
                 tier: "Standard".to_owned(),
                 has_policies: false,
+                version: 1,
                 written: state.now,
             };
             let there = names.iter().filter_map(|name| match state.around.kinds.get(name) {

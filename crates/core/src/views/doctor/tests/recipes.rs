@@ -48,6 +48,7 @@ fn a_parameter_that_a_promotion_can_not_write_is_told_before_a_bake() {
         data_type: data_type.into(),
         tier: tier.into(),
         has_policies,
+        version: 1,
         written: now(),
     };
     let put = |facts: &mut Facts, kind: ParameterKind| {
@@ -80,6 +81,7 @@ fn secrets_that_a_builder_can_not_read_are_told() {
             data_type: "text".into(),
             tier: "Standard".into(),
             has_policies: false,
+            version: 1,
             written: now(),
         };
         of(facts).parameters = Ok(BTreeMap::from([("/other/token".parse().unwrap(), there)]));
