@@ -12,13 +12,16 @@ use ovenbird_sim::{Asked, Consistency, ImageState, Past, World};
 
 use super::{Cloud, State};
 
+/// When an item changed, which one, and what it was before.
+type Before = (Timestamp, Key, Option<(Row, Index)>);
+
 /// What answers may show of the past.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lagging {
     consistency: Consistency,
     past: Past,
     /// What items were before each change, the oldest first.
-    items: VecDeque<(Timestamp, Key, Option<(Row, Index)>)>,
+    items: VecDeque<Before>,
 }
 
 impl Cloud {

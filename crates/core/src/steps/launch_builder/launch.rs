@@ -122,7 +122,7 @@ pub async fn launch(
 }
 
 /// Writes down that nothing was launched. The clean-up need not look for what EC2 may not show yet.
-async fn refused(bake: &mut Versioned<Bake>, error: Error, table: &impl Table) -> Error {
+pub async fn refused(bake: &mut Versioned<Bake>, error: Error, table: &impl Table) -> Error {
     bake.progress.refused = true;
     // Without it, the clean-up looks all the same.
     let _ = Ledger(table).save(bake).await;
