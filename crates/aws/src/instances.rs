@@ -79,7 +79,12 @@ impl Builders for Cloud {
     }
 
     async fn console(&self, id: &InstanceId) -> Result<String> {
-        let answer = self.ec2.get_console_output().instance_id(id.as_str()).send().await;
+        let request = self.ec2.get_console_output().instance_id(id.as_str());
+        // Without it, EC2 gives what it kept after a change of state: minutes old, just when it is wanted. Xen types can't.
+        let answer = match request.clone().latest(true).send().await {
+            Err(error) if code(&error) == "UnsupportedOperation" => request.send().await,
+            answer => answer,
+        };
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) if code(&error) == "InvalidInstanceID.NotFound" => return Ok(String::new()),

@@ -12,7 +12,7 @@ use ovenbird_core::{
         error::Retry,
         id::{AmiId, BakeId, SnapshotId, VolumeId},
     },
-    ports::{Image, Instance, Permission, Retirement, Snapshot, Volume, Witness},
+    ports::{Image, Images as _, Instance, Permission, Retirement, Snapshot, Volume, Witness},
 };
 
 use crate::{
@@ -186,6 +186,13 @@ impl Retirement for Cloud {
     async fn deregister(&self, image: &AmiId) -> Result<bool> {
         match self.ec2.deregister_image().image_id(image.as_str()).send().await {
             Ok(_) => Ok(true),
+            // "The specified AMI has been deregistered and is no longer available, or is not in a state from which …": which
+            // of the two it is, only a look tells.
+            Err(error)
+                if code(&error) == "InvalidAMIID.Unavailable" && self.image(image).await?.is_some() =>
+            {
+                Err(Error::TryAgain { what: format!("image {image}"), why: Retry::InUse })
+            }
             Err(error) if NO_IMAGE.contains(&code(&error)) => Ok(true),
             Err(error) if code(&error) == "OperationNotPermitted" => Ok(false),
             Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),

@@ -3,8 +3,9 @@
 use aws_sdk_ec2::types::{LaunchTemplateVersion, RequestLaunchTemplateData};
 use jiff::Timestamp;
 use ovenbird_core::{
-    Result,
+    Error, Result,
     domain::{
+        error::Retry,
         id::{AmiId, TemplateName},
         rollout::{Launched, Template},
         tags::TAG_STACK,
@@ -109,8 +110,15 @@ impl Templates for Cloud {
 
     async fn make_default(&self, template: &Template) -> Result<()> {
         let request = self.ec2.modify_launch_template().launch_template_id(&template.id);
-        let answer = request.default_version(template.version.to_string()).send().await;
-        answer.map(drop).map_err(|error| translate("ec2:ModifyLaunchTemplate", &template.name, &error))
+        match request.default_version(template.version.to_string()).send().await {
+            Ok(_) => Ok(()),
+            // It was made a moment ago.
+            Err(error) if code(&error) == "InvalidLaunchTemplateId.VersionNotFound" => {
+                let what = format!("version {} of launch template {}", template.version, template.name);
+                Err(Error::TryAgain { what, why: Retry::Unseen })
+            }
+            Err(error) => Err(translate("ec2:ModifyLaunchTemplate", &template.name, &error)),
+        }
     }
 }
 

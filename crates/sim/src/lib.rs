@@ -12,6 +12,7 @@ pub mod auto_scaling;
 mod base64;
 mod capacity;
 mod commands;
+mod consistency;
 mod copies;
 mod error;
 mod filters;
@@ -55,6 +56,7 @@ pub use self::{
     attributes::ModifyInstance,
     capacity::{Lack, Shortage},
     commands::{Command, CommandStatus, InstanceInformation, Invocation, SendCommand},
+    consistency::{Asked, Consistency, Past},
     copies::{CopyImage, CopySnapshot, CreateSnapshot, CreateSnapshots},
     error::ApiError,
     filters::{Filter, time_text},

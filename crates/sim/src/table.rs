@@ -15,11 +15,13 @@ pub(crate) struct Table<K, V> {
     rows: BTreeMap<K, V>,
     /// The keys of rows that were added, maybe changed, or removed.
     changed: BTreeSet<K>,
+    /// How often anything was noted.
+    revision: u64,
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), changed: BTreeSet::new() }
+        Self { rows: BTreeMap::new(), changed: BTreeSet::new(), revision: 0 }
     }
 }
 
@@ -34,12 +36,18 @@ impl<K, V> Deref for Table<K, V> {
 impl<K: Ord + Clone, V> From<BTreeMap<K, V>> for Table<K, V> {
     fn from(rows: BTreeMap<K, V>) -> Self {
         let changed = rows.keys().cloned().collect();
-        Self { rows, changed }
+        Self { rows, changed, revision: 0 }
     }
 }
 
 impl<K: Ord + Clone, V> Table<K, V> {
+    /// A number that grows with each change, and with what may be one.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     pub fn insert(&mut self, key: K, row: V) -> Option<V> {
+        self.revision += 1;
         self.changed.insert(key.clone());
         self.rows.insert(key, row)
     }
@@ -50,6 +58,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         Q: Ord + ?Sized,
     {
         let (key, row) = self.rows.remove_entry(key)?;
+        self.revision += 1;
         self.changed.insert(key);
         Some(row)
     }
@@ -60,6 +69,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
         Q: Ord + ?Sized,
     {
         let (own, _) = self.rows.get_key_value(key)?;
+        self.revision += 1;
         self.changed.insert(own.clone());
         self.rows.get_mut(key)
     }
@@ -67,6 +77,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
     /// The first row that is wanted, to change it.
     pub fn find_mut(&mut self, wanted: impl Fn(&V) -> bool) -> Option<&mut V> {
         let (key, row) = self.rows.iter_mut().find(|(_, row)| wanted(row))?;
+        self.revision += 1;
         self.changed.insert(key.clone());
         Some(row)
     }
@@ -76,19 +87,21 @@ impl<K: Ord + Clone, V> Table<K, V> {
         &'a mut self,
         wanted: impl Fn(&V) -> bool + 'a,
     ) -> impl Iterator<Item = &'a mut V> + 'a {
-        let changed = &mut self.changed;
+        let (changed, revision) = (&mut self.changed, &mut self.revision);
         let found = self.rows.iter_mut().filter(move |(_, row)| wanted(row));
         found.map(move |(key, row)| {
+            *revision += 1;
             changed.insert(key.clone());
             row
         })
     }
 
     pub fn retain(&mut self, stays: impl Fn(&K, &V) -> bool) {
-        let changed = &mut self.changed;
+        let (changed, revision) = (&mut self.changed, &mut self.revision);
         self.rows.retain(|key, row| {
             let stays = stays(key, row);
             if !stays {
+                *revision += 1;
                 changed.insert(key.clone());
             }
             stays

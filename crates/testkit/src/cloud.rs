@@ -6,6 +6,7 @@
 mod around;
 mod calls;
 mod faults;
+mod lagging;
 mod ports;
 mod walked;
 
@@ -105,6 +106,8 @@ struct State {
     delay: Option<SignedDuration>,
     /// How long answers take; none means no time.
     latency: Option<Latency>,
+    /// What answers may show of the past.
+    lagging: lagging::Lagging,
     /// Whether somebody else lets time go on while a function sleeps.
     walked: bool,
     /// How long the function that was polled last sleeps.
@@ -199,6 +202,7 @@ impl Cloud {
             death: None,
             delay: None,
             latency: None,
+            lagging: lagging::Lagging::default(),
             walked: false,
             nap: None,
             pause: None,
@@ -234,6 +238,7 @@ impl Cloud {
             if state.now == end {
                 return;
             }
+            state.keep_past();
             let next = state.hardware.next().map_or(end, |next| next.clamp(state.now, end));
             // Groups and target groups go by the clock, not by orders. In a long wait they have settled soon.
             let left = end.duration_since(state.now);

@@ -10,6 +10,7 @@ mod boots;
 #[path = "../../../crates/ui/tests/page/chromium.rs"]
 mod chromium;
 mod end_to_end;
+mod large;
 mod lost;
 mod many_at_once;
 mod operator;

@@ -12,7 +12,7 @@ use ovenbird_core::domain::{
 use ovenbird_tests::clients::within;
 use serde_json::Value;
 
-use crate::{Cloud, PATIENCE};
+use crate::{Cloud, PATIENCE, large::large_object};
 
 const PORT: u16 = 14_666;
 
@@ -28,7 +28,8 @@ fn many_triggers_and_layers_on_real_machines() -> Result<()> {
     none_waits_for_another(&cloud)?;
     layers(&cloud)?;
     imported(&cloud)?;
-    kept_builder(&cloud)
+    kept_builder(&cloud)?;
+    large_object(&cloud)
 }
 
 const DEBIAN: &str = "newest = { owner = \"136693071363\", name = \"debian-12-amd64-*\" }";

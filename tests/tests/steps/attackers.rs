@@ -232,14 +232,20 @@ impl Attack {
     }
 
     fn fail(&self, id: &BakeId, error: &ovenbird_core::Error) {
-        let (cloud, now) = (&self.bench.cloud, self.bench.cloud.now());
-        let record = block_on(Ledger(cloud).bake(&evil(), id)).unwrap();
+        let cloud = &self.bench.cloud;
         let failure = ovenbird_core::domain::bake::Failure {
             error: error.name().into(),
             cause: error.chain(),
             stage: Stage::Launch,
         };
-        block_on(clean_up::after_failure(id, record, Some(failure), false, cloud, now)).unwrap();
+        let clean_up = || {
+            let record = block_on(Ledger(cloud).bake(&evil(), id)).unwrap();
+            block_on(clean_up::after_failure(id, record, Some(failure.clone()), false, cloud, cloud.now()))
+        };
+        if clean_up().is_err_and(|error| error.name() == "Unseen") {
+            cloud.pass(SignedDuration::from_secs(150));
+            clean_up().unwrap();
+        }
         cloud.pass(SignedDuration::from_secs(5));
     }
 }

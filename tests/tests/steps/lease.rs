@@ -71,6 +71,7 @@ fn record(bake: &Bake, fence: u64) -> ImageSet {
         passed: Vec::new(),
         fence,
         uses: 0,
+        takers: Vec::new(),
     }
 }
 

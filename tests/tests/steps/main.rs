@@ -14,6 +14,7 @@ mod following;
 mod guard;
 mod judge;
 mod labels;
+mod lagging;
 mod launch;
 mod launching;
 mod layers;

@@ -235,6 +235,7 @@ fn an_image_that_the_first_stage_recorded_stays_known_when_another_one_is_made_o
         digest: Some(digest.clone()),
         fence,
         uses: 0,
+        takers: Vec::new(),
         ..before.clone()
     };
     // The same one again: what was counted stays, wherever it was counted.

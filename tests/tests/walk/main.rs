@@ -6,6 +6,7 @@
 
 mod faults;
 mod ground;
+mod lagging;
 mod meet;
 mod roles;
 mod slate;
@@ -65,13 +66,12 @@ fn main() -> ExitCode {
         }
         None => passed += 1,
     };
-    let chosen =
-        SCENARIOS.iter().filter(|one| filter.is_none_or(|filter| one.name.contains(filter.as_str())));
-    for scenario in chosen.copied() {
+    let scenarios = SCENARIOS.iter().copied().chain(lagging::scenarios());
+    for scenario in scenarios.filter(|one| filter.is_none_or(|filter| one.name.contains(filter.as_str()))) {
         let start = Instant::now();
         let mut tally = faults::explore(scenario, with_pairs);
         println!(
-            "walk {:45} {:4} calls {:5} faults {:6} pairs (for {:6}) {:4} violations {:6.1} s",
+            "walk {:55} {:4} calls {:5} faults {:6} pairs (for {:6}) {:4} violations {:6.1} s",
             scenario.name,
             tally.calls,
             tally.singles,

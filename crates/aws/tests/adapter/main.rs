@@ -5,4 +5,5 @@
 mod artifact;
 mod ec2_codes;
 mod launch;
+mod refusals;
 mod upload;

@@ -194,6 +194,14 @@ pub enum Error {
         /// What it may still do, or does not yet.
         what: String,
     },
+    /// EC2 may not show yet all that a bake made: its clean-up looks again.
+    #[error("bake `{bake}` may have made what EC2 does not show yet: {what}")]
+    Unseen {
+        /// The bake that is cleaned up after.
+        bake: BakeId,
+        /// What it may be.
+        what: String,
+    },
     /// The promotion stands, and something that follows the channel does not have its image.
     #[error("channel `{channel}` has its image, and not all follows it: {what}")]
     NotFollowed {
@@ -314,6 +322,7 @@ impl Error {
         "NotPromotable",
         "ParameterTaken",
         "ParameterBusy",
+        "Unseen",
         "NotFollowed",
         "BakeEnded",
         "LeaseLost",
@@ -346,6 +355,7 @@ impl Error {
             Self::NotPromotable { .. } => "NotPromotable",
             Self::ParameterTaken { .. } => "ParameterTaken",
             Self::ParameterBusy { .. } => "ParameterBusy",
+            Self::Unseen { .. } => "Unseen",
             Self::NotFollowed { .. } => "NotFollowed",
             Self::BakeEnded { .. } => "BakeEnded",
             Self::LeaseLost { .. } => "LeaseLost",
@@ -380,6 +390,7 @@ impl Error {
             | Self::DeadlinePassed { .. }
             | Self::ImageFailed { .. }
             | Self::ParameterBusy { .. }
+            | Self::Unseen { .. }
             | Self::NotFollowed { .. }
             | Self::LeaseLost { .. }
             | Self::LeftBehind { .. }

@@ -5,23 +5,28 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
     deregistration,
-    guard::{Fate, Guard, Kept, Purpose, Reason},
+    guard::{Fate, Guard, Kept, Purpose, Reason, made_image},
     promote,
 };
 use crate::{
     domain::{
-        bake::{Bake, Failure, Status},
+        bake::{Bake, Failure, Stage, Status},
         error::{Error, Result, Retry},
         id::{AmiId, BakeId},
+        tags::TAG_ROLE,
     },
-    ports::{Builders, Image, InstanceState, PrunePorts},
+    ports::{Builders, Image, Instance, InstanceState, PrunePorts, Role, Table},
     store::{Ledger, Versioned},
 };
+
+/// So long after it was made EC2 may not show a thing: AWS's support told users of another tool to ask for two minutes and a
+/// half. <https://github.com/hashicorp/packer/issues/3377>
+const UNSEEN: SignedDuration = SignedDuration::from_secs(150);
 
 /// Cleans up after a bake that ended well: its record is closed and its lease free, its instances go. Gives the bake as
 /// it is recorded, and what stays.
@@ -38,7 +43,8 @@ pub async fn after_success(
         Ledger(cloud).close(&mut bake).await?;
     }
     let mut removal = Removal::new(cloud);
-    removal.instances(&bake.spec.id, Some(&bake)).await?;
+    let found = instances(&bake.spec.id, Some(&bake), cloud).await?;
+    removal.instances(found, Some(&bake)).await;
     let kept = removal.done(&bake.spec.id)?;
     Ok((bake.into_inner(), kept))
 }
@@ -67,7 +73,7 @@ pub struct CleanedUp {
 /// `keep` leaves its instances until the bake expires, to look at them; the failure then says how.
 pub async fn after_failure(
     id: &BakeId,
-    record: Option<Versioned<Bake>>,
+    mut record: Option<Versioned<Bake>>,
     mut failure: Option<Failure>,
     keep: bool,
     cloud: &impl PrunePorts,
@@ -75,23 +81,46 @@ pub async fn after_failure(
 ) -> Result<CleanedUp> {
     let ledger = Ledger(cloud);
     let mut removal = Removal::new(cloud);
-    match record.as_deref().filter(|_| keep) {
-        Some(bake) => {
-            let text = kept_instances(bake, cloud).await?;
-            if let Some(failure) = &mut failure {
-                failure.cause.push_str(&text);
-            }
+    let found = instances(id, record.as_deref(), cloud).await?;
+    let mut unseen: Vec<String> = record.iter().flat_map(|bake| unseen_instances(bake, &found)).collect();
+    if keep && let Some(bake) = &record {
+        let text = kept_instances(bake, &found);
+        if let Some(failure) = &mut failure {
+            failure.cause.push_str(&text);
         }
-        None => removal.instances(id, record.as_deref()).await?,
+    } else {
+        removal.instances(found, record.as_deref()).await;
     }
     if let Some(bake) = &record {
         promote::undo(bake, cloud, now).await?;
     }
-    let gone = removal.images(id, record.as_deref()).await?;
-    removal.snapshots(id, record.as_deref(), &gone).await?;
+    let images: Vec<Image> = cloud.images(Some(id)).await?;
+    if let Some(bake) = &mut record {
+        unseen.extend(unseen_image(bake, &images));
+        // With the image goes what says which snapshots it had.
+        note_snapshots(bake, &images, &ledger).await?;
+    }
+    let mut gone = BTreeSet::new();
+    if let Some(bake) = &record
+        && let Some(image) = bake.progress.image.as_ref().filter(|_| !bake.progress.reused)
+        && !images.iter().any(|one| one.id == *image)
+        && ledger.image_row(&bake.spec.digest, image).await?.is_none()
+    {
+        // An earlier try removed it, after its record. EC2 may still show it to who asks for a snapshot's images.
+        gone.insert(image.clone());
+    }
+    gone.extend(removal.images(images, record.as_deref()).await);
+    let seen = removal.snapshots(id, record.as_deref(), &gone).await?;
     removal.volumes(id, record.as_deref()).await?;
     let kept = removal.done(id)?;
     let Some(mut bake) = record else { return Ok(CleanedUp { failure, record: None, kept }) };
+    if !bake.progress.reused {
+        let hidden = bake.progress.snapshots.iter().filter(|id| !seen.contains(id.as_str()));
+        unseen.extend(hidden.map(|id| format!("snapshot {id}")));
+    }
+    if !unseen.is_empty() && bake.progress.status == Status::Running && is_new(&bake, now) {
+        return Err(Error::Unseen { bake: id.clone(), what: unseen.join(", ") });
+    }
     if let Some(image) = &bake.progress.image
         && !bake.progress.reused
         && !kept.iter().any(|kept| kept.id == image.as_str())
@@ -111,10 +140,76 @@ pub async fn after_failure(
     Ok(CleanedUp { failure, record: Some(bake.into_inner()), kept })
 }
 
+/// Whether EC2 may not show yet what the bake made last.
+fn is_new(bake: &Bake, now: Timestamp) -> bool {
+    let makes = |stage| matches!(stage, Stage::Builder | Stage::Image | Stage::Boot);
+    let last = bake.progress.timeline.iter().rfind(|span| makes(span.stage));
+    last.is_some_and(|span| now < span.start + UNSEEN)
+}
+
+/// The bake's instances, whatever became of them: those with its tags, and those on record. EC2 shows tags later than ids.
+async fn instances(id: &BakeId, bake: Option<&Bake>, builders: &impl Builders) -> Result<Vec<Instance>> {
+    let mut found = builders.of_bake(id).await?;
+    let recorded = bake.iter().flat_map(|bake| [&bake.progress.builder, &bake.progress.booted]).flatten();
+    for recorded in recorded {
+        if !found.iter().any(|one| one.id == *recorded) {
+            found.extend(builders.instance(recorded).await?);
+        }
+    }
+    Ok(found)
+}
+
+/// What instances the bake has, or may have, that are not among these.
+fn unseen_instances(bake: &Bake, found: &[Instance]) -> Vec<String> {
+    let progress = &bake.progress;
+    let roles =
+        [(Role::Builder, Stage::Builder, &progress.builder), (Role::Verifier, Stage::Boot, &progress.booted)];
+    let unseen = roles.into_iter().filter_map(|(role, stage, recorded)| {
+        let seen = found.iter().any(|one| match recorded {
+            Some(id) => one.id == *id,
+            None => one.tags.get(TAG_ROLE).map(String::as_str) == Some(role.as_str()),
+        });
+        match recorded {
+            _ if seen => None,
+            Some(id) => Some(format!("instance {id}")),
+            None => (progress.stage == stage && !progress.refused).then(|| format!("a {}", role.as_str())),
+        }
+    });
+    unseen.collect()
+}
+
+/// Which image the bake made, or may have made, that is not among these.
+fn unseen_image(bake: &Bake, found: &[Image]) -> Option<String> {
+    match &bake.progress.image {
+        Some(id) if bake.progress.reused || found.iter().any(|one| one.id == *id) => None,
+        Some(id) => Some(format!("image {id}")),
+        None => (bake.progress.stage == Stage::Image && found.is_empty() && !bake.progress.refused)
+            .then(|| format!("image `{}`", bake.spec.image_name)),
+    }
+}
+
+/// Writes down which snapshots the images of a failed bake have.
+async fn note_snapshots<T: Table>(
+    bake: &mut Versioned<Bake>,
+    found: &[Image],
+    ledger: &Ledger<'_, T>,
+) -> Result<()> {
+    if bake.progress.status != Status::Running || bake.progress.reused {
+        return Ok(());
+    }
+    let made = found.iter().filter(|image| made_image(bake, image)).flat_map(|image| &image.snapshots);
+    let new: Vec<_> = made.filter(|id| !bake.progress.snapshots.contains(id)).cloned().collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    bake.progress.snapshots.extend(new);
+    ledger.save(bake).await
+}
+
 /// How to get into the instances that a failed bake leaves, and when they go.
-async fn kept_instances(bake: &Bake, builders: &impl Builders) -> Result<String> {
+fn kept_instances(bake: &Bake, instances: &[Instance]) -> String {
     let mut text = String::new();
-    for instance in builders.of_bake(&bake.spec.id).await? {
+    for instance in instances {
         let id = &instance.id;
         let start = match instance.state {
             InstanceState::Pending | InstanceState::Running => String::new(),
@@ -130,7 +225,7 @@ async fn kept_instances(bake: &Bake, builders: &impl Builders) -> Result<String>
             bake.spec.id
         );
     }
-    Ok(text)
+    text
 }
 
 /// The error that a state machine's catch kept: its name, and what the function said.
@@ -165,18 +260,16 @@ impl<'a, C: PrunePorts> Removal<'a, C> {
         Self { cloud, guard: Guard::new(cloud), failed: Vec::new(), throttled: false, kept: Vec::new() }
     }
 
-    async fn instances(&mut self, id: &BakeId, bake: Option<&Bake>) -> Result<()> {
-        for instance in self.cloud.of_bake(id).await?.into_iter().filter(|one| !one.state.is_gone()) {
+    async fn instances(&mut self, found: Vec<Instance>, bake: Option<&Bake>) {
+        for instance in found.into_iter().filter(|one| !one.state.is_gone()) {
             let fate = self.guard.terminate(&instance, bake).await;
             self.note(fate, || format!("aws ec2 terminate-instances --instance-ids {}", instance.id));
         }
-        Ok(())
     }
 
     /// Gives the images that went.
-    async fn images(&mut self, id: &BakeId, bake: Option<&Bake>) -> Result<BTreeSet<AmiId>> {
+    async fn images(&mut self, images: Vec<Image>, bake: Option<&Bake>) -> BTreeSet<AmiId> {
         let mut gone = BTreeSet::new();
-        let images: Vec<Image> = self.cloud.images(Some(id)).await?;
         for image in images {
             let fate = self.guard.deregister(&image, bake, Purpose::CleanUp).await;
             if matches!(fate, Ok(None)) {
@@ -184,15 +277,23 @@ impl<'a, C: PrunePorts> Removal<'a, C> {
             }
             self.note(fate, || deregistration(&image.id));
         }
-        Ok(gone)
+        gone
     }
 
-    async fn snapshots(&mut self, id: &BakeId, bake: Option<&Bake>, gone: &BTreeSet<AmiId>) -> Result<()> {
+    /// Gives the snapshots that were there.
+    async fn snapshots(
+        &mut self,
+        id: &BakeId,
+        bake: Option<&Bake>,
+        gone: &BTreeSet<AmiId>,
+    ) -> Result<BTreeSet<String>> {
+        let mut seen = BTreeSet::new();
         for snapshot in self.cloud.snapshots(Some(id)).await? {
             let fate = self.guard.delete_snapshot(&snapshot, bake, gone).await;
             self.note(fate, || format!("aws ec2 delete-snapshot --snapshot-id {}", snapshot.id));
+            seen.insert(snapshot.id.to_string());
         }
-        Ok(())
+        Ok(seen)
     }
 
     async fn volumes(&mut self, id: &BakeId, bake: Option<&Bake>) -> Result<()> {

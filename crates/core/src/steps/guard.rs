@@ -20,16 +20,16 @@ pub use self::{
 };
 use crate::{
     domain::{
-        bake::{Bake, Progress},
-        error::Result,
-        id::{AmiId, Digest, InstanceId, ParameterName},
+        bake::{Bake, Progress, Status},
+        error::{Error, Result},
+        id::{AmiId, BakeId, Digest, InstanceId, ParameterName},
         reference::{Kind, Reference},
         rollout::Template,
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
     ports::{Image, Instance, Protection, PrunePorts, Role, Row, Snapshot, Versions, Volume},
     steps::inventory::{self, Inventory},
-    store::{ImageStatus, Ledger},
+    store::{ImageStatus, Ledger, Taker},
 };
 
 /// EC2 may show an image for a while that it has deregistered: by then it doesn't any more.
@@ -91,7 +91,14 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         if !bake.is_some_and(|bake| made_instance(bake, instance)) {
             return Ok(Some(kept(id, Reason::Unrecorded, "")));
         }
-        self.cloud.terminate(&instance.id).await.map(|()| None)
+        match self.cloud.terminate(&instance.id).await {
+            Err(Error::Denied { .. })
+                if self.cloud.instance(&instance.id).await?.is_none_or(|one| one.state.is_gone()) =>
+            {
+                Ok(None)
+            }
+            done => done.map(|()| None),
+        }
     }
 
     /// Why an image stays; none when nothing that is looked at needs it. It destroys nothing.
@@ -126,12 +133,24 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
     /// Lifts the protection and deregisters. If this dies between the two, the next try finds an image without a
     /// protection.
     async fn deregister_at_once(&self, image: &Image) -> Fate {
-        if image.protection != Protection::Off {
-            self.cloud.unprotect(&image.id).await?;
-        }
+        let done = async {
+            if image.protection != Protection::Off {
+                self.cloud.unprotect(&image.id).await?;
+            }
+            self.cloud.deregister(&image.id).await
+        };
+        let gone = match done.await {
+            Err(Error::Denied { .. }) if !self.shows_image(image).await? => true,
+            done => done?,
+        };
         // Somebody has just protected it, or has lifted a protection whose cooldown lasts.
-        let gone = self.cloud.deregister(&image.id).await?;
         Ok((!gone).then(|| kept(image.id.as_str(), Reason::Protected, "")))
+    }
+
+    /// Whether EC2 shows an image of ours. What is gone has no tags, and a role whose permission rests on them is then
+    /// refused; so it asks here before it takes a refusal for one.
+    async fn shows_image(&self, image: &Image) -> Result<bool> {
+        Ok(self.cloud.images(bake_of(&image.tags).as_ref()).await?.iter().any(|one| one.id == image.id))
     }
 
     pub(super) async fn ask(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Result<Answer> {
@@ -160,6 +179,13 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
             && record.as_ref().is_some_and(|(_, record)| record.status == ImageStatus::Validated)
         {
             return stays(Reason::Validated);
+        }
+        for Taker { pipeline, bake: taker } in record.iter().flat_map(|(_, record)| &record.takers) {
+            let found = Ledger(self.cloud).bake(pipeline, taker).await?;
+            if found.is_some_and(|found| found.progress.status == Status::Running) {
+                let reason = Reason::Named(Kind::Baking);
+                return Ok(Answer::Stays(kept(image.id.as_str(), reason, taker.as_str())));
+            }
         }
         if protected_by_others(image, Some(bake)) {
             return stays(Reason::Protected);
@@ -203,6 +229,12 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
             Ok(()) => return Ok(None),
             Err(error) => error,
         };
+        if let Error::Denied { .. } = refused {
+            let there = self.cloud.snapshots(bake_of(&snapshot.tags).as_ref()).await?;
+            if !there.iter().any(|one| one.id == snapshot.id) {
+                return Ok(None);
+            }
+        }
         // EC2 documents no code by which it refuses to delete a locked one. So whatever it says, its locks are looked at.
         match self.cloud.locked(std::slice::from_ref(&snapshot.id)).await {
             Ok(locked) if locked.contains(&snapshot.id) => Ok(Some(kept(id, Reason::Locked, ""))),
@@ -223,7 +255,19 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         if bake.is_none() {
             return Ok(Some(kept(id, Reason::Unrecorded, "")));
         }
-        self.cloud.delete_volume(&volume.id).await.map(|()| None)
+        match self.cloud.delete_volume(&volume.id).await {
+            Err(Error::Denied { .. })
+                if !self
+                    .cloud
+                    .volumes(bake_of(&volume.tags).as_ref())
+                    .await?
+                    .iter()
+                    .any(|one| one.id == volume.id) =>
+            {
+                Ok(None)
+            }
+            done => done.map(|()| None),
+        }
     }
 
     /// What every kind of thing is asked: whether it is this stack's, this bake's, and may go at all.
@@ -250,6 +294,13 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         mut own: BTreeSet<String>,
     ) -> Result<Option<Kept>> {
         let stays = |reason, by: &str| Ok(Some(kept(image.as_str(), reason, by)));
+        if let Purpose::CleanUp = purpose {
+            // Terminated a moment ago: one answer says so, and the next one may still show them as they were.
+            let instances = self.cloud.of_bake(&bake.spec.id).await?;
+            let made = instances.iter().filter(|one| made_instance(bake, one)).map(|one| &one.id);
+            let recorded = [&bake.progress.builder, &bake.progress.booted].into_iter().flatten();
+            own.extend(made.chain(recorded).map(ToString::to_string));
+        }
         let ledger = Ledger(self.cloud);
         let (running, unreadable) = ledger.running().await?;
         if let Some(error) = unreadable.into_iter().next() {
@@ -326,6 +377,11 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         let values = self.cloud.values(&names).await?;
         Ok(values.into_iter().find(|(_, value)| value == image.as_str()).map(|(name, _)| name))
     }
+}
+
+/// The bake that a thing's tags name.
+fn bake_of(tags: &BTreeMap<String, String>) -> Option<BakeId> {
+    tags.get(TAG_BAKE).and_then(|id| BakeId::parse(id).ok())
 }
 
 /// Whether a protection against deregistration is somebody else's than the bake's that made the image. With a cooldown it

@@ -9,7 +9,7 @@ use crate::{
         artifact::{self, ArtifactKey},
         bake::{Artifact, BaseImage, Parent},
         digest::canonical,
-        error::{Error, Result},
+        error::{Error, Result, Retry},
         id::ParameterName,
         inputs::Inputs,
         names::Names,
@@ -175,6 +175,10 @@ pub async fn base_image(
     let image = image.ok_or_else(|| wrong("names no image that exists".into()))?;
     match image.state {
         ImageState::Available => Ok((image, parent)),
+        // It was promoted, so it was available: this answer is older than that.
+        ImageState::Pending if parent.is_some() => {
+            Err(Error::TryAgain { what: format!("base image {}", image.id), why: Retry::Unseen })
+        }
         ImageState::Pending => Err(wrong(format!("is {}, which is still pending", image.id))),
         ImageState::Failed => Err(wrong(format!("is {}, which failed: {}", image.id, image.reason))),
         ImageState::Disabled => Err(wrong(format!("is {}, which its owner disabled", image.id))),

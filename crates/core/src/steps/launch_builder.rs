@@ -277,7 +277,14 @@ async fn launch_builder(
     }
     ledger.save(&mut bake).await?;
     if bake.progress.builder.is_none() {
-        let (builder, spot) = instance(&mut bake, material, Role::Builder, cloud, now).await?;
+        let first = material.is_some();
+        let (builder, spot) = match instance(&mut bake, material, Role::Builder, cloud, now).await {
+            // No try before this one may have launched.
+            Err(error) if first && !error.goes_by() => {
+                return Err(launch::refused(&mut bake, error, cloud).await);
+            }
+            launched => launched?,
+        };
         (bake.progress.builder, bake.progress.spot) = (Some(builder), spot);
         ledger.save(&mut bake).await?;
     }

@@ -288,7 +288,8 @@ async fn seal(
         return document.wait(now, "the seal's report", seen);
     }
     let instance = cloud.instance(&id).await?;
-    let state = instance.as_ref().map_or(InstanceState::Terminated, |instance| instance.state);
+    // EC2 shows a terminated one for an hour: what it does not show at all, this answer is too old for.
+    let state = instance.as_ref().map_or(InstanceState::Pending, |instance| instance.state);
     let loss = instance.as_ref().map_or(Loss::Unknown, |instance| instance.loss);
     let reason = instance.map(|instance| instance.reason).filter(|reason| !reason.is_empty());
     let sealed = match mailbox.report::<SealReport>(keys::SEAL_REPORT).await?.map(|report| report.problem) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::try_join;
 use jiff::Timestamp;
 
 use super::{
@@ -14,7 +15,7 @@ use crate::{
     domain::{
         bake::{Bake, Document, Stage, Status, To},
         destination::Destination,
-        error::{Error, Result},
+        error::{Error, Result, Retry},
     },
     ports::{Image, ImageAttributes, ImageState, Images, Parameters, Protection, Table, Templates, Workflow},
     store::{
@@ -127,7 +128,8 @@ async fn startable(bake: &Bake, images: &impl Images) -> Result<Image> {
     let image = images.image(id).await?.ok_or_else(|| refuse("it no longer exists".into()))?;
     match image.state {
         ImageState::Available => Ok(image),
-        ImageState::Pending => Err(refuse("it is still pending".into())),
+        // It was seen available: this answer is older than that.
+        ImageState::Pending => Err(Error::TryAgain { what: format!("image {id}"), why: Retry::Unseen }),
         ImageState::Failed => Err(refuse(format!("it failed: {}", image.reason))),
         ImageState::Disabled => Err(refuse("somebody disabled it".into())),
     }
@@ -146,6 +148,7 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
         passed: vec![passed(bake)?],
         fence: bake.progress.fence,
         uses: 0,
+        takers: Vec::new(),
     };
     ledger.record_image(&bake.spec.digest, &record).await
 }
@@ -155,13 +158,17 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
 /// What EC2 shows decides, so a second try does only what is left to do. The spec of the bake that made the image says
 /// already whose the protection is. Nothing is read back: EC2 may show an image for a while as it was before.
 async fn attributes(bake: &Bake, seen: &Image, cloud: &(impl ImageAttributes + Table)) -> Result<()> {
-    if bake.spec.settings.imdsv2 && !seen.imdsv2 {
-        cloud.require_imdsv2(&seen.id).await?;
-    }
-    if seen.protection == Protection::Off && protects(bake, cloud).await? {
-        cloud.protect(&seen.id).await?;
-    }
-    Ok(())
+    let imdsv2 = async {
+        if bake.spec.settings.imdsv2 && !seen.imdsv2 { cloud.require_imdsv2(&seen.id).await } else { Ok(()) }
+    };
+    let protection = async {
+        if seen.protection == Protection::Off && protects(bake, cloud).await? {
+            cloud.protect(&seen.id).await?;
+        }
+        Ok(())
+    };
+    // Side by side: each is a call of its own to EC2, and somebody waits for the promotion.
+    try_join!(imdsv2, protection).map(|((), ())| ())
 }
 
 /// Whether the image is to be protected. Prune lifts a protection only if the bake that made the image asked for it, so a

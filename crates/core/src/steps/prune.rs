@@ -228,7 +228,13 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
         return Ok(verdict.clone());
     }
     if verdict.act == Act::Deregister {
-        let gone: BTreeSet<_> = image.into_iter().map(|image| image.id).collect();
+        let is_gone = match (&image, &bake) {
+            (Some(_), _) => true,
+            // An earlier try removed it, after its record. EC2 may still show it to who asks for a snapshot's images.
+            (None, Some(bake)) => Ledger(cloud).image_row(&bake.spec.digest, &verdict.image).await?.is_none(),
+            (None, None) => false,
+        };
+        let gone: BTreeSet<_> = is_gone.then(|| verdict.image.clone()).into_iter().collect();
         for snapshot in cloud.snapshots(Some(id)).await? {
             guard.delete_snapshot(&snapshot, bake.as_deref(), &gone).await?;
         }

@@ -62,7 +62,14 @@ pub async fn create_image(
                 // EC2 can't stop a one-time spot instance: that one runs, sealed, and is taken down for its image.
                 let tags = bake.tags(cloud.stack());
                 let description = bake.spec.description();
-                cloud.create(bake.builder()?, name, &description, bake.progress.spot, &tags).await?
+                let asked =
+                    cloud.create(bake.builder()?, name, &description, bake.progress.spot, &tags).await;
+                if asked.as_ref().is_err_and(|error| !error.goes_by()) {
+                    // The clean-up need not look for what EC2 may not show yet. Without this, it does.
+                    bake.progress.refused = true;
+                    let _ = ledger.save(&mut bake).await;
+                }
+                asked?
             }
         };
         // Recorded before any wait: a wait that times out must not leak the image.
@@ -80,6 +87,7 @@ pub async fn create_image(
         passed: Vec::new(),
         fence: bake.progress.fence,
         uses: 0,
+        takers: Vec::new(),
     };
     ledger.record_image(&bake.spec.digest, &record).await?;
     Ok(bake.into_inner().go(To::Await))

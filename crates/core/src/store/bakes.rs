@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    images::used,
+    images::taken,
     ledger::{Ledger, among_others, doc, encode, expect, read},
     versioned::Versioned,
 };
@@ -79,14 +79,25 @@ impl<T: Table> Ledger<'_, T> {
     /// The bakes on their way, oldest first; and an error for each record of one that can't be read.
     ///
     /// One bad record must not hide the others from prune, which would then clean up after nobody.
+    ///
+    /// What is safe to destroy rests on this, and an index lags. So it only says which records to read, as the list of those
+    /// that have a builder does, which doesn't lag. A bake that has just begun without one may be missing: what it is about
+    /// to take names it (see [`ImageSet::takers`](super::ImageSet::takers)).
     pub async fn running(&self) -> Result<(Vec<Bake>, Vec<Error>)> {
         let (mut bakes, mut unreadable) = (Vec::new(), Vec::new());
-        for row in self.0.by_status(Status::Running.as_str()).await? {
-            match doc(&row) {
-                Ok(bake) => bakes.push(bake),
+        let indexed = self.0.by_status(Status::Running.as_str()).await?;
+        let at_work = self.with_builders().await?;
+        let at_work = at_work.iter().map(|turn| bake_key(&turn.pipeline, &turn.bake));
+        let keys: BTreeSet<Key> = indexed.into_iter().map(|row| row.key).chain(at_work).collect();
+        for key in keys {
+            let Some(row) = self.0.get(&key).await? else { continue };
+            match doc::<Bake>(&row) {
+                Ok(bake) if bake.progress.status == Status::Running => bakes.push(bake),
+                Ok(_) => {}
                 Err(error) => unreadable.push(error),
             }
         }
+        bakes.sort_by_key(|bake| bake.spec.started);
         Ok((bakes, unreadable))
     }
 
@@ -100,7 +111,8 @@ impl<T: Table> Ledger<'_, T> {
 
     /// Writes the record of a bake that takes an image that was there already, if that still is its digest's.
     ///
-    /// The image's record is written with it: a prune that has found nothing to use the image must see it.
+    /// The image's record is written with it and names the bake: a prune that has found nothing to use the image must see
+    /// it.
     pub async fn save_reusing(&self, bake: &mut Versioned<Bake>) -> Result<()> {
         if changed(bake)?.is_none() {
             return Ok(());
@@ -117,7 +129,7 @@ impl<T: Table> Ledger<'_, T> {
     async fn use_of(&self, bake: &Bake, image: &AmiId) -> Result<Write> {
         let found = self.image_row(&bake.spec.digest, image).await?;
         let (row, record) = found.ok_or_else(|| Error::changed(format!("image {image}")))?;
-        Ok(used(row, &record))
+        Ok(taken(row, &record, bake))
     }
 
     /// Writes the record of a bake that has ended, and gives its lease and its turn back in the same moment: were they

@@ -57,7 +57,23 @@ pub struct ImageSet {
     /// record that began before that fails.
     #[serde(default)]
     pub uses: u64,
+    /// The last bakes that took it for their own, whatever became of them since. The index of bakes on their way may not
+    /// show the last ones yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub takers: Vec<Taker>,
 }
+
+/// A bake that took an image which was there already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taker {
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// Its id.
+    pub bake: BakeId,
+}
+
+/// So many takers an image remembers. All but the last few are in the index: no bake ends within its lag.
+const TAKERS: usize = 4;
 
 /// An image at one place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,8 +143,8 @@ impl<T: Table> Ledger<'_, T> {
                 writes.extend(put(image_key(&old.home.image), encode(&old), None));
             }
         }
-        let uses = before.map_or(0, |before| before.uses);
-        writes.extend(put(key, encode(&ImageSet { uses, ..set.clone() }), row));
+        let (uses, takers) = before.map_or((0, Vec::new()), |before| (before.uses, before.takers));
+        writes.extend(put(key, encode(&ImageSet { uses, takers, ..set.clone() }), row));
         let made = encode(&Made { image: set.home.image.clone() });
         writes.extend(put(digest_key(digest), made, made_row));
         if writes.is_empty() {
@@ -244,4 +260,15 @@ pub(super) fn used(row: Row, set: &ImageSet) -> Write {
         expect: Expect::Version(row.version),
         index: Index::default(),
     }
+}
+
+/// The same, by a bake that takes it for its own.
+pub(super) fn taken(row: Row, set: &ImageSet, bake: &Bake) -> Write {
+    let mut set = set.clone();
+    let taker = Taker { pipeline: bake.spec.pipeline.clone(), bake: bake.spec.id.clone() };
+    set.takers.retain(|one| *one != taker);
+    set.takers.push(taker);
+    let surplus = set.takers.len().saturating_sub(TAKERS);
+    set.takers.drain(..surplus);
+    used(row, &set)
 }

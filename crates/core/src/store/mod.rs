@@ -22,7 +22,7 @@ pub(crate) use self::ledger::among_others;
 pub use self::{
     channels::{Channel, Hold, Promotion, Rejected, Rolling, Target},
     dependencies::{Ancestor, Child, DEEPEST},
-    images::{ImageCopy, ImageSet, ImageStatus, Passed},
+    images::{ImageCopy, ImageSet, ImageStatus, Passed, Taker},
     leases::{Claim, Lease, lease_end},
     ledger::Ledger,
     mailbox::Mailbox,

@@ -119,7 +119,12 @@ impl<T: Table> Ledger<'_, T> {
 
     /// How many bakes have a builder.
     pub async fn builders(&self) -> Result<usize> {
-        Ok(Kept::read(self.0, stack()).await?.turns.len())
+        Ok(self.with_builders().await?.len())
+    }
+
+    /// The bakes that have a builder.
+    pub(super) async fn with_builders(&self) -> Result<Vec<Turn>> {
+        Ok(Kept::read(self.0, stack()).await?.turns)
     }
 
     /// The writes that give a bake's turn back, and its place in the line.

@@ -7,10 +7,12 @@ import gzip
 import hashlib
 import hmac
 import json
+import mmap
 import os
 import pathlib
 import signal
 import socketserver
+import tempfile
 import threading
 import time
 import types
@@ -137,6 +139,97 @@ from ministack.services import s3  # noqa: E402
 
 # The endpoint has verified presigned URLs, by keys that MiniStack doesn't know.
 s3._verify_presigned_sigv4 = lambda *_: None
+
+# What is at least as large stays in files. In memory, an artifact of 2 GiB takes 4 GiB, and each of the 256 ranges in which the
+# AWS CLI downloads it would read all of it.
+LARGE = 16 << 20
+getting = threading.local()
+
+
+def mapped(path):
+    """A file's bytes, which are read as they are needed."""
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def is_large(path):
+    return path is not None and os.path.isfile(path) and os.path.getsize(path) >= LARGE
+
+
+def upload_part(original):
+    """A part waits for the others in a file that has no name."""
+
+    def upload(bucket_name, key, body, query_params, headers):
+        answer = original(bucket_name, key, body, query_params, headers)
+        if answer[0] == 200 and body:
+            part = s3._multipart_uploads[s3._qp(query_params, "uploadId")]["parts"][int(s3._qp(query_params, "partNumber"))]
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(body)
+                file.flush()
+                part["body"] = mapped(file.name)
+        return answer
+
+    return upload
+
+
+def persist_object(original):
+    """What is on the disk needs no second place in memory."""
+
+    def persist(bucket, key, obj):
+        original(bucket, key, obj)
+        if isinstance(obj, dict) and obj.get("body") is None and is_large(s3._object_disk_path(bucket, key)):
+            for version in s3._object_versions.get((bucket, key), []):
+                if version["version_id"] == (obj.get("version_id") or "null"):
+                    version["data"] = None
+
+    return persist
+
+
+def read_body(original):
+    def read(bucket_name, key, obj):
+        path = s3._object_disk_path(bucket_name, key)
+        if getattr(getting, "on", False) and obj.get("body") is None and is_large(path):
+            return mapped(path)
+        return original(bucket_name, key, obj)
+
+    return read
+
+
+def version_body(original):
+    def read(bucket, bucket_name, key, version):
+        path = s3._version_disk_path(bucket_name, key, version["version_id"])
+        if getattr(getting, "on", False) and version.get("data") is None and is_large(path):
+            return mapped(path)
+        return original(bucket, bucket_name, key, version)
+
+    return read
+
+
+def get_object(original):
+    """A large object goes out piece by piece."""
+
+    def get(*arguments):
+        getting.on = True
+        try:
+            status, headers, body = original(*arguments)
+        finally:
+            getting.on = False
+        if not isinstance(body, mmap.mmap):
+            return status, headers, body
+
+        async def pieces(send, _receive):
+            for start in range(0, len(body), LARGE):
+                await send({"type": "http.response.body", "body": body[start : start + LARGE], "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        return status, {**headers, "Content-Length": str(len(body))}, responses.StreamingResponse(pieces)
+
+    return get
+
+
+for replaced in (upload_part, persist_object, read_body, version_body, get_object):
+    name = f"_{replaced.__name__}"
+    setattr(s3, name, replaced(getattr(s3, name)))
 
 # GATEWAY_PORT is the endpoint's, which stands in the URLs that are given out. MiniStack would try whether it is free.
 app._resolve_port = lambda: "0"

@@ -22,3 +22,4 @@ mod sam;
 mod served;
 mod supervisor;
 mod time;
+mod upload;

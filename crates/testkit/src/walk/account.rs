@@ -154,6 +154,7 @@ impl Scenario {
         if !self.then.is_empty() {
             push(&cloud, &format!("{recipe}{}", self.then));
         }
+        cloud.answer_by(self.consistency);
         (cloud, ends)
     }
 }

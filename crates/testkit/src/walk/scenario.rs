@@ -1,6 +1,6 @@
 //! What can be walked: an account before, executions, and what goes on in their machines.
 
-use ovenbird_sim::{Lack, Validation};
+use ovenbird_sim::{Consistency, Lack, Validation};
 
 use crate::Fitness;
 
@@ -83,6 +83,8 @@ pub struct Scenario {
     pub times: Times,
     /// How SSM validates the parameter, from its own executions on.
     pub parameters: Validation,
+    /// How soon answers show what its own executions change.
+    pub consistency: Consistency,
     /// What EC2 has too little of.
     pub lack: Option<Lack>,
     /// The recipe's builder.

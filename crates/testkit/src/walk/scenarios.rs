@@ -1,6 +1,6 @@
 //! All that is walked.
 
-use ovenbird_sim::{Lack, Validation};
+use ovenbird_sim::{Consistency, Lack, Validation};
 
 use crate::Fitness;
 
@@ -66,6 +66,7 @@ pub const PLAIN: Scenario = Scenario {
     machines: Machines::Work,
     times: SHORT,
     parameters: Validation::AT_ONCE,
+    consistency: Consistency::AtOnce,
     lack: None,
     builder: BUILDER,
     recipe: "",

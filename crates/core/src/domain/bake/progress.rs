@@ -21,6 +21,9 @@ pub struct Progress {
     /// Which of the recipe's offers EC2 is asked for, from 0: those before it were short.
     #[serde(default)]
     pub offer: usize,
+    /// Whether EC2 refused the bake's last launch or image, so that nothing is to be looked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
     /// The instance that is configured and imaged; none before its launch, or when an image is reused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<InstanceId>,
@@ -111,6 +114,7 @@ impl Progress {
             timeline: vec![Span { stage: Stage::Launch, start: began, end: None }],
             fence: 0,
             offer: 0,
+            refused: false,
             builder: None,
             spot: false,
             booted: None,

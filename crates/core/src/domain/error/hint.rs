@@ -62,6 +62,7 @@ impl Error {
             Self::ParameterBusy { .. } => {
                 "SSM looks at the image of a write for up to five minutes: try again after that".into()
             }
+            Self::Unseen { bake, .. } => format!("Run `ovenbird clean {bake}` in three minutes, or wait for the scheduled prune"),
             Self::NotFollowed { .. } => {
                 "`ovenbird status` has the command that writes the parameter; CloudTrail has SSM's reason. Raise `promotion` under `[deadlines]` of the recipe if it comes later by itself".into()
             }

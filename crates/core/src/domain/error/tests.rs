@@ -109,6 +109,7 @@ fn all() -> Vec<Error> {
             parameter: ParameterName::parse("/images/storefront").unwrap(),
             what: "may still take ami-1".into(),
         },
+        Error::Unseen { bake: bake(), what: "instance i-1".into() },
         Error::NotFollowed {
             channel: "storefront/production".into(),
             what: "parameter `/images/storefront` is ami-1".into(),

@@ -53,7 +53,10 @@ async fn bring(name: &TemplateName, to: &Destination, cloud: &(impl Templates + 
             return Ok(false);
         };
         if has.as_ref() == Some(image) {
-            return Ok(false);
+            // Written all the same: EC2 may not show yet what the last promotion made of it, and a promotion that is taken
+            // back right after that would leave an image that is about to go.
+            cloud.make_default(&default).await?;
+            return Ok(true);
         }
         // One token for each move of the channel and each version it starts from: a lost answer makes no second one.
         let from = format!("{}/{}/{generation}", default.id, default.version);

@@ -113,11 +113,20 @@ pub async fn launch(
                     source,
                 ));
             }
-            Err(error) => return Err(error),
+            Err(error) if error.goes_by() => return Err(error),
+            Err(error) => return Err(refused(bake, error, cloud).await),
         }
     }
     let (shortage, source) = last.unwrap_or((Shortage::Offer, None));
-    Err(Error::NoCapacity { tried: tried.join(", "), shortage, source })
+    Err(refused(bake, Error::NoCapacity { tried: tried.join(", "), shortage, source }, cloud).await)
+}
+
+/// Writes down that nothing was launched. The clean-up need not look for what EC2 may not show yet.
+pub async fn refused(bake: &mut Versioned<Bake>, error: Error, table: &impl Table) -> Error {
+    bake.progress.refused = true;
+    // Without it, the clean-up looks all the same.
+    let _ = Ledger(table).save(bake).await;
+    error
 }
 
 #[cfg(test)]

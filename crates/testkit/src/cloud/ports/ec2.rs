@@ -18,7 +18,7 @@ use super::{
     pages, translate,
 };
 use ovenbird_sim::{
-    CreateImage, DescribeImages, Filter, ImageState, InstanceState, NewVolume, Paging, ROOT_DEVICE,
+    Asked, CreateImage, DescribeImages, Filter, ImageState, InstanceState, NewVolume, Paging, ROOT_DEVICE,
     RunInstances, Tags,
 };
 
@@ -125,15 +125,18 @@ fn new_volume(volume: &RootVolume) -> NewVolume {
 }
 
 impl State {
-    pub(super) fn instances(&mut self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
-        let all = pages(|paging| self.world.describe_instances(self.now, &[], filters, paging));
+    pub(super) fn instances(&self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
+        let world = self.shown(Asked::Instances);
+        let all = pages(|paging| world.describe_instances(self.now, &[], filters, paging));
         let all = all.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
         Ok(all.iter().map(instance).collect())
     }
 
     pub(super) fn images(&self, request: &DescribeImages) -> Result<Vec<ports::Image>> {
+        let asked = if request.ids.is_empty() { Asked::Images } else { Asked::Image };
+        let world = self.shown(asked);
         let page = |paging: &Paging| {
-            self.world.describe_images(&DescribeImages { paging: paging.clone(), ..request.clone() })
+            world.describe_images(&DescribeImages { paging: paging.clone(), ..request.clone() })
         };
         match pages(page) {
             Ok(all) => Ok(all.iter().map(image).collect()),
@@ -222,7 +225,8 @@ impl Builders for Cloud {
 
     async fn instance(&self, id: &InstanceId) -> Result<Option<ports::Instance>> {
         self.call(&["ec2:DescribeInstances"], |state| {
-            match state.world.describe_instances(state.now, &[id.to_string()], &[], &Paging::default()) {
+            let world = state.shown(Asked::Instance);
+            match world.describe_instances(state.now, &[id.to_string()], &[], &Paging::default()) {
                 Ok(page) => Ok(page.items.first().map(instance)),
                 Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(None),
                 Err(error) => Err(translate("ec2:DescribeInstances", id.as_str(), &error)),
@@ -235,7 +239,9 @@ impl Builders for Cloud {
         self.call(&["ec2:TerminateInstances"], |state| {
             match state.world.terminate_instances(&[id.to_string()], false) {
                 Ok(_) => Ok(()),
-                Err(error) if error.code == "InvalidInstanceID.NotFound" => Ok(()),
+                Err(error) if error.code == "InvalidInstanceID.NotFound" => {
+                    state.gone("ec2:TerminateInstances", id.as_str())
+                }
                 Err(error) => Err(translate("ec2:TerminateInstances", id.as_str(), &error)),
             }
         })

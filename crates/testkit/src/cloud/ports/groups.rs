@@ -15,7 +15,7 @@ use ovenbird_core::{
     ports::{GoesBack, Groups, LAUNCHING, RefreshOrder, Templates},
 };
 use ovenbird_sim::{
-    ApiError, Filter, Paging, Subnet, World,
+    ApiError, Asked, Filter, Paging, Subnet, World,
     alarms::DescribeAlarms,
     auto_scaling::{
         self, ActivityStatus, Configuration, MixedInstancesPolicy, UpdateGroup,
@@ -335,9 +335,10 @@ impl Templates for Cloud {
                 names: vec![name.to_string()],
                 ..DescribeLaunchTemplates::default()
             };
-            let Ok(page) = state.world.describe_launch_templates(&request) else { return Ok(None) };
+            let world = state.shown(Asked::Templates);
+            let Ok(page) = world.describe_launch_templates(&request) else { return Ok(None) };
             let Some(found) = page.items.into_iter().next() else { return Ok(None) };
-            let image = image_of(&state.world, &found.id, found.default_version);
+            let image = image_of(world, &found.id, found.default_version);
             let version = found.default_version;
             Ok(Some((Template { id: found.id, name: name.to_string(), version }, image)))
         })
@@ -346,7 +347,7 @@ impl Templates for Cloud {
 
     async fn launched(&self, template: &Template) -> Result<Option<Launched>> {
         self.call(&["ec2:DescribeLaunchTemplateVersions"], |state| {
-            let found = state.world.launch_templates().find(|one| one.id == template.id);
+            let found = state.shown(Asked::Templates).launch_templates().find(|one| one.id == template.id);
             Ok(found.and_then(|one| one.version(template.version)).map(|version| Launched {
                 image: version_of(version).image,
                 by_attributes: version.data.requirements.is_some(),
@@ -358,7 +359,8 @@ impl Templates for Cloud {
     async fn every_version(&self, name: &TemplateName) -> Result<Option<LaunchTemplate>> {
         let stack = self.stack.to_string();
         self.call(&["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"], |state| {
-            let found = state.world.launch_templates().find(|one| one.name == name.as_str());
+            let mut templates = state.shown(Asked::Templates).launch_templates();
+            let found = templates.find(|one| one.name == name.as_str());
             Ok(found.map(|found| LaunchTemplate {
                 id: found.id.clone(),
                 name: name.clone(),
@@ -392,6 +394,13 @@ impl Templates for Cloud {
     async fn make_default(&self, template: &Template) -> Result<()> {
         self.call(&["ec2:ModifyLaunchTemplate"], |state| {
             let spec = TemplateSpec { id: Some(template.id.clone()), name: None, version: None };
+            // A version that was just made may not be there yet for the call that names it.
+            let known = state.shown(Asked::Templates).launch_templates().find(|one| one.id == template.id);
+            if known.is_some_and(|known| known.version(template.version).is_none())
+                && image_of(&state.world, &template.id, template.version).is_some()
+            {
+                return Err(Error::TryAgain { what: template.name.clone(), why: Retry::Unseen });
+            }
             let changed = state.world.modify_launch_template(&spec, &template.version.to_string(), false);
             changed.map(drop).map_err(|error| translate("ec2:ModifyLaunchTemplate", &template.name, &error))
         })

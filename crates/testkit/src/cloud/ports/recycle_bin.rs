@@ -7,7 +7,7 @@ use ovenbird_core::{
     domain::id::{AmiId, SnapshotId},
     ports::RecycleBin,
 };
-use ovenbird_sim::{Filter, Paging, SnapshotState};
+use ovenbird_sim::{Asked, Filter, Paging, SnapshotState};
 
 use super::{super::Cloud, translate};
 
@@ -36,7 +36,8 @@ impl RecycleBin for Cloud {
         self.call(&["ec2:DescribeSnapshots"], |state| {
             let values = snapshots.iter().map(ToString::to_string).collect();
             let named = Filter { name: "snapshot-id".into(), values };
-            let page = state.world.describe_snapshots(&[], &[], &[], &[named], &Paging::default());
+            let world = state.shown(Asked::Snapshots);
+            let page = world.describe_snapshots(&[], &[], &[], &[named], &Paging::default());
             let page = page.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
             let found = page.items.into_iter();
             Ok(found.map(|one| (one.id, one.state == SnapshotState::Completed)).collect())

@@ -11,7 +11,7 @@ use ovenbird_core::{
     ports::{Look, References, Source, Versions},
 };
 use ovenbird_sim::{
-    InstanceState,
+    Asked, InstanceState,
     auto_scaling::{Configuration, Group},
     launch_templates::{DescribeLaunchTemplateVersions, TemplateSpec},
 };
@@ -40,7 +40,8 @@ impl State {
 
     fn templates(&self, versions: Versions, stack: &StackId) -> Result<Look> {
         let mut look = Look::default();
-        for template in self.world.launch_templates() {
+        let world = self.shown(Asked::Templates);
+        for template in world.launch_templates() {
             look.seen += 1;
             if template.tags.get(TAG_STACK).map(String::as_str) == Some(stack.as_str()) {
                 look.ours.extend(template.name.parse());
@@ -52,7 +53,7 @@ impl State {
             if versions == Versions::NewestAndDefault {
                 request.versions = vec!["$Latest".to_owned(), "$Default".to_owned()];
             }
-            let page = self.world.describe_launch_template_versions(&request);
+            let page = world.describe_launch_template_versions(&request);
             let page = page
                 .map_err(|error| translate("ec2:DescribeLaunchTemplateVersions", &template.name, &error))?;
             assert!(
@@ -121,7 +122,8 @@ fn pin(spec: &TemplateSpec, by: &str) -> Option<Pin> {
 impl References for Cloud {
     async fn named_by_instances(&self) -> Result<Look> {
         self.call(&["ec2:DescribeInstances"], |state| {
-            let all = pages(|paging| state.world.describe_instances(state.now, &[], &[], paging));
+            let world = state.shown(Asked::Instances);
+            let all = pages(|paging| world.describe_instances(state.now, &[], &[], paging));
             let all = all.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
             let going = [InstanceState::ShuttingDown, InstanceState::Terminated];
             let alive = all.into_iter().filter(|one| !going.contains(&one.state));

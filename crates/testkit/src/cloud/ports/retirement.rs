@@ -10,7 +10,7 @@ use ovenbird_core::{
     ports::{self, Permission, Retirement},
 };
 use ovenbird_sim::{
-    ApiError, DescribeImages, Filter, LaunchPermission,
+    ApiError, Asked, DescribeImages, Filter, LaunchPermission,
     launch_templates::{TemplateSpec, Undeleted},
 };
 
@@ -50,7 +50,8 @@ impl Retirement for Cloud {
     async fn snapshots(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Snapshot>> {
         let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeSnapshots"], |state| {
-            let all = pages(|paging| state.world.describe_snapshots(&[], &[], &[], &filters, paging));
+            let world = state.shown(Asked::Snapshots);
+            let all = pages(|paging| world.describe_snapshots(&[], &[], &[], &filters, paging));
             let all = all.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
             let snapshots = all.into_iter();
             Ok(snapshots
@@ -68,7 +69,8 @@ impl Retirement for Cloud {
     async fn volumes(&self, bake: Option<&BakeId>) -> Result<Vec<ports::Volume>> {
         let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeVolumes"], |state| {
-            let all = pages(|paging| state.world.describe_volumes(&[], &filters, paging));
+            let world = state.shown(Asked::Volumes);
+            let all = pages(|paging| world.describe_volumes(&[], &filters, paging));
             let all = all.map_err(|error| translate("ec2:DescribeVolumes", "", &error))?;
             Ok(all.iter().map(volume).collect())
         })
@@ -85,13 +87,14 @@ impl Retirement for Cloud {
     async fn witnesses(&self, image: &AmiId) -> Result<Vec<ports::Witness>> {
         self.call(REFERENCES, |state| {
             let reference = |kind: &str, id: &str| ports::Witness { kind: kind.into(), id: id.into() };
-            let all = pages(|paging| state.world.describe_instances(state.now, &[], &[], paging));
+            let world = state.shown(Asked::Instances);
+            let all = pages(|paging| world.describe_instances(state.now, &[], &[], paging));
             let all =
                 all.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
             let instances = all.into_iter().filter(|one| one.image == *image);
             let instances = instances.filter(|one| !instance(one).state.is_gone());
             let parameters = state.parameters.iter().filter(|(_, value)| *value == image.as_str());
-            let templates = state.world.launch_templates().filter(|template| {
+            let templates = state.shown(Asked::Templates).launch_templates().filter(|template| {
                 template.versions().any(|one| one.data.image.as_deref() == Some(image.as_str()))
             });
             let others = state.witnesses.iter().filter(|(of, _)| of == image);
@@ -121,7 +124,9 @@ impl Retirement for Cloud {
         self.call(&["ec2:DisableImageDeregistrationProtection"], |state| {
             match state.world.unprotect_image(state.now, image.as_str(), false) {
                 Ok(_) => Ok(()),
-                Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(()),
+                Err(error) if error.code == "InvalidAMIID.NotFound" => {
+                    state.gone("ec2:DisableImageDeregistrationProtection", image.as_str())
+                }
                 Err(error) => {
                     Err(translate("ec2:DisableImageDeregistrationProtection", image.as_str(), &error))
                 }
@@ -132,9 +137,12 @@ impl Retirement for Cloud {
 
     async fn deregister(&self, image: &AmiId) -> Result<bool> {
         self.call(&["ec2:DeregisterImage"], |state| {
+            state.pending(image)?;
             match state.world.deregister_image(state.now, image.as_str(), false, false) {
                 Ok(()) => Ok(true),
-                Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(true),
+                Err(error) if error.code == "InvalidAMIID.NotFound" => {
+                    state.gone("ec2:DeregisterImage", image.as_str()).map(|()| true)
+                }
                 Err(error) if error.code == "OperationNotPermitted" => Ok(false),
                 Err(error) => Err(translate("ec2:DeregisterImage", image.as_str(), &error)),
             }
@@ -146,7 +154,9 @@ impl Retirement for Cloud {
         self.call(&["ec2:DeleteSnapshot"], |state| {
             match state.world.delete_snapshot(state.now, snapshot.as_str(), false) {
                 Ok(()) => Ok(()),
-                Err(error) if error.code == "InvalidSnapshot.NotFound" => Ok(()),
+                Err(error) if error.code == "InvalidSnapshot.NotFound" => {
+                    state.gone("ec2:DeleteSnapshot", snapshot.as_str())
+                }
                 Err(error) if error.code == "InvalidSnapshot.InUse" => {
                     Err(Error::TryAgain { what: snapshot.to_string(), why: Retry::InUse })
                 }
@@ -180,7 +190,9 @@ impl Retirement for Cloud {
     async fn delete_volume(&self, volume: &VolumeId) -> Result<()> {
         self.call(&["ec2:DeleteVolume"], |state| match state.world.delete_volume(volume.as_str(), false) {
             Ok(()) => Ok(()),
-            Err(error) if error.code == "InvalidVolume.NotFound" => Ok(()),
+            Err(error) if error.code == "InvalidVolume.NotFound" => {
+                state.gone("ec2:DeleteVolume", volume.as_str())
+            }
             Err(error) if error.code == "VolumeInUse" => {
                 Err(Error::TryAgain { what: volume.to_string(), why: Retry::InUse })
             }

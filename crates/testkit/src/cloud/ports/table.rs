@@ -42,9 +42,9 @@ impl Table for Cloud {
     async fn by_status(&self, status: &str) -> Result<Vec<Row>> {
         self.call(&["dynamodb:Query"], |state| {
             let has = |index: &ports::Index| index.status.as_ref().is_some_and(|(one, _)| one == status);
-            let mut found: Vec<_> = state.table.values().filter(|(_, index)| has(index)).cloned().collect();
+            let mut found: Vec<_> = state.indexed().filter(|(_, index)| has(index)).collect();
             found.sort_by(|(_, a), (_, b)| a.status.cmp(&b.status));
-            Ok(found.into_iter().map(|(row, _)| row).collect())
+            Ok(found.into_iter().map(|(row, _)| row.clone()).collect())
         })
         .await
     }
@@ -54,7 +54,7 @@ impl Table for Cloud {
             let time = |index: &ports::Index| {
                 index.time.as_ref().filter(|(one, _)| one == pipeline).map(|(_, time)| *time)
             };
-            let rows = state.table.values().filter_map(|(row, index)| Some((time(index)?, row)));
+            let rows = state.indexed().filter_map(|(row, index)| Some((time(index)?, row)));
             let mut found: Vec<_> = rows.collect();
             found.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
             Ok(found.into_iter().take(most).map(|(_, row)| row.clone()).collect())
@@ -64,7 +64,7 @@ impl Table for Cloud {
 
     async fn by_image(&self, image: &AmiId) -> Result<Vec<Row>> {
         self.call(&["dynamodb:Query"], |state| {
-            let found = state.table.values().filter(|(_, index)| index.image.as_ref() == Some(image));
+            let found = state.indexed().filter(|(_, index)| index.image.as_ref() == Some(image));
             Ok(found.map(|(row, _)| row.clone()).collect())
         })
         .await
@@ -94,6 +94,9 @@ impl Table for Cloud {
                 }
             }
             for write in writes.clone() {
+                if let Write::Put { key, .. } | Write::Delete { key, .. } = &write {
+                    state.note_item(key);
+                }
                 match write {
                     Write::Put { key, doc, index, .. } => {
                         let version = state.table.get(&key).map_or(0, |(row, _)| row.version) + 1;
