@@ -1,5 +1,6 @@
 //! What would launch an image of this stack that is gone is told by each run, with what fixes it.
 
+use jiff::SignedDuration;
 use ovenbird_core::{
     domain::{id::AmiId, reference::Kind},
     ports::Source,
@@ -8,6 +9,8 @@ use ovenbird_sim::{
     auto_scaling::{Configuration, CreateGroup},
     launch_templates::{CreateLaunchTemplateVersion, TemplateSpec},
 };
+
+use ovenbird_testkit::walk::{account, machine::Diary, scenarios::Run};
 
 use super::{
     desk::{Desk, TWO},
@@ -21,6 +24,8 @@ fn gone(name: &str, named: impl FnOnce(&Desk, &AmiId)) -> (Desk, AmiId) {
     named(&desk, &image);
     assert_eq!(problems(&desk), Vec::<String>::new());
     desk.cloud.deregister(&image);
+    // It might be too new for EC2 to show it.
+    desk.cloud.pass(SignedDuration::from_secs(150));
     (desk, image)
 }
 
@@ -121,4 +126,21 @@ fn what_names_other_people_s_images_is_not_told() {
     let desk = Desk::new(&TWO);
     template(&desk.cloud, "theirs", &["ami-0000000000000bad1"]);
     assert_eq!(problems(&desk), Vec::<String>::new());
+}
+
+/// EC2 may show a new image only after a while, and a channel points at it before that.
+#[test]
+fn an_image_that_was_made_just_now_is_not_called_gone() {
+    let desk = Desk::new(&TWO);
+    desk.cloud.pass(SignedDuration::from_secs(150));
+    let again = desk.current().unwrap();
+    let run = [("newest".to_owned(), (0, Run::Upload("v3.jar")))];
+    account::walk(&desk.cloud, &run, &Diary::default());
+    let image = desk.current().unwrap();
+    assert_ne!(image, again);
+    let made = desk.now();
+    desk.cloud.deregister(&image);
+    assert_eq!(problems(&desk), Vec::<String>::new(), "at {made}");
+    desk.cloud.pass(SignedDuration::from_secs(150));
+    assert_told(&desk, &image, "a channel points at it");
 }

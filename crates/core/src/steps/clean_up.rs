@@ -141,7 +141,7 @@ pub async fn after_failure(
 }
 
 /// Whether EC2 may not show yet what the bake made last.
-fn is_new(bake: &Bake, now: Timestamp) -> bool {
+pub(super) fn is_new(bake: &Bake, now: Timestamp) -> bool {
     let makes = |stage| matches!(stage, Stage::Builder | Stage::Image | Stage::Boot);
     let last = bake.progress.timeline.iter().rfind(|span| makes(span.stage));
     last.is_some_and(|span| now < span.start + UNSEEN)

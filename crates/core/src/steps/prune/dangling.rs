@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::{
     domain::{
         bake::Bake,
@@ -14,7 +16,7 @@ use crate::{
         template::{LaunchTemplate, Pins},
     },
     ports::PrunePorts,
-    steps::inventory::Named,
+    steps::{clean_up, inventory::Named},
     store::Ledger,
 };
 
@@ -26,6 +28,7 @@ pub(super) async fn problems(
     there: &BTreeSet<&AmiId>,
     pins: &Pins,
     cloud: &impl PrunePorts,
+    now: Timestamp,
 ) -> Result<Vec<String>> {
     let mut templates = BTreeMap::new();
     let mut problems = Vec::new();
@@ -33,7 +36,7 @@ pub(super) async fn problems(
         if !by.iter().any(|reference| launches(reference.kind)) {
             continue;
         }
-        let Some(maker) = maker(image, cloud).await? else { continue };
+        let Some(maker) = maker(image, cloud, now).await? else { continue };
         let mut launching = Vec::new();
         for reference in by.iter().filter(|reference| launches(reference.kind)) {
             if is_used(reference, pins, &mut templates, cloud).await? {
@@ -65,8 +68,12 @@ fn launches(kind: Kind) -> bool {
 }
 
 /// The bake of this stack that made an image which is gone; none when no bake did, or the image was only made just now.
-async fn maker(image: &AmiId, cloud: &impl PrunePorts) -> Result<Option<Bake>> {
-    let Some(bake) = Ledger(cloud).maker(image).await? else { return Ok(None) };
+///
+/// Of one that was made just now, EC2 may not show the tags yet by which it is looked for: it is told by a later run, if it is
+/// gone.
+async fn maker(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp) -> Result<Option<Bake>> {
+    let bake = Ledger(cloud).maker(image).await?;
+    let Some(bake) = bake.filter(|bake| !clean_up::is_new(bake, now)) else { return Ok(None) };
     let there = cloud.images(Some(&bake.spec.id)).await?;
     Ok((!there.iter().any(|one| one.id == *image)).then_some(bake))
 }

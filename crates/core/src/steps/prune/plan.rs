@@ -178,7 +178,7 @@ pub async fn plan_and_drifts<C: PrunePorts>(
         format!("{source} can't be looked at, so no image goes: {}; fix: {}", error.chain(), error.hint())
     }));
     let there: BTreeSet<&AmiId> = found.images.iter().map(|image| &image.id).collect();
-    plan.problems.extend(dangling::problems(&basis.named, &there, &inventory.pins, cloud).await?);
+    plan.problems.extend(dangling::problems(&basis.named, &there, &inventory.pins, cloud, now).await?);
     plan.unused = unused::unused(&found, &basis, &consumers, &left.ended, bucket, now).await?;
     plan.stays = left.stays;
     plan.halted = unrecorded(left.unrecorded.len()).or(implausible(&inventory, bucket, now).await?);
