@@ -24,7 +24,7 @@ const UNSEEN: &[(&str, &str)] = &[
     ("prune", "ec2:DeleteVolume"),
     // For an image that is needed again after a run died between lifting its protection and deregistering it.
     ("prune", "ec2:EnableImageDeregistrationProtection"),
-    // A person takes back an image that is gone: the tests in `steps/returning.rs` need these.
+    // A person takes back an image that is gone: the tests `steps::returning` need these.
     ("prune", "ec2:ListImagesInRecycleBin"),
     ("prune", "ec2:ListSnapshotsInRecycleBin"),
     ("prune", "ec2:RestoreImageFromRecycleBin"),
