@@ -69,8 +69,7 @@ struct Output {
 /// What else `ovenbird prune` can do.
 #[derive(Debug, Subcommand)]
 pub enum What {
-    /// Take an image back that is deprecated or disabled, or out of the Recycle Bin: it is as before, and is left alone for 30
-    /// days
+    /// Take a retired image back, out of the Recycle Bin if it is there: it is as before, and stays for 30 days
     Undo {
         /// The image's id: `ami-…`
         image: String,
