@@ -134,11 +134,13 @@ pub(super) fn needed<T>(name: &str, list: Vec<T>) -> Result<Vec<T>, ApiError> {
 
 /// A list of texts: `Names.member.1`, `Names.member.2`.
 pub(super) fn texts(params: &Params<'_>, name: &str) -> Vec<String> {
+    params.empty_list(name);
     params.texts(&format!("{name}.member"))
 }
 
 /// A list of parts.
 pub(super) fn parts<'a>(params: &Params<'a>, name: &str) -> Vec<Params<'a>> {
+    params.empty_list(name);
     params.list(&format!("{name}.member"))
 }
 

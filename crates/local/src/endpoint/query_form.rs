@@ -65,6 +65,13 @@ impl<'a> Params<'a> {
         self.possibly_empty(name).filter(|value| !(self.form.empty_is_absent && value.is_empty()))
     }
 
+    /// Reads a list that is empty: SDKs send its name alone.
+    pub fn empty_list(&self, name: &str) {
+        if self.form.values.get(&self.name(name)).is_some_and(String::is_empty) {
+            self.possibly_empty(name);
+        }
+    }
+
     /// A parameter as it stands: for the few that mean something when they are empty.
     pub fn possibly_empty(&self, name: &str) -> Option<&'a str> {
         let name = self.name(name);
@@ -161,6 +168,15 @@ mod tests {
         assert_eq!(root.list("F")[0].texts("Value"), [""]);
         assert!(form.finish().is_ok(), "it was read all the same");
         assert_eq!(Form::parse(b"Name=").root().text("Name"), Some(""));
+    }
+
+    #[test]
+    fn an_empty_list_is_its_name_alone_and_a_value_there_is_an_error() {
+        for (form, read) in [(&b"Names="[..], true), (b"Names=web", false)] {
+            let form = Form::parse(form);
+            form.root().empty_list("Names");
+            assert_eq!(form.finish().is_ok(), read);
+        }
     }
 
     #[test]

@@ -160,4 +160,7 @@ scaling.delete_auto_scaling_group(AutoScalingGroupName="web", ForceDelete=True)
 soon(lambda: not scaling.describe_auto_scaling_groups(AutoScalingGroupNames=["web"])["AutoScalingGroups"])
 elb.delete_load_balancer(LoadBalancerArn=arn)
 elb.delete_target_group(TargetGroupArn=green)
+# amicleaner asks for the launch configurations of no group.
+assert scaling.describe_launch_configurations(LaunchConfigurationNames=[])["LaunchConfigurations"] == []
+assert scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[])["AutoScalingGroups"] == []
 print("all seen")
