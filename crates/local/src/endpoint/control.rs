@@ -9,8 +9,9 @@ use std::{
 };
 
 use axum::{
+    body::Bytes,
     extract::{FromRequest as _, Request},
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
 };
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +20,7 @@ use ovenbird_core::domain::{
     tags::{TAG_BAKE, TAG_PIPELINE, TAG_ROLE},
 };
 use ovenbird_sim::{ApiError, DescribeImages, ImportDisk, InstanceState, Paging};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -126,14 +127,17 @@ fn json_answer(value: &impl Serialize) -> Response {
     }
 }
 
+/// What the body of a request asks for; the answer to one that can't be read.
+async fn asked<T: DeserializeOwned>(request: Request) -> Result<T, Response> {
+    let body = Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?;
+    serde_json::from_slice(&body)
+        .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()).into_response())
+}
+
 async fn forward(endpoint: &Endpoint, request: Request) -> Response {
-    let body = match axum::body::Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let ForwardRequest { instance, port, here } = match serde_json::from_slice(&body) {
+    let ForwardRequest { instance, port, here } = match asked(request).await {
         Ok(asked) => asked,
-        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(refusal) => return refusal,
     };
     match endpoint.state.hardware().forward(instance.clone(), port, here).await {
         Ok(address) => json_answer(&Forward { instance: instance.to_string(), port, address }),
@@ -142,13 +146,9 @@ async fn forward(endpoint: &Endpoint, request: Request) -> Response {
 }
 
 async fn close(endpoint: &Endpoint, request: Request) -> Response {
-    let body = match axum::body::Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal.into_response(),
-    };
-    match serde_json::from_slice(&body) {
+    match asked(request).await {
         Ok(CloseRequest { instance, port }) => json_answer(&endpoint.state.hardware().close(&instance, port)),
-        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(refusal) => refusal,
     }
 }
 
@@ -156,15 +156,11 @@ async fn close(endpoint: &Endpoint, request: Request) -> Response {
 ///
 /// A cloud that goes down meanwhile ends its machines anyway.
 async fn interrupt(endpoint: &Endpoint, request: Request) -> Response {
-    let body = match axum::body::Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let InterruptRequest { instance, seconds } = match serde_json::from_slice(&body) {
+    let InterruptRequest { instance, seconds } = match asked(request).await {
         Ok(asked) => asked,
-        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(refusal) => return refusal,
     };
-    let refused = |why: &str| (StatusCode::CONFLICT, format!("{instance} {why}")).into_response();
+    let refused = |why: &str| (StatusCode::CONFLICT, why.to_owned()).into_response();
     let known = endpoint
         .state
         .read(|world| world.instances().find(|one| one.id == instance).map(|one| (one.spot, one.state)));
@@ -191,13 +187,9 @@ async fn interrupt(endpoint: &Endpoint, request: Request) -> Response {
 
 /// A root that the operator's command unpacked becomes an image of the account's own.
 async fn adopt(endpoint: &Endpoint, request: Request) -> Response {
-    let body = match axum::body::Bytes::from_request(request, &()).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let import::Request { name, folder, init } = match serde_json::from_slice(&body) {
+    let import::Request { name, folder, init } = match asked(request).await {
         Ok(asked) => asked,
-        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        Err(refusal) => return refusal,
     };
     let Some(folder) = import::folder(&endpoint.control.options.home.imports(), &folder) else {
         return (StatusCode::BAD_REQUEST, "a folder of imports has a number for its name").into_response();

@@ -97,10 +97,9 @@ pub async fn interrupt(options: &Options, instance: &str, seconds: u32) -> Resul
     let answer =
         post(options, "interrupt", &serde_json::json!({"instance": instance, "seconds": seconds})).await;
     match answer {
-        // It says what is wrong with the instance, after its id.
+        // It says what is wrong with the instance.
         Err(LocalError::Refused { status: 409, body, .. }) => {
-            let problem = body.trim_start_matches(instance).trim().to_owned();
-            Err(LocalError::NoMachine { instance: instance.to_owned(), problem })
+            Err(LocalError::NoMachine { instance: instance.to_owned(), problem: body })
         }
         answer => answer,
     }

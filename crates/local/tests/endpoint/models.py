@@ -99,3 +99,17 @@ def unknown_elements(service, operation, body):
     if len(root) and shape is not None:
         look(root, shape, "")
     return found
+
+
+def hold_answers(client, service):
+    """Holds each answer that a boto3 client gets against AWS's model of it; gives the operations, as they are answered."""
+    held = []
+
+    def hold(response_dict, operation_model, **_):
+        if response_dict["status_code"] == 200:
+            unknown = unknown_elements(service, operation_model, response_dict["body"])
+            assert not unknown, (operation_model.name, unknown)
+            held.append(operation_model.name)
+
+    client.meta.events.register(f"before-parse.{NAMES[service]}", hold)
+    return held

@@ -9,23 +9,12 @@ import tempfile
 import boto3
 
 from expect import refused
-from models import unknown_elements
+from models import hold_answers
 
 ec2 = boto3.client("ec2")
 BASE = os.environ["BASE"]
 SOON = {"Delay": 1, "MaxAttempts": 30}
-answers = 0
-
-
-def check_answer(response_dict, operation_model, **_):
-    global answers
-    if response_dict["status_code"] == 200:
-        unknown = unknown_elements("ec2", operation_model, response_dict["body"])
-        assert not unknown, (operation_model.name, unknown)
-        answers += 1
-
-
-ec2.meta.events.register("before-parse.ec2", check_answer)
+answers = hold_answers(ec2, "ec2")
 
 
 def openssl(*arguments, data=None):
@@ -183,5 +172,5 @@ ec2.delete_security_group(GroupId=group)
 for name in ("mine", "curve", "theirs", "never there"):
     ec2.delete_key_pair(KeyName=name)
 assert not ec2.describe_key_pairs()["KeyPairs"]
-print(f"{answers} answers have nothing that AWS's model doesn't know")
+print(f"{len(answers)} answers have nothing that AWS's model doesn't know")
 print("all seen")
