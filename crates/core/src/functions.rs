@@ -20,7 +20,7 @@ use crate::{
     ports::Ports,
     steps::{
         Function, cascade, clean_up, events,
-        launch_builder::{self, Start},
+        launch_builder::{self, Asked, Start},
         poll_readiness, promote,
         prune::{self, DeadBake, Kept, Outcome, Reason, Request, Verdict},
         recorded,
@@ -43,12 +43,15 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
                 return output(&json!({"bake": bake, "next": next, "why": why}));
             };
             let start = Start { bake, started, trigger };
-            if let Some(why) = launch_builder::declined(&start, cloud).await? {
-                let (bake, next) = (start.bake, Next { to: To::Nothing, seconds: 0 });
-                tracing::info!(bake.id = %bake, "nothing to bake: {why}");
-                return output(&json!({"bake": bake, "next": next, "why": why}));
-            }
-            launch_builder::start(start, cloud, now).await
+            let pushed = match launch_builder::asked(&start, cloud).await? {
+                Asked::Bake(pushed) => pushed,
+                Asked::Nothing(why) => {
+                    let (bake, next) = (start.bake, Next { to: To::Nothing, seconds: 0 });
+                    tracing::info!(bake.id = %bake, "nothing to bake: {why}");
+                    return output(&json!({"bake": bake, "next": next, "why": why}));
+                }
+            };
+            launch_builder::start(start, pushed, cloud, now).await
         }
         LaunchBuilder::TakeOver { document } => launch_builder::take_over(document, cloud, now).await,
         LaunchBuilder::Verify { document } => launch_builder::verify(document, cloud, now).await,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{LaunchPorts, Material, Start};
+use super::{LaunchPorts, Material, ReadRecipe, Start};
 use crate::{
     domain::{
         bake::{Bake, BakeSpec, Deadlines, Options, Parent, Progress, ROOM, Settings},
@@ -21,6 +21,7 @@ use crate::{
 /// Turns a start into a bake: every alias resolved, every choice made, the digest computed.
 pub(super) async fn resolve(
     start: Start,
+    pushed: Option<ReadRecipe>,
     cloud: &impl LaunchPorts,
     now: Timestamp,
 ) -> Result<(Bake, Material)> {
@@ -30,7 +31,7 @@ pub(super) async fn resolve(
     }
     let pipeline = trigger.pipeline().clone();
     let Resolved { pointer, recipe, artifact, base, image, inputs } =
-        inputs::resolve(&trigger, cloud, now).await?;
+        inputs::resolve(&trigger, pushed, cloud, now).await?;
     let allowed = cloud.runners();
     if !allowed.is_empty() && !allowed.contains(&inputs.runner) {
         // It is root on every builder: whoever may write to the bucket must not choose it.
