@@ -274,14 +274,17 @@ async fn turn(spec: &BakeSpec, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
     }
 }
 
-/// The digest's image, if it was validated and still can be started.
-async fn usable(digest: &Digest, cloud: &(impl Images + Table)) -> Result<Option<ImageSet>> {
+/// The digest's image, if it was validated, still can be started, and is this stack's: with the table of a stack that is
+/// gone come records of images that this one's roles may neither change nor remove.
+async fn usable(digest: &Digest, cloud: &(impl Images + Stack + Table)) -> Result<Option<ImageSet>> {
     let record = Ledger(cloud).image(digest).await?;
     let Some(record) = record.filter(|record| record.status == ImageStatus::Validated) else {
         return Ok(None);
     };
     let image = cloud.image(&record.home.image).await?;
-    Ok(image.filter(|image| image.state == ImageState::Available).map(|_| record))
+    let ours =
+        |image: &Image| image.tags.get(tags::TAG_STACK).map(String::as_str) == Some(cloud.stack().as_str());
+    Ok(image.filter(|image| image.state == ImageState::Available && ours(image)).map(|_| record))
 }
 
 async fn launch_builder(
