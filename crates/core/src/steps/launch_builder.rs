@@ -58,7 +58,7 @@ pub trait LaunchPorts:
 impl<C: Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack> LaunchPorts for C {}
 
 /// A recipe as it was read from the bucket.
-pub type ReadRecipe = (RecipePointer, Recipe);
+pub type ReadRecipe = Box<(RecipePointer, Recipe)>;
 
 /// Whether there is something to bake.
 #[derive(Debug, Clone)]
@@ -104,7 +104,7 @@ async fn wanted(trigger: &Trigger, bucket: &impl Bucket) -> Result<Asked> {
     match recipes::recipe(bucket, key.pipeline()).await {
         Ok(pushed) => {
             let refused = pushed.1.artifact.as_ref().and_then(|artifact| artifact.refuses(key.file_name()));
-            Ok(refused.map_or(Asked::Bake(Some(pushed)), Asked::Nothing))
+            Ok(refused.map_or(Asked::Bake(Some(Box::new(pushed))), Asked::Nothing))
         }
         Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(Asked::Bake(None)),
         Err(error) => Err(error),

@@ -31,7 +31,7 @@ pub(super) async fn resolve(
     }
     let pipeline = trigger.pipeline().clone();
     let Resolved { pointer, recipe, artifact, base, image, inputs } =
-        inputs::resolve(&trigger, pushed, cloud, now).await?;
+        inputs::resolve(&trigger, pushed.map(|pushed| *pushed), cloud, now).await?;
     let allowed = cloud.runners();
     if !allowed.is_empty() && !allowed.contains(&inputs.runner) {
         // It is root on every builder: whoever may write to the bucket must not choose it.
