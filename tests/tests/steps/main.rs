@@ -40,6 +40,7 @@ mod rollouts;
 mod rotated;
 mod safety;
 mod seal;
+mod stale;
 mod status;
 mod superseded;
 mod turns;

@@ -1,13 +1,16 @@
 //! The scenarios once more, with answers that show what was made and removed only after a while.
 
 use ovenbird_sim::Consistency;
-use ovenbird_testkit::walk::scenarios::{Pairs, SCENARIOS, Scenario};
+use ovenbird_testkit::walk::{
+    meetings::{MEETINGS, Meeting},
+    scenarios::{Pairs, SCENARIOS, Scenario},
+};
 
 /// What a name ends with where answers lag: `walk "(lagging)"` walks these alone.
 const LAGGING: &str = " (lagging)";
 
-/// Those in which something is made or removed, each in another way. What else there is waits for reports, or brings machines
-/// to an image: no look of theirs depends on what was just made.
+/// Those in which something is made or removed, each in another way, and the ways of a rollout. What else there is waits for
+/// reports: no look of theirs depends on what was just made.
 const WALKED: &[&str] = &[
     "an upload, baked and promoted",
     "a launch template that follows",
@@ -21,6 +24,10 @@ const WALKED: &[&str] = &[
     "the scheduled prune retires an image",
     "prune deletes the versions of old rollouts, then retires their images",
     "the scheduled prune beside a bake",
+    "a version rolled out to three machines",
+    "a rollout aborted by a person",
+    "a version that answers 500, rolled back",
+    "a version that takes over blue-green",
 ];
 
 /// These with answers that lag, each by a seed of its own.
@@ -38,5 +45,31 @@ pub fn scenarios() -> impl Iterator<Item = Scenario> {
             scenario.only
         };
         Scenario { name, only, consistency: Consistency::Lagging { seed }, pairs: Pairs::None, ..*scenario }
+    })
+}
+
+/// The meetings in which one removes or moves what the other may not see yet.
+const MET: &[&str] = &[
+    "a promotion, and a newer one meanwhile",
+    "a rollback by upload, and the same again meanwhile",
+    "prune, and a bake meanwhile",
+    "a bake, and prune meanwhile",
+    "prune, and a rollback by upload meanwhile",
+    "prune, and an instance of the old image meanwhile",
+    "prune, and prune again meanwhile",
+    "prune finishes a promotion that died, and a newer one meanwhile",
+    "prune reaps a dead bake, and its artifact is baked again meanwhile",
+    "an old image tested again, and prune meanwhile",
+    "a rollout, and a newer version meanwhile",
+    "a rollout, and a rollback by a person meanwhile",
+];
+
+/// These with answers that lag, each by a seed of its own.
+pub fn meetings() -> impl Iterator<Item = Meeting> {
+    (101..).zip(MET).map(|(seed, met)| {
+        let meeting = MEETINGS.iter().find(|one| one.scenario.name == *met).expect("a meeting of that name");
+        let name = Box::leak(format!("{met}{LAGGING}").into_boxed_str());
+        let scenario = Scenario { name, consistency: Consistency::Lagging { seed }, ..meeting.scenario };
+        Meeting { scenario, ..*meeting }
     })
 }

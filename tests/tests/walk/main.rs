@@ -86,11 +86,12 @@ fn main() -> ExitCode {
         tally.violations.sort_by_key(|one| (one.faults.len(), one.faults.clone()));
         judge(scenario.name, tally.violations.into_iter().next().map(|first| first.text));
     }
+    let meetings_of = MEETINGS.iter().copied().chain(lagging::meetings());
     let chosen =
-        MEETINGS.iter().filter(|one| filter.is_none_or(|filter| one.scenario.name.contains(filter.as_str())));
+        meetings_of.filter(|one| filter.is_none_or(|filter| one.scenario.name.contains(filter.as_str())));
     for meeting in chosen {
         let start = Instant::now();
-        let met = meet::explore(meeting);
+        let met = meet::explore(&meeting);
         println!(
             "walk {:68} {:4} meetings ({} too late) {:4} violations {:6.1} s",
             meeting.scenario.name,

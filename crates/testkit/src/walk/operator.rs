@@ -184,9 +184,10 @@ fn delete(cloud: &Cloud, thing: Thing) {
     });
 }
 
-/// The image that was baked of an artifact, if it is still there.
+/// The image that was baked of an artifact, if it is still there, whatever EC2 shows.
 async fn usable(cloud: &Cloud, artifact: &str) -> Option<AmiId> {
-    Images::image(cloud, &baked(cloud, artifact)?).await.unwrap().map(|found| found.id)
+    let shown = Images::image(cloud, &baked(cloud, artifact)?).await.unwrap()?.id;
+    cloud.with(|world| world.image(&shown).is_some()).then_some(shown)
 }
 
 /// The image that was baked of an artifact, there or not.
