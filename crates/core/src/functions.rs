@@ -15,7 +15,7 @@ use crate::{
         event::Event,
         id::{BakeId, PipelineName},
         retirement::Act,
-        trigger::Asked,
+        trigger::Purpose,
     },
     ports::Ports,
     steps::{
@@ -41,12 +41,14 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
                 tracing::info!(bake.id = %bake, "nothing to bake: {why}");
                 output(&json!({"bake": bake, "next": next, "why": why}))
             };
-            let trigger = match Asked::parse(&trigger)? {
-                Asked::Bake(trigger) => trigger,
-                Asked::Registration(pushed) => {
+            let trigger = match Purpose::parse(&trigger)? {
+                Purpose::Bake(trigger) => trigger,
+                Purpose::Registration(pushed) => {
                     return nothing(bake, register::register(&pushed, cloud).await?);
                 }
-                Asked::Nothing => return nothing(bake, "a folder's marker was uploaded, no artifact".into()),
+                Purpose::Nothing => {
+                    return nothing(bake, "a folder's marker was uploaded, no artifact".into());
+                }
             };
             let start = Start { bake, started, trigger };
             if let Some(why) = launch_builder::declined(&start, cloud).await? {
@@ -372,7 +374,7 @@ async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<O
 fn pipeline(document: &Value) -> Option<PipelineName> {
     let named =
         document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
-    named.or_else(|| Asked::parse(document).ok()?.pipeline().cloned())
+    named.or_else(|| Purpose::parse(document).ok()?.pipeline().cloned())
 }
 
 /// An item of a prune run with what is to be told of it, and whether that is anything: EventBridge takes no empty list.

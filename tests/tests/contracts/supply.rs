@@ -42,7 +42,10 @@ fn every_python_package_is_pinned_with_its_hashes() {
     // Each call of pip, with the line that it goes on in.
     let setup = setup.replace("\\\n", " ");
     for line in setup.lines().filter(|line| line.contains("/pip\" install")) {
-        assert!(line.contains("--require-hashes --only-binary :all:") || line.contains("\"${arguments[@]}\""), "{line}");
+        assert!(
+            line.contains("--require-hashes --only-binary :all:") || line.contains("\"${arguments[@]}\""),
+            "{line}"
+        );
     }
     assert!(setup.contains("arguments=(--require-hashes --only-binary :all:)"), "pip takes anything");
 }

@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// What an execution was started for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum Purpose {
     /// For a bake.
     Bake(Trigger),
     /// To register a recipe that was pushed.
@@ -118,7 +118,7 @@ fn pushed(key: &str) -> Option<&str> {
     key.strip_prefix("recipes/")?.strip_suffix("/current.json")
 }
 
-impl Asked {
+impl Purpose {
     /// The pipeline that it is about.
     pub fn pipeline(&self) -> Option<&PipelineName> {
         match self {
@@ -168,9 +168,9 @@ impl Asked {
 impl Trigger {
     /// The bake that an execution's input asks for; none when it asks for none, or can't be understood.
     pub fn of(input: &Value) -> Option<Self> {
-        match Asked::parse(input) {
-            Ok(Asked::Bake(trigger)) => Some(trigger),
-            Ok(Asked::Registration(_) | Asked::Nothing) | Err(_) => None,
+        match Purpose::parse(input) {
+            Ok(Purpose::Bake(trigger)) => Some(trigger),
+            Ok(Purpose::Registration(_) | Purpose::Nothing) | Err(_) => None,
         }
     }
 
@@ -271,11 +271,11 @@ mod tests {
         let shop = PipelineName::parse("shop").unwrap();
         let mut input = Trigger::cascade_input(&shop, &parent);
         assert_eq!(
-            Asked::parse(&input).unwrap(),
-            Asked::Bake(Trigger::Cascade { pipeline: shop, parent: parent.clone() })
+            Purpose::parse(&input).unwrap(),
+            Purpose::Bake(Trigger::Cascade { pipeline: shop, parent: parent.clone() })
         );
         input["force"] = json!(true);
-        assert!(Asked::parse(&input).is_err());
+        assert!(Purpose::parse(&input).is_err());
     }
 
     fn created(object: &Value) -> Value {
@@ -286,12 +286,12 @@ mod tests {
 
     #[test]
     fn the_marker_of_a_folder_asks_for_nothing_and_an_artifact_for_a_bake() {
-        let parsed = |object| Asked::parse(&created(&object));
-        assert_eq!(parsed(json!({"key": "artifacts/shop/", "size": 0})).unwrap(), Asked::Nothing);
-        assert_eq!(parsed(json!({"key": "artifacts/shop_$folder$", "size": 0})).unwrap(), Asked::Nothing);
+        let parsed = |object| Purpose::parse(&created(&object));
+        assert_eq!(parsed(json!({"key": "artifacts/shop/", "size": 0})).unwrap(), Purpose::Nothing);
+        assert_eq!(parsed(json!({"key": "artifacts/shop_$folder$", "size": 0})).unwrap(), Purpose::Nothing);
         // An empty artifact is refused later, by name; what has bytes in it is no marker.
         let empty = parsed(json!({"key": "artifacts/shop/app.jar", "size": 0})).unwrap();
-        assert!(matches!(empty, Asked::Bake(Trigger::Upload { .. })), "{empty:?}");
+        assert!(matches!(empty, Purpose::Bake(Trigger::Upload { .. })), "{empty:?}");
         assert!(parsed(json!({"key": "artifacts/shop/", "size": 5})).is_err());
     }
 
@@ -299,18 +299,18 @@ mod tests {
     fn an_upload_that_somebody_bakes_by_hand_asks_for_nothing() {
         for folder in ["by-hand", "unpromoted"] {
             let object = json!({"key": format!("artifacts/shop/{folder}/app.jar"), "size": 5});
-            assert_eq!(Asked::parse(&created(&object)).unwrap(), Asked::Nothing, "{folder}");
+            assert_eq!(Purpose::parse(&created(&object)).unwrap(), Purpose::Nothing, "{folder}");
         }
     }
 
     #[test]
     fn a_recipe_that_is_current_since_now_asks_to_be_registered_and_its_files_ask_for_nothing() {
-        let parsed = |key: &str| Asked::parse(&created(&json!({"key": key, "size": 5})));
+        let parsed = |key: &str| Purpose::parse(&created(&json!({"key": key, "size": 5})));
         let at = "2026-01-01T00:00:00Z".parse().unwrap();
         let pipeline = PipelineName::parse("shop").unwrap();
         assert_eq!(
             parsed("recipes/shop/current.json").unwrap(),
-            Asked::Registration(Pushed { pipeline, at })
+            Purpose::Registration(Pushed { pipeline, at })
         );
         for key in
             ["recipes/Shop!/current.json", "recipes/shop/0a/current.json", "recipes/shop/0a/recipe.toml"]
@@ -319,7 +319,7 @@ mod tests {
         }
         let mut untimed = created(&json!({"key": "recipes/shop/current.json", "size": 5}));
         untimed["time"] = json!("yesterday");
-        assert!(Asked::parse(&untimed).is_err());
+        assert!(Purpose::parse(&untimed).is_err());
     }
 
     #[test]
@@ -334,8 +334,8 @@ mod tests {
 
     #[test]
     fn an_artifact_is_baked_in_the_version_that_the_event_names() {
-        let version = |given: Value| match Asked::parse(&created(&given)).unwrap() {
-            Asked::Bake(Trigger::Upload { version, .. }) => version,
+        let version = |given: Value| match Purpose::parse(&created(&given)).unwrap() {
+            Purpose::Bake(Trigger::Upload { version, .. }) => version,
             other => panic!("{other:?}"),
         };
         let object =
