@@ -64,9 +64,9 @@ fn a_hundred_bakes_within_two_minutes_leave_half_of_every_bucket_to_others() {
     let buckets = buckets::used(&buckets::spread(bakes, SignedDuration::from_secs(120)));
     assert!(buckets["ec2:RunInstances"].used >= 1.0 && buckets["ssm:GetParameter"].used >= 1.0);
     for (api, bucket) in buckets {
-        // SSM takes three writes a second: any two in the same one are more than half of that.
+        // SSM takes three writes a second: any two in the same one are more than half of that. None is refused.
         assert!(
-            api == "ssm:PutParameter" && bucket.used <= 2.0 || bucket.share() <= 0.5,
+            api == "ssm:PutParameter" && bucket.used < bucket.capacity || bucket.share() <= 0.5,
             "{api}: {bucket:?}"
         );
     }

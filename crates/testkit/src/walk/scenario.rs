@@ -128,6 +128,8 @@ pub enum Run {
     Upload(&'static str),
     /// A bake was started by hand with this input.
     Manual(&'static str),
+    /// The recipe is pushed once more, on another base: the runtime's channel.
+    Push,
     /// The scheduled prune.
     Prune,
     /// The image of this artifact is written into the parameter: a rollback that Ovenbird hears nothing of.
@@ -188,6 +190,7 @@ impl Run {
             Self::Steer(_) => false,
             Self::Upload(_)
             | Self::Manual(_)
+            | Self::Push
             | Self::Prune
             | Self::Launch(_)
             | Self::Share(_)
