@@ -83,9 +83,7 @@ fn done<T>(bench: &Bench, seed: u64, act: impl Fn(&Bench) -> Result<T, Error>) -
             Ok(done) => return done,
             Err(Error::Unseen { .. }) => bench.cloud.pass(SECOND * 30),
             // What is gone may be refused as not allowed, by an EC2 that still shows it.
-            Err(Error::Denied { .. } | Error::LeftBehind { .. } | Error::TryAgain { .. }) => {
-                bench.cloud.pass(SECOND * 3);
-            }
+            Err(Error::TryAgain { .. }) => bench.cloud.pass(SECOND * 3),
             Err(other) => panic!("seed {seed}: {other}"),
         }
     }

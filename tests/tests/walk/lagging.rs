@@ -3,7 +3,7 @@
 use ovenbird_sim::Consistency;
 use ovenbird_testkit::walk::{
     meetings::{MEETINGS, Meeting},
-    scenarios::{Pairs, SCENARIOS, Scenario},
+    scenarios::{Follows, Pairs, SCENARIOS, Scenario},
 };
 
 /// What a name ends with where answers lag: `walk "(lagging)"` walks these alone.
@@ -41,6 +41,9 @@ pub fn scenarios() -> impl Iterator<Item = Scenario> {
         // The bake beside prune is as every other one.
         let only = if scenario.runs.len() == 2 && scenario.ends == "succeeded" {
             &["run-1/"]
+        } else if matches!(scenario.follows, Follows::Pair(_)) {
+            // What a pair is looked at for in between lags nowhere.
+            &["/Begin", "/Settle", "/Finish"]
         } else {
             scenario.only
         };

@@ -21,7 +21,7 @@ pub use self::{
 use crate::{
     domain::{
         bake::{Bake, Progress, Status},
-        error::{Error, Result},
+        error::{Error, Result, Retry},
         id::{AmiId, BakeId, Digest, InstanceId, ParameterName},
         reference::{Kind, Reference},
         rollout::Template,
@@ -122,17 +122,24 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
 
     /// Deregisters an image, unless something may use it. Its record goes first: from then on no bake reuses it.
     pub async fn deregister(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Fate {
-        match self.ask(image, bake, purpose).await? {
+        let had_record = match self.ask(image, bake, purpose).await? {
             Answer::Stays(kept) => return Ok(Some(kept)),
-            Answer::MayGo(Some((digest, row))) => Ledger(self.cloud).forget_row(&digest, &row).await?,
-            Answer::MayGo(None) => {}
-        }
-        self.deregister_at_once(image).await
+            Answer::MayGo(Some((digest, row))) => {
+                Ledger(self.cloud).forget_row(&digest, &row).await?;
+                true
+            }
+            Answer::MayGo(None) => false,
+        };
+        self.deregister_at_once(image, bake, had_record).await
     }
 
     /// Lifts the protection and deregisters. If this dies between the two, the next try finds an image without a
     /// protection.
-    async fn deregister_at_once(&self, image: &Image) -> Fate {
+    ///
+    /// Who removes an image takes its record first, and says so in its bake's last. So one that had no record, or whose bake
+    /// says that, may be gone already, although EC2 still shows it: then a refusal is not the last word, and the step is
+    /// tried again.
+    async fn deregister_at_once(&self, image: &Image, bake: Option<&Bake>, had_record: bool) -> Fate {
         let done = async {
             if image.protection != Protection::Off {
                 self.cloud.unprotect(&image.id).await?;
@@ -141,10 +148,21 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         };
         let gone = match done.await {
             Err(Error::Denied { .. }) if !self.shows_image(image).await? => true,
+            Err(refused @ Error::Denied { .. }) if !had_record || self.is_retired(bake).await? => {
+                let what = format!("image {} ({refused})", image.id);
+                return Err(Error::TryAgain { what, why: Retry::Unfinished });
+            }
             done => done?,
         };
         // Somebody has just protected it, or has lifted a protection whose cooldown lasts.
         Ok((!gone).then(|| kept(image.id.as_str(), Reason::Protected, "")))
+    }
+
+    /// Whether another run has retired the image of a bake since the record was read.
+    async fn is_retired(&self, bake: Option<&Bake>) -> Result<bool> {
+        let Some(bake) = bake else { return Ok(false) };
+        let now = Ledger(self.cloud).bake(&bake.spec.pipeline, &bake.spec.id).await?;
+        Ok(now.is_some_and(|now| now.progress.retired().is_some()))
     }
 
     /// Whether EC2 shows an image of ours. What is gone has no tags, and a role whose permission rests on them is then

@@ -156,12 +156,13 @@ impl<C: PrunePorts> Guard<'_, C> {
             permissions,
             set: set.or(own),
         };
+        let had_record = record.is_some();
         let forgotten = match record {
             Some((digest, row)) => ledger.forgetting(&digest, &row).await?,
             None => Vec::new(),
         };
         ledger.going(&gone, forgotten).await?;
-        self.deregister_at_once(due.image).await
+        self.deregister_at_once(due.image, due.bake, had_record).await
     }
 
     /// Whether an image still is as its plan found it.
