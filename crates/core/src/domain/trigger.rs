@@ -336,7 +336,7 @@ mod tests {
     fn an_artifact_is_baked_in_the_version_that_the_event_names() {
         let version = |given: Value| match Purpose::parse(&created(&given)).unwrap() {
             Purpose::Bake(Trigger::Upload { version, .. }) => version,
-            other => panic!("{other:?}"),
+            other @ (Purpose::Bake(_) | Purpose::Registration(_) | Purpose::Nothing) => panic!("{other:?}"),
         };
         let object =
             |version: &str| json!({"key": "artifacts/shop/app.jar", "size": 5, "version-id": version});
