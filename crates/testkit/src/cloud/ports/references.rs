@@ -154,7 +154,11 @@ impl References for Cloud {
     }
 
     async fn named_by_groups(&self) -> Result<Look> {
-        let actions = &["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeInstanceRefreshes"];
+        let actions = &[
+            "autoscaling:DescribeAutoScalingGroups",
+            "autoscaling:DescribeInstanceRefreshes",
+            "ssm:GetParameters",
+        ];
         self.call(actions, |state| Ok(state.seen(Source::AutoScalingGroups, state.groups()))).await
     }
 
