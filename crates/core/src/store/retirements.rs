@@ -139,6 +139,19 @@ impl<T: Table> Ledger<'_, T> {
         self.0.commit(writes).await
     }
 
+    /// Brings an image's record back that [`Self::going`] took: the image stays after all. One that is disabled has none, and
+    /// its retirement has it.
+    pub(crate) async fn staying(&self, image: &AmiId) -> Result<()> {
+        let Some(set) = self.gone(image).await?.and_then(|gone| gone.set) else { return Ok(()) };
+        if self.retirement(image).await?.is_some_and(|(_, retirement)| retirement.set.is_some()) {
+            return Ok(());
+        }
+        match put_back(self, &set).await? {
+            writes if writes.is_empty() => Ok(()),
+            writes => self.0.commit(writes).await,
+        }
+    }
+
     /// The write that forgets it: the image is there again.
     pub(crate) async fn back(&self, image: &AmiId) -> Result<Vec<Write>> {
         let row = self.0.get(&gone_key(image)).await?;

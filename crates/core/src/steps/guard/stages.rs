@@ -137,14 +137,17 @@ impl<C: PrunePorts> Guard<'_, C> {
             Standing::Changed => return Ok(Some(kept(due.image.id.as_str(), Reason::Changed, ""))),
             Standing::AsPlanned(read) => read.map(|read| read.1),
         };
+        let ledger = Ledger(self.cloud);
         let record = match self.ask(due.image, due.bake, Purpose::Retirement(due.terms)).await? {
-            Answer::Stays(kept) => return Ok(Some(kept)),
+            Answer::Stays(kept) => {
+                ledger.staying(&due.image.id).await?;
+                return Ok(Some(kept));
+            }
             Answer::MayGo(record) => record,
         };
         let Some(bake) = due.bake else {
             return Ok(Some(kept(due.image.id.as_str(), Reason::Unrecorded, "")));
         };
-        let ledger = Ledger(self.cloud);
         let (permissions, set) = read.map_or_else(Default::default, |read| (read.permissions, read.set));
         let own = ledger.image_row(&bake.spec.digest, &due.image.id).await?.map(|(_, set)| set);
         let gone = Gone {
@@ -161,7 +164,11 @@ impl<C: PrunePorts> Guard<'_, C> {
             None => Vec::new(),
         };
         ledger.going(&gone, forgotten).await?;
-        self.deregister_at_once(due.image).await
+        let refused = self.deregister_at_once(due.image).await?;
+        if refused.is_some() {
+            ledger.staying(&due.image.id).await?;
+        }
+        Ok(refused)
     }
 
     /// Whether an image still is as its plan found it.
