@@ -1,7 +1,7 @@
 //! The scenarios once more, with answers that show what was made and removed only after a while.
 
 use ovenbird_sim::Consistency;
-use ovenbird_testkit::walk::scenarios::{Pairs, SCENARIOS, Scenario};
+use ovenbird_testkit::walk::scenarios::{Pairs, Run, SCENARIOS, Scenario};
 
 /// What a name ends with where answers lag: `walk "(lagging)"` walks these alone.
 const LAGGING: &str = " (lagging)";
@@ -21,6 +21,7 @@ const WALKED: &[&str] = &[
     "the scheduled prune retires an image",
     "prune deletes the versions of old rollouts, then retires their images",
     "the scheduled prune beside a bake",
+    "two people take an image out of the Recycle Bin, seconds apart",
 ];
 
 /// These with answers that lag, each by a seed of its own.
@@ -32,11 +33,8 @@ pub fn scenarios() -> impl Iterator<Item = Scenario> {
         // A walk makes a handful of these, and ends with its program.
         let name = Box::leak(format!("{walked}{LAGGING}").into_boxed_str());
         // The bake beside prune is as every other one.
-        let only = if scenario.runs.len() == 2 && scenario.ends == "succeeded" {
-            &["run-1/"]
-        } else {
-            scenario.only
-        };
+        let beside_a_bake = matches!(scenario.runs, [(_, Run::Upload(_)), (_, Run::Prune)]);
+        let only = if beside_a_bake { &["run-1/"] } else { scenario.only };
         Scenario { name, only, consistency: Consistency::Lagging { seed }, pairs: Pairs::None, ..*scenario }
     })
 }
