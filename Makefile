@@ -36,9 +36,13 @@ build: runner ## Build everything for this machine; functions and runner go to b
 	done; \
 	rm -f build/.release
 
+# What is shipped names no folder of this machine: of one commit and one toolchain, every machine builds the same bytes.
+SAME := --remap-path-prefix=$(CURDIR)=/ovenbird --remap-path-prefix=$(abspath $(TARGET))=/target \
+  --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+
 # Static: it runs on bases older than this machine.
 runner:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --quiet -p ovenbird-runner --profile runner --target $(RUNNER_TARGET)
+	RUSTFLAGS='-C target-feature=+crt-static $(SAME)' cargo build --locked --quiet -p ovenbird-runner --profile runner --target $(RUNNER_TARGET)
 	@mkdir -p build && install $(TARGET)/$(RUNNER_TARGET)/runner/ovenbird-runner build/ovenbird-runner
 
 demo: setup build ## Do the main job on this machine, watched: upload, tested image, machines from it (KEEP=1 leaves the cloud up)
@@ -97,7 +101,7 @@ release: ## Build the functions for AWS into build/ (ARCHITECTURE=arm64 or x86_6
 	@tools/setup release
 	rm -rf $(FUNCTIONS:%=build/%)
 	@mkdir -p build && touch build/.release
-	PATH="$(OVENBIRD_HOME)/venv/bin:$$PATH" cargo lambda build --locked --release --lambda-dir build \
+	PATH="$(OVENBIRD_HOME)/venv/bin:$$PATH" RUSTFLAGS='$(SAME)' cargo lambda build --locked --release --lambda-dir build \
 	  $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64) $(FUNCTIONS:%=-p %)
 	cd build && sha256sum $(FUNCTIONS:%=%/bootstrap) | tee SHA256SUMS
 

@@ -149,6 +149,7 @@ fn image(image: &types::Image) -> Result<Option<Image>> {
     Ok(Some(Image {
         id: AmiId::parse(image.image_id().unwrap_or_default()).map_err(|error| bad(error.to_string()))?,
         name: image.name().unwrap_or_default().to_owned(),
+        owner: image.owner_id().unwrap_or_default().to_owned(),
         state,
         reason: image.state_reason().and_then(types::StateReason::message).unwrap_or_default().to_owned(),
         created: created.parse().map_err(|error| bad(format!("creation date `{created}`: {error}")))?,

@@ -5,6 +5,7 @@ use ovenbird_core::{
     domain::{
         id::{Digest, StackId},
         retirement::Floors,
+        signature::Signers,
     },
 };
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub most_builders: Option<u32>,
     /// The hashes of the runners that bakes may use; none means any. Only launch-builder is told.
     pub runners: Vec<Digest>,
+    /// Who must have signed the recipes that bakes use; none means nobody. Only launch-builder is told.
+    pub signers: Signers,
     /// What the account retains of every pipeline; only prune is told.
     pub floors: Option<Floors>,
 }
@@ -50,6 +53,7 @@ impl Settings {
             rollout_machine: optional("OVENBIRD_ROLLOUT_STATE_MACHINE"),
             most_builders: number("OVENBIRD_MOST_BUILDERS")?,
             runners: runners()?,
+            signers: signers()?,
             floors: floors()?,
         })
     }
@@ -69,6 +73,15 @@ fn runners() -> Result<Vec<Digest>, Error> {
     let text = optional(NAME).unwrap_or_default();
     let hashes = text.split(',').map(str::trim).filter(|hash| !hash.is_empty());
     hashes.map(|hash| Digest::parse(hash).map_err(|error| Error::bad_id(NAME, &error))).collect()
+}
+
+/// Public keys with commas between them.
+fn signers() -> Result<Signers, Error> {
+    const NAME: &str = "OVENBIRD_RECIPE_SIGNERS";
+    Signers::parse(&optional(NAME).unwrap_or_default()).map_err(|problem| {
+        let fix = "Deploy with the second words of files as `~/.ssh/id_ed25519.pub` in the parameter `RecipeSigners`";
+        Error::bad_input(format!("environment variable `{NAME}`"), problem, fix)
+    })
 }
 
 fn number(name: &str) -> Result<Option<u32>, Error> {

@@ -8,6 +8,7 @@ use ovenbird_core::{
         bake::Failure,
         id::{BakeId, Digest, StackId},
         retirement::Floors,
+        signature::Signers,
     },
     ports::{self, Stack, Workflow},
 };
@@ -95,6 +96,10 @@ impl Stack for Cloud {
 
     fn runners(&self) -> Vec<Digest> {
         self.settings.runners.clone()
+    }
+
+    fn signers(&self) -> &Signers {
+        &self.settings.signers
     }
 }
 

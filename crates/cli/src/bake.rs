@@ -53,6 +53,9 @@ pub struct BakeArgs {
     /// Bake this version of the recipe, or the one at this path, and promote nothing (default: the current one)
     #[arg(long, value_name = "VERSION_OR_PATH")]
     recipe: Option<String>,
+    /// Sign the recipe at that path with this SSH key, for a stack that bakes signed recipes alone
+    #[arg(long, value_name = "KEY", env = "OVENBIRD_SIGN")]
+    sign: Option<PathBuf>,
     /// Bake even if an image of these inputs exists, and promote it even if a newer artifact was promoted already
     #[arg(long)]
     force: bool,
@@ -105,7 +108,7 @@ pub const LOOK: Duration = Duration::from_secs(2);
 /// How often the executions that failed are listed: the account's bucket for that is refilled by two a second.
 pub const LIST: Duration = Duration::from_secs(2);
 
-/// After an upload, the bake's record is there within this time, or the trigger doesn't work.
+/// After an upload or a push, its record is there within this time, or the trigger doesn't work.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts, and follows unless that isn't wanted.
@@ -117,9 +120,10 @@ pub async fn run(args: &BakeArgs, target: &Target, json: bool) -> Result<Started
     let deployment = target.deployment().await?;
     let (pointer, current) = recipes::recipe(&deployment.cloud, &pipeline).await?;
     let version = match &args.recipe {
-        Some(text) if is_path(text) => {
-            Some(recipe::upload_for_a_bake(&deployment, &pipeline, Path::new(text)).await?)
-        }
+        Some(text) if is_path(text) => Some(
+            recipe::push::upload_for_a_bake(&deployment, &pipeline, Path::new(text), args.sign.as_deref())
+                .await?,
+        ),
         Some(text) => Some(recipe::history::version(&deployment, &pipeline, text).await?),
         None => None,
     };

@@ -55,8 +55,7 @@ impl Early {
         let Some(Execution::Failed { input, error, cause, started, ended }) = execution else {
             return Ok(None);
         };
-        let trigger =
-            serde_json::from_str(&input).ok().and_then(|input| Trigger::parse(&input).ok().flatten());
+        let trigger = serde_json::from_str(&input).ok().and_then(|input| Trigger::of(&input));
         let pipeline = trigger.as_ref().map(|trigger| trigger.pipeline().clone());
         let word = trigger.as_ref().map(Trigger::word);
         let artifact = match trigger {

@@ -1,8 +1,9 @@
-//! `ovenbird pipeline`: which pipelines there are; pauses one, lets it go on, or removes it.
+//! `ovenbird pipeline`: which pipelines there are; pauses one, lets it go on, limits it, or removes it.
 
+mod limits;
 mod rename;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use ovenbird_core::{
 };
 use serde::Serialize;
 
+use self::limits::Change;
 use crate::{
     FAILED, complete,
     confirm::Confirm,
@@ -25,7 +27,7 @@ use crate::{
     target::{Deployment, Target},
 };
 
-/// List, pause, resume and remove pipelines
+/// List, pause, resume, limit and remove pipelines
 #[derive(Debug, Subcommand)]
 pub enum PipelineCommand {
     /// List the pipelines: the recipe's version, the channels, and whether they are paused
@@ -44,6 +46,21 @@ pub enum PipelineCommand {
         /// The pipeline's name
         #[arg(add = complete::pipelines())]
         pipeline: String,
+    },
+    /// Show what the recipes of a pipeline may ask of a builder, or set it
+    Limits {
+        /// The pipeline's name; it need not be there yet
+        #[arg(add = complete::pipelines())]
+        pipeline: String,
+        /// Set the limits that this TOML file says, in place of all that there are
+        #[arg(long, value_name = "FILE")]
+        set: Option<PathBuf>,
+        /// Take all limits away
+        #[arg(long, conflicts_with = "set")]
+        clear: bool,
+        /// Why, for whoever asks later
+        #[arg(long, requires = "set")]
+        why: Option<String>,
     },
     /// Show what a new name of a pipeline takes; it can't be given one, and nothing is changed
     Rename {
@@ -142,6 +159,15 @@ pub async fn run(command: &PipelineCommand, target: &Target, json: bool) -> Resu
                  newest"
             );
             print(json, &row(&deployment, &name, None).await?, &text);
+        }
+        PipelineCommand::Limits { pipeline: name, set, clear, why } => {
+            let change = match (set, clear) {
+                (Some(path), _) => Change::Set(path),
+                (None, true) => Change::Clear,
+                (None, false) => Change::No,
+            };
+            let limits = limits::limits(&deployment, parsed(name)?, change, why.as_deref()).await?;
+            print(json, &limits, &limits.text());
         }
         PipelineCommand::Rename { pipeline: name, to } => {
             let plan = rename::plan(&parsed(name)?, &parsed(to)?, cloud).await?;

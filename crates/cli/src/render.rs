@@ -126,7 +126,8 @@ pub fn bake(bake: &Bake, by: Option<&str>, lineage: &[Link], now: Timestamp) -> 
             artifact.key, artifact.bytes
         ));
     }
-    text.push_str(&format!("recipe    version {}\n", bake.spec.recipe));
+    let signer = bake.spec.signer.as_ref().map(|key| format!(", signed by {key}")).unwrap_or_default();
+    text.push_str(&format!("recipe    version {}{signer}\n", bake.spec.recipe));
     text.push_str(&format!("runner    SHA-256 {}\n", bake.spec.inputs.runner));
     let base = &bake.spec.base;
     text.push_str(&format!("base      {} ({}), {}\n", base.image, base.name, base.written));

@@ -6,7 +6,10 @@ use clap::Args;
 use ovenbird_aws::{Access, Cloud, LocalCloud, settings::Settings};
 use ovenbird_core::{
     Error, Result,
-    domain::id::{ParameterName, PipelineName, StackId},
+    domain::{
+        id::{ParameterName, PipelineName, StackId},
+        signature::Signers,
+    },
     ports::Parameters as _,
     views::doctor::Deployed,
 };
@@ -80,6 +83,9 @@ struct Operator {
     /// ARNs of the KMS keys that volumes may be encrypted with, with commas between them.
     #[serde(default)]
     keys: String,
+    /// The public keys of those who must have signed recipes, with commas between them.
+    #[serde(default)]
+    signers: String,
 }
 
 /// A cloud with Ovenbird deployed.
@@ -152,6 +158,7 @@ impl Target {
             builder_profile: None,
             most_builders: None,
             runners: Vec::new(),
+            signers: Signers::default(),
             floors: None,
             builder_security_group: None,
             subnets: Vec::new(),
@@ -190,6 +197,8 @@ impl Target {
         settings.table.clone_from(&operator.table);
         settings.bake_machine = Some(operator.bake.clone());
         settings.rollout_machine.clone_from(&operator.rollout);
+        // What can't be read, launch-builder can't read either, and says so.
+        settings.signers = Signers::parse(&operator.signers).unwrap_or_default();
         if let Some(stack) = &operator.stack {
             settings.stack = stack.clone();
         }

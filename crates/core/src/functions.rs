@@ -15,7 +15,7 @@ use crate::{
         event::Event,
         id::{BakeId, PipelineName},
         retirement::Act,
-        trigger::Trigger,
+        trigger::Purpose,
     },
     ports::Ports,
     steps::{
@@ -23,7 +23,7 @@ use crate::{
         launch_builder::{self, Start},
         poll_readiness, promote,
         prune::{self, DeadBake, Kept, Outcome, Reason, Request, Verdict},
-        recorded,
+        recorded, register,
         rollout::{self, RolloutDocument},
         run_validation, snapshot,
     },
@@ -35,18 +35,24 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
     let given = named(&input);
     let document = match parse("launch-builder's input", input)? {
         LaunchBuilder::Start { bake, started, trigger } => {
-            let Some(trigger) = Trigger::parse(&trigger)? else {
-                // No record: nobody asked for a bake, and a list of bakes that aren't any helps nobody.
+            // No record: nobody asked for a bake, and a list of bakes that aren't any helps nobody.
+            let nothing = |bake: BakeId, why: String| {
                 let next = Next { to: To::Nothing, seconds: 0 };
-                let why = "a folder's marker was uploaded, no artifact";
                 tracing::info!(bake.id = %bake, "nothing to bake: {why}");
-                return output(&json!({"bake": bake, "next": next, "why": why}));
+                output(&json!({"bake": bake, "next": next, "why": why}))
+            };
+            let trigger = match Purpose::parse(&trigger)? {
+                Purpose::Bake(trigger) => trigger,
+                Purpose::Registration(pushed) => {
+                    return nothing(bake, register::register(&pushed, cloud).await?);
+                }
+                Purpose::Nothing => {
+                    return nothing(bake, "a folder's marker was uploaded, no artifact".into());
+                }
             };
             let start = Start { bake, started, trigger };
             if let Some(why) = launch_builder::declined(&start, cloud).await? {
-                let (bake, next) = (start.bake, Next { to: To::Nothing, seconds: 0 });
-                tracing::info!(bake.id = %bake, "nothing to bake: {why}");
-                return output(&json!({"bake": bake, "next": next, "why": why}));
+                return nothing(start.bake, why);
             }
             launch_builder::start(start, cloud, now).await
         }
@@ -364,11 +370,11 @@ async fn record(cloud: &impl Ports, bake: &BakeId, document: &Value) -> Result<O
     }))
 }
 
-/// The pipeline of a bake that failed, as far as what started it says which.
+/// The pipeline of an execution that failed, as far as what started it says which.
 fn pipeline(document: &Value) -> Option<PipelineName> {
     let named =
         document.get("pipeline").and_then(Value::as_str).and_then(|name| PipelineName::parse(name).ok());
-    named.or_else(|| Some(Trigger::parse(document).ok()??.pipeline().clone()))
+    named.or_else(|| Purpose::parse(document).ok()?.pipeline().cloned())
 }
 
 /// An item of a prune run with what is to be told of it, and whether that is anything: EventBridge takes no empty list.

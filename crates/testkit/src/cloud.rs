@@ -11,7 +11,7 @@ mod ports;
 mod walked;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     time::Duration,
@@ -23,6 +23,7 @@ use ovenbird_core::{
         id::{AmiId, BakeId, Digest, ParameterName, StackId},
         reference::{Kind, Reference},
         retirement::Floors,
+        signature::Signers,
         template::Pin,
     },
     ports::{Execution, Index, Key, Row, Source, Witness},
@@ -45,7 +46,10 @@ pub struct Cloud {
     floors: Cell<Floors>,
     /// What the stack was deployed with.
     most_builders: Cell<u32>,
+    /// From when to when Lambda starts no function: as many run as the account lets.
+    busy: Cell<Option<(Timestamp, Timestamp)>>,
     runners: RefCell<Vec<Digest>>,
+    signers: OnceCell<Signers>,
 }
 
 /// A call that was made through a port.
@@ -218,7 +222,9 @@ impl Cloud {
             stack,
             floors: Cell::default(),
             most_builders: Cell::new(20),
+            busy: Cell::new(None),
             runners: RefCell::default(),
+            signers: OnceCell::new(),
         }
     }
 
@@ -335,9 +341,25 @@ impl Cloud {
         self.most_builders.set(builders);
     }
 
+    /// Lets Lambda start no function for so long, from so long after now on: others of the account run.
+    pub fn keep_functions_busy(&self, after: SignedDuration, time: SignedDuration) {
+        let from = self.now() + after;
+        self.busy.set(Some((from, from + time)));
+    }
+
+    /// Whether Lambda starts no function now.
+    pub(crate) fn functions_are_busy(&self) -> bool {
+        self.busy.get().is_some_and(|(from, until)| (from..until).contains(&self.now()))
+    }
+
     /// Lets bakes use no runner but these.
     pub fn allow_runners(&self, hashes: &[Digest]) {
         *self.runners.borrow_mut() = hashes.to_vec();
+    }
+
+    /// Lets bakes use no recipe that isn't signed by one of these; this can be said once.
+    pub fn require_signers(&self, signers: Signers) {
+        self.signers.set(signers).expect("nobody said it before");
     }
 
     /// Lets EC2's own look say that something names an image.

@@ -55,6 +55,7 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("local up", "LocalStatus"),
     ("logs", "Vec<Log>"),
     ("open", "LocalForward"),
+    ("pipeline limits", "LimitsView"),
     ("pipeline list", "Vec<PipelineRow>"),
     ("pipeline pause", "PipelineRow"),
     ("pipeline remove", "RemovalView"),

@@ -48,6 +48,7 @@ const SILENT: &[&str] = &[
     "Stack::floors",
     "Stack::most_builders",
     "Stack::runners",
+    "Stack::signers",
     "Stack::stack",
 ];
 

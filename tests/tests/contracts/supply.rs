@@ -25,7 +25,7 @@ fn pin(line: &str) -> (String, String) {
 #[test]
 fn every_python_package_is_pinned_with_its_hashes() {
     let mut seen = BTreeMap::<String, Vec<String>>::new();
-    for file in ["local", "tests", "release", "custodian"] {
+    for file in ["local", "tests", "release", "lint", "custodian"] {
         let locked = requirements(&format!("tools/locked/{file}.txt"));
         for line in &locked {
             let (name, version) = pin(line);
@@ -39,7 +39,15 @@ fn every_python_package_is_pinned_with_its_hashes() {
     }
     assert!(seen.len() > 50, "{}", seen.len());
     let setup = read("tools/setup");
-    assert!(setup.contains("--require-hashes --only-binary :all:"), "pip takes anything");
+    // Each call of pip, with the line that it goes on in.
+    let setup = setup.replace("\\\n", " ");
+    for line in setup.lines().filter(|line| line.contains("/pip\" install")) {
+        assert!(
+            line.contains("--require-hashes --only-binary :all:") || line.contains("\"${arguments[@]}\""),
+            "{line}"
+        );
+    }
+    assert!(setup.contains("arguments=(--require-hashes --only-binary :all:)"), "pip takes anything");
 }
 
 #[test]

@@ -10,10 +10,10 @@ use ovenbird_core::{
         artifact::ArtifactKey,
         bake::{Document, Stage, Status, To},
         id::{BakeId, PipelineName},
-        trigger::Trigger,
+        trigger::{Pushed, Trigger},
     },
     ports::{ImageState, Images as _, Parameters as _},
-    steps::{clean_up, launch_builder::take_over, promote},
+    steps::{clean_up, launch_builder::take_over, promote, register},
     store::{Ledger, Push, keys, recipes::RecipePointer},
 };
 use proptest::prelude::*;
@@ -105,7 +105,9 @@ fn theirs(bench: &Bench) -> Theirs {
         .map(|row| format!("DIGEST#{}", row.doc["digest"].as_str().unwrap()))
         .collect();
     let own = |pk: &str| pk == "PIPELINE#storefront" || digests.iter().any(|digest| digest == pk);
-    let records = rows.iter().filter(|row| own(&row.key.pk));
+    // They may stand on its channel: that is one line of its list of children.
+    let child = |sk: &str| sk.starts_with("CHILD#") && sk.ends_with("#evil");
+    let records = rows.iter().filter(|row| own(&row.key.pk) && !child(&row.key.sk));
     let parameter =
         block_on(bench.cloud.parameter(&"/images/storefront/production".parse().unwrap())).unwrap();
     let image = bench.channel().map(|id| {
@@ -155,6 +157,9 @@ impl Attack {
                 cloud.put(&keys::recipe(&evil(), &pointer.version), text);
                 cloud.put(&keys::recipe_version_pointer(&evil(), &pointer.version), written.to_string());
                 cloud.put(&keys::recipe_pointer(&evil()), written.to_string());
+                // The event of it; what can't be registered is refused.
+                let pushed = Pushed { pipeline: evil(), at: cloud.now() };
+                drop(block_on(register::register(&pushed, cloud)));
             }
             Act::Bake(which) => {
                 for act in [Act::Push(*which, false), Act::Upload(1), Act::Look] {

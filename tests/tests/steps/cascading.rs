@@ -133,7 +133,7 @@ fn a_child_that_can_t_be_started_keeps_no_other_from_being_started() {
     let (desk, document) = promoted();
     let base = Ancestor { pipeline: "jvm-runtime".parse().unwrap(), channel: "stable".parse().unwrap() };
     for name in ["aardvark", "zebra"] {
-        let child = Child { pipeline: name.parse().unwrap(), artifact: false };
+        let child = Child::new(name.parse().unwrap(), false);
         block_on(Ledger(&desk.cloud).stand_on(&child, Some(&base))).unwrap();
     }
     let start = |cloud: &Cloud| {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, future::poll_fn, task::Poll};
 
 use futures::{executor::block_on, future::join_all};
+use jiff::SignedDuration;
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -61,6 +62,19 @@ fn fifty_uploads_of_one_artifact_are_one_builder_one_image_and_fifty_successes()
         );
     }
     assert_eq!(bakes.values().filter(|bake| !bake.progress.reused).count(), 1);
+}
+
+/// A new account lets ten functions run at a time, and a bake that waits is one of them for most of the time. Lambda's refusal
+/// says nothing of the bake, so it waits.
+#[test]
+fn a_bake_waits_for_minutes_while_lambda_starts_no_function() {
+    let scenario = Scenario { runs: &[(0, Run::Upload("v1.jar"))], deadlines: "", ..PLAIN };
+    for after in (0..60).step_by(2).map(SignedDuration::from_secs) {
+        let (cloud, _) = scenario.account();
+        cloud.keep_functions_busy(after, SignedDuration::from_mins(4));
+        let ends = walk(&cloud, &scenario.runs(), &Diary::default());
+        assert_eq!(bake(&ends["run-0"]).progress.status, Status::Promoted, "busy after {after}");
+    }
 }
 
 /// Uploads of so many artifacts, so many of them in the same second.

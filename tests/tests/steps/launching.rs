@@ -309,8 +309,8 @@ fn a_launch_reads_the_recipe_and_its_base_once() {
     // the user data and the plan that an earlier try may have made.
     assert_eq!(count("s3:GetObject"), 8, "{counts:?}");
     assert_eq!(count("ec2:DescribeImages"), 1, "{counts:?}");
-    // Whether the pipeline is paused, the bake's record, the channel, the lease, who has a builder and who waits for one.
-    assert_eq!((count("dynamodb:GetItem"), count("dynamodb:PutItem")), (6, 5), "{counts:?}");
+    // Whether the pipeline is paused, its limits, the bake's record, the channel, the lease, who has a builder and who waits for one.
+    assert_eq!((count("dynamodb:GetItem"), count("dynamodb:PutItem")), (7, 5), "{counts:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ovenbird_core::{
         trigger::Trigger,
     },
     steps::launch_builder,
-    store::{Ancestor, Child, Ledger, Push, keys, recipes::RecipePointer},
+    store::{keys, recipes::RecipePointer},
 };
 use serde_json::json;
 
@@ -166,32 +166,4 @@ fn a_runner_that_the_stack_doesn_t_know_starts_nothing() {
     assert_eq!(bench.instances(), 0);
     bench.cloud.allow_runners(&[digest::sha256(b"another runner"), digest::sha256(b"runner")]);
     assert_eq!(bench.start("two", &upload).unwrap().next.to, To::Await);
-}
-
-/// The policy of a pusher allows notes of its pipeline's pushes alone, and in no index.
-#[test]
-fn a_push_of_a_known_pipeline_on_the_same_base_writes_nothing_of_others() {
-    let bench = Bench::new();
-    let base = Ancestor { pipeline: "jvm-runtime".parse().unwrap(), channel: "stable".parse().unwrap() };
-    let push = |version: &[u8]| {
-        let before = bench.cloud.table();
-        let ledger = Ledger(&bench.cloud);
-        block_on(ledger.stand_on(&Child { pipeline: pipeline(), artifact: true }, Some(&base))).unwrap();
-        block_on(ledger.note_pipeline(&pipeline(), &bench.cloud)).unwrap();
-        let (version, at) = (sha256(version), bench.cloud.now());
-        let (by, message, git) = ("user/alice".to_owned(), None, None);
-        block_on(ledger.note_push(&Push { pipeline: pipeline(), version, at, by, message, git })).unwrap();
-        bench.cloud.pass(jiff::SignedDuration::from_secs(1));
-        let rows = bench.cloud.table().into_iter();
-        let written = rows.filter(|(row, _)| !before.iter().any(|(old, _)| old == row));
-        let found = |(row, index): (_, ovenbird_core::ports::Index)| (row, index != Default::default());
-        let key = |(row, indexed): (ovenbird_core::ports::Row, bool)| (row.key.pk, indexed);
-        written.map(found).map(key).collect::<std::collections::BTreeSet<_>>()
-    };
-    // The first one is an operator's: it is noted with the other pipelines, and with its base.
-    assert!(push(b"one").len() > 1);
-    let newest =
-        |count: usize| block_on(Ledger(&bench.cloud).pushes(&pipeline())).unwrap()[count].version.clone();
-    assert_eq!(push(b"two"), [("PUSHES#storefront".to_owned(), false)].into());
-    assert_eq!([newest(0), newest(1)], [sha256(b"two"), sha256(b"one")]);
 }

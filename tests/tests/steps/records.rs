@@ -74,7 +74,7 @@ fn two_pushes_at_once_make_no_circle_of_bases() {
     let [one, two] = names(["one", "two"]);
     let on =
         |pipeline: &PipelineName| Ancestor { pipeline: pipeline.clone(), channel: "stable".parse().unwrap() };
-    let child = |pipeline: &PipelineName| Child { pipeline: pipeline.clone(), artifact: false };
+    let child = |pipeline: &PipelineName| Child::new(pipeline.clone(), false);
     // `one` has read that `two` stands on nothing, and hasn't written yet.
     let late = desk.interrupt(
         async |cloud| Ledger(cloud).stand_on(&child(&one), Some(&on(&two))).await,

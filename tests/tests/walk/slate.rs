@@ -150,6 +150,7 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         }
     }
     found.extend(childless(cloud, &bakes, &channels, ends));
+    found.extend(unregistered(cloud, ends));
     // A parameter follows its channel.
     let parameters = cloud.parameters();
     let followed: BTreeMap<_, _> = bakes
@@ -177,6 +178,19 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         }
     }
     found
+}
+
+/// A push whose execution ended well, and of which the moves of the base start nothing.
+fn unregistered(cloud: &Cloud, ends: &Ends) -> Vec<String> {
+    let said = |end: &End| matches!(end, End::Succeeded(output) if output["why"].as_str().is_some_and(|why| why.ends_with("is registered")));
+    let children: Vec<String> = decode::<Child>(cloud, "CHILD#")
+        .into_iter()
+        .filter(|one| !one.left)
+        .map(|one| one.pipeline.to_string())
+        .collect();
+    let names = ends.iter().filter(|(_, end)| said(end)).map(|(name, _)| name);
+    let lost = names.filter(|_| !children.iter().any(|one| one == "storefront"));
+    lost.map(|name| format!("execution {name} registered a push, and its base does not know it")).collect()
 }
 
 /// What of a street isn't as its channel says: a rollout without an end, machines of two images, or a launch template
@@ -393,7 +407,7 @@ fn childless(cloud: &Cloud, bakes: &[Bake], channels: &[Channel], ends: &Ends) -
         let children: Vec<Child> = decode(cloud, &format!("CHILD#{}#", channel.name));
         let moved = bakes.iter().filter(|bake| channel.moved_by(&bake.spec.id).is_some());
         for bake in moved.filter(|bake| matches!(ends.get(bake.spec.id.as_str()), Some(End::Succeeded(_)))) {
-            for child in &children {
+            for child in children.iter().filter(|child| !child.left) {
                 let started = bake.progress.children.iter().find(|one| one.pipeline == child.pipeline);
                 let ran = started
                     .is_some_and(|one| one.bake.as_ref().is_none_or(|bake| ends.contains_key(bake.as_str())));

@@ -53,6 +53,7 @@ pub async fn cloud(endpoint: &str) -> Cloud {
         builder_profile: None,
         most_builders: None,
         runners: Vec::new(),
+        signers: ovenbird_core::domain::signature::Signers::default(),
         floors: None,
         builder_security_group: None,
         subnets: Vec::new(),

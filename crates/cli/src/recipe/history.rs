@@ -193,9 +193,10 @@ pub async fn revert(
         ));
     }
     let (pointer, recipe) = recipes::recipe_version(&deployment.cloud, pipeline, &wanted).await?;
-    super::prepare(deployment, &recipe).await?;
+    super::push::prepare(deployment, &recipe).await?;
+    super::sign::signature(pipeline, &wanted, None, &deployment.cloud).await?;
     let message = message.unwrap_or_else(|| format!("back from {}", &before.as_str()[..SHORT]));
-    super::make_current(deployment, pipeline, &pointer, Some(message), None).await?;
+    super::push::make_current(deployment, &recipe, &pointer, Some(message), None).await?;
     Ok(Reverted { pipeline: pipeline.clone(), version: wanted, before })
 }
 

@@ -6,6 +6,8 @@ pub mod history;
 mod new;
 mod notes;
 mod pull;
+pub mod push;
+mod sign;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,10 +20,9 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         id::{Digest, PipelineName},
-        recipe::{Base, Recipe},
+        recipe::Recipe,
     },
-    ports::Bucket as _,
-    store::{Ancestor, Child, Ledger, Push, keys, recipes::RecipePointer},
+    store::recipes::RecipePointer,
 };
 use serde::Serialize;
 
@@ -29,10 +30,7 @@ use self::{
     bundle::Bundle,
     checked::{Checked, Format},
 };
-use crate::{
-    complete, print, print_as_is,
-    target::{Deployment, Target},
-};
+use crate::{complete, print, print_as_is, target::Target};
 
 /// Write, check and push recipes
 #[derive(Debug, Subcommand)]
@@ -59,6 +57,9 @@ pub enum RecipeCommand {
         /// What this version is for, in a line
         #[arg(long, short)]
         message: Option<String>,
+        /// Sign it with this SSH key, for a stack that bakes signed recipes alone
+        #[arg(long, value_name = "KEY", env = "OVENBIRD_SIGN")]
+        sign: Option<PathBuf>,
     },
     /// List the current recipe of every pipeline
     List,
@@ -175,9 +176,9 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
                 return Ok(ExitCode::FAILURE);
             }
         }
-        RecipeCommand::Push { path, message } => {
+        RecipeCommand::Push { path, message, sign } => {
             let bundle = Bundle::read(path)?;
-            let moved = push(&bundle, path, message.clone(), target).await?;
+            let moved = push::push(&bundle, path, message.clone(), sign.as_deref(), target).await?;
             let done = if moved { "pushed" } else { "is current already:" };
             print(json, &Pushed::new(&bundle, moved), &text(done, &bundle));
         }
@@ -245,120 +246,6 @@ pub fn here(pipeline: &PipelineName) -> Option<RecipePointer> {
     (bundle.recipe.pipeline == *pipeline).then(|| bundle.pointer())
 }
 
-/// Pushes; whether the pipeline's current recipe is another one since.
-async fn push(bundle: &Bundle, path: &Path, message: Option<String>, target: &Target) -> Result<bool> {
-    let deployment = target.deployment().await?;
-    prepare(&deployment, &bundle.recipe).await?;
-    upload(&deployment, bundle).await?;
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let git = history::commit(folder, &bundle.folder);
-    make_current(&deployment, &bundle.recipe.pipeline, &bundle.pointer(), message, git).await
-}
-
-/// Uploads a recipe that is not to be current, for one bake; gives its version.
-pub async fn upload_for_a_bake(
-    deployment: &Deployment,
-    pipeline: &PipelineName,
-    path: &Path,
-) -> Result<Digest> {
-    let bundle = Bundle::read(path)?;
-    if bundle.recipe.pipeline != *pipeline {
-        return Err(Error::bad_input(
-            format!("recipe `{}`", path.display()),
-            format!("is of pipeline `{}`, and `{pipeline}` is to be baked", bundle.recipe.pipeline),
-            format!("Bake that one: `ovenbird bake {} --recipe {}`", bundle.recipe.pipeline, path.display()),
-        ));
-    }
-    if let Some(prefix) = &deployment.secrets {
-        check_secrets(&bundle.recipe, prefix)?;
-    }
-    upload(deployment, &bundle).await?;
-    Ok(bundle.pointer().version)
-}
-
-/// Refuses a recipe that must not become current, and notes what it stands on.
-async fn prepare(deployment: &Deployment, recipe: &Recipe) -> Result<()> {
-    let Deployment { cloud, secrets, .. } = deployment;
-    let pipeline = &recipe.pipeline;
-    if let Some(prefix) = secrets {
-        check_secrets(recipe, prefix)?;
-    }
-    let ledger = Ledger(cloud);
-    if let Some(name) = &recipe.promote.parameter {
-        ledger.check_parameter(name, pipeline).await?;
-    }
-    // First: a circle is refused before anything is pushed, and a child that is noted too early does no harm.
-    let child = Child { pipeline: pipeline.clone(), artifact: recipe.artifact.is_some() };
-    let base = match &recipe.base {
-        Base::Channel { pipeline, channel } => {
-            Some(Ancestor { pipeline: pipeline.clone(), channel: channel.clone() })
-        }
-        Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
-    };
-    ledger.stand_on(&child, base.as_ref()).await?;
-    ledger.note_pipeline(pipeline, cloud).await
-}
-
-/// Uploads a version with its files; the current one stays what it is.
-async fn upload(Deployment { cloud, .. }: &Deployment, bundle: &Bundle) -> Result<()> {
-    let pointer = bundle.pointer();
-    let (pipeline, version) = (&bundle.recipe.pipeline, &pointer.version);
-    if let Some(archive) = &bundle.archive {
-        cloud.put(&keys::bundle(pipeline, version), archive.clone().into()).await?;
-    }
-    if !bundle.files.is_empty() {
-        let files = serde_json::to_string(&bundle.files)
-            .unwrap_or_else(|_| unreachable!("the list of files has string keys only"));
-        cloud.put_text(&keys::files(pipeline, version), &files).await?;
-    }
-    cloud.put_text(&keys::recipe(pipeline, version), &bundle.text).await?;
-    cloud.put_text(&keys::recipe_version_pointer(pipeline, version), &written(&pointer)).await
-}
-
-fn written(pointer: &RecipePointer) -> String {
-    serde_json::to_string(pointer).unwrap_or_else(|_| unreachable!("a pointer has string keys only"))
-}
-
-/// Makes a version that is uploaded whole the current one, and notes who did; whether it wasn't before.
-async fn make_current(
-    Deployment { cloud, .. }: &Deployment,
-    pipeline: &PipelineName,
-    pointer: &RecipePointer,
-    message: Option<String>,
-    git: Option<String>,
-) -> Result<bool> {
-    let (current, text) = (keys::recipe_pointer(pipeline), written(pointer));
-    let moved = cloud.text(&current).await?.is_none_or(|before| before != text);
-    // Last: until here the pipeline's current recipe is the one before, whole.
-    cloud.put_text(&current, &text).await?;
-    if moved {
-        let (at, by) = (Timestamp::now(), cloud.caller().await?);
-        let (pipeline, version) = (pipeline.clone(), pointer.version.clone());
-        Ledger(cloud).note_push(&Push { pipeline, version, at, by, message, git }).await?;
-    }
-    Ok(moved)
-}
-
-/// Refuses secrets that the stack's builders may not read: the bake would fail at the step that asks for them.
-fn check_secrets(recipe: &Recipe, prefix: &str) -> Result<()> {
-    let outside: Vec<_> = recipe
-        .secrets_outside(prefix)
-        .map(|(step, parameter)| format!("step `{}` reads parameter `{parameter}`", step.name))
-        .collect();
-    if outside.is_empty() {
-        return Ok(());
-    }
-    Err(Error::bad_input(
-        format!("recipe of pipeline `{}`", recipe.pipeline),
-        format!("has secrets that this stack's builders may not read: {}", outside.join("; ")),
-        format!(
-            "Keep them below `{prefix}`, or deploy the stack with another `SecretsPrefix`, or name an \
-             `instance-profile` under `[builder]` whose role may read them"
-        ),
-    ))
-}
-
 /// So many files, in words.
 fn files(count: usize) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
@@ -378,46 +265,10 @@ fn text(done: &str, bundle: &Bundle) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn recipe(builder: &str) -> Recipe {
-        let text = format!(
-            r#"
-            pipeline = "shop"
-            base.parameter = "/aws/service/debian/release/12/latest/amd64"
-            test = [{{ name = "it", command = "true" }}]
-            promote.channel = "production"
-            {builder}
-            [[step]]
-            name = "register"
-            shell = "true"
-            secrets = {{ IN = "/ovenbird/secrets/a", OUT = "/shop/token", BESIDE = "/ovenbird/secretsauce" }}
-            [[step]]
-            ansible = {{ playbook = "site.yml", vault-password = "/shop/vault" }}
-            "#
-        );
-        Recipe::parse_pushed(&text).unwrap_or_else(|errors| panic!("{errors}"))
-    }
+    use super::files;
 
     #[test]
     fn one_file_is_one_file() {
         assert_eq!([0, 1, 2].map(files), ["0 files", "1 file", "2 files"]);
-    }
-
-    #[test]
-    fn a_secret_that_builders_may_not_read_is_refused_before_it_is_pushed() {
-        let error = check_secrets(&recipe(""), "/ovenbird/secrets/").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "recipe of pipeline `shop`: has secrets that this stack's builders may not read: \
-             step `register` reads parameter `/ovenbird/secretsauce`; \
-             step `register` reads parameter `/shop/token`; \
-             step `2 ansible` reads parameter `/shop/vault`"
-        );
-        assert!(error.hint().contains("below `/ovenbird/secrets/`"), "{}", error.hint());
-        assert!(check_secrets(&recipe(""), "/").is_ok());
-        // What another role may read is not ours to know.
-        let own = recipe("builder.instance-profile = \"own\"");
-        assert!(check_secrets(&own, "/ovenbird/secrets/").is_ok());
     }
 }

@@ -96,6 +96,13 @@ id!(
     |text| (1..=256).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:/".contains(&b))
 );
+impl StackId {
+    /// The account that the stack is in; empty of an id that isn't CloudFormation's.
+    pub fn account(&self) -> &str {
+        self.as_str().split(':').nth(4).unwrap_or_default()
+    }
+}
+
 id!(
     /// An image's id at EC2.
     AmiId, "an image id", "`ami-` and 8 to 17 hexadecimal digits",

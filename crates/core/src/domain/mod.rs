@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod bake;
+pub mod builder_limits;
 pub mod destination;
 pub mod digest;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod reference;
 pub mod report;
 pub mod retirement;
 pub mod rollout;
+pub mod signature;
 pub mod stage;
 pub mod tags;
 pub mod template;

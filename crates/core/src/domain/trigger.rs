@@ -1,6 +1,8 @@
-//! What starts a bake: an upload, somebody's hand, or a parent's promotion. All are outside inputs, parsed once.
+//! What starts a bake: an upload, somebody's hand, or a parent's promotion; and the push of a recipe, which asks only to be
+//! registered. All are outside inputs, parsed once.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,7 +13,27 @@ use crate::domain::{
     id::{Digest, PipelineName},
 };
 
-/// A start, understood.
+/// What an execution was started for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// For a bake.
+    Bake(Trigger),
+    /// To register a recipe that was pushed.
+    Registration(Pushed),
+    /// For nothing, which the rule can't tell: a folder's marker, or an artifact that somebody bakes by hand.
+    Nothing,
+}
+
+/// The event of S3 that a recipe is current since now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Whose recipe.
+    pub pipeline: PipelineName,
+    /// When, as S3 tells it: to the second.
+    pub at: Timestamp,
+}
+
+/// The start of a bake, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
     /// An artifact was uploaded.
@@ -91,36 +113,65 @@ struct CreatedObject {
     sequencer: Option<String>,
 }
 
-impl Trigger {
-    /// Parses an execution's input: an S3 event by EventBridge, a promotion's, or what a hand gave. None for the event
-    /// that asks for no bake, which the rule can't tell: of a folder's marker, or of an artifact that somebody bakes by hand.
-    pub fn parse(input: &Value) -> Result<Option<Self>> {
+/// The name of the pipeline whose current recipe an object says; none of any other object.
+fn pushed(key: &str) -> Option<&str> {
+    key.strip_prefix("recipes/")?.strip_suffix("/current.json")
+}
+
+impl Purpose {
+    /// The pipeline that it is about.
+    pub fn pipeline(&self) -> Option<&PipelineName> {
+        match self {
+            Self::Bake(trigger) => Some(trigger.pipeline()),
+            Self::Registration(pushed) => Some(&pushed.pipeline),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Parses an execution's input: an S3 event by EventBridge, a promotion's, or what a hand gave.
+    pub fn parse(input: &Value) -> Result<Self> {
         if input.get("cascade").is_some() {
             let Cascade { pipeline, cascade } = Cascade::deserialize(input).map_err(|error| {
                 let fix = "Start bakes by hand without `cascade`: promotions alone start so";
                 Error::bad_input("the execution's input", error.to_string(), fix)
             })?;
-            return Ok(Some(Self::Cascade { pipeline, parent: cascade }));
+            return Ok(Self::Bake(Trigger::Cascade { pipeline, parent: cascade }));
         }
         if input.get("detail-type").is_none() {
-            return Self::manual(input).map(Some);
+            return Trigger::manual(input).map(Self::Bake);
         }
-        let event = EventBridgeEvent::<ObjectCreated>::deserialize(input).map_err(|error| {
-            Error::bad_input(
-                "the S3 event",
-                error.to_string(),
-                "Let the rule match `Object Created` of the bucket",
-            )
-        })?;
+        let wrong = |problem: String| {
+            let fix = "Let the rules match `Object Created` of the bucket";
+            Error::bad_input("the S3 event", problem, fix)
+        };
+        let event = EventBridgeEvent::<ObjectCreated>::deserialize(input)
+            .map_err(|error| wrong(error.to_string()))?;
         let object = event.detail.object;
-        if artifact::is_quiet(&object.key, object.size.unwrap_or(0)) {
-            return Ok(None);
+        if let Some(pipeline) = pushed(&object.key) {
+            let pipeline = PipelineName::parse(pipeline)
+                .map_err(|error| wrong(format!("object `{}` is no pipeline's: {error}", object.key)))?;
+            let time = input.get("time").and_then(Value::as_str).unwrap_or_default();
+            let at = time.parse().map_err(|error| wrong(format!("`time` is `{time}`: {error}")))?;
+            return Ok(Self::Registration(Pushed { pipeline, at }));
         }
-        Ok(Some(Self::Upload {
+        if artifact::is_quiet(&object.key, object.size.unwrap_or(0)) {
+            return Ok(Self::Nothing);
+        }
+        Ok(Self::Bake(Trigger::Upload {
             key: ArtifactKey::parse(&object.key)?,
             version: object.version_id.filter(|version| !version.is_empty()),
             sequencer: object.sequencer.unwrap_or_default(),
         }))
+    }
+}
+
+impl Trigger {
+    /// The bake that an execution's input asks for; none when it asks for none, or can't be understood.
+    pub fn of(input: &Value) -> Option<Self> {
+        match Purpose::parse(input) {
+            Ok(Purpose::Bake(trigger)) => Some(trigger),
+            Ok(Purpose::Registration(_) | Purpose::Nothing) | Err(_) => None,
+        }
     }
 
     /// The pipeline it starts.
@@ -220,11 +271,11 @@ mod tests {
         let shop = PipelineName::parse("shop").unwrap();
         let mut input = Trigger::cascade_input(&shop, &parent);
         assert_eq!(
-            Trigger::parse(&input).unwrap(),
-            Some(Trigger::Cascade { pipeline: shop, parent: parent.clone() })
+            Purpose::parse(&input).unwrap(),
+            Purpose::Bake(Trigger::Cascade { pipeline: shop, parent: parent.clone() })
         );
         input["force"] = json!(true);
-        assert!(Trigger::parse(&input).is_err());
+        assert!(Purpose::parse(&input).is_err());
     }
 
     fn created(object: &Value) -> Value {
@@ -235,11 +286,12 @@ mod tests {
 
     #[test]
     fn the_marker_of_a_folder_asks_for_nothing_and_an_artifact_for_a_bake() {
-        let parsed = |object| Trigger::parse(&created(&object));
-        assert_eq!(parsed(json!({"key": "artifacts/shop/", "size": 0})).unwrap(), None);
-        assert_eq!(parsed(json!({"key": "artifacts/shop_$folder$", "size": 0})).unwrap(), None);
+        let parsed = |object| Purpose::parse(&created(&object));
+        assert_eq!(parsed(json!({"key": "artifacts/shop/", "size": 0})).unwrap(), Purpose::Nothing);
+        assert_eq!(parsed(json!({"key": "artifacts/shop_$folder$", "size": 0})).unwrap(), Purpose::Nothing);
         // An empty artifact is refused later, by name; what has bytes in it is no marker.
-        assert!(parsed(json!({"key": "artifacts/shop/app.jar", "size": 0})).unwrap().is_some());
+        let empty = parsed(json!({"key": "artifacts/shop/app.jar", "size": 0})).unwrap();
+        assert!(matches!(empty, Purpose::Bake(Trigger::Upload { .. })), "{empty:?}");
         assert!(parsed(json!({"key": "artifacts/shop/", "size": 5})).is_err());
     }
 
@@ -247,8 +299,27 @@ mod tests {
     fn an_upload_that_somebody_bakes_by_hand_asks_for_nothing() {
         for folder in ["by-hand", "unpromoted"] {
             let object = json!({"key": format!("artifacts/shop/{folder}/app.jar"), "size": 5});
-            assert_eq!(Trigger::parse(&created(&object)).unwrap(), None, "{folder}");
+            assert_eq!(Purpose::parse(&created(&object)).unwrap(), Purpose::Nothing, "{folder}");
         }
+    }
+
+    #[test]
+    fn a_recipe_that_is_current_since_now_asks_to_be_registered_and_its_files_ask_for_nothing() {
+        let parsed = |key: &str| Purpose::parse(&created(&json!({"key": key, "size": 5})));
+        let at = "2026-01-01T00:00:00Z".parse().unwrap();
+        let pipeline = PipelineName::parse("shop").unwrap();
+        assert_eq!(
+            parsed("recipes/shop/current.json").unwrap(),
+            Purpose::Registration(Pushed { pipeline, at })
+        );
+        for key in
+            ["recipes/Shop!/current.json", "recipes/shop/0a/current.json", "recipes/shop/0a/recipe.toml"]
+        {
+            assert!(parsed(key).is_err(), "{key}");
+        }
+        let mut untimed = created(&json!({"key": "recipes/shop/current.json", "size": 5}));
+        untimed["time"] = json!("yesterday");
+        assert!(Purpose::parse(&untimed).is_err());
     }
 
     #[test]
@@ -263,8 +334,8 @@ mod tests {
 
     #[test]
     fn an_artifact_is_baked_in_the_version_that_the_event_names() {
-        let version = |given: Value| match Trigger::parse(&created(&given)).unwrap() {
-            Some(Trigger::Upload { version, .. }) => version,
+        let version = |given: Value| match Purpose::parse(&created(&given)).unwrap() {
+            Purpose::Bake(Trigger::Upload { version, .. }) => version,
             other => panic!("{other:?}"),
         };
         let object =

@@ -82,7 +82,7 @@ pub async fn remove(plan: &Removal, said: Said, cloud: &(impl Bucket + Table)) -
         ));
     }
     let ledger = Ledger(cloud);
-    let child = Child { pipeline: plan.pipeline.clone(), artifact: false };
+    let child = Child::new(plan.pipeline.clone(), false);
     // First, so that no promotion of its base starts it; the removal says the same once more.
     ledger.stand_on(&child, None).await?;
     ledger.remove_pipeline(&plan.pipeline, said, &plan.channels).await

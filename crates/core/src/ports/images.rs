@@ -40,6 +40,8 @@ pub struct Image {
     pub id: AmiId,
     /// Its name, which is unique among the images of its owner.
     pub name: String,
+    /// The account that owns it: 12 digits.
+    pub owner: String,
     /// Whether instances can be started from it.
     pub state: ImageState,
     /// EC2's reason for the state, or empty.

@@ -21,6 +21,7 @@ use crate::domain::{
     error::Result,
     id::{AmiId, BakeId, Digest, SnapshotId, StackId, VolumeId},
     retirement::Floors,
+    signature::Signers,
 };
 
 /// Whose resources these are.
@@ -33,6 +34,8 @@ pub trait Stack {
     fn most_builders(&self) -> Result<u32>;
     /// The hashes of the runners that bakes may use, as it was deployed; with none, they may use any.
     fn runners(&self) -> Vec<Digest>;
+    /// Who must have signed the recipes that bakes use, as it was deployed; with none, they need no signature.
+    fn signers(&self) -> &Signers;
 }
 
 /// A snapshot that carries our tags.

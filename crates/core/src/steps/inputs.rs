@@ -204,6 +204,7 @@ mod tests {
         Image {
             id: id.parse().unwrap(),
             name: String::new(),
+            owner: String::new(),
             state: ImageState::Available,
             reason: String::new(),
             created: created.parse().unwrap(),

@@ -14,6 +14,7 @@ pub mod launch_builder;
 pub mod poll_readiness;
 pub mod promote;
 pub mod prune;
+pub mod register;
 pub mod rollout;
 pub mod run_validation;
 pub mod snapshot;

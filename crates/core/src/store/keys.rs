@@ -18,6 +18,11 @@ pub fn recipe_version_pointer(pipeline: &PipelineName, version: &Digest) -> Stri
     format!("recipes/{pipeline}/{version}/pointer.json")
 }
 
+/// The signature of one version, of a recipe that was pushed with one.
+pub fn signature(pipeline: &PipelineName, version: &Digest) -> String {
+    format!("recipes/{pipeline}/{version}/signature.pem")
+}
+
 /// The recipe's text, of one version.
 pub fn recipe(pipeline: &PipelineName, version: &Digest) -> String {
     format!("recipes/{pipeline}/{version}/recipe.toml")

@@ -7,6 +7,7 @@ mod images;
 pub mod keys;
 mod leases;
 mod ledger;
+mod limits;
 mod mailbox;
 mod parameters;
 mod pipelines;
@@ -25,6 +26,7 @@ pub use self::{
     images::{ImageCopy, ImageSet, ImageStatus, Passed, Taker},
     leases::{Claim, Lease, lease_end},
     ledger::Ledger,
+    limits::Limited,
     mailbox::Mailbox,
     parameters::ParameterOwner,
     pipelines::{Halt, Said, Standing},

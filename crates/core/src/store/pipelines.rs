@@ -1,4 +1,5 @@
-//! Which pipelines there are, and which of them a person paused or removed: each push of a recipe notes its pipeline.
+//! Which pipelines there are, and which of them a person paused or removed: launch-builder notes the pipeline of each recipe
+//! that is pushed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,6 +111,12 @@ impl<T: Table> Ledger<'_, T> {
             (None, Some(said)) => Some(Halt::Paused(said)),
             (None, None) => None,
         }))
+    }
+
+    /// Whether a pipeline is among those that are there.
+    pub async fn is_noted(&self, pipeline: &PipelineName) -> Result<bool> {
+        let found = read::<Known>(self.0.get(&key(pipeline)).await?)?;
+        Ok(found.is_some_and(|(_, known)| known.removed.is_none()))
     }
 
     /// Pauses a pipeline, or lets it go on.

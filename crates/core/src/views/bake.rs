@@ -41,6 +41,8 @@ pub struct BakeView<'a> {
     pub artifact: Option<ArtifactView>,
     /// The version of the recipe.
     pub recipe: &'a Digest,
+    /// The key that signed the recipe, `SHA256:…`; none where the stack names no signers.
+    pub signer: Option<&'a str>,
     /// The base image.
     pub base: BaseView,
     /// Every input, by its own digest.
@@ -96,6 +98,7 @@ impl<'a> From<&'a Bake> for BakeView<'a> {
             expires: bake.expires(),
             artifact: spec.artifact.as_ref().map(ArtifactView::from),
             recipe: &spec.recipe,
+            signer: spec.signer.as_deref(),
             base: BaseView::from(&spec.base),
             inputs: InputsView::from(&spec.inputs),
             digest: &spec.digest,

@@ -45,6 +45,7 @@ pub fn settings() -> Settings {
         builder_profile: Some("stack-builder".into()),
         most_builders: Some(20),
         runners: Vec::new(),
+        signers: ovenbird_core::domain::signature::Signers::default(),
         floors: Some(Floors::default()),
         builder_security_group: None,
         subnets: Vec::new(),

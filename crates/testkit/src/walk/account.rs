@@ -7,12 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     domain::{
         digest,
+        id::PipelineName,
         mailbox::Order,
-        recipe::{Base, Recipe},
+        recipe::Recipe,
         report::{Exit, ProvisionReport, SealReport, StepReport, TestOutcome, TestReport},
+        trigger::Pushed,
     },
+    steps::register,
     store::{
-        Ancestor, Child, Ledger, keys,
+        keys,
         recipes::{RecipePointer, RunnerPointer},
     },
 };
@@ -53,6 +56,12 @@ parameter = "/images/storefront/production"
 newest = 1
 days = 0
 "#;
+
+/// The recipe's base.
+const BASE: &str = r#"parameter = "/aws/service/debian/release/12/latest/amd64""#;
+
+/// The base of a recipe that stands on the runtime.
+const ON_RUNTIME: &str = r#"channel = "jvm-runtime/stable""#;
 
 /// Where the recipe's `[promote]` ends.
 const PARAMETER: &str = "parameter = \"/images/storefront/production\"\n";
@@ -124,8 +133,7 @@ impl Scenario {
         if self.layered {
             push(&cloud, &format!("{RUNTIME}{}", self.deadlines));
             before.insert(0, Run::Manual(r#"{"pipeline": "jvm-runtime"}"#));
-            let base = r#"parameter = "/aws/service/debian/release/12/latest/amd64""#;
-            recipe = recipe.replace(base, r#"channel = "jvm-runtime/stable""#);
+            recipe = recipe.replace(BASE, ON_RUNTIME);
         }
         push(&cloud, &recipe);
         for artifact in self.lying {
@@ -192,22 +200,28 @@ fn lose(cloud: &Cloud, artifact: &'static str, state: &str) -> BTreeMap<String, 
     ended
 }
 
-/// What `recipe push` does.
+/// What `recipe push` does, and launch-builder after it.
 pub fn push(cloud: &Cloud, text: &str) {
-    let recipe = Recipe::parse_pushed(text).unwrap();
-    let child = Child { pipeline: recipe.pipeline.clone(), artifact: recipe.artifact.is_some() };
-    let base = match recipe.base {
-        Base::Channel { pipeline, channel } => Some(Ancestor { pipeline, channel }),
-        Base::Image(_) | Base::Parameter(_) | Base::Newest { .. } => None,
-    };
-    futures::executor::block_on(Ledger(cloud).stand_on(&child, base.as_ref())).unwrap();
-    futures::executor::block_on(Ledger(cloud).note_pipeline(&child.pipeline, cloud)).unwrap();
-    let pipeline = &recipe.pipeline;
+    let pipeline = put_recipe(cloud, text);
+    let pushed = Pushed { pipeline, at: cloud.now() };
+    futures::executor::block_on(register::register(&pushed, cloud)).unwrap();
+}
+
+/// What `recipe push` does by itself.
+fn put_recipe(cloud: &Cloud, text: &str) -> PipelineName {
+    let pipeline = Recipe::parse_pushed(text).unwrap().pipeline;
     let pointer = RecipePointer::new(text, None);
     let current = serde_json::to_string(&pointer).unwrap();
-    cloud.put(&keys::recipe(pipeline, &pointer.version), text);
-    cloud.put(&keys::recipe_version_pointer(pipeline, &pointer.version), current.clone());
-    cloud.put(&keys::recipe_pointer(pipeline), current);
+    cloud.put(&keys::recipe(&pipeline, &pointer.version), text);
+    cloud.put(&keys::recipe_version_pointer(&pipeline, &pointer.version), current.clone());
+    cloud.put(&keys::recipe_pointer(&pipeline), current);
+    pipeline
+}
+
+/// Pushes the storefront's recipe on the runtime's channel; gives the event of it.
+fn pushed(cloud: &Cloud) -> Value {
+    let pipeline = put_recipe(cloud, &RECIPE.replace(BASE, ON_RUNTIME));
+    created(cloud, &keys::recipe_pointer(&pipeline))
 }
 
 /// Runs executions side by side, each from its time on.
@@ -233,6 +247,7 @@ pub fn walk_with(
             let (machine, input) = match run {
                 Run::Upload(artifact) => (&BAKE, uploaded(cloud, artifact)),
                 Run::Manual(input) => (&BAKE, serde_json::from_str(input).unwrap()),
+                Run::Push => (&BAKE, pushed(cloud)),
                 Run::Prune => (&PRUNE, json!({})),
                 Run::Undo(artifact) => (&PRUNE, json!({"undo": operator::baked(cloud, artifact)})),
                 Run::PutParameter(artifact) => return operator::put_parameter(cloud, artifact).await,
@@ -262,10 +277,15 @@ fn key(artifact: &str) -> String {
 fn uploaded(cloud: &Cloud, artifact: &str) -> Value {
     let key = key(artifact);
     cloud.put(&key, artifact);
+    created(cloud, &key)
+}
+
+/// The event of S3 that an object was written.
+fn created(cloud: &Cloud, key: &str) -> Value {
     let object =
         json!({"key": key, "version-id": "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e", "sequencer": "0055AED6"});
     json!({"version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3",
-        "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": "us-east-1",
+        "account": "123456789012", "time": cloud.now().strftime("%FT%TZ").to_string(), "region": "us-east-1",
         "resources": [], "detail": {"object": object}})
 }
 

@@ -312,6 +312,9 @@ impl Execution<'_> {
         input: Value,
     ) -> Step<Result<Value, (String, String)>> {
         let function = state["Resource"].as_str().unwrap_or_default();
+        if function != PUT_EVENTS && self.cloud.functions_are_busy() {
+            return Ok(Err(("Lambda.TooManyRequestsException".into(), "Rate Exceeded.".into())));
+        }
         if function != PUT_EVENTS
             && let Some(time) = self.cloud.draw(|latency| latency.start_of(function))
         {

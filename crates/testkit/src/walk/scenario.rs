@@ -131,6 +131,8 @@ pub enum Run {
     Upload(&'static str),
     /// A bake was started by hand with this input.
     Manual(&'static str),
+    /// The recipe is pushed once more, on another base: the runtime's channel.
+    Push,
     /// The scheduled prune.
     Prune,
     /// A person takes back the image of this artifact: a prune run that does this alone.
@@ -193,6 +195,7 @@ impl Run {
             Self::Steer(_) => false,
             Self::Upload(_)
             | Self::Manual(_)
+            | Self::Push
             | Self::Prune
             | Self::Undo(_)
             | Self::Launch(_)

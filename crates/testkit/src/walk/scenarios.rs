@@ -285,6 +285,12 @@ pub const SCENARIOS: &[Scenario] = &[
         ..PLAIN
     },
     Scenario {
+        name: "a recipe is pushed that stands on another pipeline",
+        runs: &[(0, Run::Push)],
+        ends: "succeeded",
+        ..PLAIN
+    },
+    Scenario {
         name: "a failing step, and the builder kept",
         machines: Machines::FailAStep,
         before: &["v1.jar"],

@@ -40,6 +40,9 @@ pub struct BakeSpec {
     pub artifact: Option<Artifact>,
     /// The version of the recipe: the bundle's SHA-256.
     pub recipe: Digest,
+    /// The key that signed it, `SHA256:…`; none where the stack names no signers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// The base image, resolved.
     pub base: BaseImage,
     /// Every input, by its own digest.

@@ -141,6 +141,7 @@ mod tests {
         Image {
             id: AmiId::parse("ami-0123456789abcdef0").unwrap(),
             name: "base".into(),
+            owner: String::new(),
             state: ImageState::Available,
             reason: String::new(),
             created: jiff::Timestamp::UNIX_EPOCH,

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use futures::try_join;
 use jiff::Timestamp;
 
 use super::{LaunchPorts, Material, Start};
 use crate::{
     domain::{
         bake::{Bake, BakeSpec, Deadlines, Options, Parent, Progress, ROOM, Settings},
+        builder_limits::{BuilderLimits, LimitedBase},
         digest::token,
         error::{Error, Result},
-        id::{BakeId, Digest, ImageName, PipelineName},
+        id::{BakeId, Digest, ImageName, PipelineName, StackId},
         recipe::Recipe,
     },
-    ports::Table,
+    ports::{Bucket, Image, Stack, Table},
     steps::inputs::{self, Resolved},
-    store::{Ledger, lease_end},
+    store::{Ledger, keys, lease_end},
 };
 
 /// Turns a start into a bake: every alias resolved, every choice made, the digest computed.
@@ -29,8 +31,13 @@ pub(super) async fn resolve(
         promoted(parent, cloud).await?;
     }
     let pipeline = trigger.pipeline().clone();
-    let Resolved { pointer, recipe, artifact, base, image, inputs } =
-        inputs::resolve(&trigger, cloud, now).await?;
+    let ledger = Ledger(cloud);
+    let (resolved, limited) =
+        try_join!(inputs::resolve(&trigger, cloud, now), ledger.builder_limits(&pipeline))?;
+    let Resolved { pointer, recipe, artifact, base, image, inputs } = resolved;
+    let limits = limited.map(|limited| limited.limits).unwrap_or_default();
+    within(&limits, &recipe, &image, cloud.stack())?;
+    let signer = signer(&pipeline, &pointer.version, cloud).await?;
     let allowed = cloud.runners();
     if !allowed.is_empty() && !allowed.contains(&inputs.runner) {
         // It is root on every builder: whoever may write to the bucket must not choose it.
@@ -60,6 +67,7 @@ pub(super) async fn resolve(
         options,
         artifact,
         recipe: pointer.version.clone(),
+        signer,
         base,
         inputs,
         digest,
@@ -72,7 +80,7 @@ pub(super) async fn resolve(
             verify_boot: recipe.validate.boot,
             imdsv2: recipe.attributes.imdsv2,
             protected: recipe.attributes.protected,
-            concurrency: recipe.builder.concurrency,
+            concurrency: limits.concurrency(&recipe.builder),
             deadlines,
             tags,
         },
@@ -80,6 +88,44 @@ pub(super) async fn resolve(
     // The stage began with the execution, not with this function's turn.
     let progress = Progress::new(started.min(now));
     Ok((Bake { spec, progress }, Material { pointer, recipe, image }))
+}
+
+/// The key that signed a recipe. It is refused where none of the stack's did: whoever may write to the bucket must not choose
+/// what is root on a builder.
+async fn signer(
+    pipeline: &PipelineName,
+    version: &Digest,
+    cloud: &(impl Bucket + Stack),
+) -> Result<Option<String>> {
+    let signers = cloud.signers();
+    if signers.is_empty() {
+        return Ok(None);
+    }
+    let found = match cloud.text(&keys::signature(pipeline, version)).await? {
+        Some(signature) => signers.signer(pipeline, version, &signature),
+        None => Err("is not there".to_owned()),
+    };
+    found.map(Some).map_err(|problem| {
+        Error::bad_input(
+            format!(
+                "the signature of version {} of the recipe of pipeline `{pipeline}`",
+                &version.as_str()[..12]
+            ),
+            problem,
+            "Push the recipe with `--sign KEY`, of a key that the stack's parameter `RecipeSigners` names",
+        )
+    })
+}
+
+/// Refuses a recipe that asks for more than an operator allowed its pipeline.
+fn within(limits: &BuilderLimits, recipe: &Recipe, image: &Image, stack: &StackId) -> Result<()> {
+    let base = LimitedBase {
+        owner: &image.owner,
+        own: stack.account(),
+        architecture: &image.architecture,
+        gib: image.gib,
+    };
+    limits.check(recipe, Some(base))
 }
 
 /// Refuses a cascade of a promotion that never was: whoever starts executions by hand could else have its bake told as

@@ -159,6 +159,7 @@ fn basis(account: &Account) -> Basis {
         basis.images.push(Image {
             id: id(number),
             name: format!("image-{number}"),
+            owner: String::new(),
             state: states[piece.state],
             reason: String::new(),
             created: ago(piece.age),

@@ -87,7 +87,7 @@ impl Request {
         if input.get("detail-type").is_some() {
             let Event { detail } = Event::deserialize(input).map_err(|error| wrong(error.to_string()))?;
             let trigger = detail.input.and_then(|input| serde_json::from_str::<Value>(&input).ok());
-            let trigger = trigger.and_then(|input| Trigger::parse(&input).ok().flatten());
+            let trigger = trigger.and_then(|input| Trigger::of(&input));
             return Ok(match trigger {
                 Some(trigger) => {
                     let dead = DeadBake::new(trigger.pipeline().clone(), detail.name);

@@ -173,6 +173,7 @@ mod tests {
         let image = Image {
             id: "ami-0123456789abcdef0".parse().unwrap(),
             name: "shop-1".to_owned(),
+            owner: String::new(),
             state: ImageState::Available,
             reason: String::new(),
             created: now() - DAY * 100,

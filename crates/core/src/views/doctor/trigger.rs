@@ -23,7 +23,7 @@ pub(super) fn uploads(facts: &Facts) -> Check {
         &of.triggers,
         Severity::Fails,
         "no rule leads from uploads to the bake state machine",
-        "no upload starts a bake",
+        "no upload starts a bake, or no push of a recipe is registered",
     ));
     let young = stack.since.filter(|since| facts.now.duration_since(*since) < BEGINS && !facts.local);
     if let Some(since) = young {

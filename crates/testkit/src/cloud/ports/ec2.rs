@@ -78,6 +78,7 @@ fn image(image: &ovenbird_sim::Image) -> ports::Image {
     ports::Image {
         id: image.id.clone(),
         name: image.name.clone(),
+        owner: image.owner.clone(),
         state,
         reason: image.state_reason.as_ref().map(|(_, message)| message.clone()).unwrap_or_default(),
         created: image.created,

@@ -12,12 +12,15 @@ mod ssm;
 mod table;
 mod traffic;
 
+use std::sync::LazyLock;
+
 use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
     domain::{
         id::{BakeId, Digest, StackId},
         retirement::Floors,
+        signature::Signers,
     },
     ports::{Clock, Execution, Stack, Workflow},
 };
@@ -116,5 +119,10 @@ impl Stack for Cloud {
 
     fn runners(&self) -> Vec<Digest> {
         self.runners.borrow().clone()
+    }
+
+    fn signers(&self) -> &Signers {
+        static NONE: LazyLock<Signers> = LazyLock::new(Signers::default);
+        self.signers.get().unwrap_or(&NONE)
     }
 }

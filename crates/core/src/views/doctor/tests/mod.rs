@@ -40,6 +40,7 @@ fn base(architecture: &str) -> Image {
     Image {
         id: "ami-00000001".parse().unwrap(),
         name: "base".into(),
+        owner: String::new(),
         state: ImageState::Available,
         reason: String::new(),
         created: now(),

@@ -1,0 +1,111 @@
+//! Signs a version of a recipe with `ssh-keygen`, which knows agents, tokens and passphrases.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use ovenbird_core::{
+    Error, Result,
+    domain::{
+        id::{Digest, PipelineName},
+        signature::{self, Signers},
+    },
+    ports::{Bucket, Stack},
+    store::keys,
+};
+
+/// The signature that goes with a version; none where it needs none, or has one that lies in the bucket.
+///
+/// # Errors
+/// When the key can't sign, or the stack wants a signature of another key.
+pub async fn signature(
+    pipeline: &PipelineName,
+    version: &Digest,
+    key: Option<&Path>,
+    cloud: &(impl Bucket + Stack),
+) -> Result<Option<String>> {
+    let signers = cloud.signers();
+    let Some(key) = key else {
+        if !signers.is_empty() {
+            let before = cloud.text(&keys::signature(pipeline, version)).await?;
+            check(before.as_deref(), pipeline, version, signers)?;
+        }
+        return Ok(None);
+    };
+    let made = sign(&signature::signed(pipeline, version), key)?;
+    if !signers.is_empty() {
+        check(Some(&made), pipeline, version, signers)?;
+    }
+    Ok(Some(made))
+}
+
+fn check(made: Option<&str>, pipeline: &PipelineName, version: &Digest, signers: &Signers) -> Result<()> {
+    let found = match made {
+        Some(made) => signers.signer(pipeline, version, made),
+        None => Err("is missing, and this stack bakes no recipe without one".to_owned()),
+    };
+    found.map(drop).map_err(|problem| {
+        Error::bad_input(
+            format!("the signature of the recipe of pipeline `{pipeline}`"),
+            problem,
+            "Push with `--sign KEY`, of a key that the stack's parameter `RecipeSigners` names",
+        )
+    })
+}
+
+fn sign(text: &str, key: &Path) -> Result<String> {
+    let wrong = |problem: String| {
+        let fix = "Give the private key, or the public one of a key that your agent has: `--sign ~/.ssh/id_ed25519`";
+        Error::bad_input(format!("key `{}`", key.display()), problem, fix)
+    };
+    let mut child = Command::new("ssh-keygen")
+        .args(["-Y", "sign", "-q", "-n", signature::NAMESPACE, "-f"])
+        .arg(key)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| wrong(format!("can't sign: `ssh-keygen` of OpenSSH can't be started: {error}")))?;
+    if let Some(mut input) = child.stdin.take() {
+        // Of a text that it did not read, it says why by itself.
+        drop(input.write_all(text.as_bytes()));
+    }
+    let output = child.wait_with_output().map_err(|error| wrong(format!("can't sign: {error}")))?;
+    let made =
+        String::from_utf8(output.stdout).map_err(|_| wrong("made a signature that is no text".into()))?;
+    if output.status.success() {
+        Ok(made)
+    } else {
+        Err(wrong(format!("can't sign: ssh-keygen ended with {}", output.status)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ovenbird_core::domain::digest::sha256;
+
+    fn keygen(arguments: &[&str], folder: &Path) {
+        let status = Command::new("ssh-keygen").args(arguments).current_dir(folder).status().unwrap();
+        assert!(status.success());
+    }
+
+    #[test]
+    fn what_ssh_keygen_signs_launch_builder_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["ours", "another"] {
+            keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "shop-ci", "-f", name], folder.path());
+        }
+        let (pipeline, version): (PipelineName, _) = ("shop".parse().unwrap(), sha256(b"x"));
+        let public = std::fs::read_to_string(folder.path().join("ours.pub")).unwrap();
+        let signers = Signers::parse(public.split(' ').nth(1).unwrap()).unwrap();
+        let made = |name: &str| sign(&signature::signed(&pipeline, &version), &folder.path().join(name));
+        check(Some(&made("ours").unwrap()), &pipeline, &version, &signers).unwrap();
+        let error = check(Some(&made("another").unwrap()), &pipeline, &version, &signers).unwrap_err();
+        assert!(error.to_string().contains("none of the stack's"), "{error}");
+        let error = check(None, &pipeline, &version, &signers).unwrap_err();
+        assert!(error.to_string().contains("bakes no recipe without one"), "{error}");
+        assert!(made("none").unwrap_err().to_string().contains("can't sign"));
+    }
+}
