@@ -255,6 +255,9 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
             return kept(Reason::Changed);
         }
         if let Some(bake) = &mut bake {
+            if image.is_none() {
+                reap::forget_image(bake, cloud, now).await?;
+            }
             bake.progress.retire(now);
             Ledger(cloud).save(bake).await?;
         }

@@ -255,6 +255,7 @@ pub fn walk_with(
                 Run::PointBack => return operator::point_back(cloud).await,
                 Run::Launch(artifact) => return operator::launch(cloud, artifact).await,
                 Run::Share(artifact) => return operator::share(cloud, artifact),
+                Run::Deregister(artifact) => return operator::deregister(cloud, artifact),
                 Run::Name(artifact) => return operator::name(cloud, artifact),
             };
             Execution { name: name.clone(), input, diary, cloud, clock, meanwhile }.run(machine).await

@@ -106,6 +106,19 @@ pub const MEETINGS: &[Meeting] = &[
         &[(0, Run::Prune), (0, V1)],
         [PRUNED, BAKED],
     )),
+    meeting(
+        "prune, and the old image deregistered by hand meanwhile",
+        &[(0, Run::Prune), (0, Run::Deregister("v1.jar"))],
+        [PRUNED, DONE],
+    ),
+    retired(
+        2,
+        meeting(
+            "prune at the last stage, and the image deregistered by hand meanwhile",
+            &[(0, Run::Prune), (0, Run::Deregister("v1.jar"))],
+            [PRUNED, DONE],
+        ),
+    ),
     retired(
         1,
         meeting(

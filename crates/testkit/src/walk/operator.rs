@@ -62,6 +62,16 @@ pub(super) fn share(cloud: &Cloud, artifact: &str) -> End {
     done()
 }
 
+/// `aws ec2 deregister-image`, its protection lifted first; its snapshots stay.
+pub(super) fn deregister(cloud: &Cloud, artifact: &str) -> End {
+    cloud.enter("operator");
+    let there = |image: &AmiId| cloud.with(|world| world.image(image).is_some());
+    if let Some(image) = baked(cloud, artifact).filter(there) {
+        cloud.deregister(&image);
+    }
+    done()
+}
+
 /// `aws rbin create-rule`: the Recycle Bin keeps what goes for a month.
 pub(super) fn keep_what_goes(cloud: &Cloud) {
     for kind in [BinKind::Image, BinKind::Snapshot] {

@@ -147,6 +147,8 @@ pub enum Run {
     Launch(&'static str),
     /// The image of this artifact is shared with another account.
     Share(&'static str),
+    /// The image of this artifact is deregistered by hand.
+    Deregister(&'static str),
     /// Something else comes to name the image of this artifact: a plain parameter of somebody's.
     Name(&'static str),
 }
@@ -200,6 +202,7 @@ impl Run {
             | Self::Undo(_)
             | Self::Launch(_)
             | Self::Share(_)
+            | Self::Deregister(_)
             | Self::Name(_) => false,
         }
     }
