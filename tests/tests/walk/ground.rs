@@ -139,7 +139,7 @@ impl Ground {
         violations.extend(after.map(|one| one + " (after the last prune)"));
         for (name, (_, run)) in self.scenario.runs() {
             if let (Run::Undo(artifact), Some(end)) = (run, ends.get(&name)) {
-                violations.extend(slate::not_taken_back(&cloud, artifact, end));
+                violations.extend(slate::not_taken_back(&cloud, artifact, end, self.scenario.retired > 0));
             }
         }
 

@@ -322,13 +322,13 @@ fn dangling(cloud: &Cloud) -> Vec<String> {
     gone.map(|(name, image)| format!("{image} was destroyed, and parameter {name} names it")).collect()
 }
 
-/// What isn't so of what a person was told who took an image back. It is to be had all the time, so nobody is told that it is
-/// gone; and whoever is told that it is back finds it as it was before its retirement.
-pub fn not_taken_back(cloud: &Cloud, artifact: &str, end: &End) -> Vec<String> {
+/// What isn't so of what a person was told who took an image back. Where it was `retiring` before, it is to be had all the time,
+/// so nobody is told that it is not; and whoever is told that it is back finds it as it was before its retirement.
+pub fn not_taken_back(cloud: &Cloud, artifact: &str, end: &End, retiring: bool) -> Vec<String> {
     let mut found = Vec::new();
     match end {
         End::Succeeded(_) => {}
-        End::Failed { error, cause } if error == "BadInput" => {
+        End::Failed { error, cause } if error == "BadInput" && retiring => {
             return vec![format!("{artifact} was not taken back: {cause}")];
         }
         End::Failed { .. } | End::Lost | End::Broken(_) => return found,
@@ -343,7 +343,7 @@ pub fn not_taken_back(cloud: &Cloud, artifact: &str, end: &End) -> Vec<String> {
             let standing = &image.standing;
             let is = (image.state, standing.deprecated.is_some(), standing.protected);
             if is != (ImageState::Available, false, maker.spec.settings.protected)
-                || standing.permissions.is_empty()
+                || standing.permissions.is_empty() == retiring
             {
                 found.push(format!("{artifact} was taken back, and is {image:?}"));
             }

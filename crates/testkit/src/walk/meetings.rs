@@ -119,6 +119,11 @@ pub const MEETINGS: &[Meeting] = &[
             [PRUNED, DONE],
         ),
     ),
+    staged(meeting(
+        "prune at the first stage, and a person takes the image back meanwhile",
+        &[(0, Run::Prune), (0, UNDO)],
+        [PRUNED, &["succeeded", "BadInput"]],
+    )),
     retired(
         1,
         meeting(
