@@ -368,8 +368,7 @@ impl World {
                 })
         };
         // Of those that are named no other is looked at: there may be thousands.
-        let all =
-            request.ids.is_empty().then(|| self.images.from_page(&request.paging)).into_iter().flatten();
+        let all = request.ids.is_empty().then(|| self.images.paged(&request.paging)).into_iter().flatten();
         let found = named.into_values().chain(all);
         let shown = |image: &Image| request.include_disabled || image.state != ImageState::Disabled;
         let found = found

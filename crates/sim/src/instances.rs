@@ -172,7 +172,7 @@ impl World {
             }
         }
         let named = |instance: &Instance| ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str());
-        let found = self.instances.from_page(paging);
+        let found = self.instances.paged(paging);
         let found = found.filter(|one| is_shown(one, now) && named(one) && filters.pass(self, one));
         Ok(paging.cut(found, 5, |instance| instance.id.to_string())?.cloned())
     }

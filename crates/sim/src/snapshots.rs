@@ -87,7 +87,7 @@ impl World {
         }
         let ours = owners.is_empty() || owners.iter().any(|owner| owner == "self" || *owner == self.account);
         let named = |snapshot: &Snapshot| ids.is_empty() || ids.iter().any(|id| id == snapshot.id.as_str());
-        let found = self.snapshots.from_page(paging);
+        let found = self.snapshots.paged(paging);
         let restorable = |snapshot: &Snapshot| {
             restorable_by.is_empty()
                 || restorable_by.iter().any(|one| match one.as_str() {

@@ -50,7 +50,7 @@ impl<K: Ord + Clone, V> Table<K, V> {
     }
 
     /// The rows from the first one of a page on: so all pages together go through the rows once.
-    pub fn from_page(&self, paging: &Paging) -> impl Iterator<Item = &V>
+    pub fn paged(&self, paging: &Paging) -> impl Iterator<Item = &V>
     where
         K: FromStr,
     {

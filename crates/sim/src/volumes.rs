@@ -246,7 +246,7 @@ impl World {
             self.volume(id)?;
         }
         let named = |volume: &&Volume| ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str());
-        let found = self.volumes.from_page(paging).filter(named).filter(|volume| filters.pass(self, volume));
+        let found = self.volumes.paged(paging).filter(named).filter(|volume| filters.pass(self, volume));
         paging.cut(found.cloned(), 5, |volume| volume.id.to_string())
     }
 
