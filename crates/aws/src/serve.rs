@@ -41,8 +41,5 @@ where
 }
 
 fn diagnostic(error: &Error) -> Diagnostic {
-    Diagnostic {
-        error_type: error.name().to_owned(),
-        error_message: format!("{}\nhint: {}", error.chain(), error.hint()),
-    }
+    Diagnostic { error_type: error.name().to_owned(), error_message: error.told() }
 }

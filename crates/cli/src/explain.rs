@@ -102,7 +102,7 @@ pub async fn run(
         Some(bake) => Side::from(bake),
         None => {
             let trigger = Trigger::manual(&json!({"pipeline": pipeline}))?;
-            resolved = inputs::resolve(&trigger, cloud, Timestamp::now()).await?;
+            resolved = inputs::resolve(&trigger, None, cloud, Timestamp::now()).await?;
             note_difference(&pipeline, &resolved.pointer);
             Side::from(&resolved)
         }

@@ -20,7 +20,7 @@ use crate::{
     ports::Ports,
     steps::{
         Function, cascade, clean_up, events,
-        launch_builder::{self, Start},
+        launch_builder::{self, Asked, Start},
         poll_readiness, promote,
         prune::{self, DeadBake, Kept, Outcome, Reason, Request, Verdict},
         recorded, register,
@@ -51,10 +51,10 @@ pub async fn launch_builder(cloud: &impl Ports, input: Value, now: Timestamp) ->
                 }
             };
             let start = Start { bake, started, trigger };
-            if let Some(why) = launch_builder::declined(&start, cloud).await? {
-                return nothing(start.bake, why);
+            match launch_builder::asked(&start, cloud).await? {
+                Asked::Bake(pushed) => launch_builder::start(start, pushed, cloud, now).await,
+                Asked::Nothing(why) => return nothing(start.bake, why),
             }
-            launch_builder::start(start, cloud, now).await
         }
         LaunchBuilder::TakeOver { document } => launch_builder::take_over(document, cloud, now).await,
         LaunchBuilder::Verify { document } => launch_builder::verify(document, cloud, now).await,

@@ -48,7 +48,7 @@ pub struct Times {
     pub seal: SignedDuration,
     /// From the seal's end until the machine has stopped.
     pub stop: SignedDuration,
-    /// The image.
+    /// From `CreateImage` to the image.
     pub imaging: SignedDuration,
     /// Until a machine is gone.
     pub termination: SignedDuration,

@@ -1,4 +1,4 @@
-//! Watches what a bake waits for, for up to 40 s.
+//! Watches what a bake waits for, for up to two minutes.
 
 use ovenbird_aws::{core::functions, serve::serve};
 

@@ -90,6 +90,17 @@ fn tasks_of(machine: &Value) -> Vec<Value> {
 }
 
 #[test]
+fn what_is_kept_outlives_its_stack_and_a_failed_first_deploy_leaves_no_bucket() {
+    let resources = resources();
+    let says = |name: &str, key: &str| text(at(resources[name], &[key]).unwrap()).to_owned();
+    assert_eq!(says("Bucket", "DeletionPolicy"), "RetainExceptOnCreate");
+    assert_eq!(says("Table", "DeletionPolicy"), "Retain");
+    for name in ["Bucket", "Table"] {
+        assert_eq!(says(name, "UpdateReplacePolicy"), "Retain", "{name}");
+    }
+}
+
+#[test]
 fn only_prune_may_destroy_and_only_what_carries_our_tag() {
     for (function, resource) in functions() {
         for statement in statements(resource) {

@@ -135,7 +135,9 @@ impl Bench {
             let (again, first) = (&again, &first);
             let ids = |one: &Document| {
                 let Progress { builder, booted, image, stage, .. } = one.bake.progress.clone();
-                (builder, booted, image, stage, one.next.to)
+                // What the first promotion has written, the second one sees there.
+                let to = (stage != Stage::Promotion).then_some(one.next.to);
+                (builder, booted, image, stage, to, one.ends)
             };
             assert_eq!(ids(again), ids(first));
         }
@@ -149,7 +151,7 @@ impl Bench {
                 started: self.cloud.now(),
                 trigger: trigger.clone(),
             };
-            launch_builder::start(start, &self.cloud, self.cloud.now()).await
+            launch_builder::start(start, None, &self.cloud, self.cloud.now()).await
         })
     }
 

@@ -15,7 +15,7 @@ use super::desk::{Desk, TWO, pipeline};
 fn start(desk: &Desk, name: &str, input: &Value) -> Result<ovenbird_core::domain::bake::Document, Error> {
     let trigger = Trigger::manual(input).unwrap();
     let start = Start { bake: name.parse().unwrap(), started: desk.now(), trigger };
-    block_on(launch_builder::start(start, &desk.cloud, desk.now()))
+    block_on(launch_builder::start(start, None, &desk.cloud, desk.now()))
 }
 
 #[test]

@@ -305,9 +305,8 @@ fn a_launch_reads_the_recipe_and_its_base_once() {
         *counts.entry(call.actions[0]).or_default() += 1;
     }
     let count = |action: &str| counts.get(action).copied().unwrap_or_default();
-    // Which version is current, its pointer, its text; the artifact's facts and its bytes; which runner is current; and
-    // the user data and the plan that an earlier try may have made.
-    assert_eq!(count("s3:GetObject"), 8, "{counts:?}");
+    // Which version is current, its pointer, its text; the artifact's facts and its bytes; which runner is current.
+    assert_eq!(count("s3:GetObject"), 6, "{counts:?}");
     assert_eq!(count("ec2:DescribeImages"), 1, "{counts:?}");
     // Whether the pipeline is paused, its limits, the bake's record, the channel, the lease, who has a builder and who waits for one.
     assert_eq!((count("dynamodb:GetItem"), count("dynamodb:PutItem")), (7, 5), "{counts:?}");

@@ -50,7 +50,7 @@ fn logged(work: impl FnOnce()) -> Vec<Value> {
 
 #[test]
 fn each_decision_of_a_bake_is_one_line_with_its_ids() {
-    let desk = Desk::new(&Scenario { lying: &["v9.jar"], times: Times { boot: 100, ..TWO.times }, ..TWO });
+    let desk = Desk::new(&Scenario { lying: &["v9.jar"], times: Times { boot: 150, ..TWO.times }, ..TWO });
     let lines = logged(|| {
         let trigger = json!({"artifact": "artifacts/storefront/v9.jar", "force": true});
         let input = json!({"action": "start", "bake": "one", "started": desk.now(), "trigger": trigger});
@@ -61,12 +61,12 @@ fn each_decision_of_a_bake_is_one_line_with_its_ids() {
         let look = json!({"action": "look", "document": answer});
         let (calls, began) = (desk.cloud.calls().len(), desk.now());
         block_on(functions::poll_readiness(&desk.cloud, look, desk.now())).unwrap();
-        // It watches: for its report each half second, and oftener in the first ten; each ten seconds whether it lives.
-        assert_eq!(desk.now().duration_since(began).as_secs(), 39);
+        // It watches: for its report ten times a second, and five times in the end; each ten seconds whether it lives.
+        assert_eq!(desk.now().duration_since(began).as_secs(), 119);
         let calls = desk.cloud.calls().split_off(calls);
         let count = |action: &str| calls.iter().filter(|call| call.actions[0] == action).count();
-        assert_eq!(count("ec2:DescribeInstances"), 4, "{calls:?}");
-        assert_eq!(count("s3:GetObject"), 101 + 4, "{calls:?}");
+        assert_eq!(count("ec2:DescribeInstances"), 12, "{calls:?}");
+        assert_eq!(count("s3:GetObject"), 1019 + 12, "{calls:?}");
         let seal = json!({"action": "seal", "document": answer});
         block_on(functions::snapshot(&desk.cloud, seal, desk.now())).unwrap_err();
     });

@@ -1,5 +1,7 @@
 //! The real steps on the world, in virtual time: a whole bake, every step delivered twice, and every decision alone.
 
+mod adopted;
+mod asked_once;
 mod attackers;
 mod attributes;
 mod bench;

@@ -101,7 +101,7 @@ fn a_parameter_that_came_into_the_recipe_later_is_claimed_though_nothing_moves()
     bench.push(RECIPE);
     // As old as the first: the channel points at its image already, and stays as it is.
     let start = Start { bake: "second".parse().unwrap(), started: first.spec.started, trigger: artifact };
-    let second = block_on(launch_builder::start(start, &bench.cloud, bench.cloud.now())).unwrap();
+    let second = block_on(launch_builder::start(start, None, &bench.cloud, bench.cloud.now())).unwrap();
     let generation = || {
         let channel = block_on(Ledger(&bench.cloud).channel(&pipeline(), &"production".parse().unwrap()));
         channel.unwrap().unwrap().generation

@@ -312,7 +312,7 @@ fn a_parameter_is_the_pipeline_s_that_wrote_it_first() {
             options: ovenbird_core::domain::bake::Options::default(),
         },
     };
-    let error = block_on(launch_builder::start(start, &bench.cloud, bench.cloud.now())).unwrap_err();
+    let error = block_on(launch_builder::start(start, None, &bench.cloud, bench.cloud.now())).unwrap_err();
     assert!(matches!(error, Error::ParameterTaken { .. }), "{error}");
     let after = bench.cloud.calls().iter().filter(|call| call.actions[0] == "ec2:RunInstances").count();
     assert_eq!(after, launched);

@@ -7,6 +7,7 @@ mod hint;
 mod kind;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::fmt::Write as _;
 

@@ -37,7 +37,7 @@ pub const BEAT: SignedDuration = SignedDuration::from_secs(10);
 
 /// How often the runner looks for orders while the next one is to come soon: for [`EAGER_FOR`] after its last report, in
 /// which a bake needs one or two seconds. After that, each [`LOOK`].
-pub const EAGER_LOOK: SignedDuration = SignedDuration::from_millis(200);
+pub const EAGER_LOOK: SignedDuration = SignedDuration::from_millis(100);
 
 /// How long the runner looks that often.
 pub const EAGER_FOR: SignedDuration = SignedDuration::from_secs(10);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::try_join;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -36,14 +37,19 @@ pub async fn after_success(
     cloud: &impl PrunePorts,
     now: Timestamp,
 ) -> Result<(Bake, Vec<Kept>)> {
-    if bake.progress.status == Status::Running {
-        // Before anything is removed: from here on a lost execution's image is retention's business, and no
-        // later prune takes the promotion back.
-        bake.progress.finish(ends, now);
-        Ledger(cloud).close(&mut bake).await?;
-    }
+    let before = bake.clone();
+    let close = async {
+        if bake.progress.status == Status::Running {
+            // Before anything is removed: from here on a lost execution's image is retention's business, and no
+            // later prune takes the promotion back.
+            bake.progress.finish(ends, now);
+            Ledger(cloud).close(&mut bake).await?;
+        }
+        Ok(())
+    };
+    // EC2 is asked meanwhile, and nothing is removed before both have answered.
+    let ((), found) = try_join!(close, instances(&before.spec.id, Some(&before), cloud))?;
     let mut removal = Removal::new(cloud);
-    let found = instances(&bake.spec.id, Some(&bake), cloud).await?;
     removal.instances(found, Some(&bake)).await;
     let kept = removal.done(&bake.spec.id)?;
     Ok((bake.into_inner(), kept))

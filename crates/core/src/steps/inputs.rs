@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::try_join;
 use jiff::Timestamp;
 
 use crate::{
@@ -40,22 +41,26 @@ pub struct Resolved {
     pub inputs: Inputs,
 }
 
-/// Resolves every input of the bake that this starts.
+/// Resolves every input of the bake that this starts, by the current recipe where that was read already.
 pub async fn resolve(
     trigger: &Trigger,
+    pushed: Option<(RecipePointer, Recipe)>,
     cloud: &(impl Images + Parameters + Bucket + Table),
     now: Timestamp,
 ) -> Result<Resolved> {
-    let (pointer, recipe) = match trigger.recipe() {
-        Some(version) => recipes::recipe_version(cloud, trigger.pipeline(), version).await?,
-        None => recipes::recipe(cloud, trigger.pipeline()).await?,
+    let (pointer, recipe) = match (trigger.recipe(), pushed) {
+        (Some(version), _) => recipes::recipe_version(cloud, trigger.pipeline(), version).await?,
+        (None, Some(pushed)) => pushed,
+        (None, None) => recipes::recipe(cloud, trigger.pipeline()).await?,
     };
-    let artifact = match recipe.artifact {
-        Some(ref wanted) => Some(self::artifact(trigger, wanted.names.as_ref(), cloud).await?),
-        None => None,
+    let artifact = async {
+        match &recipe.artifact {
+            Some(wanted) => self::artifact(trigger, wanted.names.as_ref(), cloud).await.map(Some),
+            None => Ok(None),
+        }
     };
-    let (image, parent) = base_image(&recipe.base, cloud, now).await?;
-    let secrets = secrets(&recipe, cloud).await?;
+    let (artifact, (image, parent), secrets) =
+        try_join!(artifact, base_image(&recipe.base, cloud, now), secrets(&recipe, cloud))?;
     let runner = recipes::runner(cloud, &image.architecture).await?;
     let volume = serde_json::to_value(&recipe.builder.volume)
         .unwrap_or_else(|_| unreachable!("it has string keys only"));

@@ -57,27 +57,38 @@ pub trait LaunchPorts:
 
 impl<C: Builders + Images + Parameters + Bucket + Presigner + Table + Workflow + Stack> LaunchPorts for C {}
 
-/// Why there is nothing to bake: what started it starts nothing of a pipeline that a person paused or removed.
-///
-/// Or it was the upload of what is no artifact. None when there is something to bake, and for a bake that has begun.
+/// A recipe as it was read from the bucket.
+pub type ReadRecipe = (RecipePointer, Recipe);
+
+/// Whether there is something to bake.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// There is, and the current recipe where the answer rests on it.
+    Bake(Option<ReadRecipe>),
+    /// There is not, and why.
+    Nothing(String),
+}
+
+/// Whether there is something to bake: what started it starts nothing of a pipeline that a person paused or removed, and
+/// neither does the upload of what is no artifact. A bake that has begun goes on.
 ///
 /// # Errors
 /// When a person asks for a bake of a pipeline that was removed.
-pub async fn declined(start: &Start, cloud: &impl LaunchPorts) -> Result<Option<String>> {
+pub async fn asked(start: &Start, cloud: &impl LaunchPorts) -> Result<Asked> {
     let ledger = Ledger(cloud);
     let pipeline = start.trigger.pipeline();
-    let Some(halt) = ledger.halt(pipeline).await? else { return unwanted(&start.trigger, cloud).await };
+    let Some(halt) = ledger.halt(pipeline).await? else { return wanted(&start.trigger, cloud).await };
     if ledger.bake(pipeline, &start.bake).await?.is_some() {
-        return Ok(None);
+        return Ok(Asked::Bake(None));
     }
     match (halt, &start.trigger) {
         // Whoever paused it may still want to see what a bake makes.
-        (Halt::Paused(_), Trigger::Manual { .. }) => Ok(None),
+        (Halt::Paused(_), Trigger::Manual { .. }) => Ok(Asked::Bake(None)),
         (Halt::Paused(said), Trigger::Upload { .. } | Trigger::Cascade { .. }) => {
-            Ok(Some(format!("{} paused pipeline {pipeline}", said.by)))
+            Ok(Asked::Nothing(format!("{} paused pipeline {pipeline}", said.by)))
         }
         (Halt::Removed(said), Trigger::Upload { .. } | Trigger::Cascade { .. }) => {
-            Ok(Some(format!("{} removed pipeline {pipeline}", said.by)))
+            Ok(Asked::Nothing(format!("{} removed pipeline {pipeline}", said.by)))
         }
         (Halt::Removed(said), Trigger::Manual { .. }) => Err(Error::bad_input(
             format!("pipeline `{pipeline}`"),
@@ -87,18 +98,26 @@ pub async fn declined(start: &Start, cloud: &impl LaunchPorts) -> Result<Option<
     }
 }
 
-/// Why an upload is no artifact by the recipe. Where there is none to ask, the bake itself says so.
-async fn unwanted(trigger: &Trigger, bucket: &impl Bucket) -> Result<Option<String>> {
-    let Trigger::Upload { key, .. } = trigger else { return Ok(None) };
+/// Whether an upload is an artifact by the recipe. Where there is none to ask, the bake itself says so.
+async fn wanted(trigger: &Trigger, bucket: &impl Bucket) -> Result<Asked> {
+    let Trigger::Upload { key, .. } = trigger else { return Ok(Asked::Bake(None)) };
     match recipes::recipe(bucket, key.pipeline()).await {
-        Ok((_, recipe)) => Ok(recipe.artifact.and_then(|artifact| artifact.refuses(key.file_name()))),
-        Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(None),
+        Ok(pushed) => {
+            let refused = pushed.1.artifact.as_ref().and_then(|artifact| artifact.refuses(key.file_name()));
+            Ok(refused.map_or(Asked::Bake(Some(pushed)), Asked::Nothing))
+        }
+        Err(Error::NoRecipe { .. } | Error::BadRecipe { .. }) => Ok(Asked::Bake(None)),
         Err(error) => Err(error),
     }
 }
 
-/// The first step of an execution.
-pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Result<Document> {
+/// The first step of an execution. What was read of the recipe already is not read again.
+pub async fn start(
+    start: Start,
+    pushed: Option<ReadRecipe>,
+    cloud: &impl LaunchPorts,
+    now: Timestamp,
+) -> Result<Document> {
     let ledger = Ledger(cloud);
     let (bake, material) = match ledger.bake(start.trigger.pipeline(), &start.bake).await? {
         // Step Functions forgets names after 90 days, and a record lasts longer: this execution asks for something else.
@@ -112,7 +131,7 @@ pub async fn start(start: Start, cloud: &impl LaunchPorts, now: Timestamp) -> Re
         // An earlier try of this step got this far: its choices stand.
         Some(bake) => (bake, None),
         None => {
-            let (bake, material) = resolve(start, cloud, now).await?;
+            let (bake, material) = resolve(start, pushed, cloud, now).await?;
             let mut bake = Versioned::new(bake);
             ledger.save(&mut bake).await?;
             (bake, Some(material))
@@ -255,14 +274,17 @@ async fn turn(spec: &BakeSpec, cloud: &impl LaunchPorts, now: Timestamp) -> Resu
     }
 }
 
-/// The digest's image, if it was validated and still can be started.
-async fn usable(digest: &Digest, cloud: &(impl Images + Table)) -> Result<Option<ImageSet>> {
+/// The digest's image, if it was validated, still can be started, and is this stack's: with the table of a stack that is
+/// gone come records of images that this one's roles may neither change nor remove.
+async fn usable(digest: &Digest, cloud: &(impl Images + Stack + Table)) -> Result<Option<ImageSet>> {
     let record = Ledger(cloud).image(digest).await?;
     let Some(record) = record.filter(|record| record.status == ImageStatus::Validated) else {
         return Ok(None);
     };
     let image = cloud.image(&record.home.image).await?;
-    Ok(image.filter(|image| image.state == ImageState::Available).map(|_| record))
+    let ours =
+        |image: &Image| image.tags.get(tags::TAG_STACK).map(String::as_str) == Some(cloud.stack().as_str());
+    Ok(image.filter(|image| image.state == ImageState::Available && ours(image)).map(|_| record))
 }
 
 async fn launch_builder(
@@ -300,7 +322,8 @@ async fn instance(
     cloud: &impl LaunchPorts,
     now: Timestamp,
 ) -> Result<(InstanceId, bool)> {
-    if material.is_none() {
+    let is_first = material.is_some();
+    if !is_first {
         let ours = cloud.of_bake(&bake.spec.id).await?.into_iter().find(|instance| {
             !instance.state.is_gone()
                 && instance.tags.get(tags::TAG_ROLE).map(String::as_str) == Some(role.as_str())
@@ -316,7 +339,7 @@ async fn instance(
         Some(material) => material,
         None => self::material(bake, role, cloud).await?,
     };
-    let user_data = user_data::user_data(bake, &material, role, cloud, now).await?;
+    let user_data = user_data::user_data(bake, &material, (role, is_first), cloud, now).await?;
     let Material { recipe, image, pointer: _ } = material;
     let builder = &recipe.builder;
     let offers = offers(builder, &image.architecture, &cloud.stack_subnets());

@@ -22,15 +22,17 @@ mod table;
 
 pub use self::table::{Action, Function, Leaves, STEPS, Step};
 
+use jiff::Timestamp;
+
 use crate::{
     domain::{
-        bake::{Bake, BakeSpec, Document, Stage, Status},
+        bake::{Available, Bake, BakeSpec, Document, Stage, Status},
         error::{Error, Result},
         id::{AmiId, BakeId},
         mailbox::Order,
         turn::Limits,
     },
-    ports::{Bucket, Role, Stack, Table, Workflow},
+    ports::{Bucket, Image, Protection, Role, Stack, Table, Workflow},
     store::{Ledger, Mailbox, Versioned},
 };
 
@@ -80,6 +82,12 @@ pub(crate) async fn recorded(table: &impl Table, bake: &Bake) -> Result<Versione
 /// Whether the execution of another bake is over, whatever its record says.
 async fn is_over(bake: &BakeId, workflow: &impl Workflow) -> Result<bool> {
     Ok(workflow.bake_execution(bake).await?.is_some_and(|execution| execution.is_over()))
+}
+
+/// How an image stands that EC2 shows as available, asked at this moment.
+fn available(image: &Image, now: Timestamp) -> Available {
+    let protected = image.protection != Protection::Off;
+    Available { since: now, imdsv2: image.imdsv2, protected }
 }
 
 /// How many bakes may have a builder at the same time, as a bake's recipe and its stack say.

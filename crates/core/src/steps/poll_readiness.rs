@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::vitals::{CONSOLE_LINES, alive, heard, last_lines, last_words, lost};
 use super::{
-    Action,
+    Action, available,
     followers::{Observed, followers},
     is_over, limits,
     table::{check, wrong},
@@ -42,19 +42,21 @@ const NAMED: usize = 20;
 const UNSEALED: &str = "it stopped before its seal reported its end: it was stopped from outside, or it died. (A \
     runner that is older than the functions reports none: `make push-runner`)";
 
-/// How long one call watches. A round of the state machine is three transitions, so a usual bake needs less than sixty.
-/// The function's timeout leaves a last look, with its retries, as long again.
-const WATCH: SignedDuration = SignedDuration::from_secs(40);
+/// How long one call watches. A round of the state machine is three transitions, which cost as much as a minute of the
+/// function, and nobody looks meanwhile. The function's timeout leaves a last look, with its retries, as long again.
+const WATCH: SignedDuration = SignedDuration::from_secs(120);
 
-/// How long the shortest and the longest pause is between two looks for a report; in between it is a two-hundredth of what
-/// was waited. A request to the bucket is cheap, and a bake of two hours still needs no twenty thousand.
-const LOOKS: [SignedDuration; 2] = [SignedDuration::from_millis(500), SignedDuration::from_secs(1)];
+/// So long after its write a parameter that does not have the image yet is written again.
+const WRITE_EVERY: SignedDuration = SignedDuration::from_secs(40);
 
-/// The pause of the first seconds, which are all that tests and seals often take; it is a twentieth of what was waited.
-const EAGER_LOOK: SignedDuration = SignedDuration::from_millis(200);
+/// How long the shortest and the longest pause is between two looks for a report; in between it is a six-hundredth of what
+/// was waited. A thousand requests to the bucket cost as much as four minutes of the function: a bake of two hours still
+/// needs no twenty thousand.
+const LOOKS: [SignedDuration; 2] = [SignedDuration::from_millis(100), SignedDuration::from_secs(1)];
 
-/// The same for an image: there the pause is a four-hundredth of what was waited.
-const IMAGE_LOOKS: [SignedDuration; 2] = [SignedDuration::from_secs(1), SignedDuration::from_secs(30)];
+/// The same for an image: there the pause is an eight-hundredth of what was waited. EC2's answers cost nothing but a share
+/// of the account's requests.
+const IMAGE_LOOKS: [SignedDuration; 2] = [SignedDuration::from_millis(100), SignedDuration::from_secs(30)];
 
 /// All bakes together that wait for an image or for a stop ask EC2 ten times a second. It refills an account's bucket of
 /// such requests by twenty, and others need them, too.
@@ -68,6 +70,8 @@ const ASK_EVERY: SignedDuration = SignedDuration::from_secs(10);
 struct Memory {
     /// When EC2 and the heartbeat were asked last, and what they said.
     asked: Option<(Timestamp, String)>,
+    /// Whether the seal reported that it is whole.
+    sealed: bool,
 }
 
 impl Memory {
@@ -100,10 +104,10 @@ pub async fn run(
             return Ok(document);
         }
         let pause = pause(&document, builders, now);
-        if now.duration_since(began) + pause >= WATCH {
+        // SSM may have dropped the write without a word, or refused it: promote writes once more what differs.
+        let writes = document.bake.progress.stage == Stage::Promotion;
+        if now.duration_since(began) + pause >= if writes { WRITE_EVERY } else { WATCH } {
             document.next.seconds = document.next.seconds.max(u32::try_from(pause.as_secs()).unwrap_or(0));
-            // SSM may have dropped the write without a word, or refused it: promote writes once more what differs.
-            let writes = document.bake.progress.stage == Stage::Promotion;
             return Ok(if writes { document.go(To::Promote) } else { document });
         }
         cloud.sleep(pause).await;
@@ -115,12 +119,12 @@ pub async fn run(
 fn pause(document: &Document, builders: usize, now: Timestamp) -> SignedDuration {
     let progress = &document.bake.progress;
     let waited = SignedDuration::from_secs(progress.waited(now));
+    let part = |of: i32, [least, most]: [SignedDuration; 2]| (waited / of).clamp(least, most);
     let share = (SHARE * i32::try_from(builders).unwrap_or(i32::MAX)).min(IMAGE_LOOKS[1]);
     let stage = progress.stage;
-    let least = (waited / 20).clamp(EAGER_LOOK, LOOKS[0]);
-    let report = (waited / 200).clamp(least, LOOKS[1]);
+    let report = part(600, LOOKS);
     if stage == Stage::Image {
-        (waited / 400).clamp(IMAGE_LOOKS[0], IMAGE_LOOKS[1]).max(share)
+        (waited / 800).clamp(IMAGE_LOOKS[0], IMAGE_LOOKS[1]).max(share)
     } else if stage == Stage::Seal {
         report.max(share)
     } else if stage.reports() {
@@ -272,7 +276,7 @@ async fn at_work(
 /// middle of the seal, with host keys and the plan still on the disk.
 ///
 /// The order of the looks matters. The report last: a builder that was seen stopped had reported by then, if it ever
-/// did. Once it has reported, only EC2 can say that it has stopped, so EC2 is asked by every look.
+/// did. Once it has reported, only EC2 can say that it has stopped, so EC2 is asked by every look, and nothing else is.
 async fn seal(
     mut document: Document,
     memory: &mut Memory,
@@ -282,21 +286,21 @@ async fn seal(
     let bake = &document.bake;
     let (id, spot) = (bake.builder()?.clone(), bake.progress.spot);
     let mailbox = Mailbox::new(cloud, &bake.spec, Role::Builder);
-    if let Some(seen) = memory.fresh(bake, now)
-        && mailbox.report::<SealReport>(keys::SEAL_REPORT).await?.is_none()
+    if !memory.sealed
+        && let Some(seen) = memory.fresh(bake, now)
     {
-        return document.wait(now, "the seal's report", seen);
+        memory.sealed = is_sealed(&mailbox, &id).await?;
+        if !memory.sealed {
+            return document.wait(now, "the seal's report", seen);
+        }
     }
     let instance = cloud.instance(&id).await?;
     // EC2 shows a terminated one for an hour: what it does not show at all, this answer is too old for.
     let state = instance.as_ref().map_or(InstanceState::Pending, |instance| instance.state);
     let loss = instance.as_ref().map_or(Loss::Unknown, |instance| instance.loss);
     let reason = instance.map(|instance| instance.reason).filter(|reason| !reason.is_empty());
-    let sealed = match mailbox.report::<SealReport>(keys::SEAL_REPORT).await?.map(|report| report.problem) {
-        Some(Some(problem)) => return Err(Error::SealFailed { instance: id, problem }),
-        Some(None) => true,
-        None => false,
-    };
+    let sealed = memory.sealed || is_sealed(&mailbox, &id).await?;
+    memory.sealed = sealed;
     match (state, sealed) {
         (InstanceState::Stopped, true) if !spot => return Ok(document.go(To::Go)),
         (InstanceState::Running, true) if spot => return Ok(document.go(To::Go)),
@@ -322,6 +326,15 @@ async fn seal(
     document.wait(now, "the seal's report", seen)
 }
 
+/// Whether the seal reported that it is whole; an error when it reported that it is not.
+async fn is_sealed(mailbox: &Mailbox<'_, impl Bucket>, id: &InstanceId) -> Result<bool> {
+    match mailbox.report::<SealReport>(keys::SEAL_REPORT).await?.map(|report| report.problem) {
+        Some(Some(problem)) => Err(Error::SealFailed { instance: id.clone(), problem }),
+        Some(None) => Ok(true),
+        None => Ok(false),
+    }
+}
+
 async fn image(mut document: Document, cloud: &impl Images, now: Timestamp) -> Result<Document> {
     let id = document.bake.image()?.clone();
     let Some(image) = cloud.image(&id).await? else {
@@ -330,6 +343,7 @@ async fn image(mut document: Document, cloud: &impl Images, now: Timestamp) -> R
     };
     match image.state {
         ImageState::Available => {
+            document.seen.available = Some(available(&image, now));
             document.seen.snapshots = image.snapshots;
             let to = if document.bake.spec.settings.verify_boot { To::Verify } else { To::Go };
             Ok(document.go(to))

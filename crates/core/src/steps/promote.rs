@@ -3,25 +3,28 @@
 use std::collections::BTreeMap;
 
 use futures::try_join;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Action, events,
-    followers::{Reverting, followers},
+    Action, available, events,
+    followers::{Applied, Reverting, followers},
     resume, rollout,
     table::check,
 };
 use crate::{
     domain::{
-        bake::{Bake, Document, Stage, Status, To},
+        bake::{Available, Bake, Document, Stage, Status, To},
         destination::Destination,
         error::{Error, Result, Retry},
     },
-    ports::{Image, ImageAttributes, ImageState, Images, Parameters, Protection, Table, Templates, Workflow},
+    ports::{ImageAttributes, ImageState, Images, Parameters, Table, Templates, Workflow},
     store::{
         Asker, ImageCopy, ImageSet, ImageStatus, Ledger, Passed, Promotion, Rolled, Versioned, among_others,
     },
 };
+
+/// An image that was seen to be available so long ago is not looked at once more before a channel points at it.
+const JUST_NOW: SignedDuration = SignedDuration::from_secs(3);
 
 /// Promotes the bake's image, unless something newer was promoted already, and says what is to be told of it.
 pub async fn run(
@@ -54,13 +57,17 @@ async fn promoted(
     if begins || writes {
         ledger.save(&mut bake).await?;
     }
-    let image = startable(&bake, cloud).await?;
+    let seen = document.seen.available;
+    let image = match seen.filter(|seen| begins && now.duration_since(seen.since) < JUST_NOW) {
+        Some(seen) => seen,
+        None => startable(&bake, cloud, now).await?,
+    };
     if !bake.progress.reused {
         validated(&bake, &ledger).await?;
     } else if bake.progress.booted.is_some() {
         ledger.record_passed(&bake, passed(&bake)?).await?;
     }
-    attributes(&bake, &image, cloud).await?;
+    attributes(&bake, image, cloud).await?;
     if !bake.spec.options.promote {
         return Ok(bake.into_inner().end(Status::Validated, To::Done));
     }
@@ -71,11 +78,12 @@ async fn promoted(
         Promotion::Superseded => Ok(bake.into_inner().end(Status::Superseded, To::Done)),
         Promotion::Closed(why) => closed(bake, why, cloud).await,
         Promotion::Moved | Promotion::Unchanged | Promotion::Overtaken => {
-            let refused = follow(&to, cloud).await?;
-            let awaits = followers(&to).iter().any(|follower| follower.awaited().is_some());
-            let to = if awaits { To::Await } else { To::Done };
+            let applied = follow(&to, cloud).await?;
+            let to = if applied == Applied::Settled { To::Done } else { To::Await };
             let mut document = bake.into_inner().end(Status::Promoted, to);
-            document.seen.refused = refused;
+            if let Applied::Refused(why) = applied {
+                document.seen.refused = Some(why);
+            }
             // What follows at once is there already.
             document.next.seconds = 0;
             Ok(document)
@@ -122,12 +130,12 @@ async fn closed(mut bake: Versioned<Bake>, why: String, table: &impl Table) -> R
 }
 
 /// Refuses to move a channel to an image that nothing can be started from.
-async fn startable(bake: &Bake, images: &impl Images) -> Result<Image> {
+async fn startable(bake: &Bake, images: &impl Images, now: Timestamp) -> Result<Available> {
     let id = bake.image()?;
     let refuse = |problem: String| Error::NotPromotable { image: id.clone(), problem };
     let image = images.image(id).await?.ok_or_else(|| refuse("it no longer exists".into()))?;
     match image.state {
-        ImageState::Available => Ok(image),
+        ImageState::Available => Ok(available(&image, now)),
         // It was seen available: this answer is older than that.
         ImageState::Pending => Err(Error::TryAgain { what: format!("image {id}"), why: Retry::Unseen }),
         ImageState::Failed => Err(refuse(format!("it failed: {}", image.reason))),
@@ -157,13 +165,14 @@ async fn validated<T: Table>(bake: &Bake, ledger: &Ledger<'_, T>) -> Result<()> 
 ///
 /// What EC2 shows decides, so a second try does only what is left to do. The spec of the bake that made the image says
 /// already whose the protection is. Nothing is read back: EC2 may show an image for a while as it was before.
-async fn attributes(bake: &Bake, seen: &Image, cloud: &(impl ImageAttributes + Table)) -> Result<()> {
+async fn attributes(bake: &Bake, seen: Available, cloud: &(impl ImageAttributes + Table)) -> Result<()> {
+    let image = bake.image()?;
     let imdsv2 = async {
-        if bake.spec.settings.imdsv2 && !seen.imdsv2 { cloud.require_imdsv2(&seen.id).await } else { Ok(()) }
+        if bake.spec.settings.imdsv2 && !seen.imdsv2 { cloud.require_imdsv2(image).await } else { Ok(()) }
     };
     let protection = async {
-        if seen.protection == Protection::Off && protects(bake, cloud).await? {
-            cloud.protect(&seen.id).await?;
+        if !seen.protected && protects(bake, cloud).await? {
+            cloud.protect(image).await?;
         }
         Ok(())
     };
@@ -193,16 +202,17 @@ fn passed(bake: &Bake) -> Result<Passed> {
     Ok(Passed { tests: bake.spec.inputs.tests.clone(), count, bake: bake.spec.id.clone() })
 }
 
-/// Brings everything that follows a channel to what that points at, whoever moved it last. Gives what AWS refused for now.
-async fn follow(to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<Option<String>> {
-    let mut refused = None;
+/// Brings everything that follows a channel to what that points at, whoever moved it last. Gives what is left to do most.
+async fn follow(to: &Destination, cloud: &(impl Parameters + Templates + Table)) -> Result<Applied> {
+    let mut all = Applied::Settled;
     for follower in followers(to) {
-        if let Some(why) = follower.apply(to, cloud).await? {
+        let applied = follower.apply(to, cloud).await?;
+        if let Applied::Refused(why) = &applied {
             tracing::info!(channel = to.name(), "written again later: {why}");
-            refused = Some(why);
         }
+        all = all.max(applied);
     }
-    Ok(refused)
+    Ok(all)
 }
 
 /// Says at the end of a bake what does not follow its channel, although all was waited for that it may take. The promotion

@@ -38,7 +38,9 @@ pub async fn create_image(
     check(Action::CreateImage, &document)?;
     let mut bake = resume(cloud, &document).await?;
     let ledger = Ledger(cloud);
-    if bake.progress.stage == Stage::Seal {
+    // Who writes down that the bake is at its image now has asked for none before.
+    let is_first = bake.progress.stage == Stage::Seal;
+    if is_first {
         bake.progress.enter(Stage::Image, now);
         ledger.save(&mut bake).await?;
     }
@@ -56,7 +58,8 @@ pub async fn create_image(
     }
     if bake.progress.image.is_none() {
         let name = &bake.spec.image_name;
-        let image = match cloud.named(name).await? {
+        let earlier = if is_first { None } else { cloud.named(name).await? };
+        let image = match earlier {
             Some(image) => own(&bake, image)?,
             None => {
                 // EC2 can't stop a one-time spot instance: that one runs, sealed, and is taken down for its image.

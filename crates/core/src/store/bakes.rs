@@ -89,12 +89,13 @@ impl<T: Table> Ledger<'_, T> {
         let at_work = self.with_builders().await?;
         let at_work = at_work.iter().map(|turn| bake_key(&turn.pipeline, &turn.bake));
         let keys: BTreeSet<Key> = indexed.into_iter().map(|row| row.key).chain(at_work).collect();
-        for key in keys {
-            let Some(row) = self.0.get(&key).await? else { continue };
-            match doc::<Bake>(&row) {
-                Ok(bake) if bake.progress.status == Status::Running => bakes.push(bake),
-                Ok(_) => {}
-                Err(error) => unreadable.push(error),
+        for keys in keys.into_iter().collect::<Vec<_>>().chunks(PORTION) {
+            for row in self.0.rows(keys).await? {
+                match doc::<Bake>(&row) {
+                    Ok(bake) if bake.progress.status == Status::Running => bakes.push(bake),
+                    Ok(_) => {}
+                    Err(error) => unreadable.push(error),
+                }
             }
         }
         bakes.sort_by_key(|bake| bake.spec.started);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::try_join;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Ledger, doc, encode, expect, read};
@@ -129,10 +130,9 @@ impl<T: Table> Ledger<'_, T> {
     /// Records an image, and that it is the last one of its digest, in the same moment as the bake holds the lease under
     /// its own fencing number.
     pub async fn record_image(&self, digest: &Digest, set: &ImageSet) -> Result<()> {
-        let lease = self.held(digest, &set.bake, set.fence).await?;
-        let made_row = self.0.get(&digest_key(digest)).await?;
-        let key = image_key(&set.home.image);
-        let row = self.0.get(&key).await?;
+        let (key, of_digest) = (image_key(&set.home.image), digest_key(digest));
+        let lease = self.held(digest, &set.bake, set.fence);
+        let (lease, made_row, row) = try_join!(lease, self.0.get(&of_digest), self.0.get(&key))?;
         let mut before = read::<ImageSet>(row.clone())?.map(|(_, before)| before);
         let mut writes = Vec::new();
         if let Some(old) = made_row.as_ref().filter(|row| is_of_the_first_stage(row)) {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
+use super::Bake;
+
 /// AWS's token buckets.
 const TABLE: &str = include_str!("buckets.tsv");
 
@@ -23,6 +25,16 @@ impl Bucket {
     pub fn share(&self) -> f64 {
         self.used / self.capacity
     }
+}
+
+/// The calls of bakes that begin one after the other, evenly within a time.
+pub fn spread(bakes: Vec<Bake>, within: SignedDuration) -> Vec<(SignedDuration, &'static str)> {
+    let many = i32::try_from(bakes.len()).unwrap_or(i32::MAX).max(1);
+    let begun = (0..many).map(|number| within * number / many);
+    let of_bake = |(begun, bake): (SignedDuration, Bake)| {
+        bake.calls.into_iter().map(move |(at, api)| (begun + at, api)).collect::<Vec<_>>()
+    };
+    begun.zip(bakes).flat_map(of_bake).collect()
 }
 
 /// How empty each bucket became by these calls, in any order. An API without a bucket is left out.

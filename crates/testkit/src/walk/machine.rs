@@ -22,6 +22,8 @@ use super::clock::Clock;
 
 /// Step Functions' limit on what goes from state to state, in bytes.
 pub const MOST_BYTES: usize = 262_144;
+/// Step Functions' limit on the cause of an execution that fails, in characters.
+pub const MOST_CAUSE: usize = 32_768;
 /// Step Functions' limit on an execution's history, in events.
 pub const MOST_EVENTS: usize = 25_000;
 
@@ -240,6 +242,9 @@ impl Execution<'_> {
                         let (Some(error), Some(cause)) = (error.as_str(), cause.as_str()) else {
                             return broken(format!("{name}: error and cause are texts"));
                         };
+                        if cause.len() > MOST_CAUSE {
+                            return broken(format!("{name}: a cause of {} characters", cause.len()));
+                        }
                         return Err(Stop::Caught(error.to_owned(), cause.to_owned()));
                     }
                     other => return broken(format!("{name}: no state of ours is a `{other}`")),
@@ -371,8 +376,7 @@ impl Execution<'_> {
             }
         };
         Ok(answer.map_err(|error| {
-            let message = format!("{}\nhint: {}", error.chain(), error.hint());
-            let cause = json!({"errorType": error.name(), "errorMessage": message}).to_string();
+            let cause = json!({"errorType": error.name(), "errorMessage": error.told()}).to_string();
             (error.name().to_owned(), cause)
         }))
     }

@@ -87,6 +87,20 @@ pub struct Seen {
     /// When the instance's URLs were signed last. It is not put on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<Timestamp>,
+    /// How the finished image stood when EC2 was asked last. It is not put on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available: Option<Available>,
+}
+
+/// An image that EC2 showed as available.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Available {
+    /// Before this moment it was not asked.
+    pub since: Timestamp,
+    /// Whether its instances accept IMDSv2 alone.
+    pub imdsv2: bool,
+    /// Whether it can't be deregistered.
+    pub protected: bool,
 }
 
 impl Seen {
@@ -113,20 +127,17 @@ impl Document {
 
     /// Sends the state machine into another round of its wait, or fails when the stage's deadline has passed.
     ///
-    /// Where a report or an image is waited for, poll-readiness looks by itself, for up to 40 s. The state machine's delay
-    /// after that is a second or two for a usual bake, and grows slowly to half a minute. Elsewhere the delay is an eighth of the time waited, up to
-    /// ten seconds, and in a long wait up to two minutes. So the longest bake that a recipe allows stays below Step
-    /// Functions' 25,000 events.
+    /// Where a report or an image is waited for, poll-readiness looks by itself, for up to two minutes, and begins anew at
+    /// once. Elsewhere the delay is an eighth of the time waited, up to ten seconds, and in a long wait up to two minutes. So
+    /// the longest bake that a recipe allows stays below Step Functions' 25,000 events.
     pub fn wait(mut self, now: Timestamp, awaited: &'static str, seen: impl Into<String>) -> Result<Self> {
         let (stage, waited) = (self.bake.progress.stage, self.bake.progress.waited(now));
         let allowed = self.bake.spec.settings.deadlines.of(stage);
         if waited >= allowed {
             return Err(Error::DeadlinePassed { stage, allowed, awaited, seen: seen.into() });
         }
-        let seconds = if stage.reports() {
-            (waited / 180).clamp(1, 30)
-        } else if stage == Stage::Image {
-            (waited / 8).clamp(1, 2).max((waited / 100).min(30))
+        let seconds = if stage.reports() || stage == Stage::Image {
+            0
         } else {
             (waited / 8).clamp(1, 10).max((waited / 120).min(120))
         };

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    document::{Document, Next, Seen, To},
+    document::{Available, Document, Next, Seen, To},
     labels::{Labels, ROOM},
     options::Options,
     order::Order,

@@ -197,7 +197,7 @@ impl Progress {
 
     /// Takes over what poll-readiness saw, which itself writes nothing.
     pub fn adopt(&mut self, seen: &Seen) {
-        let Seen { tests_passed, snapshots, image, behind, signed: _, refused: _ } = seen;
+        let Seen { tests_passed, snapshots, image, behind, signed: _, refused: _, available: _ } = seen;
         if behind.is_some() {
             self.behind.clone_from(behind);
         }

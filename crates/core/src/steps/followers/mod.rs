@@ -36,6 +36,17 @@ pub enum Observed {
     Behind(String),
 }
 
+/// What became of a follower that was brought to its channel's image; what is left to do most comes last.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Applied {
+    /// It was seen to have the image, or AWS answers only when it has.
+    Settled,
+    /// It was changed, and AWS may still look at that.
+    Written,
+    /// AWS refuses it for now, and why: it is to be done again.
+    Refused(String),
+}
+
 /// What is taken back of a failed bake.
 #[derive(Debug, Clone, Copy)]
 pub struct Reverting<'a> {
@@ -93,16 +104,15 @@ impl Follower {
         }
     }
 
-    /// Brings it to what the channel points at now, whoever moved that last. Gives why AWS refuses that for now, if it does:
-    /// then it is to be done again.
+    /// Brings it to what the channel points at now, whoever moved that last.
     pub async fn apply(
         &self,
         to: &Destination,
         cloud: &(impl Parameters + Templates + Table),
-    ) -> Result<Option<String>> {
+    ) -> Result<Applied> {
         match self {
             Self::Parameter(name) => parameter::apply(name, to, cloud).await,
-            Self::Template(name) => template::apply(name, to, cloud).await.map(|()| None),
+            Self::Template(name) => template::apply(name, to, cloud).await.map(|()| Applied::Settled),
         }
     }
 
@@ -111,10 +121,10 @@ impl Follower {
         &self,
         to: &Destination,
         cloud: &(impl Parameters + Templates + Table),
-    ) -> Result<Option<String>> {
+    ) -> Result<Applied> {
         match self {
             Self::Parameter(name) => parameter::apply(name, to, cloud).await,
-            Self::Template(name) => template::bring_back(name, to, cloud).await.map(|()| None),
+            Self::Template(name) => template::bring_back(name, to, cloud).await.map(|()| Applied::Settled),
         }
     }
 

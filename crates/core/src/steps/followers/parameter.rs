@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Observed, Reverting, bring_to};
+use super::{Applied, Observed, Reverting, bring_to};
 use crate::{
     domain::{
         destination::Destination,
@@ -38,28 +38,32 @@ pub(super) async fn preflight(
     }
 }
 
-/// Lets the parameter follow the channel, whoever moved that last. Gives SSM's refusal where it is one for now.
+/// Lets the parameter follow the channel, whoever moved that last.
 pub(super) async fn apply(
     name: &ParameterName,
     to: &Destination,
     cloud: &(impl Parameters + Table),
-) -> Result<Option<String>> {
-    let refused = RefCell::new(None);
+) -> Result<Applied> {
+    // A channel that points at nothing leaves its parameter as it is.
+    let applied = RefCell::new(Applied::Written);
     // A promotion that moves nothing claims nothing, and a parameter may have come into the recipe since.
     Ledger(cloud).claim_parameter(to).await?;
     bring_to(to, cloud, async |image, _| {
         // Written only when it differs: each write is a version of the parameter.
         let differs = cloud.parameter(name).await?.as_deref() != Some(image.as_str());
-        if differs {
-            *refused.borrow_mut() = match cloud.put_image(name, image).await? {
-                Put::Taken => None,
-                Put::NotYet(why) => Some(why),
-            };
-        }
+        let done = if !differs {
+            Applied::Settled
+        } else {
+            match cloud.put_image(name, image).await? {
+                Put::Taken => Applied::Written,
+                Put::NotYet(why) => Applied::Refused(why),
+            }
+        };
+        *applied.borrow_mut() = done;
         Ok(differs)
     })
     .await?;
-    Ok(refused.into_inner())
+    Ok(applied.into_inner())
 }
 
 /// AWS answers a write of an image parameter before it has validated it: only reading it back tells.
@@ -87,11 +91,11 @@ pub(super) async fn settle(
     to: &Destination,
     cloud: &(impl Parameters + Table),
 ) -> Result<()> {
-    let refused = apply(name, to, cloud).await?;
+    let applied = apply(name, to, cloud).await?;
     match observe(name, to, cloud).await? {
         Observed::Settled => Ok(()),
         Observed::Behind(_) => {
-            let why = refused.map(|why| format!(": {why}")).unwrap_or_default();
+            let why = if let Applied::Refused(why) = applied { format!(": {why}") } else { String::new() };
             Err(busy(name, format!("does not follow channel `{}` yet{why}", to.name())))
         }
     }

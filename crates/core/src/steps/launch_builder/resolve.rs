@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::try_join;
 use jiff::Timestamp;
 
-use super::{LaunchPorts, Material, Start};
+use super::{LaunchPorts, Material, ReadRecipe, Start};
 use crate::{
     domain::{
         bake::{Bake, BakeSpec, Deadlines, Options, Parent, Progress, ROOM, Settings},
@@ -23,6 +23,7 @@ use crate::{
 /// Turns a start into a bake: every alias resolved, every choice made, the digest computed.
 pub(super) async fn resolve(
     start: Start,
+    pushed: Option<ReadRecipe>,
     cloud: &impl LaunchPorts,
     now: Timestamp,
 ) -> Result<(Bake, Material)> {
@@ -33,7 +34,7 @@ pub(super) async fn resolve(
     let pipeline = trigger.pipeline().clone();
     let ledger = Ledger(cloud);
     let (resolved, limited) =
-        try_join!(inputs::resolve(&trigger, cloud, now), ledger.builder_limits(&pipeline))?;
+        try_join!(inputs::resolve(&trigger, pushed, cloud, now), ledger.builder_limits(&pipeline))?;
     let Resolved { pointer, recipe, artifact, base, image, inputs } = resolved;
     let limits = limited.map(|limited| limited.limits).unwrap_or_default();
     within(&limits, &recipe, &image, cloud.stack())?;

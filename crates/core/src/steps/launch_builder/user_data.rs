@@ -1,5 +1,6 @@
 //! What cloud-init on a builder is given, and the plan that the runner there follows.
 
+use futures::try_join;
 use jiff::Timestamp;
 
 use super::Material;
@@ -20,36 +21,34 @@ use crate::{
 };
 
 /// The user data, made once: presigned URLs differ from second to second, and EC2 refuses a client token
-/// that comes back with other parameters.
+/// that comes back with other parameters. At the first try there is none to look for.
 pub(super) async fn user_data(
     bake: &Bake,
     material: &Material,
-    role: Role,
+    (role, is_first): (Role, bool),
     cloud: &(impl Bucket + Presigner),
     now: Timestamp,
 ) -> Result<String> {
     let mailbox = Mailbox::new(cloud, &bake.spec, role);
-    if let Some(user_data) = cloud.text(&mailbox.key(keys::USER_DATA)).await? {
+    if !is_first && let Some(user_data) = cloud.text(&mailbox.key(keys::USER_DATA)).await? {
         return Ok(user_data);
     }
     let key = mailbox.key(keys::PLAN);
     // One that an earlier try left is followed: user data that names it may be out already.
-    let text = match cloud.text(&key).await? {
+    let earlier = if is_first { None } else { cloud.text(&key).await? };
+    let is_new = earlier.is_none();
+    let text = match earlier {
         Some(text) => text,
-        None => {
-            let plan = plan(bake, material, cloud).await?;
-            let text =
-                serde_json::to_string(&plan).unwrap_or_else(|_| unreachable!("a plan has string keys only"));
-            cloud.put_text(&key, &text).await?;
-            text
-        }
+        None => serde_json::to_string(&plan(bake, material, cloud).await?)
+            .unwrap_or_else(|_| unreachable!("a plan has string keys only")),
     };
     let order = match role {
         Role::Builder => Order::Provision,
         Role::Verifier => Order::Test,
     };
-    mailbox.order(order).await?;
-    mailbox.sign(now).await?;
+    let put_plan = async { if is_new { cloud.put_text(&key, &text).await } else { Ok(()) } };
+    // Side by side. The user data comes after all of them: where it lies, an instance finds what it names.
+    try_join!(put_plan, mailbox.order(order), mailbox.sign(now))?;
     // The runner of the bake's inputs, whatever was pushed since.
     let runner = &bake.spec.inputs.runner;
     let runner_key = keys::runner(&bake.spec.inputs.architecture, runner);

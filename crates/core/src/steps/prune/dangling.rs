@@ -96,9 +96,10 @@ async fn is_used(
 fn told(image: &AmiId, maker: &Bake, launching: &[String]) -> String {
     let pipeline = &maker.spec.pipeline;
     format!(
-        "image {image} of pipeline {pipeline} is gone, or has lost its tags, and {}: no instance can be launched by that; \
-         fix: `ovenbird prune undo {image}` if the Recycle Bin has it; else name another image there \
-         (`ovenbird channels`), or bake it again (`ovenbird bake {pipeline} --force`)",
+        "image {image} of pipeline {pipeline} is gone, or has not this stack's tags, and {}: no instance can be launched by \
+         that if it is gone; fix: `ovenbird prune undo {image}` if the Recycle Bin has it; tag it where the table is an older \
+         stack's (docs/aws.md); else name another image there (`ovenbird channels`), or bake it again (`ovenbird bake \
+         {pipeline} --force`)",
         launching.join(", ")
     )
 }

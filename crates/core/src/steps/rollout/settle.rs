@@ -10,7 +10,7 @@ use crate::{
     },
     steps::{
         cascade,
-        followers::{Observed, followers},
+        followers::{Applied, Observed, followers},
     },
     store::{Ledger, among_others},
 };
@@ -38,9 +38,9 @@ pub async fn settle(
         ledger.save_rollout(&mut rollout).await?;
     }
     for follower in followers(&spec.to) {
-        let refused = follower.apply(&spec.to, cloud).await?;
+        let applied = follower.apply(&spec.to, cloud).await?;
         let Observed::Behind(mut seen) = follower.observe(&spec.to, cloud).await? else { continue };
-        if let Some(why) = refused {
+        if let Applied::Refused(why) = applied {
             seen.push_str(&format!(", and the last write was refused: {why}"));
         }
         let waited = rollout.progress.waited(now);
