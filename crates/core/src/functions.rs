@@ -173,7 +173,7 @@ pub async fn prune(cloud: &impl Ports, input: Value, now: Timestamp) -> Result<V
             }
             // Whole in the bucket, and in the document only what is to be done: an account may have more images than
             // Step Functions' 256 KB can name.
-            cloud.put_text(&keys::prune_plan(&run), &output(&plan)?.to_string()).await?;
+            cloud.put_text(&keys::prune_plan(&run), &text(&plan)).await?;
             let kept = plan.keep.len();
             // A dry run only tells: what it found wrong is in the plan, and no reason for an alarm.
             let (dead_bakes, retire, problems) = if acts {
@@ -411,6 +411,11 @@ fn parse<D: DeserializeOwned>(what: &str, input: Value) -> Result<D> {
     serde_json::from_value(input).map_err(|error| {
         Error::bad_input(what, error.to_string(), "Deploy functions and state machine of one version")
     })
+}
+
+/// A document as text: of a large one, a [`Value`] takes several times as much memory as this.
+fn text(document: &impl Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_else(|_| unreachable!("our documents have string keys only"))
 }
 
 fn output(document: &impl Serialize) -> Result<Value> {

@@ -163,7 +163,7 @@ impl World {
                 && request.state.is_none_or(|state| alarm.state == state)
                 && alarm.composite == composite
         };
-        let found = self.alarms.values().filter(wanted).cloned().collect();
+        let found = self.alarms.values().filter(wanted).cloned();
         let max_results = Some(request.paging.max_results.unwrap_or(50));
         let paging = Paging { max_results, ..request.paging.clone() };
         paging.cut(found, 1, |alarm| alarm.name.clone())

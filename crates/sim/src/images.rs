@@ -368,12 +368,12 @@ impl World {
                 })
         };
         // Of those that are named no other is looked at: there may be thousands.
-        let all = request.ids.is_empty().then(|| self.images.values()).into_iter().flatten();
+        let all = request.ids.is_empty().then(|| self.images.paged(&request.paging)).into_iter().flatten();
         let found = named.into_values().chain(all);
         let shown = |image: &Image| request.include_disabled || image.state != ImageState::Disabled;
         let found = found
             .filter(|image| owned(image) && startable(image) && shown(image) && filters.pass(self, image));
-        Ok(request.paging.cut(found.collect(), 1, |image| image.id.to_string())?.cloned())
+        Ok(request.paging.cut(found, 1, |image| image.id.to_string())?.cloned())
     }
 
     /// Takes an image out of use. Instances of it go on; its snapshots stay unless they shall go with it. The Recycle Bin

@@ -117,7 +117,7 @@ impl World {
         }
         let named = |one: &InstanceType| names.is_empty() || names.contains(&one.name);
         let found = all.into_iter().filter(|one| named(one) && filters.pass(self, one));
-        paging.cut(found.collect(), 5, |one| one.name.clone())
+        paging.cut(found, 5, |one| one.name.clone())
     }
 
     /// Where which type can be had: each everywhere. Gives types and locations.
@@ -142,9 +142,7 @@ impl World {
                 .collect::<Vec<_>>()
         };
         let found = all().into_iter().flat_map(offer).filter(|one| filters.pass(self, one));
-        paging.cut(found.map(|one| (one.kind, one.place)).collect(), 5, |(kind, place)| {
-            format!("{kind}/{place}")
-        })
+        paging.cut(found.map(|one| (one.kind, one.place)), 5, |(kind, place)| format!("{kind}/{place}"))
     }
 }
 

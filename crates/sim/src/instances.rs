@@ -172,9 +172,9 @@ impl World {
             }
         }
         let named = |instance: &Instance| ids.is_empty() || ids.iter().any(|id| id == instance.id.as_str());
-        let found = self.instances.values();
+        let found = self.instances.paged(paging);
         let found = found.filter(|one| is_shown(one, now) && named(one) && filters.pass(self, one));
-        Ok(paging.cut(found.collect(), 5, |instance| instance.id.to_string())?.cloned())
+        Ok(paging.cut(found, 5, |instance| instance.id.to_string())?.cloned())
     }
 
     /// Instances with their checks by id and filter: those that run, or all.
@@ -190,7 +190,7 @@ impl World {
         let everything = self.describe_instances(now, ids, &[], &Paging::default())?.items;
         let shown = everything.into_iter().filter(|one| all || one.state == InstanceState::Running);
         let found = shown.map(InstanceStatus).filter(|one| filters.pass(self, one)).map(|one| one.0);
-        paging.cut(found.collect(), 5, |instance| instance.id.to_string())
+        paging.cut(found, 5, |instance| instance.id.to_string())
     }
 
     /// Network interfaces by id and filter, each as the instance that it is of: those that aren't terminated have one.
@@ -208,7 +208,7 @@ impl World {
         }
         let named = |one: &NetworkInterface| ids.is_empty() || ids.contains(&one.0.interface_id());
         let found = all.into_iter().filter(|one| named(one) && filters.pass(self, one)).map(|one| one.0);
-        paging.cut(found.collect(), 5, |instance| instance.id.to_string())
+        paging.cut(found, 5, |instance| instance.id.to_string())
     }
 
     /// The ARN of an instance's profile.

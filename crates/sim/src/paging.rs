@@ -2,6 +2,9 @@
 
 use crate::{ApiError, Result};
 
+/// What a token begins with.
+const FROM: &str = "from:";
+
 /// Which page is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Paging {
@@ -36,27 +39,36 @@ impl Paging {
         self.cut(all, 5, key)
     }
 
-    /// Cuts the page out of all results, which must come in the same order each time.
+    /// The key of the page's first result; none of the first page.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.next_token.as_deref()?.strip_prefix(FROM)
+    }
+
+    /// Cuts the page out of all results, or of those from [`Self::first`] on, which must come in the same order each time. What
+    /// comes after the page is not looked at.
     ///
     /// The token names the first result of the next page: one that appears or goes meanwhile shifts nothing.
-    pub(crate) fn cut<T>(&self, all: Vec<T>, least: i64, key: impl Fn(&T) -> String) -> Result<Page<T>> {
+    pub(crate) fn cut<T>(
+        &self,
+        all: impl IntoIterator<Item = T>,
+        least: i64,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Page<T>> {
         if let Some(most) = self.max_results
             && !(least..=1000).contains(&most)
         {
             let problem = format!("Expecting a value between {least} and 1000.");
             return Err(ApiError::value(&most.to_string(), "MaxResults", &problem));
         }
-        let mut rest = all;
-        if let Some(token) = &self.next_token {
-            let from = token
-                .strip_prefix("from:")
-                .ok_or_else(|| ApiError::value(token, "NextToken", "Unknown token."))?;
-            rest.retain(|item| key(item).as_str() >= from);
+        let first = self.first();
+        if let (None, Some(token)) = (first, &self.next_token) {
+            return Err(ApiError::value(token, "NextToken", "Unknown token."));
         }
+        let mut rest = all.into_iter().filter(|item| first.is_none_or(|first| key(item).as_str() >= first));
         let most = usize::try_from(self.max_results.unwrap_or(1000)).unwrap_or(1000);
-        let next_token = rest.get(most).map(|item| format!("from:{}", key(item)));
-        rest.truncate(most);
-        Ok(Page { items: rest, next_token })
+        let items = rest.by_ref().take(most).collect();
+        let next_token = rest.next().map(|item| format!("{FROM}{}", key(&item)));
+        Ok(Page { items, next_token })
     }
 }
 

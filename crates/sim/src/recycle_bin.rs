@@ -134,7 +134,7 @@ impl World {
             return Err(ApiError::new("InvalidParameterValue", "ImageIds takes up to 20 ids."));
         }
         let named = |one: &&Binned<Image>| ids.is_empty() || ids.iter().any(|id| id == one.thing.id.as_str());
-        let found = self.recycle_bin.images.values().filter(named).cloned().collect();
+        let found = self.recycle_bin.images.values().filter(named).cloned();
         paging.cut(found, 1, |one: &Binned<Image>| one.thing.id.to_string())
     }
 
@@ -146,7 +146,7 @@ impl World {
     ) -> Result<Page<Binned<Snapshot>>> {
         let named =
             |one: &&Binned<Snapshot>| ids.is_empty() || ids.iter().any(|id| id == one.thing.id.as_str());
-        let found = self.recycle_bin.snapshots.values().filter(named).cloned().collect();
+        let found = self.recycle_bin.snapshots.values().filter(named).cloned();
         paging.cut(found, 5, |one: &Binned<Snapshot>| one.thing.id.to_string())
     }
 

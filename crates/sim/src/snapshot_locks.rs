@@ -155,7 +155,7 @@ impl World {
             |lock: &&SnapshotLock| ids.is_empty() || ids.iter().any(|id| id == lock.snapshot.as_str());
         let found = self.locks.values().filter(named);
         let found = found.map(|lock| LockedSnapshot { lock: lock.clone(), state: lock.state(now) });
-        let found = found.filter(|one| filters.pass(self, one)).collect();
+        let found = found.filter(|one| filters.pass(self, one));
         paging.cut(found, 5, |one: &LockedSnapshot| one.lock.snapshot.to_string())
     }
 

@@ -87,7 +87,7 @@ impl World {
         }
         let ours = owners.is_empty() || owners.iter().any(|owner| owner == "self" || *owner == self.account);
         let named = |snapshot: &Snapshot| ids.is_empty() || ids.iter().any(|id| id == snapshot.id.as_str());
-        let found = self.snapshots.values();
+        let found = self.snapshots.paged(paging);
         let restorable = |snapshot: &Snapshot| {
             restorable_by.is_empty()
                 || restorable_by.iter().any(|one| match one.as_str() {
@@ -103,7 +103,7 @@ impl World {
         let found = found.filter(|snapshot| {
             ours && named(snapshot) && restorable(snapshot) && filters.pass(self, snapshot)
         });
-        Ok(paging.cut(found.collect(), 5, |snapshot| snapshot.id.to_string())?.cloned())
+        Ok(paging.cut(found, 5, |snapshot| snapshot.id.to_string())?.cloned())
     }
 
     /// Deletes a snapshot that no image uses, and nobody locked. The Recycle Bin may keep it.

@@ -3,11 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    ops::Deref,
+    ops::{Bound, Deref},
+    str::FromStr,
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+
+use crate::Paging;
 
 /// Rows by key. They are read as a map is; each way to change one notes its key.
 #[derive(Debug, Clone)]
@@ -44,6 +47,16 @@ impl<K: Ord + Clone, V> Table<K, V> {
     /// A number that grows with each change, and with what may be one.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The rows from the first one of a page on: so all pages together go through the rows once.
+    pub fn paged(&self, paging: &Paging) -> impl Iterator<Item = &V>
+    where
+        K: FromStr,
+    {
+        let first = paging.first().and_then(|key| key.parse().ok());
+        let first: Bound<K> = first.map_or(Bound::Unbounded, Bound::Included);
+        self.rows.range((first, Bound::Unbounded)).map(|(_, row)| row)
     }
 
     pub fn insert(&mut self, key: K, row: V) -> Option<V> {

@@ -246,8 +246,8 @@ impl World {
             self.volume(id)?;
         }
         let named = |volume: &&Volume| ids.is_empty() || ids.iter().any(|id| id == volume.id.as_str());
-        let found = self.volumes.values().filter(named).filter(|volume| filters.pass(self, volume));
-        paging.cut(found.cloned().collect(), 5, |volume| volume.id.to_string())
+        let found = self.volumes.paged(paging).filter(named).filter(|volume| filters.pass(self, volume));
+        paging.cut(found.cloned(), 5, |volume| volume.id.to_string())
     }
 
     /// Deletes a volume that is attached to nothing.

@@ -1,12 +1,16 @@
-//! Prints what a prune plan of a large account takes: `make bench` shows it beside the goals.
+//! Prints what a prune run of a large account takes: `make bench` shows it beside the goals.
 //!
-//! The account is in memory, and its answers are among what is measured: the model filters a list anew for each page, so of the
-//! time more than half is its own. How long AWS takes for its answers comes on top, so the calls are counted.
+//! The account is in memory. How long it takes for its answers is told apart from what the planner and the inventory take
+//! themselves. How long AWS takes is drawn from the table of latencies, and its requests are counted: a list is one call here,
+//! and a request for each page there.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     collections::BTreeMap,
+    pin::pin,
     sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +21,9 @@ use ovenbird_sim::{
     launch_templates::{CreateLaunchTemplate, CreateLaunchTemplateVersion, LaunchTemplateData, TemplateSpec},
 };
 use ovenbird_testkit::{
-    Cloud,
+    Call, Cloud,
+    latency::Latency,
+    rehearsal::buckets,
     walk::{
         account,
         scenarios::{PLAIN, Scenario},
@@ -65,32 +71,25 @@ const GOALS: (f64, f64) = (2.0, 100.0);
 /// What a plan took.
 struct Seen {
     images: usize,
-    /// On a CPU.
+    /// The plan's own seconds on a CPU.
     seconds: f64,
     megabytes: f64,
-    calls: BTreeMap<&'static str, usize>,
+    /// AWS's requests, by action.
+    requests: BTreeMap<&'static str, usize>,
 }
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
-    let sizes = if sizes.is_empty() { vec![1_000, 10_000] } else { sizes };
+    let sizes = if sizes.is_empty() { vec![1_000, 10_000, 100_000] } else { sizes };
     println!(
         "A prune plan beside {INSTANCES} instances, {TEMPLATES} templates of {VERSIONS} versions and {GROUPS} groups; \
-         two snapshots an image"
+         two snapshots and a bake an image, {OF_A_PIPELINE} images a pipeline"
     );
-    println!("{:>8} {:>9} {:>9} {:>7} {:>10}  which calls", "images", "CPU s", "MB", "calls", "per image");
+    println!(
+        "{:>8} {:>9} {:>9} {:>9} {:>9}  which requests",
+        "images", "CPU s", "(answers)", "MB", "requests"
+    );
     let all: Vec<Seen> = sizes.iter().map(|images| measure(*images)).collect();
-    for Seen { images, seconds, megabytes, calls } in &all {
-        let total: usize = calls.values().sum();
-        let mut most: Vec<_> = calls.iter().collect();
-        most.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let most: Vec<String> = most.iter().take(6).map(|(name, count)| format!("{name} {count}")).collect();
-        println!(
-            "{images:>8} {seconds:>9.3} {megabytes:>9.1} {total:>7} {:>7.1} us  {}",
-            seconds / *images as f64 * 1e6,
-            most.join(", ")
-        );
-    }
     for Seen { images, seconds, megabytes, .. } in all.iter().filter(|one| one.images == 10_000) {
         let (time, memory) = GOALS;
         println!(
@@ -109,32 +108,117 @@ fn main() {
             last.megabytes / first.megabytes
         );
     }
+    act(10_000);
 }
 
-/// For how many seconds this thread was on a CPU: what others do on this machine doesn't count.
-fn on_cpu() -> f64 {
+/// For how long this thread was on a CPU: what others do on this machine doesn't count.
+fn on_cpu() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    let nanoseconds = text.split(' ').next().and_then(|word| word.parse::<u64>().ok()).expect("a number");
-    std::time::Duration::from_nanos(nanoseconds).as_secs_f64()
+    let nanoseconds = text.split(' ').next().and_then(|word| word.parse().ok()).expect("a number");
+    Duration::from_nanos(nanoseconds)
 }
 
 fn measure(images: usize) -> Seen {
     let cloud = account(images);
+    cloud.time_answers(on_cpu);
     let (calls, held) = (cloud.calls().len(), NOW.load(Ordering::Relaxed));
     MOST.store(held, Ordering::Relaxed);
     let begun = on_cpu();
     let plan = json!({"run": "a-run", "action": "plan", "request": {"dry-run": true}});
     let answer = futures::executor::block_on(functions::prune(&cloud, plan, cloud.now())).expect("a plan");
-    let seconds = on_cpu() - begun;
+    let answers = cloud.answers_took().as_secs_f64();
+    let seconds = (on_cpu() - begun).as_secs_f64() - answers;
     let most = MOST.load(Ordering::Relaxed).saturating_sub(held);
     assert_eq!(answer["problems"], json!([]));
     let kept = answer["kept"].as_u64().unwrap_or_default();
     assert!(kept > images as u64 / 2, "{kept} of {images} stay: {answer}");
-    let mut by_name = BTreeMap::new();
-    for call in &cloud.calls()[calls..] {
-        *by_name.entry(call.actions[0]).or_default() += 1;
+    let requests = requests(&cloud.calls()[calls..], images, true);
+    let seen = Seen { images, seconds, megabytes: most as f64 / 1e6, requests };
+    let Seen { megabytes, requests, .. } = &seen;
+    println!(
+        "{images:>8} {seconds:>9.3} {answers:>9.3} {megabytes:>9.1} {:>9}  {}",
+        requests.values().sum::<usize>(),
+        most_of(requests)
+    );
+    seen
+}
+
+/// The actions of which there are most requests.
+fn most_of(requests: &BTreeMap<&'static str, usize>) -> String {
+    let mut most: Vec<_> = requests.iter().collect();
+    most.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let most: Vec<String> = most.iter().take(6).map(|(name, count)| format!("{name} {count}")).collect();
+    most.join(", ")
+}
+
+/// AWS's requests for these calls: one for each page of a list.
+fn requests(calls: &[Call], images: usize, plans: bool) -> BTreeMap<&'static str, usize> {
+    let mut requests: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut note = |action, count: usize| *requests.entry(action).or_default() += count;
+    for call in calls {
+        let action = call.actions[0];
+        match action {
+            "ec2:DescribeImages" if plans => note(action, images.div_ceil(1_000)),
+            "ec2:DescribeSnapshots" if plans => note(action, (2 * images).div_ceil(1_000)),
+            "ec2:DescribeLaunchTemplates" => {
+                note(action, TEMPLATES.div_ceil(200));
+                // The newest and the default version of all, and of each template that has more than one all of them.
+                let every = if plans { TEMPLATES } else { 0 };
+                note("ec2:DescribeLaunchTemplateVersions", (2 * TEMPLATES).div_ceil(200) + every);
+            }
+            "autoscaling:DescribeAutoScalingGroups" => {
+                note(action, GROUPS.div_ceil(100));
+                note("autoscaling:DescribeInstanceRefreshes", GROUPS);
+            }
+            _ => note(action, 1),
+        }
     }
-    Seen { images, seconds, megabytes: most as f64 / 1e6, calls: by_name }
+    requests
+}
+
+/// Plans and acts at AWS's pace, by the table of latencies, and prints how much of AWS's buckets that takes.
+fn act(images: usize) {
+    let cloud = account(images);
+    cloud.answer_after(Latency::new(1));
+    let plan = json!({"run": "a-run", "action": "plan", "request": {}});
+    let (plan, took) = at_pace(&cloud, functions::prune(&cloud, plan, cloud.now()));
+    println!(
+        "{images} images: a plan waits for answers for {:.1} s, each list as one page",
+        took.as_secs_f64()
+    );
+    let plan = plan.expect("a plan");
+    let items = plan["retire"].as_array().expect("a list");
+    let (first, begun) = (cloud.calls().len(), cloud.now());
+    for item in items {
+        let (done, _) =
+            at_pace(&cloud, functions::prune(&cloud, json!({"action": "retire", "item": item}), cloud.now()));
+        assert_eq!(done.expect("an act")["reason"], "retired");
+    }
+    let took = cloud.now().duration_since(begun).as_secs_f64();
+    let calls = &cloud.calls()[first..];
+    let requests = requests(calls, images, false);
+    println!(
+        "acting on {} of them takes {took:.1} s, each list as one page, and {} requests: {}",
+        items.len(),
+        requests.values().sum::<usize>(),
+        most_of(&requests)
+    );
+    let times: Vec<_> = calls.iter().map(|call| (call.at.duration_since(begun), call.actions[0])).collect();
+    for (api, bucket) in buckets::used(&times) {
+        println!("  {api}: {:.0} of {} at once", bucket.used, bucket.capacity);
+    }
+}
+
+/// Runs a function while answers take their time; gives what came of it, and how long it took.
+fn at_pace<T>(cloud: &Cloud, work: impl Future<Output = T>) -> (T, SignedDuration) {
+    let begun = cloud.now();
+    let mut work = pin!(work);
+    loop {
+        if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return (done, cloud.now().duration_since(begun));
+        }
+        cloud.pass(cloud.take_delay().expect("it waits for an answer"));
+    }
 }
 
 /// An account with so many images of this stack, a hundred of each pipeline; a third of them is named by something.

@@ -14,6 +14,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -110,6 +111,8 @@ struct State {
     delay: Option<SignedDuration>,
     /// How long answers take; none means no time.
     latency: Option<Latency>,
+    /// What tells the time, and how much of it answers took.
+    stopwatch: Option<(fn() -> Duration, Duration)>,
     /// What answers may show of the past.
     lagging: lagging::Lagging,
     /// Whether somebody else lets time go on while a function sleeps.
@@ -206,6 +209,7 @@ impl Cloud {
             death: None,
             delay: None,
             latency: None,
+            stopwatch: None,
             lagging: lagging::Lagging::default(),
             walked: false,
             nap: None,
@@ -397,6 +401,16 @@ impl Cloud {
     /// Writes a parameter, as a person does.
     pub fn put_parameter(&self, name: &ParameterName, value: &str) {
         self.state.borrow_mut().parameters.insert(name.clone(), value.to_owned());
+    }
+
+    /// From now on it is counted how long answers take by this, so that a measurement can leave the account's part out.
+    pub fn time_answers(&self, clock: fn() -> Duration) {
+        self.state.borrow_mut().stopwatch = Some((clock, Duration::ZERO));
+    }
+
+    /// How long all answers took since then.
+    pub fn answers_took(&self) -> Duration {
+        self.state.borrow().stopwatch.map_or(Duration::ZERO, |(_, took)| took)
     }
 
     /// Every call that was made through a port, in order.

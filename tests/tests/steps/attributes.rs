@@ -7,10 +7,10 @@ use ovenbird_core::{
         bake::{Bake, Document, Status, To},
         id::AmiId,
     },
-    ports::{Image, ImageState, Protection, Retirement as _},
+    ports::{Image, ImageState, Key, Protection, Retirement as _, Row},
     steps::promote,
 };
-use ovenbird_testkit::Cloud;
+use ovenbird_testkit::{Cloud, Fault};
 use serde_json::json;
 
 use super::desk::{Desk, TWO};
@@ -156,6 +156,52 @@ fn an_image_whose_protection_outlasts_its_lifting_stays_and_no_run_fails_for_it(
     let verdict = desk.verdict(&image);
     assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "retired");
     assert_eq!(seen(&desk, &image), None);
+}
+
+/// The records of images, and what leads to them; not what is noted of an image that goes.
+fn records(desk: &Desk) -> Vec<Row> {
+    let of_images =
+        |key: &Key| key.pk.starts_with("DIGEST#") || key.pk.starts_with("IMAGE#") && key.sk == "SET";
+    desk.cloud
+        .rows()
+        .into_iter()
+        .filter(|row| of_images(&row.key))
+        .map(|row| Row { version: 0, ..row })
+        .collect()
+}
+
+/// Without stages no retirement has its record: bakes would never reuse it again.
+#[test]
+fn an_image_that_stays_after_all_keeps_its_record_also_without_stages() {
+    let desk = Desk::new(&TWO);
+    desk.edit_channel(|doc| doc["previous"] = json!([]));
+    let image = desk.image("before-0");
+    let (before, now, verdict) = (records(&desk), desk.now(), desk.verdict(&image));
+    assert_eq!(verdict["act"], "deregister");
+
+    // EC2 refuses.
+    let refused = desk.clone();
+    refused.cloud.with(|world| {
+        world.protect_image(image.as_str(), true, false).unwrap();
+        world.unprotect_image(now, image.as_str(), false).unwrap();
+    });
+    assert_eq!(refused.act("retire", &verdict).unwrap()["reason"], "protected");
+    assert_eq!(records(&refused), before);
+    refused.cloud.pass(SignedDuration::from_hours(25));
+    assert_eq!(refused.act("retire", &refused.verdict(&image)).unwrap()["reason"], "retired");
+    assert!(seen(&refused, &image).is_none() && records(&refused).len() < before.len());
+
+    // The function dies before it asks EC2, and then something names the image.
+    let rehearsal = desk.clone();
+    rehearsal.act("retire", &verdict).unwrap();
+    let calls = rehearsal.cloud.calls();
+    let call = calls.iter().position(|call| call.actions[0] == "ec2:DeregisterImage").unwrap();
+    desk.cloud.inject(call, Fault::Refused);
+    desk.act("retire", &verdict).unwrap_err();
+    assert!(records(&desk).len() < before.len());
+    desk.cloud.put_parameter(&"/somebody/s".parse().unwrap(), image.as_str());
+    assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "parameter");
+    assert_eq!(records(&desk), before);
 }
 
 /// A run died after it had lifted the protection; then a person takes the image back.

@@ -7,7 +7,7 @@ use ovenbird_core::{
     functions,
     ports::ImageState,
 };
-use ovenbird_sim::{BinKind, BinRule, Lasts, LaunchPermission, LockSnapshot};
+use ovenbird_sim::{BinKind, BinRule, Consistency, Lasts, LaunchPermission, LockSnapshot};
 use ovenbird_testkit::Fault;
 use serde_json::{Value, json};
 
@@ -99,6 +99,61 @@ fn a_deregistered_image_comes_out_of_the_recycle_bin_as_it_was_before_its_retire
     assert_eq!((prune(&desk), desk.verdict(&image)["reason"].clone()), (Vec::new(), json!("undone")));
     desk.cloud.pass(DAY);
     assert_eq!(prune(&desk), ["deprecate"]);
+}
+
+/// EC2 shows for a while neither what is out of the bin nor what was taken out of it.
+#[test]
+fn an_undo_that_is_repeated_within_seconds_calls_nothing_gone() {
+    let (desk, image, before) = binned();
+    desk.cloud.answer_by(Consistency::Oldest);
+    let mut done = 0;
+    for second in 0..90 {
+        match undo(&desk, &image) {
+            Ok(_) => done += 1,
+            Err(error) => assert_eq!(error.name(), "TryAgain", "after {second} s: {error}"),
+        }
+        desk.cloud.pass(SignedDuration::from_secs(1));
+    }
+    assert!((30..80).contains(&done), "{done}");
+    assert_as_before(&desk, &image, &before);
+}
+
+/// From now on the bin keeps nothing more.
+fn keep_nothing(desk: &Desk) {
+    desk.cloud.with(|world| {
+        let rules: Vec<_> = world.bin_rules().map(|rule| rule.id.clone()).collect();
+        rules.iter().for_each(|rule| world.delete_bin_rule(rule).unwrap());
+    });
+}
+
+/// Asks once more, when it is lost, and again after so long.
+#[track_caller]
+fn assert_lost_after(desk: &Desk, image: &AmiId, seconds: i64) {
+    let said = || undo(desk, image).unwrap_err().name().to_owned();
+    assert_eq!(said(), "TryAgain");
+    desk.cloud.pass(SignedDuration::from_secs(seconds - 1));
+    assert_eq!(said(), "TryAgain");
+    desk.cloud.pass(SignedDuration::from_secs(1));
+    assert_eq!(said(), "BadInput");
+}
+
+#[test]
+fn an_image_that_is_gone_again_is_called_gone_when_ec2_must_show_it() {
+    let (desk, image, _) = binned();
+    undo_in_time(&desk, &image);
+    keep_nothing(&desk);
+    desk.cloud.deregister(&image);
+    assert_lost_after(&desk, &image, 150);
+}
+
+#[test]
+fn a_snapshot_that_is_gone_is_called_gone_an_hour_after_the_undo_began() {
+    let (desk, image, before) = binned();
+    undo(&desk, &image).unwrap_err();
+    keep_nothing(&desk);
+    let (now, snapshot) = (desk.now(), snapshots_of(&before, &image).remove(0));
+    desk.cloud.with(|world| world.delete_snapshot(now, &snapshot, false)).unwrap();
+    assert_lost_after(&desk, &image, 3_600);
 }
 
 /// A run an hour later would else deregister it again.

@@ -97,7 +97,8 @@ impl Ground {
             .map(|(name, _)| name.clone())
             .collect();
         // A prune run that didn't end may have left an image half retired; the next one goes on with it.
-        let mut prunes = self.scenario.runs().into_iter().filter(|(_, (_, run))| matches!(run, Run::Prune));
+        let mut prunes =
+            self.scenario.runs().into_iter().filter(|(_, (_, run))| matches!(run, Run::Prune | Run::Undo(_)));
         if prunes.any(|(name, _)| ends.get(&name).is_some_and(|end| !matches!(end, End::Succeeded(_)))) {
             excused.extend(self.before.keys().cloned());
         }
@@ -136,6 +137,11 @@ impl Ground {
         let after = self.slate(&cloud, &ends, &BTreeSet::new());
         let after = after.into_iter().chain(slate::superseded(&cloud));
         violations.extend(after.map(|one| one + " (after the last prune)"));
+        for (name, (_, run)) in self.scenario.runs() {
+            if let (Run::Undo(artifact), Some(end)) = (run, ends.get(&name)) {
+                violations.extend(slate::not_taken_back(&cloud, artifact, end, self.scenario.retired > 0));
+            }
+        }
 
         // And all of it once more changes nothing.
         let settled = cloud.dump();

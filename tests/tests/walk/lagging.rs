@@ -3,7 +3,7 @@
 use ovenbird_sim::Consistency;
 use ovenbird_testkit::walk::{
     meetings::{MEETINGS, Meeting},
-    scenarios::{Follows, Pairs, SCENARIOS, Scenario},
+    scenarios::{Follows, Pairs, Run, SCENARIOS, Scenario},
 };
 
 /// What a name ends with where answers lag: `walk "(lagging)"` walks these alone.
@@ -28,6 +28,7 @@ const WALKED: &[&str] = &[
     "a rollout aborted by a person",
     "a version that answers 500, rolled back",
     "a version that takes over blue-green",
+    "two people take an image out of the Recycle Bin, seconds apart",
 ];
 
 /// These with answers that lag, each by a seed of its own.
@@ -39,7 +40,8 @@ pub fn scenarios() -> impl Iterator<Item = Scenario> {
         // A walk makes a handful of these, and ends with its program.
         let name = Box::leak(format!("{walked}{LAGGING}").into_boxed_str());
         // The bake beside prune is as every other one.
-        let only = if scenario.runs.len() == 2 && scenario.ends == "succeeded" {
+        let beside_a_bake = matches!(scenario.runs, [(_, Run::Upload(_)), (_, Run::Prune)]);
+        let only = if beside_a_bake {
             &["run-1/"]
         } else if matches!(scenario.follows, Follows::Pair(_)) {
             // What a pair is looked at for in between lags nowhere.

@@ -22,13 +22,6 @@ const UNSEEN: &[(&str, &str)] = &[
     ("promote", "autoscaling:CancelInstanceRefresh"),
     // A volume that outlives its instance is somebody's work against the launch's own mapping.
     ("prune", "ec2:DeleteVolume"),
-    // For an image that is needed again after a run died between lifting its protection and deregistering it.
-    ("prune", "ec2:EnableImageDeregistrationProtection"),
-    // A person takes back an image that is gone: the tests `steps::returning` need these.
-    ("prune", "ec2:ListImagesInRecycleBin"),
-    ("prune", "ec2:ListSnapshotsInRecycleBin"),
-    ("prune", "ec2:RestoreImageFromRecycleBin"),
-    ("prune", "ec2:RestoreSnapshotFromRecycleBin"),
 ];
 
 /// Notes the calls; whose they are stands at their caller's end: `run-0/Promote#29 PromoteArn`.

@@ -322,6 +322,41 @@ fn dangling(cloud: &Cloud) -> Vec<String> {
     gone.map(|(name, image)| format!("{image} was destroyed, and parameter {name} names it")).collect()
 }
 
+/// What isn't so of what a person was told who took an image back. Where it was `retiring` before, it is to be had all the time,
+/// so nobody is told that it is not; and whoever is told that it is back finds it as it was before its retirement.
+pub fn not_taken_back(cloud: &Cloud, artifact: &str, end: &End, retiring: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    match end {
+        End::Succeeded(_) => {}
+        End::Failed { error, cause } if error == "BadInput" && retiring => {
+            return vec![format!("{artifact} was not taken back: {cause}")];
+        }
+        End::Failed { .. } | End::Lost | End::Broken(_) => return found,
+    }
+    let key = format!("artifacts/storefront/{artifact}");
+    let bakes: Vec<Bake> = decode(cloud, "BAKE#");
+    let is_of = |bake: &&Bake| bake.spec.artifact.as_ref().is_some_and(|one| one.key.as_str() == key);
+    let maker = bakes.iter().find(is_of).expect("its bake");
+    let id = maker.progress.image.as_ref().expect("its image");
+    cloud.with(|world| match world.own_images().find(|image| image.id == *id) {
+        Some(image) => {
+            let standing = &image.standing;
+            let is = (image.state, standing.deprecated.is_some(), standing.protected);
+            if is != (ImageState::Available, false, maker.spec.settings.protected)
+                || standing.permissions.is_empty() == retiring
+            {
+                found.push(format!("{artifact} was taken back, and is {image:?}"));
+            }
+        }
+        None => found.push(format!("{artifact} was not taken back: there is no {id}")),
+    });
+    let records: Vec<ImageSet> = decode(cloud, "SET");
+    if !records.iter().any(|record| record.home.image == *id && record.status == ImageStatus::Validated) {
+        found.push(format!("{artifact} was taken back, and has no record"));
+    }
+    found
+}
+
 /// Channels that point at something older than what was promoted into them. A forced bake asks for just that.
 fn outrun(bakes: &[Bake], channels: &[Channel]) -> Vec<String> {
     let mut found = Vec::new();

@@ -7,6 +7,7 @@ use ovenbird_core::{
         bake::{Bake, Status},
         rollout::Rollout,
     },
+    ports::Row,
     store::Channel,
 };
 use ovenbird_testkit::{Cloud, walk::machine::End};
@@ -73,8 +74,11 @@ pub fn untrue(cloud: &Cloud, channels: &[Channel], rollouts: &[Rollout]) -> Vec<
         };
         let is_so = match event["DetailType"].as_str() {
             Some("Image Promoted") => channel.is_some_and(has),
+            // A person may have taken it out of the Recycle Bin since.
             Some("Image Retired") => {
+                let back = |row: &Row| row.doc["image"] == image && row.doc["stage"] == "undone";
                 cloud.with(|world| world.own_images().all(|one| one.id.as_str() != image))
+                    || cloud.rows().iter().any(|row| row.key.pk == "RETIREMENTS" && back(row))
             }
             Some("Approval Needed") => {
                 let asks = |one: &Rollout| detail["rollout"] == one.spec.id.as_str() && has_asked(one);

@@ -44,7 +44,7 @@ pub(super) async fn groups_and_refreshes(cloud: &Cloud) -> Result<Look> {
         note(&mut named, &by, desired.mixed_instances_policy());
         pin(&mut named, &by, desired.launch_template());
     }
-    Ok(named.look)
+    named.resolved(cloud).await
 }
 
 /// What a group's instance refreshes under way launch.

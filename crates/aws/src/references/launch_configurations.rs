@@ -18,5 +18,5 @@ pub(super) async fn every_launch_configuration(cloud: &Cloud) -> Result<Look> {
             named.note(Kind::LaunchConfiguration, name, one.image_id());
         }
     }
-    Ok(named.look)
+    named.resolved(cloud).await
 }

@@ -14,7 +14,7 @@ pub(super) async fn every_spot_fleet(cloud: &Cloud) -> Result<Look> {
             .map_err(|error| translate("ec2:DescribeSpotFleetRequests", "all spot fleet requests", &error))?;
         page.spot_fleet_request_configs().iter().for_each(|request| note(&mut named, request));
     }
-    Ok(named.look)
+    named.resolved(cloud).await
 }
 
 /// Notes what a request launches by. What was cancelled launches nothing any more.

@@ -5,5 +5,6 @@
 mod artifact;
 mod ec2_codes;
 mod launch;
+mod references;
 mod refusals;
 mod upload;

@@ -15,10 +15,10 @@ use ovenbird_core::{
 use crate::artifact::cloud;
 
 /// What EC2 was asked for, in order.
-type Asked = Arc<Mutex<Vec<String>>>;
+pub type Asked = Arc<Mutex<Vec<String>>>;
 
 /// An EC2 that answers each request by its form: a status and a body.
-fn ec2(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> (String, Asked) {
+pub fn ec2(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> (String, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, asked) = (listener.local_addr().unwrap(), Asked::default());
     let told = Arc::clone(&asked);

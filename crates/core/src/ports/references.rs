@@ -53,12 +53,14 @@ impl Source {
             Self::LaunchTemplates => {
                 &["ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions", "ssm:GetParameters"]
             }
-            Self::AutoScalingGroups => {
-                &["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeInstanceRefreshes"]
-            }
-            Self::LaunchConfigurations => &["autoscaling:DescribeLaunchConfigurations"],
+            Self::AutoScalingGroups => &[
+                "autoscaling:DescribeAutoScalingGroups",
+                "autoscaling:DescribeInstanceRefreshes",
+                "ssm:GetParameters",
+            ],
+            Self::LaunchConfigurations => &["autoscaling:DescribeLaunchConfigurations", "ssm:GetParameters"],
             Self::Fleets => &["ec2:DescribeFleets", "ssm:GetParameters"],
-            Self::SpotFleets => &["ec2:DescribeSpotFleetRequests"],
+            Self::SpotFleets => &["ec2:DescribeSpotFleetRequests", "ssm:GetParameters"],
             Self::Parameters => &["ssm:DescribeParameters", "ssm:GetParameters"],
         }
     }

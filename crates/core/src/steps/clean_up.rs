@@ -27,7 +27,7 @@ use crate::{
 
 /// So long after it was made EC2 may not show a thing: AWS's support told users of another tool to ask for two minutes and a
 /// half. <https://github.com/hashicorp/packer/issues/3377>
-const UNSEEN: SignedDuration = SignedDuration::from_secs(150);
+pub(super) const UNSEEN: SignedDuration = SignedDuration::from_secs(150);
 
 /// Cleans up after a bake that ended well: its record is closed and its lease free, its instances go. Gives the bake as
 /// it is recorded, and what stays.

@@ -91,14 +91,11 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         if !bake.is_some_and(|bake| made_instance(bake, instance)) {
             return Ok(Some(kept(id, Reason::Unrecorded, "")));
         }
-        match self.cloud.terminate(&instance.id).await {
-            Err(Error::Denied { .. })
-                if self.cloud.instance(&instance.id).await?.is_none_or(|one| one.state.is_gone()) =>
-            {
-                Ok(None)
-            }
-            done => done.map(|()| None),
-        }
+        let shown = async {
+            let shown = self.cloud.instance(&instance.id).await?;
+            Ok(shown.is_some_and(|one| !one.state.is_gone()))
+        };
+        unless_gone(self.cloud.terminate(&instance.id).await, (), shown).await.map(|()| None)
     }
 
     /// Why an image stays; none when nothing that is looked at needs it. It destroys nothing.
@@ -146,8 +143,11 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
             }
             self.cloud.deregister(&image.id).await
         };
-        let gone = match done.await {
-            Err(Error::Denied { .. }) if !self.shows_image(image).await? => true,
+        let shown = async {
+            let shown = self.cloud.images(bake_of(&image.tags).as_ref()).await?;
+            Ok(shown.iter().any(|one| one.id == image.id))
+        };
+        let gone = match unless_gone(done.await, true, shown).await {
             Err(refused @ Error::Denied { .. }) if !had_record || self.is_retired(bake).await? => {
                 let what = format!("image {} ({refused})", image.id);
                 return Err(Error::TryAgain { what, why: Retry::Unfinished });
@@ -163,12 +163,6 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         let Some(bake) = bake else { return Ok(false) };
         let now = Ledger(self.cloud).bake(&bake.spec.pipeline, &bake.spec.id).await?;
         Ok(now.is_some_and(|now| now.progress.retired().is_some()))
-    }
-
-    /// Whether EC2 shows an image of ours. What is gone has no tags, and a role whose permission rests on them is then
-    /// refused; so it asks here before it takes a refusal for one.
-    async fn shows_image(&self, image: &Image) -> Result<bool> {
-        Ok(self.cloud.images(bake_of(&image.tags).as_ref()).await?.iter().any(|one| one.id == image.id))
     }
 
     pub(super) async fn ask(&self, image: &Image, bake: Option<&Bake>, purpose: Purpose) -> Result<Answer> {
@@ -243,16 +237,14 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         if let Some(user) = users.iter().find(|user| !gone.contains(&user.id)) {
             return Ok(Some(kept(id, Reason::Shared, user.id.as_str())));
         }
-        let refused = match self.cloud.delete_snapshot(&snapshot.id).await {
+        let shown = async {
+            let shown = self.cloud.snapshots(bake_of(&snapshot.tags).as_ref()).await?;
+            Ok(shown.iter().any(|one| one.id == snapshot.id))
+        };
+        let refused = match unless_gone(self.cloud.delete_snapshot(&snapshot.id).await, (), shown).await {
             Ok(()) => return Ok(None),
             Err(error) => error,
         };
-        if let Error::Denied { .. } = refused {
-            let there = self.cloud.snapshots(bake_of(&snapshot.tags).as_ref()).await?;
-            if !there.iter().any(|one| one.id == snapshot.id) {
-                return Ok(None);
-            }
-        }
         // EC2 documents no code by which it refuses to delete a locked one. So whatever it says, its locks are looked at.
         match self.cloud.locked(std::slice::from_ref(&snapshot.id)).await {
             Ok(locked) if locked.contains(&snapshot.id) => Ok(Some(kept(id, Reason::Locked, ""))),
@@ -273,19 +265,11 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         if bake.is_none() {
             return Ok(Some(kept(id, Reason::Unrecorded, "")));
         }
-        match self.cloud.delete_volume(&volume.id).await {
-            Err(Error::Denied { .. })
-                if !self
-                    .cloud
-                    .volumes(bake_of(&volume.tags).as_ref())
-                    .await?
-                    .iter()
-                    .any(|one| one.id == volume.id) =>
-            {
-                Ok(None)
-            }
-            done => done.map(|()| None),
-        }
+        let shown = async {
+            let shown = self.cloud.volumes(bake_of(&volume.tags).as_ref()).await?;
+            Ok(shown.iter().any(|one| one.id == volume.id))
+        };
+        unless_gone(self.cloud.delete_volume(&volume.id).await, (), shown).await.map(|()| None)
     }
 
     /// What every kind of thing is asked: whether it is this stack's, this bake's, and may go at all.
@@ -394,6 +378,15 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         let names: Vec<ParameterName> = names.into_iter().collect();
         let values = self.cloud.values(&names).await?;
         Ok(values.into_iter().find(|(_, value)| value == image.as_str()).map(|(name, _)| name))
+    }
+}
+
+/// What became of a removal. What is gone has no tags, and a role whose permission rests on them is then refused: so a refusal
+/// counts only of what EC2 still shows.
+async fn unless_gone<T>(done: Result<T>, gone: T, shown: impl Future<Output = Result<bool>>) -> Result<T> {
+    match done {
+        Err(Error::Denied { .. }) if !shown.await? => Ok(gone),
+        done => done,
     }
 }
 

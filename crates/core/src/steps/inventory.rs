@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::AT_ONCE;
 use crate::{
     domain::{
         error::{Error, Result},
-        id::{AmiId, TemplateName},
+        id::{AmiId, PipelineName, TemplateName},
         reference::{Kind, Reference, images_in},
         template::{Pin, Pins},
     },
@@ -35,11 +37,12 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Looks at every source. What passes by itself is an error: the caller tries again.
+    /// Looks at every source, at all of them at once. What passes by itself is an error: the caller tries again.
     pub async fn take(cloud: &impl References, versions: Versions) -> Result<Self> {
         let mut inventory = Self::default();
-        for source in Source::ALL {
-            match look(source, cloud, versions).await {
+        let looks = join_all(Source::ALL.map(|source| look(source, cloud, versions))).await;
+        for (source, look) in Source::ALL.into_iter().zip(looks) {
+            match look {
                 Ok(look) => inventory.add(source, look),
                 Err(error) if error.goes_by() => return Err(error),
                 Err(error) => inventory.failed.push((source, error)),
@@ -87,19 +90,29 @@ async fn look(source: Source, cloud: &impl References, versions: Versions) -> Re
 pub async fn pinned_by_rollouts(cloud: &(impl Table + Bucket)) -> Result<Vec<Pin>> {
     let ledger = Ledger(cloud);
     let mut pins = Vec::new();
-    for pipeline in ledger.pipelines(cloud).await? {
-        for channel in ledger.channels(&pipeline).await? {
-            let Some(rolling) = channel.rolling else { continue };
-            let Some(rollout) = ledger.rollout(&pipeline, &rolling.rollout).await? else { continue };
-            let groups = rollout.progress.groups.iter();
-            let of_groups = groups.flat_map(|group| std::iter::once(&group.before).chain(&group.after));
-            let source = rollout.progress.pair.as_ref().map(|pair| &pair.source);
-            pins.extend(of_groups.chain(source).map(|version| Pin {
-                template: version.id.clone(),
-                version: version.version,
-                by: format!("rollout {}", rolling.rollout),
-            }));
+    let pipelines: Vec<PipelineName> = ledger.pipelines(cloud).await?.into_iter().collect();
+    for some in pipelines.chunks(AT_ONCE) {
+        let found = join_all(some.iter().map(|pipeline| pinned_by_rollouts_of(pipeline, &ledger))).await;
+        for of_pipeline in found {
+            pins.extend(of_pipeline?);
         }
+    }
+    Ok(pins)
+}
+
+async fn pinned_by_rollouts_of(pipeline: &PipelineName, ledger: &Ledger<'_, impl Table>) -> Result<Vec<Pin>> {
+    let mut pins = Vec::new();
+    for channel in ledger.channels(pipeline).await? {
+        let Some(rolling) = channel.rolling else { continue };
+        let Some(rollout) = ledger.rollout(pipeline, &rolling.rollout).await? else { continue };
+        let groups = rollout.progress.groups.iter();
+        let of_groups = groups.flat_map(|group| std::iter::once(&group.before).chain(&group.after));
+        let source = rollout.progress.pair.as_ref().map(|pair| &pair.source);
+        pins.extend(of_groups.chain(source).map(|version| Pin {
+            template: version.id.clone(),
+            version: version.version,
+            by: format!("rollout {}", rolling.rollout),
+        }));
     }
     Ok(pins)
 }

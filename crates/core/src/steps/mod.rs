@@ -36,6 +36,16 @@ use crate::{
     store::{Ledger, Mailbox, Versioned},
 };
 
+/// So many questions that don't wait for each other are asked at once, of the table and the bucket: both take thousands a
+/// second.
+///
+/// They are asked by `join_all`, of no more than this. Up to 30 it polls all of them each time, and needs no waker: so steps
+/// run in the walk, too, which wakes nothing.
+const AT_ONCE: usize = 16;
+
+/// So many at once of EC2, which refills 20 of a kind a second, for everybody in the account.
+const AT_ONCE_OF_EC2: usize = 4;
+
 /// The bake's record, which is at least as new as the document that an earlier try of this step was given, with what
 /// poll-readiness saw since; an error when the bake has ended, because nobody looks after what a step makes then.
 ///

@@ -33,13 +33,13 @@ use super::guard::{Due, Guard, is_back};
 pub use super::guard::{Kept, Reason, Terms};
 use crate::{
     domain::{
-        error::{Error, Result},
+        error::{Error, Result, Retry},
         event::Event,
         id::{BakeId, PipelineName},
         price::AtMost,
         retirement::Act,
     },
-    ports::{Bucket, PrunePorts},
+    ports::{Bucket, Image, PrunePorts},
     store::{Ledger, decode, keys},
 };
 
@@ -176,6 +176,11 @@ async fn seen(run: &BakeId, bucket: &impl Bucket, now: Timestamp) -> Result<Plan
     Ok(plan)
 }
 
+/// Whether EC2 shows an image of a bake no more.
+async fn is_gone(image: &Image, bake: &BakeId, cloud: &impl PrunePorts) -> Result<bool> {
+    Ok(!cloud.images(Some(bake)).await?.iter().any(|one| one.id == image.id))
+}
+
 /// Does with one image what its verdict says, if still nothing uses it.
 pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) -> Result<Verdict> {
     let kept = |reason| Ok(verdict.clone().kept(reason, ""));
@@ -213,7 +218,15 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
                 Act::Disable => guard.disable(due, now).await?,
                 Act::Deregister => guard.deregister_due(due, now).await?,
                 Act::Restore => {
-                    guard.restore(image, bake.as_deref(), verdict.reason == Reason::Undone, now).await?
+                    let undone = verdict.reason == Reason::Undone;
+                    match guard.restore(image, bake.as_deref(), undone, now).await {
+                        // Another run deregistered it meanwhile: the next try takes it out of the Recycle Bin.
+                        Err(error) if undone && !error.goes_by() && is_gone(image, id, cloud).await? => {
+                            let what = format!("image {}", image.id);
+                            return Err(Error::TryAgain { what, why: Retry::Going });
+                        }
+                        restored => restored?,
+                    }
                 }
             }
         }
@@ -238,8 +251,13 @@ pub async fn retire(verdict: &Verdict, cloud: &impl PrunePorts, now: Timestamp) 
         for snapshot in cloud.snapshots(Some(id)).await? {
             guard.delete_snapshot(&snapshot, bake.as_deref(), &gone).await?;
         }
-        Ledger(cloud).forget_retirement(&verdict.image).await?;
+        if !Ledger(cloud).forget_retirement(&verdict.image, verdict.was).await? {
+            return kept(Reason::Changed);
+        }
         if let Some(bake) = &mut bake {
+            if image.is_none() {
+                reap::forget_image(bake, cloud, now).await?;
+            }
             bake.progress.retire(now);
             Ledger(cloud).save(bake).await?;
         }

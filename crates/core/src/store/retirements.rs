@@ -74,6 +74,12 @@ impl Retirement {
         Self { image, pipeline, bake, stage: Retiring::Returning, since: now, permissions, set }
     }
 
+    /// The write of it as it was read: whoever read it before that can't write it any more.
+    pub(crate) fn rewritten(&self, row: Row) -> Write {
+        let (doc, index) = (encode(self), Index::default());
+        Write::Put { key: row.key, doc, expect: Expect::Version(row.version), index }
+    }
+
     /// How far it is, and since when.
     pub fn since(&self) -> Since {
         Since { stage: self.stage, since: self.since }
@@ -139,6 +145,19 @@ impl<T: Table> Ledger<'_, T> {
         self.0.commit(writes).await
     }
 
+    /// Brings an image's record back that [`Self::going`] took: the image stays after all. One that is disabled has none, and
+    /// its retirement has it.
+    pub(crate) async fn staying(&self, image: &AmiId) -> Result<()> {
+        let Some(set) = self.gone(image).await?.and_then(|gone| gone.set) else { return Ok(()) };
+        if self.retirement(image).await?.is_some_and(|(_, retirement)| retirement.set.is_some()) {
+            return Ok(());
+        }
+        match put_back(self, &set).await? {
+            writes if writes.is_empty() => Ok(()),
+            writes => self.0.commit(writes).await,
+        }
+    }
+
     /// The write that forgets it: the image is there again.
     pub(crate) async fn back(&self, image: &AmiId) -> Result<Vec<Write>> {
         let row = self.0.get(&gone_key(image)).await?;
@@ -146,11 +165,14 @@ impl<T: Table> Ledger<'_, T> {
         Ok(write.into_iter().collect())
     }
 
-    /// Forgets that an image is on its way out: it is gone.
-    pub(crate) async fn forget_retirement(&self, image: &AmiId) -> Result<()> {
+    /// Forgets how far an image `was` on its way out: it is gone. False when somebody took it back meanwhile.
+    pub(crate) async fn forget_retirement(&self, image: &AmiId, was: Option<Since>) -> Result<bool> {
         match self.retirement(image).await? {
-            Some((row, _)) => self.unretire(&row, None).await,
-            None => Ok(()),
+            Some((row, retirement)) if Some(retirement.since()) == was => {
+                self.unretire(&row, None).await.map(|()| true)
+            }
+            Some(_) => Ok(false),
+            None => Ok(true),
         }
     }
 }

@@ -193,7 +193,7 @@ impl World {
         let named = |group: &&Group| request.names.is_empty() || request.names.contains(&group.name);
         let found = self.auto_scaling_groups().filter(named).filter(|group| filters.pass(self, group));
         let paging = Paging { max_results: Some(most), ..request.paging.clone() };
-        paging.cut(found.cloned().collect(), 1, |group| group.name.clone())
+        paging.cut(found.cloned(), 1, |group| group.name.clone())
     }
 
     /// Changes a group. What it launches stays as it is while a refresh with a desired configuration is under way.

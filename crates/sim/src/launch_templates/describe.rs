@@ -59,7 +59,7 @@ impl World {
             everything || request.ids.contains(&one.id) || request.names.contains(&one.name)
         };
         let found = self.launch_templates().filter(|one| wanted(one) && filters.pass(self, one));
-        page(&request.paging)?.cut(found.cloned().collect(), 1, |one| one.id.clone())
+        page(&request.paging)?.cut(found.cloned(), 1, |one| one.id.clone())
     }
 
     /// Versions, of each template the newest first.

@@ -146,7 +146,7 @@ impl World {
         }
         let all = arns.is_empty() && names.is_empty();
         let found = balancers().filter(|one| all || arns.contains(&one.arn) || names.contains(&one.name));
-        paging.cut(found.cloned().collect(), 1, |one| one.arn.clone())
+        paging.cut(found.cloned(), 1, |one| one.arn.clone())
     }
 
     /// Every load balancer.

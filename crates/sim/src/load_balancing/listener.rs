@@ -191,7 +191,7 @@ impl World {
                 && (arns.is_empty() || arns.contains(&one.arn))
         };
         let found = self.balancing.listeners.values().filter(wanted);
-        paging.cut(found.cloned().collect(), 1, |one| one.arn.clone())
+        paging.cut(found.cloned(), 1, |one| one.arn.clone())
     }
 
     /// Deletes a listener with its rules.

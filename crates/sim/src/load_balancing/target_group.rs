@@ -240,7 +240,7 @@ impl World {
                 && (arns.is_empty() || arns.contains(&one.arn))
                 && (names.is_empty() || names.contains(&one.name))
         };
-        paging.cut(groups().filter(wanted).cloned().collect(), 1, |one| one.arn.clone())
+        paging.cut(groups().filter(wanted).cloned(), 1, |one| one.arn.clone())
     }
 
     /// Deletes a target group that no rule sends to. One that is not there is deleted, too.

@@ -28,7 +28,14 @@ impl Cloud {
         if self.state.borrow_mut().pause.take_if(|pause| *pause == number).is_some() {
             self.stand_still(|state| state.paused = true).await;
         }
-        match self.attempt(number, work) {
+        let clock = self.state.borrow().stopwatch.map(|(clock, _)| clock);
+        let begun = clock.map(|clock| clock());
+        let answer = self.attempt(number, work);
+        if let (Some(clock), Some(begun)) = (clock, begun) {
+            let took = clock().saturating_sub(begun);
+            self.state.borrow_mut().stopwatch.iter_mut().for_each(|(_, all)| *all += took);
+        }
+        match answer {
             Some(result) => result,
             None => std::future::pending().await,
         }

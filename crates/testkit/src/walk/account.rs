@@ -153,6 +153,9 @@ impl Scenario {
             }
             cloud.pass(SignedDuration::from_secs(60));
         }
+        if self.retired > 0 {
+            ends.extend(retire(&cloud, self.before[0], self.retired));
+        }
         cloud.validate_parameters(self.parameters);
         // Images that are there already are fit: what is made from now on is not.
         cloud.answer_of_new(self.fitness);
@@ -165,6 +168,21 @@ impl Scenario {
         cloud.answer_by(self.consistency);
         (cloud, ends)
     }
+}
+
+/// Shares the image of an artifact, and makes so many prune runs; the Recycle Bin keeps what goes.
+fn retire(cloud: &Cloud, artifact: &str, runs: u64) -> BTreeMap<String, End> {
+    operator::share(cloud, artifact);
+    operator::keep_what_goes(cloud);
+    let mut ends = BTreeMap::new();
+    for number in 0..runs {
+        let name = format!("before-prune-{number}");
+        let ended = walk(cloud, &[(name.clone(), (0, Run::Prune))], &Diary::default());
+        assert!(matches!(ended[&name], End::Succeeded(_)), "{ended:?}");
+        ends.extend(ended);
+        cloud.pass(SignedDuration::from_hours(8 * 24));
+    }
+    ends
 }
 
 /// Starts the bake `lost` of an artifact, ends its execution before the first call of a state, and lets a day pass.
@@ -231,11 +249,13 @@ pub fn walk_with(
                 Run::Manual(input) => (&BAKE, serde_json::from_str(input).unwrap()),
                 Run::Push => (&BAKE, pushed(cloud)),
                 Run::Prune => (&PRUNE, json!({})),
+                Run::Undo(artifact) => (&PRUNE, json!({"undo": operator::baked(cloud, artifact)})),
                 Run::PutParameter(artifact) => return operator::put_parameter(cloud, artifact).await,
                 Run::Steer(steer) => return operator::steer(cloud, *steer).await,
                 Run::PointBack => return operator::point_back(cloud).await,
                 Run::Launch(artifact) => return operator::launch(cloud, artifact).await,
                 Run::Share(artifact) => return operator::share(cloud, artifact),
+                Run::Deregister(artifact) => return operator::deregister(cloud, artifact),
                 Run::Name(artifact) => return operator::name(cloud, artifact),
             };
             Execution { name: name.clone(), input, diary, cloud, clock, meanwhile }.run(machine).await

@@ -58,6 +58,8 @@ pub struct Walk {
     pub took: SignedDuration,
     /// How often a function was called, the retries of one state counted once.
     pub invocations: usize,
+    /// How often of these it was prune.
+    pub pruned: usize,
 }
 
 /// Walks a scenario with nothing going wrong, and counts what AWS would charge for.
@@ -72,7 +74,9 @@ pub fn measure_on(cloud: &Cloud, scenario: &Scenario) -> Walk {
     let diary = Diary::default();
     let mut ends = walk(cloud, &scenario.runs(), &diary);
     let calls = cloud.calls().split_off(first);
-    let invocations = calls.iter().map(|call| &call.by).collect::<BTreeSet<_>>().len();
+    let invocations: BTreeSet<_> = calls.iter().map(|call| &call.by).collect();
+    let pruned = invocations.iter().filter(|by| by.ends_with("PruneArn")).count();
+    let invocations = invocations.len();
     let (name, _) = scenario.runs().pop().expect("a scenario runs something");
     Walk {
         end: ends.remove(&name).expect("every execution ends"),
@@ -80,6 +84,7 @@ pub fn measure_on(cloud: &Cloud, scenario: &Scenario) -> Walk {
         calls: by_api(&calls),
         took: cloud.now().duration_since(start),
         invocations,
+        pruned,
     }
 }
 
@@ -100,6 +105,8 @@ const PUTS: f64 = 0.005;
 const REQUESTS: f64 = 0.000_2;
 /// A function of 128 MB on arm64 for a second; most take a twentieth of it, and a watch twenty.
 const FUNCTION_SECOND: f64 = 0.000_013_333_4 / 8.0;
+/// An invocation of prune: it has 1,024 MB, and waits for answers for a second.
+const PRUNE_RUN: f64 = 8.0 * FUNCTION_SECOND;
 /// An hour of c7i.large.
 const MACHINE_HOUR: f64 = 0.089_25;
 
@@ -112,6 +119,7 @@ pub fn price(walk: &Walk) -> Vec<(&'static str, f64)> {
         (
             "Lambda",
             invocations * (REQUESTS / 1000.0 + 0.05 * FUNCTION_SECOND)
+                + walk.pruned as f64 * PRUNE_RUN
                 + walk.diary.slept.get().as_secs_f64() * FUNCTION_SECOND,
         ),
         (

@@ -37,6 +37,7 @@ const ASKED: &[&str] = &["done", "BadInput"];
 const OLDEST: Run = Run::Manual(r#"{"artifact": "artifacts/storefront/v0.jar"}"#);
 const FORCED: Run = Run::Manual(r#"{"pipeline": "storefront", "force": true}"#);
 const RUNTIME: Run = Run::Manual(r#"{"pipeline": "jvm-runtime", "force": true}"#);
+const UNDO: Run = Run::Undo("v1.jar");
 const V1: Run = Run::Upload("v1.jar");
 const V3: Run = Run::Upload("v3.jar");
 const V4: Run = Run::Upload("v4.jar");
@@ -105,6 +106,65 @@ pub const MEETINGS: &[Meeting] = &[
         &[(0, Run::Prune), (0, V1)],
         [PRUNED, BAKED],
     )),
+    meeting(
+        "prune, and the old image deregistered by hand meanwhile",
+        &[(0, Run::Prune), (0, Run::Deregister("v1.jar"))],
+        [PRUNED, DONE],
+    ),
+    retired(
+        2,
+        meeting(
+            "prune at the last stage, and the image deregistered by hand meanwhile",
+            &[(0, Run::Prune), (0, Run::Deregister("v1.jar"))],
+            [PRUNED, DONE],
+        ),
+    ),
+    staged(meeting(
+        "prune at the first stage, and a person takes the image back meanwhile",
+        &[(0, Run::Prune), (0, UNDO)],
+        [PRUNED, &["succeeded", "BadInput"]],
+    )),
+    retired(
+        1,
+        meeting(
+            "prune at the second stage, and a person takes the image back meanwhile",
+            &[(0, Run::Prune), (0, UNDO)],
+            [PRUNED, PRUNED],
+        ),
+    ),
+    retired(
+        2,
+        meeting(
+            "prune at the last stage, and a person takes the image back meanwhile",
+            &[(0, Run::Prune), (0, UNDO)],
+            // While it is deregistered, a person is told to ask again.
+            [PRUNED, &["succeeded", "PruneIncomplete"]],
+        ),
+    ),
+    retired(
+        2,
+        meeting(
+            "a person takes an image back that is due to go, and prune meanwhile",
+            &[(0, UNDO), (0, Run::Prune)],
+            [PRUNED, PRUNED],
+        ),
+    ),
+    retired(
+        3,
+        meeting(
+            "a person takes an image out of the Recycle Bin, and prune meanwhile",
+            &[(0, UNDO), (0, Run::Prune)],
+            [PRUNED, PRUNED],
+        ),
+    ),
+    retired(
+        3,
+        meeting(
+            "a person takes an image out of the Recycle Bin, and another one meanwhile",
+            &[(0, UNDO), (0, UNDO)],
+            [PRUNED, PRUNED],
+        ),
+    ),
     meeting("prune, and prune again meanwhile", &[(0, Run::Prune), (0, Run::Prune)], [PRUNED, PRUNED]),
     meeting("prune, and a forced bake meanwhile", &[(0, Run::Prune), (0, FORCED)], [PRUNED, BAKED]),
     meeting("a forced bake, and prune meanwhile", &[(0, FORCED), (0, Run::Prune)], [BAKED, PRUNED]),
@@ -230,6 +290,12 @@ const fn rolled(meeting: Meeting) -> Meeting {
 /// Images go by stages.
 const fn staged(meeting: Meeting) -> Meeting {
     Meeting { scenario: Scenario { soak: STAGED, ..meeting.scenario }, ..meeting }
+}
+
+/// Images go by stages, and the first one has come so far.
+const fn retired(runs: u64, meeting: Meeting) -> Meeting {
+    let Meeting { scenario, .. } = staged(meeting);
+    Meeting { scenario: Scenario { retired: runs, ..scenario }, ..meeting }
 }
 
 /// A bake of the fourth version died before the first call of this state, a day ago.

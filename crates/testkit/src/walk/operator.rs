@@ -13,7 +13,7 @@ use ovenbird_core::{
     store::Channel,
 };
 use ovenbird_sim::{
-    LaunchPermission, RunInstances,
+    BinKind, BinRule, LaunchPermission, RunInstances,
     auto_scaling::{Configuration, UpdateGroup},
     launch_templates::{CreateLaunchTemplateVersion, LaunchTemplateData, TemplateSpec},
 };
@@ -60,6 +60,25 @@ pub(super) fn share(cloud: &Cloud, artifact: &str) -> End {
         let _ = cloud.with(|world| world.modify_launch_permissions(image.as_str(), &with, &[], false));
     }
     done()
+}
+
+/// `aws ec2 deregister-image`, its protection lifted first; its snapshots stay.
+pub(super) fn deregister(cloud: &Cloud, artifact: &str) -> End {
+    cloud.enter("operator");
+    let there = |image: &AmiId| cloud.with(|world| world.image(image).is_some());
+    if let Some(image) = baked(cloud, artifact).filter(there) {
+        cloud.deregister(&image);
+    }
+    done()
+}
+
+/// `aws rbin create-rule`: the Recycle Bin keeps what goes for a month.
+pub(super) fn keep_what_goes(cloud: &Cloud) {
+    for kind in [BinKind::Image, BinKind::Snapshot] {
+        let (id, description) = (String::new(), String::new());
+        let rule = BinRule { id, kind, days: 30, description, tags: Vec::new(), excluded: Vec::new() };
+        cloud.with(|world| world.create_bin_rule(rule)).unwrap();
+    }
 }
 
 /// `aws ssm put-parameter` of a type that AWS doesn't check: the image may be disabled by then.
@@ -191,7 +210,7 @@ async fn usable(cloud: &Cloud, artifact: &str) -> Option<AmiId> {
 }
 
 /// The image that was baked of an artifact, there or not.
-fn baked(cloud: &Cloud, artifact: &str) -> Option<AmiId> {
+pub(super) fn baked(cloud: &Cloud, artifact: &str) -> Option<AmiId> {
     let key = format!("artifacts/storefront/{artifact}");
     let rows = cloud.rows().into_iter().filter(|row| row.key.sk.starts_with("BAKE#"));
     let mut baked = rows.filter(|row| row.doc["artifact"]["key"] == key && row.doc["image"].is_string());

@@ -107,6 +107,9 @@ pub struct Scenario {
     pub lying: &'static [&'static str],
     /// Artifacts that were baked and promoted before.
     pub before: &'static [&'static str],
+    /// So many prune runs were made after that, eight days apart. The first image was shared with another account, and the
+    /// Recycle Bin keeps what goes.
+    pub retired: u64,
     /// An artifact whose execution, `lost`, ended for good before the first call of this state, a day ago.
     pub lost: Option<(&'static str, &'static str)>,
     /// More of the recipe, pushed after that.
@@ -132,6 +135,8 @@ pub enum Run {
     Push,
     /// The scheduled prune.
     Prune,
+    /// A person takes back the image of this artifact: a prune run that does this alone.
+    Undo(&'static str),
     /// The image of this artifact is written into the parameter: a rollback that Ovenbird hears nothing of.
     PutParameter(&'static str),
     /// A person steers the rollout, with `ovenbird`.
@@ -142,6 +147,8 @@ pub enum Run {
     Launch(&'static str),
     /// The image of this artifact is shared with another account.
     Share(&'static str),
+    /// The image of this artifact is deregistered by hand.
+    Deregister(&'static str),
     /// Something else comes to name the image of this artifact: a plain parameter of somebody's.
     Name(&'static str),
 }
@@ -192,8 +199,10 @@ impl Run {
             | Self::Manual(_)
             | Self::Push
             | Self::Prune
+            | Self::Undo(_)
             | Self::Launch(_)
             | Self::Share(_)
+            | Self::Deregister(_)
             | Self::Name(_) => false,
         }
     }

@@ -78,6 +78,7 @@ pub const PLAIN: Scenario = Scenario {
     fitness: Fitness::Well,
     lying: &[],
     before: &[],
+    retired: 0,
     lost: None,
     then: "",
     runs: &[(0, Run::Upload("v1.jar"))],
@@ -94,6 +95,19 @@ const ROLLED: Scenario = Scenario {
     only: &["production-"],
     pairs: Pairs::None,
     ends: "validated",
+    ..PLAIN
+};
+
+/// A person takes back an image that is disabled, and asks once more ten minutes later, whatever became of the first time.
+const TAKEN_BACK: Scenario = Scenario {
+    name: "a person takes back an image that is disabled",
+    soak: STAGED,
+    before: &["v1.jar", "v2.jar", "v3.jar"],
+    retired: 2,
+    runs: &[(0, Run::Undo("v1.jar")), (600, Run::Undo("v1.jar"))],
+    only: &["run-0/"],
+    pairs: Pairs::None,
+    ends: "succeeded",
     ..PLAIN
 };
 
@@ -379,6 +393,15 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
         ends: "succeeded",
         ..PLAIN
+    },
+    TAKEN_BACK,
+    Scenario { name: "a person takes an image out of the Recycle Bin", retired: 3, ..TAKEN_BACK },
+    Scenario {
+        name: "two people take an image out of the Recycle Bin, seconds apart",
+        retired: 3,
+        runs: &[(0, Run::Undo("v1.jar")), (3, Run::Undo("v1.jar")), (600, Run::Undo("v1.jar"))],
+        only: &["run-1/"],
+        ..TAKEN_BACK
     },
     // Each rollout leaves a version that names its image. The run after the one that deletes it takes the image.
     Scenario {

@@ -9,6 +9,8 @@ pub enum Retry {
     Unseen,
     /// It is on its way out of the Recycle Bin.
     Returning,
+    /// It is being removed at this moment.
+    Going,
     /// Something that is on its way out still uses it.
     InUse,
     /// AWS asked to slow down while it was removed.
@@ -21,6 +23,7 @@ impl Retry {
         match self {
             Self::Changed => "was changed by somebody else meanwhile",
             Self::Unseen => "was made by an earlier try, and can't be seen yet",
+            Self::Going => "is being removed at this moment",
             Self::Returning => "is still on its way out of the Recycle Bin",
             Self::InUse => "is still in use",
             Self::Unfinished => "could not be removed yet",

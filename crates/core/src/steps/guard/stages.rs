@@ -1,17 +1,21 @@
 //! The stages before an image is deregistered, and the way back from them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Answer, Fate, Guard, Purpose, Reason, Terms, kept};
 use crate::{
     domain::{
         bake::Bake,
-        error::Result,
+        error::{Error, Result, Retry},
+        id::AmiId,
         retirement::{Retiring, Since},
     },
-    ports::{Image, Protection, PrunePorts, Row},
+    ports::{Image, Permission, Protection, PrunePorts, Row},
     store::{Gone, Ledger, Retirement},
 };
+
+/// So long after it was noted that an image goes, a function may still be at work on it, in its third try.
+const GOES_WITHIN: SignedDuration = SignedDuration::from_mins(20);
 
 /// An image that is due for a stage, and how its plan found it.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +56,13 @@ impl<C: PrunePorts> Guard<'_, C> {
             let retirement = begun(due.image, bake, now);
             Ledger(self.cloud).retire(&retirement, read.as_deref().map(|(row, _)| row), Vec::new()).await?;
         }
-        self.cloud.deprecate(&due.image.id, now).await.map(|()| None)
+        self.cloud.deprecate(&due.image.id, now).await?;
+        if self.is_in(&due.image.id, Retiring::Deprecated).await? {
+            return Ok(None);
+        }
+        // Somebody took it back while EC2 was asked.
+        self.cloud.undeprecate(&due.image.id).await?;
+        Ok(Some(kept(due.image.id.as_str(), Reason::Changed, "")))
     }
 
     /// Disables an image, unless something may use it. What EC2 forgets of it then is recorded first, and its own record
@@ -70,18 +80,26 @@ impl<C: PrunePorts> Guard<'_, C> {
             return Ok(Some(kept(due.image.id.as_str(), Reason::Unrecorded, "")));
         };
         let (row, retirement) = *read;
+        let mut permissions = retirement.permissions.clone();
         if retirement.stage != Retiring::Disabled {
             let ledger = Ledger(self.cloud);
-            let permissions = self.cloud.permissions(&due.image.id).await?;
+            permissions = self.cloud.permissions(&due.image.id).await?;
             let set = ledger.image_row(&bake.spec.digest, &due.image.id).await?.map(|(_, set)| set);
             let more = match (&digest, &record) {
                 (Some(digest), Some(record)) => ledger.forgetting(digest, record).await?,
                 (None, _) | (_, None) => Vec::new(),
             };
-            let next = Retirement { stage: Retiring::Disabled, since: now, permissions, set, ..retirement };
+            let stage = Retiring::Disabled;
+            let next = Retirement { stage, since: now, permissions: permissions.clone(), set, ..retirement };
             ledger.retire(&next, Some(&row), more).await?;
         }
-        self.cloud.disable(&due.image.id).await.map(|()| None)
+        self.cloud.disable(&due.image.id).await?;
+        if self.is_in(&due.image.id, Retiring::Disabled).await? {
+            return Ok(None);
+        }
+        // Somebody took it back while EC2 was asked.
+        self.enable(&due.image.id, &permissions).await?;
+        Ok(Some(kept(due.image.id.as_str(), Reason::Changed, "")))
     }
 
     /// Makes an image as it was before its retirement began. When a person asked for it, that is remembered.
@@ -93,17 +111,28 @@ impl<C: PrunePorts> Guard<'_, C> {
         now: Timestamp,
     ) -> Fate {
         let ledger = Ledger(self.cloud);
-        let Some((row, retirement)) = ledger.retirement(&image.id).await? else { return Ok(None) };
+        let read = ledger.retirement(&image.id).await?;
+        // Looked at after that was read: whoever deregisters it writes both in one moment, and then asks EC2.
+        if !is_returning(read.as_ref())
+            && ledger.gone(&image.id).await?.is_some_and(|gone| now.duration_since(gone.at) < GOES_WITHIN)
+        {
+            return Err(Error::TryAgain { what: format!("image {}", image.id), why: Retry::Going });
+        }
+        let Some((row, retirement)) = read else {
+            // A run made it as it was a moment ago. That a person asked for it is remembered all the same.
+            if let (true, Some(bake)) = (by_a_person, bake) {
+                let undone = Retirement { stage: Retiring::Undone, ..begun(image, bake, now) };
+                ledger.retire(&undone, None, Vec::new()).await?;
+            }
+            return Ok(None);
+        };
         // Nobody takes an image out of the Recycle Bin for a run to deregister it an hour later.
         let by_a_person = by_a_person || retirement.stage == Retiring::Returning;
         match retirement.stage {
             Retiring::Undone => return Ok(None),
             Retiring::Deprecated => {}
             Retiring::Disabled | Retiring::Returning => {
-                self.cloud.enable(&image.id).await?;
-                if !retirement.permissions.is_empty() {
-                    self.cloud.permit(&image.id, &retirement.permissions).await?;
-                }
+                self.enable(&image.id, &retirement.permissions).await?;
             }
         }
         self.cloud.undeprecate(&image.id).await?;
@@ -135,17 +164,23 @@ impl<C: PrunePorts> Guard<'_, C> {
     pub async fn deregister_due(&self, due: Due<'_>, now: Timestamp) -> Fate {
         let read = match self.standing(&due, None).await? {
             Standing::Changed => return Ok(Some(kept(due.image.id.as_str(), Reason::Changed, ""))),
-            Standing::AsPlanned(read) => read.map(|read| read.1),
+            Standing::AsPlanned(read) => read.map(|read| *read),
         };
+        let ledger = Ledger(self.cloud);
         let record = match self.ask(due.image, due.bake, Purpose::Retirement(due.terms)).await? {
-            Answer::Stays(kept) => return Ok(Some(kept)),
+            Answer::Stays(kept) => {
+                ledger.staying(&due.image.id).await?;
+                return Ok(Some(kept));
+            }
             Answer::MayGo(record) => record,
         };
         let Some(bake) = due.bake else {
             return Ok(Some(kept(due.image.id.as_str(), Reason::Unrecorded, "")));
         };
-        let ledger = Ledger(self.cloud);
-        let (permissions, set) = read.map_or_else(Default::default, |read| (read.permissions, read.set));
+        let (permissions, set) = match &read {
+            Some((_, retirement)) => (retirement.permissions.clone(), retirement.set.clone()),
+            None => (Vec::new(), None),
+        };
         let own = ledger.image_row(&bake.spec.digest, &due.image.id).await?.map(|(_, set)| set);
         let gone = Gone {
             image: due.image.id.clone(),
@@ -157,12 +192,29 @@ impl<C: PrunePorts> Guard<'_, C> {
             set: set.or(own),
         };
         let had_record = record.is_some();
-        let forgotten = match record {
+        let mut more = match record {
             Some((digest, row)) => ledger.forgetting(&digest, &row).await?,
             None => Vec::new(),
         };
-        ledger.going(&gone, forgotten).await?;
-        self.deregister_at_once(due.image, due.bake, had_record).await
+        // Who takes it back meanwhile has read this item before, and writes it last: then that fails, and begins anew.
+        more.extend(read.map(|(row, retirement)| retirement.rewritten(row)));
+        ledger.going(&gone, more).await?;
+        let refused = self.deregister_at_once(due.image, due.bake, had_record).await?;
+        if refused.is_some() {
+            ledger.staying(&due.image.id).await?;
+        }
+        Ok(refused)
+    }
+
+    /// Enables an image, for all who could start it before it was disabled.
+    async fn enable(&self, image: &AmiId, permissions: &[Permission]) -> Result<()> {
+        self.cloud.enable(image).await?;
+        if permissions.is_empty() { Ok(()) } else { self.cloud.permit(image, permissions).await }
+    }
+
+    /// Whether an image is in a stage at this moment.
+    async fn is_in(&self, image: &AmiId, stage: Retiring) -> Result<bool> {
+        Ok(is_in(Ledger(self.cloud).retirement(image).await?.as_ref(), stage))
     }
 
     /// Whether an image still is as its plan found it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{future::join_all, join};
 use jiff::SignedDuration;
 
 use super::{Basis, Retention, leftovers::Leftovers, tag, unused::Consumers};
@@ -16,9 +17,9 @@ use crate::{
         retirement::Floors,
         tags::TAG_PIPELINE,
     },
-    ports::{Bucket, Image, PrunePorts},
+    ports::{Bucket, Image, PrunePorts, Table},
     steps::{
-        events,
+        AT_ONCE, events,
         guard::Terms,
         inventory::{self, Named},
     },
@@ -35,16 +36,19 @@ pub(super) struct Based {
     pub consumers: Consumers,
 }
 
+/// Of all images of this stack, those that go with their dead bake are left out.
 pub(super) async fn basis<C: PrunePorts>(
-    images: &[Image],
+    images: Vec<Image>,
     left: &Leftovers,
     named: &Named,
     cloud: &C,
     bucket: &impl Bucket,
 ) -> Result<Based> {
     let ledger = Ledger(cloud);
+    let mut pipelines: BTreeSet<PipelineName> =
+        images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
     let mut basis = Basis {
-        images: images.iter().filter(|image| !left.doomed.contains(&image.id)).cloned().collect(),
+        images: images.into_iter().filter(|image| !left.doomed.contains(&image.id)).collect(),
         named: named.clone(),
         unrecorded: left.unrecorded.clone(),
         protected: left.protected.clone(),
@@ -60,8 +64,6 @@ pub(super) async fn basis<C: PrunePorts>(
             note(&mut basis.named, image, Reference::new(Kind::Baking, id.as_str()));
         }
     }
-    let mut pipelines: BTreeSet<PipelineName> =
-        images.iter().filter_map(|image| tag(&image.tags, TAG_PIPELINE)).collect();
     let Standing { here, removed } = ledger.standing(bucket).await?;
     let mut consumers = Consumers::default();
     consumers
@@ -74,8 +76,8 @@ pub(super) async fn basis<C: PrunePorts>(
     let mut parameters: BTreeSet<ParameterName> =
         owners.iter().map(|owner| owner.parameter.clone()).collect();
     let mut currents = BTreeMap::new();
-    for pipeline in pipelines {
-        match of_pipeline(&pipeline, &ledger, bucket).await {
+    for (pipeline, read) in of_pipelines(pipelines, &ledger, bucket).await {
+        match read {
             Ok((channels, recipe)) => {
                 let history = recipe.as_ref().map_or(usize::MAX, |recipe| recipe.retain.history as usize);
                 for (image, reference) in
@@ -146,14 +148,31 @@ fn retention(retain: &Retain, floors: Floors) -> Retention {
     }
 }
 
-/// A pipeline's channels, and its recipe.
-async fn of_pipeline<T: crate::ports::Table>(
+/// A pipeline's channels, and its recipe if it has one.
+type Said = (Vec<Channel>, Option<Recipe>);
+
+/// What each pipeline says, some of them asked at once.
+async fn of_pipelines<T: Table>(
+    pipelines: BTreeSet<PipelineName>,
+    ledger: &Ledger<'_, T>,
+    bucket: &impl Bucket,
+) -> Vec<(PipelineName, Result<Said>)> {
+    let pipelines: Vec<PipelineName> = pipelines.into_iter().collect();
+    let mut said = Vec::new();
+    for some in pipelines.chunks(AT_ONCE) {
+        said.extend(join_all(some.iter().map(|pipeline| of_pipeline(pipeline, ledger, bucket))).await);
+    }
+    pipelines.into_iter().zip(said).collect()
+}
+
+async fn of_pipeline<T: Table>(
     pipeline: &PipelineName,
     ledger: &Ledger<'_, T>,
     bucket: &impl Bucket,
-) -> Result<(Vec<Channel>, Option<Recipe>)> {
-    let channels = ledger.channels(pipeline).await?;
-    match recipes::recipe(bucket, pipeline).await {
+) -> Result<Said> {
+    let (channels, recipe) = join!(ledger.channels(pipeline), recipes::recipe(bucket, pipeline));
+    let channels = channels?;
+    match recipe {
         Ok((_, recipe)) => Ok((channels, Some(recipe))),
         Err(Error::NoRecipe { .. }) => Ok((channels, None)),
         Err(error) => Err(error),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::try_join;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{DeadBake, is_dead, tag};
@@ -33,17 +34,16 @@ pub(super) struct Found {
 impl Found {
     /// One bake's, or all.
     pub async fn look(cloud: &impl PrunePorts, bake: Option<&BakeId>) -> Result<Self> {
-        let mut instances = match bake {
-            Some(bake) => cloud.of_bake(bake).await?,
-            None => cloud.all().await?,
+        let instances = async {
+            match bake {
+                Some(bake) => cloud.of_bake(bake).await,
+                None => cloud.all().await,
+            }
         };
+        let (images, mut instances, snapshots, volumes) =
+            try_join!(cloud.images(bake), instances, cloud.snapshots(bake), cloud.volumes(bake))?;
         instances.retain(|instance| !instance.state.is_gone());
-        Ok(Self {
-            images: cloud.images(bake).await?,
-            instances,
-            snapshots: cloud.snapshots(bake).await?,
-            volumes: cloud.volumes(bake).await?,
-        })
+        Ok(Self { images, instances, snapshots, volumes })
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Verdict,
@@ -13,14 +14,16 @@ use super::{
 };
 use crate::{
     domain::{
-        error::{Error, Result},
+        error::{Error, Result, Retry},
         event::Event,
         id::{AmiId, BakeId, PipelineName, SnapshotId},
         price::AtMost,
         retirement::{Act, Retiring, Since},
     },
-    ports::{Bucket, Image, PrunePorts, Versions},
+    ports::{Bucket, Image, PrunePorts, Snapshot, Versions},
     steps::{
+        AT_ONCE_OF_EC2,
+        clean_up::UNSEEN,
         guard::{Guard, Kept, Lost, Purpose, Reason, Terms},
         inventory::{Inventory, Seen},
     },
@@ -66,7 +69,11 @@ pub async fn plan_of(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -
 pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp) -> Result<Plan> {
     let wrong = |problem: String, fix: String| Error::bad_input(format!("image `{image}`"), problem, fix);
     let ledger = Ledger(cloud);
-    let (retirement, gone) = (ledger.retirement(image).await?, ledger.gone(image).await?);
+    let (mut retirement, gone) = (ledger.retirement(image).await?, ledger.gone(image).await?);
+    if retirement.is_none() && gone.is_none() {
+        // Another undo may have ended between the two: it writes the one and removes the other in one moment.
+        retirement = ledger.retirement(image).await?;
+    }
     let retirement = retirement.map(|(_, retirement)| retirement);
     let of_retirement = retirement.as_ref().map(|one| (one.pipeline.clone(), one.bake.clone()));
     let Some((pipeline, bake)) = of_retirement.or_else(|| gone.map(|gone| (gone.pipeline, gone.bake))) else {
@@ -78,7 +85,7 @@ pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp)
     let images = cloud.images(Some(&bake)).await?;
     let name = match images.into_iter().find(|found| found.id == *image) {
         Some(found) => found.name,
-        None => in_bin(image, &pipeline, &bake, cloud).await?,
+        None => in_bin(image, &pipeline, &bake, cloud, now).await?,
     };
     let verdict = Verdict {
         image: image.clone(),
@@ -100,28 +107,52 @@ pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp)
     Ok(Plan { retire: vec![verdict], ..nothing(now) })
 }
 
+/// Whether an image, or its snapshots, were taken out of the Recycle Bin so lately that EC2 may show them in neither place.
+fn comes(is: Since, now: Timestamp) -> bool {
+    let within = match is.stage {
+        // When each of them was is noted nowhere: only when the first undo began.
+        Retiring::Returning => SignedDuration::from_hours(1),
+        Retiring::Undone => UNSEEN,
+        Retiring::Deprecated | Retiring::Disabled => return false,
+    };
+    now.duration_since(is.since) < within
+}
+
 /// The name of an image that the Recycle Bin has, with all its snapshots. An error says why it can't be had back.
 async fn in_bin(
     image: &AmiId,
     pipeline: &PipelineName,
     bake: &BakeId,
     cloud: &impl PrunePorts,
+    now: Timestamp,
 ) -> Result<String> {
     let anew = format!("Bake it again: `ovenbird bake {pipeline} --force`");
     let wrong = |problem: String, fix: &str| {
         Err(Error::bad_input(format!("image `{image}`"), problem, format!("{anew}. {fix}")))
     };
-    let Some(bake) = Ledger(cloud).bake(pipeline, bake).await? else {
+    let ledger = Ledger(cloud);
+    let Some(bake) = ledger.bake(pipeline, bake).await? else {
         return wrong("is deregistered, and its bake has no record any more".into(), "");
     };
-    match Guard::new(cloud).lost(image, &bake).await? {
-        Ok(name) => Ok(name),
-        Err(Lost::Image) => wrong(
+    let lost = match Guard::new(cloud).lost(image, &bake).await? {
+        Ok(name) => return Ok(name),
+        Err(lost) => lost,
+    };
+    // Read after the bin was: another undo may have emptied it a moment ago.
+    if ledger.retirement(image).await?.is_some_and(|(_, retirement)| comes(retirement.since(), now)) {
+        let what = match lost {
+            Lost::Image => format!("image {image}"),
+            Lost::Snapshot(snapshot) => format!("snapshot {snapshot}"),
+        };
+        return Err(Error::TryAgain { what, why: Retry::Returning });
+    }
+    match lost {
+        Lost::Image => wrong(
             "is deregistered, and the Recycle Bin doesn't have it".into(),
             "So that the next one can be had back, have a rule of the Recycle Bin keep images and snapshots: see \"Out of \
              the Recycle Bin\" in docs/prune.md",
         ),
-        Err(Lost::Snapshot(snapshot)) => wrong(
+        Lost::Snapshot(snapshot) => wrong(
             format!("is in the Recycle Bin, and its snapshot {snapshot} is gone"),
             "Have the Recycle Bin keep snapshots for as long as images, so that the next one can be had back",
         ),
@@ -141,7 +172,7 @@ pub async fn plan_and_drifts<C: PrunePorts>(
     bucket: &impl Bucket,
     now: Timestamp,
 ) -> Result<(Plan, Vec<Event>)> {
-    let found = Found::look(cloud, None).await?;
+    let mut found = Found::look(cloud, None).await?;
     let mut left = Leftovers::of_running(cloud, now).await?;
     let retirements = Ledger(cloud).retirements().await?;
     let mut retiring: BTreeMap<AmiId, Since> =
@@ -155,8 +186,10 @@ pub async fn plan_and_drifts<C: PrunePorts>(
     }
     let mut plan = nothing(now);
     let inventory = Inventory::take(cloud, Versions::Every).await?;
+    // An account may have a hundred thousand, of which each takes room: from here on the basis has them.
+    let images = std::mem::take(&mut found.images);
     let Based { mut basis, problems, drifts, consumers } =
-        basis(&found.images, &left, &inventory.named, cloud, bucket).await?;
+        basis(images, &left, &inventory.named, cloud, bucket).await?;
     basis.retiring = retiring;
     let mut verdicts = judge(&basis, now);
     match versions::standings(&verdicts, &basis, &inventory, cloud, now).await {
@@ -177,9 +210,9 @@ pub async fn plan_and_drifts<C: PrunePorts>(
     plan.problems.extend(inventory.failed.iter().map(|(source, error)| {
         format!("{source} can't be looked at, so no image goes: {}; fix: {}", error.chain(), error.hint())
     }));
-    let there: BTreeSet<&AmiId> = found.images.iter().map(|image| &image.id).collect();
+    let there: BTreeSet<&AmiId> = basis.images.iter().map(|image| &image.id).chain(&left.doomed).collect();
     plan.problems.extend(dangling::problems(&basis.named, &there, &inventory.pins, cloud, now).await?);
-    plan.unused = unused::unused(&found, &basis, &consumers, &left.ended, bucket, now).await?;
+    plan.unused = unused::unused(&basis, &found.instances, &consumers, &left.ended, bucket, now).await?;
     plan.stays = left.stays;
     plan.halted = unrecorded(left.unrecorded.len()).or(implausible(&inventory, bucket, now).await?);
     if plan.halted.is_some() {
@@ -200,37 +233,54 @@ pub async fn plan_and_drifts<C: PrunePorts>(
         return Ok((plan, drifts));
     }
     let guard = Guard::planning(cloud, &inventory);
-    let mut room = Room::new(found.images.len());
-    let images: BTreeMap<&AmiId, &Image> = found.images.iter().map(|image| (&image.id, image)).collect();
+    let mut room = Room::new(basis.images.len() + left.doomed.len());
+    let images: BTreeMap<&AmiId, &Image> = basis.images.iter().map(|image| (&image.id, image)).collect();
     let (due, stay): (Vec<_>, Vec<_>) = verdicts.into_iter().partition(|one| one.act.does_something());
     plan.keep.extend(stay);
     // The oldest first: those that a run has no room for are then the youngest.
-    for verdict in due.into_iter().rev() {
-        let Some(image) = images.get(&verdict.image) else { continue };
-        if !room.has(verdict.act) {
-            plan.later += 1;
-            plan.keep.push(verdict.kept(Reason::Later, ""));
-            continue;
+    let mut due = due.into_iter().rev();
+    loop {
+        let some: Vec<Verdict> = due.by_ref().take(AT_ONCE_OF_EC2).collect();
+        if some.is_empty() {
+            break;
         }
         // The guard is asked already here, so that people see what will really happen. It is asked again before the act.
-        match refusal(&guard, image, &verdict, cloud).await? {
-            Some(kept) => plan.keep.push(verdict.kept(kept.reason, kept.by)),
-            None => {
-                room.take(verdict.act);
-                plan.retire.push(verdict);
+        let asked = some.iter().map(|verdict| {
+            let image = images.get(&verdict.image).filter(|_| room.has(verdict.act));
+            let (guard, cloud) = (&guard, cloud);
+            async move {
+                match image {
+                    Some(image) => refusal(guard, image, verdict, cloud).await,
+                    None => Ok(None),
+                }
+            }
+        });
+        let refused = join_all(asked).await;
+        for (verdict, refused) in some.into_iter().zip(refused) {
+            match refused? {
+                // What had no room before the others of its time were asked has none now.
+                _ if !room.has(verdict.act) => {
+                    plan.later += 1;
+                    plan.keep.push(verdict.kept(Reason::Later, ""));
+                }
+                Some(kept) => plan.keep.push(verdict.kept(kept.reason, kept.by)),
+                None => {
+                    room.take(verdict.act);
+                    plan.retire.push(verdict);
+                }
             }
         }
     }
-    count_room(&mut plan, &found);
+    count_room(&mut plan, &basis.images, &found.snapshots);
     Ok((plan, drifts))
 }
 
 /// Counts how much room there is, and how much goes: with this run, and with all images that are on their way.
-fn count_room(plan: &mut Plan, found: &Found) {
+fn count_room(plan: &mut Plan, images: &[Image], snapshots: &[Snapshot]) {
     let sizes: BTreeMap<&SnapshotId, Option<u64>> =
-        found.snapshots.iter().map(|snapshot| (&snapshot.id, snapshot.bytes)).collect();
-    let images: BTreeMap<&AmiId, &Image> = found.images.iter().map(|image| (&image.id, image)).collect();
-    let all: BTreeSet<&SnapshotId> = found.images.iter().flat_map(|image| &image.snapshots).collect();
+        snapshots.iter().map(|snapshot| (&snapshot.id, snapshot.bytes)).collect();
+    let all: BTreeSet<&SnapshotId> = images.iter().flat_map(|image| &image.snapshots).collect();
+    let images: BTreeMap<&AmiId, &Image> = images.iter().map(|image| (&image.id, image)).collect();
     for snapshot in all {
         plan.holds.add(sizes.get(snapshot).copied().flatten());
     }
@@ -314,15 +364,13 @@ impl Room {
         Self { away: (images / 10).clamp(1, MOST_AWAY), others: MOST_PER_RUN }
     }
 
-    fn of(&mut self, act: Act) -> &mut usize {
-        if act.takes_away() { &mut self.away } else { &mut self.others }
-    }
-
-    fn has(&mut self, act: Act) -> bool {
-        *self.of(act) > 0
+    fn has(&self, act: Act) -> bool {
+        let left = if act.takes_away() { self.away } else { self.others };
+        left > 0
     }
 
     fn take(&mut self, act: Act) {
-        *self.of(act) -= 1;
+        let left = if act.takes_away() { &mut self.away } else { &mut self.others };
+        *left -= 1;
     }
 }

@@ -70,12 +70,25 @@ pub async fn reap(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -> R
         // Its image is retention's business; only what it forgot to end is left of it.
         let (ended, mut kept) = clean_up::after_success(bake, ends, cloud, now).await?;
         kept.extend(clean_up::snapshots_and_volumes(&ended, cloud).await?);
+        forget_image(&ended, cloud, now).await?;
         (Some(ended.progress.status), kept)
     } else {
         let ended = clean_up::after_failure(&dead.bake, Some(bake), failure, false, cloud, now).await?;
         (ended.record.map(|bake| bake.progress.status), ended.kept)
     };
     Ok(Reaped { bake: dead.clone(), status, kept })
+}
+
+/// Removes the record of a bake's image that somebody else deregistered: nobody else would, and bakes look for the image.
+pub(super) async fn forget_image(bake: &Bake, cloud: &impl PrunePorts, now: Timestamp) -> Result<()> {
+    let Some(image) = bake.progress.image.as_ref().filter(|_| !bake.progress.reused) else { return Ok(()) };
+    // Of one that was made just now EC2 may not show the tags yet.
+    if clean_up::is_new(bake, now)
+        || cloud.images(Some(&bake.spec.id)).await?.iter().any(|one| one.id == *image)
+    {
+        return Ok(());
+    }
+    Ledger(cloud).forget_image(&bake.spec.digest, image).await
 }
 
 /// Why a bake is not cleaned up after.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Basis, leftovers::Found, tag};
+use super::{Basis, tag};
 use crate::{
     domain::{
         error::Result,
@@ -13,7 +13,7 @@ use crate::{
         reference::{Kind, Reference},
         tags::TAG_PIPELINE,
     },
-    ports::{Bucket, Image},
+    ports::{Bucket, Image, Instance},
     store::{decode, keys},
 };
 
@@ -58,8 +58,8 @@ struct Used {
 
 /// Pipelines whose images nobody used for long, by this look and those before it.
 pub(super) async fn unused(
-    found: &Found,
     basis: &Basis,
+    instances: &[Instance],
     consumers: &Consumers,
     ended: &BTreeMap<AmiId, Timestamp>,
     bucket: &impl Bucket,
@@ -70,7 +70,7 @@ pub(super) async fn unused(
         Some(text) => decode(&key, &text)?,
         None => Used::default(),
     };
-    let (used, unused) = before.and(found, basis, consumers, ended, now);
+    let (used, unused) = before.and(basis, instances, consumers, ended, now);
     if used != before {
         let text = serde_json::to_string(&used);
         bucket.put_text(&key, &text.unwrap_or_else(|_| unreachable!("it has string keys only"))).await?;
@@ -82,15 +82,15 @@ impl Used {
     /// The same with what is seen now; and the pipelines that nobody used for long.
     fn and(
         &self,
-        found: &Found,
         basis: &Basis,
+        instances: &[Instance],
         consumers: &Consumers,
         ended: &BTreeMap<AmiId, Timestamp>,
         now: Timestamp,
     ) -> (Self, Vec<Unused>) {
-        let own = of_bakes(found);
+        let own = of_bakes(instances);
         let mut by_pipeline: BTreeMap<PipelineName, Vec<&Image>> = BTreeMap::new();
-        for image in &found.images {
+        for image in &basis.images {
             if let Some(pipeline) = tag(&image.tags, TAG_PIPELINE) {
                 by_pipeline.entry(pipeline).or_default().push(image);
             }
@@ -123,9 +123,8 @@ impl Used {
 }
 
 /// The instances that bakes started, with their pipelines.
-fn of_bakes(found: &Found) -> BTreeMap<&str, PipelineName> {
-    let of = found.instances.iter();
-    of.filter_map(|one| Some((one.id.as_str(), tag(&one.tags, TAG_PIPELINE)?))).collect()
+fn of_bakes(instances: &[Instance]) -> BTreeMap<&str, PipelineName> {
+    instances.iter().filter_map(|one| Some((one.id.as_str(), tag(&one.tags, TAG_PIPELINE)?))).collect()
 }
 
 /// Whether what names an image of a pipeline is a use of it by others. A channel, its history and its parameter are the
@@ -170,7 +169,7 @@ mod tests {
     }
 
     /// A pipeline with an image a hundred days old, that was started so many days ago.
-    fn found(launched: Option<i32>) -> Found {
+    fn basis(launched: Option<i32>) -> Basis {
         let image = Image {
             id: "ami-0123456789abcdef0".parse().unwrap(),
             name: "shop-1".to_owned(),
@@ -189,7 +188,7 @@ mod tests {
             snapshots: Vec::new(),
             tags: BTreeMap::from([(TAG_PIPELINE.to_owned(), "shop".to_owned())]),
         };
-        Found { images: vec![image], instances: Vec::new(), snapshots: Vec::new(), volumes: Vec::new() }
+        Basis { images: vec![image], ..Basis::default() }
     }
 
     fn look(
@@ -200,9 +199,9 @@ mod tests {
     ) -> (Used, Option<Timestamp>) {
         let pipelines = BTreeSet::from(["shop".parse().unwrap()]);
         let consumers = Consumers { pipelines, ..Consumers::default() };
-        let found = found(launched);
-        let ended = ended.map(|days| (found.images[0].id.clone(), now() - DAY * days)).into_iter().collect();
-        let (used, unused) = before.and(&found, &Basis::default(), &consumers, &ended, at);
+        let basis = basis(launched);
+        let ended = ended.map(|days| (basis.images[0].id.clone(), now() - DAY * days)).into_iter().collect();
+        let (used, unused) = before.and(&basis, &[], &consumers, &ended, at);
         (used, unused.first().map(|one| one.since))
     }
 

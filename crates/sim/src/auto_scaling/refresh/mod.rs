@@ -188,7 +188,7 @@ impl World {
             return Err(invalid(format!("Instance refresh not found: {unknown}")));
         }
         let newest_first = group.refreshes.iter().rev();
-        let found = newest_first.filter(|one| ids.is_empty() || ids.contains(&one.id)).cloned().collect();
+        let found = newest_first.filter(|one| ids.is_empty() || ids.contains(&one.id)).cloned();
         let key = |one: &InstanceRefresh| {
             let place = group.refreshes.iter().rev().position(|other| other.id == one.id);
             format!("{:06}", place.unwrap_or_default())

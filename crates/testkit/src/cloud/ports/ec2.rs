@@ -128,9 +128,9 @@ fn new_volume(volume: &RootVolume) -> NewVolume {
 impl State {
     pub(super) fn instances(&self, filters: &[Filter]) -> Result<Vec<ports::Instance>> {
         let world = self.shown(Asked::Instances);
-        let all = pages(|paging| world.describe_instances(self.now, &[], filters, paging));
-        let all = all.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
-        Ok(all.iter().map(instance).collect())
+        let all =
+            pages(|paging| world.describe_instances(self.now, &[], filters, paging), |one| instance(&one));
+        all.map_err(|error| translate("ec2:DescribeInstances", "", &error))
     }
 
     pub(super) fn images(&self, request: &DescribeImages) -> Result<Vec<ports::Image>> {
@@ -139,8 +139,8 @@ impl State {
         let page = |paging: &Paging| {
             world.describe_images(&DescribeImages { paging: paging.clone(), ..request.clone() })
         };
-        match pages(page) {
-            Ok(all) => Ok(all.iter().map(image).collect()),
+        match pages(page, |one| image(&one)) {
+            Ok(all) => Ok(all),
             Err(error) if error.code == "InvalidAMIID.NotFound" => Ok(Vec::new()),
             Err(error) => Err(translate("ec2:DescribeImages", "", &error)),
         }

@@ -38,12 +38,15 @@ fn translate(operation: &str, subject: &str, error: &ApiError) -> Error {
     }
 }
 
-/// Everything that a list has, page by page.
-fn pages<T>(mut page: impl FnMut(&Paging) -> ovenbird_sim::Result<Page<T>>) -> ovenbird_sim::Result<Vec<T>> {
-    let (mut paging, mut all) = (Paging::default(), Vec::new());
+/// Everything that a list has, page by page, as the port has it.
+fn pages<T, P>(
+    mut page: impl FnMut(&Paging) -> ovenbird_sim::Result<Page<T>>,
+    port: impl FnMut(T) -> P,
+) -> ovenbird_sim::Result<Vec<P>> {
+    let (mut paging, mut all, mut port) = (Paging::default(), Vec::new(), port);
     loop {
         let Page { items, next_token } = page(&paging)?;
-        all.extend(items);
+        all.extend(items.into_iter().map(&mut port));
         if next_token.is_none() {
             return Ok(all);
         }

@@ -123,7 +123,7 @@ impl References for Cloud {
     async fn named_by_instances(&self) -> Result<Look> {
         self.call(&["ec2:DescribeInstances"], |state| {
             let world = state.shown(Asked::Instances);
-            let all = pages(|paging| world.describe_instances(state.now, &[], &[], paging));
+            let all = pages(|paging| world.describe_instances(state.now, &[], &[], paging), |one| one);
             let all = all.map_err(|error| translate("ec2:DescribeInstances", "", &error))?;
             let going = [InstanceState::ShuttingDown, InstanceState::Terminated];
             let alive = all.into_iter().filter(|one| !going.contains(&one.state));
@@ -154,12 +154,16 @@ impl References for Cloud {
     }
 
     async fn named_by_groups(&self) -> Result<Look> {
-        let actions = &["autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeInstanceRefreshes"];
+        let actions = &[
+            "autoscaling:DescribeAutoScalingGroups",
+            "autoscaling:DescribeInstanceRefreshes",
+            "ssm:GetParameters",
+        ];
         self.call(actions, |state| Ok(state.seen(Source::AutoScalingGroups, state.groups()))).await
     }
 
     async fn named_by_launch_configurations(&self) -> Result<Look> {
-        self.call(&["autoscaling:DescribeLaunchConfigurations"], |state| {
+        self.call(&["autoscaling:DescribeLaunchConfigurations", "ssm:GetParameters"], |state| {
             Ok(state.seen(Source::LaunchConfigurations, Look::default()))
         })
         .await
@@ -173,7 +177,7 @@ impl References for Cloud {
     }
 
     async fn named_by_spot_fleets(&self) -> Result<Look> {
-        self.call(&["ec2:DescribeSpotFleetRequests"], |state| {
+        self.call(&["ec2:DescribeSpotFleetRequests", "ssm:GetParameters"], |state| {
             Ok(state.seen(Source::SpotFleets, Look::default()))
         })
         .await

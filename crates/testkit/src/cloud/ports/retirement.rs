@@ -51,17 +51,16 @@ impl Retirement for Cloud {
         let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeSnapshots"], |state| {
             let world = state.shown(Asked::Snapshots);
-            let all = pages(|paging| world.describe_snapshots(&[], &[], &[], &filters, paging));
-            let all = all.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))?;
-            let snapshots = all.into_iter();
-            Ok(snapshots
-                .map(|one| ports::Snapshot {
+            let all = pages(
+                |paging| world.describe_snapshots(&[], &[], &[], &filters, paging),
+                |one| ports::Snapshot {
                     id: one.id,
                     description: one.description,
                     bytes: Some(u64::from(one.size) << 30),
                     tags: one.tags,
-                })
-                .collect())
+                },
+            );
+            all.map_err(|error| translate("ec2:DescribeSnapshots", "", &error))
         })
         .await
     }
@@ -70,9 +69,8 @@ impl Retirement for Cloud {
         let filters = ours(&self.stack, bake);
         self.call(&["ec2:DescribeVolumes"], |state| {
             let world = state.shown(Asked::Volumes);
-            let all = pages(|paging| world.describe_volumes(&[], &filters, paging));
-            let all = all.map_err(|error| translate("ec2:DescribeVolumes", "", &error))?;
-            Ok(all.iter().map(volume).collect())
+            let all = pages(|paging| world.describe_volumes(&[], &filters, paging), |one| volume(&one));
+            all.map_err(|error| translate("ec2:DescribeVolumes", "", &error))
         })
         .await
     }
@@ -88,7 +86,7 @@ impl Retirement for Cloud {
         self.call(REFERENCES, |state| {
             let reference = |kind: &str, id: &str| ports::Witness { kind: kind.into(), id: id.into() };
             let world = state.shown(Asked::Instances);
-            let all = pages(|paging| world.describe_instances(state.now, &[], &[], paging));
+            let all = pages(|paging| world.describe_instances(state.now, &[], &[], paging), |one| one);
             let all =
                 all.map_err(|error| translate("ec2:DescribeImageReferences", image.as_str(), &error))?;
             let instances = all.into_iter().filter(|one| one.image == *image);
