@@ -5,6 +5,7 @@
 
 mod reason;
 mod recycle_bin;
+mod refused;
 mod stages;
 mod versions;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use self::refused::{unfinished, unless_gone};
 pub use self::{
     reason::{Kept, Reason},
     recycle_bin::Lost,
@@ -21,7 +23,7 @@ pub use self::{
 use crate::{
     domain::{
         bake::{Bake, Progress, Status},
-        error::{Error, Result, Retry},
+        error::{Error, Result},
         id::{AmiId, BakeId, Digest, InstanceId, ParameterName},
         reference::{Kind, Reference},
         rollout::Template,
@@ -149,8 +151,7 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         };
         let gone = match unless_gone(done.await, true, shown).await {
             Err(refused @ Error::Denied { .. }) if !had_record || self.is_retired(bake).await? => {
-                let what = format!("image {} ({refused})", image.id);
-                return Err(Error::TryAgain { what, why: Retry::Unfinished });
+                return Err(unfinished(&format!("image {}", image.id), &refused));
             }
             done => done?,
         };
@@ -247,9 +248,15 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         };
         // EC2 documents no code by which it refuses to delete a locked one. So whatever it says, its locks are looked at.
         match self.cloud.locked(std::slice::from_ref(&snapshot.id)).await {
-            Ok(locked) if locked.contains(&snapshot.id) => Ok(Some(kept(id, Reason::Locked, ""))),
-            Ok(_) | Err(_) => Err(refused),
+            Ok(locked) if locked.contains(&snapshot.id) => return Ok(Some(kept(id, Reason::Locked, ""))),
+            Ok(_) | Err(_) => {}
         }
+        // As of an image: another run that removes the same may have removed it, although EC2 still shows it.
+        let perhaps_gone = !gone.is_empty() || self.is_retired(bake).await?;
+        Err(match refused {
+            Error::Denied { .. } if perhaps_gone => unfinished(&format!("snapshot {id}"), &refused),
+            refused => refused,
+        })
     }
 
     /// Deletes a volume that a bake's instance left.
@@ -378,15 +385,6 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
         let names: Vec<ParameterName> = names.into_iter().collect();
         let values = self.cloud.values(&names).await?;
         Ok(values.into_iter().find(|(_, value)| value == image.as_str()).map(|(name, _)| name))
-    }
-}
-
-/// What became of a removal. What is gone has no tags, and a role whose permission rests on them is then refused: so a refusal
-/// counts only of what EC2 still shows.
-async fn unless_gone<T>(done: Result<T>, gone: T, shown: impl Future<Output = Result<bool>>) -> Result<T> {
-    match done {
-        Err(Error::Denied { .. }) if !shown.await? => Ok(gone),
-        done => done,
     }
 }
 

@@ -67,6 +67,9 @@ pub struct Gone {
 /// So long it is known how a deregistered image was: a Recycle Bin keeps nothing for more than a year.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(400 * 24);
 
+/// For so long a note that an image goes needs no other one. An undo waits much longer for what is noted to be done.
+const A_MOMENT: SignedDuration = SignedDuration::from_mins(5);
+
 impl Retirement {
     /// One of an image that comes out of the Recycle Bin.
     pub fn returning(gone: Gone, now: Timestamp) -> Self {
@@ -132,15 +135,25 @@ impl<T: Table> Ledger<'_, T> {
 
     /// Notes what it takes to have an image as it was, right before it is deregistered, in one moment with the others.
     ///
-    /// A try before this one may have noted it already, and its own record with it is gone since: that note stays.
+    /// A try before this one may have noted it already, and its own record with it is gone since: that note stays. So does all
+    /// of one that was made a moment ago and says the same.
     pub(crate) async fn going(&self, gone: &Gone, others: Vec<Write>) -> Result<()> {
         let before: Option<(Row, Gone)> = read(self.0.get(&gone_key(&gone.image)).await?)?;
         let (row, noted) = before.unzip();
         let set = gone.set.clone().or_else(|| noted.as_ref()?.set.clone());
-        let index = Index { expires: Some(gone.at + REMEMBERED), ..Index::default() };
-        let doc = encode(&Gone { set, ..gone.clone() });
-        let mut writes =
-            vec![Write::Put { key: gone_key(&gone.image), doc, expect: expect(row.as_ref()), index }];
+        let gone = Gone { set, ..gone.clone() };
+        let noted = noted.is_some_and(|noted| {
+            gone.at.duration_since(noted.at) < A_MOMENT && Gone { at: gone.at, ..noted } == gone
+        });
+        let (key, expect) = (gone_key(&gone.image), expect(row.as_ref()));
+        let mut writes = match noted {
+            true if others.is_empty() => return Ok(()),
+            true => vec![Write::Check { key, expect }],
+            false => {
+                let index = Index { expires: Some(gone.at + REMEMBERED), ..Index::default() };
+                vec![Write::Put { key, doc: encode(&gone), expect, index }]
+            }
+        };
         writes.extend(others);
         self.0.commit(writes).await
     }
