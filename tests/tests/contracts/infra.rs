@@ -370,3 +370,20 @@ fn parameters_that_come_together_have_a_rule() {
         assert!(asserted.iter().any(|rule| of_both(&rule)), "{pair:?}: {asserted:#?}");
     }
 }
+
+/// It starts the functions without AWS and without the template: one that is told too little ends before it can be measured.
+#[test]
+fn the_measure_of_cold_starts_tells_a_function_all_that_it_requires() {
+    let read = |path: &str| fs::read_to_string(repository().join(path)).unwrap();
+    let (settings, tool) = (read("crates/aws/src/settings.rs"), read("tools/cold-start"));
+    let required = regex::Regex::new(r#"required\("?(\w+)"?\)\?"#).unwrap();
+    let mut names = BTreeSet::new();
+    for name in required.captures_iter(&settings).map(|found| found[1].to_owned()) {
+        let constant = regex::Regex::new(&format!(r#"const {name}: &str = "(\w+)""#)).unwrap();
+        names.insert(constant.captures(&settings).map_or(name, |found| found[1].to_owned()));
+    }
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in names {
+        assert!(tool.contains(&format!("\"{name}\": ")), "tools/cold-start doesn't set {name}");
+    }
+}

@@ -1,7 +1,5 @@
 //! What a refusal means of something that may be gone already.
 
-use std::future::Future;
-
 use crate::domain::error::{Error, Result, Retry};
 
 /// What became of a removal. What is gone has no tags, and a role whose permission rests on them is then refused: so a refusal
