@@ -128,7 +128,7 @@ static PROMOTE: Table = Table::of("what follows a validated image", &[
     // AWS can't take it back, so a recipe can say no.
     key("imdsv2", Flag, Default("true"),
         "instances of the image accept IMDSv2 alone, unless their launch says otherwise: EC2's `ImdsSupport` of the \
-         image, which nothing takes back. `false` for an application that only speaks IMDSv1, see below"),
+         image, which nothing takes back. `false` for an application that only speaks IMDSv1"),
     key("deregistration-protection", Flag, Default("true"),
         "protects the image against deregistration by anything but prune"),
 ]);
