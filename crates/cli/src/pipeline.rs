@@ -59,7 +59,7 @@ pub enum PipelineCommand {
         #[arg(long, conflicts_with = "set")]
         clear: bool,
         /// Why, for whoever asks later
-        #[arg(long, requires = "set")]
+        #[arg(long)]
         why: Option<String>,
     },
     /// Show what a new name of a pipeline takes; it can't be given one, and nothing is changed

@@ -54,7 +54,7 @@ pub async fn limits(
 
 fn read(path: &Path) -> Result<BuilderLimits> {
     let wrong = |problem: String| {
-        let fix = "docs/operating.md, \"Limits of a pipeline\", has an example with every key";
+        let fix = "docs/operating.md, \"Limits of a pipeline\", has an example with every key; `--clear` takes all limits away";
         Error::bad_input(format!("limits `{}`", path.display()), problem, fix)
     };
     let text = fs::read_to_string(path).map_err(|error| wrong(format!("can't be read: {error}")))?;

@@ -38,6 +38,11 @@ pub async fn signature(
     if !signers.is_empty() {
         check(Some(&made), pipeline, version, signers)?;
     }
+    let signer = Signers::key_of(&made).map_err(|problem| {
+        let fix = "Sign with an Ed25519 key: `ssh-keygen -t ed25519` makes one";
+        Error::bad_input(format!("the signature by `{}`", key.display()), problem, fix)
+    })?;
+    crate::tell!("signed version {} by key {signer}", &version.as_str()[..12]);
     Ok(Some(made))
 }
 
@@ -107,5 +112,11 @@ mod tests {
         let error = check(None, &pipeline, &version, &signers).unwrap_err();
         assert!(error.to_string().contains("bakes no recipe without one"), "{error}");
         assert!(made("none").unwrap_err().to_string().contains("can't sign"));
+        assert_eq!(
+            Signers::key_of(&made("ours").unwrap()),
+            signers.signer(&pipeline, &version, &made("ours").unwrap())
+        );
+        keygen(&["-q", "-t", "rsa", "-N", "", "-f", "rsa"], folder.path());
+        assert!(Signers::key_of(&made("rsa").unwrap()).unwrap_err().contains("only Ed25519 keys"));
     }
 }

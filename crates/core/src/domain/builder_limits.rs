@@ -56,9 +56,45 @@ impl BuilderLimits {
     /// Parses a file of an operator's, as TOML.
     ///
     /// # Errors
-    /// What is wrong, with its line.
+    /// What is wrong, with its line where TOML or a key is.
     pub fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| error.to_string())
+        let limits: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if limits == Self::default() {
+            return Err("limits nothing".to_owned());
+        }
+        // With none at a time, bakes would wait for their turn until they are given up.
+        if limits.concurrency.is_some_and(|most| !(1..=20).contains(&most)) {
+            return Err("concurrency: is from 1 to 20, as in recipes".to_owned());
+        }
+        if limits.volume_gib == Some(0) {
+            return Err("volume-gib: is at least 1".to_owned());
+        }
+        let account = |owner: &str| owner.len() == 12 && owner.bytes().all(|byte| byte.is_ascii_digit());
+        for (key, list, is, wanted) in [
+            (
+                "base-owners",
+                &limits.base_owners,
+                &(|owner: &str| owner == "self" || account(owner)) as &dyn Fn(&str) -> bool,
+                "an account's 12 digits, or `self`",
+            ),
+            (
+                "security-groups",
+                &limits.security_groups,
+                &|id: &str| id.starts_with("sg-"),
+                "the id of a security group, `sg-…`",
+            ),
+            (
+                "subnets",
+                &limits.subnets,
+                &|id: &str| id.starts_with("subnet-"),
+                "the id of a subnet, `subnet-…`",
+            ),
+        ] {
+            if let Some(wrong) = list.iter().flatten().find(|one| !is(one)) {
+                return Err(format!("{key}: `{wrong}` is not {wanted}"));
+            }
+        }
+        Ok(limits)
     }
 
     /// How many builders a recipe of the pipeline may have at a time.
@@ -225,6 +261,23 @@ mod tests {
         let limits = limits("instance-types = ['m7i.*']\nvolume-gib = 7\nbase-owners = []");
         assert_eq!(limits.against(&builder(""), None), [""; 0]);
         assert_eq!(limits.against(&builder("instance-types = ['c7i.large']\nvolume.gib = 9"), None).len(), 2);
+    }
+
+    /// A limit of none at a time let bakes wait for half a day, and a slip in a name would allow nothing.
+    #[test]
+    fn a_limit_that_can_t_be_meant_is_refused() {
+        for (text, words) in [
+            ("concurrency = 0", "from 1 to 20"),
+            ("concurrency = 21", "from 1 to 20"),
+            ("volume-gib = 0", "at least 1"),
+            ("base-owners = ['amazn']", "base-owners: `amazn`"),
+            ("security-groups = ['web']", "security-groups: `web`"),
+            ("subnets = ['vpc-01234567']", "subnets: `vpc-01234567`"),
+            ("", "limits nothing"),
+        ] {
+            let error = BuilderLimits::parse(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
     }
 
     #[test]

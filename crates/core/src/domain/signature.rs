@@ -3,7 +3,7 @@
 //! Who may write to the bucket can push a recipe. A stack that names signers bakes only versions that one of these signed,
 //! whoever wrote them.
 
-use ssh_key::{PublicKey, SshSig};
+use ssh_key::{Algorithm, HashAlg, PublicKey, SshSig};
 
 use crate::domain::id::{Digest, PipelineName};
 
@@ -41,6 +41,19 @@ impl Signers {
         keys.map(read).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The fingerprint of the key that made a signature, whoever's that is: `SHA256:…`.
+    ///
+    /// # Errors
+    /// Why it is none, or none of an Ed25519 key, after the words "the signature".
+    pub fn key_of(signature: &str) -> Result<String, String> {
+        let signature = SshSig::from_pem(signature).map_err(|error| format!("can't be read: {error}"))?;
+        let key = signature.public_key();
+        match key.algorithm() {
+            Algorithm::Ed25519 | Algorithm::SkEd25519 => Ok(key.fingerprint(HashAlg::Sha256).to_string()),
+            other => Err(format!("is of a key of kind {}, and only Ed25519 keys are taken", other.as_str())),
+        }
+    }
+
     /// Whether recipes need no signature.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -59,11 +72,11 @@ impl Signers {
         let signature = SshSig::from_pem(signature).map_err(|error| format!("can't be read: {error}"))?;
         let key = self.0.iter().find(|key| key.key_data() == signature.public_key());
         let Some(key) = key else {
-            let other = signature.public_key().fingerprint(ssh_key::HashAlg::Sha256);
+            let other = signature.public_key().fingerprint(HashAlg::Sha256);
             return Err(format!("is of key {other}, which is none of the stack's"));
         };
         match key.verify(NAMESPACE, signed(pipeline, version).as_bytes(), &signature) {
-            Ok(()) => Ok(key.fingerprint(ssh_key::HashAlg::Sha256).to_string()),
+            Ok(()) => Ok(key.fingerprint(HashAlg::Sha256).to_string()),
             Err(_) => Err("is of something else, or was changed".to_owned()),
         }
     }

@@ -15,7 +15,7 @@ impl Error {
             Self::NoArtifact { .. } => {
                 "Upload it to `artifacts/<pipeline>/` of the bucket, or run `ovenbird bake PIPELINE --artifact FILE`".into()
             }
-            Self::NoBase { .. } => "Name an image that exists in this Region under `[base]` of the recipe".into(),
+            Self::NoBase { .. } => "Name an image that exists in this Region under `[base]` of the recipe. If it names a channel, check its spelling, or bake that pipeline first".into(),
             Self::NoCapacity { shortage, .. } if shortage.is_quota() => {
                 "Raise the account's EC2 quota in Service Quotas, or ask for smaller `instance-types` under `[builder]`".into()
             }
