@@ -48,10 +48,11 @@ impl Signers {
     pub fn key_of(signature: &str) -> Result<String, String> {
         let signature = SshSig::from_pem(signature).map_err(|error| format!("can't be read: {error}"))?;
         let key = signature.public_key();
-        match key.algorithm() {
-            Algorithm::Ed25519 | Algorithm::SkEd25519 => Ok(key.fingerprint(HashAlg::Sha256).to_string()),
-            other => Err(format!("is of a key of kind {}, and only Ed25519 keys are taken", other.as_str())),
+        let kind = key.algorithm();
+        if !matches!(kind, Algorithm::Ed25519 | Algorithm::SkEd25519) {
+            return Err(format!("is of a key of kind {}, and only Ed25519 keys are taken", kind.as_str()));
         }
+        Ok(key.fingerprint(HashAlg::Sha256).to_string())
     }
 
     /// Whether recipes need no signature.

@@ -252,11 +252,9 @@ impl<'a, C: PrunePorts> Guard<'a, C> {
             Ok(_) | Err(_) => {}
         }
         // As of an image: another run that removes the same may have removed it, although EC2 still shows it.
-        let perhaps_gone = !gone.is_empty() || self.is_retired(bake).await?;
-        Err(match refused {
-            Error::Denied { .. } if perhaps_gone => unfinished(&format!("snapshot {id}"), &refused),
-            refused => refused,
-        })
+        let perhaps_gone =
+            matches!(refused, Error::Denied { .. }) && (!gone.is_empty() || self.is_retired(bake).await?);
+        Err(if perhaps_gone { unfinished(&format!("snapshot {id}"), &refused) } else { refused })
     }
 
     /// Deletes a volume that a bake's instance left.
