@@ -4,6 +4,7 @@
 //! The real state machines are walked with the real functions on the world, in virtual time. After each walk the
 //! slate must be clean: `slate.rs` says what that is.
 
+mod children;
 mod faults;
 mod ground;
 mod lagging;

@@ -11,7 +11,7 @@ use ovenbird_core::{
         turn::Turn,
     },
     steps::rollout::execution,
-    store::{Channel, Child, ImageSet, ImageStatus, Lease},
+    store::{Channel, ImageSet, ImageStatus, Lease},
 };
 use ovenbird_sim::{
     ImageState, InstanceState, Tags, Volume, World, auto_scaling::Configuration, load_balancing::Action,
@@ -21,7 +21,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use ovenbird_testkit::walk::machine::End;
 
-use super::told;
+use super::{children, told};
 
 /// Who has a builder, or waits for one.
 #[derive(Debug, Deserialize)]
@@ -149,8 +149,8 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
             found.push(format!("bake {} says {:?}: {problem}", bake.spec.id, bake.progress.status));
         }
     }
-    found.extend(childless(cloud, &bakes, &channels, ends));
-    found.extend(unregistered(cloud, ends));
+    found.extend(children::childless(cloud, &bakes, &channels, ends));
+    found.extend(children::unregistered(cloud, ends));
     // A parameter follows its channel.
     let parameters = cloud.parameters();
     let followed: BTreeMap<_, _> = bakes
@@ -178,19 +178,6 @@ pub fn violations(cloud: &Cloud, ends: &Ends, excused: &BTreeSet<String>, overru
         }
     }
     found
-}
-
-/// A push whose execution ended well, and of which the moves of the base start nothing.
-fn unregistered(cloud: &Cloud, ends: &Ends) -> Vec<String> {
-    let said = |end: &End| matches!(end, End::Succeeded(output) if output["why"].as_str().is_some_and(|why| why.ends_with("is registered")));
-    let children: Vec<String> = decode::<Child>(cloud, "CHILD#")
-        .into_iter()
-        .filter(|one| !one.left)
-        .map(|one| one.pipeline.to_string())
-        .collect();
-    let names = ends.iter().filter(|(_, end)| said(end)).map(|(name, _)| name);
-    let lost = names.filter(|_| !children.iter().any(|one| one == "storefront"));
-    lost.map(|name| format!("execution {name} registered a push, and its base does not know it")).collect()
 }
 
 /// What of a street isn't as its channel says: a rollout without an end, machines of two images, or a launch template
@@ -400,27 +387,6 @@ pub fn made_twice(cloud: &Cloud) -> Vec<String> {
         .collect()
 }
 
-/// Promotions that didn't start the bakes of those that stand on them.
-fn childless(cloud: &Cloud, bakes: &[Bake], channels: &[Channel], ends: &Ends) -> Vec<String> {
-    let mut found = Vec::new();
-    for channel in channels {
-        let children: Vec<Child> = decode(cloud, &format!("CHILD#{}#", channel.name));
-        let moved = bakes.iter().filter(|bake| channel.moved_by(&bake.spec.id).is_some());
-        for bake in moved.filter(|bake| matches!(ends.get(bake.spec.id.as_str()), Some(End::Succeeded(_)))) {
-            for child in children.iter().filter(|child| !child.left) {
-                let started = bake.progress.children.iter().find(|one| one.pipeline == child.pipeline);
-                let ran = started
-                    .is_some_and(|one| one.bake.as_ref().is_none_or(|bake| ends.contains_key(bake.as_str())));
-                if !ran {
-                    found
-                        .push(format!("bake {} did not start {}: {started:?}", bake.spec.id, child.pipeline));
-                }
-            }
-        }
-    }
-    found
-}
-
 /// What of a bake's record isn't so.
 fn untrue(bake: &Bake, channels: &[Channel], end: Option<&End>, excused: bool) -> Option<String> {
     let targets = || channels.iter().flat_map(|channel| channel.current.iter().chain(&channel.previous));
@@ -456,7 +422,7 @@ pub fn after_the_end(error: &str) -> bool {
         .contains(&error)
 }
 
-fn decode<D: DeserializeOwned>(cloud: &Cloud, sort: &str) -> Vec<D> {
+pub(super) fn decode<D: DeserializeOwned>(cloud: &Cloud, sort: &str) -> Vec<D> {
     let rows = cloud.rows().into_iter().filter(|row| row.key.sk.starts_with(sort));
     rows.map(|row| serde_json::from_value(row.doc).expect("our own documents")).collect()
 }

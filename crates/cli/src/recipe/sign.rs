@@ -30,34 +30,18 @@ pub async fn signature(
     let Some(key) = key else {
         if !signers.is_empty() {
             let before = cloud.text(&keys::signature(pipeline, version)).await?;
-            check(before.as_deref(), pipeline, version, signers)?;
+            signers.check(pipeline, version, before.as_deref())?;
         }
         return Ok(None);
     };
     let made = sign(&signature::signed(pipeline, version), key)?;
-    if !signers.is_empty() {
-        check(Some(&made), pipeline, version, signers)?;
-    }
+    signers.check(pipeline, version, Some(&made))?;
     let signer = Signers::key_of(&made).map_err(|problem| {
         let fix = "Sign with an Ed25519 key: `ssh-keygen -t ed25519` makes one";
         Error::bad_input(format!("the signature by `{}`", key.display()), problem, fix)
     })?;
     crate::tell!("signed version {} by key {signer}", &version.as_str()[..12]);
     Ok(Some(made))
-}
-
-fn check(made: Option<&str>, pipeline: &PipelineName, version: &Digest, signers: &Signers) -> Result<()> {
-    let found = match made {
-        Some(made) => signers.signer(pipeline, version, made),
-        None => Err("is missing, and this stack bakes no recipe without one".to_owned()),
-    };
-    found.map(drop).map_err(|problem| {
-        Error::bad_input(
-            format!("the signature of the recipe of pipeline `{pipeline}`"),
-            problem,
-            "Push with `--sign KEY`, of a key that the stack's parameter `RecipeSigners` names",
-        )
-    })
 }
 
 fn sign(text: &str, key: &Path) -> Result<String> {
@@ -106,10 +90,10 @@ mod tests {
         let public = std::fs::read_to_string(folder.path().join("ours.pub")).unwrap();
         let signers = Signers::parse(public.split(' ').nth(1).unwrap()).unwrap();
         let made = |name: &str| sign(&signature::signed(&pipeline, &version), &folder.path().join(name));
-        check(Some(&made("ours").unwrap()), &pipeline, &version, &signers).unwrap();
-        let error = check(Some(&made("another").unwrap()), &pipeline, &version, &signers).unwrap_err();
+        signers.check(&pipeline, &version, Some(&made("ours").unwrap())).unwrap();
+        let error = signers.check(&pipeline, &version, Some(&made("another").unwrap())).unwrap_err();
         assert!(error.to_string().contains("none of the stack's"), "{error}");
-        let error = check(None, &pipeline, &version, &signers).unwrap_err();
+        let error = signers.check(&pipeline, &version, None).unwrap_err();
         assert!(error.to_string().contains("bakes no recipe without one"), "{error}");
         assert!(made("none").unwrap_err().to_string().contains("can't sign"));
         assert_eq!(

@@ -5,7 +5,10 @@
 
 use ssh_key::{Algorithm, HashAlg, PublicKey, SshSig};
 
-use crate::domain::id::{Digest, PipelineName};
+use crate::domain::{
+    error::{self, Error},
+    id::{Digest, PipelineName},
+};
 
 /// What a signature is for. One that was made for something else, such as a commit, is none here.
 pub const NAMESPACE: &str = "ovenbird-recipe";
@@ -58,6 +61,33 @@ impl Signers {
     /// Whether recipes need no signature.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The fingerprint of the key that signed a version, as [`Self::signer`] gives it. None where recipes need no signature.
+    ///
+    /// # Errors
+    /// When there is no signature, or one of something or somebody else.
+    pub fn check(
+        &self,
+        pipeline: &PipelineName,
+        version: &Digest,
+        signature: Option<&str>,
+    ) -> error::Result<Option<String>> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let found = match signature {
+            Some(signature) => self.signer(pipeline, version, signature),
+            None => Err("is not there, and this stack bakes no recipe without one".to_owned()),
+        };
+        found.map(Some).map_err(|problem| {
+            let short = &version.as_str()[..12];
+            Error::bad_input(
+                format!("the signature of version {short} of the recipe of pipeline `{pipeline}`"),
+                problem,
+                "Push the recipe with `--sign KEY`, of a key that the stack's parameter `RecipeSigners` names",
+            )
+        })
     }
 
     /// The fingerprint of the key that signed a version: `SHA256:…`.

@@ -103,20 +103,8 @@ async fn signer(
     if signers.is_empty() {
         return Ok(None);
     }
-    let found = match cloud.text(&keys::signature(pipeline, version)).await? {
-        Some(signature) => signers.signer(pipeline, version, &signature),
-        None => Err("is not there".to_owned()),
-    };
-    found.map(Some).map_err(|problem| {
-        Error::bad_input(
-            format!(
-                "the signature of version {} of the recipe of pipeline `{pipeline}`",
-                &version.as_str()[..12]
-            ),
-            problem,
-            "Push the recipe with `--sign KEY`, of a key that the stack's parameter `RecipeSigners` names",
-        )
-    })
+    let signature = cloud.text(&keys::signature(pipeline, version)).await?;
+    signers.check(pipeline, version, signature.as_deref())
 }
 
 /// Refuses a recipe that asks for more than an operator allowed its pipeline.
