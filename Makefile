@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build runner demo bench rehearse test test-slow test-all mutants lint release deploy push-runner
+.PHONY: help setup build runner demo bench rehearse test test-slow test-all mutants lint release deploy adopt push-runner
 
 # What the functions run on in AWS (arm64, x86_64); what the runner runs on (a Rust target).
 ARCHITECTURE ?= arm64
@@ -10,6 +10,9 @@ ARCHITECTURE ?= arm64
 # named keeps the value that it has.
 STACK ?= ovenbird
 PARAMETERS ?=
+# What `make adopt` takes over from.
+OLD_TABLE ?=
+OLD_BUCKET ?=
 RUNNER_TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
 
 export OVENBIRD_HOME ?= /var/lib/ovenbird
@@ -110,6 +113,9 @@ deploy: ## Deploy the stack to the AWS account of your profile (STACK=ovenbird P
 	@tools/check-deploy infra/template.yaml '$(STACK)' $(PARAMETERS)
 	@$(MAKE) --no-print-directory release
 	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)
+
+adopt: setup ## Let the stack take over what a deleted one left (OLD_TABLE=… OLD_BUCKET=…; YES=1 does it, else it is said)
+	@$(dir $(SAM))python tools/adopt '$(STACK)' '$(OLD_TABLE)' '$(OLD_BUCKET)' $(if $(YES),--yes)
 
 push-runner: runner ## Upload the runner to the stack's bucket, once for each architecture of your bases
 	cargo run --locked --quiet -p ovenbird -- runner push build/ovenbird-runner \

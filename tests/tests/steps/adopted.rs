@@ -6,7 +6,7 @@ use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
     domain::{
-        bake::{Bake, To},
+        bake::{Bake, Status, To},
         id::AmiId,
         tags::TAG_STACK,
     },
@@ -79,4 +79,25 @@ fn images_that_got_the_new_stack_s_tag_are_reused_and_retired_as_its_own() {
     assert_eq!(bench.image(image(&bakes[0])), None);
     assert!(bakes[1..].iter().all(|bake| bench.image(image(bake)).is_some()));
     assert_eq!(block_on(bench.cloud.snapshots(None)).unwrap().len(), 2);
+}
+
+#[test]
+fn a_bake_that_had_not_ended_is_ended_by_prune_once_it_expires() {
+    let old = Bench::new();
+    let bake = old.start("1", &old.upload("v1.jar")).unwrap().bake;
+    let table = old.cloud.table();
+    let cloud = old.cloud.of_stack("ovenbird/again".parse().unwrap());
+    cloud.restore_table(&table);
+    let bench = Bench { cloud, deliveries: 1 };
+    let builder = bake.progress.builder.as_ref().unwrap();
+    let tags = BTreeMap::from([(TAG_STACK.to_owned(), "ovenbird/again".to_owned())]);
+    bench.cloud.with(|world| world.create_tags(&[builder.to_string()], &tags, false)).unwrap();
+    assert!(bench.prune().is_empty());
+    bench.cloud.pass(SignedDuration::from_hours(25));
+    assert_eq!(bench.prune().dead_bakes.len(), 1);
+    assert_eq!(bench.record("1").progress.status, Status::Failed);
+    bench.assert_clean(0);
+    // Nothing of it holds up the next one.
+    let next = bench.start("2", &bench.upload("v1.jar")).unwrap();
+    assert_eq!(next.next.to, To::Await);
 }

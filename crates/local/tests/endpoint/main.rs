@@ -3,6 +3,7 @@
 //! One program, because most of its time is spent waiting for others: so they wait beside each other.
 
 mod adapter;
+mod adopt;
 mod client;
 mod cloud;
 mod elsewhere;
