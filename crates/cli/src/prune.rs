@@ -16,7 +16,7 @@ use ovenbird_core::{
         id::{AmiId, BakeId, PipelineName},
     },
     ports::{Bucket as _, Workflow as _},
-    steps::prune::{DeadBake, Outcome, Plan, Reaped, Request, Verdict, is_dead, refuse},
+    steps::prune::{DeadBake, Outcome, Plan, Reaped, Request, Verdict, ask_undo, is_dead, refuse},
     store::{decode, keys},
 };
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,7 @@ pub async fn run(pipeline: Option<&str>, target: &Target, confirm: Confirm, json
 pub async fn undo(image: &str, target: &Target) -> Result<Verdict> {
     let image = parsed(image)?;
     let deployment = target.deployment().await?;
+    ask_undo(&image, &deployment.cloud).await?;
     let run = start(&deployment, &Request::Undo { image: image.clone() }).await?;
     let done = finish(&deployment, &run).await?.retired.into_iter().next();
     done.ok_or_else(|| {

@@ -7,7 +7,7 @@ use ovenbird_core::{
     domain::id::AmiId,
     functions,
     ports::{Image, ImageState, Images as _, Retirement as _},
-    steps::prune::PLAN_LASTS,
+    steps::prune::{self, PLAN_LASTS},
 };
 use ovenbird_sim::LaunchPermission;
 use ovenbird_testkit::{Cloud, Fault};
@@ -138,6 +138,27 @@ fn undo_says_what_can_t_be_taken_back() {
     desk.cloud.deregister(&image);
     let error = run(&desk, &json!({"undo": image})).unwrap_err();
     assert!(error.to_string().contains("is deregistered, and the Recycle Bin doesn't have it"), "{error}");
+}
+
+/// A run that fails raises an alarm. So a person's mistake is said before one is started.
+#[test]
+fn what_nobody_can_take_back_is_refused_before_a_run_is_started() {
+    let (desk, image) = disabled();
+    let ask =
+        |image: &AmiId| block_on(prune::ask_undo(image, &desk.cloud)).map_err(|error| error.to_string());
+    ask(&image).unwrap();
+    let kept = desk.current().unwrap();
+    assert!(ask(&kept).unwrap_err().contains("is not on its way out"));
+    let unknown = "ami-0123456789abcdef0".parse().unwrap();
+    assert!(ask(&unknown).unwrap_err().contains("was made by no bake of this stack"));
+    desk.cloud.pass(WEEK);
+    assert_eq!(prune(&desk), ["deregister"]);
+    ask(&image).unwrap();
+    // What it takes to have it back is remembered for 400 days. Its bake's record says longer that there was one.
+    let mut table = desk.cloud.table();
+    table.retain(|(row, _)| row.key.sk != "GONE");
+    desk.cloud.restore_table(&table);
+    assert!(ask(&image).unwrap_err().contains("was deregistered too long ago"));
 }
 
 /// AWS lets templates go on naming a disabled image, and each launch fails.

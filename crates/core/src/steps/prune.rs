@@ -12,6 +12,7 @@ mod properties;
 mod reap;
 mod request;
 mod result;
+mod undo;
 mod unused;
 mod versions;
 
@@ -27,6 +28,7 @@ pub use self::{
     reap::{Reaped, is_dead, reap, refuse},
     request::Request,
     result::Outcome,
+    undo::ask_undo,
     unused::{UNUSED_AFTER, Unused},
 };
 use super::guard::{Due, Guard, is_back};
@@ -152,7 +154,7 @@ pub async fn planned(
             let plan = seen(plan, cloud, now).await?;
             (Plan { problems: Vec::new(), halted: None, ..plan }, true)
         }
-        Request::Undo { image } => (plan::undo(image, cloud, now).await?, true),
+        Request::Undo { image } => (undo::undo(image, cloud, now).await?, true),
         Request::Nothing => (plan::nothing(now), true),
     };
     Ok((plan, Vec::new(), acts))

@@ -2,7 +2,11 @@
 //! role: it judges each image once more, and the page removes nothing.
 
 use maud::html;
-use ovenbird_core::{Error, Result, domain::id::BakeId, steps::prune::Request};
+use ovenbird_core::{
+    Error, Result,
+    domain::id::BakeId,
+    steps::prune::{Request, ask_undo},
+};
 
 use super::{
     layout::{Body, View},
@@ -66,7 +70,10 @@ async fn start<A: Account>(account: &A, act: &PruneAct, request: &str) -> Result
     let wish = match act {
         PruneAct::Plan => Request::Everything { pipeline: None, dry_run: true },
         PruneAct::Run(plan) => Request::Act { plan: plan.clone() },
-        PruneAct::Undo(image) => Request::Undo { image: image.clone() },
+        PruneAct::Undo(image) => {
+            ask_undo(image, account.cloud()).await?;
+            Request::Undo { image: image.clone() }
+        }
     };
     account.start_prune(&run, &wish.input()).await?;
     Ok(run)

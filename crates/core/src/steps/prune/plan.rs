@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     DeadBake, MOST_AWAY, MOST_PER_RUN, MOST_UNRECORDED, Plan, Verdict,
@@ -14,17 +14,16 @@ use super::{
 };
 use crate::{
     domain::{
-        error::{Error, Result, Retry},
+        error::Result,
         event::Event,
-        id::{AmiId, BakeId, PipelineName, SnapshotId},
+        id::{AmiId, SnapshotId},
         price::AtMost,
         retirement::{Act, Retiring, Since},
     },
     ports::{Bucket, Image, PrunePorts, Snapshot, Versions},
     steps::{
         AT_ONCE_OF_EC2,
-        clean_up::UNSEEN,
-        guard::{Guard, Kept, Lost, Purpose, Reason, Terms},
+        guard::{Guard, Kept, Purpose, Reason},
         inventory::{Inventory, Seen},
     },
     store::{Ledger, decode, keys},
@@ -63,100 +62,6 @@ pub async fn plan_of(dead: &DeadBake, cloud: &impl PrunePorts, now: Timestamp) -
     let volumes = found.volumes.iter().map(|one| one.id.to_string());
     let leaves = instances.chain(volumes).chain(images).chain(snapshots).collect();
     Ok(Plan { dead_bakes: vec![DeadBake { leaves, ..dead.clone() }], ..nothing(now) })
-}
-
-/// The plan to take one image back: as long as it is there, or out of the Recycle Bin.
-pub(super) async fn undo(image: &AmiId, cloud: &impl PrunePorts, now: Timestamp) -> Result<Plan> {
-    let wrong = |problem: String, fix: String| Error::bad_input(format!("image `{image}`"), problem, fix);
-    let ledger = Ledger(cloud);
-    let (mut retirement, gone) = (ledger.retirement(image).await?, ledger.gone(image).await?);
-    if retirement.is_none() && gone.is_none() {
-        // Another undo may have ended between the two: it writes the one and removes the other in one moment.
-        retirement = ledger.retirement(image).await?;
-    }
-    let retirement = retirement.map(|(_, retirement)| retirement);
-    let of_retirement = retirement.as_ref().map(|one| (one.pipeline.clone(), one.bake.clone()));
-    let Some((pipeline, bake)) = of_retirement.or_else(|| gone.map(|gone| (gone.pipeline, gone.bake))) else {
-        return Err(wrong(
-            "is not on its way out, and no run deregistered it in the last 400 days".into(),
-            "`ovenbird prune` says which images are on their way out".into(),
-        ));
-    };
-    let images = cloud.images(Some(&bake)).await?;
-    let name = match images.into_iter().find(|found| found.id == *image) {
-        Some(found) => found.name,
-        None => in_bin(image, &pipeline, &bake, cloud, now).await?,
-    };
-    let verdict = Verdict {
-        image: image.clone(),
-        name,
-        pipeline,
-        bake: Some(bake),
-        act: Act::Restore,
-        reason: Reason::Undone,
-        by: String::new(),
-        also: Vec::new(),
-        until: None,
-        was: retirement.map(|retirement| retirement.since()),
-        versions: Vec::new(),
-        snapshots: Vec::new(),
-        // It asks for no terms: nothing is taken away.
-        terms: Some(Terms { history: 0, shared: false }),
-        judged: now,
-    };
-    Ok(Plan { retire: vec![verdict], ..nothing(now) })
-}
-
-/// Whether an image, or its snapshots, were taken out of the Recycle Bin so lately that EC2 may show them in neither place.
-fn comes(is: Since, now: Timestamp) -> bool {
-    let within = match is.stage {
-        // When each of them was is noted nowhere: only when the first undo began.
-        Retiring::Returning => SignedDuration::from_hours(1),
-        Retiring::Undone => UNSEEN,
-        Retiring::Deprecated | Retiring::Disabled => return false,
-    };
-    now.duration_since(is.since) < within
-}
-
-/// The name of an image that the Recycle Bin has, with all its snapshots. An error says why it can't be had back.
-async fn in_bin(
-    image: &AmiId,
-    pipeline: &PipelineName,
-    bake: &BakeId,
-    cloud: &impl PrunePorts,
-    now: Timestamp,
-) -> Result<String> {
-    let anew = format!("Bake it again: `ovenbird bake {pipeline} --force`");
-    let wrong = |problem: String, fix: &str| {
-        Err(Error::bad_input(format!("image `{image}`"), problem, format!("{anew}. {fix}")))
-    };
-    let ledger = Ledger(cloud);
-    let Some(bake) = ledger.bake(pipeline, bake).await? else {
-        return wrong("is deregistered, and its bake has no record any more".into(), "");
-    };
-    let lost = match Guard::new(cloud).lost(image, &bake).await? {
-        Ok(name) => return Ok(name),
-        Err(lost) => lost,
-    };
-    // Read after the bin was: another undo may have emptied it a moment ago.
-    if ledger.retirement(image).await?.is_some_and(|(_, retirement)| comes(retirement.since(), now)) {
-        let what = match lost {
-            Lost::Image => format!("image {image}"),
-            Lost::Snapshot(snapshot) => format!("snapshot {snapshot}"),
-        };
-        return Err(Error::TryAgain { what, why: Retry::Returning });
-    }
-    match lost {
-        Lost::Image => wrong(
-            "is deregistered, and the Recycle Bin doesn't have it".into(),
-            "So that the next one can be had back, have a rule of the Recycle Bin keep images and snapshots: see \"Out of \
-             the Recycle Bin\" in docs/prune.md",
-        ),
-        Lost::Snapshot(snapshot) => wrong(
-            format!("is in the Recycle Bin, and its snapshot {snapshot} is gone"),
-            "Have the Recycle Bin keep snapshots for as long as images, so that the next one can be had back",
-        ),
-    }
 }
 
 /// Reads the inventory and judges every image.
