@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
     domain::bake::{Document, Failure, Stage, Status, To},
-    ports::Retirement as _,
+    ports::{Builders as _, Retirement as _},
     steps::{
         clean_up,
         guard::{Guard, Purpose},
@@ -170,6 +170,23 @@ fn an_instance_of_the_record_keeps_no_image_though_no_list_shows_it_as_the_bake_
     bench.cloud.refer(&image.id, "Instance", bake.progress.booted.as_ref().unwrap().as_str());
     let kept = block_on(Guard::new(&bench.cloud).keeps(&image, Some(&bake), Purpose::CleanUp)).unwrap();
     assert_eq!(kept, None);
+}
+
+/// A list may show an instance that EC2 has forgotten, and then who terminates it may not.
+#[test]
+fn an_instance_that_ec2_has_forgotten_counts_as_terminated() {
+    let bench = Bench::new();
+    let bake = bench.start("storefront-1", &bench.upload("v1.jar")).unwrap().bake;
+    let listed = block_on(bench.cloud.of_bake(&bake.spec.id)).unwrap().remove(0);
+    let terminate = || block_on(Guard::new(&bench.cloud).terminate(&listed, Some(&bake)));
+    terminate().unwrap();
+    // EC2 shows a terminated one for an hour.
+    bench.cloud.pass(SECOND * 2 * 3600);
+    let now = bench.cloud.now();
+    bench.cloud.with(|world| world.tick(now));
+    bench.cloud.answer_by(Consistency::Oldest);
+    block_on(bench.cloud.terminate(&listed.id)).unwrap_err();
+    assert_eq!(terminate().unwrap(), None);
 }
 
 #[test]
