@@ -111,6 +111,21 @@ fn a_pipeline_that_would_stand_on_itself_is_not_registered() {
 }
 
 /// S3 may tell of a push an hour late, and twice.
+/// Whoever pushes it would else learn it from a bake that fails.
+#[test]
+fn a_base_that_no_bake_has_promoted_yet_is_said_at_the_push() {
+    let bench = Bench::new();
+    let missing = |text: &str| {
+        let recipe = Recipe::parse_pushed(text).unwrap();
+        block_on(register::missing_base(&recipe, &bench.cloud)).unwrap()
+    };
+    assert_eq!(missing(RECIPE), None);
+    let on_storefront = on("shop", "storefront").replace("storefront/stable", "storefront/production");
+    assert_eq!(missing(&on_storefront).as_deref(), Some("storefront/production"));
+    bench.bake("storefront-1", &bench.upload("v1.jar"));
+    assert_eq!(missing(&on_storefront), None);
+}
+
 #[test]
 fn a_late_event_brings_no_removed_pipeline_back_and_a_new_push_does() {
     let bench = Bench::new();

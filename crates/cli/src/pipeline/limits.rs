@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use ovenbird_core::{
     Error, Result,
     domain::{builder_limits::BuilderLimits, id::PipelineName, plain::plain},
-    store::{Ledger, Limited},
+    ports::Bucket as _,
+    store::{Ledger, Limited, keys},
 };
 use serde::Serialize;
 
@@ -18,6 +19,8 @@ pub struct LimitsView {
     pub pipeline: PipelineName,
     /// The limits; none when nobody set any.
     pub limited: Option<Limited>,
+    /// Whether the pipeline has a recipe. Limits may be set before somebody pushes the first one.
+    pub has_recipe: bool,
 }
 
 /// What is to become of a pipeline's limits.
@@ -49,7 +52,8 @@ pub async fn limits(
         Change::Clear => ledger.limit_builders(&pipeline, None).await?,
     }
     let limited = ledger.builder_limits(&pipeline).await?;
-    Ok(LimitsView { pipeline, limited })
+    let has_recipe = deployment.cloud.text(&keys::recipe_pointer(&pipeline)).await?.is_some();
+    Ok(LimitsView { pipeline, limited, has_recipe })
 }
 
 fn read(path: &Path) -> Result<BuilderLimits> {
@@ -64,9 +68,14 @@ fn read(path: &Path) -> Result<BuilderLimits> {
 impl LimitsView {
     /// The limits as a file says them, for people.
     pub fn text(&self) -> String {
-        let Self { pipeline, limited } = self;
+        let Self { pipeline, limited, has_recipe } = self;
+        let unknown = if *has_recipe {
+            ""
+        } else {
+            ", and no recipe: `ovenbird recipe list` shows those that have one"
+        };
         let Some(Limited { limits, said }) = limited else {
-            return format!("pipeline {pipeline} has no limits of its own");
+            return format!("pipeline {pipeline} has no limits of its own{unknown}");
         };
         let why = said.why.as_ref().map(|why| format!(": {}", plain(why))).unwrap_or_default();
         let mut text = format!("# pipeline {pipeline}, set by {} at {}{why}", plain(&said.by), said.at);
@@ -122,9 +131,11 @@ concurrency = 2"#;
     fn the_text_is_the_file_that_it_was_made_of() {
         let said = Said { by: "user/alice".into(), why: None, at: "2026-01-01T00:00:00Z".parse().unwrap() };
         let limited = Some(Limited { limits: BuilderLimits::parse(ALL).unwrap(), said });
-        let view = LimitsView { pipeline: "shop".parse().unwrap(), limited };
+        let view = LimitsView { pipeline: "shop".parse().unwrap(), limited, has_recipe: true };
         let head = "# pipeline shop, set by user/alice at 2026-01-01T00:00:00Z\n";
         assert_eq!(view.text(), format!("{head}{ALL}"));
+        let misspelt = LimitsView { limited: None, has_recipe: false, ..view };
+        assert!(misspelt.text().contains("pipeline shop has no limits of its own, and no recipe"));
     }
 
     #[test]

@@ -177,10 +177,19 @@ pub async fn run(command: &RecipeCommand, target: &Target, json: bool) -> Result
             }
         }
         RecipeCommand::Push { path, message, sign } => {
-            let bundle = Bundle::read(path)?;
-            let moved = push::push(&bundle, path, message.clone(), sign.as_deref(), target).await?;
+            let mut bundle = Bundle::read(path)?;
+            let push::Done { moved, notes } =
+                push::push(&bundle, path, message.clone(), sign.as_deref(), target).await?;
+            bundle.notes.extend(notes);
             let done = if moved { "pushed" } else { "is current already:" };
-            print(json, &Pushed::new(&bundle, moved), &text(done, &bundle));
+            let mut said = text(done, &bundle);
+            if moved {
+                said.push_str(&format!(
+                    "\nthe next bake takes it: `ovenbird bake {}`",
+                    bundle.recipe.pipeline
+                ));
+            }
+            print(json, &Pushed::new(&bundle, moved), &said);
         }
         RecipeCommand::List => {
             let versions = history::list(&target.deployment().await?).await?;

@@ -21,21 +21,34 @@ use crate::{
     target::{Deployment, Target},
 };
 
-/// Pushes; whether the pipeline's current recipe is another one since.
+/// What a push did.
+#[derive(Debug)]
+pub struct Done {
+    /// Whether the pipeline's current recipe is another one since.
+    pub moved: bool,
+    /// What a person should know beside that.
+    pub notes: Vec<String>,
+}
+
+/// Pushes.
 pub async fn push(
     bundle: &Bundle,
     path: &Path,
     message: Option<String>,
     sign: Option<&Path>,
     target: &Target,
-) -> Result<bool> {
+) -> Result<Done> {
     let deployment = target.deployment().await?;
     prepare(&deployment, &bundle.recipe).await?;
     upload(&deployment, bundle, sign).await?;
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let git = history::commit(folder, &bundle.folder);
-    make_current(&deployment, &bundle.recipe, &bundle.pointer(), message, git).await
+    let moved = make_current(&deployment, &bundle.recipe, &bundle.pointer(), message, git).await?;
+    let missing = register::missing_base(&bundle.recipe, &deployment.cloud).await?;
+    let notes = missing
+        .map(|base| format!("its base, channel {base}, has no image yet: bakes fail until it has one"));
+    Ok(Done { moved, notes: notes.into_iter().collect() })
 }
 
 /// Uploads a recipe that is not to be current, for one bake; gives its version.

@@ -4,7 +4,11 @@
 //! pipeline must not be able to write them.
 
 use crate::{
-    domain::{error::Result, recipe::Recipe, trigger::Pushed},
+    domain::{
+        error::Result,
+        recipe::{Base, Recipe},
+        trigger::Pushed,
+    },
     ports::{Bucket, Table},
     store::{Ancestor, Child, Halt, Ledger, recipes},
 };
@@ -39,4 +43,12 @@ pub async fn is_registered(recipe: &Recipe, cloud: &impl Table) -> Result<bool> 
     let ledger = Ledger(cloud);
     let (child, base) = (Child::of(recipe), Ancestor::of(recipe));
     Ok(ledger.stands_on(&child, base.as_ref()).await? && ledger.is_noted(&recipe.pipeline).await?)
+}
+
+/// The channel that a recipe names as its base, as `pipeline/channel`, if that points at no image yet: no bake can begin.
+pub async fn missing_base(recipe: &Recipe, table: &impl Table) -> Result<Option<String>> {
+    let Base::Channel { pipeline, channel } = &recipe.base else { return Ok(None) };
+    let found = Ledger(table).channel(pipeline, channel).await?;
+    let missing = found.is_none_or(|found| found.current.is_none());
+    Ok(missing.then(|| format!("{pipeline}/{channel}")))
 }
