@@ -9,11 +9,12 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         artifact::ArtifactKey,
-        bake::Bake,
+        bake::{Bake, Stage, Status},
         id::{BakeId, PipelineName},
         trigger::Trigger,
     },
     store::Ledger,
+    views::status::BakeSummary,
 };
 
 use crate::target::Deployment;
@@ -63,6 +64,44 @@ impl Early {
             Some(Trigger::Manual { .. } | Trigger::Cascade { .. }) | None => None,
         };
         Ok(Some(Self { bake: bake.clone(), pipeline, trigger: word, artifact, error, cause, started, ended }))
+    }
+
+    /// Those that started since a moment, if one is given, and are not among the known bakes: what failed lately.
+    pub async fn all(
+        deployment: &Deployment,
+        since: Option<Timestamp>,
+        known: &BTreeSet<&BakeId>,
+    ) -> Result<Vec<Self>> {
+        let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
+        let mut found = Vec::new();
+        for (id, started) in failed {
+            if known.contains(&id) || since.is_some_and(|since| started < since) {
+                continue;
+            }
+            let Some(early) = Self::find(deployment, &id).await? else { continue };
+            // It may have a record all the same, below what is known: its input says of which pipeline.
+            let recorded = match &early.pipeline {
+                Some(pipeline) => Ledger(&deployment.cloud).bake(pipeline, &id).await?.is_some(),
+                None => false,
+            };
+            if !recorded {
+                found.push(early);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What views tell of a bake.
+    pub fn summary(&self) -> BakeSummary {
+        BakeSummary {
+            bake: self.bake.clone(),
+            status: Status::Failed,
+            stage: Stage::Launch,
+            started: self.started,
+            stage_since: self.started,
+            ended: self.ended,
+            error: Some(self.error.clone()),
+        }
     }
 
     /// Why it failed; the cause brings its own hint.

@@ -6,7 +6,7 @@ use ovenbird_core::{
     Error, Result,
     domain::{
         bake::{Bake, Failure, Stage, Status},
-        id::{BakeId, PipelineName},
+        id::PipelineName,
         plain::plain_line,
     },
     ports::{self, Workflow as _},
@@ -142,12 +142,13 @@ pub async fn run(args: &ListArgs, target: &Target) -> Result<Vec<Row>> {
     rows.sort_by_key(|row| std::cmp::Reverse(row.started()));
     rows.truncate(looked_through);
     let oldest = if rows.len() < looked_through { None } else { rows.last().map(Row::started) };
-    rows.extend(
-        early(&deployment, pipeline.as_ref(), oldest, &rows)
-            .await?
-            .into_iter()
-            .map(|early| Row::Early(Box::new(early))),
-    );
+    let known = rows.iter().filter_map(|row| match row {
+        Row::Bake(bake) => Some(&bake.spec.id),
+        Row::Early(_) => None,
+    });
+    let mut early = Early::all(&deployment, oldest, &known.collect()).await?;
+    early.retain(|early| pipeline.is_none() || early.pipeline == pipeline);
+    rows.extend(early.into_iter().map(|early| Row::Early(Box::new(early))));
     if rows.is_empty()
         && let Some(pipeline) = &pipeline
         && !find::pipelines(&deployment).await?.contains(pipeline)
@@ -166,33 +167,6 @@ pub async fn run(args: &ListArgs, target: &Target) -> Result<Vec<Row>> {
     rows.truncate(most);
     warn_of_dead(&deployment, pipeline.as_ref()).await?;
     Ok(rows)
-}
-
-/// The bakes that failed before they had a record, of those that aren't older.
-async fn early(
-    deployment: &Deployment,
-    pipeline: Option<&PipelineName>,
-    oldest: Option<Timestamp>,
-    rows: &[Row],
-) -> Result<Vec<Early>> {
-    let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
-    let known = |id: &BakeId| rows.iter().any(|row| matches!(row, Row::Bake(bake) if bake.spec.id == *id));
-    let mut found = Vec::new();
-    for (id, started) in failed {
-        if known(&id) || oldest.is_some_and(|oldest| started < oldest) {
-            continue;
-        }
-        let Some(early) = Early::find(deployment, &id).await? else { continue };
-        // It may have a record all the same, below what is listed: its input says of which pipeline.
-        let recorded = match &early.pipeline {
-            Some(pipeline) => Ledger(&deployment.cloud).bake(pipeline, &id).await?.is_some(),
-            None => false,
-        };
-        if !recorded && pipeline.is_none_or(|pipeline| early.pipeline.as_ref() == Some(pipeline)) {
-            found.push(early);
-        }
-    }
-    Ok(found)
 }
 
 /// The rows as a table.

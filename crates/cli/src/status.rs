@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     Error, Result,
     domain::{
@@ -16,14 +16,38 @@ use ovenbird_core::{
 };
 
 use crate::{
-    find, render,
+    find::{self, Early},
+    render,
     target::{Deployment, Target},
 };
+
+/// A bake that failed before it had a record is told of for so long.
+const LATELY: SignedDuration = SignedDuration::from_hours(24);
 
 /// How all pipelines stand, or one.
 pub async fn run(pipeline: Option<&str>, target: &Target, now: Timestamp) -> Result<Vec<PipelineStatus>> {
     let (deployment, records, fleet) = read(pipeline, target).await?;
-    status::status(&deployment.cloud, &records, &fleet, now).await
+    let known = records.iter().flat_map(Records::bakes).map(|bake| &bake.spec.id).collect();
+    let (mut all, early) = futures::try_join!(
+        status::status(&deployment.cloud, &records, &fleet, now),
+        Early::all(&deployment, Some(now - LATELY), &known),
+    )?;
+    for one in &mut all {
+        add_early(one, &early);
+    }
+    Ok(all)
+}
+
+/// A bake that failed before it had a record is the pipeline's last one, if no other started after it.
+fn add_early(one: &mut PipelineStatus, early: &[Early]) {
+    let of_this = early.iter().filter(|early| early.pipeline.as_ref() == Some(&one.pipeline));
+    let Some(newest) = of_this.max_by_key(|early| early.started) else { return };
+    let summary = newest.summary();
+    for last in [&mut one.last_bake, &mut one.last_failure] {
+        if last.as_ref().is_none_or(|last| last.started < summary.started) {
+            *last = Some(summary.clone());
+        }
+    }
 }
 
 /// What is on record of all pipelines, or of one, and the machines of the account.
@@ -241,4 +265,56 @@ pub fn text(one: &PipelineStatus, now: Timestamp) -> String {
         }
     }
     text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ovenbird_core::domain::bake::{Stage, Status};
+
+    fn early(pipeline: Option<&str>, started: &str) -> Early {
+        Early {
+            bake: "early-1".parse().unwrap(),
+            pipeline: pipeline.map(|name| name.parse().unwrap()),
+            trigger: None,
+            artifact: None,
+            error: "NoRecipe".into(),
+            cause: String::new(),
+            started: started.parse().unwrap(),
+            ended: None,
+        }
+    }
+
+    #[test]
+    fn a_bake_that_failed_before_it_had_a_record_is_the_last_one_until_another_starts() {
+        let last = BakeSummary {
+            bake: "b1".parse().unwrap(),
+            status: Status::Promoted,
+            stage: Stage::CleanUp,
+            started: "2026-01-02T00:00:00Z".parse().unwrap(),
+            stage_since: "2026-01-02T00:00:00Z".parse().unwrap(),
+            ended: None,
+            error: None,
+        };
+        let mut one = PipelineStatus {
+            pipeline: "shop".parse().unwrap(),
+            recipe: None,
+            recipe_problem: None,
+            channels: Vec::new(),
+            running: Vec::new(),
+            last_bake: Some(last.clone()),
+            last_failure: None,
+        };
+        let now = "2026-01-04T00:00:00Z".parse().unwrap();
+        add_early(
+            &mut one,
+            &[early(Some("other"), "2026-01-03T00:00:00Z"), early(None, "2026-01-03T00:00:00Z")],
+        );
+        assert_eq!((&one.last_bake, &one.last_failure), (&Some(last.clone()), &None));
+        add_early(&mut one, &[early(Some("shop"), "2026-01-01T00:00:00Z")]);
+        assert_eq!((&one.last_bake, one.last_failure.is_some()), (&Some(last), true));
+        add_early(&mut one, &[early(Some("shop"), "2026-01-03T00:00:00Z")]);
+        let text = table(&[one], now);
+        assert!(text.contains("the last bake failed (NoRecipe in stage launch) 24 h ago: early-1"), "{text}");
+    }
 }

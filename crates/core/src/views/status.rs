@@ -136,6 +136,8 @@ pub struct Current {
     pub base: Option<BaseView>,
     /// What a bake would be made on now; none when that can't be told.
     pub base_now: Option<AmiId>,
+    /// The base as the recipe names it now, if it names another one than that of the image; none if it is the same.
+    pub other_base: Option<String>,
     /// Whether a bake would be made on another base now; none when that can't be told.
     pub behind: Option<bool>,
     /// Why the base can't be told; none when it can.

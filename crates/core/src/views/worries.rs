@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::status::{ChannelStatus, Coming, PipelineStatus};
+use super::{
+    parts::BaseView,
+    status::{ChannelStatus, Coming, PipelineStatus},
+};
 use crate::domain::id::AmiId;
 
 /// One thing that somebody must look at.
@@ -67,7 +70,11 @@ pub fn of_channel(one: &PipelineStatus, channel: &ChannelStatus) -> Vec<Worry> {
             note(format!("its base can't be told: {problem}"), format!("ovenbird explain {pipeline}"));
         }
         if let (Some(true), Some(base), Some(now)) = (current.behind, &current.base, &current.base_now) {
-            let what = format!("its base moved on: {} was {}, is {now}", base.written, base.image);
+            let BaseView { written, image, .. } = base;
+            let what = match &current.other_base {
+                Some(other) => format!("its recipe has another base by now: {other}, and not {written}"),
+                None => format!("its base moved on: {written} was {image}, is {now}"),
+            };
             note(what, renewed(one, channel));
         }
     }
@@ -116,7 +123,6 @@ mod tests {
             bake::{Stage, Status},
             rollout::Phase,
         },
-        views::parts::BaseView,
         views::status::{BakeSummary, Current, ParameterStatus},
     };
 
@@ -133,6 +139,7 @@ mod tests {
             artifact: None,
             base: None,
             base_now: None,
+            other_base: None,
             behind: None,
             base_problem: None,
         };
@@ -221,6 +228,12 @@ mod tests {
             parent: None,
         });
         assert_eq!(told(&one), [("shop/production".to_owned(), "ovenbird bake shop".to_owned())]);
+        let what = |one: &PipelineStatus| worries(one)[0].what.clone();
+        assert_eq!(what(&one), "its base moved on: debian-12 was ami-00000001, is ami-00000009");
+        // It is not the old base that moved.
+        let mut another = one.clone();
+        another.channels[0].current.as_mut().unwrap().other_base = Some("debian-13".to_owned());
+        assert_eq!(what(&another), "its recipe has another base by now: debian-13, and not debian-12");
         let mut staging = one.channels[0].clone();
         (staging.channel, staging.current) = ("staging".parse().unwrap(), None);
         one.channels[0].by_bakes = false;

@@ -255,7 +255,7 @@ fn a_plan_is_offered_only_while_it_can_be_carried_out() {
 #[test]
 fn what_is_wrong_in_many_places_is_one_row_with_a_command_for_each() {
     let page = page_of(|| large(6), "/");
-    assert_eq!(page.matches("its base moved on").count(), 1, "{page}");
+    assert_eq!(page.matches("its recipe has another base by now").count(), 1, "{page}");
     has(
         &page,
         &[

@@ -214,6 +214,10 @@ fn one(
                     base: bake.map(|bake| BaseView::from(&bake.spec.base)),
                     behind: bake.zip(base_now).map(|(bake, now)| bake.spec.base.image != *now),
                     base_now: base_now.cloned(),
+                    other_base: bake.and_then(|bake| {
+                        let now = recipe_now?.base.to_string();
+                        (now != bake.spec.base.written).then_some(now)
+                    }),
                     base_problem: base.and_then(|base| base.as_ref().err()).cloned(),
                 }
             });
