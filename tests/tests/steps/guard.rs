@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 
 use futures::executor::block_on;
+use jiff::SignedDuration;
 use ovenbird_core::{
     Error, Result,
     domain::{
         bake::{Bake, Status},
-        id::{InstanceId, SnapshotId, VolumeId},
+        id::{AmiId, InstanceId, SnapshotId, VolumeId},
         offer::Loss,
         reference::Kind,
         tags::{TAG_BAKE, TAG_KEEP, TAG_ROLE, TAG_STACK},
     },
-    ports::{Image, Images as _, Instance, InstanceState, Retirement as _, Snapshot, Volume, VolumeState},
+    ports::{
+        Builders as _, Image, Images as _, Instance, InstanceState, Retirement as _, Snapshot, Volume,
+        VolumeState,
+    },
     steps::guard::{Guard, Kept, Purpose, Reason, Terms},
     store::{Ledger, Promotion, Versioned},
 };
@@ -20,7 +24,10 @@ use ovenbird_sim::Tags;
 use ovenbird_testkit::Cloud;
 use serde_json::json;
 
-use super::desk::{Desk, TWO};
+use super::{
+    bench::Bench,
+    desk::{Desk, TWO},
+};
 
 /// What most recipes say.
 const TERMS: Terms = Terms { history: 1, shared: false };
@@ -337,4 +344,71 @@ fn what_stays_is_told_with_what_uses_it() {
         Kept { id: "ami-1".into(), reason: Reason::Named(Kind::Channel), by: "storefront/production".into() };
     let told = kept.to_string();
     assert!(told.starts_with("ami-1: ") && told.contains("storefront/production"), "{told}");
+}
+
+/// Deregisters the old image.
+async fn deregister(doomed: &Doomed) -> Result<Option<Kept>> {
+    let guard = Guard::new(&doomed.desk.cloud);
+    guard.deregister(&doomed.image, Some(&doomed.bake), Purpose::Retirement(TERMS)).await
+}
+
+#[track_caller]
+fn assert_denied(fate: Result<Option<Kept>>) {
+    assert!(matches!(fate, Err(Error::Denied { .. })), "{fate:?}");
+}
+
+/// A missing permission must be heard of. Only of what EC2 shows no more may a refusal mean that it is gone.
+#[test]
+fn what_may_not_be_removed_is_an_error_as_long_as_ec2_shows_it() {
+    let doomed = Doomed::new();
+    doomed.desk.cloud.deny("ec2:DeregisterImage");
+    assert_denied(block_on(deregister(&doomed)));
+    assert!(doomed.desk.exists(&doomed.image.id));
+
+    let bench = Bench::new();
+    let bake = bench.start("storefront-1", &bench.upload("v1.jar")).unwrap().bake;
+    let of = &bake.spec.id;
+    let mut volume = block_on(bench.cloud.volumes(Some(of))).unwrap().remove(0);
+    (volume.state, volume.attached) = (VolumeState::Available, None);
+    bench.cloud.deny("ec2:DeleteVolume");
+    assert_denied(block_on(Guard::new(&bench.cloud).delete_volume(&volume, Some(&bake))));
+    let builder = block_on(bench.cloud.of_bake(of)).unwrap().remove(0);
+    bench.cloud.deny("ec2:TerminateInstances");
+    let terminate = || block_on(Guard::new(&bench.cloud).terminate(&builder, Some(&bake)));
+    assert_denied(terminate());
+    // EC2 shows a terminated one for an hour.
+    bench.cloud.with(|world| world.terminate_instances(&[builder.id.to_string()], false)).unwrap();
+    bench.cloud.pass(SignedDuration::from_secs(60));
+    assert_eq!(terminate().unwrap(), None);
+}
+
+/// So the refusal may be the answer to what the other run has done. The next try knows.
+#[test]
+fn what_another_run_removes_meanwhile_is_tried_again() {
+    let doomed = Doomed::new();
+    doomed.desk.cloud.deny("ec2:DeregisterImage");
+    let retired = || doomed.desk.edit_bake("before-0", |doc| doc["forgotten"] = json!(doomed.desk.now()));
+    let error = met(&doomed, "ec2:DeregisterImage", retired).unwrap_err();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
+    // Its record is gone: whoever took it was about to deregister the image.
+    let error = block_on(deregister(&doomed)).unwrap_err();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
+}
+
+#[test]
+fn a_snapshot_that_may_not_be_removed_is_tried_again_only_right_after_its_image() {
+    let doomed = Doomed::new();
+    let snapshot = block_on(doomed.desk.cloud.snapshots(Some(&doomed.bake.spec.id))).unwrap().remove(0);
+    doomed.desk.cloud.deregister(&doomed.image.id);
+    doomed.desk.cloud.deny("ec2:DeleteSnapshot");
+    let delete = |gone: &[&AmiId]| {
+        let gone = gone.iter().copied().cloned().collect();
+        block_on(Guard::new(&doomed.desk.cloud).delete_snapshot(&snapshot, Some(&doomed.bake), &gone))
+    };
+    assert_denied(delete(&[]));
+    let error = delete(&[&doomed.image.id]).unwrap_err();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
+    doomed.desk.edit_bake("before-0", |doc| doc["forgotten"] = json!(doomed.desk.now()));
+    let error = delete(&[]).unwrap_err();
+    assert!(matches!(error, Error::TryAgain { .. }), "{error}");
 }

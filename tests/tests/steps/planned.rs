@@ -3,9 +3,16 @@
 use futures::executor::block_on;
 use jiff::SignedDuration;
 use ovenbird_core::{
-    Error, Result, functions,
+    Error, Result,
+    domain::{id::PipelineName, reference::Kind},
+    functions,
     ports::Bucket as _,
+    steps::prune::{self, DeadBake, Plan, Reason, Request},
     store::{Ledger, keys},
+};
+use ovenbird_testkit::{
+    Cloud, Fault,
+    walk::scenarios::{Follows, Scenario},
 };
 use serde_json::{Value, json};
 
@@ -106,4 +113,112 @@ fn what_became_of_an_image_is_told_whatever_the_plan_said() {
     let gone = desk.act("retire", &verdict).unwrap();
     assert_eq!((&gone["reason"], &gone["by"]), (&json!("retired"), &json!("")), "{gone}");
     assert!(!desk.exists(&image));
+}
+
+#[test]
+fn a_plan_of_one_pipeline_leaves_all_others_alone() {
+    let desk = Desk::new(&Scenario { layered: true, ..TWO });
+    desk.edit_channel(|doc| doc["previous"] = json!([]));
+    desk.add_expired("dead");
+    // Long enough for nobody to have used any of them.
+    let days = SignedDuration::from_hours(24);
+    for _ in 0..95 {
+        desk.cloud.pass(days);
+        if desk.now().as_second() / 86_400 % 30 == 0 {
+            plan(&desk, "daily", &json!({})).unwrap();
+        }
+    }
+    let whole = planned(&desk, None);
+    let of = |plan: &Plan, pipeline: &str| {
+        let count = |all: Vec<&PipelineName>| all.iter().filter(|one| one.as_str() == pipeline).count();
+        [
+            count(plan.dead_bakes.iter().map(|one| &one.pipeline).collect()),
+            count(plan.retire.iter().map(|one| &one.pipeline).collect()),
+            count(plan.keep.iter().map(|one| &one.pipeline).collect()),
+            count(plan.unused.iter().map(|one| &one.pipeline).collect()),
+        ]
+    };
+    assert!(of(&whole, "storefront").iter().all(|count| *count > 0), "{whole:?}");
+    assert!(of(&whole, "jvm-runtime")[2] > 0, "{whole:?}");
+    for (pipeline, other) in [("storefront", "jvm-runtime"), ("jvm-runtime", "storefront")] {
+        let plan = planned(&desk, Some(pipeline));
+        assert_eq!(of(&plan, other), [0; 4], "{plan:?}");
+        assert_eq!(of(&plan, pipeline), of(&whole, pipeline), "{plan:?}");
+    }
+}
+
+fn planned(desk: &Desk, pipeline: Option<&str>) -> Plan {
+    let pipeline = pipeline.map(|name| name.parse().unwrap());
+    let request = Request::Everything { pipeline, dry_run: true };
+    block_on(prune::planned(&request, &desk.cloud, desk.now())).unwrap().0
+}
+
+/// Nobody is asked about a plan that is empty.
+#[test]
+fn a_plan_is_empty_if_it_neither_cleans_up_nor_retires() {
+    let quiet = Desk::new(&TWO);
+    assert!(planned(&quiet, None).is_empty());
+    quiet.add_expired("dead");
+    assert!(!planned(&quiet, None).is_empty());
+    assert!(!planned(&due(), None).is_empty());
+}
+
+/// A plan without a word where something was not looked at would be taken for whole.
+#[test]
+fn what_goes_by_ends_the_plan_and_what_does_not_is_told() {
+    let desk = Desk::new(&Scenario { follows: Follows::Template, ..TWO });
+    desk.edit_channel(|doc| doc["previous"] = json!([]));
+    let plan = |desk: &Desk| block_on(prune::plan(&desk.cloud, &desk.cloud, desk.now()));
+    let rehearsal = desk.clone();
+    let first = rehearsal.cloud.calls().len();
+    assert!(plan(&rehearsal).unwrap().problems.is_empty());
+    let calls = rehearsal.cloud.calls();
+    for number in first..calls.len() {
+        let under = |fault| {
+            let desk = desk.clone();
+            desk.cloud.inject(number, fault);
+            plan(&desk)
+        };
+        let action = calls[number].actions[0];
+        assert!(under(Fault::Throttled).is_err_and(|error| error.goes_by()), "{action} at {number}");
+        if let Ok(plan) = under(Fault::Refused) {
+            assert!(!plan.problems.is_empty(), "{action} at {number}: {plan:?}");
+        }
+    }
+}
+
+#[test]
+fn a_parameter_that_is_written_while_the_plan_is_made_keeps_its_image() {
+    let desk = due();
+    let image = desk.image("before-0");
+    let plan = async |cloud: &Cloud| prune::plan(cloud, cloud, cloud.now()).await.unwrap();
+    let rehearsal = desk.clone();
+    block_on(plan(&rehearsal.cloud));
+    let reads = rehearsal.times("ssm:GetParameters") - desk.times("ssm:GetParameters");
+    let write =
+        || desk.cloud.put_parameter(&"/images/storefront/production".parse().unwrap(), image.as_str());
+    // The last one is the guard's: all that names images was read before.
+    let plan = desk.interrupt(plan, "ssm:GetParameters", reads - 1, write);
+    let verdict = plan.verdicts().find(|verdict| verdict.image == image).unwrap();
+    assert_eq!(verdict.reason, Reason::Named(Kind::Parameter));
+}
+
+#[test]
+fn a_parameter_is_not_told_as_drifted_while_a_bake_promotes() {
+    let told = |stage: &str| {
+        let desk = Desk::new(&TWO);
+        desk.cloud.put_parameter(&"/images/storefront/production".parse().unwrap(), "ami-00000000000000000");
+        desk.add_bake("now", |doc| (doc["status"], doc["stage"]) = (json!("running"), json!(stage)));
+        block_on(prune::plan_and_drifts(&desk.cloud, &desk.cloud, desk.now())).unwrap().1.len()
+    };
+    assert_eq!((told("promotion"), told("validation")), (0, 1));
+}
+
+#[test]
+fn the_plan_of_a_bake_that_ended_well_names_nothing_of_its_image() {
+    let desk = Desk::new(&TWO);
+    let dead = DeadBake::new("storefront".parse().unwrap(), "before-1".parse().unwrap());
+    let request = Request::Bake { dead, dry_run: true };
+    let (plan, ..) = block_on(prune::planned(&request, &desk.cloud, desk.now())).unwrap();
+    assert_eq!(plan.dead_bakes[0].leaves, [""; 0]);
 }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use ovenbird_core::{
     domain::{
         bake::Status,
+        id::AmiId,
         tags::{TAG_BAKE, TAG_EXPIRES, TAG_PIPELINE, TAG_ROLE},
     },
     ports::Execution,
@@ -269,4 +270,34 @@ fn a_dead_bake_that_moved_its_channel_is_finished_and_any_other_is_taken_back() 
     assert_eq!((desk.current(), desk.parameter()), (Some(old.clone()), Some(old.to_string())));
     desk.cloud.pass(SignedDuration::from_secs(10));
     assert_eq!(desk.cloud.with(|world| world.live_instances().count()), 0);
+}
+
+/// Bakes would look for the image, find none, and look again with the next one.
+#[test]
+fn the_record_of_an_image_goes_only_when_somebody_else_deregistered_the_image() {
+    let record = |desk: &Desk, image: &AmiId| {
+        let pk = format!("IMAGE#{image}");
+        desk.cloud.rows().iter().any(|row| row.key.pk == pk)
+    };
+    let clean = |bake: &str| json!({"pipeline": "storefront", "bake": bake});
+    let desk = Desk::new(&TWO);
+    desk.cloud.pass(SignedDuration::from_hours(1));
+    let (gone, there) = (desk.image("before-0"), desk.image("before-1"));
+    desk.edit_channel(|doc| doc["previous"] = json!([]));
+    desk.cloud.deregister(&gone);
+    assert_eq!(desk.dead(), ["before-0"], "its snapshots give it away");
+    desk.act("clean", &clean("before-0")).unwrap();
+    desk.act("clean", &clean("before-1")).unwrap();
+    assert!(!record(&desk, &gone) && record(&desk, &there));
+}
+
+#[test]
+fn a_bake_that_somebody_stopped_says_so_with_or_without_a_word_of_theirs() {
+    for (said, cause) in [("", "Somebody stopped its execution"), ("too late", "too late")] {
+        let desk = lost_with_a_builder();
+        stands(&desk, Execution::Stopped { cause: said.into() });
+        desk.act("clean", &json!({"pipeline": "storefront", "bake": "lost"})).unwrap();
+        let failure = desk.bake("lost").progress.failure.unwrap();
+        assert_eq!((failure.error.as_str(), failure.cause.as_str()), ("Cancelled", cause));
+    }
 }

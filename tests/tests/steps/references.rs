@@ -391,9 +391,11 @@ fn an_act_that_can_t_look_at_everything_fails_and_takes_nothing() {
 
 #[test]
 fn a_verdict_that_is_more_than_an_hour_old_is_not_acted_on() {
-    let (desk, image) = old();
-    let verdict = desk.verdict(&image);
-    desk.cloud.pass(jiff::SignedDuration::from_secs(3_601));
-    assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], "stale");
-    assert!(desk.exists(&image));
+    for (seconds, reason) in [(3_600, "retired"), (3_601, "stale")] {
+        let (desk, image) = old();
+        let verdict = desk.verdict(&image);
+        desk.cloud.pass(jiff::SignedDuration::from_secs(seconds));
+        assert_eq!(desk.act("retire", &verdict).unwrap()["reason"], reason);
+        assert_eq!(desk.exists(&image), reason == "stale");
+    }
 }

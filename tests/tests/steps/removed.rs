@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::executor::block_on;
 use ovenbird_core::{
     Error,
-    domain::id::{AmiId, InstanceId, PipelineName},
+    domain::{
+        id::{AmiId, InstanceId, PipelineName},
+        retirement::Floors,
+    },
     functions,
     ops::pipeline::{self, Removal},
     store::{Ledger, Said},
@@ -109,6 +112,22 @@ fn what_uses_a_pipeline_stands_against_its_removal() {
     desk.edit_bake("before-1", |doc| doc["status"] = json!("running"));
     let told = against(&pipeline(), &BTreeMap::new());
     assert!(told.iter().any(|one| one.contains("its bake before-1 is on its way")), "{told:?}");
+}
+
+/// What its recipe and the account say of the newest ones is said of pipelines that bake. The account's days hold for all.
+#[test]
+fn of_a_removed_pipeline_nothing_stays_because_it_is_new() {
+    let of = |days: u32| {
+        let desk = Desk::new(&TWO);
+        desk.push(&desk.recipe().replace("newest = 1", "newest = 9").replace("days = 0", "days = 99"));
+        desk.edit_channel(|doc| doc["previous"] = json!([]));
+        desk.cloud.retain_at_least(Floors { newest: 9, days });
+        let old = desk.image("before-0");
+        assert_eq!(desk.verdict(&old)["act"], "keep");
+        block_on(pipeline::remove(&plan(&desk), said(), &desk.cloud)).unwrap();
+        desk.verdict(&old)["act"].clone()
+    };
+    assert_eq!((of(0), of(9)), (json!("deregister"), json!("keep")));
 }
 
 #[test]

@@ -7,13 +7,16 @@ use ovenbird_core::{
     domain::id::AmiId,
     functions,
     ports::{Image, ImageState, Images as _, Retirement as _},
-    steps::prune::{self, PLAN_LASTS},
+    steps::prune,
 };
 use ovenbird_sim::LaunchPermission;
 use ovenbird_testkit::{Cloud, Fault};
 use serde_json::{Value, json};
 
-use super::desk::{Desk, TWO};
+use super::{
+    desk::{Desk, TWO},
+    returning,
+};
 
 pub(super) const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -332,7 +335,20 @@ fn the_plan_says_how_much_room_goes_now_and_with_all_that_soaks() {
     assert_eq!(room(&desk), (0, 0));
 }
 
+/// Whatever was to be done with an image, nothing is said to be done when it is gone.
 #[test]
-fn a_plan_lasts_an_hour() {
-    assert_eq!(PLAN_LASTS, SignedDuration::from_hours(1));
+fn an_image_that_is_gone_before_the_act_is_told_as_changed() {
+    for act in ["deprecate", "restore"] {
+        let (desk, image) = old();
+        if act == "restore" {
+            prune(&desk);
+            desk.cloud.put_parameter(&"/somebody/s".parse().unwrap(), image.as_str());
+        }
+        returning::keep_all(&desk);
+        let (answer, _) = desk.plan();
+        assert_eq!(answer["retire"][0]["act"], act);
+        desk.cloud.deregister(&image);
+        assert_eq!(desk.act("retire", &answer["retire"][0]).unwrap()["reason"], "changed", "{act}");
+        assert!(look(&desk, &image).is_none(), "a person alone has it taken out of the Recycle Bin");
+    }
 }

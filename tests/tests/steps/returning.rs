@@ -32,6 +32,12 @@ fn keep(desk: &Desk, kind: BinKind, days: u16) {
     desk.cloud.with(|world| world.create_bin_rule(rule)).unwrap();
 }
 
+/// Has the bin keep images and snapshots.
+pub(super) fn keep_all(desk: &Desk) {
+    keep(desk, BinKind::Image, 30);
+    keep(desk, BinKind::Snapshot, 30);
+}
+
 /// An account whose old image was shared, went through every stage, and is in the bin with its snapshots; and the account
 /// as it was before.
 fn binned() -> (Desk, AmiId, Desk) {
@@ -39,8 +45,7 @@ fn binned() -> (Desk, AmiId, Desk) {
     let with = [LaunchPermission::User(SHARED_WITH.into())];
     desk.cloud.with(|world| world.modify_launch_permissions(image.as_str(), &with, &[], false)).unwrap();
     let before = desk.clone();
-    keep(&desk, BinKind::Image, 30);
-    keep(&desk, BinKind::Snapshot, 30);
+    keep_all(&desk);
     for act in ["deprecate", "disable", "deregister"] {
         assert_eq!(prune(&desk), [act]);
         desk.cloud.pass(WEEK);
@@ -162,8 +167,7 @@ fn without_stages_it_comes_back_too_and_is_left_alone() {
     let (desk, image) = old();
     desk.push(&desk.recipe().replace("soak = 7", "soak = 0"));
     let before = desk.clone();
-    keep(&desk, BinKind::Image, 30);
-    keep(&desk, BinKind::Snapshot, 30);
+    keep_all(&desk);
     assert_eq!(prune(&desk), ["deregister"]);
     undo_in_time(&desk, &image);
     assert_as_before(&desk, &image, &before);
@@ -209,8 +213,7 @@ fn undo_says_what_the_recycle_bin_lacks_and_how_to_go_on() {
 #[test]
 fn a_snapshot_that_stayed_for_another_image_is_not_looked_for_in_the_bin() {
     let (desk, image) = old();
-    keep(&desk, BinKind::Image, 30);
-    keep(&desk, BinKind::Snapshot, 30);
+    keep_all(&desk);
     let (first, name) = {
         let found = look(&desk, &image).unwrap();
         (found.snapshots[0].clone(), found.name)
@@ -358,4 +361,46 @@ fn a_locked_snapshot_stays_with_its_reason_and_no_run_fails_of_it() {
     assert_eq!(dead, ["before-0"]);
     desk.act("clean", &json!({"pipeline": "storefront", "bake": "before-0"})).unwrap();
     assert_eq!(desk.snapshots(), 2);
+}
+
+/// Then no run has noted what it was: its retirement says it.
+#[test]
+fn what_a_hand_deregistered_on_its_way_out_comes_back_as_it_was_before() {
+    let (desk, image) = old();
+    let with = [LaunchPermission::User(SHARED_WITH.into())];
+    desk.cloud.with(|world| world.modify_launch_permissions(image.as_str(), &with, &[], false)).unwrap();
+    let before = desk.clone();
+    keep_all(&desk);
+    for act in ["deprecate", "disable"] {
+        assert_eq!(prune(&desk), [act]);
+        desk.cloud.pass(WEEK);
+    }
+    desk.cloud.deregister(&image);
+    undo_in_time(&desk, &image);
+    assert_as_before(&desk, &image, &before);
+}
+
+/// A person wants an image back, and a run is about to deregister it.
+fn undo_meets(meanwhile: impl FnOnce(&Desk, &AmiId)) -> (Result<Value>, Desk) {
+    let (desk, image) = old();
+    for act in ["deprecate", "disable"] {
+        assert_eq!(prune(&desk), [act]);
+        desk.cloud.pass(WEEK);
+    }
+    let plan = json!({"run": "a-run", "action": "plan", "request": {"undo": image}});
+    let answer = futures::executor::block_on(functions::prune(&desk.cloud, plan, desk.now())).unwrap();
+    let act = async |cloud: &ovenbird_testkit::Cloud| {
+        let item = json!({"action": "retire", "item": answer["retire"][0]});
+        functions::prune(cloud, item, cloud.now()).await
+    };
+    let done = desk.interrupt(act, "ec2:EnableImage", 0, || meanwhile(&desk, &image));
+    (done, desk)
+}
+
+#[test]
+fn an_undo_is_tried_again_only_when_the_image_has_just_gone() {
+    let (done, _) = undo_meets(|desk, image| desk.cloud.deregister(image));
+    assert_eq!(done.unwrap_err().name(), "TryAgain", "the next try takes it out of the Recycle Bin");
+    let (done, _) = undo_meets(|desk, _| desk.cloud.deny("ec2:EnableImage"));
+    assert_ne!(done.unwrap_err().name(), "TryAgain", "a missing permission must be heard of");
 }

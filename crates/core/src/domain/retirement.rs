@@ -129,6 +129,22 @@ mod tests {
     }
 
     #[test]
+    fn people_and_programs_read_the_same_words() {
+        for act in [
+            Act::Keep,
+            Act::Wait,
+            Act::DeleteVersions,
+            Act::Deprecate,
+            Act::Disable,
+            Act::Deregister,
+            Act::Restore,
+        ] {
+            let written = serde_json::to_value(act).unwrap();
+            assert_eq!(act.to_string().replace(' ', "-"), written.as_str().unwrap());
+        }
+    }
+
+    #[test]
     fn each_stage_comes_after_its_soak_and_not_a_second_before() {
         let soak = DAY * 7;
         let at = |stage| next(stage, soak, now());

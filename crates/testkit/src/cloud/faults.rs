@@ -8,6 +8,8 @@ use ovenbird_core::Error;
 pub enum Fault {
     /// AWS refuses it with an error that no retry helps; nothing happened.
     Refused,
+    /// The caller may not do it. No walk has it: roles are held to what their steps call elsewhere.
+    Denied,
     /// It happened, and its reply is lost.
     ReplyLost,
     /// AWS asks to slow down, now and for every such call of the same state, until the retries are spent.
@@ -29,7 +31,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every fault.
+    /// Every fault of a walk.
     pub const ALL: [Self; 10] = [
         Self::Refused,
         Self::ReplyLost,
@@ -48,6 +50,7 @@ impl Fault {
         match self {
             Self::ReplyLost | Self::Twice | Self::DiesAfter | Self::ExecutionEndsAfter => true,
             Self::Refused
+            | Self::Denied
             | Self::Throttled
             | Self::Slow
             | Self::DiesBefore
@@ -93,6 +96,11 @@ pub(super) fn outcome(fault: Fault, action: &str) -> Outcome {
     let slow = |code| Error::Throttled { operation: action.to_owned(), source: Some(Box::new(aws(code))) };
     match fault {
         Fault::Refused => Outcome::Failed(aws("InvalidRequest")),
+        Fault::Denied => Outcome::Failed(Error::Denied {
+            operation: action.to_owned(),
+            subject: "a fault on demand".into(),
+            source: None,
+        }),
         Fault::ReplyLost => Outcome::Failed(slow("NoAnswer")),
         Fault::Throttled => Outcome::Failed(slow("RequestLimitExceeded")),
         Fault::Twice | Fault::Slow => Outcome::Answered,

@@ -20,6 +20,12 @@ impl Cloud {
         self.state.borrow_mut().faults.insert(call, fault);
     }
 
+    /// From now on whoever calls now may not do this.
+    pub fn deny(&self, action: &'static str) {
+        let state = &mut *self.state.borrow_mut();
+        state.staying.insert((state.caller.clone(), action), Fault::Denied);
+    }
+
     /// What a fault ended, said once. A function whose call never returned is dead.
     pub fn take_death(&self) -> Option<Death> {
         self.state.borrow_mut().death.take()

@@ -170,6 +170,7 @@ mod tests {
         for input in [
             json!({"dryrun": true}),
             json!({"act": "p", "dry-run": true}),
+            json!({"undo": "ami-0123456789abcdef0", "dry-run": true}),
             json!({"act": "p", "undo": "ami-0123456789abcdef0"}),
             json!("all"),
             json!(null),
