@@ -398,8 +398,12 @@ fn what_another_run_removes_meanwhile_is_tried_again() {
 #[test]
 fn a_snapshot_that_may_not_be_removed_is_tried_again_only_right_after_its_image() {
     let doomed = Doomed::new();
-    let snapshot = block_on(doomed.desk.cloud.snapshots(Some(&doomed.bake.spec.id))).unwrap().remove(0);
+    let mut snapshots = block_on(doomed.desk.cloud.snapshots(Some(&doomed.bake.spec.id))).unwrap();
     doomed.desk.cloud.deregister(&doomed.image.id);
+    let snapshot = snapshots.remove(0);
+    for other in snapshots {
+        block_on(doomed.desk.cloud.delete_snapshot(&other.id)).unwrap();
+    }
     doomed.desk.cloud.deny("ec2:DeleteSnapshot");
     let delete = |gone: &[&AmiId]| {
         let gone = gone.iter().copied().cloned().collect();

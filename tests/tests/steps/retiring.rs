@@ -185,6 +185,36 @@ fn an_image_that_something_names_again_is_restored_by_the_next_run() {
 }
 
 #[test]
+fn an_undo_wins_while_ec2_is_asked_at_every_stage() {
+    for (weeks, action) in [(0, "ec2:EnableImageDeprecation"), (1, "ec2:DisableImage")] {
+        let (desk, image) = old_for(weeks);
+        let (answer, _) = desk.plan();
+        let act = async |cloud: &Cloud| {
+            let item = json!({"action": "retire", "item": answer["retire"][0]});
+            functions::prune(cloud, item, cloud.now()).await
+        };
+        let undo = || drop(run(&desk, &json!({"undo": image})).unwrap());
+        let done = desk.interrupt(act, action, 0, undo).unwrap();
+        assert_eq!((&done["act"], &done["reason"]), (&json!("keep"), &json!("changed")), "{action}");
+        assert_standing(&desk, &image, ImageState::Available, false);
+        assert_eq!(desk.verdict(&image)["reason"], "undone", "{action}");
+    }
+}
+
+/// Something names the image, so that a run makes it as it was, before the undo comes to it.
+#[test]
+fn an_undo_is_remembered_although_a_run_restored_the_image_before() {
+    let (desk, image) = disabled();
+    let plan = json!({"run": "an-undo", "action": "plan", "request": {"undo": image}});
+    let answer = block_on(functions::prune(&desk.cloud, plan, desk.now())).unwrap();
+    desk.cloud.put_parameter(&"/somebody/s".parse().unwrap(), image.as_str());
+    assert_eq!(prune(&desk), ["restore"]);
+    desk.act("retire", &answer["retire"][0]).unwrap();
+    desk.cloud.put_parameter(&"/somebody/s".parse().unwrap(), "none");
+    assert_eq!((prune(&desk), desk.verdict(&image)["reason"].clone()), (Vec::new(), json!("undone")));
+}
+
+#[test]
 fn what_a_hand_changed_begins_anew() {
     let (desk, image) = disabled();
     desk.cloud.with(|world| world.enable_image(image.as_str(), false)).unwrap();

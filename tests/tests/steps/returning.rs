@@ -404,3 +404,28 @@ fn an_undo_is_tried_again_only_when_the_image_has_just_gone() {
     let (done, _) = undo_meets(|desk, _| desk.cloud.deny("ec2:EnableImage"));
     assert_ne!(done.unwrap_err().name(), "TryAgain", "a missing permission must be heard of");
 }
+
+/// A month later it retires once more. What a person changed in between must not come back with it.
+#[test]
+fn what_was_taken_back_once_comes_back_the_next_time_as_it_was_then() {
+    let (desk, image) = old();
+    let with = [LaunchPermission::User(SHARED_WITH.into())];
+    let share = |add: &[_], remove: &[_]| {
+        desk.cloud.with(|world| world.modify_launch_permissions(image.as_str(), add, remove, false)).unwrap();
+    };
+    share(&with, &[]);
+    keep_all(&desk);
+    for act in ["deprecate", "disable"] {
+        assert_eq!(prune(&desk), [act]);
+        desk.cloud.pass(WEEK);
+    }
+    undo(&desk, &image).unwrap();
+    share(&[], &with);
+    desk.edit_image("before-0", |doc| doc["uses"] = json!(77));
+    desk.push(&desk.recipe().replace("soak = 7", "soak = 0"));
+    let before = desk.clone();
+    desk.cloud.pass(DAY * 30);
+    assert_eq!(prune(&desk), ["deregister"]);
+    undo_in_time(&desk, &image);
+    assert_as_before(&desk, &image, &before);
+}

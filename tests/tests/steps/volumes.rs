@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use ovenbird_core::{
     Error,
     domain::bake::{Document, To},
-    ports::{Builders as _, Retirement as _, VolumeState},
+    ports::{Builders as _, Execution, Retirement as _, VolumeState},
     steps::{launch_builder, snapshot},
 };
 use ovenbird_sim::{BaseImage, Device};
@@ -140,4 +140,20 @@ fn a_volume_that_is_left_all_the_same_can_be_found_and_deleted() {
     block_on(cloud.delete_volume(&left[0].id)).unwrap();
     block_on(cloud.delete_volume(&left[0].id)).unwrap();
     assert!(volumes().is_empty());
+}
+
+/// The bake hears that its builder is gone, and cleans up itself.
+#[test]
+fn a_volume_that_a_running_bake_s_builder_left_is_no_dead_bake_s() {
+    let bench = Bench::on(&leaky(), &Script::default(), true);
+    let bake = bench.start("one", &bench.upload("v1.jar")).unwrap().bake;
+    let attached = block_on(bench.cloud.volumes(None)).unwrap().remove(0);
+    bench.cloud.with(|world| world.keep_volume(attached.id.as_str())).unwrap();
+    block_on(bench.cloud.terminate(bake.progress.builder.as_ref().unwrap())).unwrap();
+    bench.cloud.pass(SignedDuration::from_secs(5));
+    bench.cloud.stands(&bake.spec.id, Execution::Running);
+    assert_eq!(bench.plan().dead_bakes, []);
+    bench.cloud.stands(&bake.spec.id, Execution::Failed);
+    let leaves = bench.plan().dead_bakes.remove(0).leaves;
+    assert!(leaves.contains(&attached.id.to_string()), "{leaves:?}");
 }

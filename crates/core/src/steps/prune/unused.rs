@@ -160,7 +160,10 @@ fn day(at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::{ImageState, Protection};
+    use crate::{
+        domain::offer::Loss,
+        ports::{ImageState, InstanceState, Protection},
+    };
 
     const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -213,6 +216,24 @@ mod tests {
         assert_eq!(since(Some(89), None), None);
         assert_eq!(since(Some(95), Some(96)), Some(day(now() - DAY * 95)));
         assert_eq!(since(Some(95), Some(94)), Some(day(now() - DAY * 100)), "it tested itself");
+    }
+
+    #[test]
+    fn an_instance_of_the_pipeline_s_own_bake_is_no_use_and_another_pipeline_s_is() {
+        let instance = |pipeline: &str| Instance {
+            id: "i-0123456789abcdef0".parse().unwrap(),
+            image: "ami-0123456789abcdef0".parse().unwrap(),
+            state: InstanceState::Running,
+            reason: String::new(),
+            loss: Loss::Unknown,
+            spot: false,
+            tags: BTreeMap::from([(TAG_PIPELINE.to_owned(), pipeline.to_owned())]),
+        };
+        let by = Reference::new(Kind::Instance, "i-0123456789abcdef0");
+        let counts = |instances: &[Instance]| {
+            is_use(&by, &"shop".parse().unwrap(), &of_bakes(instances), &BTreeSet::new())
+        };
+        assert!(counts(&[]) && counts(&[instance("other")]) && !counts(&[instance("shop")]));
     }
 
     #[test]
