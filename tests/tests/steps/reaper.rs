@@ -301,3 +301,16 @@ fn a_bake_that_somebody_stopped_says_so_with_or_without_a_word_of_theirs() {
         assert_eq!((failure.error.as_str(), failure.cause.as_str()), ("Cancelled", cause));
     }
 }
+
+/// Somebody's copy has the same tags.
+#[test]
+fn a_snapshot_that_its_bake_did_not_make_is_told_of_and_left_alone() {
+    let desk = Desk::new(&TWO);
+    desk.edit_channel(|doc| doc["previous"] = json!([]));
+    desk.cloud.deregister(&desk.image("before-0"));
+    desk.edit_bake("before-0", |doc| (doc["snapshots"], doc["builder"]) = (json!([]), json!("i-00000000")));
+    let (answer, _) = desk.plan();
+    assert_eq!(answer["dead_bakes"], json!([]));
+    let problems: Vec<String> = serde_json::from_value(answer["problems"].clone()).unwrap();
+    assert!(problems.iter().any(|one| one.starts_with("snapshot snap-")), "{problems:?}");
+}
