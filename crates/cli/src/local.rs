@@ -144,12 +144,14 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
             if options.repository.is_none() {
                 return Ok(failed(&LocalError::NoRepository, json));
             }
-            ovenbird_local::up(&options, |event| tell(event, json)).await.map(|status| {
-                show(&status, json);
-                if let Some(text) = other_stack(&options, &ovenbird_local::running()) {
-                    crate::tell!("{text}");
-                }
-            })
+            let up = ovenbird_local::up(&options, |event| tell(event, json)).await;
+            if up.is_ok()
+                && let Some(text) = other_stack(&options, &ovenbird_local::running())
+            {
+                crate::tell!("{text}");
+                return Ok(ExitCode::from(FAILED));
+            }
+            up.map(|status| show(&status, json))
         }
         LocalCommand::List => {
             let running = ovenbird_local::running();
@@ -204,8 +206,8 @@ fn other_stack(options: &Options, running: &[RunningCloud]) -> Option<String> {
     let (wanted, has) = (&options.stack, &ours.stack);
     (wanted != has).then(|| {
         format!(
-            "note: it was up already, with the stack `{has}`. To have `{wanted}` deployed: `ovenbird local down`, then \
-             `ovenbird --stack {wanted} local up`"
+            "error: the local cloud is up already, with the stack `{has}`\n\nhint: To have `{wanted}` deployed: `ovenbird local \
+             down`, then `ovenbird --stack {wanted} local up`; for `{has}`, pass `--stack {has}`"
         )
     })
 }

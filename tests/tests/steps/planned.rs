@@ -174,13 +174,13 @@ fn what_goes_by_ends_the_plan_and_what_does_not_is_told() {
     assert!(plan(&rehearsal).unwrap().problems.is_empty());
     let calls = rehearsal.cloud.calls();
     let mut told = Vec::new();
-    for number in first..calls.len() {
+    for (number, call) in calls.iter().enumerate().skip(first) {
         let under = |fault| {
             let desk = desk.clone();
             desk.cloud.inject(number, fault);
             plan(&desk)
         };
-        let action = calls[number].actions[0];
+        let action = call.actions[0];
         for fault in [Fault::Throttled, Fault::ReplyLost] {
             assert!(under(fault).is_err_and(|error| error.goes_by()), "{fault:?}: {action} at {number}");
         }

@@ -117,22 +117,31 @@ listener = elb.create_listener(
 # What it refuses.
 refused("there is no stack `again`", "again", old_table, old_bucket)
 new, table, bucket = deploy("again")
-refused("and is there still", "again", old_table, old_bucket)
+refused("is stack before's, which is there", "again", old_table, old_bucket)
 delete("before", old)
-_, empty, _ = deploy("empty")
+stack, empty, _ = deploy("empty")
+delete("empty", stack)
 refused("has no records", "again", empty, old_bucket)
 refused("isn't named", "again", "", old_bucket)
-refused("is the new stack's own table", "again", table, old_bucket)
-refused("is the new stack's own bucket", "again", old_table, bucket)
+refused("is stack again's, which is there", "again", table, old_bucket)
+refused("is stack again's, which is there", "again", old_table, bucket)
+s3.create_bucket(Bucket="somebody-s")
+refused("has no recipe of any pipeline", "again", old_table, "somebody-s")
 refused("can't be read", "again", "no-such-table", old_bucket)
 refused("can't be read", "again", old_table, "no-such-bucket")
 refused("there is no stack `nobody`", "nobody", old_table, old_bucket)
 strange = dynamodb.Table(table)
 for record in ({"pk": "TURNS", "sk": "TURNS", "version": 1}, {**RECORDS[0], "version": 4}):
     strange.put_item(Item=record)
-    refused("the new table has 1 records", "again", old_table, old_bucket, "--yes")
+    refused("or has otherwise: 1, the first is", "again", old_table, old_bucket, "--yes")
     strange.delete_item(Key={key: record[key] for key, _ in KEYS})
 assert not strange.scan()["Items"]
+
+# The images say which stack made them, too.
+alive, *_ = deploy("alive")
+ec2.create_tags(Resources=[made], Tags=[{"Key": STACK, "Value": alive}])
+refused("and is there still", "again", old_table, old_bucket)
+ec2.create_tags(Resources=[made], Tags=[{"Key": STACK, "Value": old}])
 
 # What it says first.
 code, plan = adopt("again", old_table, old_bucket)
@@ -177,5 +186,5 @@ assert described["Tags"] == tags(new, None), described
 
 # A second time there is nothing left to do.
 code, again = adopt("again", old_table, old_bucket, "--yes")
-assert code == 0 and "from a stack without images" in again and "0 of 202 records" in again, again
+assert code == 0 and "There is nothing left to do" in again and "0 of 202 records" in again, again
 print("all seen")
