@@ -72,23 +72,19 @@ impl Early {
         since: Option<Timestamp>,
         known: &BTreeSet<&BakeId>,
     ) -> Result<Vec<Self>> {
-        let failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
-        let mut found = Vec::new();
-        for (id, started) in failed {
-            if known.contains(&id) || since.is_some_and(|since| started < since) {
-                continue;
-            }
-            let Some(early) = Self::find(deployment, &id).await? else { continue };
+        let mut failed = deployment.cloud.failed_executions(&deployment.bake_machine).await?;
+        failed.retain(|(id, started)| !known.contains(id) && since.is_none_or(|since| *started >= since));
+        let found = stream::iter(&failed).map(async |(id, _)| {
+            let Some(early) = Self::find(deployment, id).await? else { return Ok(None) };
             // It may have a record all the same, below what is known: its input says of which pipeline.
             let recorded = match &early.pipeline {
-                Some(pipeline) => Ledger(&deployment.cloud).bake(pipeline, &id).await?.is_some(),
+                Some(pipeline) => Ledger(&deployment.cloud).bake(pipeline, id).await?.is_some(),
                 None => false,
             };
-            if !recorded {
-                found.push(early);
-            }
-        }
-        Ok(found)
+            Ok((!recorded).then_some(early))
+        });
+        let found: Vec<Option<Self>> = found.buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// What views tell of a bake.
