@@ -144,14 +144,7 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
             if options.repository.is_none() {
                 return Ok(failed(&LocalError::NoRepository, json));
             }
-            let up = ovenbird_local::up(&options, |event| tell(event, json)).await;
-            if up.is_ok()
-                && let Some(text) = other_stack(&options, &ovenbird_local::running())
-            {
-                crate::tell!("{text}");
-                return Ok(ExitCode::from(FAILED));
-            }
-            up.map(|status| show(&status, json))
+            ovenbird_local::up(&options, |event| tell(event, json)).await.map(|status| show(&status, json))
         }
         LocalCommand::List => {
             let running = ovenbird_local::running();
@@ -198,18 +191,6 @@ pub async fn run(command: &LocalCommand, target: &Target, json: bool) -> Result<
         },
     };
     Ok(done.map_or_else(|error| failed(&error, json), |()| ExitCode::SUCCESS))
-}
-
-/// That the local cloud was up already, with a stack of another name: it has one.
-fn other_stack(options: &Options, running: &[RunningCloud]) -> Option<String> {
-    let ours = running.iter().find(|one| one.home == options.home.root())?;
-    let (wanted, has) = (&options.stack, &ours.stack);
-    (wanted != has).then(|| {
-        format!(
-            "error: the local cloud is up already, with the stack `{has}`\n\nhint: To have `{wanted}` deployed: `ovenbird local \
-             down`, then `ovenbird --stack {wanted} local up`; for `{has}`, pass `--stack {has}`"
-        )
-    })
 }
 
 /// Its exit status is the command's.

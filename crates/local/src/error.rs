@@ -91,6 +91,14 @@ pub enum LocalError {
         /// Where it runs, as ` (port 4566, process 123)`; empty when that isn't known.
         at: String,
     },
+    /// It is up already, and has one stack.
+    #[error("the local cloud is up already, with the stack `{has}`")]
+    OtherStack {
+        /// The stack that is deployed to it.
+        has: String,
+        /// The stack that was to be deployed.
+        wanted: String,
+    },
     /// There is nothing to deploy.
     #[error("there is no infra/template.yaml here, in a folder above, or around this program")]
     NoRepository,
@@ -203,6 +211,10 @@ impl LocalError {
                 "Stop it with `ovenbird local down`, or set OVENBIRD_HOME to another folder for this one"
                     .into()
             }
+            Self::OtherStack { has, wanted } => format!(
+                "To have `{wanted}` deployed: `ovenbird local down`, then `ovenbird --stack {wanted} local up`; for `{has}`, \
+                 pass `--stack {has}`"
+            ),
             Self::NoRepository => "Go to the checkout of Ovenbird, or name it: `--repository FOLDER`".into(),
             Self::Start { hint, .. } => hint.clone(),
             Self::MiniStack { log, .. } => format!("Read {}", log.display()),
@@ -235,7 +247,7 @@ impl LocalError {
             Self::NoKeys { .. } | Self::NotYours { .. } | Self::BadKeys { .. } => "LocalNoKeys",
             Self::PortTaken { .. } | Self::PortOf { .. } | Self::Stranger { .. } => "LocalPortTaken",
             Self::HomeTaken { .. } | Self::LongHome { .. } => "LocalHome",
-            Self::NoRepository | Self::Deploy { .. } => "LocalDeploy",
+            Self::NoRepository | Self::OtherStack { .. } | Self::Deploy { .. } => "LocalDeploy",
             Self::Start { .. } | Self::MiniStack { .. } => "LocalStart",
             Self::Import { .. } | Self::NotImported { .. } => "LocalImport",
             Self::Io { .. } | Self::Corrupt { .. } | Self::Request { .. } | Self::Refused { .. } => "LocalIo",

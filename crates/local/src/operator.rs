@@ -121,6 +121,7 @@ pub struct InstanceStatus {
 /// Starts the local cloud and waits until it is ready; one that runs already is left as it is.
 pub async fn up(options: &Options, mut progress: impl FnMut(&Event)) -> Result<Status> {
     let ours = supervisor(&options.home)?;
+    let of_home = around::running().into_iter().find(|one| one.home == options.home.root());
     let asked = match ours {
         Some(_) => status(options).await,
         // Whatever else listens there may never answer.
@@ -131,7 +132,11 @@ pub async fn up(options: &Options, mut progress: impl FnMut(&Event)) -> Result<S
     };
     match asked {
         // One with another home is not the one that is meant, also where a key of the environment is its own.
-        Ok(status) if status.ready && status.home == options.home.root() => return Ok(status),
+        Ok(status) if status.ready && status.home == options.home.root() => {
+            let other = of_home.map(|one| one.stack).filter(|stack| *stack != options.stack);
+            let refused = |has| LocalError::OtherStack { has, wanted: options.stack.clone() };
+            return other.map_or(Ok(status), |has| Err(refused(has)));
+        }
         Err(error @ (LocalError::Request { .. } | LocalError::NotUp { .. })) if ours.is_some() => {
             if !gone(&options.home).await? && !matches!(error, LocalError::NotUp { .. }) {
                 return Err(error);
@@ -142,8 +147,7 @@ pub async fn up(options: &Options, mut progress: impl FnMut(&Event)) -> Result<S
         Err(error) if ours.is_some() => return Err(error),
         Err(_) => {}
     }
-    let elsewhere = around::running().into_iter().find(|one| one.home == options.home.root());
-    if let Some(RunningCloud { port, pid, .. }) = elsewhere.filter(|one| one.port != options.port) {
+    if let Some(RunningCloud { port, pid, .. }) = of_home.filter(|one| one.port != options.port) {
         let at = format!(" (port {port}, process {pid})");
         return Err(LocalError::HomeTaken { home: options.home.root().to_owned(), at });
     }

@@ -412,6 +412,8 @@ fn following(
     cloud.local.ovenbird(&["local", "down", "--yes"])?;
     told("lost sight of it, still trying")?;
     cloud.local.ovenbird(&["local", "up"])?;
+    let other = says(cloud, &["--stack", "other", "local", "up"], 1)?;
+    has(&other, &["already, with the stack `ovenbird`", "`ovenbird --stack other local up`"])?;
     told("its execution ended without its clean-up")?;
     let status = follower.wait()?;
     ensure!(status.code() == Some(1), "{status}: {}", fs::read_to_string(&log)?);
