@@ -114,7 +114,7 @@ deploy: ## Deploy the stack to the AWS account of your profile (STACK=ovenbird P
 	@$(MAKE) --no-print-directory release
 	$(SAM) deploy --stack-name $(STACK) --parameter-overrides Architecture=$(ARCHITECTURE) $(PARAMETERS)
 
-adopt: setup ## Let the stack take over what a deleted one left (OLD_TABLE=… OLD_BUCKET=…; YES=1 does it, else it is said)
+adopt: setup ## Let the stack take over what a deleted one left (OLD_TABLE=… OLD_BUCKET=…; without YES=1 it only says what)
 	@$(dir $(SAM))python tools/adopt '$(STACK)' '$(OLD_TABLE)' '$(OLD_BUCKET)' $(if $(filter 1 yes,$(YES)),--yes)
 
 push-runner: runner ## Upload the runner to the stack's bucket, once for each architecture of your bases
