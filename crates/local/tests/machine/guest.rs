@@ -132,6 +132,12 @@ impl Guest {
         said.map_or_else(|error| error.to_string(), |said| said.stdout)
     }
 
+    /// Which user ids of the host it has, as the kernel tells it.
+    #[track_caller]
+    pub fn ids(&self) -> String {
+        self.sh("cat /proc/self/uid_map")
+    }
+
     /// How many processes in it have been started with exactly this command line.
     #[track_caller]
     pub fn running(&self, command: &str) -> usize {

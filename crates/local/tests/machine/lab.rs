@@ -109,6 +109,25 @@ impl Lab {
         Guest::start(self.runtime.handle(), config, instance).expect("the machine starts")
     }
 
+    /// Starts machines until one has these user ids, which are free.
+    ///
+    /// Each start takes the lowest free range. Machines of earlier tests may still be ending, and what they free then
+    /// is lower: so the first one started need not be the one.
+    #[track_caller]
+    pub fn occupy(&self, ids: &str) -> Vec<Guest> {
+        let mut guests = Vec::new();
+        for _ in 0..16 {
+            let mut guest = self.start(&self.instance(vec![Layer::Base]));
+            guest.online();
+            let found = guest.ids() == ids;
+            guests.push(guest);
+            if found {
+                return guests;
+            }
+        }
+        panic!("no machine got the ids {ids}");
+    }
+
     pub fn config(&self, instance: &Instance) -> MachineConfig {
         MachineConfig {
             instance: instance.id.clone(),
