@@ -3,11 +3,12 @@
 
 use std::{path::Path, process::Command};
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use ovenbird_core::{
     Error, Result,
     domain::id::{Digest, PipelineName},
-    ports::Bucket as _,
+    ports::{Bucket as _, Stack as _},
     store::{
         Ledger, Push, keys,
         recipes::{self, Files, RecipePointer},
@@ -40,12 +41,25 @@ pub struct Version {
     message: Option<String>,
     /// The commit that it was pushed from.
     git: Option<String>,
+    /// The key that signed it, `SHA256:…`; none where the stack names no signers, and of a version that none of them signed.
+    signer: Option<String>,
 }
 
 impl Version {
     fn pushed(push: Push, current: bool) -> Self {
         let Push { pipeline, version, at, by, message, git } = push;
-        Self { pipeline, version, current, at: Some(at), by: Some(by), message, git }
+        Self { pipeline, version, current, at: Some(at), by: Some(by), message, git, signer: None }
+    }
+
+    /// Who pushed it, and by which key it is signed.
+    fn whose(&self) -> String {
+        let by = self.by.as_deref().unwrap_or("-");
+        match &self.signer {
+            Some(signer) => {
+                format!("{by}, signed by {}", &signer[..signer.len().min(SHORT + "SHA256:".len())])
+            }
+            None => by.to_owned(),
+        }
     }
 }
 
@@ -61,7 +75,9 @@ pub async fn list(deployment: &Deployment) -> Result<Vec<Version>> {
             |push| Version::pushed(push, true),
         )))
     });
-    Ok(found.await?.into_iter().flatten().collect())
+    let mut versions: Vec<Version> = found.await?.into_iter().flatten().collect();
+    note_signers(deployment, &mut versions).await?;
+    Ok(versions)
 }
 
 /// The versions of a pipeline's recipe, the newest push first.
@@ -87,11 +103,35 @@ pub async fn history(deployment: &Deployment, pipeline: &PipelineName) -> Result
     if versions.is_empty() {
         return Err(Error::NoRecipe { pipeline: pipeline.clone() });
     }
+    note_signers(deployment, &mut versions).await?;
     Ok(versions)
 }
 
+/// Notes which of the stack's signers signed each version. A signature that doesn't hold is none, as for a bake.
+async fn note_signers(deployment: &Deployment, versions: &mut [Version]) -> Result<()> {
+    let signers = deployment.cloud.signers();
+    if signers.is_empty() {
+        return Ok(());
+    }
+    let noted = stream::iter(versions).map(async |one| {
+        let signature = deployment.cloud.text(&keys::signature(&one.pipeline, &one.version)).await?;
+        one.signer = signature.and_then(|text| signers.signer(&one.pipeline, &one.version, &text).ok());
+        Ok(())
+    });
+    noted.buffer_unordered(find::AT_ONCE).try_collect().await
+}
+
 fn unnoted(pipeline: &PipelineName, version: Digest, current: bool, at: Option<Timestamp>) -> Version {
-    Version { pipeline: pipeline.clone(), version, current, at, by: None, message: None, git: None }
+    Version {
+        pipeline: pipeline.clone(),
+        version,
+        current,
+        at,
+        by: None,
+        message: None,
+        git: None,
+        signer: None,
+    }
 }
 
 /// The pointer to the current recipe, and when it was written.
@@ -117,7 +157,7 @@ pub fn text(versions: &[Version], now: Timestamp) -> String {
                 one.at.map_or("-".to_owned(), |at| render::age(at, now)),
                 one.pipeline.to_string(),
                 format!("{}{current}", &one.version.as_str()[..SHORT]),
-                one.by.clone().unwrap_or_else(|| "-".to_owned()),
+                one.whose(),
                 commit.chars().take(SHORT).chain(commit.chars().skip(SHORT).filter(|c| *c == '+')).collect(),
                 one.message.clone().unwrap_or_default(),
             ]

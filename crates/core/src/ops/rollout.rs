@@ -56,7 +56,7 @@ pub async fn wish(
             (Phase::Preflight | Phase::Stage | Phase::Watch | Phase::Paused | Phase::Keeping, _) => None,
         };
         if let Some(problem) = problem {
-            let fix = "See how it ends: `ovenbird rollout PIPELINE --watch`";
+            let fix = format!("See how it ends: `ovenbird rollout {pipeline} --watch`");
             return Err(Error::bad_input(format!("rollout `{}`", rollout.spec.id), problem, fix));
         }
         rollout.progress.wish = Some(wish);
@@ -90,7 +90,7 @@ pub async fn resume(
             return Err(Error::bad_input(
                 format!("rollout `{}`", rollout.spec.id),
                 "is under way, not paused",
-                "See how it goes: `ovenbird rollout PIPELINE --watch`",
+                format!("See how it goes: `ovenbird rollout {pipeline} --watch`"),
             ));
         }
         rollout.progress.run += 1;
