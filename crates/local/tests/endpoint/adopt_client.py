@@ -146,10 +146,10 @@ ec2.create_tags(Resources=[made], Tags=[{"Key": STACK, "Value": old}])
 # What it says first.
 code, plan = adopt("again", old_table, old_bucket)
 assert code == 0 and "Nothing was changed" in plan, plan
-for line in ("202 of 202 records", "3 objects of recipes", "2 image\n", "2 snapshot\n", "1 instance\n", "1 launch-template\n",
-             "1 Auto Scaling group\n", "1 listener or rule\n", "deleted: 1."):
+for line in ("202 of 202 records", "3 objects of recipes", "2 image: ami-", "2 snapshot: snap-", "1 instance: i-",
+             "1 launch-template: lt-", "1 Auto Scaling group: ", "1 listener or rule: ", "deleted: 1."):
     assert f" {line}" in plan, (line, plan)
-assert old.split("/")[-1] in plan and old.split(":")[4] not in plan, plan
+assert made in plan and old.split("/")[-1] in plan and old.split(":")[4] not in plan, plan
 assert not strange.scan()["Items"] and owner(made) == old
 assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
 
