@@ -28,7 +28,7 @@ use crate::{
 /// Which channel.
 #[derive(Debug, Clone, Args)]
 pub struct Which {
-    /// The pipeline's name
+    /// The pipeline's name, or both as `ovenbird status` shows them: `PIPELINE/CHANNEL`
     #[arg(add = complete::pipelines())]
     pub pipeline: String,
     /// The channel's name (default: the pipeline's only one)
@@ -37,12 +37,22 @@ pub struct Which {
 }
 
 impl Which {
+    /// The names as they are written.
+    fn named(&self) -> Result<(PipelineName, Option<ChannelName>)> {
+        let (pipeline, channel, place) = match (&self.channel, self.pipeline.split_once('/')) {
+            (None, Some((pipeline, channel))) => (pipeline, Some(channel), "PIPELINE/CHANNEL"),
+            (channel, _) => (self.pipeline.as_str(), channel.as_deref(), "--channel"),
+        };
+        let pipeline = PipelineName::parse(pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
+        let channel =
+            channel.map(|name| ChannelName::parse(name).map_err(|error| Error::bad_id(place, &error)));
+        Ok((pipeline, channel.transpose()?))
+    }
+
     /// The pipeline and the channel that are meant.
     pub async fn resolve(&self, deployment: &Deployment) -> Result<(PipelineName, ChannelName)> {
-        let pipeline =
-            PipelineName::parse(&self.pipeline).map_err(|error| Error::bad_id("PIPELINE", &error))?;
-        if let Some(name) = &self.channel {
-            let name = ChannelName::parse(name).map_err(|error| Error::bad_id("--channel", &error))?;
+        let (pipeline, name) = self.named()?;
+        if let Some(name) = name {
             return Ok((pipeline, name));
         }
         let channels = Ledger(&deployment.cloud).channels(&pipeline).await?;
@@ -395,5 +405,21 @@ mod tests {
         let of = |sha: char| version(&format!("artifacts/shop/app.jar@{}", sha.to_string().repeat(64)));
         assert_eq!(of('a'), "app.jar (aaaaaaaa)");
         assert_ne!(of('a'), of('b'));
+    }
+
+    #[test]
+    fn a_channel_is_named_as_status_shows_it_or_by_its_option() {
+        let named = |pipeline: &str, channel: Option<&str>| {
+            let which = Which { pipeline: pipeline.into(), channel: channel.map(str::to_owned) };
+            which.named().map(|(pipeline, channel)| format!("{pipeline} {channel:?}"))
+        };
+        let both = named("shop", Some("live")).expect("both");
+        assert_eq!(named("shop/live", None).expect("both"), both);
+        assert_ne!(named("shop", None).expect("one"), both);
+        for (pipeline, channel) in
+            [("shop/live", Some("live")), ("shop/", None), ("/live", None), ("a/b/c", None)]
+        {
+            named(pipeline, channel).expect_err(pipeline);
+        }
     }
 }
