@@ -143,17 +143,21 @@ impl Leftovers {
             .collect();
         let bake_of = |tags: &BTreeMap<String, String>| bakes.get(&of_tags(tags)?);
 
-        let protected = found.images.iter().filter(|image| protected_by_others(image, bake_of(&image.tags)));
-        self.protected.extend(protected.map(|image| image.id.clone()));
-        let back = found
-            .images
-            .iter()
-            .filter(|image| bake_of(&image.tags).is_some_and(|bake| is_back(bake, image, now)));
-        let ended = |image: &Image| Some((image.id.clone(), bake_of(&image.tags)?.progress.ended()?));
-        self.ended.extend(found.images.iter().filter_map(ended));
-        self.back.extend(back.map(|image| image.id.clone()));
-        for image in found.images.iter().filter(|one| !one.tags.contains_key(TAG_KEEP)) {
-            match bake_of(&image.tags) {
+        for image in &found.images {
+            let bake = bake_of(&image.tags);
+            if protected_by_others(image, bake) {
+                self.protected.insert(image.id.clone());
+            }
+            if bake.is_some_and(|bake| is_back(bake, image, now)) {
+                self.back.insert(image.id.clone());
+            }
+            if let Some(ended) = bake.and_then(|bake| bake.progress.ended()) {
+                self.ended.insert(image.id.clone(), ended);
+            }
+            if image.tags.contains_key(TAG_KEEP) {
+                continue;
+            }
+            match bake {
                 Some(bake) if made_image(bake, image) => {
                     if !self.running.contains_key(&bake.spec.id)
                         && !bake.progress.status.ended_well()
