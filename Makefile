@@ -65,7 +65,7 @@ lint: ## Check format, clippy, the floors of crates/core, the template and its p
 	cargo fmt --all -- --check
 	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
 	cargo check --locked --quiet -p ovenbird --no-default-features
-	cargo test --locked --quiet -p ovenbird-tests --test contracts floors
+	cargo test --locked --quiet --workspace --test contracts floors
 	$(SAM) validate --lint --region us-east-1
 	$(dir $(SAM))cfn-lint --regions us-east-1 cn-north-1 us-gov-west-1 --template infra/template.yaml
 	$(dir $(SAM))python tools/lint-policies infra/template.yaml
