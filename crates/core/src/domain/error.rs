@@ -5,6 +5,7 @@
 
 mod hint;
 mod kind;
+mod name;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -55,6 +56,8 @@ pub enum Error {
     /// The artifact isn't in the bucket, or is empty.
     #[error("artifact `{key}` {problem}")]
     NoArtifact {
+        /// The pipeline that it is for.
+        pipeline: PipelineName,
         /// The key in the bucket.
         key: String,
         /// What is wrong with it.
@@ -302,106 +305,6 @@ impl Error {
     /// Whether it goes by: no answer, too many requests, or something that isn't ready yet. Whoever meets it tries again.
     pub fn goes_by(&self) -> bool {
         matches!(self, Self::Throttled { .. } | Self::TryAgain { .. })
-    }
-
-    /// Every name that `name()` can give; the contract test compares it with the state machines.
-    pub const NAMES: &'static [&'static str] = &[
-        "BadInput",
-        "NoRecipe",
-        "BadRecipe",
-        "NoArtifact",
-        "NoBase",
-        "NoCapacity",
-        "StepFailed",
-        "TestsFailed",
-        "SealFailed",
-        "RunnerFailed",
-        "BuilderSilent",
-        "BuilderLost",
-        "DeadlinePassed",
-        "ImageFailed",
-        "NotPromotable",
-        "ParameterTaken",
-        "ParameterBusy",
-        "Unseen",
-        "NotFollowed",
-        "BakeEnded",
-        "LeaseLost",
-        "LeftBehind",
-        "PruneIncomplete",
-        "TryAgain",
-        "Throttled",
-        "Denied",
-        "Aws",
-        "Corrupt",
-    ];
-
-    /// The stable name that `ErrorEquals` in the state machines matches.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::BadInput { .. } => "BadInput",
-            Self::NoRecipe { .. } => "NoRecipe",
-            Self::BadRecipe { .. } => "BadRecipe",
-            Self::NoArtifact { .. } => "NoArtifact",
-            Self::NoBase { .. } => "NoBase",
-            Self::NoCapacity { .. } => "NoCapacity",
-            Self::StepFailed { .. } => "StepFailed",
-            Self::TestsFailed { .. } => "TestsFailed",
-            Self::SealFailed { .. } => "SealFailed",
-            Self::RunnerFailed { .. } => "RunnerFailed",
-            Self::BuilderSilent { .. } => "BuilderSilent",
-            Self::BuilderLost { .. } => "BuilderLost",
-            Self::DeadlinePassed { .. } => "DeadlinePassed",
-            Self::ImageFailed { .. } => "ImageFailed",
-            Self::NotPromotable { .. } => "NotPromotable",
-            Self::ParameterTaken { .. } => "ParameterTaken",
-            Self::ParameterBusy { .. } => "ParameterBusy",
-            Self::Unseen { .. } => "Unseen",
-            Self::NotFollowed { .. } => "NotFollowed",
-            Self::BakeEnded { .. } => "BakeEnded",
-            Self::LeaseLost { .. } => "LeaseLost",
-            Self::LeftBehind { .. } => "LeftBehind",
-            Self::PruneIncomplete { .. } => "PruneIncomplete",
-            Self::TryAgain { .. } => "TryAgain",
-            Self::Throttled { .. } => "Throttled",
-            Self::Denied { .. } => "Denied",
-            Self::Aws { .. } => "Aws",
-            Self::Corrupt { .. } => "Corrupt",
-        }
-    }
-
-    /// Who can do something about it.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::BadInput { .. }
-            | Self::NoRecipe { .. }
-            | Self::BadRecipe { .. }
-            | Self::NoArtifact { .. }
-            | Self::NoBase { .. }
-            | Self::StepFailed { .. }
-            | Self::TestsFailed { .. }
-            | Self::SealFailed { .. }
-            | Self::RunnerFailed { .. }
-            | Self::BuilderSilent { .. }
-            | Self::NotPromotable { .. }
-            | Self::ParameterTaken { .. }
-            | Self::BakeEnded { .. } => Kind::User,
-            Self::NoCapacity { .. }
-            | Self::BuilderLost { .. }
-            | Self::DeadlinePassed { .. }
-            | Self::ImageFailed { .. }
-            | Self::ParameterBusy { .. }
-            | Self::Unseen { .. }
-            | Self::NotFollowed { .. }
-            | Self::LeaseLost { .. }
-            | Self::LeftBehind { .. }
-            | Self::PruneIncomplete { .. }
-            | Self::TryAgain { .. }
-            | Self::Throttled { .. }
-            | Self::Denied { .. }
-            | Self::Aws { .. } => Kind::World,
-            Self::Corrupt { .. } => Kind::Bug,
-        }
     }
 
     /// The text with all its causes, one below the other.

@@ -111,6 +111,7 @@ async fn artifact(trigger: &Trigger, names: Option<&Names>, bucket: &impl Bucket
             let prefix = artifact::prefix(pipeline);
             let newest = bucket.newest(&prefix, names).await?;
             let missing = || Error::NoArtifact {
+                pipeline: pipeline.clone(),
                 key: format!("{prefix}*"),
                 problem: match names {
                     None => "isn't there yet: nothing was uploaded".into(),
@@ -120,7 +121,11 @@ async fn artifact(trigger: &Trigger, names: Option<&Names>, bucket: &impl Bucket
             (ArtifactKey::parse(&newest.ok_or_else(missing)?.key)?, None, String::new())
         }
     };
-    let wrong = |problem: &str| Error::NoArtifact { key: key.to_string(), problem: problem.to_owned() };
+    let wrong = |problem: &str| Error::NoArtifact {
+        pipeline: key.pipeline().clone(),
+        key: key.to_string(),
+        problem: problem.to_owned(),
+    };
     let object = bucket.head(key.as_str(), version.as_deref()).await?;
     let object = object.ok_or_else(|| wrong("is not there"))?;
     if object.bytes == 0 {

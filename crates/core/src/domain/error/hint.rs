@@ -12,8 +12,7 @@ impl Error {
                 format!("Push one: `ovenbird recipe push recipe.toml` with `pipeline = \"{pipeline}\"`")
             }
             Self::BadRecipe { .. } => "Fix what `ovenbird recipe check` shows, then `ovenbird recipe push`".into(),
-            Self::NoArtifact { key, .. } => {
-                let pipeline = key.split('/').nth(1).unwrap_or("PIPELINE");
+            Self::NoArtifact { pipeline, .. } => {
                 format!("Upload it to `artifacts/{pipeline}/` of the bucket, or run `ovenbird bake {pipeline} --artifact FILE`")
             }
             Self::NoBase { .. } => "Name an image that exists in this Region under `[base]` of the recipe. If it names a channel, check its spelling, or bake that pipeline first".into(),

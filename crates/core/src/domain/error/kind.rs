@@ -1,5 +1,7 @@
 //! Who can do something about an error, and when.
 
+use super::Error;
+
 /// Why something can't be done at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -48,6 +50,42 @@ impl Kind {
         match self {
             Self::User | Self::World => 1,
             Self::Bug => 255,
+        }
+    }
+}
+
+impl Error {
+    /// Who can do something about it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::BadInput { .. }
+            | Self::NoRecipe { .. }
+            | Self::BadRecipe { .. }
+            | Self::NoArtifact { .. }
+            | Self::NoBase { .. }
+            | Self::StepFailed { .. }
+            | Self::TestsFailed { .. }
+            | Self::SealFailed { .. }
+            | Self::RunnerFailed { .. }
+            | Self::BuilderSilent { .. }
+            | Self::NotPromotable { .. }
+            | Self::ParameterTaken { .. }
+            | Self::BakeEnded { .. } => Kind::User,
+            Self::NoCapacity { .. }
+            | Self::BuilderLost { .. }
+            | Self::DeadlinePassed { .. }
+            | Self::ImageFailed { .. }
+            | Self::ParameterBusy { .. }
+            | Self::Unseen { .. }
+            | Self::NotFollowed { .. }
+            | Self::LeaseLost { .. }
+            | Self::LeftBehind { .. }
+            | Self::PruneIncomplete { .. }
+            | Self::TryAgain { .. }
+            | Self::Throttled { .. }
+            | Self::Denied { .. }
+            | Self::Aws { .. } => Kind::World,
+            Self::Corrupt { .. } => Kind::Bug,
         }
     }
 }

@@ -64,7 +64,11 @@ fn all() -> Vec<Error> {
         Error::bad_input("`--stack`", "is empty", "Give the stack's name"),
         Error::NoRecipe { pipeline: pipeline() },
         Error::BadRecipe { pipeline: pipeline(), problem: "line 3, column 1: unknown key `stpes`".into() },
-        Error::NoArtifact { key: "artifacts/storefront/v1.war".into(), problem: "is not there".into() },
+        Error::NoArtifact {
+            pipeline: pipeline(),
+            key: "artifacts/storefront/v1.war".into(),
+            problem: "is not there".into(),
+        },
         Error::NoBase { what: "image = \"ami-1\"".into(), problem: "is not there".into() },
         no_capacity(Shortage::Offer),
         no_capacity(Shortage::Quota),

@@ -6,7 +6,13 @@ use jiff::Timestamp;
 
 use ovenbird_core::{
     Error, Result,
-    domain::{artifact, digest, id::Digest, names::Names, plan::PresignedUrl},
+    domain::{
+        artifact::{self, ArtifactKey},
+        digest,
+        id::Digest,
+        names::Names,
+        plan::PresignedUrl,
+    },
     ports::{self, Bucket, Presigner},
     store::keys,
 };
@@ -98,7 +104,11 @@ impl Bucket for Cloud {
     async fn sha256(&self, key: &str, version: Option<&str>) -> Result<Digest> {
         self.call(reading(version), |state| match state.objects.get(key) {
             Some((bytes, _)) => Ok(digest::sha256(bytes)),
-            None => Err(Error::NoArtifact { key: key.to_owned(), problem: "is not there".into() }),
+            None => Err(Error::NoArtifact {
+                pipeline: ArtifactKey::parse(key)?.pipeline().clone(),
+                key: key.to_owned(),
+                problem: "is not there".into(),
+            }),
         })
         .await
     }
