@@ -80,8 +80,15 @@ pub async fn list(deployment: &Deployment) -> Result<Vec<Version>> {
     Ok(versions)
 }
 
-/// The versions of a pipeline's recipe, the newest push first.
+/// The versions of a pipeline's recipe, the newest push first, with those who signed them.
 pub async fn history(deployment: &Deployment, pipeline: &PipelineName) -> Result<Vec<Version>> {
+    let mut versions = pushed(deployment, pipeline).await?;
+    note_signers(deployment, &mut versions).await?;
+    Ok(versions)
+}
+
+/// The versions of a pipeline's recipe, the newest push first.
+async fn pushed(deployment: &Deployment, pipeline: &PipelineName) -> Result<Vec<Version>> {
     let current = current(deployment, pipeline).await?.map(|(pointer, _)| pointer.version);
     let pushes = Ledger(&deployment.cloud).pushes(pipeline).await?;
     let mut versions = Vec::new();
@@ -103,7 +110,6 @@ pub async fn history(deployment: &Deployment, pipeline: &PipelineName) -> Result
     if versions.is_empty() {
         return Err(Error::NoRecipe { pipeline: pipeline.clone() });
     }
-    note_signers(deployment, &mut versions).await?;
     Ok(versions)
 }
 
@@ -294,7 +300,7 @@ pub async fn diff(
         (Some(text), _) => version(deployment, pipeline, text).await?,
         (None, None) => current(deployment, pipeline).await?.ok_or_else(missing)?.0.version,
         (None, Some(now)) => {
-            let mut older = history(deployment, pipeline).await?;
+            let mut older = pushed(deployment, pipeline).await?;
             older.retain(|one| one.version != *now);
             // What was uploaded for one bake alone was never current, and nobody pushed it.
             let pushed = older.iter().position(|one| one.by.is_some()).unwrap_or(0);
